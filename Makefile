@@ -1,0 +1,47 @@
+# Every target has a one-line help after `##`; `make help` prints them.
+SHELL := bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help setup demo test test-slow test-all check format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with the pinned dependencies (PYTHON=python3.12 for another interpreter)
+
+$(READY): pyproject.toml constraints.txt tools/setup.sh
+	@PYTHON="$(PYTHON)" bash tools/setup.sh
+	@touch $@
+
+demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
+	@$(PY) -m regimen.demo
+
+test: $(READY) ## the fast suite (CPU only, under 4 minutes)
+	@echo "test: fast suite"
+	@$(PY) -m pytest -q -m "not slow"
+
+test-slow: $(READY) ## the slower suites: trainings, kills, sweeps
+	@echo "test-slow: slower suites"
+	@$(PY) -m pytest -q -m slow
+
+test-all: test test-slow ## the fast suite, then the slower ones
+
+check: $(READY) ## ruff (lint and format) and mypy
+	@echo "check: ruff"
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@echo "check: mypy"
+	@$(PY) -m mypy
+
+format: $(READY) ## let ruff format and sort everything
+	@$(PY) -m ruff check --fix --exit-zero
+	@$(PY) -m ruff format
+
+bench: $(READY) ## every benchmark: each prints a table and writes JSON
+	@set -e; for file in benchmarks/*.py; do echo "bench: $$file"; $(PY) $$file; done
+
+clean: ## remove caches and builds; runs and .venv stay
+	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
+	@find src tests conf benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
