@@ -46,8 +46,8 @@ python=$(find_python)
 [ -x .venv/bin/pip ] || make_venv "$python"
 torch=$(grep '^torch==' constraints.txt)
 say "installing $torch (the largest part, some minutes on a slow line)"
-.venv/bin/pip install -q --disable-pip-version-check "$torch"
+.venv/bin/pip install -qq --disable-pip-version-check "$torch"
 say "installing the other pinned dependencies and this project"
-.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,slurm]'
+.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,slurm]'
 video_libraries
 say "ready. Next: make demo, or .venv/bin/python launch.py --help"

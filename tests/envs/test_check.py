@@ -1,0 +1,190 @@
+"""The conformance checker passes what is right and names every way of being wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from point_env import PointEnv
+from regimen.envs.check import RULES, check_env, require_env
+from regimen.errors import EnvContractError
+
+
+class WideFloat(PointEnv):
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        return obs, reward.double(), *rest
+
+
+class WrongWidth(PointEnv):
+    def observe(self):
+        return {"policy": super().observe()["policy"][:, :3]}
+
+
+class NotFinite(PointEnv):
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        return obs, reward / (self.age > 3), *rest
+
+
+class ActionChanged(PointEnv):
+    def move(self, action):
+        super().move(action.clamp_(-0.5, 0.5))
+
+
+class ShortScale(PointEnv):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.io.action.scale = [1.0]
+
+
+class GlobalRandom(PointEnv):
+    def observe(self):
+        return {"policy": super().observe()["policy"] + 1e-6 * torch.randn(self.num_envs, 4)}
+
+
+class SeedIgnored(PointEnv):
+    def reset(self, seed=None):
+        return super().reset(0 if seed is not None else None)
+
+
+class FinalAfterReset(PointEnv):
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        info["final_obs"] = {k: v.clone() for k, v in obs.items()}
+        return obs, reward, terminated, truncated, info
+
+
+class FinalStale(PointEnv):
+    def step(self, action):
+        before = self.observe() if not hasattr(self, "last") else self.last
+        obs, reward, terminated, truncated, info = super().step(action)
+        self.last = {k: v.clone() for k, v in obs.items()}
+        info["final_obs"] = before
+        return obs, reward, terminated, truncated, info
+
+
+class FinalOfNeighbour(PointEnv):
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        info["final_obs"] = {k: v.roll(1, 0) + 3.0 for k, v in info["final_obs"].items()}
+        return obs, reward, terminated, truncated, info
+
+
+class BothEnds(PointEnv):
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, terminated | truncated, truncated, info
+
+
+class LateTruncation(PointEnv):
+    def step(self, action):
+        self.max_episode_length += 1
+        out = super().step(action)
+        self.max_episode_length -= 1
+        return out
+
+
+class Coupled(PointEnv):
+    def move(self, action):
+        super().move(action + 1e-3 * action[:1])
+
+
+class DeafFirst(PointEnv):
+    def move(self, action):
+        super().move(torch.where(torch.arange(self.num_envs)[:, None] == 0, torch.zeros(()), action))
+
+
+class AgeForgotten(PointEnv):
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.age.zero_()
+
+
+class LiveState(PointEnv):
+    def state_dict(self):
+        return super().state_dict() | {"position": self.position}
+
+
+class TensorLog(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["log"]["distance"] = out[1].mean()
+        return out
+
+
+class ScalarLabel(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["labels"]["side"] = torch.zeros(())
+        return out
+
+
+class NeedsTwo(PointEnv):
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        return obs, reward.squeeze(), *rest
+
+
+class ReusedReward(PointEnv):
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        self.buffer = getattr(self, "buffer", torch.zeros(self.num_envs)).copy_(reward)
+        return obs, self.buffer, *rest
+
+
+BROKEN = [
+    (WideFloat, "shapes", "torch.float64"),
+    (WrongWidth, "shapes", "expected (8, 4)"),
+    (NotFinite, "shapes", "not finite"),
+    (ActionChanged, "shapes", "changed the action"),
+    (ShortScale, "io spec", "1 values for 2 joints"),
+    (GlobalRandom, "determinism", "differs at step"),
+    (SeedIgnored, "determinism", "seeds 0 and 1 give the same"),
+    (FinalAfterReset, "final observation", "after the reset"),
+    (FinalStale, "final observation", "step before"),
+    (FinalOfNeighbour, "final observation", "nearer to the step before"),
+    (BothEnds, "episode ends", "terminated and truncated"),
+    (LateTruncation, "episode ends", "still run"),
+    (Coupled, "independence", "changes other envs"),
+    (DeafFirst, "independence", "changes nothing in env 0"),
+    (AgeForgotten, "state restore", "the same env"),
+    (LiveState, "state restore", "the same env"),
+    (TensorLog, "log and labels", "expected a float"),
+    (ScalarLabel, "log and labels", "label `side`"),
+    (NeedsTwo, "one env", "expected (1,)"),
+    (ReusedReward, "no aliasing", "reward changed"),
+]
+
+
+def test_a_conforming_env_passes_every_rule() -> None:
+    results = list(check_env(PointEnv, num_envs=8))
+    assert [r.rule for r in results if r.ok] == list(RULES)
+    require_env(PointEnv, num_envs=8)
+
+
+@pytest.mark.parametrize(("broken", "rule", "words"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
+def test_each_rule_catches_its_break(broken: type[PointEnv], rule: str, words: str) -> None:
+    failed = {r.rule: r.seen for r in check_env(broken, num_envs=8) if not r.ok}
+    assert words in failed.get(rule, "passed")
+
+
+def test_every_rule_has_a_break() -> None:
+    assert {rule for _, rule, _ in BROKEN} == set(RULES)
+
+
+def test_a_crash_is_a_broken_rule_with_its_place() -> None:
+    class Crashing(PointEnv):
+        def state_dict(self):
+            raise RuntimeError("no state")
+
+    [failed] = [r for r in check_env(Crashing, num_envs=4) if not r.ok]
+    assert failed.rule == "state restore"
+    assert "no state" in failed.seen and "test_check.py" in failed.seen
+
+
+def test_require_env_raises_with_one_line_per_broken_rule() -> None:
+    with pytest.raises(EnvContractError, match="FAILED  episode ends"):
+        require_env(BothEnds)
