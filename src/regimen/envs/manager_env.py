@@ -1,0 +1,222 @@
+"""A task in Isaac Lab's manager vocabulary on any sim behind the World seam.
+
+One control step: apply due faults, act, advance the physics, decide terminations and rewards, hand out the final
+observation of episodes that ended, reset them, advance the commands, fire interval events, observe.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.envs.managers import CommandManager, EventManager, ObservationManager, RewardManager, TerminationManager
+from regimen.envs.robot_state import RobotState
+from regimen.envs.terms_binding import match_ids
+from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.errors import DivergedError
+from regimen.resolve import resolve
+from regimen.robots import load as load_robot
+from regimen.sims.world import WorldState
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regimen.robots import Robot
+    from regimen.schema import Config, ManagerEnvCfg
+    from regimen.sims.world import World
+
+SOFT_LIMIT_FACTOR = 0.9
+"""Share of a joint's range that counts as safe, as in Isaac Lab's robot assets."""
+
+
+class ManagerEnv:
+    """N copies of one task. The contract is `regimen.envs.vec_env.VecEnv`.
+
+    Attributes:
+        world: the simulator.
+        state: the present reading, shared by all terms.
+        generator: the one source of everything random, part of `state_dict`.
+        action: (N, A) of the last step; `previous_action` of the one before.
+        episode_length: (N,) steps since the reset.
+        terminated: (N,) bool of the last step.
+        default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `soft_joint_range` (J, 2) rad.
+        foot_force: (N, F) N, net contact force on each foot, in the order of the robot's feet.
+    """
+
+    def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
+        """Build the managers.
+
+        Args:
+            cfg: the task.
+            robot: names, gains and default pose.
+            world: N copies of the robot.
+            seed: of everything random.
+        """
+        self.cfg, self.robot, self.world = cfg, robot, world
+        self.num_envs, self.device = world.num_envs, world.device
+        self.step_dt = world.dt * cfg.decimation
+        self.max_episode_length = math.ceil(cfg.episode_length_s / self.step_dt - 1e-9)
+        self.joints, self.bodies, self.sites = world.joints, world.bodies, world.sites
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self._read_robot(robot)
+        self._allocate()
+        self.state = RobotState(world.read())
+        self.commands = CommandManager(self, cfg.commands)
+        self.events = EventManager(self, cfg.events)
+        self.rewards = RewardManager(self, cfg.rewards)
+        self.terminations = TerminationManager(self, cfg.terminations)
+        self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
+        self._started = False
+        self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt)
+
+    @classmethod
+    def open(cls, config: Config) -> ManagerEnv:
+        """Open the world `config.sim` describes with the task's robot, and build the task on it."""
+        robot = load_robot(config.env.robot)
+        world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, config.hardware.num_threads())
+        return cls(config.env, robot, world, config.seed)
+
+    def _read_robot(self, robot: Robot) -> None:
+        self.default_joint_pos = torch.tensor(robot.default_joint_pos)
+        self.effort_limit = torch.tensor(robot.effort_limit)
+        self.joint_range = self.world.joint_range
+        middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
+        self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
+        self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]])
+        self._feet = torch.tensor([self.bodies.index(f) for f in robot.feet], dtype=torch.long)
+        self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints")
+
+    def _allocate(self) -> None:
+        n, joints = self.num_envs, len(self.joints)
+        self.action = torch.zeros(n, len(self._acting))
+        self.previous_action = torch.zeros_like(self.action)
+        self.episode_length = torch.zeros(n, dtype=torch.long)
+        self.terminated = torch.zeros(n, dtype=torch.bool)
+        self._targets = self.default_joint_pos.repeat(n, 1)
+        # Where the next reset of each env starts; reset events write here.
+        self.reset_root_pose = self.default_root_pose.repeat(n, 1)
+        self.reset_root_vel = torch.zeros(n, 6)
+        self.reset_joint_pos = self.default_joint_pos.repeat(n, 1)
+        self.reset_joint_vel = torch.zeros(n, joints)
+
+    def _action_spec(self) -> ActionSpec:
+        cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
+        offset = [round(v, 6) for v in self.default_joint_pos[self._acting].tolist()]
+        return ActionSpec(names, [cfg.scale] * len(names), offset, cfg.clip)
+
+    @property
+    def foot_force(self) -> torch.Tensor:
+        """(N, F) N."""
+        return self.state.contact_force[:, self._feet]
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Reset all envs; with a seed, everything random starts over, startup events included."""
+        if seed is not None:
+            self.generator.manual_seed(seed)
+            self._started = False
+        everyone = torch.arange(self.num_envs)
+        if not self._started:
+            self.events.startup(everyone)
+            self._started = True
+        self._reset_envs(everyone)
+        return self.observations.compute()
+
+    def _reset_envs(self, env_ids: torch.Tensor) -> None:
+        self.events.reset(env_ids)
+        self.world.reset(
+            env_ids,
+            self.reset_root_pose[env_ids],
+            self.reset_root_vel[env_ids],
+            self.reset_joint_pos[env_ids],
+            self.reset_joint_vel[env_ids],
+        )
+        self.episode_length[env_ids] = 0
+        self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
+        self.commands.reset(env_ids)
+        self.rewards.reset(env_ids)
+        self.state = RobotState(self.world.read())
+
+    def step(
+        self, action: torch.Tensor
+    ) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step all envs by one action (N, A). See `VecEnv.step`.
+
+        Raises:
+            DivergedError: if the action or a reward is not finite, naming the joint or the term.
+        """
+        self._act(action)
+        self.events.step()
+        broken = self.world.step(self.cfg.decimation)
+        self.state = RobotState(self.world.read())
+        self.episode_length += 1
+        terminated, truncated = self.terminations.compute(broken)
+        self.terminated = terminated
+        reward = self.rewards.compute()
+        info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self.commands.metrics(), "log": {}}
+        done = (terminated | truncated).nonzero().squeeze(1)
+        if len(done):
+            info["final_obs"] = self.observations.compute()
+            info["log"] = self.rewards.log(done) | self.terminations.log(done)
+            self._reset_envs(done)
+        self.commands.step()
+        self.events.interval()
+        obs = self.observations.compute()
+        info.setdefault("final_obs", obs)
+        return obs, reward, terminated, truncated, info
+
+    def _act(self, action: torch.Tensor) -> None:
+        if not torch.isfinite(action).all():
+            column = int((~torch.isfinite(action)).any(0).nonzero()[0])
+            rows = int((~torch.isfinite(action)).any(1).sum())
+            name = self.joints[int(self._acting[column])]
+            raise DivergedError(f"The policy's action for joint {name} is not finite in {rows} of {self.num_envs} envs.")
+        self.previous_action, self.action = self.action, action.clone()
+        if self.cfg.actions.clip is not None:
+            action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
+        self._targets[:, self._acting] = self.default_joint_pos[self._acting] + self.cfg.actions.scale * action
+        self.world.set_joint_targets(self._targets)
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        """Hold command `name` at `values` (N, k) for good, for evaluation."""
+        self.commands[name].fix(values)
+
+    def stagger(self) -> None:
+        """Put the envs at random moments of their episodes, so that not all time out in the same step."""
+        draws = torch.rand(self.num_envs, generator=self.generator)
+        self.episode_length = (draws * self.max_episode_length).long()
+
+    def render(self) -> np.ndarray:
+        """Return a picture of env 0, (H, W, 3) uint8."""
+        return self.world.render(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides the future: physics, generator, counters, terms."""
+        own = ("action", "previous_action", "episode_length", "terminated", "_targets")
+        return {
+            "world": self.world.state_dict(),
+            "reading": self.state.world.tensors(),
+            "generator": self.generator.get_state(),
+            "buffers": {k: getattr(self, k).clone() for k in own},
+            "terms": {n: m.state_dict() for n, m in self._managers().items()},
+            "started": self._started,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.world.load_state_dict(state["world"])
+        self.state = RobotState(WorldState(**{k: v.clone() for k, v in state["reading"].items()}))
+        self.generator.set_state(state["generator"])
+        for name, value in state["buffers"].items():
+            setattr(self, name, value.clone())
+        for name, manager in self._managers().items():
+            manager.load_state_dict(state["terms"][name])
+        self._started = state["started"]
+
+    def _managers(self) -> dict[str, Any]:
+        return {"commands": self.commands, "events": self.events, "rewards": self.rewards}
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self.world.close()

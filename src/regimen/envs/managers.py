@@ -1,0 +1,269 @@
+"""The managers: each turns one section of a task into terms and calls them for all envs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.envs.terms_binding import bind_term
+from regimen.errors import ConfigError, DivergedError, did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.vec_env import Obs
+    from regimen.schema import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
+
+
+def _enabled(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the terms that were switched off with null."""
+    return {n: t for n, t in terms.items() if t is not None}
+
+
+def term_state(term: object) -> dict[str, torch.Tensor]:
+    """Return the tensors a stateful term holds, by attribute name."""
+    held = vars(term) if hasattr(term, "__dict__") else {}
+    return {k: v.clone() for k, v in held.items() if isinstance(v, torch.Tensor)}
+
+
+class _Stateful:
+    """Save and restore of the terms that have a memory."""
+
+    terms: dict[str, Any]
+
+    def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return term -> attribute -> tensor."""
+        return {n: s for n, t in self.terms.items() if (s := term_state(t))}
+
+    def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Restore `state_dict`."""
+        for name, tensors in state.items():
+            for attribute, value in tensors.items():
+                setattr(self.terms[name], attribute, value.clone())
+
+
+class ObservationManager:
+    """Observation groups: the terms side by side, with noise, clip and scale."""
+
+    def __init__(
+        self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool
+    ) -> None:
+        """Bind the terms of every group; `noise` says whether theirs is applied."""
+        self.env = env
+        self.groups = {g: _ObservationGroup(env, g, _enabled(cfg.terms), noise) for g, cfg in groups.items()}
+        if "policy" not in self.groups:
+            raise ConfigError("env.observations has no group `policy`; agents read that one.")
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return group -> ordered {term: width}."""
+        return {g: group.sizes for g, group in self.groups.items()}
+
+    def compute(self) -> Obs:
+        """Return group -> (N, d) float32, fresh tensors."""
+        return {g: group.compute() for g, group in self.groups.items()}
+
+
+class _ObservationGroup:
+    def __init__(self, env: ManagerEnv, group: str, terms: dict[str, ObservationTermCfg], noise: bool) -> None:
+        self.env = env
+        self.terms = {n: bind_term(env, "observations", n, t) for n, t in terms.items()}
+        if not self.terms:
+            raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")
+        self.sizes = {n: f().shape[1] for n, f in self.terms.items()}
+        columns = [(cfg, self.sizes[n]) for n, cfg in terms.items()]
+        spread = torch.tensor([c.noise for c, d in columns for _ in range(d)])
+        scale = torch.tensor([c.scale for c, d in columns for _ in range(d)])
+        clip = torch.tensor([torch.inf if c.clip is None else c.clip for c, d in columns for _ in range(d)])
+        self.noise = spread if noise and bool(spread.any()) else None
+        self.scale = scale if bool((scale != 1.0).any()) else None
+        self.clip = clip if bool(clip.isfinite().any()) else None
+
+    def compute(self) -> torch.Tensor:
+        obs = torch.cat([f() for f in self.terms.values()], dim=1)
+        if self.noise is not None:
+            obs += (torch.rand(obs.shape, generator=self.env.generator) * 2.0 - 1.0) * self.noise
+        if self.clip is not None:
+            obs = obs.clamp(-self.clip, self.clip)
+        if self.scale is not None:
+            obs = obs * self.scale
+        return obs
+
+
+class RewardManager(_Stateful):
+    """Sum of weighted terms times the step time, and what each term earned over the episode."""
+
+    def __init__(self, env: ManagerEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
+        """Bind the terms; a weight of 0 drops one."""
+        self.env = env
+        used = {n: t for n, t in _enabled(terms).items() if t.weight != 0.0}
+        self.terms: dict[str, Callable[[], torch.Tensor]] = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
+        self.weights = torch.tensor([t.weight for t in used.values()]) * env.step_dt
+        self.episode_sum = torch.zeros(env.num_envs, len(used))
+
+    def compute(self) -> torch.Tensor:
+        """Return the reward (N,) of this step.
+
+        Raises:
+            DivergedError: naming the first term that is not finite.
+        """
+        values = torch.stack([f() for f in self.terms.values()], dim=1) * self.weights
+        reward = values.sum(1)
+        if not torch.isfinite(reward).all():
+            name = list(self.terms)[int((~torch.isfinite(values)).any(0).nonzero()[0])]
+            raise DivergedError(f"The reward term `{name}` is not finite.")
+        self.episode_sum += values
+        return reward
+
+    def log(self, env_ids: torch.Tensor) -> dict[str, float]:
+        """Return the mean of each term over the episodes of `env_ids`, per second of full episode length."""
+        seconds = self.env.max_episode_length * self.env.step_dt
+        means = (self.episode_sum[env_ids].mean(0) / seconds).tolist()
+        return {f"Episode_Reward/{n}": v for n, v in zip(self.terms, means, strict=True)}
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Start the sums of `env_ids` over."""
+        self.episode_sum[env_ids] = 0.0
+        for term in self.terms.values():
+            if hasattr(term, "reset"):
+                term.reset(env_ids)
+
+    def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the terms' memories and the sums."""
+        return super().state_dict() | {"": {"episode_sum": self.episode_sum.clone()}}
+
+    def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Restore `state_dict`."""
+        self.episode_sum = state[""]["episode_sum"].clone()
+        super().load_state_dict({n: s for n, s in state.items() if n})
+
+
+class TerminationManager:
+    """Reasons to end an episode; a breakdown of the physics is always one."""
+
+    def __init__(self, env: ManagerEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
+        """Bind the terms."""
+        used = _enabled(terms)
+        self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
+        self.time_out = {n: t.time_out for n, t in used.items()}
+        self.fired: dict[str, torch.Tensor] = {}
+
+    def compute(self, broken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return terminated and truncated, (N,) bool each; an env is never both.
+
+        Args:
+            broken: (N,) bool, robots whose physics broke down.
+        """
+        self.fired = {n: f() for n, f in self.terms.items()} | {"physics": broken}
+        terminated, truncated = broken.clone(), torch.zeros_like(broken)
+        for name, time_out in self.time_out.items():
+            (truncated if time_out else terminated).logical_or_(self.fired[name])
+        return terminated, truncated & ~terminated
+
+    def log(self, env_ids: torch.Tensor) -> dict[str, float]:
+        """Return the share of ended episodes each term fired in."""
+        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.fired.items()}
+
+
+class CommandManager(_Stateful):
+    """Commands by name."""
+
+    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+        """Make the command terms, in the task's order: a later one may read an earlier one."""
+        self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in _enabled(terms).items()}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command term.
+
+        Raises:
+            ConfigError: if the task has none of that name.
+        """
+        if name not in self.terms:
+            raise ConfigError(f"The task has no command `{name}`. {did_you_mean(name, self.terms)}")
+        return self.terms[name]
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw new commands."""
+        for term in self.terms.values():
+            term.reset(env_ids)
+
+    def step(self) -> None:
+        """Advance all commands by one control step."""
+        for term in self.terms.values():
+            term.step()
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Return how well the commands are followed now, each (N,)."""
+        return {k: v for term in self.terms.values() for k, v in term.metrics().items()}
+
+
+class EventManager(_Stateful):
+    """Startup, reset and interval events, and events with a memory such as joint failures."""
+
+    def __init__(self, env: ManagerEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
+        """Bind the events and start the interval timers."""
+        self.env = env
+        used = _enabled(terms)
+        self.terms = {n: bind_term(env, "events", n, t) for n, t in used.items()}
+        self.mode = {n: _checked_mode(n, t) for n, t in used.items()}
+        self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
+        self.time_left = {n: torch.zeros(env.num_envs) for n in self.intervals}
+        self.stepping = [t for t in self.terms.values() if hasattr(t, "step")]
+        self.labelling = [t for t in self.terms.values() if hasattr(t, "labels")]
+
+    def startup(self, env_ids: torch.Tensor) -> None:
+        """Fire the startup events."""
+        for name, term in self.terms.items():
+            if self.mode[name] == "startup":
+                term(env_ids)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Fire the reset events and restart the timers of `env_ids`."""
+        for name, term in self.terms.items():
+            if hasattr(term, "reset"):
+                term.reset(env_ids)
+            elif self.mode[name] == "reset":
+                term(env_ids)
+        for name in self.intervals:
+            self._draw_interval(name, env_ids)
+
+    def _draw_interval(self, name: str, env_ids: torch.Tensor) -> None:
+        low, high = self.intervals[name] or (0.0, 0.0)
+        draws = torch.rand(len(env_ids), generator=self.env.generator)
+        self.time_left[name][env_ids] = low + draws * (high - low)
+
+    def step(self) -> None:
+        """Let events with a memory act before the physics."""
+        for term in self.stepping:
+            term.step()
+
+    def interval(self) -> None:
+        """Fire the interval events that are due."""
+        for name, left in self.time_left.items():
+            left -= self.env.step_dt
+            due = (left <= 0.0).nonzero().squeeze(1)
+            if len(due):
+                self.terms[name](due)
+                self._draw_interval(name, due)
+
+    def labels(self) -> dict[str, torch.Tensor]:
+        """Return the ground truth of the present step, each (N,)."""
+        return {k: v for term in self.labelling for k, v in term.labels().items()}
+
+    def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the events' memories and the timers."""
+        return super().state_dict() | {"": {n: t.clone() for n, t in self.time_left.items()}}
+
+    def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Restore `state_dict`."""
+        self.time_left = {n: t.clone() for n, t in state[""].items()}
+        super().load_state_dict({n: s for n, s in state.items() if n})
+
+
+def _checked_mode(name: str, cfg: EventTermCfg) -> str:
+    modes = ("startup", "reset", "interval")
+    if cfg.mode not in modes:
+        raise ConfigError(f"env.events.{name}.mode: `{cfg.mode}` is none of the modes. {did_you_mean(cfg.mode, modes)}")
+    if cfg.mode == "interval" and not cfg.interval_range_s:
+        raise ConfigError(f"env.events.{name}: mode interval needs interval_range_s, e.g. [10.0, 15.0].")
+    return cfg.mode

@@ -1,0 +1,177 @@
+"""Command terms: what the robot is asked to do, drawn per env and observed through `generated_commands`.
+
+A command is a class: `value` (N, k) is what is observed, `reset(env_ids)` draws anew, `step()` advances by one control
+step, `fix(values)` holds given values for good (evaluation), `metrics()` says how well it is followed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+
+
+class UniformVelocityCommand:
+    """Velocity of the base: forward, left (m/s) and turning left (rad/s).
+
+    Attributes:
+        value: (N, 3).
+        moving: (N,) bool, false where the command is to stand.
+    """
+
+    def __init__(
+        self, env: ManagerEnv, lin_vel_x: list[float], lin_vel_y: list[float], ang_vel_z: list[float],
+        resampling_time_s: list[float], rel_standing_envs: float = 0.0,
+    ) -> None:
+        """Prepare the draws.
+
+        Args:
+            env: the environment.
+            lin_vel_x: range of the forward speed in m/s.
+            lin_vel_y: range of the sideways speed in m/s.
+            ang_vel_z: range of the turning rate in rad/s.
+            resampling_time_s: range of the time until the next draw in s.
+            rel_standing_envs: share of draws that ask to stand still.
+        """
+        self.env, self.rel_standing_envs = env, rel_standing_envs
+        ranges = torch.tensor([lin_vel_x, lin_vel_y, ang_vel_z])
+        self._low, self._width = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
+        self._time_low, self._time_width = resampling_time_s[0], resampling_time_s[1] - resampling_time_s[0]
+        self.value = torch.zeros(env.num_envs, 3)
+        self.moving = torch.zeros(env.num_envs, dtype=torch.bool)
+        self.time_left = torch.zeros(env.num_envs)
+        self.fixed: torch.Tensor | None = None
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw new commands for `env_ids`."""
+        if self.fixed is not None:
+            self.value[env_ids] = self.fixed[env_ids]
+        else:
+            draws = torch.rand(len(env_ids), 5, generator=self.env.generator)
+            value = self._low + draws[:, :3] * self._width
+            value *= (draws[:, 3:4] >= self.rel_standing_envs).float()
+            self.value[env_ids] = value
+            self.time_left[env_ids] = self._time_low + draws[:, 4] * self._time_width
+        self.moving[env_ids] = torch.linalg.vector_norm(self.value[env_ids], dim=1) > 0.05
+
+    def step(self) -> None:
+        """Count down, and draw anew where the time is up."""
+        if self.fixed is not None:
+            return
+        self.time_left -= self.env.step_dt
+        due = (self.time_left <= 0.0).nonzero().squeeze(1)
+        if len(due):
+            self.reset(due)
+
+    def fix(self, values: torch.Tensor) -> None:
+        """Hold `values` (N, 3) for good."""
+        self.fixed = values.clone()
+        self.reset(torch.arange(self.env.num_envs))
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Return how well the command is followed now, each (N,)."""
+        state = self.env.state
+        planar = self.value[:, :2] - state.yaw_lin_vel
+        return {
+            "forward_speed": state.yaw_lin_vel[:, 0],
+            "turning_rate": state.world_yaw_rate,
+            "lin_vel_error": torch.linalg.vector_norm(planar, dim=1),
+            "ang_vel_error": (self.value[:, 2] - state.world_yaw_rate).abs(),
+        }
+
+
+class GaitClock:
+    """A phase that tells each foot when to swing; it rests, all feet in stance, while the velocity command is to stand.
+
+    Attributes:
+        value: (N, 2) sine and cosine of the phase, zeros at rest.
+        stance: (N, F) bool, which feet should be on the ground.
+        swing_height: (N, F) in [0, 1], half sine through each foot's swing.
+    """
+
+    def __init__(
+        self, env: ManagerEnv, frequency_hz: float, offsets: list[float], stance_ratio: float = 0.55,
+        velocity: str = "base_velocity",
+    ) -> None:
+        """Prepare the clock.
+
+        Args:
+            env: the environment.
+            frequency_hz: strides a second.
+            offsets: phase of each foot as a share of the stride, in the order of the robot's feet.
+            stance_ratio: share of the stride a foot is on the ground.
+            velocity: the velocity command that moves or rests the clock.
+        """
+        self.env, self.velocity, self.stance_ratio = env, velocity, stance_ratio
+        self._increment = frequency_hz * env.step_dt
+        self._offsets = torch.tensor(offsets)
+        n, feet = env.num_envs, len(offsets)
+        self.phase = torch.zeros(n)
+        self.value = torch.zeros(n, 2)
+        self.stance = torch.ones(n, feet, dtype=torch.bool)
+        self.swing_height = torch.zeros(n, feet)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Start `env_ids` at a random phase."""
+        self.phase[env_ids] = torch.rand(len(env_ids), generator=self.env.generator)
+        self._update()
+
+    def step(self) -> None:
+        """Advance the moving clocks by one control step."""
+        self.phase = (self.phase + self._increment).remainder(1.0)
+        self._update()
+
+    def _update(self) -> None:
+        moving = self.env.commands[self.velocity].moving
+        angle = 2.0 * math.pi * self.phase
+        self.value = torch.stack((torch.sin(angle), torch.cos(angle)), dim=1) * moving[:, None]
+        foot = (self.phase[:, None] + self._offsets).remainder(1.0)
+        self.stance = (foot < self.stance_ratio) | ~moving[:, None]
+        swing = ((foot - self.stance_ratio) / (1.0 - self.stance_ratio)).clamp(0.0, 1.0)
+        self.swing_height = torch.sin(math.pi * swing) * ~self.stance
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Return nothing: the clock is an aid, not a goal."""
+        return {}
+
+
+class UniformPlanarTarget:
+    """A point in reach of an arm that moves in the horizontal plane.
+
+    Attributes:
+        position: (N, 3) m, world frame.
+        value: (N, 2) m, its x and y.
+    """
+
+    def __init__(self, env: ManagerEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
+        """Prepare the draws: distance from the base in m and direction in rad, each from a range."""
+        self.env, self._radius, self._angle = env, radius, angle
+        self.position = torch.zeros(env.num_envs, 3)
+        self.position[:, 2] = height
+        self.value = torch.zeros(env.num_envs, 2)
+        self.fixed: torch.Tensor | None = None
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw new targets for `env_ids`."""
+        draws = torch.rand(len(env_ids), 2, generator=self.env.generator)
+        radius = self._radius[0] + draws[:, 0] * (self._radius[1] - self._radius[0])
+        angle = self._angle[0] + draws[:, 1] * (self._angle[1] - self._angle[0])
+        target = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+        self.value[env_ids] = target if self.fixed is None else self.fixed[env_ids]
+        self.position[:, :2] = self.value
+
+    def step(self) -> None:
+        """Targets stay for the whole episode."""
+
+    def fix(self, values: torch.Tensor) -> None:
+        """Hold `values` (N, 2) for good."""
+        self.fixed = values.clone()
+        self.reset(torch.arange(self.env.num_envs))
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Return the distance of the first tracked site from the target, (N,) m."""
+        return {"distance": torch.linalg.vector_norm(self.env.state.site_pos[:, 0] - self.position, dim=1)}

@@ -1,0 +1,209 @@
+"""Event terms: changes made to the simulation. Functions take the env and the ids (n,) of the envs concerned.
+
+A class is an event with a memory: `reset(env_ids)` at the start of an episode, `step()` before every control step,
+`labels()` for the ground truth handed out in `info["labels"]`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+
+from regimen.envs.rotations import from_euler, multiply
+from regimen.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+
+_POSE = ("x", "y", "z", "roll", "pitch", "yaw")
+
+
+def _uniform(env: ManagerEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
+    """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
+    low = torch.tensor([ranges.get(k, (0.0, 0.0))[0] for k in _POSE])
+    high = torch.tensor([ranges.get(k, (0.0, 0.0))[1] for k in _POSE])
+    return low + torch.rand(n, 6, generator=env.generator) * (high - low)
+
+
+def reset_root_state_uniform(
+    env: ManagerEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
+) -> None:
+    """Put the base at its spawn pose plus draws from `pose_range` (m, rad) with `velocity_range` (m/s, rad/s)."""
+    n = len(env_ids)
+    offset = _uniform(env, n, pose_range)
+    pose = env.default_root_pose.repeat(n, 1)
+    pose[:, :3] += offset[:, :3]
+    pose[:, 3:] = multiply(pose[:, 3:], from_euler(*offset[:, 3:].unbind(1)))
+    env.reset_root_pose[env_ids] = pose
+    env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
+
+
+def reset_joints_by_scale(
+    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+) -> None:
+    """Start joints at the default pose times a draw from `position_range`, at velocities from `velocity_range` rad/s."""
+    shape = (len(env_ids), len(env.joints))
+    factor = torch.rand(shape, generator=env.generator) * (position_range[1] - position_range[0]) + position_range[0]
+    low, high = env.soft_joint_range.unbind(1)
+    env.reset_joint_pos[env_ids] = (env.default_joint_pos * factor).clamp(low, high)
+    velocity = torch.rand(shape, generator=env.generator) * (velocity_range[1] - velocity_range[0])
+    env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
+
+
+def reset_joints_by_offset(
+    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+) -> None:
+    """Start joints at the default pose plus a draw from `position_range` rad, at velocities from `velocity_range`."""
+    shape = (len(env_ids), len(env.joints))
+    offset = torch.rand(shape, generator=env.generator) * (position_range[1] - position_range[0]) + position_range[0]
+    low, high = env.soft_joint_range.unbind(1)
+    env.reset_joint_pos[env_ids] = (env.default_joint_pos + offset).clamp(low, high)
+    velocity = torch.rand(shape, generator=env.generator) * (velocity_range[1] - velocity_range[0])
+    env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
+
+
+def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
+    """Draw the sliding friction of floor and robot together: a contact takes the larger of the two."""
+    draws = torch.rand(len(env_ids), generator=env.generator)
+    env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
+
+
+def randomize_rigid_body_mass(
+    env: ManagerEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]
+) -> None:
+    """Add a draw from the range, in kg, to the nominal mass of the base."""
+    low, high = mass_distribution_params
+    env.world.add_base_mass(env_ids, low + torch.rand(len(env_ids), generator=env.generator) * (high - low))
+
+
+def push_by_setting_velocity(
+    env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]
+) -> None:
+    """Kick the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
+    env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
+
+
+class change_joint_torque:  # noqa: N801 - a term is named as in the original task
+    """At most one joint an episode fails, at its own time, in its own way; drawn for each env independently.
+
+    At the reset of an env its fault of the last episode is cleared and a new one is drawn: with `probability` a fault,
+    the joint uniform over `joints`, the onset uniform over `onset_s`, the severity uniform over its range. The fault is
+    applied before the physics of the first step at or after the onset, and the labels of that very step show it.
+
+    Modes:
+        absolute: the effort limit becomes `severity` N·m.
+        scale: the effort limit becomes `severity` times its nominal value.
+        lock: the joint stays within `LOCK_WIDTH_RAD` of where it was.
+        free: the joint has no torque.
+
+    Labels (`info["labels"]`), each (N,): `fault_joint` int16, -1 while healthy; `fault_onset_step` int32, -1 if this
+    episode stays healthy; `fault_limit` float32 N·m, the faulty joint's effort limit, NaN while healthy.
+    """
+
+    LOCK_WIDTH_RAD = 0.01
+
+    def __init__(
+        self, env: ManagerEnv, joints: torch.Tensor, probability: float, onset_s: list[float], mode: str = "absolute",
+        severity: float | list[float] | dict[str, float | list[float]] | None = None,
+    ) -> None:
+        """Prepare the draws.
+
+        Args:
+            env: the environment.
+            joints: candidates, (C,) joint ids.
+            probability: share of episodes with a fault.
+            onset_s: range of the onset, in s after the reset.
+            mode: absolute, scale, lock or free.
+            severity: a value or a range, for all joints or by regular expression of the joint's name; N·m or factor.
+
+        Raises:
+            ConfigError: for an unknown mode, or a severity that is missing or does not cover the candidates.
+        """
+        if mode not in ("absolute", "scale", "lock", "free"):
+            known = ("absolute", "scale", "lock", "free")
+            raise ConfigError(f"change_joint_torque: no mode `{mode}`. {did_you_mean(mode, known)}")
+        self.env, self.mode, self.probability = env, mode, probability
+        self.candidates = joints
+        self.onset_steps = [round(t / env.step_dt) for t in onset_s]
+        self.severity_range = _severity_table(env.joints, joints.tolist(), severity, mode)
+        n = env.num_envs
+        self.joint = torch.full((n,), -1, dtype=torch.int16)
+        self.onset = torch.full((n,), -1, dtype=torch.int32)
+        self.severity = torch.zeros(n)
+        self.active = torch.zeros(n, dtype=torch.bool)
+        self.limit = torch.full((n,), torch.nan)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Clear the faults of `env_ids` and draw the next ones."""
+        self._clear(env_ids[self.active[env_ids]])
+        draws = torch.rand(len(env_ids), 4, generator=self.env.generator)
+        fails = draws[:, 0] < self.probability
+        which = (draws[:, 1] * len(self.candidates)).long().clamp_max(len(self.candidates) - 1)
+        first, last = self.onset_steps
+        onset = first + (draws[:, 2] * (last - first + 1)).int()
+        low, high = self.severity_range[which].unbind(1)
+        self.joint[env_ids] = torch.where(fails, self.candidates[which], -1).to(torch.int16)
+        self.onset[env_ids] = torch.where(fails, onset, -1).to(torch.int32)
+        self.severity[env_ids] = low + draws[:, 3] * (high - low)
+
+    def _clear(self, ids: torch.Tensor) -> None:
+        if len(ids):
+            self.env.world.set_effort_limits(ids, self.env.effort_limit.repeat(len(ids), 1))
+            if self.mode == "lock":
+                self.env.world.set_joint_ranges(ids, self.env.joint_range.repeat(len(ids), 1, 1))
+            self.active[ids] = False
+            self.limit[ids] = torch.nan
+
+    def step(self) -> None:
+        """Apply the faults that are due."""
+        due = ~self.active & (self.joint >= 0) & (self.env.episode_length >= self.onset)
+        ids = due.nonzero().squeeze(1)
+        if not len(ids):
+            return
+        joint, rows = self.joint[ids].long(), torch.arange(len(ids))
+        limits = self.env.effort_limit.repeat(len(ids), 1)
+        nominal = limits[rows, joint]
+        limits[rows, joint] = {
+            "absolute": self.severity[ids], "scale": nominal * self.severity[ids], "lock": nominal,
+            "free": torch.zeros_like(nominal),
+        }[self.mode]
+        self.env.world.set_effort_limits(ids, limits)
+        if self.mode == "lock":
+            ranges = self.env.joint_range.repeat(len(ids), 1, 1)
+            here = self.env.state.joint_pos[ids, joint]
+            half = self.LOCK_WIDTH_RAD / 2
+            ranges[rows, joint] = torch.stack((here - half, here + half), dim=1)
+            self.env.world.set_joint_ranges(ids, ranges)
+        self.active[ids] = True
+        self.limit[ids] = limits[rows, joint]
+
+    def labels(self) -> dict[str, torch.Tensor]:
+        """Return the ground truth of the present step."""
+        return {
+            "fault_joint": torch.where(self.active, self.joint, torch.tensor(-1, dtype=torch.int16)),
+            "fault_onset_step": self.onset.clone(),
+            "fault_limit": self.limit.clone(),
+        }
+
+
+def _severity_table(
+    names: list[str], candidates: list[int], severity: float | list[float] | dict[str, float | list[float]] | None,
+    mode: str,
+) -> torch.Tensor:
+    """Return (C, 2): lowest and highest severity of each candidate."""
+    if mode in ("lock", "free"):
+        return torch.zeros(len(candidates), 2)
+    if severity is None:
+        raise ConfigError(f"change_joint_torque: mode={mode} needs `severity`, a value or a range.")
+    table = severity if isinstance(severity, dict) else {".*": severity}
+    rows: list[list[float]] = []
+    for joint in candidates:
+        found = [v for pattern, v in table.items() if re.fullmatch(pattern, names[joint])]
+        if len(found) != 1:
+            many = "no severity" if not found else f"{len(found)} severities"
+            raise ConfigError(f"change_joint_torque: {many} for joint {names[joint]} in {list(table)}; give exactly one.")
+        value = found[0]
+        rows.append([float(value), float(value)] if isinstance(value, int | float) else [float(v) for v in value])
+    return torch.tensor(rows)

@@ -1,0 +1,60 @@
+"""Observation terms: functions of the env that return (N, d) float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+
+
+def base_lin_vel(env: ManagerEnv) -> torch.Tensor:
+    """Linear velocity of the base in its own frame, (N, 3) m/s."""
+    return env.state.lin_vel
+
+
+def base_ang_vel(env: ManagerEnv) -> torch.Tensor:
+    """Angular velocity of the base in its own frame, (N, 3) rad/s."""
+    return env.state.ang_vel
+
+
+def projected_gravity(env: ManagerEnv) -> torch.Tensor:
+    """Direction of gravity in the base frame, (N, 3), unit length."""
+    return env.state.gravity
+
+
+def generated_commands(env: ManagerEnv, command: str) -> torch.Tensor:
+    """Value of a command, (N, k)."""
+    return env.commands[command].value
+
+
+def joint_pos_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Joint positions relative to the default pose, (N, J) rad."""
+    return (env.state.joint_pos - env.default_joint_pos)[:, joints]
+
+
+def joint_vel_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Joint velocities, (N, J) rad/s."""
+    return env.state.joint_vel[:, joints]
+
+
+def joint_effort(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Torques the actuators applied, (N, J) N·m."""
+    return env.state.joint_torque[:, joints]
+
+
+def last_action(env: ManagerEnv) -> torch.Tensor:
+    """The action of the last step, (N, A)."""
+    return env.action
+
+
+def gait_phase(env: ManagerEnv, command: str = "gait") -> torch.Tensor:
+    """Sine and cosine of the gait clock, (N, 2); zeros while the clock rests."""
+    return env.commands[command].value
+
+
+def site_position(env: ManagerEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Positions of tracked sites in the world frame, (N, 3 F) m."""
+    return env.state.site_pos[:, sites].flatten(1)

@@ -1,0 +1,176 @@
+"""The big seam: batched environments of torch tensors, where every simulator and every agent meet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from regimen.errors import IOMismatchError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Obs = dict[str, "torch.Tensor"]
+"""Observation group -> (N, d) float32. The group `policy` is always there."""
+
+
+@dataclass
+class ActionSpec:
+    """Meaning of one action vector, joint by joint in order.
+
+    Attributes:
+        joints: names, length A.
+        scale: rad per unit of action, length A.
+        offset: target at action 0 in rad, length A.
+        clip: bound on the absolute action, or None.
+    """
+
+    joints: list[str]
+    scale: list[float]
+    offset: list[float]
+    clip: float | None = None
+
+
+@dataclass
+class IOSpec:
+    """What a policy reads and writes, by name. Stored in every checkpoint and dataset.
+
+    Attributes:
+        observations: group -> ordered {term name: size}.
+        action: the action's joints, order, scale, offset and clip.
+        step_dt: seconds between two actions.
+    """
+
+    observations: dict[str, dict[str, int]]
+    action: ActionSpec
+    step_dt: float
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def size(self, group: str = "policy") -> int:
+        """Return the width of an observation group."""
+        return sum(self.observations[group].values())
+
+    @property
+    def num_actions(self) -> int:
+        """Width A of the action."""
+        return len(self.action.joints)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> IOSpec:
+        """Rebuild from `to_dict`."""
+        return cls(
+            observations={g: dict(t) for g, t in data["observations"].items()},
+            action=ActionSpec(**data["action"]),
+            step_dt=data["step_dt"],
+            extra=dict(data.get("extra", {})),
+        )
+
+    def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",)) -> list[str]:
+        """Return one line per difference that matters to a policy reading `groups`; empty if it fits.
+
+        Args:
+            other: the environment's spec, `self` being the policy's.
+            groups: observation groups the policy reads.
+        """
+        lines: list[str] = []
+        for group in groups:
+            lines += _dict_differences(group, self.observations.get(group, {}), other.observations.get(group, {}))
+        lines += _joint_differences(self.action, other.action)
+        if abs(self.step_dt - other.step_dt) > 1e-9:
+            lines.append(f"step time: policy {self.step_dt:g} s, env {other.step_dt:g} s")
+        return lines
+
+    def require_fits(self, other: IOSpec, what: str = "policy", groups: tuple[str, ...] = ("policy",)) -> None:
+        """Raise unless a policy with this spec can act in an env with spec `other`.
+
+        Raises:
+            IOMismatchError: naming every term, joint and figure that differs.
+        """
+        lines = self.differences(other, groups)
+        if lines:
+            raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
+
+
+def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) -> list[str]:
+    lines = [f"observation {group}.{n}: only the policy has it" for n in mine if n not in theirs]
+    lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in mine]
+    both = [n for n in mine if n in theirs]
+    lines += [f"observation {group}.{n}: policy {mine[n]}, env {theirs[n]} values" for n in both if mine[n] != theirs[n]]
+    if not lines and list(mine) != list(theirs):
+        lines.append(f"observation {group}: order of terms: policy {list(mine)}, env {list(theirs)}")
+    return lines
+
+
+def _joint_differences(mine: ActionSpec, theirs: ActionSpec) -> list[str]:
+    lines = [f"joint {j}: only the policy has it" for j in mine.joints if j not in theirs.joints]
+    lines += [f"joint {j}: only the env has it" for j in theirs.joints if j not in mine.joints]
+    if lines:
+        return lines
+    if mine.joints != theirs.joints:
+        return [f"joint order: policy {mine.joints}, env {theirs.joints}"]
+    for what in ("scale", "offset"):
+        for j, a, b in zip(mine.joints, getattr(mine, what), getattr(theirs, what), strict=True):
+            if abs(a - b) > 1e-6:
+                lines.append(f"action {what} of {j}: policy {a:g}, env {b:g}")
+    if mine.clip != theirs.clip:
+        lines.append(f"action clip: policy {mine.clip}, env {theirs.clip}")
+    return lines
+
+
+@runtime_checkable
+class VecEnv(Protocol):
+    """N environments stepped together.
+
+    Attributes:
+        num_envs: N.
+        device: torch device of every tensor handed out.
+        step_dt: seconds between two steps.
+        max_episode_length: steps after which an episode is truncated.
+        io: names, sizes and order of observations and actions.
+    """
+
+    num_envs: int
+    device: torch.device
+    step_dt: float
+    max_episode_length: int
+    io: IOSpec
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Reset all envs, reseeding everything random if `seed` is given; return the observations."""
+        ...
+
+    def step(
+        self, action: torch.Tensor
+    ) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step all envs; those that end are reset at once.
+
+        Args:
+            action: (N, A) float32.
+
+        Returns:
+            obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info with
+            `final_obs` (as obs; rows valid where terminated | truncated: the observation before the reset),
+            `log` ({name: float}) and `labels` ({name: (N,) tensor}, ground truth of this step).
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides the future: physics, counters, commands, generator."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; the future is then the same, bit for bit on CPU."""
+        ...
+
+    def render(self) -> np.ndarray:
+        """Return a picture of env 0, (H, W, 3) uint8."""
+        ...
+
+    def close(self) -> None:
+        """Free the simulator."""
+        ...

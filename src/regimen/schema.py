@@ -1,0 +1,176 @@
+"""The typed nodes under every config group: YAML holds values, these dataclasses hold types and docs.
+
+Nothing here imports torch or a simulator: the launcher reads these types before it starts anything. Groups
+whose shape depends on the chosen option (`agent`, `sim`, `stage`) take their type from the module the option's
+`_target_` names: a class `X` is configured by the dataclass `XCfg` of the same module (see `peek.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class TermCfg:
+    """One function of a manager.
+
+    Attributes:
+        func: name of a function or class in the group's own module under `regimen.envs.terms`, or
+            `pkg.mod:name` for one of yours.
+        params: its keyword arguments. Regular expressions given to `joints` and `bodies` are resolved to ids.
+    """
+
+    func: str = MISSING
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ObservationTermCfg(TermCfg):
+    """One part of an observation group.
+
+    Attributes:
+        noise: half width of the uniform noise added while `env.observation_noise` is on; unit of the term.
+        scale: factor applied after the noise.
+        clip: bound on the absolute value, applied before the scale; null for none.
+    """
+
+    noise: float = 0.0
+    scale: float = 1.0
+    clip: float | None = None
+
+
+@dataclass
+class ObservationGroupCfg:
+    """One tensor an agent may read: its terms side by side, in order."""
+
+    terms: dict[str, ObservationTermCfg | None] = field(default_factory=dict)
+
+
+@dataclass
+class RewardTermCfg(TermCfg):
+    """One reward; its value is multiplied by `weight` and by the step time."""
+
+    weight: float = MISSING
+
+
+@dataclass
+class TerminationTermCfg(TermCfg):
+    """One reason to end an episode; `time_out` makes it a truncation instead of a termination."""
+
+    time_out: bool = False
+
+
+@dataclass
+class EventTermCfg(TermCfg):
+    """One change made to the simulation.
+
+    Attributes:
+        mode: `startup` (once), `reset` (for the envs that reset) or `interval` (per env, at random times).
+        interval_range_s: shortest and longest time between two `interval` events, in seconds.
+    """
+
+    mode: str = MISSING
+    interval_range_s: list[float] | None = None
+
+
+@dataclass
+class ActionCfg:
+    """Joint position targets: `default_pose + scale * action`.
+
+    Attributes:
+        joints: regular expressions; the action follows the robot's joint order.
+        scale: rad per unit of action.
+        clip: bound on the absolute action before scaling; null for none.
+    """
+
+    joints: list[str] = field(default_factory=lambda: [".*"])
+    scale: float = MISSING
+    clip: float | None = 100.0
+
+
+@dataclass
+class EvaluationCfg:
+    """How this task is judged by `stage=evaluate`.
+
+    Attributes:
+        command: name of the command term that is held fixed, or null for a task without one.
+        grid: the commands; each is given to an equal share of the envs.
+        disturbances: events switched off while evaluating, unless the stage asks for them.
+        headline: metric written to run.json.
+    """
+
+    command: str | None = None
+    grid: list[list[float]] = field(default_factory=list)
+    disturbances: list[str] = field(default_factory=list)
+    headline: str = "return"
+
+
+@dataclass
+class ManagerEnvCfg:
+    """A task in Isaac Lab's manager vocabulary, for every sim behind the World seam.
+
+    Attributes:
+        robot: folder under `regimen.robots`, or `pkg.mod:NAME` of your own `Robot`.
+        num_envs: environments stepped together.
+        episode_length_s: time after which an episode is truncated, in seconds.
+        decimation: physics steps per control step; step time = sim.dt * decimation.
+        observation_noise: whether the noise of the observation terms is applied.
+        observations: groups of terms; agents read `policy`.
+    """
+
+    _target_: str = "regimen.envs.manager_env.ManagerEnv"
+    robot: str = MISSING
+    num_envs: int = MISSING
+    episode_length_s: float = MISSING
+    decimation: int = 4
+    observation_noise: bool = True
+    actions: ActionCfg = field(default_factory=ActionCfg)
+    commands: dict[str, TermCfg | None] = field(default_factory=dict)
+    observations: dict[str, ObservationGroupCfg] = field(default_factory=dict)
+    rewards: dict[str, RewardTermCfg | None] = field(default_factory=dict)
+    terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
+    events: dict[str, EventTermCfg | None] = field(default_factory=dict)
+    evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
+
+
+@dataclass
+class HardwareCfg:
+    """Where the work runs.
+
+    Attributes:
+        device: torch device of the agent (`cpu`, `cuda`, `cuda:0`).
+        threads: threads of the physics and of torch; null takes all cores this process may use.
+        max_jobs: runs of a local sweep at once.
+        interpreters: Python of a sim that needs an environment of its own, by sim name.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    max_jobs: int = 1
+    interpreters: dict[str, str] = field(default_factory=dict)
+
+    def num_threads(self) -> int:
+        """Return `threads`, or the number of cores this process may use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass
+class Config:
+    """The whole of one run. `choices` is filled in by the launcher: group -> option."""
+
+    env: Any = MISSING
+    sim: Any = MISSING
+    agent: Any = MISSING
+    hardware: HardwareCfg = field(default_factory=HardwareCfg)
+    stage: Any = MISSING
+    name: str | None = None
+    seed: int = 0
+    policy: str | None = None
+    resume: str | None = None
+    video: bool = False
+    dry_run: bool = False
+    choices: dict[str, str] = field(default_factory=dict)

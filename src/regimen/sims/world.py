@@ -1,0 +1,126 @@
+"""The small seam under the manager-based environment: what a simulator must offer a task.
+
+A World simulates N copies of one robot on flat ground. It hands out float32 torch tensors on its own device, takes
+position targets, and lets events change each copy on its own. Terms never see more of the simulator than this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass
+class WorldState:
+    """One reading of all N robots. B monitored bodies, F feet or other tracked sites, J joints.
+
+    Attributes:
+        joint_pos: (N, J) rad.
+        joint_vel: (N, J) rad/s.
+        joint_acc: (N, J) rad/s².
+        joint_torque: (N, J) N·m, what the actuators applied, after limits.
+        root_pos: (N, 3) m, world frame. Zeros for a fixed base.
+        root_quat: (N, 4) w x y z.
+        root_lin_vel: (N, 3) m/s, world frame.
+        root_ang_vel: (N, 3) rad/s, body frame.
+        contact_force: (N, B) N, magnitude of the net contact force on each monitored body.
+        site_pos: (N, F, 3) m, world frame.
+        site_vel: (N, F, 3) m/s, world frame.
+    """
+
+    joint_pos: torch.Tensor
+    joint_vel: torch.Tensor
+    joint_acc: torch.Tensor
+    joint_torque: torch.Tensor
+    root_pos: torch.Tensor
+    root_quat: torch.Tensor
+    root_lin_vel: torch.Tensor
+    root_ang_vel: torch.Tensor
+    contact_force: torch.Tensor
+    site_pos: torch.Tensor
+    site_vel: torch.Tensor
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the fields by name, for a checkpoint."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class World(Protocol):
+    """N copies of one robot.
+
+    Attributes:
+        num_envs: N.
+        device: torch device of every tensor.
+        dt: physics step in seconds.
+        joints: joint names, in the order of every (…, J) tensor.
+        bodies: monitored bodies, in the order of `contact_force`.
+        sites: tracked sites, in the order of `site_pos`; for legged robots one per foot.
+        joint_range: (J, 2) rad.
+    """
+
+    num_envs: int
+    device: torch.device
+    dt: float
+    joints: list[str]
+    bodies: list[str]
+    sites: list[str]
+    joint_range: torch.Tensor
+
+    def read(self) -> WorldState:
+        """Return the present state; the tensors are fresh, not views."""
+        ...
+
+    def set_joint_targets(self, targets: torch.Tensor) -> None:
+        """Set position targets (N, J) in rad, held until the next call."""
+        ...
+
+    def step(self, substeps: int) -> torch.Tensor:
+        """Advance all robots; return (N,) bool, true where the physics broke down and was reset."""
+        ...
+
+    def reset(
+        self, env_ids: torch.Tensor, root_pose: torch.Tensor, root_vel: torch.Tensor, joint_pos: torch.Tensor,
+        joint_vel: torch.Tensor,
+    ) -> None:
+        """Put the robots `env_ids` (n,) into a state: pose (n, 7), velocity (n, 6: linear world, angular body)."""
+        ...
+
+    def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
+        """Set the largest absolute torque (n, J) in N·m of the robots `env_ids`."""
+        ...
+
+    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
+        """Set the joint ranges (n, J, 2) in rad of the robots `env_ids`; a zero width locks a joint."""
+        ...
+
+    def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
+        """Set the mass of the base to its nominal mass plus `delta` (n,) in kg."""
+        ...
+
+    def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
+        """Set the sliding friction (n,) of every contact of the robots `env_ids`."""
+        ...
+
+    def push(self, env_ids: torch.Tensor, velocity: torch.Tensor) -> None:
+        """Add (n, 6) to the base velocity: linear world m/s, angular body rad/s."""
+        ...
+
+    def render(self, env_id: int) -> np.ndarray:
+        """Return a picture (H, W, 3) uint8 of one robot."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the physics state and everything changed per robot."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, bit for bit."""
+        ...
+
+    def close(self) -> None:
+        """Free the simulator."""
+        ...

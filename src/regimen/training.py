@@ -1,0 +1,149 @@
+"""What every training shares, whatever learns: episode statistics, throughput, logs, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.errors import DivergedError
+
+if TYPE_CHECKING:
+    from regimen.checkpoint import Checkpoints
+    from regimen.run import Run
+
+WINDOW = 100
+"""Episodes over which return and length are averaged."""
+
+
+class TrainingSession:
+    """Follows a training step by step; the agent calls `step` for every env step and `end_iteration` after an update.
+
+    Attributes:
+        steps_done: env steps per env so far.
+        total_steps: env steps per env when the training is done.
+    """
+
+    def __init__(self, run: Run, checkpoints: Checkpoints, num_envs: int, total_steps: int) -> None:
+        """Start with empty statistics.
+
+        Args:
+            run: receives logs and progress.
+            checkpoints: receives bundles.
+            num_envs: N.
+            total_steps: env steps per env of the whole training.
+        """
+        self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
+        self.steps_done = self.iteration = 0
+        self.returns: deque[float] = deque(maxlen=WINDOW)
+        self.lengths: deque[int] = deque(maxlen=WINDOW)
+        self._return = torch.zeros(num_envs)
+        self._length = torch.zeros(num_envs, dtype=torch.long)
+        self._logs: dict[str, list[float]] = {}
+        self._clock = time.perf_counter()
+        self._rate = 0.0
+
+    def step(
+        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
+    ) -> None:
+        """Take note of one env step: reward, terminated, truncated (N,) and the env's info."""
+        self.steps_done += 1
+        self._return += reward.cpu()
+        self._length += 1
+        for name, value in info["log"].items():
+            self._logs.setdefault(name, []).append(value)
+        for name, tensor in info.get("metrics", {}).items():
+            self._logs.setdefault(f"Metrics/{name}", []).append(float(tensor.mean()))
+        done = (terminated | truncated).cpu().nonzero().squeeze(1)
+        if len(done):
+            self.returns.extend(self._return[done].tolist())
+            self.lengths.extend(self._length[done].tolist())
+            self._return[done], self._length[done] = 0.0, 0
+
+    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], dict[str, Any]]) -> None:
+        """Log one update, save a checkpoint if one is due, and stop if a signal asked for it.
+
+        Args:
+            losses: scalars of the update by name.
+            bundle: makes the checkpoint of this very moment.
+
+        Raises:
+            DivergedError: naming the first loss that is not finite.
+            StopRequested: after saving, if a signal came.
+        """
+        self.iteration += 1
+        for name, value in losses.items():
+            if not torch.isfinite(torch.tensor(value)):
+                raise DivergedError(f"`{name}` became {value} in iteration {self.iteration}, step {self.steps_done}.")
+        self._report(losses)
+        self.run.check_stop(self.steps_done, lambda: self.save(bundle))
+        if self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps:
+            self.save(bundle)
+
+    def save(self, bundle: Callable[[], dict[str, Any]]) -> None:
+        """Write a checkpoint now."""
+        self.checkpoints.save(self.steps_done, bundle(), metric=self.mean_return())
+
+    def mean_return(self) -> float | None:
+        """Return the mean return of the last episodes, or None before the first ended."""
+        return sum(self.returns) / len(self.returns) if self.returns else None
+
+    def mean_length(self) -> float | None:
+        """Return the mean length of the last episodes in steps, or None before the first ended."""
+        return sum(self.lengths) / len(self.lengths) if self.lengths else None
+
+    def _report(self, losses: dict[str, float]) -> None:
+        now = time.perf_counter()
+        steps = self.steps_done / self.iteration
+        rate = self.num_envs * steps / max(now - self._clock, 1e-9)
+        self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
+        self._clock = now
+        metrics = {name: sum(v) / len(v) for name, v in self._logs.items()} | losses
+        metrics |= {"Perf/samples_per_s": rate}
+        mean_return, mean_length = self.mean_return(), self.mean_length()
+        if mean_return is not None and mean_length is not None:
+            metrics |= {"Train/return": mean_return, "Train/episode_length": mean_length}
+        self._logs.clear()
+        self.run.log(self.steps_done, metrics)
+        self.run.progress(
+            iteration=self.iteration,
+            iterations=round(self.total_steps / steps),
+            samples=self.steps_done * self.num_envs,
+            samples_per_s=self._rate,
+            return_mean=mean_return,
+            episode_length=mean_length,
+            eta_s=(self.total_steps - self.steps_done) * self.num_envs / self._rate,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counters and statistics."""
+        return {
+            "steps_done": self.steps_done, "iteration": self.iteration, "returns": list(self.returns),
+            "lengths": list(self.lengths), "return": self._return.clone(), "length": self._length.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.steps_done, self.iteration = state["steps_done"], state["iteration"]
+        self.returns.extend(state["returns"])
+        self.lengths.extend(state["lengths"])
+        self._return, self._length = state["return"].clone(), state["length"].clone()
+
+
+def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
+    """Raise unless all tensors are finite.
+
+    Args:
+        tensors: by name.
+        what: whose tensors they are, for the message.
+
+    Raises:
+        DivergedError: naming the first tensor that is not.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise DivergedError(f"{what}: tensor `{name}` has {bad} of {tensor.numel()} values that are not finite.")
