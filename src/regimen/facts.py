@@ -1,0 +1,172 @@
+"""What was true of the machine and the code when a run started: git, packages, host, processes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
+    "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "h5py", "tensorboard", "submitit", "ray",
+)  # fmt: skip
+"""Distributions whose versions can change a result."""
+
+MAX_UNTRACKED_BYTES = 256 * 1024
+MAX_PATCH_BYTES = 8 * 1024 * 1024
+
+
+def versions() -> dict[str, str]:
+    """Return name -> version of the installed ones of `PACKAGES`, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def host() -> dict[str, Any]:
+    """Return name, system, cores, memory and GPUs of this machine."""
+    return {
+        "name": socket.gethostname(),
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(_meminfo("MemTotal") / 2**30, 1),
+        "gpus": _gpus(),
+        "python": sys.executable,
+    }
+
+
+def memory_available() -> int:
+    """Return the bytes this process may still take: of the machine and of its control group."""
+    free = _meminfo("MemAvailable")
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no such group, or its limit is "max"
+        pass
+    return free
+
+
+def tree_rss(pid: int) -> int:
+    """Return the resident bytes of a process and all its descendants; 0 once it has ended."""
+    proc = Path(f"/proc/{pid}")
+    try:
+        pages = int((proc / "statm").read_text().split()[1])
+        children = [int(c) for task in (proc / "task").iterdir() for c in (task / "children").read_text().split()]
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(tree_rss(child) for child in children)
+
+
+def process(pid: int) -> dict[str, Any]:
+    """Return what names a process beyond the reuse of its number: host, pid and start in clock ticks."""
+    return {"host": socket.gethostname(), "pid": pid, "start": _start_ticks(pid)}
+
+
+def is_alive(known: dict[str, Any] | None) -> bool | None:
+    """Return whether the process named by `process` still runs; None where it runs on another host."""
+    if not known:
+        return False
+    if known["host"] != socket.gethostname():
+        return None
+    start = _start_ticks(known["pid"])
+    return start is not None and start == known["start"]
+
+
+def git(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return ({commit, branch, dirty}, patch) of the repository around `folder`; (None, "") outside of one.
+
+    The patch is the difference to the commit, followed by the untracked text files, and can be applied with
+    `git apply`.
+
+    Args:
+        folder: any folder of the repository.
+    """
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    if status is None:
+        return None, ""
+    lines = status.split("\0")
+    head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    commit = head.get("branch.oid", "(initial)")
+    changed = [line for line in lines if line and not line.startswith("#")]
+    facts = {
+        "commit": None if commit == "(initial)" else commit,
+        "branch": head.get("branch.head"),
+        "dirty": bool(changed),
+    }
+    untracked = [line[2:] for line in changed if line.startswith("? ")]
+    tracked = len(changed) > len(untracked) and facts["commit"]
+    patch = (_git(folder, "diff", "HEAD", "--binary") or "") if tracked else ""
+    if len(patch) > MAX_PATCH_BYTES:
+        patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
+    return facts, patch + _untracked_patch(_top(folder), untracked)
+
+
+def _untracked_patch(top: Path, names: list[str]) -> str:
+    parts: list[str] = []
+    for name in names:
+        try:
+            path = top / name
+            if path.stat().st_size > MAX_UNTRACKED_BYTES or sum(map(len, parts)) > MAX_PATCH_BYTES:
+                continue
+            text = path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if "\0" not in text:
+            parts.append(_new_file_patch(name, text))
+    return "".join(parts)
+
+
+def _new_file_patch(name: str, text: str) -> str:
+    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n"
+    if not text:
+        return head
+    lines = text.removesuffix("\n").split("\n")
+    body = "".join(f"+{line}\n" for line in lines)
+    end = "" if text.endswith("\n") else "\\ No newline at end of file\n"
+    return f"{head}--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(lines)} @@\n{body}{end}"
+
+
+def _top(folder: Path) -> Path:
+    return next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
+
+
+def _git(folder: Path, *args: str) -> str | None:
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(["git", *args], cwd=_top(folder), env=env, capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="surrogateescape")
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _meminfo(key: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _gpus() -> list[str]:
+    found = []
+    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        found += [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("Model:")]
+    return found

@@ -1,0 +1,150 @@
+"""How a run ended, judged from what the worker left behind: the one place where status, reason and exit code meet."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regimen import record
+from regimen.run import Run
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_DIVERGED = 3
+EXIT_PREEMPTED = 75
+
+BAD_INPUT = ("ConfigError", "ReferenceError_", "PreflightError", "IOMismatchError", "EnvContractError")
+"""Errors the user mends by typing something else."""
+
+LAST_LINES = 20
+
+
+@dataclass
+class Outcome:
+    """The end of a run.
+
+    Attributes:
+        status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
+        exit_code: of the supervisor.
+        reason: one line for the screen, empty when finished.
+        signal: number of the signal, if one ended the run.
+        error: type, message and last lines of output, if something failed.
+    """
+
+    status: str
+    exit_code: int
+    reason: str = ""
+    signal: int | None = None
+    error: dict[str, Any] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of run.json that this outcome decides."""
+        return {
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "reason": self.reason or None,
+            "signal": self.signal,
+            "error": self.error,
+        }
+
+
+def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False) -> Outcome:
+    """Return how the worker of `run` ended.
+
+    Args:
+        run: its directory; the worker's `result.json` and `logs/error.json` are the evidence.
+        returncode: of the worker, negative for a signal.
+        memory: a clause on the memory seen and available, for an unexplained SIGKILL.
+        asked_kill: whether the user asked for the SIGKILL.
+    """
+    if returncode < 0:
+        return _ended_by(run, -returncode, memory, asked_kill)
+    error = record.read_json(run.logs / "error.json")
+    if error and error["kind"] == "StopRequested":
+        return _stopped(run, error)
+    if error:
+        return _failed(run, error)
+    if returncode == 0 and (run.dir / "result.json").exists():
+        return Outcome("finished", 0)
+    said = f"the worker ended with exit code {returncode} without a result"
+    return _failed(run, {"kind": "SystemExit", "message": f"{said}: something called exit in the middle of the work"})
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
+    """Return the last lines of a text file, or none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 64 * 1024))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def next_command(run: Run, status: str, exit_code: int) -> str:
+    """Return what to type next, by how the run ended; empty if nothing in particular.
+
+    Args:
+        run: the run.
+        status: how it ended.
+        exit_code: which tells bad input from other failures.
+    """
+    info = run.info
+    name = run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir)
+    has_checkpoint = (run.checkpoints / "last.pt").exists()
+    if status == "finished":
+        task = (info.get("choices") or {}).get("task")
+        return f"python launch.py stage=evaluate task={task} policy={name}" if has_checkpoint and task else ""
+    if exit_code == EXIT_BAD_INPUT:
+        return "correct the command and launch again"
+    if status == "diverged":
+        return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
+    return f"python launch.py resume={name}"
+
+
+def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
+    number = int(error["signal"])
+    reason = f"stopped by {signal.Signals(number).name}, checkpoint saved at step {error['step']}"
+    if not (run.checkpoints / "last.pt").exists():
+        reason = f"stopped by {signal.Signals(number).name} at step {error['step']}"
+    return _signalled(number, reason)
+
+
+def _signalled(number: int, reason: str) -> Outcome:
+    if number == signal.SIGUSR2:
+        return Outcome("preempted", EXIT_PREEMPTED, reason, number)
+    return Outcome("killed", 128 + number, reason, number)
+
+
+def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL:
+        reason = "killed at your request (SIGKILL)" if asked_kill else f"SIGKILL, probably out of memory: {memory}"
+    elif number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
+        what = {"SIGSEGV": "segmentation fault", "SIGABRT": "aborted by native code"}.get(name, "crash in native code")
+        reason = f"{what} ({name}){_crash_site(last_lines(run.logs / 'worker.log', 400))}"
+    else:
+        reason = f"ended by {name} before a checkpoint of this moment could be saved"
+    outcome = _signalled(number, reason)
+    outcome.error = {"type": name, "message": reason, "last_lines": last_lines(run.logs / "worker.log")}
+    return outcome
+
+
+def _crash_site(lines: list[str]) -> str:
+    """Return where the faulthandler saw the crashing thread, as ` at File "…", line … in …`, or nothing."""
+    starts = [index for index, line in enumerate(lines) if line.startswith("Current thread")]
+    frames = [line.strip() for line in lines[starts[-1] + 1 :][:1] if line.startswith("  File")] if starts else []
+    return f" at {frames[0]}" if frames else ""
+
+
+def _failed(run: Run, error: dict[str, Any]) -> Outcome:
+    kind, message = error["kind"], error["message"]
+    details = {"type": kind, "message": message, "last_lines": last_lines(run.logs / "worker.log")}
+    first = next(iter(message.splitlines()), "")
+    reason = f"{kind.removesuffix('_')}: {first}" if first else kind
+    if kind == "DivergedError":
+        return Outcome("diverged", EXIT_DIVERGED, first, error=details)
+    code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
+    return Outcome("failed", code, reason, error=details)

@@ -1,0 +1,249 @@
+"""The supervisor: starts the worker of a run, passes signals on, shows its output, and records how it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+import regimen
+from regimen import facts, outcome, record
+from regimen.errors import PreflightError, RegimenError
+from regimen.outcome import Outcome
+from regimen.progress import Screen
+from regimen.run import Run
+
+POLL_S = 0.1
+MEMORY_INTERVAL_S = 1.0
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+SUPERVISED = "REGIMEN_SUPERVISED"
+"""Set in the worker's environment: its stdin is a pipe that ends when the supervisor does."""
+
+
+def supervise(run: Run) -> int:
+    """Work on `run` until it ends, resuming it if it was started before; return the exit code.
+
+    Must be called from the main thread, because it handles signals.
+
+    Args:
+        run: a run created by `Run.create` or opened by `Run.open`.
+    """
+    screen = Screen(run.dir)
+    if run.status == "finished":
+        screen.line(f"finished already: run {run.id} in {os.path.relpath(run.dir)} has nothing left to do")
+        return 0
+    try:
+        with _ownership(run):
+            return _Supervisor(run, screen).run_worker()
+    except RegimenError as error:
+        screen.line(str(error))
+        return outcome.EXIT_BAD_INPUT
+
+
+class _Supervisor:
+    """One attempt at a run."""
+
+    def __init__(self, run: Run, screen: Screen) -> None:
+        self.run = run
+        self.screen = screen
+        self.worker: subprocess.Popen[bytes] | None = None
+        self.received: list[int] = []
+        self.asked_kill = False
+        self.peak_rss = 0
+        self.cpu_s = 0.0
+        self.before = run.info
+        self.available = facts.memory_available()
+        self.started = time.monotonic()
+
+    def run_worker(self) -> int:
+        """Start the worker, wait for it, write the record, and say the last word."""
+        with _handled(self._on_signal):
+            self._begin()
+            try:
+                end = self._work()
+            except BaseException as error:
+                self._record(Outcome("failed", outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}"))
+                raise
+            finally:
+                self._kill_group()
+            self._record(end)
+        return end.exit_code
+
+    def _begin(self) -> None:
+        """Renew what the attempt needs; a run worked on before becomes a resumed one."""
+        try:
+            record.keep_reserve(self.run.reserve)
+        except OSError as error:
+            raise PreflightError(f"Cannot continue {self.run.id}: {record.no_space_message(self.run.dir)}.") from error
+        for stale in ("logs/error.json", "result.json", "progress.json"):
+            (self.run.dir / stale).unlink(missing_ok=True)
+        fields: dict[str, Any] = {"status": "running", "supervisor": facts.process(os.getpid())}
+        if self.before["supervisor"]:
+            previous = {"at": record.now(), "previous_status": self.before["status"]}
+            fields |= {"resumed": [*self.before["resumed"], previous], "ended": None, "error": None, "signal": None}
+        self.run.update(**fields, exit_code=None, reason=None)
+        self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
+
+    def _work(self) -> Outcome:
+        try:
+            self.worker = _start_worker(self.run)
+        except OSError as error:
+            message = f"cannot start the worker: {error}. Set hardware.interpreters.<sim> to a Python that exists."
+            return Outcome("failed", outcome.EXIT_BAD_INPUT, message, error={"type": "OSError", "message": message})
+        for number in self.received:  # signals that came while it was being started
+            self.worker.send_signal(number)
+        returncode = self._wait(self.worker)
+        return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
+
+    def _wait(self, worker: subprocess.Popen[bytes]) -> int:
+        sample_due = 0.0
+        while True:
+            pid, status, usage = os.wait4(worker.pid, os.WNOHANG)
+            if pid:
+                worker.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu_s = usage.ru_utime + usage.ru_stime
+                self.peak_rss = max(self.peak_rss, usage.ru_maxrss * 1024)
+                return worker.returncode
+            if time.monotonic() >= sample_due:
+                self.peak_rss = max(self.peak_rss, facts.tree_rss(worker.pid))
+                sample_due = time.monotonic() + MEMORY_INTERVAL_S
+            self.screen.refresh()
+            time.sleep(POLL_S)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Forward a signal once; a second Ctrl-C insists with SIGTERM, a third kills."""
+        again = self.received.count(number)
+        self.received.append(number)
+        if number == signal.SIGINT and again:
+            number = signal.SIGTERM if again == 1 else signal.SIGKILL
+            self.asked_kill = number == signal.SIGKILL
+        elif again:
+            return
+        if self.worker is not None and self.worker.returncode is None:
+            self.worker.send_signal(number)
+
+    def _kill_group(self) -> None:
+        """End what the worker may have left running."""
+        if self.worker is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.worker.pid, signal.SIGKILL)
+        if self.worker.returncode is None:
+            self.worker.wait()
+
+    def _record(self, end: Outcome) -> None:
+        self.screen.close()
+        result = record.read_json(self.run.dir / "result.json") or {}
+        wall_s = time.monotonic() - self.started
+        self.run.update(
+            **end.fields(),
+            ended=record.now(),
+            wall_s=round(self.before["wall_s"] + wall_s, 2),
+            cpu_s=round(self.before["cpu_s"] + self.cpu_s, 2),
+            peak_memory_gib=round(max(self.before["peak_memory_gib"], self.peak_rss / 2**30), 3),
+            headline=result.get("headline", {}),
+        )
+        self.run.update(artifacts=self.run.artifacts())
+        self.run.reserve.unlink(missing_ok=True)
+        self.screen.line(_last_line(self.run, end, wall_s))
+
+    def _memory_clause(self) -> str:
+        return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+
+
+def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
+    headline = ", ".join(f"{name} {value:.4g}" for name, value in run.info["headline"].items() if value is not None)
+    said = end.reason or headline
+    command = outcome.next_command(run, end.status, end.exit_code)
+    parts = [
+        f"{end.status} (exit code {end.exit_code}): run {run.id} in {os.path.relpath(run.dir)} after {wall_s:.1f} s",
+        f" — {said}" if said else "",
+        f" — next: {command}" if command else "",
+    ]
+    return "".join(parts)
+
+
+def _start_worker(run: Run) -> subprocess.Popen[bytes]:
+    """Start the worker in a session of its own, its output appended to logs/worker.log."""
+    interpreter = _interpreter(run)
+    env = {**os.environ, SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+    source = Path(regimen.__file__).parents[1]
+    if source.name not in ("site-packages", "dist-packages"):  # a checkout, which other interpreters do not have
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
+    with (run.logs / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [interpreter, "-m", "regimen.worker", str(run.dir)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=env,
+            start_new_session=True,
+        )
+
+
+def _interpreter(run: Run) -> str:
+    config = yaml.safe_load(run.config_path.read_text())
+    sim = (config.get("choices") or {}).get("sim")
+    interpreters = (config.get("hardware") or {}).get("interpreters") or {}
+    return str(interpreters.get(sim) or sys.executable)
+
+
+@contextmanager
+def _ownership(run: Run) -> Iterator[None]:
+    """Hold the run for this process alone; the lock ends with the process, however it ends."""
+    with (run.dir / ".supervisor").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PreflightError(_taken(run)) from None
+        owner = run.info["supervisor"]
+        if run.status == "running" and owner and owner["pid"] != os.getpid() and facts.is_alive(owner):
+            raise PreflightError(_taken(run))
+        yield
+
+
+def _taken(run: Run) -> str:
+    owner = run.info["supervisor"] or {}
+    where = f"process {owner.get('pid')} on {owner.get('host')}"
+    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner.get('pid')})."
+
+
+@contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup)."""
+    old = {number: signal.getsignal(number) for number in FORWARDED}
+    for number, before in old.items():
+        if before is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in old.items():
+            signal.signal(number, before)
+
+
+def main() -> int:
+    """Run `python -m regimen.supervise <run directory>`."""
+    if len(sys.argv) != 2:
+        print("usage: python -m regimen.supervise <run directory>")
+        return outcome.EXIT_BAD_INPUT
+    try:
+        run = Run.open(Path(sys.argv[1]))
+    except RegimenError as error:
+        print(error)
+        return outcome.EXIT_BAD_INPUT
+    return supervise(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
