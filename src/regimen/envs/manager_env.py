@@ -62,7 +62,7 @@ class ManagerEnv:
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self._read_robot(robot)
         self._allocate()
-        self.state = RobotState(world.read())
+        self.state = self._read()
         self.commands = CommandManager(self, cfg.commands)
         self.events = EventManager(self, cfg.events)
         self.rewards = RewardManager(self, cfg.rewards)
@@ -87,6 +87,9 @@ class ManagerEnv:
         self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]])
         self._feet = torch.tensor([self.bodies.index(f) for f in robot.feet], dtype=torch.long)
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints")
+        self._acting_pose = self.default_joint_pos[self._acting]
+        everything = len(self._acting) == len(self.joints)
+        self._acting_columns: torch.Tensor | slice = slice(None) if everything else self._acting
 
     def _allocate(self) -> None:
         n, joints = self.num_envs, len(self.joints)
@@ -121,7 +124,7 @@ class ManagerEnv:
             self.events.startup(everyone)
             self._started = True
         self._reset_envs(everyone)
-        return self.observations.compute()
+        return self.observations.compute(self.observations.draw_noise())
 
     def _reset_envs(self, env_ids: torch.Tensor) -> None:
         self.events.reset(env_ids)
@@ -136,7 +139,10 @@ class ManagerEnv:
         self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
         self.commands.reset(env_ids)
         self.rewards.reset(env_ids)
-        self.state = RobotState(self.world.read())
+        self.state.update(env_ids, self._read(env_ids))
+
+    def _read(self, env_ids: torch.Tensor | None = None) -> RobotState:
+        return RobotState(self.world.read(env_ids), self.default_joint_pos)
 
     def step(
         self, action: torch.Tensor
@@ -149,20 +155,21 @@ class ManagerEnv:
         self._act(action)
         self.events.step()
         broken = self.world.step(self.cfg.decimation)
-        self.state = RobotState(self.world.read())
+        self.state = self._read()
         self.episode_length += 1
         terminated, truncated = self.terminations.compute(broken)
         self.terminated = terminated
         reward = self.rewards.compute()
         info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self.commands.metrics(), "log": {}}
+        noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
         if len(done):
-            info["final_obs"] = self.observations.compute()
+            info["final_obs"] = self.observations.compute(noise)
             info["log"] = self.rewards.log(done) | self.terminations.log(done)
             self._reset_envs(done)
         self.commands.step()
         self.events.interval()
-        obs = self.observations.compute()
+        obs = self.observations.compute(noise)
         info.setdefault("final_obs", obs)
         return obs, reward, terminated, truncated, info
 
@@ -175,7 +182,7 @@ class ManagerEnv:
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
-        self._targets[:, self._acting] = self.default_joint_pos[self._acting] + self.cfg.actions.scale * action
+        self._targets[:, self._acting_columns] = torch.add(self._acting_pose, action, alpha=self.cfg.actions.scale)
         self.world.set_joint_targets(self._targets)
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
@@ -196,7 +203,7 @@ class ManagerEnv:
         own = ("action", "previous_action", "episode_length", "terminated", "_targets")
         return {
             "world": self.world.state_dict(),
-            "reading": self.state.world.tensors(),
+            "reading": {k: v.clone() for k, v in self.state.world.tensors().items()},
             "generator": self.generator.get_state(),
             "buffers": {k: getattr(self, k).clone() for k in own},
             "terms": {n: m.state_dict() for n, m in self._managers().items()},
@@ -206,7 +213,9 @@ class ManagerEnv:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.world.load_state_dict(state["world"])
-        self.state = RobotState(WorldState(**{k: v.clone() for k, v in state["reading"].items()}))
+        self.state = RobotState(
+            WorldState(**{k: v.clone() for k, v in state["reading"].items()}), self.default_joint_pos
+        )
         self.generator.set_state(state["generator"])
         for name, value in state["buffers"].items():
             setattr(self, name, value.clone())

@@ -59,9 +59,13 @@ class ObservationManager:
         """Return group -> ordered {term: width}."""
         return {g: group.sizes for g, group in self.groups.items()}
 
-    def compute(self) -> Obs:
-        """Return group -> (N, d) float32, fresh tensors."""
-        return {g: group.compute() for g, group in self.groups.items()}
+    def draw_noise(self) -> dict[str, torch.Tensor]:
+        """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
+        return {g: group.draw_noise() for g, group in self.groups.items() if group.noise is not None}
+
+    def compute(self, noise: dict[str, torch.Tensor]) -> Obs:
+        """Return group -> (N, d) float32, fresh tensors, with the noise drawn for this step."""
+        return {g: group.compute(noise.get(g)) for g, group in self.groups.items()}
 
 
 class _ObservationGroup:
@@ -75,14 +79,21 @@ class _ObservationGroup:
         spread = torch.tensor([c.noise for c, d in columns for _ in range(d)])
         scale = torch.tensor([c.scale for c, d in columns for _ in range(d)])
         clip = torch.tensor([torch.inf if c.clip is None else c.clip for c, d in columns for _ in range(d)])
-        self.noise = spread if noise and bool(spread.any()) else None
+        noisy = spread.nonzero().squeeze(1)
+        self.noisy = slice(int(noisy[0]), int(noisy[-1]) + 1) if noise and len(noisy) else slice(0, 0)
+        self.noise = spread[self.noisy] if noise and len(noisy) else None
         self.scale = scale if bool((scale != 1.0).any()) else None
         self.clip = clip if bool(clip.isfinite().any()) else None
 
-    def compute(self) -> torch.Tensor:
+    def draw_noise(self) -> torch.Tensor:
+        assert self.noise is not None
+        draws = torch.rand(self.env.num_envs, len(self.noise), generator=self.env.generator)
+        return draws.mul_(2.0).sub_(1.0).mul_(self.noise)
+
+    def compute(self, noise: torch.Tensor | None) -> torch.Tensor:
         obs = torch.cat([f() for f in self.terms.values()], dim=1)
-        if self.noise is not None:
-            obs += (torch.rand(obs.shape, generator=self.env.generator) * 2.0 - 1.0) * self.noise
+        if noise is not None:
+            obs[:, self.noisy] += noise
         if self.clip is not None:
             obs = obs.clamp(-self.clip, self.clip)
         if self.scale is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.envs.rotations import rotate_inverse
+from regimen.envs.rotations import to_matrix
 
 if TYPE_CHECKING:
     from regimen.sims.world import WorldState
@@ -22,26 +22,36 @@ class RobotState:
         gravity: (N, 3) unit vector of gravity in the base frame.
         yaw_lin_vel: (N, 2) m/s, horizontal velocity in the frame that only turns with the heading.
         world_yaw_rate: (N,) rad/s about the vertical.
+        joint_offset: (N, J) rad, joint positions relative to the default pose.
     """
 
-    def __init__(self, world: WorldState) -> None:
-        """Derive the shared quantities."""
+    def __init__(self, world: WorldState, default_joint_pos: torch.Tensor) -> None:
+        """Derive the shared quantities.
+
+        Args:
+            world: the raw reading.
+            default_joint_pos: (J,) rad.
+        """
         self.world = world
-        quat = world.root_quat
-        down = torch.zeros_like(world.root_pos)
-        down[:, 2] = -1.0
-        self.gravity = rotate_inverse(quat, down)
-        self.lin_vel = rotate_inverse(quat, world.root_lin_vel)
-        self.ang_vel = world.root_ang_vel
-        # Rotation by the heading alone, from the quaternion without trigonometry.
-        w, x, y, z = quat.unbind(1)
-        cos, sin = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
-        norm = torch.sqrt(cos * cos + sin * sin).clamp_min(1e-9)
-        cos, sin = cos / norm, sin / norm
-        vx, vy = world.root_lin_vel[:, 0], world.root_lin_vel[:, 1]
-        self.yaw_lin_vel = torch.stack((cos * vx + sin * vy, cos * vy - sin * vx), dim=1)
-        self.world_yaw_rate = -(self.gravity * world.root_ang_vel).sum(1)
         self.joint_pos, self.joint_vel = world.joint_pos, world.joint_vel
         self.joint_acc, self.joint_torque = world.joint_acc, world.joint_torque
-        self.root_pos, self.root_quat = world.root_pos, quat
+        self.root_pos, self.root_quat = world.root_pos, world.root_quat
         self.contact_force, self.site_pos, self.site_vel = world.contact_force, world.site_pos, world.site_vel
+        self.ang_vel = world.root_ang_vel
+        self.joint_offset = world.joint_pos - default_joint_pos
+        rotation = to_matrix(world.root_quat)  # (3, 3, N)
+        down, velocity = rotation[2], world.root_lin_vel.t().contiguous()
+        self.gravity = -down.t()
+        self.lin_vel = (rotation * velocity[:, None]).sum(0).t()
+        self.world_yaw_rate = (down * world.root_ang_vel.t()).sum(0)
+        cos, sin = rotation[0, 0], rotation[1, 0]
+        scale = torch.rsqrt((cos * cos + sin * sin).clamp_min(1e-12))
+        vx, vy = velocity[0] * scale, velocity[1] * scale
+        self.yaw_lin_vel = torch.stack((cos * vx + sin * vy, cos * vy - sin * vx)).t()
+
+    def update(self, env_ids: torch.Tensor, rows: RobotState) -> None:
+        """Replace the rows `env_ids` (n,) by those of a reading of n robots."""
+        for name, tensor in rows.world.tensors().items():
+            getattr(self.world, name)[env_ids] = tensor
+        for name in ("lin_vel", "gravity", "yaw_lin_vel", "world_yaw_rate", "joint_offset"):
+            getattr(self, name)[env_ids] = getattr(rows, name)

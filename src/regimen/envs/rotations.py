@@ -5,17 +5,29 @@ from __future__ import annotations
 import torch
 
 
-def rotate_inverse(quat: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """Express world vectors (N, 3) in the frames of `quat` (N, 4)."""
-    w, xyz = quat[:, :1], quat[:, 1:]
-    t = 2.0 * torch.linalg.cross(xyz, vector)
-    return vector - w * t + torch.linalg.cross(xyz, t)
+# Rotation matrix entries as sums of products of quaternion components: row 3 i + j of the (9, 16) map gives R[i, j]
+# from the flattened outer product of (w, x, y, z) with itself. One small matrix product instead of thirty tiny ones.
+_PRODUCTS = {(0, 0): "+ww+xx-yy-zz", (0, 1): "+xy+xy-wz-wz", (0, 2): "+xz+xz+wy+wy",
+             (1, 0): "+xy+xy+wz+wz", (1, 1): "+ww-xx+yy-zz", (1, 2): "+yz+yz-wx-wx",
+             (2, 0): "+xz+xz-wy-wy", (2, 1): "+yz+yz+wx+wx", (2, 2): "+ww-xx-yy+zz"}  # fmt: skip
 
 
-def yaw(quat: torch.Tensor) -> torch.Tensor:
-    """Return the heading (N,) of `quat` (N, 4) in rad."""
-    w, x, y, z = quat.unbind(1)
-    return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+def _product_map() -> torch.Tensor:
+    table = torch.zeros(9, 16)
+    for (i, j), terms in _PRODUCTS.items():
+        for sign, a, b in zip(terms[::3], terms[1::3], terms[2::3], strict=True):
+            table[3 * i + j, 4 * "wxyz".index(a) + "wxyz".index(b)] += 1.0 if sign == "+" else -1.0
+    return table
+
+
+_MAP = _product_map()
+
+
+def to_matrix(quat: torch.Tensor) -> torch.Tensor:
+    """Return the rotation matrices (3, 3, N), batch last, of unit quaternions (N, 4); `[:, j]` is the body's axis j."""
+    q = quat.t().contiguous()
+    products = (q[:, None] * q[None]).view(16, -1)
+    return (_MAP.to(quat.device) @ products).view(3, 3, -1)
 
 
 def from_euler(roll: torch.Tensor, pitch: torch.Tensor, heading: torch.Tensor) -> torch.Tensor:

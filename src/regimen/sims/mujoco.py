@@ -86,18 +86,19 @@ class MujocoWorld:
         # Derived fields bound after construction are zero until a call computes them.
         self.batch.forward()
 
-    def read(self) -> WorldState:
-        """Return the present state as fresh float32 tensors."""
-        qpos, qvel, sensors = _tensor(self._qpos), _tensor(self._qvel), _tensor(self._sensors)
-        n, sites = self.num_envs, len(self.sites)
+    def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
+        """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
+        rows = slice(None) if env_ids is None else env_ids.numpy()
+        qpos, qvel, sensors = _tensor(self._qpos[rows]), _tensor(self._qvel[rows]), _tensor(self._sensors[rows])
+        n, sites = len(qpos), len(self.sites)
         contact = sensors[:, self._contact_columns].view(n, len(self.bodies), -1)
         q0, v0 = self._q0, self._v0
         root = (qpos[:, :3], qpos[:, 3:7], qvel[:, :3], qvel[:, 3:6]) if self._floating else _fixed_root(n)
         return WorldState(
             joint_pos=qpos[:, q0:],
             joint_vel=qvel[:, v0:],
-            joint_acc=_tensor(self._qacc)[:, v0:],
-            joint_torque=_tensor(self._force),
+            joint_acc=_tensor(self._qacc[rows])[:, v0:],
+            joint_torque=_tensor(self._force[rows]),
             root_pos=root[0],
             root_quat=root[1],
             root_lin_vel=root[2],

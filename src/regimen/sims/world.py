@@ -70,8 +70,8 @@ class World(Protocol):
     sites: list[str]
     joint_range: torch.Tensor
 
-    def read(self) -> WorldState:
-        """Return the present state; the tensors are fresh, not views."""
+    def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
+        """Return the present state of all robots or of `env_ids` (n,); the tensors are fresh, not views."""
         ...
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:

@@ -77,8 +77,8 @@ class UniformVelocityCommand:
         state = self.env.state
         planar = self.value[:, :2] - state.yaw_lin_vel
         return {
-            "forward_speed": state.yaw_lin_vel[:, 0],
-            "turning_rate": state.world_yaw_rate,
+            "forward_speed": state.yaw_lin_vel[:, 0].clone(),
+            "turning_rate": state.world_yaw_rate.clone(),
             "lin_vel_error": torch.linalg.vector_norm(planar, dim=1),
             "ang_vel_error": (self.value[:, 2] - state.world_yaw_rate).abs(),
         }

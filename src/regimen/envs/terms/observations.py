@@ -32,7 +32,7 @@ def generated_commands(env: ManagerEnv, command: str) -> torch.Tensor:
 
 def joint_pos_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Joint positions relative to the default pose, (N, J) rad."""
-    return (env.state.joint_pos - env.default_joint_pos)[:, joints]
+    return env.state.joint_offset[:, joints]
 
 
 def joint_vel_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:

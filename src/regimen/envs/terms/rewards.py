@@ -93,7 +93,7 @@ def joint_pos_limits(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)
 
 def joint_deviation_l1(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Sum of absolute distances from the default pose, rad."""
-    return (env.state.joint_pos - env.default_joint_pos)[:, joints].abs().sum(1)
+    return env.state.joint_offset[:, joints].abs().sum(1)
 
 
 def stand_still_joint_deviation_l1(
