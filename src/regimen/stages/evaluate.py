@@ -1,0 +1,225 @@
+"""The stage that judges a policy: fixed commands, the first full episode of each env, intervals on every figure."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regimen import checkpoint, figures
+from regimen.envs import open_env
+from regimen.envs.vec_env import IOSpec, VecEnv
+from regimen.errors import CheckpointError, ConfigError
+from regimen.resolve import resolve
+from regimen.stages.first_episodes import FirstEpisodes
+from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
+
+if TYPE_CHECKING:
+    from regimen.run import Run
+    from regimen.schema import Config, EvaluationCfg
+    from regimen.video import VideoWriter
+
+SHOWN = ("forward_speed", "speed_error", "lin_vel_error", "ang_vel_error", "survival", "return")
+"""Figures of the table and the picture, as far as the task has them."""
+
+
+@dataclass
+class EvaluateCfg:
+    """Judge `policy` on this task.
+
+    Attributes:
+        envs_per_command: environments, and so episodes, for each command of `env.evaluation.grid`.
+        episode_length_s: length of an episode in seconds; null keeps the task's.
+        disturbances: whether the events named in `env.evaluation.disturbances` stay on.
+        observation_noise: whether observations are noisy, as in training.
+        bootstrap: resamples behind each 95 % interval.
+        video_seconds: length of the video made with `video=true`; it shows the last command of the grid.
+    """
+
+    _target_: str = "regimen.stages.evaluate.Evaluate"
+    envs_per_command: int = 64
+    episode_length_s: float | None = None
+    disturbances: bool = False
+    observation_noise: bool = True
+    bootstrap: int = 2000
+    video_seconds: float = 10.0
+
+
+class Evaluate:
+    """Runs one evaluation; see `EvaluateCfg`."""
+
+    def __init__(self, cfg: EvaluateCfg) -> None:
+        self.cfg = cfg
+
+    def __call__(self, run: Run, config: Config) -> None:
+        """Evaluate `config.policy`; write result.json, a picture, and a video if asked."""
+        started = time.perf_counter()
+        torch.set_num_threads(config.hardware.num_threads())
+        bundle = load_bundle(config.policy)
+        config = self.prepare(config)
+        env = open_env(config)
+        try:
+            table = self._play(run, config, env, bundle)
+            step_dt = env.step_dt
+        finally:
+            env.close()
+        grid = config.env.evaluation.grid or [[]]
+        whole, each = judge_all(table, grid, self.cfg.bootstrap, config.seed)
+        self._draw(run, table, each, config.env.episode_length_s)
+        result = self._result(config, bundle, whole, each)
+        result["wall_s"] = time.perf_counter() - started
+        result["env_steps"] = round(float(table.columns["episode_length_s"].sum()) / step_dt)
+        print_table(whole, each)
+        run.finish(headline(whole, config.env.evaluation.headline), result)
+
+    def prepare(self, config: Config) -> Config:
+        """Return a copy of the run's config with the task as it is judged: size, length, noise, disturbances."""
+        config = copy.deepcopy(config)
+        env = config.env
+        env.num_envs = self.cfg.envs_per_command * max(1, len(env.evaluation.grid))
+        env.observation_noise = self.cfg.observation_noise
+        if self.cfg.episode_length_s is not None:
+            env.episode_length_s = self.cfg.episode_length_s
+        if not self.cfg.disturbances:
+            for name in env.evaluation.disturbances:
+                env.events[name] = None
+        return config
+
+    def _play(self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]) -> EpisodeTable:
+        """Play the first episodes and return them; film env 0 meanwhile if asked."""
+        io = IOSpec.from_dict(bundle["io"])
+        io.require_fits(env.io)
+        torch.manual_seed(config.seed)
+        policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
+        command_of_env = assign_commands(config.env.evaluation, env)
+        episodes = FirstEpisodes(env.num_envs, env.device)
+        film = self._film(run, env) if config.video else None
+        with torch.inference_mode():
+            obs, state = env.reset(seed=config.seed), None
+            for step in range(env.max_episode_length):
+                run.check_stop(step, lambda: None)
+                action, state = policy.act(obs, state)
+                obs, reward, terminated, truncated, info = env.step(action)
+                episodes.add(reward, terminated, truncated, info)
+                ended = (terminated | truncated).nonzero().squeeze(1)
+                if len(ended):
+                    policy.reset(ended)
+                if film is not None:
+                    film.add(step, env)
+                if episodes.finished:
+                    break
+                run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating")
+        if film is not None:
+            film.close(run)
+        return EpisodeTable.of(episodes, command_of_env, env.step_dt)
+
+    def _film(self, run: Run, env: VecEnv) -> Film:
+        from regimen.video import VideoWriter
+
+        every = max(1, round(1 / (30 * env.step_dt)))
+        path = run.dir / "video" / "eval.mp4"
+        path.parent.mkdir(exist_ok=True)
+        writer = VideoWriter(path, fps=1 / (every * env.step_dt))
+        return Film(path, writer, every, last_step=round(self.cfg.video_seconds / env.step_dt))
+
+    def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], length_s: float) -> None:
+        labels = [command_label(j.command) for j in each]
+        shown = [name for name in SHOWN if all(name in j.figures for j in each)]
+        times = np.linspace(0, length_s, 201)
+        curves = [survival_curve(table, table.command_of_env == k, times) for k in range(len(each))]
+        wanted = [j.command[0] for j in each if j.command]
+        bars = {name: [j.figures[name] for j in each] for name in shown}
+        out = run.dir / "figures" / "evaluation.png"
+        figures.evaluation(out, labels, bars, times, curves, wanted if len(wanted) == len(each) else None)
+        run.artifact(out, "figure")
+
+    def _result(
+        self, config: Config, bundle: dict[str, Any], whole: Judgement, each: list[Judgement]
+    ) -> dict[str, Any]:
+        policy = {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")}
+        task = {"episode_length_s": config.env.episode_length_s, "envs_per_command": self.cfg.envs_per_command}
+        switches = {"disturbances": self.cfg.disturbances, "observation_noise": self.cfg.observation_noise}
+        head = {"policy": policy, "task": config.choices.get("task"), "seed": config.seed} | task | switches
+        intervals = f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival"
+        return head | {"intervals": intervals, "overall": whole.to_dict(), "commands": [j.to_dict() for j in each]}
+
+
+@dataclass
+class Film:
+    """A video of env 0, taken while the evaluation runs.
+
+    Attributes:
+        path: the file.
+        writer: takes the frames.
+        every: steps between two frames.
+        last_step: where it ends.
+    """
+
+    path: Path
+    writer: VideoWriter
+    every: int
+    last_step: int
+
+    def add(self, step: int, env: VecEnv) -> None:
+        """Take a picture if one is due at `step`."""
+        if step % self.every == 0 and step < self.last_step:
+            self.writer.add(env.render())
+
+    def close(self, run: Run) -> None:
+        """Finish the file and record it with the run."""
+        self.writer.close()
+        run.artifact(self.path, "video")
+
+
+def load_bundle(policy: str | None) -> dict[str, Any]:
+    """Return the checkpoint bundle of `policy`, a path that the launcher resolved.
+
+    Raises:
+        ConfigError: if no policy is named.
+        CheckpointError: if the file is not a policy of this project.
+    """
+    if policy is None:
+        raise ConfigError("stage=evaluate needs a policy: policy=<run reference or file>, for example policy=latest.")
+    bundle = checkpoint.load(Path(policy))
+    missing = sorted({"agent", "io", "policy"} - set(bundle))
+    if missing:
+        raise CheckpointError(f"{policy} lacks {', '.join(missing)}: expected a checkpoint written by stage=train.")
+    return bundle
+
+
+def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
+    """Hold the grid's commands fixed, an equal share of envs each; env 0, the one on video, gets the last.
+
+    Returns:
+        (N,) index into the grid of each env.
+    """
+    count = max(1, len(cfg.grid))
+    index = count - 1 - np.arange(env.num_envs) % count
+    if cfg.command is not None and cfg.grid:
+        values = torch.tensor(cfg.grid, dtype=torch.float32, device=env.device)[torch.as_tensor(index)]
+        env.fix_command(cfg.command, values)  # type: ignore[attr-defined]
+    return index
+
+
+def command_label(command: list[float] | None) -> str:
+    """Return a short name of a command, `all` for none."""
+    return " ".join(f"{value:g}" for value in command) if command else "all"
+
+
+def print_table(whole: Judgement, each: list[Judgement]) -> None:
+    """Print one line per command and one for all together."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [*each, whole] if each[0].command else [whole]
+    names = [name for name in SHOWN if name in whole.figures]
+    table = Table("command", "episodes", "falls", *names, title="evaluation [95 % interval]")
+    for row in rows:
+        cells = [str(row.figures[name]).replace("[", "\\[") for name in names]
+        table.add_row(command_label(row.command), str(row.episodes), str(row.falls), *cells)
+    Console(width=120).print(table)

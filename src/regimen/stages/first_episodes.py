@@ -1,0 +1,54 @@
+"""The first full episode of every environment: what `stage=evaluate` counts, and nothing after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class FirstEpisodes:
+    """Sums over the first episode of each of N environments.
+
+    Attributes:
+        running: (N,) bool, the first episode has not ended yet.
+        fell: (N,) bool, it ended by a termination.
+        returns: (N,) sum of rewards.
+        steps: (N,) length in steps.
+    """
+
+    def __init__(self, num_envs: int, device: torch.device) -> None:
+        self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
+        self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(
+        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
+    ) -> None:
+        """Count one step of the environments whose first episode still runs.
+
+        Args:
+            reward: (N,).
+            terminated: (N,) bool.
+            truncated: (N,) bool.
+            info: its `metrics`, {name: (N,)}, are averaged over the episode.
+        """
+        counted = self.running
+        self.returns += torch.where(counted, reward, 0.0)
+        self.steps += counted
+        for name, value in info.get("metrics", {}).items():
+            total = self._sums.setdefault(name, torch.zeros_like(self.returns))
+            total += torch.where(counted, value, 0.0)
+        self.fell |= counted & terminated
+        self.running = counted & ~(terminated | truncated)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every first episode has ended."""
+        return not bool(self.running.any())
+
+    def means(self) -> dict[str, torch.Tensor]:
+        """Return every metric averaged over each environment's episode, {name: (N,)}."""
+        return {name: total / self.steps.clamp(min=1) for name, total in self._sums.items()}
