@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.schema import Config, EvaluationCfg
+
+
+@dataclass
+class PointEnvCfg:
+    """The part of a task that `stage=evaluate` changes."""
+
+    _target_: str = "point_env.PointEnv"
+    num_envs: int = 8
+    episode_length_s: float = 2.5
+    observation_noise: bool = True
+    wind: float = 0.0
+    events: dict[str, Any] = field(default_factory=lambda: {"wind": {"mode": "interval"}})
+    evaluation: EvaluationCfg = field(
+        default_factory=lambda: EvaluationCfg("goal", [[0.0, 0.0], [0.8, 0.0]], ["wind"], "speed_error")
+    )
 
 
 class PointEnv:
@@ -22,6 +39,19 @@ class PointEnv:
         self.position = torch.zeros(num_envs, 2)
         self.goal = torch.zeros(num_envs, 2)
         self.age = torch.zeros(num_envs, dtype=torch.long)
+        self.fixed_goal: torch.Tensor | None = None
+        self.wind = 0.0
+
+    @classmethod
+    def open(cls, config: Config) -> PointEnv:
+        cfg: PointEnvCfg = config.env
+        env = cls(cfg.num_envs, round(cfg.episode_length_s / 0.1), 0.01 if cfg.observation_noise else 0.0)
+        env.wind = 2.0 if cfg.events["wind"] else 0.0
+        return env
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        assert name == "goal"
+        self.fixed_goal = values
 
     def reset(self, seed: int | None = None) -> Obs:
         if seed is not None:
@@ -33,13 +63,15 @@ class PointEnv:
         draw = torch.rand(self.num_envs, 4, generator=self.generator) - 0.5
         self.position[mask], self.goal[mask] = draw[mask, :2], 2 * draw[mask, 2:]
         self.age[mask] = 0
+        if self.fixed_goal is not None:
+            self.goal[mask] = self.fixed_goal[mask]
 
     def observe(self) -> Obs:
         noise = self.noise * torch.randn(self.num_envs, 4, generator=self.generator)
         return {"policy": torch.cat([self.position, self.goal], dim=1) + noise}
 
     def move(self, action: torch.Tensor) -> None:
-        self.position += self.step_dt * action.clamp(-1, 1)
+        self.position += self.step_dt * (action.clamp(-1, 1) + self.wind)
         self.age += 1
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
@@ -49,6 +81,7 @@ class PointEnv:
         truncated = (self.age >= self.max_episode_length) & ~terminated
         info: dict[str, Any] = {"final_obs": self.observe(), "log": {"distance": float(-reward.mean())}}
         info["labels"] = {"side": self.position[:, 0].sign().to(torch.int16)}
+        info["metrics"] = {"forward_speed": action[:, 0].clone()}
         done = terminated | truncated
         if done.any():
             self.restart(done)
@@ -67,3 +100,22 @@ class PointEnv:
 
     def close(self) -> None:
         pass
+
+
+class ToGoal:
+    """An agent that has learnt to move towards the goal, with the commanded speed in the first direction."""
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> ToGoal:
+        return cls(bundle["policy"]["gain"])
+
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+        self.forgotten = 0
+
+    def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
+        action = self.gain * obs["policy"][:, 2:]
+        return action, state
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        self.forgotten += len(env_ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -155,11 +157,12 @@ def check_independence(probe: Probe) -> str:
 
 
 def check_state(probe: Probe) -> str:
-    """`state_dict` is a snapshot, and restores the same future in this env and in a new one."""
+    """`state_dict` is a snapshot, and restores the same future, resets included, in this env and in a new one."""
     with probe.open() as env, probe.open() as other:
         env.reset(seed=probe.seed)
         actions = probe.actions(env, 120)
-        rollout(env, actions[:20])
+        for k in range(max(20, env.max_episode_length - 60)):
+            env.step(0.1 * actions[k % 20])
         state = env.state_dict()
         future = rollout(env, actions[20:])
         for which, target in (("the same env", env), ("a new env", other)):
@@ -175,18 +178,23 @@ def check_info(probe: Probe) -> str:
     names: set[str] = set()
     with probe.open() as env:
         env.reset(seed=probe.seed)
-        for action in probe.actions(env, 50):
-            info = step(env, action).info
-            for name, value in info["log"].items():
-                expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
-                expect(value == value and abs(value) != float("inf"), f"log `{name}` is {value}")
-            for name, label in info["labels"].items():
-                expect(
-                    isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor"
-                )
-                expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
-            names |= set(info["log"])
-        return f"{len(names)} log values, labels: {', '.join(info['labels']) or 'none'}"
+        actions = probe.actions(env, 20)
+        for k in range(env.max_episode_length + 1):
+            got = step(env, actions[k % 20])
+            _expect_info(got.info, env)
+            names |= set(got.info["log"])
+            if k >= 50 and got.done.any():
+                break
+        return f"{len(names)} log values, labels: {', '.join(got.info['labels']) or 'none'}"
+
+
+def _expect_info(info: dict[str, Any], env: VecEnv) -> None:
+    for name, value in info["log"].items():
+        expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
+        expect(math.isfinite(value), f"log `{name}` is {value}")
+    for name, label in info["labels"].items():
+        expect(isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor")
+        expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
 
 
 def check_one_env(probe: Probe) -> str:

@@ -1,0 +1,103 @@
+"""The evaluate stage, from a checkpoint to its files, on an environment without a simulator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from point_env import PointEnv, PointEnvCfg
+from regimen import checkpoint
+from regimen.errors import CheckpointError, ConfigError, IOMismatchError
+from regimen.run import Run
+from regimen.schema import Config
+from regimen.stages.evaluate import Evaluate, EvaluateCfg, assign_commands, load_bundle
+
+
+def save_policy(folder: Path, gain: float = 1.0, **changes: Any) -> Path:
+    bundle = {"format": 1, "run": "trained", "agent": {"_target_": "point_env.ToGoal"}, "io": PointEnv(1).io.to_dict()}
+    path = folder / "policy.pt"
+    checkpoint.save(path, bundle | {"policy": {"gain": gain}, "step": 10, "samples": 80} | changes)
+    return path
+
+
+def evaluate(folder: Path, policy: Path | str | None, cfg: EvaluateCfg | None = None, **fields: Any) -> dict[str, Any]:
+    cfg = cfg or EvaluateCfg(envs_per_command=16, bootstrap=100)
+    config = Config(env=PointEnvCfg(), stage=cfg, policy=str(policy) if policy else None, **fields)
+    run = Run.create(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py"], [])
+    Evaluate(cfg)(run, config)
+    return {"dir": run.dir} | json.loads((run.dir / "result.json").read_text())
+
+
+def test_a_policy_is_judged_per_command(tmp_path: Path) -> None:
+    result = evaluate(tmp_path, save_policy(tmp_path))
+    still, ahead = result["commands"]
+    assert [still["command"], ahead["command"]] == [[0.0, 0.0], [0.8, 0.0]]
+    assert still["episodes"] == ahead["episodes"] == 16
+    assert ahead["forward_speed"]["value"] == pytest.approx(0.8, abs=0.02)
+    assert ahead["speed_error"]["value"] < 0.02
+    assert still["falls"] == 0 and still["survival"]["low"] < 1.0
+    assert ahead["falls"] > 0, "it leaves the field before the episode ends"
+    assert result["overall"]["episodes"] == 32
+    assert result["headline"]["speed_error"] == result["overall"]["speed_error"]["value"]
+    assert (result["dir"] / "figures" / "evaluation.png").stat().st_size > 5000
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
+    policy = save_policy(tmp_path)
+    results = [evaluate(tmp_path, policy, seed=seed) for seed in (0, 0, 1)]
+    figures = [(r["overall"], r["commands"]) for r in results]
+    assert figures[0] == figures[1]
+    assert figures[0] != figures[2]
+
+
+def test_disturbances_stay_off_unless_asked_for(tmp_path: Path) -> None:
+    policy = save_policy(tmp_path)
+    calm = evaluate(tmp_path, policy)
+    windy = evaluate(tmp_path, policy, EvaluateCfg(envs_per_command=16, bootstrap=50, disturbances=True))
+    assert calm["commands"][0]["falls"] == 0
+    assert windy["commands"][0]["falls"] == 16
+
+
+def test_length_and_noise_are_the_stages(tmp_path: Path) -> None:
+    cfg = EvaluateCfg(envs_per_command=4, bootstrap=50, episode_length_s=0.5, observation_noise=False)
+    result = evaluate(tmp_path, save_policy(tmp_path), cfg)
+    assert result["overall"]["episode_length_s"]["value"] == pytest.approx(0.5)
+    assert result["env_steps"] == 40
+    ahead = result["commands"][1]["forward_speed"]
+    assert ahead["value"] == pytest.approx(0.8, abs=1e-6) and ahead["low"] == ahead["high"]
+
+
+def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(tmp_path, save_policy(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("0.8 0" in line and "16" in line for line in lines)
+    assert any("all" in line and "32" in line for line in lines)
+
+
+def test_each_command_gets_its_share_and_env_0_the_last() -> None:
+    env = PointEnv(6)
+    index = assign_commands(PointEnvCfg().evaluation, env)
+    assert index.tolist() == [1, 0, 1, 0, 1, 0]
+    assert env.fixed_goal is not None and env.fixed_goal[:2, 0].tolist() == pytest.approx([0.8, 0.0])
+
+
+def test_a_policy_of_another_robot_is_refused_by_name(tmp_path: Path) -> None:
+    io = PointEnv(1).io
+    io.action.joints = ["x", "z"]
+    with pytest.raises(IOMismatchError, match="joint z: only the policy has it"):
+        evaluate(tmp_path, save_policy(tmp_path, io=io.to_dict()))
+
+
+def test_no_policy_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="policy=latest"):
+        evaluate(tmp_path, None)
+
+
+def test_a_checkpoint_without_a_policy_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "other.pt", {"format": 1, "step": 3})
+    with pytest.raises(CheckpointError, match="lacks agent, io, policy"):
+        load_bundle(str(tmp_path / "other.pt"))
