@@ -91,7 +91,7 @@ class MujocoWorld:
         rows = slice(None) if env_ids is None else env_ids.numpy()
         qpos, qvel, sensors = _tensor(self._qpos[rows]), _tensor(self._qvel[rows]), _tensor(self._sensors[rows])
         n, sites = len(qpos), len(self.sites)
-        contact = sensors[:, self._contact_columns].view(n, len(self.bodies), -1)
+        contact = sensors[:, self._contact_columns].view(n, len(self.bodies), 4)
         q0, v0 = self._q0, self._v0
         root = (qpos[:, :3], qpos[:, 3:7], qvel[:, :3], qvel[:, 3:6]) if self._floating else _fixed_root(n)
         return WorldState(

@@ -1,0 +1,149 @@
+"""Joint failures: drawn for each env alone, applied at their onset, labelled exactly, gone at the reset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from regimen.envs.manager_env import ManagerEnv
+from regimen.errors import ConfigError
+from tasks import make_env, open_config, task_config
+
+ZERO = 19
+LEGS = 8
+
+
+def open_failure(n: int, **params: Any) -> ManagerEnv:
+    cfg = task_config("h1_failure", num_envs=n, events={"add_base_mass": None})
+    cfg.events["change_joint_torque"].params.update(params)
+    env = open_config(cfg)
+    env.reset(seed=0)
+    return env
+
+
+def step(env: ManagerEnv) -> dict[str, torch.Tensor]:
+    return env.step(torch.zeros(env.num_envs, ZERO))[-1]["labels"]
+
+
+def limits(env: ManagerEnv) -> torch.Tensor:
+    return torch.from_numpy(env.world.batch.expanded("actuator_forcerange")[:, :, 1].copy()).float()
+
+
+def test_joints_are_drawn_uniformly_and_independently():
+    fault = open_failure(4096, probability=1.0).events.terms["change_joint_torque"]
+    counts = torch.bincount(fault.joint.long(), minlength=ZERO)[fault.candidates].double()
+    expected = 4096 / LEGS
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 18.48  # 7 degrees of freedom, p = 0.01
+    assert counts.sum() == 4096
+    # Neighbouring envs share neither joint nor onset more often than chance allows.
+    assert (fault.joint[1:] == fault.joint[:-1]).float().mean() < 0.16
+    assert fault.onset.unique().numel() > 300
+
+
+def test_share_of_faulty_episodes_follows_the_probability():
+    fault = open_failure(4096, probability=0.3).events.terms["change_joint_torque"]
+    assert (fault.joint >= 0).float().mean() == pytest.approx(0.3, abs=0.03)
+    assert ((fault.joint < 0) == (fault.onset < 0)).all()
+
+
+def test_onset_applies_before_the_physics_of_its_step_and_labels_that_step():
+    env = open_failure(6, probability=1.0, onset_s=[0.06, 0.06])  # step 3
+    drawn = env.events.terms["change_joint_torque"].joint.clone()
+    for _ in range(3):
+        assert (step(env)["fault_joint"] == -1).all()
+        assert env.world.batch.expanded("actuator_forcerange") is None
+    labels = step(env)
+    assert torch.equal(labels["fault_joint"], drawn)
+    assert (labels["fault_onset_step"] == 3).all()
+    chosen = limits(env)[torch.arange(6), drawn.long()]
+    assert torch.allclose(chosen, labels["fault_limit"])
+
+
+def test_absolute_severity_depends_on_the_joint():
+    env = open_failure(64, probability=1.0, onset_s=[0.0, 0.0])
+    labels = step(env)
+    expected = {"hip_yaw": 2.0, "hip_roll": 10.0, "hip_pitch": 20.0, "knee": 50.0}
+    for joint, limit in zip(labels["fault_joint"].tolist(), labels["fault_limit"].tolist(), strict=True):
+        assert limit == expected[env.joints[joint].split("_", 1)[1]]
+
+
+def test_only_one_joint_of_an_env_differs_from_nominal():
+    env = open_failure(64, probability=1.0, onset_s=[0.0, 0.0])
+    step(env)
+    assert ((limits(env) != env.effort_limit).sum(1) == 1).all()
+
+
+def test_scale_mode_multiplies_the_nominal_limit():
+    env = open_failure(8, probability=1.0, onset_s=[0.0, 0.0], mode="scale", severity=[0.1, 0.2])
+    limit = step(env)["fault_limit"]
+    assert (limit >= 30.0).all()
+    assert (limit <= 60.0).all()
+
+
+def test_free_mode_leaves_no_torque():
+    env = open_failure(8, probability=1.0, onset_s=[0.0, 0.0], mode="free", severity=None)
+    for _ in range(3):
+        labels = step(env)
+    joint = labels["fault_joint"].long()
+    assert (env.state.joint_torque[torch.arange(8), joint] == 0.0).all()
+
+
+def test_lock_mode_holds_the_joint_against_its_target():
+    env = open_failure(8, probability=1.0, onset_s=[0.1, 0.1], mode="lock", severity=None)
+    for _ in range(6):
+        labels = step(env)
+    joint, rows = labels["fault_joint"].long(), torch.arange(8)
+    held = env.state.joint_pos[rows, joint].clone()
+    for _ in range(15):
+        env.step(torch.full((8, ZERO), 0.5))
+    moved = (env.state.joint_pos[rows, joint] - held).abs()
+    alive = env.episode_length > 15
+    assert alive.any()
+    assert (moved[alive] < 0.03).all()
+
+
+def test_reset_clears_exactly_the_reset_envs():
+    env = open_failure(6, probability=1.0, onset_s=[0.0, 0.0])
+    step(env)
+    env.events.terms["change_joint_torque"].onset[:] = 10_000  # the next faults would come late
+    before = limits(env)
+    env._reset_envs(torch.tensor([1, 4]))
+    after = limits(env)
+    assert torch.equal(after[[1, 4]], env.effort_limit.repeat(2, 1))
+    assert torch.equal(after[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+
+
+def test_truncation_clears_the_label():
+    env = open_failure(4, probability=1.0, onset_s=[0.0, 0.0])
+    step(env)
+    env.events.terms["change_joint_torque"].onset_steps = [5000, 5000]
+    env.episode_length[:] = env.max_episode_length - 1
+    assert (step(env)["fault_joint"] >= 0).all()  # the last step of the faulty episode is still faulty
+    assert (step(env)["fault_joint"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"mode": "scael"}, "no mode `scael`. Did you mean `scale`"),
+        ({"severity": None}, "needs `severity`"),
+        ({"severity": {".*_knee": 50.0}}, r"no severity for joint left_hip_yaw"),
+    ],
+)
+def test_wrong_parameters_are_refused(params, message):
+    from regimen.envs.terms.events import change_joint_torque
+
+    env = make_env("h1_flat", 2)
+    arguments = {"probability": 1.0, "onset_s": [0.0, 1.0], "mode": "absolute", "severity": 5.0, **params}
+    with pytest.raises(ConfigError, match=message):
+        change_joint_torque(env, torch.tensor([0, 1]), **arguments)
+
+
+def test_healthy_task_is_the_failure_task_without_the_event():
+    env = make_env("h1_failure", 2, events={"change_joint_torque": None})
+    assert env.io == make_env("h1_flat", 2).io
+    env.reset(seed=0)
+    assert env.step(torch.zeros(2, ZERO))[-1]["labels"] == {}
