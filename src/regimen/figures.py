@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ def _rank(name: str) -> int:
 def evaluation(
     out: Path,
     labels: Sequence[str],
-    bars: dict[str, Sequence[Interval]],
+    bars: Mapping[str, Sequence[Interval]],
     times: np.ndarray,
     survival: Sequence[np.ndarray],
     wanted: Sequence[float] | None = None,

@@ -1,0 +1,93 @@
+"""`make demo`: train a Go2 until it walks, evaluate it on video, and say what came of it, where, and what next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from regimen import record, refs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Run the two launches and print the table; return the exit code of the first that fails."""
+    started = time.monotonic()
+    name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    launches = {
+        "1/2 training a Go2 quadruped to walk": ["experiment=go2_demo", f"name={name}"],
+        "2/2 evaluating it on fixed commands, and filming it": [
+            *("task=go2_flat", "stage=evaluate", f"policy={name}", f"name={name}-evaluation"),
+            *("stage.episode_length_s=10", "video=true"),
+        ],
+    }
+    for what, arguments in launches.items():
+        command = ["launch.py", *arguments]
+        print(f"demo {what}\n     python {' '.join(command)}", flush=True)
+        code = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+        if code != 0:
+            print(f"demo: stopped, because that launch ended with exit code {code}; its last lines say why.")
+            return code
+    roots = [ROOT / root for root in refs.ROOTS]
+    trained, judged = refs.resolve_run(name, roots), refs.resolve_run(f"{name}-evaluation", roots)
+    Console(width=100).print(report(trained, judged, time.monotonic() - started))
+    return 0
+
+
+def report(trained: Path, judged: Path, wall_s: float) -> Table:
+    """Return the closing table.
+
+    Args:
+        trained: run directory of the training.
+        judged: run directory of the evaluation.
+        wall_s: duration of the whole demo in seconds.
+    """
+    run = record.read_json(trained / "run.json") or {}
+    result = record.read_json(judged / "result.json") or {}
+    table = Table(title=f"demo: done in {wall_s / 60:.1f} min", show_header=False, title_justify="left")
+    samples = run["headline"]["samples"] / 1e6
+    table.add_row("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min")
+    for row in result["commands"]:
+        table.add_row(*_command_row(row))
+    for what, path in _files(trained, judged).items():
+        table.add_row(what, str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
+    table.add_section()
+    table.add_row("next", f"python launch.py task=go2_flat stage=evaluate policy={trained.name} video=true")
+    table.add_row("", "python launch.py experiment=h1_healthy")
+    table.add_row("", ".venv/bin/tensorboard --logdir outputs")
+    table.add_row("", ".venv/bin/regimen list experiments")
+    return table
+
+
+def _command_row(row: dict[str, Any]) -> tuple[str, str]:
+    """Label and sentence for one command's figures in result.json."""
+    forward, left, turn = row["command"]
+    speed = row["forward_speed"]
+    side = "".join(f", {value:g} {unit}" for value, unit in ((left, "m/s left"), (turn, "rad/s turning")) if value)
+    asked = f"asked for {forward:g} m/s{side}"
+    walked = f"walks {speed['value']:.2f} m/s \\[{speed['low']:.2f}, {speed['high']:.2f}]"
+    return asked, f"{walked}, falls in {row['falls']} of {row['episodes']} episodes"
+
+
+def _files(trained: Path, judged: Path) -> dict[str, Path]:
+    """What to look at, as far as it is there."""
+    files = {
+        "video": judged / "video" / "eval.mp4",
+        "evaluation": judged / "figures" / "evaluation.png",
+        "learning curves": trained / "figures" / "learning_curve.png",
+        "policy": trained / "checkpoints" / "best.pt",
+        "training run": trained,
+        "evaluation run": judged,
+    }
+    return {what: path for what, path in files.items() if path.exists()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

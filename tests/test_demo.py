@@ -1,0 +1,43 @@
+"""The demo's closing table says what was trained, how well it walks, where everything is, and what to type next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from regimen import demo
+
+
+def write_run(folder: Path, **files: dict) -> Path:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speed = {"value": 0.94, "low": 0.93, "high": 0.95}
+    rows = [
+        {"command": [1.0, 0.0, 0.0], "forward_speed": speed, "falls": 0, "episodes": 64},
+        {"command": [0.0, 0.0, 0.5], "forward_speed": speed, "falls": 2, "episodes": 64},
+    ]
+    trained = write_run(tmp_path / "trained", run={"headline": {"samples": 3.8e6}, "wall_s": 300})
+    judged = write_run(tmp_path / "judged", result={"commands": rows})
+    (judged / "video").mkdir()
+    (judged / "video" / "eval.mp4").touch()
+    Console(width=200).print(demo.report(trained, judged, wall_s=330))
+    text = capsys.readouterr().out
+    assert "5.5 min" in text and "3.8 M samples in 5.0 min" in text
+    assert "walks 0.94 m/s [0.93, 0.95], falls in 0 of 64" in text
+    assert "0.5 rad/s turning" in text and "falls in 2 of 64" in text
+    assert "eval.mp4" in text and "learning curves" not in text, "only what is there"
+    assert "policy=trained" in text
+
+
+def test_a_failing_launch_ends_the_demo_with_its_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "launch.py").write_text("import sys; sys.exit(3)")
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    assert demo.main() == 3
