@@ -30,8 +30,9 @@ class Figure:
         """Return plain data for result.json."""
         return asdict(self)
 
-    def __str__(self) -> str:
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+    def two_lines(self) -> str:
+        """Return the figure, and its interval below, for a narrow column."""
+        return f"{self.value:.2f}\n{self.low:.2f}…{self.high:.2f}"
 
 
 def mean(samples: np.ndarray) -> np.ndarray:

@@ -74,8 +74,9 @@ def test_length_and_noise_are_the_stages(tmp_path: Path) -> None:
 def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tmp_path, save_policy(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert any("0.8 0" in line and "16" in line for line in lines)
-    assert any("all" in line and "32" in line for line in lines)
+    assert any("0.8 0" in line and "0.80" in line for line in lines)
+    assert any("of 16" in line and "0.80…0.80" in line for line in lines)
+    assert any("of 32" in line for line in lines)
 
 
 def test_each_command_gets_its_share_and_env_0_the_last() -> None:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from regimen.schema import Config, EvaluationCfg
     from regimen.video import VideoWriter
 
-SHOWN = ("forward_speed", "speed_error", "lin_vel_error", "ang_vel_error", "survival", "return")
-"""Figures of the table and the picture, as far as the task has them."""
-
 
 @dataclass
 class EvaluateCfg:
@@ -129,11 +126,10 @@ class Evaluate:
 
     def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], length_s: float) -> None:
         labels = [command_label(j.command) for j in each]
-        shown = [name for name in SHOWN if all(name in j.figures for j in each)]
         times = np.linspace(0, length_s, 201)
         curves = [survival_curve(table, table.command_of_env == k, times) for k in range(len(each))]
         wanted = [j.command[0] for j in each if j.command]
-        bars = {name: [j.figures[name] for j in each] for name in shown}
+        bars = {name: [j.figures[name] for j in each] for name in each[0].shown()}
         out = run.dir / "figures" / "evaluation.png"
         figures.evaluation(out, labels, bars, times, curves, wanted if len(wanted) == len(each) else None)
         run.artifact(out, "figure")
@@ -217,9 +213,10 @@ def print_table(whole: Judgement, each: list[Judgement]) -> None:
     from rich.table import Table
 
     rows = [*each, whole] if each[0].command else [whole]
-    names = [name for name in SHOWN if name in whole.figures]
-    table = Table("command", "episodes", "falls", *names, title="evaluation [95 % interval]")
+    names = each[0].shown()
+    heads = [name.replace("_", "\n") for name in names]
+    table = Table("command", "falls", *heads, title="evaluation, with 95 % intervals; `all`: speed error of the worst")
     for row in rows:
-        cells = [str(row.figures[name]).replace("[", "\\[") for name in names]
-        table.add_row(command_label(row.command), str(row.episodes), str(row.falls), *cells)
-    Console(width=120).print(table)
+        cells = [row.figures[name].two_lines() for name in names]
+        table.add_row(command_label(row.command), f"{row.falls}\nof {row.episodes}", *cells)
+    Console(width=100).print(table)

@@ -28,6 +28,12 @@ class Judgement:
     falls: int
     figures: dict[str, Figure] = field(default_factory=dict)
 
+    def shown(self) -> list[str]:
+        """Return the names of the figures in reading order: what the task measures first, survival and return last."""
+        last = ["survival", "return"]
+        first = [name for name in ("forward_speed", "speed_error") if name in self.figures]
+        return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for result.json."""
         figures = {name: figure.to_dict() for name, figure in self.figures.items()}
