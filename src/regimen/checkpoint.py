@@ -100,7 +100,7 @@ class Checkpoints:
         self._run = run
         self._interval = interval
         self._keep = keep
-        self._saved = max((step_of(path) for path in self.steps()), default=0)
+        self._saved = next((step_of(path) for path in self.steps() if _same(path, self.last)), 0)
         self._best: float | None = load(self.best).get("metric") if self.best.exists() else None
 
     @property
@@ -148,7 +148,7 @@ class Checkpoints:
     def _prune(self) -> None:
         targets = [target for target in (self.last, self.best) if target.exists()]
         for path in self.steps()[: -self._keep]:
-            if not any(path.samefile(target) for target in targets):
+            if not any(_same(path, target) for target in targets):
                 path.unlink()
 
 
@@ -225,10 +225,18 @@ def _point(link: Path, target: Path) -> None:
         try:
             os.link(target, tmp)
         except OSError:
-            shutil.copyfile(target, tmp)
+            shutil.copy2(target, tmp)
         tmp.replace(link)
     finally:
         tmp.unlink(missing_ok=True)
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether both names lead to the same file, or, where hard links are missing, to files written as copies."""
+    if not other.exists():
+        return False
+    mine, its = path.stat(), other.stat()
+    return path.samefile(other) or (mine.st_size, mine.st_mtime_ns) == (its.st_size, its.st_mtime_ns)
 
 
 def _require_plain(value: Any, where: str) -> None:

@@ -6,12 +6,9 @@ import json
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from regimen.record import plain, write_atomic
-
-if TYPE_CHECKING:
-    from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
 
 class MetricsLog:
@@ -21,7 +18,7 @@ class MetricsLog:
         """Args: folder: the run directory."""
         self.path = folder / "metrics.jsonl"
         self._tb_folder = folder / "tb"
-        self._tb: RecordWriter | None = None
+        self._tb_file: Path | None = None
         self._purge_step: int | None = None
         self._start = time.time()
 
@@ -48,7 +45,7 @@ class MetricsLog:
             kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
             write_atomic(self.path, "".join(line + "\n" for line in kept).encode())
         self._purge_step = step + 1
-        self.close()
+        self._tb_file = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what was written so far, oldest first; empty before the first `write`."""
@@ -56,33 +53,32 @@ class MetricsLog:
             return []
         return [json.loads(line) for line in self.path.read_text().splitlines() if _step_of(line) < float("inf")]
 
-    def close(self) -> None:
-        """Close the TensorBoard file; a later `write` opens a new one."""
-        if self._tb is not None:
-            self._tb.close()
-            self._tb = None
-
     def _write_event(self, step: int, values: dict[str, float]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-        writer = self._tb or self._open()
+        if self._tb_file is None:
+            self._begin_events()
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-        writer.write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
-        writer.flush()
+        self._append(Event(wall_time=time.time(), step=step, summary=summary))
 
-    def _open(self) -> RecordWriter:
+    def _begin_events(self) -> None:
+        """Begin a new file; after a rewind it tells TensorBoard to drop what earlier files say of later steps."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._tb_folder.mkdir(exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() / 1e9:.6f}.{socket.gethostname()}"
-        self._tb = writer = RecordWriter((self._tb_folder / name).open("wb"))
-        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        if self._purge_step is not None:  # tells TensorBoard to drop what an earlier file says of later steps
+        self._tb_file = self._tb_folder / f"events.out.tfevents.{time.time_ns() / 1e9:.6f}.{socket.gethostname()}"
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if self._purge_step is not None:
             start = SessionLog(status=SessionLog.START)
-            writer.write(Event(wall_time=time.time(), step=self._purge_step, session_log=start).SerializeToString())
-        return writer
+            self._append(Event(wall_time=time.time(), step=self._purge_step, session_log=start))
+
+    def _append(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        assert self._tb_file is not None
+        with self._tb_file.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
 
 def _step_of(line: str) -> float:

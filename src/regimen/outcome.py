@@ -69,8 +69,11 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
         return _failed(run, error)
     if returncode == 0 and (run.dir / "result.json").exists():
         return Outcome("finished", 0)
-    said = f"the worker ended with exit code {returncode} without a result"
-    return _failed(run, {"kind": "SystemExit", "message": f"{said}: something called exit in the middle of the work"})
+    why = "something called exit in the middle of the work"
+    if returncode:
+        why = next(iter(last_lines(run.logs / "worker.log", 1)), "it said nothing")
+    message = f"the worker ended with exit code {returncode} without a result: {why}"
+    return _failed(run, {"kind": "SystemExit", "message": message})
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:

@@ -89,7 +89,7 @@ class Run:
         if record.read_json(folder / "run.json") is None or not (folder / "config.yaml").exists():
             raise ReferenceError_(
                 f"{folder} is not a run: it has no readable run.json and config.yaml. "
-                "Expected a run directory, such as one of outputs/*; `regimen runs` lists them."
+                "Expected a run directory, such as one of outputs/* or multirun/*/*."
             )
         return cls(folder)
 
@@ -203,7 +203,6 @@ class Run:
             result: everything worth reading later; written to result.json together with the headline.
         """
         self._flush_progress()
-        self._metrics.close()
         record.write_json(self.dir / "result.json", {"headline": headline, **result}, self.reserve)
 
     def write_error(self, error: dict[str, Any]) -> None:

@@ -148,8 +148,8 @@ class _Supervisor:
         self.run.update(
             **end.fields(),
             ended=record.now(),
-            wall_s=round(self.before["wall_s"] + wall_s, 2),
-            cpu_s=round(self.before["cpu_s"] + self.cpu_s, 2),
+            wall_s=round(self.before["wall_s"] + wall_s, 3),
+            cpu_s=round(self.before["cpu_s"] + self.cpu_s, 3),
             peak_memory_gib=round(max(self.before["peak_memory_gib"], self.peak_rss / 2**30), 3),
             headline=result.get("headline", {}),
         )

@@ -23,6 +23,7 @@ from regimen.errors import RegimenError, StopRequested
 from regimen.run import Run
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 ORPHAN_GRACE_S = 60.0
 """Time to save a checkpoint after the supervisor has vanished."""
 
@@ -30,7 +31,11 @@ ORPHAN_GRACE_S = 60.0
 def main() -> int:
     """Work on the run named on the command line; return the exit code."""
     faulthandler.enable()
-    run = Run.open(Path(sys.argv[1]))
+    try:
+        run = Run.open(Path(sys.argv[1]))
+    except (IndexError, RegimenError) as error:
+        print(f"usage: python -m regimen.worker <run directory>\n{error}", file=sys.stderr)
+        return outcome.EXIT_BAD_INPUT
     _handle_signals(run)
     watch = _SupervisorWatch(run) if os.environ.pop("REGIMEN_SUPERVISED", None) else None
     code = _account(run)
@@ -94,7 +99,7 @@ def _handle_signals(run: Run) -> None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, on_signal)
 
 
@@ -115,6 +120,7 @@ class _SupervisorWatch:
         threading.Thread(target=self._wait, name="supervisor-watch", daemon=True).start()
 
     def _wait(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they must wake the main thread, where they are handled
         while os.read(self._pipe, 1):
             pass
         self.orphaned = True

@@ -1,0 +1,96 @@
+"""A run reference leads to exactly one run or checkpoint, or to an error that lists what could be meant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from regimen.errors import ReferenceError_
+from regimen.refs import known_runs, resolve_policy, resolve_run
+
+
+def add(root: Path, name: str | None, at: str, *checkpoints: str, run_id: str = "") -> Path:
+    """A run directory with empty checkpoint files."""
+    folder = root / (run_id or f"20260101-{at.replace(':', '')}-go2_flat-skrl_ppo-00aa")
+    (folder / "checkpoints").mkdir(parents=True)
+    for file in checkpoints:
+        (folder / "checkpoints" / f"{file}.pt").touch()
+    status = {"id": folder.name, "name": name, "status": "finished", "started": f"2026-01-01T{at}+00:00"}
+    (folder / "run.json").write_text(json.dumps(status))
+    return folder
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> tuple[Path, Path]:
+    outputs, multirun = tmp_path / "outputs", tmp_path / "multirun"
+    add(outputs, "walker", "10:00:00", "last", "best", "step_000000480", "step_000000960")
+    add(outputs, "walker", "11:00:00", "last")
+    add(outputs, "lonely", "12:00:00", "last")
+    add(outputs, None, "13:00:00")
+    add(multirun / "20260101-150000-ab12", None, "09:00:00", "last", run_id="0-seed=1")
+    (outputs / ".gitkeep").touch()
+    (outputs / "half").mkdir()
+    return outputs, multirun
+
+
+def test_newest_first_and_sweeps_included(roots: tuple[Path, Path]) -> None:
+    assert [run.started[11:13] for run in known_runs(roots)] == ["13", "12", "11", "10", "09"]
+
+
+@pytest.mark.parametrize("ref", ["20260101-100000-go2_flat-skrl_ppo-00aa", "20260101-10"])
+def test_id_and_unique_prefix(roots: tuple[Path, Path], ref: str) -> None:
+    assert resolve_run(ref, roots).name.startswith("20260101-100000")
+    assert resolve_policy(ref, roots).name == "best.pt"
+
+
+def test_name_latest_directory_and_job_of_a_sweep(roots: tuple[Path, Path]) -> None:
+    assert resolve_run("lonely", roots).name.startswith("20260101-12")
+    assert resolve_run("latest", roots).name.startswith("20260101-13")
+    assert resolve_run("0-seed=1", roots).parent.name == "20260101-150000-ab12"
+    folder = next(roots[0].glob("*-11*"))
+    assert resolve_run(str(folder), roots) == folder.resolve()
+    assert resolve_policy(str(folder), roots) == (folder / "checkpoints/last.pt").resolve()
+
+
+def test_latest_policy_is_of_the_newest_run_that_has_one(roots: tuple[Path, Path]) -> None:
+    path = resolve_policy("latest", roots)
+    assert path.parent.parent.name.startswith("20260101-12") and path.name == "last.pt"
+
+
+def test_which_checkpoint(roots: tuple[Path, Path]) -> None:
+    assert resolve_policy("20260101-10@last", roots).name == "last.pt"
+    assert resolve_policy("20260101-10@480", roots).name == "step_000000480.pt"
+    with pytest.raises(ReferenceError_, match=r"no checkpoint @500. It has @best, @last, @480, @960"):
+        resolve_policy("20260101-10@500", roots)
+    with pytest.raises(ReferenceError_, match=r"no checkpoint @best. It has @last"):
+        resolve_policy("lonely@best", roots)
+
+
+def test_ambiguity_lists_candidates(roots: tuple[Path, Path]) -> None:
+    for ref in ("walker", "20260101-1"):
+        with pytest.raises(ReferenceError_, match=r"names \d runs; say which") as caught:
+            resolve_run(ref, roots)
+        assert "20260101-110000-go2_flat-skrl_ppo-00aa (name walker): finished, started" in str(caught.value)
+
+
+def test_absence_lists_the_nearest(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ReferenceError_, match="`lonley` names no run. The nearest:\n.*name lonely"):
+        resolve_run("lonley", roots)
+    with pytest.raises(ReferenceError_, match="there is no run under"):
+        resolve_run("latest", (tmp_path / "nothing",))
+    with pytest.raises(ReferenceError_, match="This run has no checkpoint yet"):
+        resolve_policy("20260101-13", roots)
+
+
+def test_files_and_pretrained(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    policy = tmp_path / "pretrained" / "go2_flat" / "policy.pt"
+    policy.parent.mkdir(parents=True)
+    policy.touch()
+    assert resolve_policy("pretrained:go2_flat", roots, tmp_path / "pretrained") == policy
+    assert resolve_policy(str(policy), roots) == policy.resolve()
+    with pytest.raises(ReferenceError_, match=r"no policy `go2_flt`.*Did you mean `go2_flat`"):
+        resolve_policy("pretrained:go2_flt", roots, tmp_path / "pretrained")
+    with pytest.raises(ReferenceError_, match=r"There is no file nowhere/x\.pt"):
+        resolve_policy("nowhere/x.pt", roots)

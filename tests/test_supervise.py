@@ -1,0 +1,195 @@
+"""However a worker ends, run.json, the exit code and the last line on the screen say the same, and the truth."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from regimen import facts
+from supervised import ended, make_run, start, wait_for, worker_pid
+
+
+def test_normal_end(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["error"]) == ("finished", 0, None)
+    assert info["headline"] == {"return": 12.5}
+    [artifact] = info["artifacts"]
+    assert (artifact["path"], artifact["kind"], len(artifact["sha256"])) == ("figure.txt", "figure", 64)
+    assert info["cpu_s"] > 0 and info["peak_memory_gib"] > 0.005
+    assert "working\n" in screen and (run.logs / "worker.log").read_text() == "working\n"
+    assert not run.reserve.exists()
+
+
+def test_exception_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "fail")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 1)
+    assert info["reason"] == "ValueError: the gripper is upside down"
+    assert any('raise ValueError("the gripper' in line for line in info["error"]["last_lines"])
+    assert "Traceback" in screen and screen.strip().endswith(f"python launch.py resume={run.id}")
+
+
+def test_message_for_the_user_comes_without_traceback(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "bad_input")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2)
+    assert "joint knee: only the policy has it" in screen and "Traceback" not in screen
+
+
+@pytest.mark.parametrize("act", ["exit_0", "hard_exit_0"])
+def test_exit_code_0_without_result_is_a_failure(tmp_path: Path, act: str) -> None:
+    run = make_run(tmp_path, act)
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 1)
+    assert "without a result" in info["reason"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (signal.SIGINT, "killed", 130),
+        (signal.SIGTERM, "killed", 143),
+        (signal.SIGUSR2, "preempted", 75),
+        (signal.SIGHUP, "killed", 129),
+    ],
+)
+def test_signal_saves_a_checkpoint_and_stops(tmp_path: Path, number: int, status: str, code: int) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(number)
+    info, screen = ended(process, run)
+    assert (info["status"], info["exit_code"], info["signal"]) == (status, code, number)
+    step = int((run.checkpoints / "last.pt").read_text())
+    assert f"checkpoint saved at step {step}" in info["reason"]
+    assert screen.strip().endswith(f"next: python launch.py resume={run.id}")
+
+
+def test_second_and_third_ctrl_c_insist(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "ignore_signals")
+    process = start(run)
+    wait_for((run.dir / "progress.json").exists)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # one SIGTERM is an insistence, too: the worker was asked already
+    info, _ = ended(process, run)
+    assert (info["status"], info["exit_code"]) == ("killed", 143)
+
+
+def test_sigkill_is_reported_as_probably_out_of_memory(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "kill_itself")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["signal"]) == ("killed", 137, 9)
+    peak = re.search(r"probably out of memory: peak ([\d.]+) GiB seen, ([\d.]+) GiB available", info["reason"])
+    assert peak and float(peak[1]) > 0.08
+    assert info["peak_memory_gib"] > 0.08
+
+
+def test_segfault_says_where(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "segfault")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("killed", 139)
+    assert info["reason"].startswith("segmentation fault (SIGSEGV) at File")
+    assert "stages_for_tests.py" in screen
+
+
+def test_diverged_names_the_tensor(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "diverge")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("diverged", 3)
+    assert "`net.0.weight`" in info["reason"]
+
+
+def test_full_disk_is_told_by_name(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        run = make_run(disk, "fill_disk")
+        info, _ = ended(start(run), run)
+        assert (info["status"], info["exit_code"]) == ("failed", 1)
+        assert f"no space left on {disk}" in info["reason"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_worker_ends_with_its_supervisor(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    pid = worker_pid(run)
+    worker = facts.process(pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not facts.is_alive(worker))
+    assert run.status == "killed" and "checkpoint saved" in run.info["reason"]
+
+
+def test_children_of_the_worker_do_not_outlive_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "leave_child")
+    ended(start(run), run)
+    from regimen.record import read_json
+
+    child = (read_json(run.dir / "result.json") or {})["child"]
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or facts.process(child)["start"] is None)
+
+
+def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    first, _ = ended(process, run)
+    step = int((run.checkpoints / "last.pt").read_text())
+
+    (run.dir / "progress.json").unlink()
+    process = start(run)
+    worker_pid(run)
+    second = start(run)
+    message, _ = second.communicate(timeout=20)
+    assert second.returncode == 2 and "running already" in message
+    assert run.status == "running"
+    process.send_signal(signal.SIGUSR2)
+    info, _ = ended(process, run)
+    assert info["status"] == "preempted"
+    assert [r["previous_status"] for r in info["resumed"]] == ["killed"]
+    assert int((run.checkpoints / "last.pt").read_text()) > step
+    assert info["wall_s"] > first["wall_s"]
+
+
+def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    ended(start(run), run)
+    before = run.info
+    again = start(run)
+    screen, _ = again.communicate(timeout=20)
+    assert again.returncode == 0 and "finished already" in screen
+    assert run.info == before
+
+
+def test_interpreter_of_the_sim(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish", interpreters={"none": "/nowhere/python"})
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2)
+    assert "/nowhere/python" in info["reason"] and "hardware.interpreters" in info["reason"]
+
+
+def test_progress_line_on_a_terminal(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    screen, terminal = pty.openpty()
+    process = start(run, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    wait_for(lambda: "iteration" in os.read(screen, 4096).decode(errors="replace"))
+    process.send_signal(signal.SIGINT)
+    rest = b""
+    while b"killed (exit code 130)" not in rest:
+        rest += os.read(screen, 4096)
+    assert process.wait(timeout=20) == 130
+    os.close(screen)
