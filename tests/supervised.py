@@ -71,7 +71,7 @@ def ended(process: subprocess.Popen[str], run: Run) -> tuple[dict[str, Any], str
     screen, _ = process.communicate(timeout=30)
     info = run.info
     last = screen.strip().splitlines()[-1]
-    assert last.startswith(f"{info['status']} (exit code {process.returncode}): run {run.id}"), screen
+    assert last.startswith(f"{info['status']} (exit code {process.returncode}): {run.id} after "), screen
     assert info["exit_code"] == process.returncode
     assert info["reason"] is None or info["reason"] in last
     assert info["ended"] and info["wall_s"] > 0

@@ -21,7 +21,7 @@ def test_an_ended_process_is_not_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         known = facts.process(child.pid)
         assert facts.is_alive(known) is True
-        assert facts.tree_rss(os.getpid()) > facts.tree_rss(child.pid) > 1_000_000
+        assert facts.tree_rss(os.getpid()) > facts.tree_rss(child.pid) > 0
     assert facts.is_alive(known) is False
     assert facts.tree_rss(child.pid) == 0
 

@@ -49,10 +49,12 @@ def test_creating_is_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    create(tmp_path)
-    started = time.perf_counter()
-    create(tmp_path)
-    assert time.perf_counter() - started < 0.1
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        create(tmp_path)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.1
 
 
 def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_message_for_the_user_comes_without_traceback(tmp_path: Path) -> None:
     run = make_run(tmp_path, "bad_input")
     info, screen = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)
-    assert "joint knee: only the policy has it" in screen and "Traceback" not in screen
+    assert "\n  joint knee: only the policy has it\n" in screen and "Traceback" not in screen
+    assert "joint knee" in info["reason"]
 
 
 @pytest.mark.parametrize("act", ["exit_0", "hard_exit_0"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ EXIT_PREEMPTED = 75
 BAD_INPUT = ("ConfigError", "ReferenceError_", "PreflightError", "IOMismatchError", "EnvContractError")
 """Errors the user mends by typing something else."""
 
+NO_RESULT = "NoResult"
+"""Kind of the failure of a worker that ended without a word."""
+
 LAST_LINES = 20
+REASON_LENGTH = 240
 
 
 @dataclass
@@ -73,7 +78,7 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
     if returncode:
         why = next(iter(last_lines(run.logs / "worker.log", 1)), "it said nothing")
     message = f"the worker ended with exit code {returncode} without a result: {why}"
-    return _failed(run, {"kind": "SystemExit", "message": message})
+    return _failed(run, {"kind": NO_RESULT, "message": message})
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
@@ -145,9 +150,9 @@ def _crash_site(lines: list[str]) -> str:
 def _failed(run: Run, error: dict[str, Any]) -> Outcome:
     kind, message = error["kind"], error["message"]
     details = {"type": kind, "message": message, "last_lines": last_lines(run.logs / "worker.log")}
-    first = next(iter(message.splitlines()), "")
-    reason = f"{kind.removesuffix('_')}: {first}" if first else kind
+    short = textwrap.shorten(message, REASON_LENGTH, placeholder=" …")
     if kind == "DivergedError":
-        return Outcome("diverged", EXIT_DIVERGED, first, error=details)
+        return Outcome("diverged", EXIT_DIVERGED, short, error=details)
+    reason = short if kind == NO_RESULT else ": ".join(filter(None, [kind.removesuffix("_"), short]))
     code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
     return Outcome("failed", code, reason, error=details)

@@ -40,7 +40,7 @@ def supervise(run: Run) -> int:
     """
     screen = Screen(run.dir)
     if run.status == "finished":
-        screen.line(f"finished already: run {run.id} in {os.path.relpath(run.dir)} has nothing left to do")
+        screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
         return 0
     try:
         with _ownership(run):
@@ -166,7 +166,7 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     said = end.reason or headline
     command = outcome.next_command(run, end.status, end.exit_code)
     parts = [
-        f"{end.status} (exit code {end.exit_code}): run {run.id} in {os.path.relpath(run.dir)} after {wall_s:.1f} s",
+        f"{end.status} (exit code {end.exit_code}): {os.path.relpath(run.dir)} after {wall_s:.1f} s",
         f" — {said}" if said else "",
         f" — next: {command}" if command else "",
     ]

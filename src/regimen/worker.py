@@ -143,6 +143,8 @@ def _describe(run: Run, error: Exception) -> dict[str, Any]:
 
 def _print_error(error: Exception, account: dict[str, Any]) -> None:
     """Show the error: a message written for the user as it is, anything else with its traceback."""
+    if isinstance(error, StopRequested):
+        return  # the supervisor says so in its last line
     if isinstance(error, RegimenError):
         text = f"{type(error).__name__.removesuffix('_')}: {error}\n"
     else:
