@@ -1,0 +1,1 @@
+"""A planar arm for quick tasks."""
