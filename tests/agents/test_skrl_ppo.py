@@ -1,0 +1,150 @@
+"""skrl's PPO behind the agent seam: complete resume, true successors, policies that load and fit by name."""
+
+from __future__ import annotations
+
+import math
+import signal
+
+import pytest
+import torch
+from tasks import make_env
+from trainings import new_run, train, training_config
+
+from regimen import checkpoint
+from regimen.agents.skrl_ppo import SkrlPpo, build
+from regimen.envs.vec_env import IOSpec
+from regimen.errors import DivergedError, IOMismatchError, StopRequested
+from regimen.training import TrainingSession
+
+
+def flatten(value: object, path: str = "") -> dict[str, object]:
+    """Leaves of nested dicts and lists by path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
+    if items is None:
+        return {path: value}
+    return {k: v for key, item in items for k, v in flatten(item, f"{path}/{key}").items()}
+
+
+def assert_equal(a: dict, b: dict) -> None:
+    left, right = flatten(a), flatten(b)
+    assert left.keys() == right.keys()
+    for path, value in left.items():
+        other = right[path]
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value.nan_to_num(), other.nan_to_num()), path
+        elif not (isinstance(value, float) and math.isnan(value)):
+            assert value == other, path
+
+
+@pytest.mark.parametrize(("task", "num_envs"), [("reach", 16), ("go2_flat", 8)])
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, task, num_envs):
+    config = training_config(task, timesteps=144, num_envs=num_envs)
+    whole = new_run(tmp_path, config)
+    train(whole, config)
+
+    parts = new_run(tmp_path, config)
+    parts.stop_signal = signal.SIGTERM
+    with pytest.raises(StopRequested):
+        train(parts, config)  # stops after the first update
+    parts.stop_signal = None
+    train(parts, config)
+
+    first, second = (checkpoint.load(r.checkpoints / "last.pt") for r in (whole, parts))
+    assert first["step"] == second["step"] == 144
+    assert_equal({**first, "run": ""}, {**second, "run": ""})
+    same = [{k: v for k, v in row.items() if k not in ("time_s", "Perf/samples_per_s")} for row in whole.metrics()]
+    for row, other in zip(same, parts.metrics(), strict=True):
+        assert {k: v for k, v in other.items() if k in row and "time (ms)" not in k} == {
+            k: v for k, v in row.items() if "time (ms)" not in k
+        }
+
+
+def test_reach_is_learned(tmp_path):
+    config = training_config("reach", timesteps=960, num_envs=64, interval=480)
+    run = new_run(tmp_path, config)
+    train(run, config)
+    rows = [r for r in run.metrics() if "Train/return" in r]
+    assert rows[-1]["Train/return"] > rows[0]["Train/return"] + 0.3
+    assert (run.dir / "figures" / "learning_curve.png").stat().st_size > 5000
+
+
+def test_policy_loads_and_acts_as_the_trained_mean(tmp_path):
+    config = training_config("reach", timesteps=24, num_envs=4)
+    run = new_run(tmp_path, config)
+    train(run, config)
+    bundle = checkpoint.load(run.checkpoints / "last.pt")
+    io = IOSpec.from_dict(bundle["io"])
+    policy = SkrlPpo.load_policy(bundle, io, torch.device("cpu"))
+    obs = {"policy": torch.randn(5, io.size())}
+    first, _ = policy.act(obs, None)
+    second, _ = policy.act(obs, None)
+    assert torch.equal(first, second)
+    assert first.shape == (5, 2)
+
+
+def test_policy_of_another_robot_is_refused_by_name(tmp_path):
+    config = training_config("reach", timesteps=24, num_envs=4)
+    run = new_run(tmp_path, config)
+    train(run, config)
+    other = training_config("go2_flat", timesteps=24, num_envs=4)
+    other.policy = str(run.checkpoints / "last.pt")
+    with pytest.raises(IOMismatchError, match="joint FL_hip_joint: only the env has it"):
+        train(new_run(tmp_path, other), other)
+
+
+def test_training_can_start_from_another_policy(tmp_path):
+    config = training_config("reach", timesteps=48, num_envs=4)
+    run = new_run(tmp_path, config)
+    train(run, config)
+    config.policy = str(run.checkpoints / "last.pt")
+    env = make_env("reach", 4)
+    agent = SkrlPpo(config.agent, env.io, 4, torch.device("cpu"), seed=99)
+    agent.load_policy_state(checkpoint.load(run.checkpoints / "last.pt")["policy"])
+    saved = checkpoint.load(run.checkpoints / "last.pt")["policy"]["policy"]
+    assert all(torch.equal(saved[k], v) for k, v in agent.ppo.policy.state_dict().items())
+
+
+def test_nan_in_the_policy_is_named(tmp_path):
+    config = training_config("reach", timesteps=48, num_envs=4, learning_rate=1e30, grad_norm_clip=0.0, learning_rate_scheduler=None)
+    with pytest.raises(DivergedError, match=r"(policy|value network): tensor `.*` has|`Loss.*` became"):
+        train(new_run(tmp_path, config), config)
+
+
+def test_successor_of_a_truncated_episode_is_the_observation_before_the_reset(tmp_path):
+    config = training_config("reach", timesteps=240, num_envs=4)
+    env = make_env("reach", 4, episode_length_s=0.1)
+    agent = SkrlPpo(config.agent, env.io, 4, torch.device("cpu"), seed=0)
+    agent.ppo.enable_training_mode(True)
+    seen: list[torch.Tensor] = []
+    record = agent.ppo.record_transition
+    agent.ppo.record_transition = lambda **kw: (seen.append(kw["next_observations"]), record(**kw))
+    obs = env.reset(seed=0)
+    for step in range(5):
+        with torch.no_grad():
+            action, _ = agent.ppo.act(obs["policy"], None, timestep=step, timesteps=10)
+            before = obs["policy"]
+            obs, reward, terminated, truncated, info = env.step(action)
+            agent._record(before, action, reward, obs, terminated, truncated, info, step)
+    assert truncated.all()
+    assert torch.equal(seen[-1], info["final_obs"]["policy"])
+    assert not torch.equal(seen[-1], obs["policy"])
+
+
+def test_same_seed_gives_the_same_initial_weights():
+    env, cfg = make_env("reach", 2), training_config("reach", 24, 2).agent
+    one, two, three = (build(cfg, env.io, 2, torch.device("cpu"), seed) for seed in (1, 1, 2))
+    weights = [torch.cat([p.flatten() for p in a.policy.parameters()]) for a in (one, two, three)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_session_averages_the_last_episodes():
+    class Silent:
+        stop_signal = None
+
+    session = TrainingSession(Silent(), Silent(), num_envs=2, total_steps=10)
+    done, not_done = torch.tensor([True, False]), torch.zeros(2, dtype=torch.bool)
+    for ended in (not_done, done):
+        session.step(torch.tensor([1.0, 5.0]), ended, not_done, {"log": {}})
+    assert session.mean_return() == 2.0
+    assert session.mean_length() == 2.0
