@@ -75,6 +75,17 @@ def test_the_camera_follows_the_robot(backend: str) -> None:
     np.testing.assert_allclose(orange[0], orange[1], atol=1.5)
 
 
+def test_the_robot_casts_a_shadow(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = scene("go2")
+    with Renderer(model, 160, 120) as renderer:
+        lit = renderer.render(data).astype(int)
+        monkeypatch.setattr(render, "_cast_shadows", lambda *_: None)
+        bare = renderer.render(data).astype(int)
+    changed = np.abs(lit - bare).max(axis=-1) > 10
+    assert 100 < changed.sum() < 4000
+    assert (lit[changed].mean(-1) < bare[changed].mean(-1)).mean() > 0.95
+
+
 def test_two_renderers_take_turns(backend: str) -> None:
     model, data = scene("go2")
     arm, arm_data = scene("reach_arm")

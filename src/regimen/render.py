@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 
+SHADOW_COLOUR = np.array([0.13, 0.15, 0.18, 1.0], np.float32)
+SHADOW_THICKNESS = 0.002  # of the shape's own, so that it keeps a surface to draw
+SHADOW_LIFT = 0.005  # m, above the ground
+
 _PROBE = "import sys, importlib; importlib.import_module(f'mujoco.{sys.argv[1]}').GLContext(16, 16).make_current()"
 
 
@@ -116,6 +120,7 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._drawing)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._option = mujoco.MjvOption()
+        self._sun = _sun(model)
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._finalizer = weakref.finalize(self, _free, self._drawing, self._context)
@@ -127,6 +132,8 @@ class Renderer:
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         self._context.make_current()
         mujoco.mjv_updateScene(self._model, data, self._option, None, self._camera, everything, self._scene)
+        if self._sun is not None:
+            _cast_shadows(self._scene, self._sun)
         mujoco.mjr_render(self._rect, self._scene, self._drawing)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._drawing)
         return self._pixels[::-1].copy()
@@ -158,8 +165,38 @@ def _camera(model: mujoco.MjModel, name: str | None) -> mujoco.MjvCamera:
 
 
 def _lower_quality(model: mujoco.MjModel, width: int, height: int) -> None:
-    """No multisampling, coarse round shapes, a small shadow map: 60-120 ms a picture become about 20 ms."""
+    """No multisampling, no shadow map, coarse round shapes: a tenth of the time of the defaults on a CPU."""
     quality, size = model.vis.quality, model.vis.global_
-    quality.offsamples, quality.shadowsize = 0, 1024
+    quality.offsamples, quality.shadowsize = 0, 0
     quality.numslices, quality.numstacks, quality.numquads = 14, 8, 2
     size.offwidth, size.offheight = max(size.offwidth, width), max(size.offheight, height)
+
+
+def _sun(model: mujoco.MjModel) -> np.ndarray | None:
+    """Return where the first downward directional light shines (3,), None without one."""
+    import mujoco
+
+    directional = model.light_type == mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    falling = np.flatnonzero(directional & (model.light_dir[:, 2] < 0))
+    return model.light_dir[falling[0]] if len(falling) else None
+
+
+def _cast_shadows(scene: mujoco.MjvScene, sun: np.ndarray) -> None:
+    """Lay a flat dark copy of every shape on the plane z = 0, along the light `sun` (3,).
+
+    A shadow map more than doubles the time of a picture on a CPU; this takes a millisecond.
+    """
+    import mujoco
+
+    plane = mujoco.mjtGeom.mjGEOM_PLANE.value
+    flatten = np.eye(3)
+    flatten[:, 2] -= sun / sun[2]
+    flatten[2, 2] = SHADOW_THICKNESS
+    for i in range(min(scene.ngeom, scene.maxgeom - scene.ngeom)):
+        shape = scene.geoms[i]
+        if shape.type != plane:
+            shadow = scene.geoms[scene.ngeom]
+            position = flatten @ shape.pos + (0.0, 0.0, SHADOW_LIFT)
+            axes = (flatten @ shape.mat).ravel()
+            mujoco.mjv_initGeom(shadow, shape.type, shape.size.astype(np.float64), position, axes, SHADOW_COLOUR)
+            scene.ngeom += 1
