@@ -61,7 +61,7 @@ def _work(run: Run) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
     plain = yaml.safe_load(run.config_path.read_text())
     _set_threads((plain.get("hardware") or {}).get("threads"))
-    from regimen.compose import load_config
+    from regimen.typed import load_config
     from regimen.resolve import resolve
 
     config = load_config(run.config_path)
