@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from regimen.schema import Config
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -18,3 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def repo_root() -> Path:
     """The folder of the checkout: where launch.py and conf/ stand."""
     return ROOT
+
+
+@pytest.fixture
+def compose_config() -> Callable[[list[str]], Config]:
+    """Compose the real configuration as launch.py does, typed: overrides -> Config."""
+    from regimen.envs.check import compose_config
+
+    return compose_config

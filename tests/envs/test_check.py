@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from point_env import PointEnv
-from regimen.envs.check import RULES, check_env, require_env
-from regimen.errors import EnvContractError
+from regimen.envs.check import RULES, check_env, main, require_env
+from regimen.errors import ConfigError, EnvContractError
 
 
 class WideFloat(PointEnv):
@@ -188,3 +189,28 @@ def test_a_crash_is_a_broken_rule_with_its_place() -> None:
 def test_require_env_raises_with_one_line_per_broken_rule() -> None:
     with pytest.raises(EnvContractError, match="FAILED  episode ends"):
         require_env(BothEnds)
+
+
+def test_the_command_checks_a_task_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["task=reach", "env.episode_length_s=0.5", "hardware.threads=1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "task reach on sim mujoco, seed 0"
+    assert lines[-1] == f"all {len(RULES)} rules are kept"
+    assert len(lines) == len(RULES) + 2
+
+
+def test_the_command_names_what_a_users_own_env_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "points.yaml").write_text("# @package env\n_target_: point_env.PointEnv\n")
+    monkeypatch.setattr(PointEnv, "open", lambda config: BothEnds(config.env.num_envs))
+    assert main(["task=points", "--config-dir", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED  episode ends" in out
+    assert "1 of 10 rules are broken" in out
+
+
+def test_the_command_refuses_a_typo_before_anything_is_opened() -> None:
+    with pytest.raises(ConfigError, match="reach"):
+        main(["task=reech"])

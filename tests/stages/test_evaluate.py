@@ -102,3 +102,21 @@ def test_a_checkpoint_without_a_policy_is_refused(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "other.pt", {"format": 1, "step": 3})
     with pytest.raises(CheckpointError, match="lacks agent, io, policy"):
         load_bundle(str(tmp_path / "other.pt"))
+
+
+def test_a_video_shows_the_last_command_for_as_long_as_asked(tmp_path: Path) -> None:
+    import av
+
+    cfg = EvaluateCfg(envs_per_command=2, bootstrap=20, video_seconds=1.0)
+    result = evaluate(tmp_path, save_policy(tmp_path), cfg, video=True)
+    with av.open(str(result["dir"] / "video" / "eval.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, float(stream.average_rate)) == (64, 48, 10.0)
+        assert sum(1 for _ in container.decode(stream)) == 10
+
+
+def test_a_failed_evaluation_leaves_no_half_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PointEnv, "render", lambda env: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(tmp_path, save_policy(tmp_path), video=True)
+    assert not list(tmp_path.glob("outputs/*/video/*"))

@@ -5,13 +5,27 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
+import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import yaml
+
+from regimen.envs import open_env
 from regimen.envs.probe import MakeEnv, Probe
 from regimen.envs.rules import RULES
 from regimen.errors import EnvContractError, RegimenError
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import VecEnv
+    from regimen.schema import Config
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 @dataclass
@@ -60,3 +74,47 @@ def require_env(make_env: MakeEnv, num_envs: int = 16, seed: int = 0) -> None:
     broken = [str(result) for result in check_env(make_env, num_envs, seed) if not result.ok]
     if broken:
         raise EnvContractError("The environment breaks its contract:\n  " + "\n  ".join(broken))
+
+
+def main(argv: list[str]) -> int:
+    """`regimen check-env task=<name> [key=value …]`: print one line per rule; return 0 if all are kept.
+
+    Args:
+        argv: overrides as for launch.py, and `--config-dir <folder>` for options of your own.
+    """
+    parser = argparse.ArgumentParser(
+        "regimen check-env", description="Try every rule of the VecEnv contract on a task."
+    )
+    parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
+    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+    arguments = parser.parse_args(argv)
+    config = compose_config(arguments.overrides, arguments.config_dir)
+    print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
+    broken = 0
+    for result in check_env(factory(config), seed=config.seed):
+        print(result, flush=True)
+        broken += not result.ok
+    print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
+    return 1 if broken else 0
+
+
+def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:
+    """Return the typed configuration that launch.py would run with these overrides."""
+    from regimen.compose import compose, load_config
+
+    composed = compose(overrides, [CONF, *(config_dirs or [])])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(composed.config, allow_unicode=True), encoding="utf-8")
+        return load_config(path)
+
+
+def factory(config: Config) -> MakeEnv:
+    """Return what opens the configured environment in any size."""
+
+    def make(num_envs: int) -> VecEnv:
+        sized = copy.deepcopy(config)
+        sized.env.num_envs = num_envs
+        return open_env(sized)
+
+    return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ class Evaluate:
         command_of_env = assign_commands(config.env.evaluation, env)
         episodes = FirstEpisodes(env.num_envs, env.device)
         film = self._film(run, env) if config.video else None
-        with torch.inference_mode():
+        with torch.inference_mode(), film.writer if film else nullcontext():
             obs, state = env.reset(seed=config.seed), None
             for step in range(env.max_episode_length):
                 run.check_stop(step, lambda: None)
@@ -112,7 +113,7 @@ class Evaluate:
                     break
                 run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating")
         if film is not None:
-            film.close(run)
+            run.artifact(film.path, "video")
         return EpisodeTable.of(episodes, command_of_env, env.step_dt)
 
     def _film(self, run: Run, env: VecEnv) -> Film:
@@ -165,11 +166,6 @@ class Film:
         """Take a picture if one is due at `step`."""
         if step % self.every == 0 and step < self.last_step:
             self.writer.add(env.render())
-
-    def close(self, run: Run) -> None:
-        """Finish the file and record it with the run."""
-        self.writer.close()
-        run.artifact(self.path, "video")
 
 
 def load_bundle(policy: str | None) -> dict[str, Any]:
