@@ -61,8 +61,8 @@ def _work(run: Run) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
     plain = yaml.safe_load(run.config_path.read_text())
     _set_threads((plain.get("hardware") or {}).get("threads"))
-    from regimen.typed import load_config
     from regimen.resolve import resolve
+    from regimen.typed import load_config
 
     config = load_config(run.config_path)
     if "mujoco" in str(getattr(config.sim, "_target_", "")):
