@@ -52,8 +52,9 @@ def check_io(probe: Probe) -> str:
 
 
 def _seeded(probe: Probe, env: VecEnv, seed: int, actions: torch.Tensor) -> list[Step]:
-    n = env.num_envs
-    first = Step({k: v.clone() for k, v in env.reset(seed=seed).items()}, *[torch.zeros(n)] * 3)
+    obs = {k: v.clone() for k, v in env.reset(seed=seed).items()}
+    none = torch.zeros(env.num_envs, dtype=torch.bool)
+    first = Step(obs, none.float(), none, none)
     return [first, *rollout(env, actions)]
 
 
