@@ -1,0 +1,117 @@
+"""Training, samples a second end to end, against skrl's own SequentialTrainer on the same environment and settings.
+
+`python benchmarks/ppo_vs_skrl.py`: both train the same skrl PPO agent on go2_flat, each with its own logging as a user
+would have it (ours: TensorBoard, metrics, progress; skrl: TensorBoard every rollout), checkpoints off in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import config_of, ratio, report
+from skrl.envs.wrappers.torch import Wrapper
+from skrl.utils.runner.torch import Runner
+
+from regimen.agents.skrl_ppo import SkrlPpo, Spaces, sections_for
+from regimen.envs import open_env
+from regimen.run import Run
+from regimen.training import TrainingSession
+
+
+class SkrlEnv(Wrapper):
+    """Our environment as skrl's trainer sees one."""
+
+    def __init__(self, env: Any) -> None:
+        self.env, self._spaces = env, Spaces(env.io, env.num_envs, env.device)
+
+    num_envs = property(lambda self: self._spaces.num_envs)
+    device = property(lambda self: self._spaces.device)
+    num_agents = property(lambda self: 1)
+    observation_space = property(lambda self: self._spaces.observation_space)
+    state_space = property(lambda self: None)
+    action_space = property(lambda self: self._spaces.action_space)
+
+    def reset(self) -> Any:
+        return self.env.reset()["policy"], {}
+
+    def step(self, actions: torch.Tensor) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        return obs["policy"], reward[:, None], terminated[:, None], truncated[:, None], info
+
+    def state(self) -> None:
+        return None
+
+    def render(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+class NoCheckpoints:
+    """Neither side saves."""
+
+    def due(self, step: int) -> bool:
+        return False
+
+    def save(self, step: int, bundle: dict[str, Any], metric: float | None) -> None:
+        return None
+
+
+def ours(config: Any, folder: Path) -> float:
+    """Return samples a second of our loop."""
+    env = open_env(config)
+    agent = SkrlPpo(config.agent, env.io, env.num_envs, env.device, config.seed)
+    run = Run.create(folder, asdict(config), [], [])
+    session = TrainingSession(run, NoCheckpoints(), env.num_envs, agent.total_steps)
+    env.reset(seed=0)
+    started = time.perf_counter()
+    agent.learn(env, session, None)
+    return agent.total_steps * env.num_envs / (time.perf_counter() - started)
+
+
+def theirs(config: Any, folder: Path) -> float:
+    """Return samples a second of skrl's trainer."""
+    env = open_env(config)
+    cfg = sections_for(config.agent, env.io, env.device, config.seed)
+    cfg["agent"]["experiment"] = {
+        "directory": str(folder), "write_interval": cfg["agent"]["rollouts"], "checkpoint_interval": 0,
+    }
+    cfg["trainer"]["environment_info"] = "log"
+    cfg["trainer"]["headless"] = True
+    env.reset(seed=0)
+    runner = Runner(SkrlEnv(env), copy.deepcopy(cfg))
+    started = time.perf_counter()
+    runner.trainer.train()
+    return config.agent.total_steps() * env.num_envs / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Alternate the two, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--iterations", type=int, default=6)
+    args = parser.parse_args()
+    config = config_of(["task=go2_flat", f"agent.trainer.timesteps={24 * args.iterations}"])
+    torch.set_num_threads(config.hardware.num_threads())
+    rates: dict[str, list[float]] = {"Regimen": [], "skrl SequentialTrainer": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for repeat in range(args.repeats + 1):
+            for name, work in (("Regimen", ours), ("skrl SequentialTrainer", theirs)):
+                value = work(config, Path(folder))
+                if repeat:
+                    rates[name].append(value)
+    report(
+        Path(__file__).stem, rates, {"Regimen / skrl": ratio(rates["Regimen"], rates["skrl SequentialTrainer"])}, "samples/s"
+    )
+
+
+if __name__ == "__main__":
+    main()

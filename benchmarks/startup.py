@@ -1,0 +1,58 @@
+"""From Enter to the first env step, and the commands that must answer at once: `python benchmarks/startup.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from measure import RESULTS, ROOT, machine
+
+
+def until_first_step() -> float:
+    """Return seconds from starting launch.py (go2_flat, 256 envs) to the end of the first env step."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.time()
+        command = [sys.executable, str(ROOT / "launch.py"), "task=go2_flat", "env.num_envs=256"]
+        subprocess.run([*command, "agent.trainer.timesteps=24"], cwd=folder, check=True, capture_output=True)
+        result = json.loads(next(Path(folder).glob("outputs/*/result.json")).read_text())
+        return float(result["first_step_at"]) - started
+
+
+def seconds_of(*arguments: str) -> float:
+    """Return seconds of a whole launch.py process."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, str(ROOT / "launch.py"), *arguments], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    works = {
+        "Enter to first env step": until_first_step,
+        "--help": lambda: seconds_of("--help"),
+        "dry_run=true": lambda: seconds_of("dry_run=true"),
+    }
+    rows: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(args.repeats):
+        for name, work in works.items():
+            rows[name].append(work())
+    facts = machine()
+    print(f"startup: {facts['cores']} cores, load {facts['load']}")
+    for name, values in rows.items():
+        print(f"  {name:26}{np.median(values):7.2f} s   ({min(values):.2f} … {max(values):.2f})")
+    RESULTS.mkdir(exist_ok=True)
+    data = {"machine": facts, "seconds": rows}
+    (RESULTS / "startup.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
