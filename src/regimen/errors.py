@@ -74,7 +74,7 @@ class DivergedError(RegimenError):
     """The state or a loss became non-finite; the message names the term or tensor."""
 
 
-class StopRequested(RegimenError):  # noqa: N818 - not an error: the user or the scheduler asked for it
+class StopRequested(RegimenError):
     """A signal asked the work to stop, and it did so after saving a checkpoint.
 
     Attributes:
