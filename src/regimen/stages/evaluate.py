@@ -212,7 +212,9 @@ def print_table(whole: Judgement, each: list[Judgement]) -> None:
     rows = [*each, whole] if each[0].command else [whole]
     names = each[0].shown()
     heads = [name.replace("_", "\n") for name in names]
-    title = "evaluation, with 95 % intervals (speed error of `all`: the worst command's)"
+    title = "evaluation, with 95 % intervals"
+    if "speed_error" in names:
+        title += " (speed error of `all`: the worst command's)"
     table = Table("command", "falls", *heads, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for row in rows:
         cells = [row.figures[name].two_lines() for name in names]
