@@ -1,0 +1,52 @@
+"""What can be chosen: the options of each group with the first line of their description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regimen.errors import ConfigError
+
+GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
+
+
+def config_home() -> Path:
+    """Return the folder of the project's configuration: that of the current directory, else of the checkout."""
+    here, checkout = Path("conf"), Path(__file__).resolve().parents[2] / "conf"
+    return here if (here / "config.yaml").is_file() else checkout
+
+
+def options(group: str, config_dirs: list[Path]) -> dict[str, str]:
+    """Return name -> description of a group's options, in alphabetical order.
+
+    Args:
+        group: `task`, `agent`, …
+        config_dirs: folders searched, the first one wins.
+
+    Raises:
+        ConfigError: if a folder does not exist.
+    """
+    found: dict[str, str] = {}
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}. Expected one with subfolders such as `{group}/`.")
+        for file in (folder / group).glob("*.yaml"):
+            found.setdefault(file.stem, description(file))
+    return dict(sorted(found.items()))
+
+
+def description(file: Path) -> str:
+    """Return the first comment line of a YAML file that is not a header for Hydra."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.lstrip("# ").rstrip()
+        if not line.startswith("#"):
+            return ""
+        if text and not text.startswith("@"):
+            return text
+    return ""
+
+
+def table(group: str, config_dirs: list[Path], indent: str = "") -> str:
+    """Return one line for each option of a group."""
+    rows = options(group, config_dirs)
+    width = max((len(name) for name in rows), default=0)
+    return "\n".join(f"{indent}{name:<{width}}  {text}".rstrip() for name, text in rows.items())

@@ -1,0 +1,271 @@
+"""From overrides to one checked configuration: Hydra composes, the types and the named functions judge."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from regimen import arguments, peek, typed
+from regimen.catalogue import GROUPS
+from regimen.diagnose import Checker, Problem
+from regimen.errors import ConfigError, did_you_mean
+from regimen.provenance import SCHEMA, Source, Tree, shown
+from regimen.schema import Config
+from regimen.typed import NODES, load_config
+
+__all__ = ["Composed", "compose", "load_config"]
+
+
+@dataclass
+class Composed:
+    """A configuration that passed every check.
+
+    Attributes:
+        config: resolved plain data in the shape of `schema.Config`, defaults included.
+        choices: group -> option.
+        files: group -> YAML file of the option.
+        tree: each value with what set it.
+        hydra: Hydra's own view, with its `hydra` node.
+        overrides: the arguments, as typed.
+        types: key -> dataclass of `env`, `sim`, `agent` and `stage`.
+        absent: those arguments whose key no file has, only a type or a signature.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    files: dict[str, Path]
+    tree: Tree
+    hydra: DictConfig
+    overrides: list[str]
+    types: dict[str, Any] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+
+
+def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> Composed:
+    """Compose one run and check it.
+
+    Args:
+        overrides: `key=value` arguments, without sweeps.
+        config_dirs: folder of config.yaml, then the user's own.
+        config_name: primary config.
+
+    Raises:
+        ConfigError: listing everything that is wrong, each with the file or argument it stands in.
+    """
+    version.setbase("1.3")
+    setup_globals()
+    loader = arguments.make_loader(config_dirs)
+    parsed, wrong = arguments.parse(overrides, loader)
+    wrong += arguments.check_choices(parsed, loader, multirun=False)
+    refuse(wrong)
+    return _Composition(loader, config_dirs, config_name, parsed).run()
+
+
+class Refusal(ConfigError):
+    """Everything that is wrong with a configuration.
+
+    Attributes:
+        lines: one for each problem.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        numbered = "\n".join(f"  {i}. {line}" for i, line in enumerate(lines, 1))
+        super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
+
+
+def refuse(lines: list[str]) -> None:
+    """Raise one `Refusal` for all lines, each said once, if there are any."""
+    if lines:
+        raise Refusal(list(dict.fromkeys(lines)))
+
+
+class _Composition:
+    """The steps of one composition, from parsed overrides to checked data."""
+
+    def __init__(self, loader: ConfigLoaderImpl, dirs: list[Path], name: str, parsed: list[Override]) -> None:
+        self.loader, self.dirs, self.name, self.parsed = loader, dirs, name, parsed
+        self.files: dict[str, Path] = {}
+        self.tree = Tree()
+        self.types: dict[str, Any] = {}
+
+    def run(self) -> Composed:
+        texts = [o.input_line or "" for o in self.parsed]
+        ConfigStore.instance().store(name="schema", node=Config)
+        self._require_experiment_header()
+        listed = self._translate(lambda: self.loader.compute_defaults_list(self.name, texts, RunMode.RUN))
+        choices = {g: listed.overrides.known_choices.get(g) for g in GROUPS}
+        refuse([line for d in listed.defaults for line in self._unknown_group(d)])
+        self._lay_files(listed.defaults)
+        absent = self._lay_arguments(listed.config_overrides)
+        self._refuse(self._check(self.tree.data))
+        for group, node in NODES.items():
+            ConfigStore.instance().store(group=f"schema/{group}", name=str(choices[group]), node=self.types[node])
+        exact = [f"++{t}" if t in absent else t for t in texts]
+        hydra = self._translate(lambda: self.loader.load_configuration(self.name, exact, RunMode.RUN))
+        plain = self._translate(lambda: _resolved(hydra))
+        if "${" in str(self.tree.data):
+            self._refuse(self._check(plain))
+        config = self._freeze(plain) | {"choices": choices}
+        return Composed(config, choices, self.files, self.tree, hydra, texts, self.types, absent)
+
+    def _lay_files(self, defaults: list[ResultDefault]) -> None:
+        """Fill the tree: defaults of the types, then the files in Hydra's order."""
+        layers = list(self._layers(defaults))
+        self.tree.merge(typed.defaults(Config), SCHEMA)
+        targets = dict(typed.DEFAULT_TARGETS)
+        for data, _ in layers:
+            for node in NODES.values():
+                value = data.get(node)
+                targets |= {node: str(value["_target_"])} if isinstance(value, dict) and "_target_" in value else {}
+        for group, node in NODES.items():
+            if node not in targets:
+                raise Refusal([f"{shown(self.files[group])} names no class: it needs `_target_: pkg.mod.Class`."])
+            try:
+                self.types[node] = peek.load_cfg_class(targets[node])
+            except ConfigError as error:
+                raise Refusal([f"{shown(self.files[group])}: `_target_: {targets[node]}`: {error}"]) from error
+            self.tree.merge({node: typed.defaults(self.types[node])}, SCHEMA)
+        for data, source in layers:
+            self.tree.merge(data, source)
+
+    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
+        for default in defaults:
+            path = default.config_path or ""
+            if path.split("/")[0] in ("hydra", "schema"):
+                continue
+            loaded = self._translate(lambda p=path: self.loader.repository.load_config(p))
+            data = OmegaConf.to_container(loaded.config, resolve=False)
+            file = next(d / f"{path}.yaml" for d in self.dirs if (d / f"{path}.yaml").is_file())
+            group = path.rpartition("/")[0]
+            if group and (default.override_key or default.is_self):
+                self.files[group] = file
+            _require_package(default, group, file)
+            source = Source("experiment" if group == "experiment" else "base", shown(file), file, default.package or "")
+            yield _placed(data, source.package), source
+
+    def _lay_arguments(self, overrides: list[Override]) -> set[str]:
+        """Lay the arguments over the files; return those whose key the files do not have."""
+        absent, wrong = set(), []
+        for override in overrides:
+            text, key = override.input_line or "", override.key_or_group
+            if override.is_hydra_override():
+                continue
+            if override.is_delete():
+                if not self.tree.remove(key):
+                    wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
+                continue
+            if not self.tree.has(key) and override.type.name == "CHANGE":
+                absent.add(text)
+            self.tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
+        refuse(wrong)
+        return absent
+
+    def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
+        hints = {**typing.get_type_hints(Config), **self.types}
+        checker = Checker(self.tree.was_set)
+        for key, value in data.items():
+            if key not in hints:
+                names = [*GROUPS, *(k for k in hints if k != "choices")]
+                yield Problem(key, f"There is no key `{key}`. {did_you_mean(key, names)}")
+            else:
+                yield from checker.check(hints[key], value, key)
+
+    def _refuse(self, problems: Iterator[Problem]) -> None:
+        refuse([f"{self._where(p.path)}: {p.message}" for p in problems])
+
+    def _where(self, path: str) -> str:
+        """Return the argument or file a path was set in; the option's file for what nothing sets."""
+        source = self.tree.who(path)
+        group = next((g for g, node in NODES.items() if node == path.split(".")[0]), None)
+        return shown(self.files[group]) if source is SCHEMA and group in self.files else source.at(path)
+
+    def _near(self, key: str) -> str:
+        above, _, last = key.rpartition(".")
+        node = self.tree.get(above) if above else self.tree.data
+        return did_you_mean(last, node) if isinstance(node, dict) else ""
+
+    def _freeze(self, plain: dict[str, Any]) -> dict[str, Any]:
+        config = typed.plain(typed.build(Config, plain))
+        return config | {n: typed.plain(typed.build(kind, plain[n])) for n, kind in self.types.items()}
+
+    def _require_experiment_header(self) -> None:
+        """An experiment without its header line would compose into a key `experiment` of its own."""
+        for name in [str(o.value()) for o in self.parsed if o.key_or_group == "experiment"]:
+            for file in (d / "experiment" / f"{name}.yaml" for d in self.dirs):
+                if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
+                    raise Refusal([f"{shown(file)}: the first line must be `# @package _global_`."])
+
+    def _unknown_group(self, default: ResultDefault) -> Iterator[str]:
+        """A group that no key of the configuration belongs to would be merged in unseen."""
+        group = (default.config_path or "").rpartition("/")[0].split("/")[0]
+        if group and group not in (*GROUPS, "hydra", "schema"):
+            yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
+
+    def _translate(self, call: Any) -> Any:
+        """Call Hydra, and say its errors without its advice and internals."""
+        try:
+            return call()
+        except MissingConfigException as error:
+            raise Refusal([self._missing(error)]) from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{shown(Path(mark.name))}:{mark.line + 1}" if mark else "a YAML file"
+            raise Refusal([f"{where}: not valid YAML: {error.problem}."]) from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            key = getattr(error, "full_key", None)
+            where = f"{self._where(key)}: `{key}`: " if key and self.tree.has(key) else ""
+            raise Refusal([where + _clean(error)]) from error
+
+    def _missing(self, error: MissingConfigException) -> str:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        for folder in self.dirs:
+            for file in sorted(folder.glob("*/*.yaml")):
+                if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", file.read_text(), re.M):
+                    hint = did_you_mean(name, arguments.options(self.loader, group))
+                    return f"{shown(file)}: there is no {group} `{name}`. {hint}"
+        return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, arguments.options(self.loader, group))}"
+
+
+def _placed(data: Any, package: str) -> dict[str, Any]:
+    """Return a file's content at its place in the whole configuration."""
+    placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
+    for key in reversed(package.split(".") if package else []):
+        placed = {key: placed}
+    return placed
+
+
+def _require_package(default: ResultDefault, group: str, file: Path) -> None:
+    """Refuse a file whose content would land at the wrong key for want of its header line."""
+    expected = {"task": "env", "experiment": ""}.get(group, group)
+    if group in GROUPS and (default.package or "") != expected:
+        raise Refusal([f"{shown(file)}: the first line must be `# @package {expected or '_global_'}`."])
+
+
+def _resolved(hydra: DictConfig) -> dict[str, Any]:
+    data = OmegaConf.masked_copy(hydra, [str(k) for k in hydra if k != "hydra"])
+    return typing.cast(dict[str, Any], OmegaConf.to_container(data, resolve=True))
+
+
+def _clean(error: Exception) -> str:
+    """Return the first sentences of Hydra's message, without links, `+` advice and internals."""
+    causes = [str(e) for e in (error, error.__cause__) if e is not None and str(e)]
+    lines = [line.strip() for text in causes for line in text.splitlines()]
+    hidden = ("http", "To append", "full_key:", "object_type", "reference_type", "Set the environment")
+    return " ".join(line for line in lines if line and not any(h in line for h in hidden))

@@ -1,0 +1,210 @@
+"""Check plain configuration data against the types and functions it names, and report everything that is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValidationError, ValueNode
+
+from regimen import peek
+from regimen.errors import ConfigError, did_you_mean
+from regimen.schema import EventTermCfg, TermCfg
+from regimen.typed import strip_optional
+
+SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
+    int: (IntegerNode, "a whole number"),
+    float: (FloatNode, "a number"),
+    bool: (BooleanNode, "true or false"),
+    str: (StringNode, "text"),
+}
+EVENT_MODES = ("startup", "reset", "interval")
+SUPPLIED = ("env", "env_ids")
+"""Leading parameters of a term that the manager fills in."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        path: dotted key it stands at.
+        message: what was wrong, what was expected, what to type.
+    """
+
+    path: str
+    message: str
+
+
+class Checker:
+    """Walks data and its type side by side, yielding problems.
+
+    Args:
+        was_set: tells whether a path ever held a value other than null, which a null then switches off.
+    """
+
+    def __init__(self, was_set: Callable[[str], bool]) -> None:
+        self.was_set = was_set
+
+    def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        """Yield the problems of `data`, which stands at `path` and should be a `kind`."""
+        kind, optional = strip_optional(kind)
+        origin = typing.get_origin(kind)
+        if data is None:
+            if not optional and kind is not Any:
+                yield Problem(path, f"`{path}` cannot be null.")
+        elif isinstance(data, str) and "${" in data:
+            return  # checked again once resolved
+        elif data == "???":
+            yield Problem(path, f"`{path}` has no value: set it with `{path}=...`.")
+        elif dataclasses.is_dataclass(kind):
+            yield from self._node(kind, data, path)
+        elif origin is dict:
+            yield from self._mapping(typing.get_args(kind)[1], data, path)
+        elif origin in (list, tuple):
+            yield from self._sequence(kind, data, path)
+        elif kind in SCALARS:
+            yield from scalar(kind, data, path)
+
+    def _node(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, dict):
+            yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
+            return
+        hints = typing.get_type_hints(kind)
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        for key, value in data.items():
+            here = f"{path}.{key}" if path else str(key)
+            if key not in fields:
+                yield Problem(here, f"There is no key `{key}` in `{path}`. {did_you_mean(str(key), fields)}")
+                continue
+            yield from self.check(hints[key], value, here)
+            if "library" in fields[key].metadata and isinstance(value, dict):
+                yield from library(fields[key].metadata, value, here)
+        for name, field in fields.items():
+            if field.default == "???" and name not in data:
+                yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
+        if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
+            yield from term(kind, data, path)
+
+    def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, dict):
+            yield Problem(path, f"`{path}` holds keys, not the value `{data}`.")
+            return
+        real = [k for k, v in data.items() if self.was_set(f"{path}.{k}") and (not _is_term(kind) or _has_func(v))]
+        for key, value in data.items():
+            here = f"{path}.{key}"
+            if value is None and kind is not Any and not self.was_set(here):
+                yield Problem(here, f"There is no {_noun(path)} `{key}` to switch off. {did_you_mean(key, real)}")
+            elif _is_term(kind) and isinstance(value, dict) and not _has_func(value):
+                what = f"There is no {_noun(path)} `{key}`. {did_you_mean(key, real)}"
+                yield Problem(here, f"{what} A new one needs `func`.")
+            else:
+                yield from self.check(kind, value, here)
+
+    def _sequence(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, (list, tuple)):
+            yield Problem(path, f"`{path}` must be a list, not `{data}`: write `{path}=[...]`.")
+            return
+        inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
+        if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind) and len(inner) != len(data):
+            yield Problem(path, f"`{path}` must have {len(inner)} values, not {len(data)}.")
+            return
+        for i, value in enumerate(data):
+            yield from self.check(inner[min(i, len(inner) - 1)] if inner else Any, value, f"{path}.{i}")
+
+
+def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem unless `data` converts to the scalar type as Hydra would convert it."""
+    node, expected = SCALARS[kind]
+    try:
+        if isinstance(data, (dict, list)):
+            raise ValidationError
+        node(value=data)
+    except ValidationError:
+        said = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
+        yield Problem(path, f"`{path}` must be {expected}, not {said}.")
+
+
+def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
+    func, params = data["func"], data.get("params") or {}
+    group = path.split(".")[1]
+    module, name = peek.split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
+    try:
+        accepted = [p for i, p in enumerate(peek.signature(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED]
+    except ConfigError as error:
+        yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
+        return
+    if isinstance(params, dict):
+        yield from _params(func, accepted, params, f"{path}.params")
+    if issubclass(kind, EventTermCfg) and data.get("mode") not in (*EVENT_MODES, None, "???"):
+        yield Problem(f"{path}.mode", f"`{data['mode']}` is no event mode. {did_you_mean(data['mode'], EVENT_MODES)}")
+    if issubclass(kind, EventTermCfg) and data.get("mode") == "interval" and not data.get("interval_range_s"):
+        yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
+
+
+def _params(func: str, accepted: list[peek.Param], params: dict[str, Any], path: str) -> Iterator[Problem]:
+    known = {p.name: p for p in accepted if not p.name.startswith("*")}
+    anything = any(p.name.startswith("**") for p in accepted)
+    for name, value in params.items():
+        if name not in known and not anything:
+            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, known)}")
+        elif name in known and value is not None:
+            yield from annotated(known[name].annotation, value, f"{path}.{name}")
+    for name, param in known.items():
+        if param.required and name not in params:
+            yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
+
+
+def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
+
+    Args:
+        metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
+        data: the values.
+        path: where they stand.
+    """
+    fields: dict[str, str] = {}
+    for target in metadata["library"]:
+        fields |= peek.library_fields(target)
+    known = set(fields) | set(metadata.get("extra", ()))
+    for key, value in data.items():
+        if key not in known:
+            what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
+            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
+        elif value is not None:
+            yield from annotated(fields.get(key, ""), value, f"{path}.{key}")
+
+
+def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem if the annotation, read as text, is a scalar type and the value is not one."""
+    names = {k.__name__: k for k in SCALARS}
+    plain = annotation.removesuffix(" | None").strip()
+    if plain in names and not (isinstance(value, str) and ("${" in value or value == "???")):
+        yield from scalar(names[plain], value, path)
+
+
+def _is_term(kind: Any) -> bool:
+    kind = strip_optional(kind)[0]
+    return isinstance(kind, type) and issubclass(kind, TermCfg)
+
+
+def _has_func(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and value.get("func") not in (None, "???"))
+
+
+def _noun(path: str) -> str:
+    """Return what an entry of this group is called: `env.rewards` -> `reward`."""
+    return path.rpartition(".")[2].removesuffix("s")
+
+
+def _keys(kind: Any, path: str) -> str:
+    return f"Its keys: {', '.join(f'`{path}.{f.name}`' for f in dataclasses.fields(kind)[:6])}."
+
+
+def _expected(kind: Any) -> str:
+    kind = strip_optional(kind)[0]
+    return SCALARS[kind][1] if kind in SCALARS else "a value"

@@ -1,0 +1,171 @@
+"""What `python launch.py` does: help, resume, plan, one run, or a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimen import catalogue, record
+from regimen.errors import ConfigError, RegimenError
+from regimen.run import Run
+
+if TYPE_CHECKING:
+    from regimen.compose import Composed
+
+EXIT_BAD_INPUT = 2
+
+HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
+
+{options}
+Common keys
+  seed=1  name=walk  env.num_envs=256  agent.trainer.timesteps=64000  env.events.push_robot=null
+  policy=<run reference or file>   input of stage=evaluate; also policy=pretrained:<name>
+  resume=<run reference>           alone: continue that run in place
+  dry_run=true                     print what would run where, and stop
+
+Examples
+  python launch.py task=reach
+  python launch.py task=h1_failure env.num_envs=256 dry_run=true
+  python launch.py stage=evaluate task=go2_flat policy=latest@best video=true
+  python launch.py -m task=reach seed=0,1,2 hardware.max_jobs=2
+  python launch.py --config-dir my_conf task=my_task
+
+Flags
+  -m                 sweep: one run for each combination of values written a,b,c
+  --config-dir DIR   a folder of your own options, such as DIR/task/my_task.yaml
+  --cfg job          print the whole configuration; --info and --hydra-help as in Hydra
+"""
+
+
+def launch(argv: list[str], config_dir: Path) -> int:
+    """Do what the command line says; return the exit code.
+
+    Args:
+        argv: arguments, without the program's name.
+        config_dir: folder of config.yaml.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # the user's own modules; the worker finds them in the same way
+    try:
+        return _launch(argv, config_dir)
+    except RegimenError as error:
+        print(f"{error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _launch(argv: list[str], config_dir: Path) -> int:
+    references = [a.partition("=")[2] for a in argv if a.startswith("resume=")]
+    if references:
+        return _resume(references[0], [a for a in argv if not a.startswith("resume=")])
+    from hydra._internal.utils import get_args_parser
+
+    flags, unknown = get_args_parser().parse_known_args(argv)
+    if unknown:
+        raise ConfigError(f"There is no flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
+    own = [Path(flags.config_dir)] if flags.config_dir else []
+    dirs = [Path(flags.config_path) if flags.config_path else config_dir, *own]
+    if flags.help:
+        print(help_text(dirs), end="")
+        return 0
+    if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
+        return _hand_over(flags, dirs)
+    if flags.multirun:
+        return _sweep(flags, dirs)
+    return _single(flags.overrides, dirs)
+
+
+def help_text(config_dirs: list[Path]) -> str:
+    """Return the help, listing the options of every group."""
+    groups = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in catalogue.GROUPS]
+    return HELP.format(options="\n".join(groups))
+
+
+def _resume(reference: str, others: list[str]) -> int:
+    """Continue a run in place, as it was configured."""
+    if others:
+        raise ConfigError(
+            f"resume={reference} continues a run exactly as it was configured; take away {' '.join(others)}. "
+            "To start a new run with other settings leave out resume."
+        )
+    from regimen.refs import resolve_run
+    from regimen.supervise import supervise
+
+    return supervise(Run.open(resolve_run(reference)))
+
+
+def _single(overrides: list[str], dirs: list[Path]) -> int:
+    from regimen.compose import compose
+    from regimen.preflight import preflight
+
+    composed = compose(overrides, dirs)
+    root = Path("outputs")
+    found = preflight(composed, root)
+    if composed.config["dry_run"]:
+        from regimen import plan
+
+        print(plan.describe(composed, found, plan.run_directory(root, composed.choices)))
+        return 0
+    _warn(found.warnings)
+    from regimen.supervise import supervise
+
+    return supervise(create_run(composed, root, parents=found.parents))
+
+
+def create_run(composed: Composed, root: Path, run_id: str | None = None, parents: list[str] | None = None) -> Run:
+    """Claim a run directory and put the frozen configuration and Hydra's own record into it.
+
+    Args:
+        composed: the checked configuration.
+        root: folder of runs.
+        run_id: name of the directory; by default made from time, task and agent.
+        parents: ids of the runs the inputs come from.
+    """
+    from omegaconf import OmegaConf
+
+    argv = ["launch.py", *sys.argv[1:]]
+    run = Run.create(root, composed.config, argv, composed.overrides, run_id, parents)
+    node = composed.hydra.hydra
+    folder = run.dir / (node.output_subdir or ".hydra")
+    folder.mkdir()
+    OmegaConf.save(OmegaConf.masked_copy(composed.hydra, ["hydra"]), folder / "hydra.yaml")
+    OmegaConf.save(OmegaConf.create(composed.config), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create(composed.overrides), folder / "overrides.yaml")
+    os.environ.update({str(k): str(v) for k, v in node.job.env_set.items()})
+    return run
+
+
+def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
+    from regimen import sweep
+
+    jobs = sweep.expand(flags.overrides, dirs)
+    found = sweep.preflight_all(jobs, Path("multirun"))
+    if jobs[0].config["dry_run"]:
+        from regimen import plan
+
+        largest = max(found, key=lambda f: sum(f.memory.values()))
+        print(plan.describe_sweep(jobs, largest, Path("multirun") / "<sweep>" / "<sweep>.000"))
+        return 0
+    _warn([line for f in found for line in f.warnings])
+    folder = record.claim(Path("multirun"))
+    sweep.run_through_hydra(folder, flags.overrides, dirs)
+    return sweep.report(folder, dirs[1] if len(dirs) > 1 else None)
+
+
+def _warn(lines: list[str]) -> None:
+    for line in dict.fromkeys(lines):
+        print(f"warning: {line}", flush=True)
+
+
+def _hand_over(flags: argparse.Namespace, dirs: list[Path]) -> int:
+    """Let Hydra answer `--cfg`, `--info`, `--hydra-help` and completion, once the configuration is sound."""
+    import hydra
+
+    from regimen.compose import compose
+
+    absent = set() if flags.shell_completion else compose(flags.overrides, dirs).absent
+    sys.argv[1:] = [f"++{a}" if a in absent else a for a in sys.argv[1:]]
+    hydra.main(config_path=str(dirs[0].resolve()), config_name="config", version_base="1.3")(lambda cfg: None)()
+    return 0

@@ -1,0 +1,312 @@
+"""Read types and signatures from source text, so that the launcher knows them without importing torch.
+
+A module is parsed, never imported. A configuration dataclass is made real by executing only the statements it is built
+from (other dataclasses, constants, plain functions, imports of light modules) in a module of its own.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import functools
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regimen.errors import ConfigError, did_you_mean
+
+LIGHT = ("omegaconf", "regimen.schema", "regimen.errors", "regimen.robots")
+"""Modules beside the standard library that are imported as they are."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a function read from source.
+
+    Attributes:
+        name: its name; `*` or `**` marks the catch-all ones.
+        required: whether it has no default.
+        annotation: source text of its type, empty if it has none.
+    """
+
+    name: str
+    required: bool
+    annotation: str
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A parsed module: its dotted name, file and top-level statements."""
+
+    name: str
+    path: Path
+    body: tuple[ast.stmt, ...]
+
+    def definition(self, name: str) -> ast.stmt | None:
+        """Return the statement that binds `name` here, other than an import."""
+        return next((s for s in reversed(self.body) if name in _bound(s)), None)
+
+    def imported(self, name: str) -> tuple[str, str] | None:
+        """Return (module, name there) if `name` is bound by `from module import name`."""
+        for statement in self.body:
+            if isinstance(statement, ast.ImportFrom):
+                for alias in statement.names:
+                    if (alias.asname or alias.name) == name:
+                        return self._absolute(statement), alias.name
+        return None
+
+    def names(self) -> list[str]:
+        """Return the public functions and classes of this module, imported ones included."""
+        found = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
+        return sorted(n for n in found if not n.startswith("_"))
+
+    def _absolute(self, statement: ast.ImportFrom) -> str:
+        if not statement.level:
+            return statement.module or ""
+        up = statement.level - (self.path.name == "__init__.py")
+        parts = self.name.split(".")[: len(self.name.split(".")) - up]
+        return ".".join(parts + ([statement.module] if statement.module else []))
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Split `pkg.mod:name` or `pkg.mod.Class` into module and name.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    module, _, name = target.rpartition(":" if ":" in target else ".")
+    if not module or not name:
+        raise ConfigError(f"`{target}` names no module. Expected `pkg.mod:function` or `pkg.mod.Class`.")
+    return module, name
+
+
+def locate(module: str) -> Path:
+    """Return the file of a module without importing any part of it.
+
+    Raises:
+        ConfigError: if Python would not find it.
+    """
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        where = "the current directory, PYTHONPATH or the installed packages"
+        raise ConfigError(f"There is no module `{top}` in {where}.")
+    folders = [Path(p) for p in spec.submodule_search_locations or []]
+    if not rest and spec.origin:
+        return Path(spec.origin)
+    for folder in folders:
+        stem = folder.joinpath(*rest)
+        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
+    known = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
+    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, known)}")
+
+
+def read(module: str) -> Module:
+    """Parse a module by dotted name; parsed once for each change of its file.
+
+    Raises:
+        ConfigError: if it does not exist or is not Python.
+    """
+    path = locate(module)
+    return _parse(module, path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(module: str, path: Path, changed_ns: int) -> Module:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from error
+    return Module(module, path, tuple(_flat(tree.body)))
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield top-level statements, looking into `if` and `try`, where imports are often kept."""
+    for statement in body:
+        if isinstance(statement, (ast.If, ast.Try)):
+            yield from _flat(statement.body)
+        else:
+            yield statement
+
+
+def find(module: str, name: str) -> tuple[Module, ast.stmt]:
+    """Return the module and statement that define `name`, following imports by name.
+
+    Raises:
+        ConfigError: naming what the module does define.
+    """
+    source = read(module)
+    statement = source.definition(name)
+    if statement is not None:
+        return source, statement
+    elsewhere = source.imported(name)
+    if elsewhere is not None:
+        return find(*elsewhere)
+    raise ConfigError(f"`{module}` defines no `{name}`. {did_you_mean(name, source.names())}")
+
+
+def load_cfg_class(target: str) -> type[Any]:
+    """Return the dataclass that configures a class, `XCfg` beside `X`, without importing its module.
+
+    Args:
+        target: `pkg.mod.Class`.
+
+    Raises:
+        ConfigError: if the class or its dataclass is not there, or needs more than plain Python.
+    """
+    module, name = split_target(target)
+    find(module, name)
+    found = _execute(module, f"{name}Cfg")
+    if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
+        raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
+    return found
+
+
+def signature(target: str) -> list[Param]:
+    """Return the parameters of `pkg.mod:name`; of a class, those of its `__init__` after `self`.
+
+    Raises:
+        ConfigError: if there is no such function or class.
+    """
+    module, name = split_target(target)
+    source, statement = find(module, name)
+    if isinstance(statement, ast.FunctionDef):
+        return _params(statement.args)
+    if isinstance(statement, ast.ClassDef):
+        return _init_params(source, statement)
+    raise ConfigError(f"`{target}` is neither a function nor a class.")
+
+
+def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _params(statement.args)[1:]
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            try:
+                where, parent = find(source.name, base.id)
+            except ConfigError:
+                continue
+            if isinstance(parent, ast.ClassDef):
+                return _init_params(where, parent)
+    return []
+
+
+def _params(args: ast.arguments) -> list[Param]:
+    plain = args.posonlyargs + args.args
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
+    pairs = list(zip(plain, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
+    found = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
+    if args.vararg:
+        found.append(Param("*" + args.vararg.arg, False, ""))
+    if args.kwarg:
+        found.append(Param("**" + args.kwarg.arg, False, ""))
+    return found
+
+
+def library_fields(target: str) -> dict[str, str]:
+    """Return field -> annotation of a library's own dataclass, those of its bases included.
+
+    Args:
+        target: `pkg.mod:Class`.
+    """
+    source, node = find(*split_target(target))
+    fields: dict[str, str] = {}
+    if not isinstance(node, ast.ClassDef):
+        raise ConfigError(f"`{target}` is not a class.")
+    for base in node.bases:
+        if isinstance(base, ast.Name) and (source.definition(base.id) or source.imported(base.id)):
+            origin = (source.name, base.id) if source.definition(base.id) else source.imported(base.id)
+            if origin and origin[0].split(".")[0] not in sys.stdlib_module_names:
+                fields |= library_fields(":".join(origin))
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            fields[statement.target.id] = ast.unparse(statement.annotation)
+    return fields
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return {statement.name}
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return {statement.target.id}
+    if isinstance(statement, ast.Assign):
+        return {t.id for t in statement.targets if isinstance(t, ast.Name)}
+    return set()
+
+
+def _execute(module: str, name: str) -> Any:
+    """Return the object bound to `name`, by executing only what it needs."""
+    if _is_light(module):
+        return getattr(importlib.import_module(module), name)
+    source, _ = find(module, name)
+    if source.name != module:
+        elsewhere = read(module).imported(name)
+        assert elsewhere is not None  # find() followed it
+        return _execute(*elsewhere)
+    return _execute_from(source, name)
+
+
+@functools.lru_cache(maxsize=256)
+def _execute_from(source: Module, name: str) -> Any:
+    shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
+    shadow.__file__ = str(source.path)
+    sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
+    flags = __future__.annotations.compiler_flag if source.imported("annotations") else 0
+    problems: list[str] = []
+    needed = _needed(source, name)
+    for wanted in needed:
+        _bind_import(source, wanted, shadow, problems)
+    for statement in source.body:
+        if _bound(statement) & needed:
+            code = compile(ast.Module([statement], []), str(source.path), "exec", flags, dont_inherit=True)
+            try:
+                exec(code, shadow.__dict__)
+            except Exception as error:
+                problems.append(f"{', '.join(_bound(statement))}: {error}")
+    if not hasattr(shadow, name):
+        why = "; ".join(problems)
+        raise ConfigError(f"`{source.name}.{name}` must be readable without importing its module. {why}")
+    return getattr(shadow, name)
+
+
+def _needed(source: Module, name: str) -> set[str]:
+    """Return the names reachable from `name` through top-level definitions of the module."""
+    needed, todo = set(), [name]
+    while todo:
+        current = todo.pop()
+        if current in needed:
+            continue
+        needed.add(current)
+        statement = source.definition(current)
+        if statement is not None:
+            todo += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    return needed
+
+
+def _bind_import(source: Module, name: str, shadow: types.ModuleType, problems: list[str]) -> None:
+    elsewhere = source.imported(name)
+    try:
+        if elsewhere is not None:
+            setattr(shadow, name, _execute(*elsewhere))
+        else:
+            for alias in (a for s in source.body if isinstance(s, ast.Import) for a in s.names):
+                if (alias.asname or alias.name.split(".")[0]) == name and _is_light(alias.name):
+                    bound = importlib.import_module(alias.name)
+                    setattr(shadow, name, bound if alias.asname else sys.modules[name])
+    except (ConfigError, AttributeError) as error:
+        problems.append(f"{name}: {error}")
+
+
+def _is_light(module: str) -> bool:
+    return module in LIGHT or module.split(".")[0] in (sys.stdlib_module_names | {"omegaconf"})

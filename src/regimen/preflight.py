@@ -1,0 +1,173 @@
+"""Find before the start what would fail later: memory, disk, device, interpreter, references."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regimen import facts, refs, typed
+from regimen.compose import Composed, refuse
+from regimen.errors import ConfigError, RegimenError
+from regimen.robots import Robot
+from regimen.robots import load as load_robot
+
+PROCESS_BYTES = 600 * 2**20
+"""A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
+
+ENV_BYTES = 24 * 2**10
+"""The manager env's own float32 tensors for one environment: state, terms, buffers, with room for temporaries."""
+
+DISK_BYTES = 200 * 10**6
+
+
+@dataclass
+class Preflight:
+    """What was found.
+
+    Attributes:
+        memory: part -> bytes one worker is expected to take.
+        available: bytes free now.
+        disk_free: bytes free where the run will be.
+        warnings: what does not prevent the start.
+        inputs: name -> file that an input leads to.
+        parents: ids of the runs the inputs come from.
+    """
+
+    memory: dict[str, int]
+    available: int
+    disk_free: int
+    warnings: list[str] = field(default_factory=list)
+    inputs: dict[str, Path] = field(default_factory=dict)
+    parents: list[str] = field(default_factory=list)
+
+
+def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
+    """Check that this machine can do the run; inputs and threads are resolved in `composed.config`.
+
+    Args:
+        composed: the run.
+        root: folder that will hold the run directory.
+        parallel: workers running at once.
+
+    Raises:
+        ConfigError: listing everything that stands against it.
+    """
+    config = composed.config
+    cores = len(os.sched_getaffinity(0))
+    found = Preflight({}, facts.memory_available(), _disk_free(root))
+    wrong: list[str] = [*_device(config), *_interpreter(composed), *_inputs(composed, found), *_own_checks(composed)]
+    robot = _robot(composed, wrong)
+    if robot is not None:
+        found.memory = estimate(composed, robot)
+    if (needed := sum(found.memory.values()) * parallel) > found.available:
+        wrong.append(_memory_line(needed, found.available, composed, parallel))
+    if found.disk_free < DISK_BYTES:
+        free = f"{found.disk_free / 1e6:.0f} MB free at {root.resolve()}"
+        wrong.append(f"disk: {free}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere.")
+    if config["hardware"]["threads"] is None:
+        config["hardware"]["threads"] = max(1, cores // parallel)
+    if (threads := config["hardware"]["threads"]) * parallel > cores:
+        at_once = f" x {parallel} jobs at once" if parallel > 1 else ""
+        found.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores} cores here: slower")
+    refuse(wrong)
+    return found
+
+
+def estimate(composed: Composed, robot: Robot | None) -> dict[str, int]:
+    """Return part -> bytes one worker is expected to take: the process, the envs, and what each dataclass says.
+
+    A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
+    term is at most as wide as the robot has joints, or 3.
+
+    Args:
+        composed: the run.
+        robot: the task's robot; None for a task without one.
+    """
+    config = composed.config
+    env = config["env"]
+    envs = int(env.get("num_envs", 1))
+    action = len(robot.joints) if robot else 8
+    groups = env.get("observations", {}).values()
+    observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
+    parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
+    for node, kind in composed.types.items():
+        if hasattr(kind, "memory_bytes") and not (node == "agent" and composed.choices["stage"] == "evaluate"):
+            parts[node] = int(typed.build(kind, config[node]).memory_bytes(envs, observation, action))
+    return parts
+
+
+def _memory_line(needed: int, available: int, composed: Composed, parallel: int) -> str:
+    envs = composed.config["env"].get("num_envs")
+    fits = max(1, int(envs * available / needed)) if envs else 1
+    advice = f"Lower env.num_envs={envs} (about {fits} fit)" + (" or hardware.max_jobs." if parallel > 1 else ".")
+    gib = 2**30
+    return (
+        f"memory: about {needed / gib:.1f} GiB needed, {available / gib:.1f} GiB available, "
+        f"{(needed - available) / gib:.1f} GiB too little. {advice}"
+    )
+
+
+def _disk_free(root: Path) -> int:
+    while not root.exists():
+        root = root.resolve().parent
+    return shutil.disk_usage(root).free
+
+
+def _device(config: dict[str, Any]) -> list[str]:
+    device = str(config["hardware"]["device"])
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        return [f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."]
+    if device.startswith("cuda") and not (Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()):
+        return [f"hardware.device={device}: no NVIDIA driver is visible here. Use hardware=cpu."]
+    return []
+
+
+def _interpreter(composed: Composed) -> list[str]:
+    sim = composed.choices["sim"]
+    path = composed.config["hardware"]["interpreters"].get(sim)
+    if path and not (Path(path).is_file() and os.access(path, os.X_OK)):
+        return [f"hardware.interpreters.{sim}={path}: there is no such program. Give the path of its python."]
+    return []
+
+
+def _inputs(composed: Composed, found: Preflight) -> list[str]:
+    """Resolve `policy` to a file; the run it lies in becomes a parent."""
+    reference = composed.config.get("policy")
+    if reference is None:
+        if composed.choices["stage"] == "evaluate":
+            return ["stage=evaluate needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."]
+        return []
+    try:
+        path = refs.resolve_policy(str(reference))
+    except RegimenError as error:
+        return [f"policy={reference}: {error}"]
+    composed.config["policy"] = str(path)
+    found.inputs["policy"] = path
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "run.json").is_file():
+            found.parents.append(folder.name)
+            break
+    return []
+
+
+def _own_checks(composed: Composed) -> list[str]:
+    """Ask each dataclass that defines `problems(config)` for what it has against the whole configuration."""
+    return [
+        f"{node}: {line}"
+        for node, kind in composed.types.items()
+        if hasattr(kind, "problems")
+        for line in typed.build(kind, composed.config[node]).problems(composed.config)
+    ]
+
+
+def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
+    name = composed.config["env"].get("robot")
+    try:
+        return load_robot(name) if name else None
+    except ConfigError as error:
+        source = composed.tree.who("env.robot").at("env.robot")
+        wrong.append(f"{source}: {error}")
+        return None

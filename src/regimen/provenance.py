@@ -1,0 +1,155 @@
+"""Which file or argument set each value of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value comes from.
+
+    Attributes:
+        kind: `schema` (default of a dataclass), `base` (config.yaml or a group option), `experiment` or `argument`.
+        label: the argument as typed, or the file's name as shown to the user.
+        file: the YAML file, if it is one.
+        package: key under which the file's content stands, empty for the top level.
+    """
+
+    kind: str
+    label: str
+    file: Path | None = None
+    package: str = ""
+
+    def at(self, path: str) -> str:
+        """Return the label with the line on which the file sets `path`, if it can be found."""
+        if self.file is None:
+            return f"argument `{self.label}`" if self.kind == "argument" else self.label
+        keys = path.split(".")[len(self.package.split(".")) if self.package else 0 :]
+        line = _line_of(self.file, keys)
+        return f"{self.label}:{line}" if line else self.label
+
+
+SCHEMA = Source("schema", "default of its type")
+
+
+@dataclass
+class Tree:
+    """Nested values merged layer by layer, and for each path the history of (source, value)."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, list[tuple[Source, Any]]] = field(default_factory=dict)
+
+    def merge(self, data: dict[Any, Any], source: Source, path: tuple[str, ...] = ()) -> None:
+        """Lay `data` over what is there: mappings are merged, everything else is replaced."""
+        for key, value in data.items():
+            self.assign((*path, str(key)), value, source)
+
+    def assign(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+        """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
+        node: Any = self.data
+        for depth, key in enumerate(path[:-1]):
+            below = _get(node, key)
+            if not isinstance(below, (dict, list)):
+                below = {}
+                self._note(path[: depth + 1], below, source)
+                _put(node, key, below)
+            node = below
+        if isinstance(value, dict):
+            if not isinstance(_get(node, path[-1]), dict):
+                _put(node, path[-1], {})
+                self._note(path, {}, source)
+            self.merge(value, source, path)
+        else:
+            _put(node, path[-1], value)
+            self._note(path, value, source)
+
+    def remove(self, path: str) -> bool:
+        """Delete a dotted path; return whether it was there."""
+        *parents, last = path.split(".")
+        node: Any = self.data
+        for key in parents:
+            node = _get(node, key)
+        if not isinstance(node, dict) or last not in node:
+            return False
+        del node[last]
+        return True
+
+    def has(self, path: str) -> bool:
+        """Whether a dotted path exists, null included."""
+        above, _, last = path.rpartition(".")
+        node = self.get(above) if above else self.data
+        return last in node if isinstance(node, dict) else _get(node, last) is not None
+
+    def get(self, path: str) -> Any:
+        """Return the value at a path, None if it is not there."""
+        node: Any = self.data
+        for key in path.split("."):
+            node = _get(node, key)
+        return node
+
+    def was_set(self, path: str) -> bool:
+        """Whether the path ever held something other than null."""
+        return any(value is not None for _, value in self.history.get(path, []))
+
+    def who(self, path: str) -> Source:
+        """Return what set the path last: itself, else something below it, else the nearest one above."""
+        if path in self.history:
+            return self.history[path][-1][0]
+        below = [h[-1][0] for p, h in self.history.items() if p.startswith(path + ".")]
+        if below:
+            return below[-1]
+        return self.who(path.rpartition(".")[0]) if "." in path else SCHEMA
+
+    def changed(self) -> Iterator[tuple[str, Any, Source, Any]]:
+        """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
+        for path, notes in self.history.items():
+            source, value = notes[-1]
+            if source.kind in ("experiment", "argument") and not isinstance(value, dict):
+                before = next((v for s, v in reversed(notes) if s.kind not in ("experiment", "argument")), None)
+                if before != value or len(notes) == 1:
+                    yield path, value, source, before
+
+    def _note(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+        self.history.setdefault(".".join(path), []).append((source, value))
+
+
+def shown(path: Path) -> str:
+    """Return a path as the user would type it: relative to the current directory when inside it."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _get(node: Any, key: str) -> Any:
+    if isinstance(node, list):
+        return node[int(key)] if key.isdigit() and int(key) < len(node) else None
+    return node.get(key) if isinstance(node, dict) else None
+
+
+def _put(node: Any, key: str, value: Any) -> None:
+    if isinstance(node, list):
+        if key.isdigit() and int(key) < len(node):
+            node[int(key)] = value
+    else:
+        node[key] = value
+
+
+def _line_of(file: Path, keys: list[str]) -> int | None:
+    """Return the line on which the last of nested `keys` stands that the file has, counted from 1."""
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    line = None
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

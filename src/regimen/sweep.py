@@ -1,0 +1,249 @@
+"""Local sweeps: every job is checked before the first starts, and each has a run and a supervisor of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from omegaconf import DictConfig
+
+from regimen import record
+from regimen.arguments import check_choices, make_loader, parse
+from regimen.catalogue import GROUPS
+from regimen.compose import Composed, Refusal, compose, refuse
+from regimen.errors import ConfigError
+from regimen.launcher import create_run
+from regimen.preflight import Preflight, preflight
+from regimen.run import Run
+
+POLL_S = 0.1
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        run: id of the run, which is also the name of its directory.
+        overrides: its arguments.
+        status: `waiting`, `running`, or how the run ended.
+        exit_code: of its supervisor.
+        headline: its headline metrics.
+    """
+
+    run: str
+    overrides: list[str]
+    status: str = "waiting"
+    exit_code: int | None = None
+    headline: dict[str, float] = field(default_factory=dict)
+
+
+def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
+    """Compose and check every job that Hydra's basic sweeper makes of the arguments.
+
+    Another sweeper chooses its values later; then only what the jobs share is checked here.
+
+    Raises:
+        ConfigError: with the problems of all jobs, each said once.
+    """
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    refuse(wrong + check_choices(parsed, loader, multirun=True))
+    plain = [o for o in parsed if not o.is_hydra_override()]
+    if any(o.key_or_group == "hydra/sweeper" for o in parsed):
+        plain = [o for o in plain if not o.is_sweep_override()]
+    jobs = BasicSweeper.split_arguments(plain, None)[0]
+    if len(jobs) > 20:
+        print(f"checking {len(jobs)} jobs", flush=True)
+    return compose_all(jobs, config_dirs)
+
+
+def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed]:
+    """Compose and check jobs; one that was checked before is not read again.
+
+    Raises:
+        ConfigError: with the problems of all jobs, each said once.
+    """
+    composed, wrong = [], []
+    for overrides in ([o.removeprefix("++") for o in job] for job in jobs):
+        key = (tuple(overrides), tuple(config_dirs))
+        try:
+            _checked[key] = _checked.get(key) or compose(overrides, config_dirs)
+            composed.append(_checked[key])
+        except Refusal as error:
+            wrong += error.lines
+    refuse(wrong)
+    return composed
+
+
+_checked: dict[tuple[tuple[str, ...], tuple[Path, ...]], Composed] = {}
+
+
+def preflight_all(jobs: list[Composed], root: Path) -> list[Preflight]:
+    """Check that this machine can do each job, `hardware.max_jobs` at once.
+
+    Raises:
+        ConfigError: with the problems of all jobs, each said once.
+    """
+    found, wrong = [], []
+    for job in jobs:
+        try:
+            found.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
+        except Refusal as error:
+            wrong += error.lines
+    refuse(wrong)
+    return found
+
+
+def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path]) -> None:
+    """Let Hydra's sweeper make the jobs and our launcher plugin run them.
+
+    Args:
+        folder: the sweep's directory, claimed already.
+        overrides: the arguments.
+        config_dirs: folder of config.yaml, then the user's own.
+    """
+    loader = make_loader(config_dirs)
+    parsed, _ = parse(overrides, loader)
+    plain = {o.input_line for o in parsed if o.type.name == "CHANGE" and not o.is_hydra_override()}
+    plain -= {o.input_line for o in parsed if o.key_or_group in GROUPS}
+    forced = [f"++{o}" if o in plain else o for o in overrides]  # approved keys that Hydra's own view may lack
+    forced += [f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
+    Hydra("launch", loader).multirun("config", _refuse_launcher, forced, with_log_configuration=False)
+
+
+def _refuse_launcher(config: DictConfig) -> None:
+    raise ConfigError("A sweep needs a launcher that gives each run its own process: hydra/launcher=regimen.")
+
+
+def run_batch(folder: Path, overrides: list[list[str]], first: int, config_dirs: list[Path]) -> list[Job]:
+    """Run jobs in parallel processes, at most `hardware.max_jobs` at once, and return how they ended.
+
+    Args:
+        folder: the sweep's directory; jobs already in its sweep.json are kept.
+        overrides: arguments of each job.
+        first: number of the first job.
+        config_dirs: folder of config.yaml, then the user's own.
+    """
+    composed = compose_all(overrides, config_dirs)
+    found = preflight_all(composed, folder)
+    jobs = [Job(f"{folder.name}.{first + i:03d}", c.overrides) for i, c in enumerate(composed)]
+    _Batch(folder, jobs, composed, found).run()
+    return jobs
+
+
+class _Batch:
+    """The jobs that run now, and the record of all."""
+
+    def __init__(self, folder: Path, jobs: list[Job], composed: list[Composed], found: list[Preflight]) -> None:
+        self.folder, self.jobs = folder, jobs
+        self.waiting = list(zip(jobs, composed, found, strict=True))
+        self.most = int(composed[0].config["hardware"]["max_jobs"]) if composed else 1
+        self.running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+        self.stopped: int | None = None
+        self.before = (record.read_json(folder / "sweep.json") or {}).get("jobs", [])
+
+    def run(self) -> None:
+        """Start, watch and record until none is left."""
+        self._write("running")
+        with _handled(self._on_signal):
+            while self.running or (self.waiting and self.stopped is None):
+                while self.waiting and len(self.running) < self.most and self.stopped is None:
+                    self._start(*self.waiting.pop(0))
+                self._reap()
+                time.sleep(POLL_S)
+        for job, *_ in self.waiting:
+            job.status = "not started"
+        self._write("ended" if self.stopped is None else "stopped")
+
+    def _start(self, job: Job, composed: Composed, found: Preflight) -> None:
+        run = create_run(composed, self.folder, job.run, found.parents)
+        with (run.logs / "supervisor.log").open("ab") as log:
+            command = [sys.executable, "-m", "regimen.supervise", str(run.dir)]
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self.running[job.run] = (job, process)
+        job.status = "running"
+        print(f"started   {job.run}  {' '.join(job.overrides)}", flush=True)
+        self._write("running")
+
+    def _reap(self) -> None:
+        for name, (job, process) in list(self.running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self.running[name]
+            info = Run.open(self.folder / name).info
+            job.exit_code = code if code >= 0 else 128 - code
+            job.status = str(info["status"]) if code >= 0 else "killed"
+            job.headline = info.get("headline") or {}
+            reason = f"  {info['reason']}" if info.get("reason") else ""
+            print(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}", flush=True)
+            self._write("running")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Stop all jobs; a repeated Ctrl-C insists, as with a single run."""
+        self.stopped = self.stopped or number
+        for _, process in self.running.values():
+            process.send_signal(number)
+
+    def _write(self, status: str) -> None:
+        jobs = [*self.before, *(asdict(job) for job in self.jobs)]
+        data = {"format": 1, "id": self.folder.name, "argv": sys.argv, "status": status, "signal": self.stopped}
+        record.write_json(self.folder / "sweep.json", {**data, "jobs": jobs})
+
+
+def report(folder: Path, config_dir: Path | None = None) -> int:
+    """Print how each job of a sweep ended and how to rerun those that failed; return the exit code.
+
+    Args:
+        folder: the sweep's directory.
+        config_dir: the user's own folder of options, part of the commands.
+    """
+    data: dict[str, Any] = record.read_json(folder / "sweep.json") or {"jobs": []}
+    jobs = [Job(**row) for row in data["jobs"]]
+    shared = set.intersection(*(set(j.overrides) for j in jobs)) if len(jobs) > 1 else set()
+    rows = [("job", "overrides", "status", "headline"), *(_row(j, shared) for j in jobs)]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    print()
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    failed = [j for j in jobs if j.status != "finished"]
+    print(f"\n{len(jobs) - len(failed)} of {len(jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
+    if failed:
+        print("To rerun only the others:")
+    for job in failed:
+        own = ["--config-dir", str(config_dir)] if config_dir else []
+        print(f"  python launch.py {shlex.join([*own, *job.overrides])}")
+    if data.get("signal"):
+        return 128 + int(data["signal"])
+    return 1 if failed or not jobs else 0
+
+
+def _row(job: Job, shared: set[str]) -> tuple[str, str, str, str]:
+    swept = " ".join(o for o in job.overrides if o not in shared)
+    status = job.status if job.exit_code in (0, None) else f"{job.status} ({job.exit_code})"
+    name, value = next(iter(job.headline.items()), ("", None))
+    return job.run.rpartition(".")[2], swept, status, f"{name} {value:.4g}" if value is not None else ""
+
+
+@contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    old = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, before in old.items():
+            signal.signal(number, before)

@@ -1,0 +1,103 @@
+"""From plain data to instances of the configuration dataclasses, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regimen import peek
+from regimen.errors import ConfigError, did_you_mean
+from regimen.schema import Config
+
+NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
+"""Groups whose type is named by their option's `_target_`, and the key each stands at."""
+
+DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
+
+
+def strip_optional(kind: Any) -> tuple[Any, bool]:
+    """Return a type without its `| None`, and whether it had one; other unions become Any."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        optional = len(inner) < len(typing.get_args(kind))
+        return (inner[0] if len(inner) == 1 else Any), optional
+    return kind, False
+
+
+def build(kind: Any, data: Any) -> Any:
+    """Return `data` as an instance of `kind`, dataclasses made recursively, their defaults filled in.
+
+    Raises:
+        ConfigError: for a key that the dataclass does not have.
+    """
+    kind, _ = strip_optional(kind)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if data is None:
+        return None
+    if dataclasses.is_dataclass(kind) and isinstance(data, dict):
+        hints = typing.get_type_hints(kind)
+        for key in data:
+            if key not in hints:
+                raise ConfigError(
+                    f"`{getattr(kind, '__name__', kind)}` has no key `{key}`. {did_you_mean(str(key), hints)}"
+                )
+        return typing.cast(Any, kind)(**{k: build(hints[k], v) for k, v in data.items()})
+    if origin is dict and isinstance(data, dict):
+        return {k: build(args[1], v) for k, v in data.items()}
+    if origin in (list, tuple) and isinstance(data, (list, tuple)):
+        return origin(build(args[0] if args else Any, v) for v in data)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    return data
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses as mappings and tuples as lists, as YAML holds them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a dataclass as plain data; `???` for a field without one."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.default_factory is not dataclasses.MISSING:
+            values[field.name] = plain(field.default_factory())
+        else:
+            values[field.name] = "???" if field.default is dataclasses.MISSING else plain(field.default)
+    return values
+
+
+def load_config(path: Path) -> Config:
+    """Read a frozen configuration; `env`, `sim`, `agent` and `stage` become instances of their own dataclasses.
+
+    Args:
+        path: `config.yaml` of a run.
+
+    Raises:
+        ConfigError: if it does not fit the code that is there now.
+    """
+    data: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    config: Config = build(Config, data)
+    for node in NODES.values():
+        value = data.get(node)
+        if isinstance(value, dict):
+            target = value.get("_target_", DEFAULT_TARGETS.get(node))
+            setattr(config, node, build(_cfg_class(str(target)), value))
+    return config
+
+
+def _cfg_class(target: str) -> Any:
+    """Return the dataclass of a class: the one its module holds at run time, else the one its source names."""
+    module, name = peek.split_target(target)
+    peek.find(module, name)
+    return getattr(importlib.import_module(module), f"{name}Cfg", None) or peek.load_cfg_class(target)
