@@ -98,7 +98,9 @@ def evaluation(
         if wanted is not None and title.startswith("forward_speed"):
             ax.scatter(range(len(wanted)), wanted, marker="_", s=400, color=COLORS[1], label="command")
             ax.legend(fontsize=7, frameon=False)
-        ax.set_title(title)
+        if title == "survival":
+            ax.set_ylim(-0.03, 1.03)
+        ax.set(title=title, xlabel="command")
     ax = axes[len(bars)]
     for label, curve, color in zip(labels, survival, COLORS * len(labels), strict=False):
         ax.plot(times, curve, color=color, label=label)
