@@ -120,3 +120,13 @@ def test_a_failed_evaluation_leaves_no_half_video(tmp_path: Path, monkeypatch: p
     with pytest.raises(ZeroDivisionError):
         evaluate(tmp_path, save_policy(tmp_path), video=True)
     assert not list(tmp_path.glob("outputs/*/video/*"))
+
+
+def test_problems_are_found_before_anything_starts() -> None:
+    task = {"commands": {"goal": {}}, "events": {"wind": None}, "evaluation": {"command": "goal", "disturbances": []}}
+    assert EvaluateCfg().problems({"env": task}) == []
+    assert "expected 1 or more" in EvaluateCfg(envs_per_command=0).problems({"env": task})[0]
+    task["evaluation"] = {"command": "gaol", "disturbances": ["wnd"]}
+    command, event = EvaluateCfg().problems({"env": task})
+    assert "`gaol`, not in env.commands. Did you mean `goal`?" in command
+    assert "`wnd`, not in env.events. Did you mean `wind`?" in event

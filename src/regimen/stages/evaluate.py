@@ -15,7 +15,7 @@ import torch
 from regimen import checkpoint, figures
 from regimen.envs import open_env
 from regimen.envs.vec_env import IOSpec, VecEnv
-from regimen.errors import CheckpointError, ConfigError
+from regimen.errors import CheckpointError, ConfigError, did_you_mean
 from regimen.resolve import resolve
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
@@ -31,7 +31,8 @@ class EvaluateCfg:
     """Judge `policy` on this task.
 
     Attributes:
-        envs_per_command: environments, and so episodes, for each command of `env.evaluation.grid`.
+        envs_per_command: environments, and so episodes, for each command of `env.evaluation.grid`; decides
+            `env.num_envs`.
         episode_length_s: length of an episode in seconds; null keeps the task's.
         disturbances: whether the events named in `env.evaluation.disturbances` stay on.
         observation_noise: whether observations are noisy, as in training.
@@ -46,6 +47,18 @@ class EvaluateCfg:
     observation_noise: bool = True
     bootstrap: int = 2000
     video_seconds: float = 10.0
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        env, lines = config["env"], []
+        judged = env.get("evaluation") or {}
+        if self.envs_per_command < 1 or self.bootstrap < 1:
+            lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
+        named = [("commands", judged.get("command"))] + [("events", name) for name in judged.get("disturbances") or []]
+        for group, name in named:
+            if name is not None and name not in env.get(group, {}):
+                lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
+        return lines
 
 
 class Evaluate:
