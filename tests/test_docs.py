@@ -1,0 +1,68 @@
+"""What the documentation says can be typed, exists, and is complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from regimen.envs.rules import RULES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = sorted(
+    {line.split("#")[0].strip() for p in PAGES for line in re.findall(r"^python launch\.py.*", p.read_text(), re.M)}
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_launches_compose(command: str) -> None:
+    """Everything but the inputs, which are runs of the reader's own, is checked as the launcher does it."""
+    from regimen import sweep
+    from regimen.envs.check import CONF, compose_config
+
+    words = [w for w in shlex.split(command)[2:] if not w.startswith(("policy=", "resume="))]
+    if any(w.startswith("-") and w != "-m" for w in words):
+        pytest.skip("flags of the launcher, tested with it")
+    if "-m" in words:
+        words.remove("-m")
+        assert len(sweep.expand(words, [CONF])) > 1
+    else:
+        assert compose_config(words).env
+
+
+def test_the_rules_of_the_contract_are_all_described() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert [rule for rule in RULES if f"| {rule} |" not in page] == []
+
+
+def test_every_make_target_has_a_help_line_and_is_what_ci_and_readme_call() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    assert targets == set(re.findall(r"^([a-z-]+):[^\n]*## \w", makefile, re.M))
+    assert set(re.findall(r"^\.PHONY: (.*)", makefile, re.M)[0].split()) == targets
+    ci = re.search(r"for step in (.*); do", (ROOT / ".ci" / "run").read_text())
+    assert ci is not None and set(ci.group(1).split()) <= targets
+    named = {name for page in PAGES for name in re.findall(r"`?\bmake ([a-z-]+)[`\s]", page.read_text())}
+    assert named - {"sure"} <= targets
+
+
+def test_every_dependency_is_pinned() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for group in project["optional-dependencies"].values() for d in group)]
+    pinned = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    for requirement in wanted:
+        name, _, version = requirement.lower().partition("==")
+        name = re.split(r"[<>=\[ ]", name)[0]
+        assert name in pinned, f"{name} is not in constraints.txt"
+        assert not version or pinned[name] == version
