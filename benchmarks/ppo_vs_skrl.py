@@ -61,7 +61,7 @@ class NoCheckpoints:
     def due(self, step: int) -> bool:
         return False
 
-    def save(self, step: int, bundle: dict[str, Any], metric: float | None) -> None:
+    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
         return None
 
 
@@ -71,7 +71,6 @@ def ours(config: Any, folder: Path) -> float:
     agent = SkrlPpo(config.agent, env.io, env.num_envs, env.device, config.seed)
     run = Run.create(folder, asdict(config), [], [])
     session = TrainingSession(run, NoCheckpoints(), env.num_envs, agent.total_steps)
-    env.reset(seed=0)
     started = time.perf_counter()
     agent.learn(env, session, None)
     return agent.total_steps * env.num_envs / (time.perf_counter() - started)

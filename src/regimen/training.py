@@ -5,18 +5,29 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from regimen.errors import DivergedError
 
 if TYPE_CHECKING:
-    from regimen.checkpoint import Checkpoints
     from regimen.run import Run
 
 WINDOW = 100
 """Episodes over which return and length are averaged."""
+
+
+class CheckpointRecord(Protocol):
+    """Where a session's checkpoints go."""
+
+    def due(self, step: int) -> bool:
+        """Return whether a checkpoint is due at `step`."""
+        ...
+
+    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+        """Write the agent's `bundle`; only a save with a metric may become the best."""
+        ...
 
 
 class TrainingSession:
@@ -25,9 +36,10 @@ class TrainingSession:
     Attributes:
         steps_done: env steps per env so far.
         total_steps: env steps per env when the training is done.
+        first_step_at: when this process had done its first env step, in seconds since the epoch.
     """
 
-    def __init__(self, run: Run, checkpoints: Checkpoints, num_envs: int, total_steps: int) -> None:
+    def __init__(self, run: Run, checkpoints: CheckpointRecord, num_envs: int, total_steps: int) -> None:
         """Start with empty statistics.
 
         Args:
@@ -45,11 +57,13 @@ class TrainingSession:
         self._logs: dict[str, list[float]] = {}
         self._clock = time.perf_counter()
         self._rate = 0.0
+        self.first_step_at: float | None = None
 
     def step(
         self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
     ) -> None:
         """Take note of one env step: reward, terminated, truncated (N,) and the env's info."""
+        self.first_step_at = self.first_step_at or time.time()
         self.steps_done += 1
         self._return += reward.cpu()
         self._length += 1
@@ -79,13 +93,11 @@ class TrainingSession:
             if not torch.isfinite(torch.tensor(value)):
                 raise DivergedError(f"`{name}` became {value} in iteration {self.iteration}, step {self.steps_done}.")
         self._report(losses)
-        self.run.check_stop(self.steps_done, lambda: self.save(bundle))
-        if self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps:
-            self.save(bundle)
-
-    def save(self, bundle: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint now."""
-        self.checkpoints.save(self.steps_done, bundle(), metric=self.mean_return())
+        due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
+        if due:
+            self.checkpoints.save(self, bundle(), self.mean_return())
+        # A save that only the signal caused may not become the best: the uninterrupted training has no such save.
+        self.run.check_stop(self.steps_done, lambda: due or self.checkpoints.save(self, bundle(), None))
 
     def mean_return(self) -> float | None:
         """Return the mean return of the last episodes, or None before the first ended."""

@@ -57,7 +57,7 @@ class SkrlPpoCfg:
         return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)
 
 
-class _Spaces:
+class Spaces:
     """What skrl's Runner reads from an environment before it steps it."""
 
     def __init__(self, io: IOSpec, num_envs: int, device: torch.device) -> None:
@@ -72,32 +72,35 @@ class _Spaces:
         self.action_space = box(io.num_actions)
 
 
-def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> Any:
-    """Return skrl's PPO agent with models and memory, nothing of it writing to disk.
+def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -> dict[str, Any]:
+    """Return the configuration as skrl's Runner takes it: sizes filled in, nothing written to disk.
 
     Args:
         cfg: the `agent` group.
         io: sizes of observation and action.
-        num_envs: N.
-        device: of models and memory.
-        seed: of the initial weights; seeds torch, numpy and python.
+        device: of the normalisers.
+        seed: of torch, numpy and python.
     """
-    logging.getLogger("skrl").setLevel(logging.WARNING)
+    sections = {k: copy.deepcopy(getattr(cfg, k)) for k in ("models", "memory", "agent", "trainer")}
+    agent = sections["agent"]
+    # The run directory replaces skrl's own logs and checkpoints.
+    agent["experiment"] = {"write_interval": 0, "checkpoint_interval": 0}
+    for name, size in (("observation_preprocessor", io.size()), ("value_preprocessor", 1)):
+        if agent.get(name):
+            given = agent.get(f"{name}_kwargs") or {}
+            agent[f"{name}_kwargs"] = {**given, "size": size, "device": device}
+    own = {"close_environment_at_exit": False, "disable_progressbar": True}
+    sections["trainer"] = {"class": "SequentialTrainer", **sections["trainer"], **own}
+    return {**sections, "seed": seed}
+
+
+def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> Any:
+    """Return skrl's PPO agent with models and memory. See `sections_for`; `num_envs` is N."""
+    from skrl import logger
     from skrl.utils.runner.torch import Runner
 
-    sections = {k: copy.deepcopy(getattr(cfg, k)) for k in ("models", "memory", "agent", "trainer")}
-    # The run directory replaces skrl's own logs and checkpoints.
-    sections["agent"]["experiment"] = {"write_interval": 0, "checkpoint_interval": 0}
-    for section in ("observation_preprocessor", "value_preprocessor"):
-        if sections["agent"].get(section):
-            size = io.size() if section.startswith("observation") else 1
-            sections["agent"].setdefault(f"{section}_kwargs", None)
-            kwargs = sections["agent"][f"{section}_kwargs"] or {}
-            sections["agent"][f"{section}_kwargs"] = {**kwargs, "size": size, "device": device}
-    trainer = {"class": "SequentialTrainer", **sections["trainer"]}
-    trainer |= {"close_environment_at_exit": False, "disable_progressbar": True}
-    runner = Runner(_Spaces(io, num_envs, device), {**sections, "trainer": trainer, "seed": seed})
-    return runner.agent
+    logger.setLevel(logging.WARNING)
+    return Runner(Spaces(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
 
 
 class SkrlPpo:
@@ -109,7 +112,7 @@ class SkrlPpo:
 
     def __init__(self, cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
         """Build models and memory. See `build`."""
-        self.cfg, self.io, self.device = cfg, io, device
+        self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
         self.ppo = build(cfg, io, num_envs, device, seed)
 
     @property
@@ -121,13 +124,13 @@ class SkrlPpo:
         """Train until `total_steps`.
 
         Args:
-            env: already restored if `resume` is given.
+            env: new, or restored if `resume` is given.
             session: told of every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
         """
         ppo, total = self.ppo, self.total_steps
         ppo.enable_training_mode(True)
-        obs = env.reset() if resume is None else self._restore(resume)
+        obs = env.reset(seed=self.seed) if resume is None else self._restore(resume)
         while session.steps_done < total:
             step = session.steps_done
             with torch.no_grad():
@@ -141,7 +144,7 @@ class SkrlPpo:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
                 current = obs
-                session.end_iteration(self._losses(), lambda: self._bundle(env, session, current))
+                session.end_iteration(self._losses(), lambda: self._bundle(current))
 
     def _record(
         self, obs: torch.Tensor, action: torch.Tensor, reward: torch.Tensor, next_obs: Obs, terminated: torch.Tensor,
@@ -172,34 +175,26 @@ class SkrlPpo:
         for name, tensors in state.items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
 
-    def _bundle(self, env: VecEnv, session: TrainingSession, obs: Obs) -> dict[str, Any]:
-        from regimen.checkpoint import rng_state
-
+    def _bundle(self, obs: Obs) -> dict[str, Any]:
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
         training = {
             "modules": {k: m.state_dict() for k, m in modules.items()},
             "scaler": self.ppo.scaler.state_dict(),
-            "scheduler": getattr(self.ppo.scheduler, "_last_lr", None) if self.ppo.scheduler else None,
+            "learning_rates": self.ppo.scheduler.get_last_lr() if self.ppo.scheduler else None,
             "memory": {"index": memory.memory_index, "filled": memory.filled, "rollout": self.ppo._rollout},
-            "rng": rng_state(),
-            "env": env.state_dict(),
             "obs": {k: v.clone() for k, v in obs.items()},
-            "session": session.state_dict(),
         }
         return {"policy": self.policy_state(), "training": training}
 
     def _restore(self, state: dict[str, Any]) -> Obs:
-        from regimen.checkpoint import set_rng_state
-
         for name, tensors in state["modules"].items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
         self.ppo.scaler.load_state_dict(state["scaler"])
-        if self.ppo.scheduler and state["scheduler"] is not None:
-            self.ppo.scheduler._last_lr = state["scheduler"]
+        if self.ppo.scheduler:
+            self.ppo.scheduler._last_lr = state["learning_rates"]
         self.ppo.memory.memory_index = state["memory"]["index"]
         self.ppo.memory.filled = state["memory"]["filled"]
         self.ppo._rollout = state["memory"]["rollout"]
-        set_rng_state(state["rng"])
         return {k: v.clone() for k, v in state["obs"].items()}
 
     @classmethod

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from regimen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regimen.checkpoint import Checkpoints
     from regimen.envs.vec_env import VecEnv
     from regimen.run import Run
     from regimen.schema import Config
+    from regimen.training import TrainingSession
 
 
 @dataclass
@@ -54,49 +56,52 @@ class Train:
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
         if not hasattr(agent_class, "learn"):
-            raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`: it cannot be trained by stage=train.")
+            raise ConfigError(
+                f"agent={config.choices.get('agent')} has no `learn`: it cannot be trained by stage=train."
+            )
         env = open_env(config)
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
-        session = TrainingSession(run, _Described(checkpoints, run, config, env), env.num_envs, agent.total_steps)
-        resume = _begin(run, config, env, agent, session, checkpoints)
-        print(f"first env step after {time.perf_counter() - started:.1f} s in the stage", flush=True)
+        record = _Record(checkpoints, run, config, env)
+        session = TrainingSession(run, record, env.num_envs, agent.total_steps)
+        resume = _begin(run, config, env, agent, session)
         agent.learn(env, session, resume)
         env.close()
         _finish(run, session, time.perf_counter() - started)
 
 
-class _Described:
-    """Checkpoints that carry what a later run must know: agent, io and counters."""
+class _Record:
+    """Checkpoints that carry, beside the agent's part, what every training needs to be used and continued."""
 
-    def __init__(self, checkpoints: Any, run: Run, config: Config, env: VecEnv) -> None:
-        self.checkpoints, self.due = checkpoints, checkpoints.due
-        self.head = {"format": 1, "run": run.id, "agent": asdict(config.agent), "io": env.io.to_dict()}
-        self.num_envs = env.num_envs
+    def __init__(self, checkpoints: Checkpoints, run: Run, config: Config, env: VecEnv) -> None:
+        self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
+        self.head = {"agent": asdict(config.agent), "io": env.io.to_dict()}
 
-    def save(self, step: int, bundle: dict[str, Any], metric: float | None) -> None:
-        counters = {"step": step, "samples": step * self.num_envs}
-        self.checkpoints.save(step, {**self.head, **counters, **bundle}, metric=metric)
+    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+        from regimen.checkpoint import rng_state
+
+        common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
+        training = {"agent": bundle["training"], **common}
+        head = {**self.head, "samples": session.steps_done * session.num_envs}
+        self.checkpoints.save(session.steps_done, {**head, "policy": bundle["policy"], "training": training}, metric)
 
 
-def _begin(
-    run: Run, config: Config, env: VecEnv, agent: Any, session: Any, checkpoints: Any
-) -> dict[str, Any] | None:
+def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:
     """Continue from the last checkpoint, or begin anew, from another run's policy if one is named."""
     from regimen import checkpoint
 
     last = run.checkpoints / "last.pt"
     if last.exists():
-        bundle = checkpoint.load(last)
-        env.load_state_dict(bundle["training"]["env"])
-        session.load_state_dict(bundle["training"]["session"])
+        training: dict[str, Any] = checkpoint.load(last)["training"]
+        env.load_state_dict(training["env"])
+        session.load_state_dict(training["session"])
+        checkpoint.set_rng_state(training["rng"])
         run.rewind(session.steps_done)
-        training: dict[str, Any] = bundle["training"]
-        return training
+        resume: dict[str, Any] = training["agent"]
+        return resume
     run.rewind(-1)
     if config.policy:
         _load_weights(Path(config.policy), env, agent)
-    env.reset(seed=config.seed)
     return None
 
 
@@ -122,4 +127,5 @@ def _finish(run: Run, session: Any, wall_s: float) -> None:
         "episode_length": session.mean_length() or 0.0,
         "samples": float(samples),
     }
-    run.finish(headline, {"samples_per_s": samples / wall_s, "iterations": session.iteration})
+    speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
+    run.finish(headline, {"iterations": session.iteration, **speed})
