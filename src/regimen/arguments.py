@@ -74,6 +74,8 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
     if override.is_sweep_override() and not multirun:
         key_, _, value = text.partition("=")
         return [f"{said} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
+    if key == "hydra.searchpath":
+        return [f"{said} your own options are found with --config-dir <folder>."]
     if key not in GROUPS:
         return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
     known = options(loader, key)

@@ -152,7 +152,8 @@ class _Composition:
                 continue
             loaded = self._translate(lambda p=path: self.loader.repository.load_config(p))
             data = OmegaConf.to_container(loaded.config, resolve=False)
-            file = next(d / f"{path}.yaml" for d in self.dirs if (d / f"{path}.yaml").is_file())
+            file, *hidden = [d / f"{path}.yaml" for d in self.dirs if (d / f"{path}.yaml").is_file()]
+            refuse([f"{shown(h)}: hidden by {shown(file)}, which has the same name. Rename yours." for h in hidden])
             group = path.rpartition("/")[0]
             if group and (default.override_key or default.is_self):
                 self.files[group] = file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -167,24 +168,42 @@ def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str)
         data: the values.
         path: where they stand.
     """
-    fields: dict[str, str] = {}
+    fields: dict[str, tuple[str, str]] = {}
     for target in metadata["library"]:
         fields |= peek.library_fields(target)
     known = set(fields) | set(metadata.get("extra", ()))
     for key, value in data.items():
+        annotation, module = fields.get(key, ("", ""))
         if key not in known:
             what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
             yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
+        elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
+            yield from library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
         elif value is not None:
-            yield from annotated(fields.get(key, ""), value, f"{path}.{key}")
+            yield from annotated(annotation, value, f"{path}.{key}")
 
 
 def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
-    """Yield a problem if the annotation, read as text, is a scalar type and the value is not one."""
-    names = {k.__name__: k for k in SCALARS}
-    plain = annotation.removesuffix(" | None").strip()
-    if plain in names and not (isinstance(value, str) and ("${" in value or value == "???")):
-        yield from scalar(names[plain], value, path)
+    """Yield a problem if the value is none of the plain types that an annotation, read as text, allows.
+
+    Args:
+        annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
+        value: the value.
+        path: where it stands.
+    """
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        return
+    parts = [part.strip() for part in re.sub(r"\[.*\]", "", annotation).split("|")]
+    names = {kind.__name__: kind for kind in SCALARS}
+    containers = {"list": list, "tuple": list, "dict": dict}
+    if not all(part in names or part in containers or part == "None" for part in parts):
+        return
+    if any(isinstance(value, containers[part]) for part in parts if part in containers):
+        return
+    if all(list(scalar(names[part], value, path)) for part in parts if part in names):
+        said = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
+        wanted = " or ".join(SCALARS[names[p]][1] if p in names else said[p] for p in parts if p != "None")
+        yield Problem(path, f"`{path}` must be {wanted}, not `{value}`.")
 
 
 def _is_term(kind: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ def launch(argv: list[str], config_dir: Path) -> int:
     except RegimenError as error:
         print(f"{error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _launch(argv: list[str], config_dir: Path) -> int:

@@ -214,14 +214,14 @@ def _params(args: ast.arguments) -> list[Param]:
     return found
 
 
-def library_fields(target: str) -> dict[str, str]:
-    """Return field -> annotation of a library's own dataclass, those of its bases included.
+def library_fields(target: str) -> dict[str, tuple[str, str]]:
+    """Return field -> (annotation, module it stands in) of a library's own dataclass and of its bases.
 
     Args:
         target: `pkg.mod:Class`.
     """
     source, node = find(*split_target(target))
-    fields: dict[str, str] = {}
+    fields: dict[str, tuple[str, str]] = {}
     if not isinstance(node, ast.ClassDef):
         raise ConfigError(f"`{target}` is not a class.")
     for base in node.bases:
@@ -231,7 +231,7 @@ def library_fields(target: str) -> dict[str, str]:
                 fields |= library_fields(":".join(origin))
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            fields[statement.target.id] = ast.unparse(statement.annotation)
+            fields[statement.target.id] = (ast.unparse(statement.annotation), source.name)
     return fields
 
 

@@ -101,7 +101,8 @@ def estimate(composed: Composed, robot: Robot | None) -> dict[str, int]:
 
 def _memory_line(needed: int, available: int, composed: Composed, parallel: int) -> str:
     envs = composed.config["env"].get("num_envs")
-    fits = max(1, int(envs * available / needed)) if envs else 1
+    fixed = PROCESS_BYTES * parallel
+    fits = max(1, int(envs * (available - fixed) / (needed - fixed))) if envs else 1
     advice = f"Lower env.num_envs={envs} (about {fits} fit)" + (" or hardware.max_jobs." if parallel > 1 else ".")
     gib = 2**30
     return (

@@ -26,9 +26,11 @@ from regimen.compose import Composed, Refusal, compose, refuse
 from regimen.errors import ConfigError
 from regimen.launcher import create_run
 from regimen.preflight import Preflight, preflight
+from regimen.progress import describe
 from regimen.run import Run
 
 POLL_S = 0.1
+PROGRESS_S = 30.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -154,6 +156,7 @@ class _Batch:
         self.most = int(composed[0].config["hardware"]["max_jobs"]) if composed else 1
         self.running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self.stopped: int | None = None
+        self.progress_due = time.monotonic() + PROGRESS_S
         self.before = (record.read_json(folder / "sweep.json") or {}).get("jobs", [])
 
     def run(self) -> None:
@@ -164,6 +167,7 @@ class _Batch:
                 while self.waiting and len(self.running) < self.most and self.stopped is None:
                     self._start(*self.waiting.pop(0))
                 self._reap()
+                self._show_progress()
                 time.sleep(POLL_S)
         for job, *_ in self.waiting:
             job.status = "not started"
@@ -175,6 +179,8 @@ class _Batch:
             command = [sys.executable, "-m", "regimen.supervise", str(run.dir)]
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.running[job.run] = (job, process)
+        if self.stopped is not None:  # the signal came while it was being started
+            process.send_signal(self.stopped)
         job.status = "running"
         print(f"started   {job.run}  {' '.join(job.overrides)}", flush=True)
         self._write("running")
@@ -185,13 +191,21 @@ class _Batch:
             if code is None:
                 continue
             del self.running[name]
-            info = Run.open(self.folder / name).info
             job.exit_code = code if code >= 0 else 128 - code
-            job.status = str(info["status"]) if code >= 0 else "killed"
+            info = _closed(Run.open(self.folder / name), job.exit_code)
+            job.status = str(info["status"])
             job.headline = info.get("headline") or {}
             reason = f"  {info['reason']}" if info.get("reason") else ""
             print(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}", flush=True)
             self._write("running")
+
+    def _show_progress(self) -> None:
+        if time.monotonic() < self.progress_due:
+            return
+        self.progress_due = time.monotonic() + PROGRESS_S
+        for name in self.running:
+            text = describe(record.read_json(self.folder / name / "progress.json") or {})
+            print(f"running   {name}  {text}", flush=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop all jobs; a repeated Ctrl-C insists, as with a single run."""
@@ -203,6 +217,14 @@ class _Batch:
         jobs = [*self.before, *(asdict(job) for job in self.jobs)]
         data = {"format": 1, "id": self.folder.name, "argv": sys.argv, "status": status, "signal": self.stopped}
         record.write_json(self.folder / "sweep.json", {**data, "jobs": jobs})
+
+
+def _closed(run: Run, exit_code: int) -> dict[str, Any]:
+    """Return run.json, corrected if the supervisor ended before it could write how the run ended."""
+    if run.status == "running":
+        reason = f"its supervisor ended with exit code {exit_code}; see {os.path.relpath(run.logs)}"
+        run.update(status="killed", exit_code=exit_code, reason=reason, ended=record.now())
+    return run.info
 
 
 def report(folder: Path, config_dir: Path | None = None) -> int:
