@@ -1,0 +1,65 @@
+"""IOSpec: a policy fits an environment by name or is refused with every difference."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.errors import IOMismatchError
+
+
+@pytest.fixture
+def spec() -> IOSpec:
+    action = ActionSpec(["hip", "knee"], [0.25, 0.25], [0.1, -1.5], 100.0)
+    return IOSpec({"policy": {"base_lin_vel": 3, "joint_pos": 2}, "critic": {"height": 1}}, action, 0.02)
+
+
+def test_sizes(spec):
+    assert (spec.size(), spec.size("critic"), spec.num_actions) == (5, 1, 2)
+
+
+def test_survives_a_checkpoint(spec):
+    assert IOSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_equal_specs_fit(spec):
+    spec.require_fits(copy.deepcopy(spec))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.observations["policy"].pop("joint_pos"), "policy.joint_pos: only the policy has it"),
+        (lambda s: s.observations["policy"].update(gait=2), "policy.gait: only the env has it"),
+        (lambda s: s.observations["policy"].update(joint_pos=3), "policy.joint_pos: policy 2, env 3 values"),
+        (lambda s: s.observations.update(policy={"joint_pos": 2, "base_lin_vel": 3}), "order of terms"),
+        (lambda s: s.action.joints.reverse(), r"joint order: policy \['hip', 'knee'\]"),
+        (lambda s: s.action.joints.__setitem__(0, "hips"), "joint hip: only the policy has it"),
+        (lambda s: s.action.scale.__setitem__(1, 0.5), "action scale of knee: policy 0.25, env 0.5"),
+        (lambda s: s.action.offset.__setitem__(0, 0.0), "action offset of hip: policy 0.1, env 0"),
+        (lambda s: setattr(s.action, "clip", None), "action clip: policy 100.0, env None"),
+        (lambda s: setattr(s, "step_dt", 0.01), "step time: policy 0.02 s, env 0.01 s"),
+    ],
+)
+def test_each_difference_is_named(spec, change, message):
+    other = copy.deepcopy(spec)
+    change(other)
+    with pytest.raises(IOMismatchError, match=message):
+        spec.require_fits(other)
+
+
+def test_groups_a_policy_does_not_read_do_not_matter(spec):
+    other = copy.deepcopy(spec)
+    other.observations["critic"]["more"] = 4
+    spec.require_fits(other)
+    with pytest.raises(IOMismatchError, match=r"critic\.more"):
+        spec.require_fits(other, groups=("policy", "critic"))
+
+
+def test_all_differences_come_at_once(spec):
+    other = copy.deepcopy(spec)
+    other.step_dt = 0.01
+    other.action.scale[0] = 1.0
+    assert len(spec.differences(other)) == 2
