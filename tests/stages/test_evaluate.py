@@ -79,7 +79,7 @@ def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert any("of 32" in line for line in lines)
 
 
-def test_each_command_gets_its_share_and_env_0_the_last() -> None:
+def test_each_command_gets_its_share_and_env_0_the_largest() -> None:
     env = PointEnv(6)
     index = assign_commands(PointEnvCfg().evaluation, env)
     assert index.tolist() == [1, 0, 1, 0, 1, 0]
@@ -104,7 +104,7 @@ def test_a_checkpoint_without_a_policy_is_refused(tmp_path: Path) -> None:
         load_bundle(str(tmp_path / "other.pt"))
 
 
-def test_a_video_shows_the_last_command_for_as_long_as_asked(tmp_path: Path) -> None:
+def test_a_video_is_as_long_as_asked(tmp_path: Path) -> None:
     import av
 
     cfg = EvaluateCfg(envs_per_command=2, bootstrap=20, video_seconds=1.0)

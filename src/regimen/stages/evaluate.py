@@ -37,7 +37,7 @@ class EvaluateCfg:
         disturbances: whether the events named in `env.evaluation.disturbances` stay on.
         observation_noise: whether observations are noisy, as in training.
         bootstrap: resamples behind each 95 % interval.
-        video_seconds: length of the video made with `video=true`; it shows the last command of the grid.
+        video_seconds: length of the video made with `video=true`; it shows the largest command of the grid.
     """
 
     _target_: str = "regimen.stages.evaluate.Evaluate"
@@ -198,13 +198,14 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
 
 
 def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
-    """Hold the grid's commands fixed, an equal share of envs each; env 0, the one on video, gets the last.
+    """Hold the grid's commands fixed, an equal share of envs each; env 0, the one on video, gets the largest.
 
     Returns:
         (N,) index into the grid of each env.
     """
-    count = max(1, len(cfg.grid))
-    index = count - 1 - np.arange(env.num_envs) % count
+    grid = cfg.grid or [[]]
+    largest = int(np.argmax([np.linalg.norm(command) for command in grid]))
+    index = (largest + np.arange(env.num_envs)) % len(grid)
     if cfg.command is not None and cfg.grid:
         values = torch.tensor(cfg.grid, dtype=torch.float32, device=env.device)[torch.as_tensor(index)]
         env.fix_command(cfg.command, values)  # type: ignore[attr-defined]
