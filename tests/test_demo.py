@@ -22,7 +22,7 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     speed = {"value": 0.94, "low": 0.93, "high": 0.95}
     rows = [
         {"command": [1.0, 0.0, 0.0], "forward_speed": speed, "falls": 0, "episodes": 64},
-        {"command": [0.0, 0.0, 0.5], "forward_speed": speed, "falls": 2, "episodes": 64},
+        {"command": [0.0, 0.0, 0.5], "turning_rate": speed | {"value": 0.48}, "falls": 2, "episodes": 64},
     ]
     trained = write_run(tmp_path / "trained", run={"headline": {"samples": 3.8e6}, "wall_s": 300})
     judged = write_run(tmp_path / "judged", result={"commands": rows})
@@ -32,7 +32,7 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "5.5 min" in text and "3.8 M samples in 5.0 min" in text
     assert "walks 0.94 m/s [0.93, 0.95], falls in 0 of 64" in text
-    assert "0.5 rad/s turning" in text and "falls in 2 of 64" in text
+    assert "asked: 0.5 rad/s" in text and "turns 0.48 rad/s" in text and "falls in 2 of 64" in text
     assert "eval.mp4" in text and "learning curves" not in text, "only what is there"
     assert "policy=trained" in text
 

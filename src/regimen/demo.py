@@ -37,7 +37,7 @@ def main() -> int:
             return code
     roots = [ROOT / root for root in refs.ROOTS]
     trained, judged = refs.resolve_run(name, roots), refs.resolve_run(f"{name}-evaluation", roots)
-    Console(width=100).print(report(trained, judged, time.monotonic() - started))
+    Console(width=110).print(report(trained, judged, time.monotonic() - started))
     return 0
 
 
@@ -52,6 +52,8 @@ def report(trained: Path, judged: Path, wall_s: float) -> Table:
     run = record.read_json(trained / "run.json") or {}
     result = record.read_json(judged / "result.json") or {}
     table = Table(title=f"demo: done in {wall_s / 60:.1f} min", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
     samples = run["headline"]["samples"] / 1e6
     table.add_row("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min")
     for row in result["commands"]:
@@ -59,21 +61,24 @@ def report(trained: Path, judged: Path, wall_s: float) -> Table:
     for what, path in _files(trained, judged).items():
         table.add_row(what, str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
     table.add_section()
-    table.add_row("next", f"python launch.py task=go2_flat stage=evaluate policy={trained.name} video=true")
-    table.add_row("", "python launch.py experiment=h1_healthy")
-    table.add_row("", ".venv/bin/tensorboard --logdir outputs")
-    table.add_row("", ".venv/bin/regimen list experiments")
+    commands = [
+        ". .venv/bin/activate",
+        f"python launch.py task=go2_flat stage=evaluate policy={trained.name} seed=1",
+        "python launch.py experiment=h1_healthy",
+        "tensorboard --logdir outputs",
+        "regimen list tasks",
+    ]
+    table.add_row("next", "\n".join(commands))
     return table
 
 
 def _command_row(row: dict[str, Any]) -> tuple[str, str]:
     """Label and sentence for one command's figures in result.json."""
-    forward, left, turn = row["command"]
-    speed = row["forward_speed"]
-    side = "".join(f", {value:g} {unit}" for value, unit in ((left, "m/s left"), (turn, "rad/s turning")) if value)
-    asked = f"asked for {forward:g} m/s{side}"
-    walked = f"walks {speed['value']:.2f} m/s \\[{speed['low']:.2f}, {speed['high']:.2f}]"
-    return asked, f"{walked}, falls in {row['falls']} of {row['episodes']} episodes"
+    forward, _, turn = row["command"]
+    name, unit, verb = ("turning_rate", "rad/s", "turns") if turn and not forward else ("forward_speed", "m/s", "walks")
+    got = row[name]
+    done = f"{verb} {got['value']:.2f} {unit} \\[{got['low']:.2f}, {got['high']:.2f}]"
+    return f"asked: {forward or turn:g} {unit}", f"{done}, falls in {row['falls']} of {row['episodes']} episodes"
 
 
 def _files(trained: Path, judged: Path) -> dict[str, Path]:
