@@ -1,7 +1,7 @@
 """Full environment (observations, rewards, resets) against `Batch.step` alone: `python benchmarks/env_overhead.py`.
 
-Both step the same batch of 1024 robots from the same states under a trained policy's gait, 4 physics steps of 5 ms each,
-on all cores. The ratio is env steps a second over batch steps a second.
+Both step the same batch of 1024 robots from the same states under a trained policy's gait, 4 physics steps of 5 ms
+each, on all cores. The ratio is env steps a second over batch steps a second.
 """
 
 from __future__ import annotations

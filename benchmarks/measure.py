@@ -74,10 +74,9 @@ def ratio(ours: list[float], theirs: list[float], resamples: int = 2000) -> tupl
 
 def machine() -> dict[str, Any]:
     """Return what a figure depends on: cores, load, processor."""
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    return {
-        "cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2), "processor": cpu or platform.machine(),
-    }
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2), "processor": cpu}
 
 
 def report(name: str, rows: dict[str, list[float]], ratios: dict[str, tuple[float, float, float]], unit: str) -> None:

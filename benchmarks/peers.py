@@ -1,8 +1,8 @@
 """Env steps a second beside public CPU simulators: H1 (ours) and Humanoid-v5 of gymnasium and envpool.
 
 `python benchmarks/peers.py --peer-python .venv-peers/bin/python`, where that environment was made by
-`python3 -m venv .venv-peers && .venv-peers/bin/pip install "gymnasium[mujoco]" envpool` (their MuJoCo is another version
-than ours, so they cannot share one). Measurements alternate, each in a process of its own, on the same cores.
+`python3 -m venv .venv-peers && .venv-peers/bin/pip install "gymnasium[mujoco]" envpool` (their MuJoCo is another
+version than ours, so they cannot share one). Measurements alternate, each in a process of its own, on the same cores.
 
 The robots differ: H1 has 19 joints and 4 physics steps of 5 ms an env step, Humanoid-v5 17 joints and 5 of 3 ms. The
 ratio says how fast a researcher gets humanoid samples, not which engine is faster.

@@ -107,9 +107,8 @@ def main() -> None:
                 value = work(config, Path(folder))
                 if repeat:
                     rates[name].append(value)
-    report(
-        Path(__file__).stem, rates, {"Regimen / skrl": ratio(rates["Regimen"], rates["skrl SequentialTrainer"])}, "samples/s"
-    )
+    ratios = {"Regimen / skrl": ratio(rates["Regimen"], rates["skrl SequentialTrainer"])}
+    report(Path(__file__).stem, rates, ratios, "samples/s")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ class TrainingSession:
         if due:
             self.checkpoints.save(self, bundle(), self.mean_return())
         # A save that only the signal caused may not become the best: the uninterrupted training has no such save.
-        self.run.check_stop(self.steps_done, lambda: due or self.checkpoints.save(self, bundle(), None))
+        unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
+        self.run.check_stop(self.steps_done, unscheduled)
 
     def mean_return(self) -> float | None:
         """Return the mean return of the last episodes, or None before the first ended."""

@@ -105,7 +105,8 @@ def test_training_can_start_from_another_policy(tmp_path):
 
 
 def test_nan_in_the_policy_is_named(tmp_path):
-    config = training_config("reach", timesteps=48, num_envs=4, learning_rate=1e30, grad_norm_clip=0.0, learning_rate_scheduler=None)
+    wild = {"learning_rate": 1e30, "grad_norm_clip": 0.0, "learning_rate_scheduler": None}
+    config = training_config("reach", timesteps=48, num_envs=4, **wild)
     with pytest.raises(DivergedError, match=r"(policy|value network): tensor `.*` has|`Loss.*` became"):
         train(new_run(tmp_path, config), config)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -143,8 +144,7 @@ class SkrlPpo:
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
-                current = obs
-                session.end_iteration(self._losses(), lambda: self._bundle(current))
+                session.end_iteration(self._losses(), partial(self._bundle, obs))
 
     def _record(
         self, obs: torch.Tensor, action: torch.Tensor, reward: torch.Tensor, next_obs: Obs, terminated: torch.Tensor,

@@ -178,7 +178,8 @@ class ManagerEnv:
             column = int((~torch.isfinite(action)).any(0).nonzero()[0])
             rows = int((~torch.isfinite(action)).any(1).sum())
             name = self.joints[int(self._acting[column])]
-            raise DivergedError(f"The policy's action for joint {name} is not finite in {rows} of {self.num_envs} envs.")
+            where = f"in {rows} of {self.num_envs} envs"
+            raise DivergedError(f"The policy's action for joint {name} is not finite {where}.")
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)

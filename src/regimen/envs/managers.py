@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,14 @@ from regimen.errors import ConfigError, DivergedError, did_you_mean
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import Obs
-    from regimen.schema import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
+    from regimen.schema import (
+        EventTermCfg,
+        ObservationGroupCfg,
+        ObservationTermCfg,
+        RewardTermCfg,
+        TermCfg,
+        TerminationTermCfg,
+    )
 
 
 def _enabled(terms: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +115,7 @@ class RewardManager(_Stateful):
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
         used = {n: t for n, t in _enabled(terms).items() if t.weight != 0.0}
-        self.terms: dict[str, Callable[[], torch.Tensor]] = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
+        self.terms = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
         self.weights = torch.tensor([t.weight for t in used.values()]) * env.step_dt
         self.episode_sum = torch.zeros(env.num_envs, len(used))
 

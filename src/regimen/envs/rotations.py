@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-
 # Rotation matrix entries as sums of products of quaternion components: row 3 i + j of the (9, 16) map gives R[i, j]
 # from the flattened outer product of (w, x, y, z) with itself. One small matrix product instead of thirty tiny ones.
 _PRODUCTS = {(0, 0): "+ww+xx-yy-zz", (0, 1): "+xy+xy-wz-wz", (0, 2): "+xz+xz+wy+wy",

@@ -59,9 +59,9 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
         params[key] = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
-    target = func.__init__ if inspect.isclass(func) else func  # type: ignore[misc]
-    known = [p for p in inspect.signature(target).parameters if p not in ("self", "env", "env_ids")]
+    known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
         if key not in known:
             raise ConfigError(f"{kind}.{name}: {cfg.func} has no parameter `{key}`. {did_you_mean(key, known)}")
-    return func(env, **params) if inspect.isclass(func) else partial(func, env, **params)
+    bound: Callable[..., Any] = func(env, **params) if isinstance(func, type) else partial(func, env, **params)
+    return bound

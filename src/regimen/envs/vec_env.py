@@ -99,8 +99,8 @@ class IOSpec:
 def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) -> list[str]:
     lines = [f"observation {group}.{n}: only the policy has it" for n in mine if n not in theirs]
     lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in mine]
-    both = [n for n in mine if n in theirs]
-    lines += [f"observation {group}.{n}: policy {mine[n]}, env {theirs[n]} values" for n in both if mine[n] != theirs[n]]
+    other = [n for n in mine if n in theirs and mine[n] != theirs[n]]
+    lines += [f"observation {group}.{n}: policy {mine[n]}, env {theirs[n]} values" for n in other]
     if not lines and list(mine) != list(theirs):
         lines.append(f"observation {group}: order of terms: policy {list(mine)}, env {list(theirs)}")
     return lines

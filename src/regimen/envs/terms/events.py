@@ -43,7 +43,7 @@ def reset_root_state_uniform(
 def reset_joints_by_scale(
     env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
-    """Start joints at the default pose times a draw from `position_range`, at velocities from `velocity_range` rad/s."""
+    """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
     shape = (len(env_ids), len(env.joints))
     factor = torch.rand(shape, generator=env.generator) * (position_range[1] - position_range[0]) + position_range[0]
     low, high = env.soft_joint_range.unbind(1)
@@ -202,8 +202,8 @@ def _severity_table(
     for joint in candidates:
         found = [v for pattern, v in table.items() if re.fullmatch(pattern, names[joint])]
         if len(found) != 1:
-            many = "no severity" if not found else f"{len(found)} severities"
-            raise ConfigError(f"change_joint_torque: {many} for joint {names[joint]} in {list(table)}; give exactly one.")
+            many = f"{len(found) or 'no'} {'severities' if found else 'severity'} for joint {names[joint]}"
+            raise ConfigError(f"change_joint_torque: {many} in {list(table)}; give exactly one.")
         value = found[0]
         rows.append([float(value), float(value)] if isinstance(value, int | float) else [float(v) for v in value])
     return torch.tensor(rows)
