@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, MissingConfigException
@@ -44,7 +44,6 @@ class Composed:
         hydra: Hydra's own view, with its `hydra` node.
         overrides: the arguments, as typed.
         types: key -> dataclass of `env`, `sim`, `agent` and `stage`.
-        absent: those arguments whose key no file has, only a type or a signature.
     """
 
     config: dict[str, Any]
@@ -54,7 +53,6 @@ class Composed:
     hydra: DictConfig
     overrides: list[str]
     types: dict[str, Any] = field(default_factory=dict)
-    absent: set[str] = field(default_factory=set)
 
 
 def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> Composed:
@@ -107,23 +105,32 @@ class _Composition:
 
     def run(self) -> Composed:
         texts = [o.input_line or "" for o in self.parsed]
-        ConfigStore.instance().store(name="schema", node=Config)
         self._require_experiment_header()
         listed = self._translate(lambda: self.loader.compute_defaults_list(self.name, texts, RunMode.RUN))
         choices = {g: listed.overrides.known_choices.get(g) for g in GROUPS}
         refuse([line for d in listed.defaults for line in self._unknown_group(d)])
         self._lay_files(listed.defaults)
-        absent = self._lay_arguments(listed.config_overrides)
+        self._lay_arguments(listed.config_overrides)
         self._refuse(self._check(self.tree.data))
-        for group, node in NODES.items():
-            ConfigStore.instance().store(group=f"schema/{group}", name=str(choices[group]), node=self.types[node])
-        exact = [f"++{t}" if t in absent else t for t in texts]
-        hydra = self._translate(lambda: self.loader.load_configuration(self.name, exact, RunMode.RUN))
+        hydra = self._translate(lambda: self._hydra_view(texts))
         plain = self._translate(lambda: _resolved(hydra))
+        OmegaConf.set_readonly(hydra.hydra, False)  # launchers write the job's number
         if "${" in str(self.tree.data):
             self._refuse(self._check(plain))
         config = self._freeze(plain) | {"choices": choices}
-        return Composed(config, choices, self.files, self.tree, hydra, texts, self.types, absent)
+        return Composed(config, choices, self.files, self.tree, hydra, texts, self.types)
+
+    def _hydra_view(self, texts: list[str]) -> DictConfig:
+        """Return Hydra's configuration: its own node, and the checked tree in place of what it would compose.
+
+        Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
+        """
+        chosen = [o.input_line or "" for o in self.parsed if o.key_or_group in GROUPS or o.is_hydra_override()]
+        composed = self.loader.load_configuration(self.name, chosen, RunMode.RUN)
+        hydra = OmegaConf.create({"hydra": composed.hydra, **self.tree.data})
+        hydra.hydra.overrides.task = [t for t in texts if not t.startswith("hydra")]
+        HydraConfig.instance().set_config(hydra)
+        return hydra
 
     def _lay_files(self, defaults: list[ResultDefault]) -> None:
         """Fill the tree: defaults of the types, then the files in Hydra's order."""
@@ -148,7 +155,7 @@ class _Composition:
     def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
         for default in defaults:
             path = default.config_path or ""
-            if path.split("/")[0] in ("hydra", "schema"):
+            if path.split("/")[0] in ("hydra"):
                 continue
             loaded = self._translate(lambda p=path: self.loader.repository.load_config(p))
             data = OmegaConf.to_container(loaded.config, resolve=False)
@@ -161,9 +168,9 @@ class _Composition:
             source = Source("experiment" if group == "experiment" else "base", shown(file), file, default.package or "")
             yield _placed(data, source.package), source
 
-    def _lay_arguments(self, overrides: list[Override]) -> set[str]:
-        """Lay the arguments over the files; return those whose key the files do not have."""
-        absent, wrong = set(), []
+    def _lay_arguments(self, overrides: list[Override]) -> None:
+        """Lay the arguments over the files."""
+        wrong = []
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
             if override.is_hydra_override():
@@ -172,11 +179,8 @@ class _Composition:
                 if not self.tree.remove(key):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
-            if not self.tree.has(key) and override.type.name == "CHANGE":
-                absent.add(text)
             self.tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
         refuse(wrong)
-        return absent
 
     def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
         hints = {**typing.get_type_hints(Config), **self.types}
@@ -216,7 +220,7 @@ class _Composition:
     def _unknown_group(self, default: ResultDefault) -> Iterator[str]:
         """A group that no key of the configuration belongs to would be merged in unseen."""
         group = (default.config_path or "").rpartition("/")[0].split("/")[0]
-        if group and group not in (*GROUPS, "hydra", "schema"):
+        if group and group not in (*GROUPS, "hydra"):
             yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
 
     def _translate(self, call: Any) -> Any:

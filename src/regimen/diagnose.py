@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValidationError, ValueNode
+from omegaconf import ValidationError
 
 from regimen import peek
 from regimen.errors import ConfigError, did_you_mean
 from regimen.schema import EventTermCfg, TermCfg
-from regimen.typed import strip_optional
+from regimen.typed import SCALARS, strip_optional
 
-SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
-    int: (IntegerNode, "a whole number"),
-    float: (FloatNode, "a number"),
-    bool: (BooleanNode, "true or false"),
-    str: (StringNode, "text"),
-}
 EVENT_MODES = ("startup", "reset", "interval")
 SUPPLIED = ("env", "env_ids")
 """Leading parameters of a term that the manager fills in."""
@@ -193,7 +186,7 @@ def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
     """
     if isinstance(value, str) and ("${" in value or value == "???"):
         return
-    parts = [part.strip() for part in re.sub(r"\[.*\]", "", annotation).split("|")]
+    parts = peek.alternatives(annotation)
     names = {kind.__name__: kind for kind in SCALARS}
     containers = {"list": list, "tuple": list, "dict": dict}
     if not all(part in names or part in containers or part == "None" for part in parts):

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regimen import catalogue, record
-from regimen.errors import ConfigError, RegimenError
+from regimen.errors import ConfigError, RegimenError, did_you_mean
 from regimen.run import Run
 
 if TYPE_CHECKING:
@@ -162,13 +162,28 @@ def _warn(lines: list[str]) -> None:
         print(f"warning: {line}", flush=True)
 
 
+def _job_config(composed: Composed, package: str | None) -> str:
+    """Return the resolved configuration, or the part of it that stands at `package`, as YAML."""
+    import yaml
+
+    part: Any = composed.config
+    for key in package.split(".") if package else []:
+        if not isinstance(part, dict) or key not in part:
+            raise ConfigError(f"--package {package}: there is no `{key}`. {did_you_mean(key, list(part or []))}")
+        part = part[key]
+    return yaml.safe_dump(part, sort_keys=False, allow_unicode=True)
+
+
 def _hand_over(flags: argparse.Namespace, dirs: list[Path]) -> int:
-    """Let Hydra answer `--cfg`, `--info`, `--hydra-help` and completion, once the configuration is sound."""
+    """Let Hydra answer `--cfg hydra`, `--info`, `--hydra-help` and completion, once the configuration is sound."""
     import hydra
 
     from regimen.compose import compose
 
-    absent = set() if flags.shell_completion else compose(flags.overrides, dirs).absent
-    sys.argv[1:] = [f"++{a}" if a in absent else a for a in sys.argv[1:]]
+    if flags.cfg == "job":
+        print(_job_config(compose(flags.overrides, dirs), flags.package), end="")
+        return 0
+    if not flags.shell_completion:
+        compose(flags.overrides, dirs)
     hydra.main(config_path=str(dirs[0].resolve()), config_name="config", version_base="1.3")(lambda cfg: None)()
     return 0

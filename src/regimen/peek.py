@@ -235,6 +235,17 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
     return fields
 
 
+def alternatives(annotation: str) -> list[str]:
+    """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
+
+    def flat(node: ast.expr) -> list[str]:
+        if isinstance(node, ast.BinOp):
+            return flat(node.left) + flat(node.right)
+        return [ast.unparse(node.value if isinstance(node, ast.Subscript) else node)]
+
+    return flat(ast.parse(annotation, mode="eval").body) if annotation else [""]
+
+
 def _bound(statement: ast.stmt) -> set[str]:
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
         return {statement.name}

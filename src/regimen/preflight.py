@@ -22,6 +22,9 @@ ENV_BYTES = 24 * 2**10
 
 DISK_BYTES = 200 * 10**6
 
+NVIDIA = (Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""Device files of an NVIDIA driver, on Linux and under WSL."""
+
 
 @dataclass
 class Preflight:
@@ -62,8 +65,8 @@ def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
     robot = _robot(composed, wrong)
     if robot is not None:
         found.memory = estimate(composed, robot)
-    if (needed := sum(found.memory.values()) * parallel) > found.available:
-        wrong.append(_memory_line(needed, found.available, composed, parallel))
+        alone = sum(estimate(composed, robot, envs=1).values())
+        wrong += _memory(found, composed, parallel, alone)
     if found.disk_free < DISK_BYTES:
         free = f"{found.disk_free / 1e6:.0f} MB free at {root.resolve()}"
         wrong.append(f"disk: {free}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere.")
@@ -76,7 +79,7 @@ def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
     return found
 
 
-def estimate(composed: Composed, robot: Robot | None) -> dict[str, int]:
+def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
     """Return part -> bytes one worker is expected to take: the process, the envs, and what each dataclass says.
 
     A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
@@ -85,10 +88,11 @@ def estimate(composed: Composed, robot: Robot | None) -> dict[str, int]:
     Args:
         composed: the run.
         robot: the task's robot; None for a task without one.
+        envs: environments, by default those of the run.
     """
     config = composed.config
     env = config["env"]
-    envs = int(env.get("num_envs", 1))
+    envs = envs or int(env.get("num_envs", 1))
     action = len(robot.joints) if robot else 8
     groups = env.get("observations", {}).values()
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
@@ -99,16 +103,20 @@ def estimate(composed: Composed, robot: Robot | None) -> dict[str, int]:
     return parts
 
 
-def _memory_line(needed: int, available: int, composed: Composed, parallel: int) -> str:
-    envs = composed.config["env"].get("num_envs")
-    fixed = PROCESS_BYTES * parallel
-    fits = max(1, int(envs * (available - fixed) / (needed - fixed))) if envs else 1
-    advice = f"Lower env.num_envs={envs} (about {fits} fit)" + (" or hardware.max_jobs." if parallel > 1 else ".")
+def _memory(found: Preflight, composed: Composed, parallel: int, alone: int) -> list[str]:
+    """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes."""
     gib = 2**30
-    return (
-        f"memory: about {needed / gib:.1f} GiB needed, {available / gib:.1f} GiB available, "
-        f"{(needed - available) / gib:.1f} GiB too little. {advice}"
-    )
+    each, share = sum(found.memory.values()), found.available / parallel
+    if each <= share:
+        return []
+    envs = int(composed.config["env"].get("num_envs", 1))
+    fits = max(1, int((share - alone) / max(each - alone, 1) * (envs - 1) + 1))
+    advice = f"Lower env.num_envs={envs} (about {fits} fit)" + (" or hardware.max_jobs." if parallel > 1 else ".")
+    needed, short = each * parallel / gib, (each - share) * parallel / gib
+    return [
+        f"memory: about {needed:.1f} GiB needed, {found.available / gib:.1f} GiB available, "
+        f"{short:.1f} GiB too little. {advice}"
+    ]
 
 
 def _disk_free(root: Path) -> int:
@@ -121,7 +129,7 @@ def _device(config: dict[str, Any]) -> list[str]:
     device = str(config["hardware"]["device"])
     if device.partition(":")[0] not in ("cpu", "cuda"):
         return [f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."]
-    if device.startswith("cuda") and not (Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()):
+    if device.startswith("cuda") and not any(path.exists() for path in NVIDIA):
         return [f"hardware.device={device}: no NVIDIA driver is visible here. Use hardware=cpu."]
     return []
 

@@ -15,15 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from regimen import record
 from regimen.arguments import check_choices, make_loader, parse
-from regimen.catalogue import GROUPS
 from regimen.compose import Composed, Refusal, compose, refuse
-from regimen.errors import ConfigError
 from regimen.launcher import create_run
 from regimen.preflight import Preflight, preflight
 from regimen.progress import describe
@@ -63,6 +64,11 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     """
     loader = make_loader(config_dirs)
     parsed, wrong = parse(overrides, loader)
+    wrong += [
+        f"argument `{o.input_line}`: a sweep needs a launcher that gives each run a process: hydra/launcher=regimen."
+        for o in parsed
+        if o.key_or_group == "hydra/launcher" and not str(o.value()).startswith("regimen")
+    ]
     refuse(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     if any(o.key_or_group == "hydra/sweeper" for o in parsed):
@@ -80,7 +86,7 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
         ConfigError: with the problems of all jobs, each said once.
     """
     composed, wrong = [], []
-    for overrides in ([o.removeprefix("++") for o in job] for job in jobs):
+    for overrides in jobs:
         key = (tuple(overrides), tuple(config_dirs))
         try:
             _checked[key] = _checked.get(key) or compose(overrides, config_dirs)
@@ -118,17 +124,30 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
         overrides: the arguments.
         config_dirs: folder of config.yaml, then the user's own.
     """
-    loader = make_loader(config_dirs)
+    loader = _CheckedLoader(config_dirs)
     parsed, _ = parse(overrides, loader)
-    plain = {o.input_line for o in parsed if o.type.name == "CHANGE" and not o.is_hydra_override()}
-    plain -= {o.input_line for o in parsed if o.key_or_group in GROUPS}
-    forced = [f"++{o}" if o in plain else o for o in overrides]  # approved keys that Hydra's own view may lack
-    forced += [f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
-    Hydra("launch", loader).multirun("config", _refuse_launcher, forced, with_log_configuration=False)
+    own = [o.input_line or "" for o in parsed if o.is_hydra_override()] + [f"hydra.sweep.dir='{folder}'"]
+    master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+    context = HydraContext(loader, Callbacks(master))
+    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=_never_called, config=master)
+    sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
 
 
-def _refuse_launcher(config: DictConfig) -> None:
-    raise ConfigError("A sweep needs a launcher that gives each run its own process: hydra/launcher=regimen.")
+class _CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader, which takes the jobs of a sweep from our own composition."""
+
+    def __init__(self, config_dirs: list[Path]) -> None:
+        super().__init__(make_loader(config_dirs).get_search_path())
+        self.config_dirs = config_dirs
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Return the configuration of one job."""
+        return compose_all([sweep_overrides], self.config_dirs)[0].hydra
+
+
+def _never_called(config: DictConfig) -> None:
+    """Stand where Hydra wants the function of a job; our launchers start processes instead."""
+    raise AssertionError("a launcher ran a job in its own process")
 
 
 def run_batch(folder: Path, overrides: list[list[str]], first: int, config_dirs: list[Path]) -> list[Job]:

@@ -6,10 +6,12 @@ import dataclasses
 import importlib
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 
 from regimen import peek
 from regimen.errors import ConfigError, did_you_mean
@@ -17,6 +19,14 @@ from regimen.schema import Config
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
 """Groups whose type is named by their option's `_target_`, and the key each stands at."""
+
+SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
+    int: (IntegerNode, "a whole number"),
+    float: (FloatNode, "a number"),
+    bool: (BooleanNode, "true or false"),
+    str: (StringNode, "text"),
+}
+"""Scalar types: OmegaConf's node, which converts as Hydra does, and what to call a value of it."""
 
 DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
 
@@ -52,9 +62,7 @@ def build(kind: Any, data: Any) -> Any:
         return {k: build(args[1], v) for k, v in data.items()}
     if origin in (list, tuple) and isinstance(data, (list, tuple)):
         return origin(build(args[0] if args else Any, v) for v in data)
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    return data
+    return SCALARS[kind][0](value=data)._value() if kind in SCALARS else data
 
 
 def plain(value: Any) -> Any:

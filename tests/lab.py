@@ -1,0 +1,70 @@
+"""A user's own folder beside the project: options, a stage without torch, and terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STAGE = """
+from __future__ import annotations
+import os, signal, time
+from dataclasses import dataclass
+
+@dataclass
+class ActCfg:
+    _target_: str = "lab_stage.Act"
+    fail_seeds: list[int] | None = None
+    sleep_s: float = 0.0
+
+@dataclass
+class IdleCfg:
+    _target_: str = "lab_stage.Idle"
+
+class Idle: ...
+
+class Act:
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def __call__(self, run, config):
+        (run.dir / "began").write_text(str(time.time()))
+        if config.seed in (self.cfg.fail_seeds or []):
+            raise ValueError(f"seed {config.seed} is unlucky")
+        end = time.time() + self.cfg.sleep_s
+        while time.time() < end:
+            run.check_stop(0, lambda: None)
+            time.sleep(0.02)
+        (run.dir / "ended").write_text(str(time.time()))
+        run.finish({"score": float(config.seed)}, {})
+"""
+
+TERMS = """
+def leaning(env, limit: float, axis: str = "x"):
+    return env.leaning
+
+class Gust:
+    def __init__(self, env, env_ids, force: float): ...
+"""
+
+
+def make_lab(folder: Path) -> Path:
+    """Write the folder; return its folder of options."""
+    conf = folder / "conf"
+    (folder / "lab_stage.py").write_text(STAGE)
+    (folder / "lab_terms.py").write_text(TERMS)
+    write(conf / "stage/act.yaml", "# Acts\n_target_: lab_stage.Act\n")
+    for group in ("task", "sim", "agent"):
+        header = "# @package env\n" if group == "task" else ""
+        write(conf / group / "idle.yaml", f"{header}# Does nothing, and needs no torch\n_target_: lab_stage.Idle\n")
+    write(
+        conf / "task/lean.yaml",
+        "# @package env\n# Reach while leaning\ndefaults: [reach, _self_]\n"
+        "rewards:\n  leaning: {func: 'lab_terms:leaning', weight: -1.0, params: {limit: 0.5}}\n",
+    )
+    return conf
+
+
+def write(file: Path, text: str) -> Path:
+    """Write a file and its folders."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file

@@ -1,0 +1,147 @@
+"""The dry run and the preflight: what they say, what they refuse, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import make_lab, write
+from regimen import plan
+from regimen.compose import Composed, compose
+from regimen.errors import ConfigError
+from regimen.preflight import PROCESS_BYTES, preflight
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def composed(*overrides: str, lab: Path | None = None) -> Composed:
+    return compose(list(overrides), [CONF, *([lab] if lab else [])])
+
+
+def described(*overrides: str, lab: Path | None = None) -> str:
+    run = composed(*overrides, lab=lab)
+    return plan.describe(run, preflight(run, Path("outputs")), plan.run_directory(Path("outputs"), run.choices))
+
+
+def refused(*overrides: str, lab: Path | None = None, parallel: int = 1) -> str:
+    with pytest.raises(ConfigError) as caught:
+        preflight(composed(*overrides, lab=lab), Path("outputs"), parallel)
+    return str(caught.value)
+
+
+def test_the_plan_says_what_would_run_where(tmp_path: Path) -> None:
+    text = described("task=reach", "hardware.threads=1")
+    assert "task        reach" in text
+    assert "device      cpu, 1 threads" in text
+    assert f"{sys.executable} -m regimen.worker" in text
+    assert "outputs/<time>-reach-skrl_ppo-<4 hex>" in text
+    assert "GiB available (process" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_names_the_source_of_each_value_that_is_no_default(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    text = "# @package _global_\n# E\ndefaults:\n  - override /task: reach\nenv:\n  num_envs: 5\n  decimation: 2\n"
+    write(lab / "experiment/e.yaml", text)
+    said = described("experiment=e", "env.decimation=3", "env.events.reset_robot_joints=null", lab=lab)
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert "env.num_envs 5 (was 64) conf/experiment/e.yaml:6" in lines
+    assert "env.decimation 3 (was 4) argument `env.decimation=3`" in lines
+    assert any(line.startswith("env.events.reset_robot_joints null") for line in lines)
+    assert "All values are the defaults" in described("task=reach")
+
+
+def test_a_plan_in_a_fresh_process_is_quick_light_and_leaves_nothing(tmp_path: Path, repo_root: Path) -> None:
+    code = (
+        "import sys, time; t = time.perf_counter(); from pathlib import Path; from regimen.launcher import launch\n"
+        f"code = launch(['task=go2_flat', 'dry_run=true'], Path({str(CONF)!r}))\n"
+        "heavy = sorted({'torch', 'numpy', 'mujoco', 'skrl', 'rich', 'matplotlib'} & set(sys.modules))\n"
+        "print(code, heavy, time.perf_counter() - t)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        seconds.append(time.perf_counter() - started)
+        assert done.stdout.splitlines()[-1].startswith("0 [] ")
+    assert min(seconds) < 1.0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_envs_are_refused_with_how_much_and_which_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.facts.memory_available", lambda: 4 * 2**30)
+    said = refused("task=go2_flat", "env.num_envs=1000000")
+    assert "4.0 GiB available" in said
+    assert "Lower env.num_envs=1000000" in said
+    fits = int(said.split("(about ")[1].split(" fit")[0])
+    assert preflight(composed("task=go2_flat", f"env.num_envs={fits}"), Path("outputs")).warnings == []
+
+
+def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.facts.memory_available", lambda: 3 * PROCESS_BYTES)
+    assert preflight(composed("task=reach"), Path("outputs"), parallel=2).memory["process"] == PROCESS_BYTES
+    assert "hardware.max_jobs" in refused("task=reach", parallel=4)
+
+
+def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.preflight._disk_free", lambda root: 5_000_000)
+    assert "disk: 5 MB free" in refused("task=reach")
+
+
+def test_what_the_machine_lacks_is_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.preflight.NVIDIA", (Path("/no/driver"),))
+    said = refused("task=reach", "hardware=gpu", "hardware.interpreters.mujoco=/no/python", "env.robot=reach_arn")
+    assert said.startswith("3 problems")
+    assert "hardware.device=cuda: no NVIDIA driver is visible here. Use hardware=cpu." in said
+    assert "hardware.interpreters.mujoco=/no/python: there is no such program" in said
+    assert "argument `env.robot=reach_arn`: There is no robot `reach_arn`. Did you mean `reach_arm`?" in said
+
+
+def test_an_unknown_device_is_refused() -> None:
+    assert "expected `cpu`, `cuda` or `cuda:<number>`" in refused("task=reach", "hardware.device=gpu")
+
+
+def test_more_threads_than_cores_only_warn() -> None:
+    found = preflight(composed("task=reach", "hardware.threads=4096"), Path("outputs"))
+    assert found.warnings == [
+        f"hardware.threads=4096 is more than the {len(os.sched_getaffinity(0))} cores here: slower"
+    ]
+
+
+def test_jobs_at_once_share_the_cores() -> None:
+    run = composed("task=reach")
+    preflight(run, Path("outputs"), parallel=2)
+    assert run.config["hardware"]["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Path) -> None:
+    assert "needs a policy" in refused("task=reach", "stage=evaluate")
+    assert "policy=walk: `walk` names no run" in refused("task=reach", "stage=evaluate", "policy=walk")
+    run = tmp_path / "outputs/20260101-000000-reach-x-0001"
+    write(run / "run.json", json.dumps({"name": "walk", "status": "finished", "started": "2026-01-01T00:00:00+00:00"}))
+    write(run / "checkpoints/last.pt", "")
+    made = composed("task=reach", "stage=evaluate", "policy=walk")
+    found = preflight(made, Path("outputs"))
+    assert made.config["policy"] == str(run / "checkpoints/last.pt")
+    assert found.parents == [run.name]
+    assert "policy      outputs/" in described("task=reach", "stage=evaluate", "policy=walk")
+
+
+def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    stage = tmp_path / "lab_stage.py"
+    method = "\n    def problems(self, config):\n        return [f'seed {config[\"seed\"]} is odd']\n"
+    stage.write_text(stage.read_text().replace("    sleep_s: float = 0.0\n", "    sleep_s: float = 0.0\n" + method))
+    assert "stage: seed 3 is odd" in refused("task=reach", "stage=act", "seed=3", lab=lab)
