@@ -123,7 +123,9 @@ WRONG = {
     "name=a b(c": "Quote it",
     "seed=1,2": "add `-m`",
     "seed=${nothing}": "argument `seed=${nothing}`: `seed`: Interpolation key 'nothing' not found",
-    "hydra.foo=1": "Could not override 'hydra.foo'",
+    "hydra.foo=1": "argument `hydra.foo=1`: Could not override 'hydra.foo'",
+    "env.evaluation.grid.99=[1,0,0]": "the list has no such element",
+    "env.evaluation.grid.first=[1,0,0]": "the list has no such element",
     "hydra.searchpath=[x]": "--config-dir",
 }
 

@@ -180,6 +180,8 @@ class _Composition:
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
             self.tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
+            if not self.tree.has(key):
+                wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
         refuse(wrong)
 
     def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
@@ -235,8 +237,11 @@ class _Composition:
             raise Refusal([f"{where}: not valid YAML: {error.problem}."]) from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             key = getattr(error, "full_key", None)
-            where = f"{self._where(key)}: `{key}`: " if key and self.tree.has(key) else ""
-            raise Refusal([where + _clean(error)]) from error
+            said = _clean(error)
+            guilty = next((o.input_line for o in self.parsed if o.key_or_group in said), None)
+            where = f"argument `{guilty}`: " if guilty else ""
+            where = f"{self._where(key)}: `{key}`: " if key and self.tree.has(key) else where
+            raise Refusal([where + said]) from error
 
     def _missing(self, error: MissingConfigException) -> str:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
