@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from regimen.run import Run
 
 WINDOW = 100
-"""Episodes over which return and length are averaged."""
+"""Episodes over which return and length are averaged, at least; with more envs, one episode of each."""
 
 
 class CheckpointRecord(Protocol):
@@ -36,6 +36,7 @@ class TrainingSession:
     Attributes:
         steps_done: env steps per env so far.
         total_steps: env steps per env when the training is done.
+        steps_restored: of these, how many an earlier process did.
         first_step_at: when this process had done its first env step, in seconds since the epoch.
     """
 
@@ -50,14 +51,15 @@ class TrainingSession:
         """
         self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
         self.steps_done = self.iteration = 0
-        self.returns: deque[float] = deque(maxlen=WINDOW)
-        self.lengths: deque[int] = deque(maxlen=WINDOW)
+        self.returns: deque[float] = deque(maxlen=max(WINDOW, num_envs))
+        self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
         self._return = torch.zeros(num_envs)
         self._length = torch.zeros(num_envs, dtype=torch.long)
-        self._logs: dict[str, list[float]] = {}
+        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, how many episodes or steps it stands for)
         self._clock = time.perf_counter()
         self._rate = 0.0
         self.first_step_at: float | None = None
+        self.steps_restored = 0
 
     def step(
         self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
@@ -67,11 +69,11 @@ class TrainingSession:
         self.steps_done += 1
         self._return += reward.cpu()
         self._length += 1
-        for name, value in info["log"].items():
-            self._logs.setdefault(name, []).append(value)
-        for name, tensor in info.get("metrics", {}).items():
-            self._logs.setdefault(f"Metrics/{name}", []).append(float(tensor.mean()))
         done = (terminated | truncated).cpu().nonzero().squeeze(1)
+        for name, value in info["log"].items():
+            self._logs.setdefault(name, []).append((value, len(done)))
+        for name, tensor in info["metrics"].items():
+            self._logs.setdefault(f"Metrics/{name}", []).append((float(tensor.mean()), 1))
         if len(done):
             self.returns.extend(self._return[done].tolist())
             self.lengths.extend(self._length[done].tolist())
@@ -114,7 +116,7 @@ class TrainingSession:
         rate = self.num_envs * steps / max(now - self._clock, 1e-9)
         self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
         self._clock = now
-        metrics = {name: sum(v) / len(v) for name, v in self._logs.items()} | losses
+        metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
         metrics |= {"Perf/samples_per_s": rate}
         mean_return, mean_length = self.mean_return(), self.mean_length()
         if mean_return is not None and mean_length is not None:
@@ -141,9 +143,15 @@ class TrainingSession:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.steps_done, self.iteration = state["steps_done"], state["iteration"]
+        self.steps_restored = self.steps_done
         self.returns.extend(state["returns"])
         self.lengths.extend(state["lengths"])
         self._return, self._length = state["return"].clone(), state["length"].clone()
+
+
+def _mean(rows: list[tuple[float, int]]) -> float:
+    """Return the mean of values weighted by what they stand for."""
+    return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
 
 
 def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:

@@ -32,7 +32,7 @@ def test_zero_action_targets_the_default_pose():
 def test_action_moves_the_target_by_its_scale():
     env = make_env("go2_flat", 2)
     env.reset(seed=0)
-    env.step(torch.full((2, 12), 2.0))
+    env.step(torch.full((2, 12), 1.0))
     assert torch.allclose(env._targets - env.default_joint_pos, torch.tensor(0.5), atol=1e-6)
 
 
@@ -120,3 +120,79 @@ def test_pushes_change_the_velocity_of_due_envs():
     env.step(torch.zeros(2, 12))
     env.step(torch.zeros(2, 12))
     assert ((env.state.world.root_lin_vel[:, 0] - before) > 2.0).all()
+
+
+class Delayed:
+    """An observation with a memory: the joint positions of the step before."""
+
+    def __init__(self, env):
+        self.env, self.held, self.now = env, torch.zeros(env.num_envs, 2), torch.zeros(env.num_envs, 2)
+
+    def __call__(self):
+        return self.held
+
+    def step(self):
+        self.held, self.now = self.now, self.env.state.joint_pos.clone()
+
+    def reset(self, env_ids):
+        self.held[env_ids], self.now[env_ids] = 0.0, 0.0
+
+
+def open_delayed():
+    terms = {"delayed": {"func": "test_manager_env:Delayed"}}
+    return make_env("reach", 4, episode_length_s=0.2, observations={"policy": {"terms": terms}})
+
+
+def test_observations_with_a_memory_advance_once_a_step_and_keep_the_contract(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "test_manager_env", __import__("sys").modules[__name__])
+    env = open_delayed()
+    env.reset(seed=0)
+    before = [env.state.joint_pos.clone()]
+    for step in range(5):
+        obs, *_ = env.step(torch.ones(4, 2))
+        if step:
+            assert torch.equal(obs["policy"][:, -2:], before[-1])
+        before.append(env.state.joint_pos.clone())
+    require_env(lambda n: open_delayed() if n == 4 else make_env("reach", n), num_envs=4)
+
+
+def test_final_observation_carries_the_command_of_its_own_step():
+    env = make_env("go2_flat", 2, episode_length_s=0.1, observation_noise=False)
+    env.reset(seed=0)
+    env.fix_command("base_velocity", torch.tensor([[1.0, 0.0, 0.0]] * 2))
+    phases = []
+    for _ in range(5):
+        *_, truncated, info = env.step(torch.zeros(2, 12))
+        sin, cos = info["final_obs"]["policy"][0, -2:]
+        phases.append(float(torch.atan2(sin, cos) / (2 * torch.pi)) % 1.0)
+    assert truncated.all()
+    advances = [(b - a) % 1.0 for a, b in zip(phases, phases[1:], strict=False)]
+    assert advances == pytest.approx([0.04] * 4, abs=1e-4)
+
+
+def test_a_push_shows_in_the_observation_that_follows_it():
+    change = {"push_robot": {"interval_range_s": [0.02, 0.02], "params": {"velocity_range": {"x": [5.0, 5.0]}}}}
+    env = make_env("go2_flat", 2, events=change, observation_noise=False)
+    env.reset(seed=0)
+    obs, *_ = env.step(torch.zeros(2, 12))
+    assert (torch.linalg.vector_norm(obs["policy"][:, :2], dim=1) > 2.0).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        ("reach", {"rewards": {n: None for n in ("distance", "near", "action_rate_l2")}}, "no term with a weight left"),
+        ("h1_failure", {"events": {"change_joint_torque": {"mode": "startup"}}}, "give it mode: reset"),
+        ("go2_flat", {"commands": {"gait": {"params": {"offsets": [0.0]}}}}, "1 offsets for the 4 feet"),
+        ("go2_flat", {"events": {"push_robot": {"interval_range_s": None}}}, "needs interval_range_s"),
+    ],
+)
+def test_tasks_that_make_no_sense_are_refused(task, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_env(task, 2, **changes)
+
+
+def test_a_fixed_command_of_the_wrong_width_is_refused():
+    env = make_env("h1_flat", 2)
+    with pytest.raises(ConfigError, match="has 3 numbers, not 1"):
+        env.fix_command("base_velocity", torch.ones(2, 1))

@@ -13,7 +13,9 @@ from regimen.errors import IOMismatchError
 @pytest.fixture
 def spec() -> IOSpec:
     action = ActionSpec(["hip", "knee"], [0.25, 0.25], [0.1, -1.5], 100.0)
-    return IOSpec({"policy": {"base_lin_vel": 3, "joint_pos": 2}, "critic": {"height": 1}}, action, 0.02)
+    observations = {"policy": {"base_lin_vel": 3, "joint_pos": 2}, "critic": {"height": 1}}
+    meaning = {"policy": {"joint_pos": {"scale": 1.0, "joints": ["hip", "knee"]}}}
+    return IOSpec(observations, action, 0.02, meaning)
 
 
 def test_sizes(spec):
@@ -40,6 +42,8 @@ def test_equal_specs_fit(spec):
         (lambda s: s.action.scale.__setitem__(1, 0.5), "action scale of knee: policy 0.25, env 0.5"),
         (lambda s: s.action.offset.__setitem__(0, 0.0), "action offset of hip: policy 0.1, env 0"),
         (lambda s: setattr(s.action, "clip", None), "action clip: policy 100.0, env None"),
+        (lambda s: s.meaning["policy"]["joint_pos"].update(scale=0.1), "policy.joint_pos: scale: policy 1.0, env 0.1"),
+        (lambda s: s.meaning["policy"]["joint_pos"].update(joints=["knee", "hip"]), "policy.joint_pos: joints: policy"),
         (lambda s: setattr(s, "step_dt", 0.01), "step time: policy 0.02 s, env 0.01 s"),
     ],
 )

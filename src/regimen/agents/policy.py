@@ -17,6 +17,6 @@ class Policy(Protocol):
         """Return the action (N, A) for the observations and the state after it; the first state is None."""
         ...
 
-    def reset(self, env_ids: torch.Tensor) -> None:
-        """Forget what is remembered of the envs (n,), whose episodes begin anew."""
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        """Return `state` without what it remembers of the envs `env_ids` (n,), whose episodes begin anew."""
         ...

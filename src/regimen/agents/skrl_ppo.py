@@ -131,13 +131,17 @@ class SkrlPpo:
         """
         ppo, total = self.ppo, self.total_steps
         ppo.enable_training_mode(True)
-        obs = env.reset(seed=self.seed) if resume is None else self._restore(resume)
+        if resume is None:
+            obs = env.reset(seed=self.seed)
+            env.stagger()
+        else:
+            obs = self._restore(resume)
         while session.steps_done < total:
             step = session.steps_done
             with torch.no_grad():
-                policy_obs = obs["policy"]
+                policy_obs = obs["policy"].to(self.device)
                 action, _ = ppo.act(policy_obs, None, timestep=step, timesteps=total)
-                obs, reward, terminated, truncated, info = env.step(action)
+                obs, reward, terminated, truncated, info = env.step(action.to(env.device))
                 session.step(reward, terminated, truncated, info)
                 self._record(policy_obs, action, reward, obs, terminated, truncated, info, step)
             ppo.post_interaction(timestep=step, timesteps=total)
@@ -153,10 +157,11 @@ class SkrlPpo:
         """Store a transition whose successor is the observation before the automatic reset."""
         done = (terminated | truncated)[:, None]
         successor = torch.where(done, info["final_obs"]["policy"], next_obs["policy"])
+        to = self.device
         self.ppo.record_transition(
-            observations=obs, states=None, actions=action, rewards=reward[:, None].clone(),
-            next_observations=successor, next_states=None, terminated=terminated[:, None],
-            truncated=truncated[:, None], infos=info, timestep=step, timesteps=self.total_steps,
+            observations=obs, states=None, actions=action, rewards=reward[:, None].clone().to(to),
+            next_observations=successor.to(to), next_states=None, terminated=terminated[:, None].to(to),
+            truncated=truncated[:, None].to(to), infos=info, timestep=step, timesteps=self.total_steps,
         )
 
     def _losses(self) -> dict[str, float]:
@@ -221,5 +226,5 @@ class SkrlPolicy:
         _, outputs = self.ppo.policy.act(inputs, role="policy")
         return outputs["mean_actions"], None
 
-    def reset(self, env_ids: torch.Tensor) -> None:
+    def reset(self, state: None, env_ids: torch.Tensor) -> None:
         """Nothing to forget."""

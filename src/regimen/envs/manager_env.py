@@ -1,7 +1,8 @@
 """A task in Isaac Lab's manager vocabulary on any sim behind the World seam.
 
 One control step: apply due faults, act, advance the physics, decide terminations and rewards, hand out the final
-observation of episodes that ended, reset them, advance the commands, fire interval events, observe.
+observation of episodes that ended, reset them, fire interval events, observe. Commands advance before the final
+observation is made, so that it is the successor the policy would have seen.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ SOFT_LIMIT_FACTOR = 0.9
 """Share of a joint's range that counts as safe, as in Isaac Lab's robot assets."""
 
 
+_BUFFERS = (
+    "action", "previous_action", "episode_length", "terminated", "_targets",
+    "reset_root_pose", "reset_root_vel", "reset_joint_pos", "reset_joint_vel",
+)  # fmt: skip
+
+
 class ManagerEnv:
     """N copies of one task. The contract is `regimen.envs.vec_env.VecEnv`.
 
@@ -42,7 +49,6 @@ class ManagerEnv:
         episode_length: (N,) steps since the reset.
         terminated: (N,) bool of the last step.
         default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `soft_joint_range` (J, 2) rad.
-        foot_force: (N, F) N, net contact force on each foot, in the order of the robot's feet.
     """
 
     def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
@@ -69,7 +75,7 @@ class ManagerEnv:
         self.terminations = TerminationManager(self, cfg.terminations)
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
-        self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt)
+        self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
 
     @classmethod
     def open(cls, config: Config) -> ManagerEnv:
@@ -79,30 +85,32 @@ class ManagerEnv:
         return cls(config.env, robot, world, config.seed)
 
     def _read_robot(self, robot: Robot) -> None:
-        self.default_joint_pos = torch.tensor(robot.default_joint_pos)
-        self.effort_limit = torch.tensor(robot.effort_limit)
+        device = self.device
+        self.default_joint_pos = torch.tensor(robot.default_joint_pos, device=device)
+        self.effort_limit = torch.tensor(robot.effort_limit, device=device)
         self.joint_range = self.world.joint_range
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
-        self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]])
-        self._feet = torch.tensor([self.bodies.index(f) for f in robot.feet], dtype=torch.long)
-        self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints")
+        self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]], device=device)
+        self._foot_bodies = torch.tensor([self.bodies.index(f) for f in robot.feet], dtype=torch.long, device=device)
+        self._foot_sites = torch.tensor([self.sites.index(f) for f in robot.feet], dtype=torch.long, device=device)
+        self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
         self._acting_pose = self.default_joint_pos[self._acting]
         everything = len(self._acting) == len(self.joints)
         self._acting_columns: torch.Tensor | slice = slice(None) if everything else self._acting
 
     def _allocate(self) -> None:
-        n, joints = self.num_envs, len(self.joints)
-        self.action = torch.zeros(n, len(self._acting))
+        n, joints, device = self.num_envs, len(self.joints), self.device
+        self.action = torch.zeros(n, len(self._acting), device=device)
         self.previous_action = torch.zeros_like(self.action)
-        self.episode_length = torch.zeros(n, dtype=torch.long)
-        self.terminated = torch.zeros(n, dtype=torch.bool)
+        self.episode_length = torch.zeros(n, dtype=torch.long, device=device)
+        self.terminated = torch.zeros(n, dtype=torch.bool, device=device)
         self._targets = self.default_joint_pos.repeat(n, 1)
         # Where the next reset of each env starts; reset events write here.
         self.reset_root_pose = self.default_root_pose.repeat(n, 1)
-        self.reset_root_vel = torch.zeros(n, 6)
+        self.reset_root_vel = torch.zeros(n, 6, device=device)
         self.reset_joint_pos = self.default_joint_pos.repeat(n, 1)
-        self.reset_joint_vel = torch.zeros(n, joints)
+        self.reset_joint_vel = torch.zeros(n, joints, device=device)
 
     def _action_spec(self) -> ActionSpec:
         cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
@@ -111,15 +119,25 @@ class ManagerEnv:
 
     @property
     def foot_force(self) -> torch.Tensor:
-        """(N, F) N."""
-        return self.state.contact_force[:, self._feet]
+        """Net contact force on each foot, (N, F) N, in the order of the robot's feet."""
+        return self.state.contact_force[:, self._foot_bodies]
+
+    @property
+    def foot_pos(self) -> torch.Tensor:
+        """Position of each sole, (N, F, 3) m, world frame."""
+        return self.state.site_pos[:, self._foot_sites]
+
+    @property
+    def foot_vel(self) -> torch.Tensor:
+        """Velocity of each sole, (N, F, 3) m/s, world frame."""
+        return self.state.site_vel[:, self._foot_sites]
 
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, everything random starts over, startup events included."""
         if seed is not None:
             self.generator.manual_seed(seed)
             self._started = False
-        everyone = torch.arange(self.num_envs)
+        everyone = torch.arange(self.num_envs, device=self.device)
         if not self._started:
             self.events.startup(everyone)
             self._started = True
@@ -137,8 +155,8 @@ class ManagerEnv:
         )
         self.episode_length[env_ids] = 0
         self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
-        self.commands.reset(env_ids)
-        self.rewards.reset(env_ids)
+        for manager in (self.commands, self.rewards, self.terminations, self.observations):
+            manager.reset(env_ids)
         self.state.update(env_ids, self._read(env_ids))
 
     def _read(self, env_ids: torch.Tensor | None = None) -> RobotState:
@@ -161,14 +179,17 @@ class ManagerEnv:
         self.terminated = terminated
         reward = self.rewards.compute()
         info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self.commands.metrics(), "log": {}}
+        self.commands.step()
+        self.observations.step()
         noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
         if len(done):
             info["final_obs"] = self.observations.compute(noise)
             info["log"] = self.rewards.log(done) | self.terminations.log(done)
             self._reset_envs(done)
-        self.commands.step()
-        self.events.interval()
+        pushed = self.events.interval()
+        if len(pushed):
+            self.state.update(pushed, self._read(pushed))
         obs = self.observations.compute(noise)
         info.setdefault("final_obs", obs)
         return obs, reward, terminated, truncated, info
@@ -192,8 +213,11 @@ class ManagerEnv:
 
     def stagger(self) -> None:
         """Put the envs at random moments of their episodes, so that not all time out in the same step."""
-        draws = torch.rand(self.num_envs, generator=self.generator)
-        self.episode_length = (draws * self.max_episode_length).long()
+        self.episode_length = (self.rand(self.num_envs) * self.max_episode_length).long()
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Draw numbers uniform in [0, 1) from the environment's one generator."""
+        return torch.rand(shape, generator=self.generator, device=self.device)
 
     def render(self) -> np.ndarray:
         """Return a picture of env 0, (H, W, 3) uint8."""
@@ -201,12 +225,11 @@ class ManagerEnv:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that decides the future: physics, generator, counters, terms."""
-        own = ("action", "previous_action", "episode_length", "terminated", "_targets")
         return {
             "world": self.world.state_dict(),
             "reading": {k: v.clone() for k, v in self.state.world.tensors().items()},
             "generator": self.generator.get_state(),
-            "buffers": {k: getattr(self, k).clone() for k in own},
+            "buffers": {k: getattr(self, k).clone() for k in _BUFFERS},
             "terms": {n: m.state_dict() for n, m in self._managers().items()},
             "started": self._started,
         }
@@ -225,7 +248,13 @@ class ManagerEnv:
         self._started = state["started"]
 
     def _managers(self) -> dict[str, Any]:
-        return {"commands": self.commands, "events": self.events, "rewards": self.rewards}
+        return {
+            "commands": self.commands,
+            "events": self.events,
+            "rewards": self.rewards,
+            "terminations": self.terminations,
+            "observations": self.observations,
+        }
 
     def close(self) -> None:
         """Free the simulator."""

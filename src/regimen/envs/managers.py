@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.terms_binding import bind_term
+from regimen.envs.terms_binding import bind_term, match_ids
 from regimen.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,30 +29,46 @@ def _enabled(terms: Mapping[str, Any]) -> dict[str, Any]:
     return {n: t for n, t in terms.items() if t is not None}
 
 
-def term_state(term: object) -> dict[str, torch.Tensor]:
-    """Return the tensors a stateful term holds, by attribute name."""
+_PLAIN = (torch.Tensor, int, float, bool, type(None))
+
+
+def term_state(term: object) -> dict[str, Any]:
+    """Return the tensors and plain numbers a stateful term holds, by attribute name."""
     held = vars(term) if hasattr(term, "__dict__") else {}
-    return {k: v.clone() for k, v in held.items() if isinstance(v, torch.Tensor)}
+    return {k: _copy(v) for k, v in held.items() if isinstance(v, _PLAIN)}
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 class _Stateful:
-    """Save and restore of the terms that have a memory."""
+    """Reset, save and restore of the terms that have a memory."""
 
     terms: dict[str, Any]
 
-    def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return term -> attribute -> tensor."""
-        return {n: s for n, t in self.terms.items() if (s := term_state(t))}
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Tell the terms that the episodes of `env_ids` (n,) begin anew."""
+        for term in self.terms.values():
+            if hasattr(term, "reset"):
+                term.reset(env_ids)
 
-    def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """Return term -> attribute -> value."""
+        return {n: s for n, t in self.terms.items() if not isinstance(t, partial) and (s := term_state(t))}
+
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
         """Restore `state_dict`."""
-        for name, tensors in state.items():
-            for attribute, value in tensors.items():
-                setattr(self.terms[name], attribute, value.clone())
+        for name, held in state.items():
+            for attribute, value in held.items():
+                setattr(self.terms[name], attribute, _copy(value))
 
 
-class ObservationManager:
-    """Observation groups: the terms side by side, with noise, clip and scale."""
+class ObservationManager(_Stateful):
+    """Observation groups: the terms side by side, with noise, clip and scale.
+
+    A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
+    """
 
     def __init__(
         self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool
@@ -61,10 +78,21 @@ class ObservationManager:
         self.groups = {g: _ObservationGroup(env, g, _enabled(cfg.terms), noise) for g, cfg in groups.items()}
         if "policy" not in self.groups:
             raise ConfigError("env.observations has no group `policy`; agents read that one.")
+        self.terms = {f"{g}.{n}": t for g, group in self.groups.items() for n, t in group.terms.items()}
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Return group -> ordered {term: width}."""
         return {g: group.sizes for g, group in self.groups.items()}
+
+    def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
+        return {g: group.meaning for g, group in self.groups.items()}
+
+    def step(self) -> None:
+        """Advance the terms that have a memory by one control step."""
+        for term in self.terms.values():
+            if hasattr(term, "step"):
+                term.step()
 
     def draw_noise(self) -> dict[str, torch.Tensor]:
         """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
@@ -82,10 +110,12 @@ class _ObservationGroup:
         if not self.terms:
             raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")
         self.sizes = {n: f().shape[1] for n, f in self.terms.items()}
+        self.meaning = {n: _meaning(env, n, t) for n, t in terms.items()}
         columns = [(cfg, self.sizes[n]) for n, cfg in terms.items()]
-        spread = torch.tensor([c.noise for c, d in columns for _ in range(d)])
-        scale = torch.tensor([c.scale for c, d in columns for _ in range(d)])
-        clip = torch.tensor([torch.inf if c.clip is None else c.clip for c, d in columns for _ in range(d)])
+        unbounded = float("inf")
+        spread = _spread([(c.noise, d) for c, d in columns], env)
+        scale = _spread([(c.scale, d) for c, d in columns], env)
+        clip = _spread([(unbounded if c.clip is None else c.clip, d) for c, d in columns], env)
         noisy = spread.nonzero().squeeze(1)
         self.noisy = slice(int(noisy[0]), int(noisy[-1]) + 1) if noise and len(noisy) else slice(0, 0)
         self.noise = spread[self.noisy] if noise and len(noisy) else None
@@ -94,7 +124,7 @@ class _ObservationGroup:
 
     def draw_noise(self) -> torch.Tensor:
         assert self.noise is not None
-        draws = torch.rand(self.env.num_envs, len(self.noise), generator=self.env.generator)
+        draws = self.env.rand(self.env.num_envs, len(self.noise))
         return draws.mul_(2.0).sub_(1.0).mul_(self.noise)
 
     def compute(self, noise: torch.Tensor | None) -> torch.Tensor:
@@ -108,6 +138,22 @@ class _ObservationGroup:
         return obs
 
 
+def _spread(values: list[tuple[float, int]], env: ManagerEnv) -> torch.Tensor:
+    """Repeat each value over the columns of its term."""
+    return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
+
+
+def _meaning(env: ManagerEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
+    """Return scale, clip and the names behind the columns of a term, as far as it has any."""
+    names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
+    chosen = {
+        key: [all_names[i] for i in match_ids(cfg.params[key], all_names, f"observations.{name}.params.{key}").tolist()]
+        for key, all_names in names.items()
+        if key in cfg.params
+    }
+    return {"scale": cfg.scale, "clip": cfg.clip, **chosen}
+
+
 class RewardManager(_Stateful):
     """Sum of weighted terms times the step time, and what each term earned over the episode."""
 
@@ -115,9 +161,11 @@ class RewardManager(_Stateful):
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
         used = {n: t for n, t in _enabled(terms).items() if t.weight != 0.0}
+        if not used:
+            raise ConfigError("env.rewards has no term with a weight left; give it at least one.")
         self.terms = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
-        self.weights = torch.tensor([t.weight for t in used.values()]) * env.step_dt
-        self.episode_sum = torch.zeros(env.num_envs, len(used))
+        self.weights = torch.tensor([t.weight for t in used.values()], device=env.device) * env.step_dt
+        self.episode_sum = torch.zeros(env.num_envs, len(used), device=env.device)
 
     def compute(self) -> torch.Tensor:
         """Return the reward (N,) of this step.
@@ -142,9 +190,7 @@ class RewardManager(_Stateful):
     def reset(self, env_ids: torch.Tensor) -> None:
         """Start the sums of `env_ids` over."""
         self.episode_sum[env_ids] = 0.0
-        for term in self.terms.values():
-            if hasattr(term, "reset"):
-                term.reset(env_ids)
+        super().reset(env_ids)
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the terms' memories and the sums."""
@@ -156,7 +202,7 @@ class RewardManager(_Stateful):
         super().load_state_dict({n: s for n, s in state.items() if n})
 
 
-class TerminationManager:
+class TerminationManager(_Stateful):
     """Reasons to end an episode; a breakdown of the physics is always one."""
 
     def __init__(self, env: ManagerEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
@@ -200,11 +246,6 @@ class CommandManager(_Stateful):
             raise ConfigError(f"The task has no command `{name}`. {did_you_mean(name, self.terms)}")
         return self.terms[name]
 
-    def reset(self, env_ids: torch.Tensor) -> None:
-        """Draw new commands."""
-        for term in self.terms.values():
-            term.reset(env_ids)
-
     def step(self) -> None:
         """Advance all commands by one control step."""
         for term in self.terms.values():
@@ -223,9 +264,9 @@ class EventManager(_Stateful):
         self.env = env
         used = _enabled(terms)
         self.terms = {n: bind_term(env, "events", n, t) for n, t in used.items()}
-        self.mode = {n: _checked_mode(n, t) for n, t in used.items()}
+        self.mode = {n: _checked_mode(n, t, self.terms[n]) for n, t in used.items()}
         self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
-        self.time_left = {n: torch.zeros(env.num_envs) for n in self.intervals}
+        self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self.intervals}
         self.stepping = [t for t in self.terms.values() if hasattr(t, "step")]
         self.labelling = [t for t in self.terms.values() if hasattr(t, "labels")]
 
@@ -247,7 +288,7 @@ class EventManager(_Stateful):
 
     def _draw_interval(self, name: str, env_ids: torch.Tensor) -> None:
         low, high = self.intervals[name] or (0.0, 0.0)
-        draws = torch.rand(len(env_ids), generator=self.env.generator)
+        draws = self.env.rand(len(env_ids))
         self.time_left[name][env_ids] = low + draws * (high - low)
 
     def step(self) -> None:
@@ -255,14 +296,17 @@ class EventManager(_Stateful):
         for term in self.stepping:
             term.step()
 
-    def interval(self) -> None:
-        """Fire the interval events that are due."""
+    def interval(self) -> torch.Tensor:
+        """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
+        touched = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
         for name, left in self.time_left.items():
             left -= self.env.step_dt
             due = (left <= 0.0).nonzero().squeeze(1)
             if len(due):
                 self.terms[name](due)
                 self._draw_interval(name, due)
+                touched[due] = True
+        return touched.nonzero().squeeze(1)
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step, each (N,)."""
@@ -278,10 +322,12 @@ class EventManager(_Stateful):
         super().load_state_dict({n: s for n, s in state.items() if n})
 
 
-def _checked_mode(name: str, cfg: EventTermCfg) -> str:
+def _checked_mode(name: str, cfg: EventTermCfg, term: object) -> str:
     modes = ("startup", "reset", "interval")
     if cfg.mode not in modes:
         raise ConfigError(f"env.events.{name}.mode: `{cfg.mode}` is none of the modes. {did_you_mean(cfg.mode, modes)}")
     if cfg.mode == "interval" and not cfg.interval_range_s:
         raise ConfigError(f"env.events.{name}: mode interval needs interval_range_s, e.g. [10.0, 15.0].")
+    if cfg.mode != "reset" and not callable(term):
+        raise ConfigError(f"env.events.{name}: {cfg.func} acts on episodes from their reset on; give it mode: reset.")
     return cfg.mode

@@ -58,7 +58,7 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
-        params[key] = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
+        params[key] = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}").to(env.device)
     known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
         if key not in known:

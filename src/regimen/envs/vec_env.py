@@ -40,12 +40,13 @@ class IOSpec:
         observations: group -> ordered {term name: size}.
         action: the action's joints, order, scale, offset and clip.
         step_dt: seconds between two actions.
+        meaning: group -> term -> what its numbers mean beyond the name: scale, clip, joints.
     """
 
     observations: dict[str, dict[str, int]]
     action: ActionSpec
     step_dt: float
-    extra: dict[str, Any] = field(default_factory=dict)
+    meaning: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def size(self, group: str = "policy") -> int:
         """Return the width of an observation group."""
@@ -67,7 +68,7 @@ class IOSpec:
             observations={g: dict(t) for g, t in data["observations"].items()},
             action=ActionSpec(**data["action"]),
             step_dt=data["step_dt"],
-            extra=dict(data.get("extra", {})),
+            meaning={g: {t: dict(m) for t, m in terms.items()} for g, terms in data["meaning"].items()},
         )
 
     def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",)) -> list[str]:
@@ -80,6 +81,7 @@ class IOSpec:
         lines: list[str] = []
         for group in groups:
             lines += _dict_differences(group, self.observations.get(group, {}), other.observations.get(group, {}))
+            lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
         if abs(self.step_dt - other.step_dt) > 1e-9:
             lines.append(f"step time: policy {self.step_dt:g} s, env {other.step_dt:g} s")
@@ -104,6 +106,15 @@ def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) 
     if not lines and list(mine) != list(theirs):
         lines.append(f"observation {group}: order of terms: policy {list(mine)}, env {list(theirs)}")
     return lines
+
+
+def _meaning_differences(group: str, mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"observation {group}.{term}: {what}: policy {mine[term].get(what)}, env {theirs[term].get(what)}"
+        for term in mine.keys() & theirs.keys()
+        for what in sorted(mine[term].keys() | theirs[term].keys())
+        if mine[term].get(what) != theirs[term].get(what)
+    ]
 
 
 def _joint_differences(mine: ActionSpec, theirs: ActionSpec) -> list[str]:
@@ -155,8 +166,18 @@ class VecEnv(Protocol):
         Returns:
             obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info with
             `final_obs` (as obs; rows valid where terminated | truncated: the observation before the reset),
-            `log` ({name: float}) and `labels` ({name: (N,) tensor}, ground truth of this step).
+            `log` ({name: float}, means over the episodes that ended), `labels` ({name: (N,) tensor}) and `metrics`
+            ({name: (N,) float tensor}, how well the task is done now). Labels and metrics belong to the step just done:
+            where an episode ended they go with `final_obs`, not with the observation returned.
         """
+        ...
+
+    def stagger(self) -> None:
+        """Spread the envs over their episodes, so that not all time out in the same step; called once, after `reset`."""
+        ...
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        """Hold command `name` at `values` (N, k) for good, for evaluation."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.errors import ConfigError
 from regimen.sims.world import WorldState
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # Model fields that events change per robot; saved with the state when they have been.
 _EXPANDABLE = ("actuator_forcerange", "jnt_range", "geom_friction", "body_mass", "body_inertia")
-# mj_setConst derives these from the masses.
-_DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "actuator_acc0")
 
 
 @dataclass
@@ -57,7 +56,6 @@ class MujocoWorld:
             num_envs: N.
             threads: physics threads; results do not depend on it.
         """
-        import mujoco
         from mujoco.batch import Batch
 
         self.cfg, self.num_envs, self.device, self.dt = cfg, num_envs, torch.device("cpu"), cfg.dt
@@ -66,14 +64,13 @@ class MujocoWorld:
         self.joints = list(robot.joints)
         self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
         self.sites = [n.removeprefix("pos_") for n in _sensor_names(self.model, "pos_")]
-        self._base = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, robot.base_body or "")
+        self._base = self.model.body(robot.base_body).id
         self._floating = robot.floating_base
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
         self._joint_ids = np.arange(self.model.njnt)[-len(self.joints) :]
         self.joint_range = torch.from_numpy(self.model.jnt_range[self._joint_ids].copy()).float()
         self._bind()
         self._renderer: Renderer | None = None
-        self._warnings = self._physics_warnings()
 
     def _bind(self) -> None:
         bind = self.batch.bind
@@ -115,15 +112,11 @@ class MujocoWorld:
 
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
+        # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo resets
+        # a robot, so it is cleared before and looked at after.
+        self.batch.warning[:, 3:7] = 0
         self.batch.step(nstep=substeps)
-        warnings = self._physics_warnings()
-        broken = torch.from_numpy(warnings != self._warnings)
-        self._warnings = warnings
-        return broken
-
-    def _physics_warnings(self) -> np.ndarray:
-        # Rows 3 to 6: bad position, velocity, acceleration, control. Column 1 counts.
-        return self.batch.warning[:, 3:7, 1].sum(axis=1)
+        return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)
 
     def reset(
         self, env_ids: torch.Tensor, root_pose: torch.Tensor, root_vel: torch.Tensor, joint_pos: torch.Tensor,
@@ -163,10 +156,12 @@ class MujocoWorld:
 
     def push(self, env_ids: torch.Tensor, velocity: torch.Tensor) -> None:
         """Add (n, 6) to the base velocity."""
+        if not self._floating:
+            raise ConfigError("push_by_setting_velocity: this robot's base is fixed; switch the event off with null.")
         self._qvel[env_ids.numpy(), :6] += velocity.numpy()
 
     def render(self, env_id: int) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 of one robot with its own masses and limits."""
+        """Return a picture (H, W, 3) uint8 of one robot."""
         import mujoco
 
         from regimen.video import Renderer
@@ -179,8 +174,8 @@ class MujocoWorld:
         return self._renderer.render(data)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return state rows, warning counters and changed model fields as tensors."""
-        changed = {n: self.batch.expanded(n) for n in _EXPANDABLE + _DERIVED}
+        """Return state rows and changed model fields as tensors."""
+        changed = {n: self.batch.expanded(n) for n in _EXPANDABLE}
         return {
             "rows": torch.from_numpy(self.batch.state.copy()),
             "expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None},

@@ -50,7 +50,7 @@ class WorldState:
 
 
 class World(Protocol):
-    """N copies of one robot.
+    """N copies of one robot. A class `X` is made by `X(cfg, robot, num_envs, threads)`, `cfg` being the `sim` group.
 
     Attributes:
         num_envs: N.

@@ -121,11 +121,9 @@ def _finish(run: Run, session: Any, wall_s: float) -> None:
     figure.parent.mkdir(exist_ok=True)
     learning_curve(run.dir / "metrics.jsonl", figure)
     run.artifact(figure, "figure")
-    samples = session.steps_done * session.num_envs
-    headline = {
-        "return": session.mean_return() or 0.0,
-        "episode_length": session.mean_length() or 0.0,
-        "samples": float(samples),
-    }
-    speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
+    known = {"return": session.mean_return(), "episode_length": session.mean_length()}
+    headline = {name: value for name, value in known.items() if value is not None}
+    headline["samples"] = float(session.steps_done * session.num_envs)
+    here = (session.steps_done - session.steps_restored) * session.num_envs
+    speed = {"samples_per_s": here / wall_s, "first_step_at": session.first_step_at}
     run.finish(headline, {"iterations": session.iteration, **speed})

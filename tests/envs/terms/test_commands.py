@@ -62,7 +62,7 @@ def test_fixed_values_survive_reset_and_time(env):
 
 def clock(env, moving: bool) -> GaitClock:
     env.commands["base_velocity"].moving[:] = moving
-    term = GaitClock(env, frequency_hz=2.0, offsets=[0.0, 0.5], stance_ratio=0.6)
+    term = GaitClock(env, frequency_hz=2.0, offsets=[0.0, 0.5, 0.5, 0.0], stance_ratio=0.6)
     term.phase[:] = 0.0
     term._update()
     return term
@@ -83,7 +83,7 @@ def test_each_foot_swings_for_its_share_in_turn(env):
         term.step()
         stance.append(term.stance[0].clone())
     stance = torch.stack(stance).float()
-    assert stance.mean(0).tolist() == pytest.approx([0.6, 0.6], abs=0.05)
+    assert stance.mean(0).tolist() == pytest.approx([0.6] * 4, abs=0.05)
     assert (stance.sum(1) >= 1).all()  # with these offsets one foot is always down
 
 

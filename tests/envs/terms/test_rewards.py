@@ -55,7 +55,8 @@ def test_standing_pose_counts_only_while_standing():
 
 
 def test_slide_counts_feet_on_the_ground():
-    env = make(site_vel=torch.tensor([[[3.0, 4.0, 9.0]], [[3.0, 4.0, 9.0]]]))
+    env = make()
+    env.foot_vel = torch.tensor([[[3.0, 4.0, 9.0]], [[3.0, 4.0, 9.0]]])
     env.foot_force = torch.tensor([[50.0], [0.0]])
     assert rewards.feet_slide(env).tolist() == [5.0, 0.0]
 
@@ -67,7 +68,8 @@ def test_gait_contact_is_the_share_of_feet_that_obey():
 
 
 def test_feet_height_follows_the_swing():
-    env = make(site_pos=torch.tensor([[[0, 0, 0.0], [0, 0, 0.1]], [[0, 0, 0.0], [0, 0, 0.1]]]))
+    env = make()
+    env.foot_pos = torch.tensor([[[0, 0, 0.0], [0, 0, 0.1]], [[0, 0, 0.0], [0, 0, 0.1]]])
     env.commands["gait"].swing_height = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
     value = rewards.feet_height_exp(env, height=0.1, std=0.1)
     assert value.tolist() == pytest.approx([1.0, (1.0 + math.exp(-1.0)) / 2])

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.errors import ConfigError
+
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
+
+
+def _require_shape(name: str, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return a copy of `values`, which must have the shape of `like`."""
+    if values.shape != like.shape:
+        raise ConfigError(f"{name}: a fixed command has {like.shape[1]} numbers, not {values.shape[-1]}.")
+    return values.clone()
 
 
 class UniformVelocityCommand:
@@ -38,12 +47,12 @@ class UniformVelocityCommand:
             rel_standing_envs: share of draws that ask to stand still.
         """
         self.env, self.rel_standing_envs = env, rel_standing_envs
-        ranges = torch.tensor([lin_vel_x, lin_vel_y, ang_vel_z])
+        ranges = torch.tensor([lin_vel_x, lin_vel_y, ang_vel_z], device=env.device)
         self._low, self._width = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
         self._time_low, self._time_width = resampling_time_s[0], resampling_time_s[1] - resampling_time_s[0]
-        self.value = torch.zeros(env.num_envs, 3)
-        self.moving = torch.zeros(env.num_envs, dtype=torch.bool)
-        self.time_left = torch.zeros(env.num_envs)
+        self.value = torch.zeros(env.num_envs, 3, device=env.device)
+        self.moving = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
+        self.time_left = torch.zeros(env.num_envs, device=env.device)
         self.fixed: torch.Tensor | None = None
 
     def reset(self, env_ids: torch.Tensor) -> None:
@@ -51,7 +60,7 @@ class UniformVelocityCommand:
         if self.fixed is not None:
             self.value[env_ids] = self.fixed[env_ids]
         else:
-            draws = torch.rand(len(env_ids), 5, generator=self.env.generator)
+            draws = self.env.rand(len(env_ids), 5)
             value = self._low + draws[:, :3] * self._width
             value *= (draws[:, 3:4] >= self.rel_standing_envs).float()
             self.value[env_ids] = value
@@ -69,8 +78,8 @@ class UniformVelocityCommand:
 
     def fix(self, values: torch.Tensor) -> None:
         """Hold `values` (N, 3) for good."""
-        self.fixed = values.clone()
-        self.reset(torch.arange(self.env.num_envs))
+        self.fixed = _require_shape("UniformVelocityCommand", values, self.value)
+        self.reset(torch.arange(self.env.num_envs, device=values.device))
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return how well the command is followed now, each (N,)."""
@@ -108,20 +117,22 @@ class GaitClock:
         """
         self.env, self.velocity, self.stance_ratio = env, velocity, stance_ratio
         self._increment = frequency_hz * env.step_dt
-        self._offsets = torch.tensor(offsets)
-        n, feet = env.num_envs, len(offsets)
-        self.phase = torch.zeros(n)
-        self.value = torch.zeros(n, 2)
-        self.stance = torch.ones(n, feet, dtype=torch.bool)
-        self.swing_height = torch.zeros(n, feet)
+        n, feet, device = env.num_envs, len(env.robot.feet), env.device
+        if len(offsets) != feet:
+            raise ConfigError(f"GaitClock: {len(offsets)} offsets for the {feet} feet {list(env.robot.feet)}; one each.")
+        self._offsets = torch.tensor(offsets, device=device)
+        self.phase = torch.zeros(n, device=device)
+        self.value = torch.zeros(n, 2, device=device)
+        self.stance = torch.ones(n, feet, dtype=torch.bool, device=device)
+        self.swing_height = torch.zeros(n, feet, device=device)
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Start `env_ids` at a random phase."""
-        self.phase[env_ids] = torch.rand(len(env_ids), generator=self.env.generator)
+        self.phase[env_ids] = self.env.rand(len(env_ids))
         self._update()
 
     def step(self) -> None:
-        """Advance the moving clocks by one control step."""
+        """Advance the phase by one control step; a resting clock shows it only when it moves again."""
         self.phase = (self.phase + self._increment).remainder(1.0)
         self._update()
 
@@ -150,14 +161,14 @@ class UniformPlanarTarget:
     def __init__(self, env: ManagerEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
         """Prepare the draws: distance from the base in m and direction in rad, each from a range."""
         self.env, self._radius, self._angle = env, radius, angle
-        self.position = torch.zeros(env.num_envs, 3)
+        self.position = torch.zeros(env.num_envs, 3, device=env.device)
         self.position[:, 2] = height
-        self.value = torch.zeros(env.num_envs, 2)
+        self.value = torch.zeros(env.num_envs, 2, device=env.device)
         self.fixed: torch.Tensor | None = None
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Draw new targets for `env_ids`."""
-        draws = torch.rand(len(env_ids), 2, generator=self.env.generator)
+        draws = self.env.rand(len(env_ids), 2)
         radius = self._radius[0] + draws[:, 0] * (self._radius[1] - self._radius[0])
         angle = self._angle[0] + draws[:, 1] * (self._angle[1] - self._angle[0])
         target = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
@@ -169,8 +180,8 @@ class UniformPlanarTarget:
 
     def fix(self, values: torch.Tensor) -> None:
         """Hold `values` (N, 2) for good."""
-        self.fixed = values.clone()
-        self.reset(torch.arange(self.env.num_envs))
+        self.fixed = _require_shape("UniformPlanarTarget", values, self.value)
+        self.reset(torch.arange(self.env.num_envs, device=values.device))
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return the distance of the first tracked site from the target, (N,) m."""

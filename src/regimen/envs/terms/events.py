@@ -22,9 +22,8 @@ _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 def _uniform(env: ManagerEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
     """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
-    low = torch.tensor([ranges.get(k, (0.0, 0.0))[0] for k in _POSE])
-    high = torch.tensor([ranges.get(k, (0.0, 0.0))[1] for k in _POSE])
-    return low + torch.rand(n, 6, generator=env.generator) * (high - low)
+    low, high = torch.tensor([ranges.get(k, (0.0, 0.0)) for k in _POSE], device=env.device).unbind(1)
+    return low + env.rand(n, 6) * (high - low)
 
 
 def reset_root_state_uniform(
@@ -45,10 +44,10 @@ def reset_joints_by_scale(
 ) -> None:
     """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
     shape = (len(env_ids), len(env.joints))
-    factor = torch.rand(shape, generator=env.generator) * (position_range[1] - position_range[0]) + position_range[0]
+    factor = env.rand(*shape) * (position_range[1] - position_range[0]) + position_range[0]
     low, high = env.soft_joint_range.unbind(1)
     env.reset_joint_pos[env_ids] = (env.default_joint_pos * factor).clamp(low, high)
-    velocity = torch.rand(shape, generator=env.generator) * (velocity_range[1] - velocity_range[0])
+    velocity = env.rand(*shape) * (velocity_range[1] - velocity_range[0])
     env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
 
 
@@ -57,16 +56,16 @@ def reset_joints_by_offset(
 ) -> None:
     """Start joints at the default pose plus a draw from `position_range` rad, at velocities from `velocity_range`."""
     shape = (len(env_ids), len(env.joints))
-    offset = torch.rand(shape, generator=env.generator) * (position_range[1] - position_range[0]) + position_range[0]
+    offset = env.rand(*shape) * (position_range[1] - position_range[0]) + position_range[0]
     low, high = env.soft_joint_range.unbind(1)
     env.reset_joint_pos[env_ids] = (env.default_joint_pos + offset).clamp(low, high)
-    velocity = torch.rand(shape, generator=env.generator) * (velocity_range[1] - velocity_range[0])
+    velocity = env.rand(*shape) * (velocity_range[1] - velocity_range[0])
     env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
 
 
 def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
     """Draw the sliding friction of floor and robot together: a contact takes the larger of the two."""
-    draws = torch.rand(len(env_ids), generator=env.generator)
+    draws = env.rand(len(env_ids))
     env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
 
 
@@ -75,7 +74,7 @@ def randomize_rigid_body_mass(
 ) -> None:
     """Add a draw from the range, in kg, to the nominal mass of the base."""
     low, high = mass_distribution_params
-    env.world.add_base_mass(env_ids, low + torch.rand(len(env_ids), generator=env.generator) * (high - low))
+    env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
 
 
 def push_by_setting_velocity(
@@ -124,21 +123,25 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         if mode not in ("absolute", "scale", "lock", "free"):
             known = ("absolute", "scale", "lock", "free")
             raise ConfigError(f"change_joint_torque: no mode `{mode}`. {did_you_mean(mode, known)}")
+        if not 0.0 <= probability <= 1.0:
+            raise ConfigError(f"change_joint_torque: probability={probability:g} must be between 0 and 1.")
+        if len(onset_s) != 2 or not 0.0 <= onset_s[0] <= onset_s[1]:
+            raise ConfigError(f"change_joint_torque: onset_s={onset_s} must be [earliest, latest] in seconds.")
         self.env, self.mode, self.probability = env, mode, probability
         self.candidates = joints
         self.onset_steps = [round(t / env.step_dt) for t in onset_s]
-        self.severity_range = _severity_table(env.joints, joints.tolist(), severity, mode)
-        n = env.num_envs
-        self.joint = torch.full((n,), -1, dtype=torch.int16)
-        self.onset = torch.full((n,), -1, dtype=torch.int32)
-        self.severity = torch.zeros(n)
-        self.active = torch.zeros(n, dtype=torch.bool)
-        self.limit = torch.full((n,), torch.nan)
+        self.severity_range = _severity_table(env.joints, joints.tolist(), severity, mode).to(env.device)
+        n, device = env.num_envs, env.device
+        self.joint = torch.full((n,), -1, dtype=torch.int16, device=device)
+        self.onset = torch.full((n,), -1, dtype=torch.int32, device=device)
+        self.severity = torch.zeros(n, device=device)
+        self.active = torch.zeros(n, dtype=torch.bool, device=device)
+        self.limit = torch.full((n,), torch.nan, device=device)
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Clear the faults of `env_ids` and draw the next ones."""
         self._clear(env_ids[self.active[env_ids]])
-        draws = torch.rand(len(env_ids), 4, generator=self.env.generator)
+        draws = self.env.rand(len(env_ids), 4)
         fails = draws[:, 0] < self.probability
         which = (draws[:, 1] * len(self.candidates)).long().clamp_max(len(self.candidates) - 1)
         first, last = self.onset_steps
@@ -162,7 +165,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         ids = due.nonzero().squeeze(1)
         if not len(ids):
             return
-        joint, rows = self.joint[ids].long(), torch.arange(len(ids))
+        joint, rows = self.joint[ids].long(), torch.arange(len(ids), device=ids.device)
         limits = self.env.effort_limit.repeat(len(ids), 1)
         nominal = limits[rows, joint]
         limits[rows, joint] = {
@@ -182,7 +185,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step."""
         return {
-            "fault_joint": torch.where(self.active, self.joint, torch.tensor(-1, dtype=torch.int16)),
+            "fault_joint": self.joint.masked_fill(~self.active, -1),
             "fault_onset_step": self.onset.clone(),
             "fault_limit": self.limit.clone(),
         }

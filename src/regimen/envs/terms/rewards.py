@@ -103,10 +103,10 @@ def stand_still_joint_deviation_l1(
     return joint_deviation_l1(env, joints) * (~env.commands[command].moving).float()
 
 
-def feet_slide(env: ManagerEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def feet_slide(env: ManagerEnv) -> torch.Tensor:
     """Sum of horizontal speeds of feet that are on the ground, m/s."""
-    contact = env.foot_force[:, sites] > CONTACT_N
-    return (torch.linalg.vector_norm(env.state.site_vel[:, sites, :2], dim=-1) * contact).sum(1)
+    contact = env.foot_force > CONTACT_N
+    return (torch.linalg.vector_norm(env.foot_vel[:, :, :2], dim=-1) * contact).sum(1)
 
 
 class feet_air_time:  # noqa: N801 - a term is named as in Isaac Lab
@@ -141,7 +141,7 @@ def gait_contact(env: ManagerEnv, command: str = "gait") -> torch.Tensor:
 def feet_height_exp(env: ManagerEnv, height: float, std: float, command: str = "gait") -> torch.Tensor:
     """Mean over feet of exp(-(z - z*)² / std²): z* follows a half sine of `height` m through the swing, 0 in stance."""
     target = height * env.commands[command].swing_height
-    return torch.exp(-(env.state.site_pos[:, :, 2] - target).square() / std**2).mean(1)
+    return torch.exp(-(env.foot_pos[:, :, 2] - target).square() / std**2).mean(1)
 
 
 def site_distance(env: ManagerEnv, command: str) -> torch.Tensor:
