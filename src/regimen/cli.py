@@ -7,10 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from regimen import catalogue
+from regimen import catalogue, outcome
 from regimen.errors import RegimenError, did_you_mean
-
-EXIT_BAD_INPUT = 2
 
 
 def list_(argv: list[str]) -> int:
@@ -31,7 +29,20 @@ def check_env(argv: list[str]) -> int:
     return int(check(argv) or 0)
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"list": list_, "check-env": check_env}
+def publish(argv: list[str]) -> int:
+    """Keep a run's policy in the repository as `pretrained:<name>`: `regimen publish <run reference> <name>`."""
+    from regimen.publish import publish as keep
+
+    parser = argparse.ArgumentParser(prog="regimen publish", description=publish.__doc__)
+    parser.add_argument("policy", help="run reference, such as walker@best")
+    parser.add_argument("name", help="used as policy=pretrained:<name>")
+    args = parser.parse_args(argv)
+    path = keep(args.policy, args.name)
+    print(f"{path} ({path.stat().st_size / 1e6:.2f} MB): use it as policy=pretrained:{args.name}")
+    return 0
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {"list": list_, "check-env": check_env, "publish": publish}
 
 
 def usage() -> str:
@@ -57,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         return VERBS[verb](rest)
     except RegimenError as error:
         print(error, file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return outcome.EXIT_BAD_INPUT
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -166,7 +168,7 @@ def test_final_observation_carries_the_command_of_its_own_step():
         sin, cos = info["final_obs"]["policy"][0, -2:]
         phases.append(float(torch.atan2(sin, cos) / (2 * torch.pi)) % 1.0)
     assert truncated.all()
-    advances = [(b - a) % 1.0 for a, b in zip(phases, phases[1:], strict=False)]
+    advances = [(b - a) % 1.0 for a, b in pairwise(phases)]
     assert advances == pytest.approx([0.04] * 4, abs=1e-4)
 
 

@@ -173,7 +173,7 @@ class VecEnv(Protocol):
         ...
 
     def stagger(self) -> None:
-        """Spread the envs over their episodes, so that not all time out in the same step; called once, after `reset`."""
+        """Spread the envs over their episodes, so that they do not time out together; called once, after `reset`."""
         ...
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:

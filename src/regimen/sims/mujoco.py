@@ -112,8 +112,8 @@ class MujocoWorld:
 
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
-        # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo resets
-        # a robot, so it is cleared before and looked at after.
+        # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo
+        # resets a robot, so it is cleared before and looked at after.
         self.batch.warning[:, 3:7] = 0
         self.batch.step(nstep=substeps)
         return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)

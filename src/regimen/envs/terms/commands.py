@@ -119,7 +119,8 @@ class GaitClock:
         self._increment = frequency_hz * env.step_dt
         n, feet, device = env.num_envs, len(env.robot.feet), env.device
         if len(offsets) != feet:
-            raise ConfigError(f"GaitClock: {len(offsets)} offsets for the {feet} feet {list(env.robot.feet)}; one each.")
+            names = list(env.robot.feet)
+            raise ConfigError(f"GaitClock: {len(offsets)} offsets for the {feet} feet {names}; give one each.")
         self._offsets = torch.tensor(offsets, device=device)
         self.phase = torch.zeros(n, device=device)
         self.value = torch.zeros(n, 2, device=device)

@@ -1,0 +1,42 @@
+"""A trained policy made small enough for a repository: the part that acts, and the record of the run that made it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from regimen import record, refs
+from regimen.errors import ConfigError
+
+
+def publish(ref: str, name: str, folder: Path = refs.PRETRAINED) -> Path:
+    """Keep a run's policy as `pretrained:<name>`: no optimizer, no environment, no replay.
+
+    Args:
+        ref: run reference or file, see `refs.resolve_policy`.
+        name: a plain name for it.
+        folder: where published policies live.
+
+    Returns:
+        The policy's file; the run's run.json lies beside it.
+
+    Raises:
+        ConfigError: if the name is taken or is not a plain name, or the checkpoint is not part of a run.
+    """
+    from regimen import checkpoint
+
+    target = folder / name
+    if not name or Path(name).name != name:
+        raise ConfigError(f"`{name}` is not a plain name such as go2_flat.")
+    if target.exists():
+        raise ConfigError(f"{target} exists already. Choose another name, or remove that folder first.")
+    source = refs.resolve_policy(ref)
+    run = source.parent.parent
+    if record.read_json(run / "run.json") is None:
+        raise ConfigError(f"{source} is not in the checkpoints of a run, so nothing would say where it came from.")
+    bundle = checkpoint.load(source)
+    bundle.pop("training", None)
+    target.mkdir(parents=True)
+    checkpoint.save(target / "policy.pt", bundle)
+    shutil.copy(run / "run.json", target / "run.json")
+    return target / "policy.pt"

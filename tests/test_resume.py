@@ -1,0 +1,112 @@
+"""Killed without warning and resumed equals never interrupted, bit for bit, through the whole launcher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {
+    "reach": ["task=reach", "env.num_envs=16", "agent.trainer.timesteps=1920", "stage.checkpoint_interval=48"],
+    "go2_flat": ["task=go2_flat", "env.num_envs=16", "agent.trainer.timesteps=480", "stage.checkpoint_interval=48"],
+}
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "launch.py"), *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def the_run(folder: Path) -> Path:
+    (run,) = folder.glob("outputs/*")
+    return run
+
+
+def wait_for_checkpoint(folder: Path, seconds: float = 90.0) -> Path:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        saved = list(folder.glob("outputs/*/checkpoints/last.pt"))
+        if saved:
+            return saved[0].parent.parent
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint in time")
+
+
+def final_state(run: Path) -> dict[str, Any]:
+    bundle = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    return {k: v for k, v in bundle.items() if k != "run"}
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """Logged metrics without those that are times."""
+    read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "time_s" and "Perf/" not in k and "(ms)" not in k} for row in read]
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for k, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}/{k}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a.nan_to_num(), b.nan_to_num()), where
+    else:
+        assert a == b, where
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+def test_kill_9_then_resume_equals_uninterrupted(tmp_path, task):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    assert start(whole, *SETTINGS[task]).wait(200) == 0
+
+    process = start(parts, *SETTINGS[task])
+    run = wait_for_checkpoint(parts)
+    worker = json.loads((run / "run.json").read_text())["supervisor"]["pid"]
+    (child,) = (int(p) for p in Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
+    os.kill(child, signal.SIGKILL)
+    assert process.wait(60) == 128 + signal.SIGKILL
+    assert json.loads((run / "run.json").read_text())["status"] == "killed"
+
+    assert start(parts, f"resume={run.name}").wait(200) == 0
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert len(record["resumed"]) == 1
+    assert_same(final_state(the_run(whole)), final_state(run))
+    assert rows(the_run(whole)) == rows(run)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path, *SETTINGS["reach"])
+    run = wait_for_checkpoint(tmp_path)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"resume={run.name}" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+def test_a_training_that_diverges_says_so_and_names_the_tensor(tmp_path):
+    wild = ["agent.agent.learning_rate=1e30", "agent.agent.grad_norm_clip=0.0", "agent.agent.learning_rate_scheduler=null"]
+    process = start(tmp_path, *SETTINGS["reach"], *wild)
+    output, _ = process.communicate(timeout=120)
+    record = json.loads((the_run(tmp_path) / "run.json").read_text())
+    assert process.returncode == 3
+    assert record["status"] == "diverged"
+    assert "tensor `" in record["reason"] or "became" in record["reason"]
+    assert "diverged" in output.splitlines()[-1]
