@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class PointEnv:
         return env
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        assert name == "goal"
+        assert name == "goal" and values.shape == self.goal.shape
         self.fixed_goal = values
 
     def reset(self, seed: int | None = None) -> Obs:
@@ -65,6 +65,9 @@ class PointEnv:
         self.age[mask] = 0
         if self.fixed_goal is not None:
             self.goal[mask] = self.fixed_goal[mask]
+
+    def stagger(self) -> None:
+        self.age = (torch.rand(self.num_envs, generator=self.generator) * self.max_episode_length).long()
 
     def observe(self) -> Obs:
         noise = self.noise * torch.randn(self.num_envs, 4, generator=self.generator)
@@ -111,11 +114,24 @@ class ToGoal:
 
     def __init__(self, gain: float) -> None:
         self.gain = gain
-        self.forgotten = 0
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
         action = self.gain * obs["policy"][:, 2:]
         return action, state
 
-    def reset(self, env_ids: torch.Tensor) -> None:
-        self.forgotten += len(env_ids)
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        return state
+
+
+class StepCounter(ToGoal):
+    """A policy with a memory: how many steps it has seen of each env's episode."""
+
+    seen: ClassVar[list[list[int]]] = []
+
+    def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
+        steps = torch.zeros(len(obs["policy"]), dtype=torch.long) if state is None else state
+        self.seen.append(steps.tolist())
+        return super().act(obs, None)[0], steps + 1
+
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        return state.index_fill(0, env_ids, 0)

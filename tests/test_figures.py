@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from regimen import figures
@@ -31,9 +33,46 @@ def test_learning_curve_draws_what_was_logged(tmp_path: Path) -> None:
 
 def test_panels_put_learning_first_and_rewards_together() -> None:
     rows = [{"step": 1, "Loss/x": 1.0, "Episode_Reward/a": 1, "Episode_Reward/b": 2, "Train/return": 0.5}]
-    panels = figures._panels(rows)
-    assert list(panels) == ["Train/return", "Episode_Reward", "Loss/x"]
-    assert panels["Episode_Reward"] == ["Episode_Reward/a", "Episode_Reward/b"]
+    train, rewards, loss = figures._panels(rows)
+    assert [train.title, loss.title] == ["return", "x"]
+    assert rewards.title.startswith("rewards")
+    assert rewards.names == ["Episode_Reward/a", "Episode_Reward/b"]
+
+
+def test_rewards_and_penalties_have_panels_of_their_own() -> None:
+    rows = [{"step": 1, "Episode_Reward/walk": 2.0, "Episode_Reward/torque": -0.01, "Episode_Reward/idle": 0.0}]
+    rewards, penalties = figures._panels(rows)
+    assert rewards.names == ["Episode_Reward/walk"]
+    assert penalties.names == ["Episode_Reward/idle", "Episode_Reward/torque"]
+
+
+def test_a_panel_keeps_the_largest_lines_and_counts_the_others() -> None:
+    rows = [{"step": 1} | {f"Episode_Reward/r{k:02d}": float(k + 1) for k in range(11)}]
+    [panel] = figures._panels(rows)
+    assert panel.names == [f"Episode_Reward/r{k:02d}" for k in range(3, 11)]
+    assert panel.left_out == 3
+
+
+def test_what_is_not_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, out: texts.extend(t.get_text() for t in figure.findobj(Text)))
+    row = {f"Episode_Reward/r{k:02d}": k + 1.0 for k in range(11)} | {f"Loss/x{k:02d}": 1.0 for k in range(16)}
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": k} | row) + "\n" for k in range(3)))
+    figures.learning_curve(path, tmp_path / "curve.png")
+    assert "and 3 smaller, not drawn" in texts
+    assert any("not drawn, see metrics.jsonl: x14, x15" in text for text in texts)
+
+
+def test_a_long_curve_is_drawn_under_its_running_mean(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure as Sheet
+
+    ax = Sheet().subplots()
+    points = np.column_stack((np.arange(200.0), np.arange(200.0) % 2))
+    figures._curve(ax, points, "k", "x", window=10)
+    raw, mean = ax.lines
+    assert raw.get_alpha() == 0.3 and np.array_equal(raw.get_ydata(), points[:, 1])
+    np.testing.assert_allclose(mean.get_ydata()[10:-10], 0.5)
 
 
 def test_no_metrics_give_an_empty_sheet(tmp_path: Path) -> None:
@@ -47,6 +86,6 @@ def test_evaluation_draws_intervals_and_survival(tmp_path: Path) -> None:
     times = np.linspace(0, 10, 50)
     curves = [np.ones(50), np.linspace(1, 0.5, 50)]
     out = tmp_path / "evaluation.png"
-    figures.evaluation(out, ["0", "1"], {"forward_speed": speeds}, times, curves, wanted=[0.0, 1.0])
+    figures.evaluation(out, ["0", "1"], {"forward_speed": speeds}, times, curves, wanted={"forward_speed": [0.0, 1.0]})
     with Image.open(out) as image:
         assert image.size[0] > 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regimen.statistics import bootstrap, share
+from regimen.statistics import Figure, bootstrap, magnitude, share
 
 
 def test_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
@@ -28,6 +28,19 @@ def test_bootstrap_repeats_with_its_seed() -> None:
     values = np.arange(20.0)
     assert bootstrap(values, 100, seed=3) == bootstrap(values, 100, seed=3)
     assert bootstrap(values, 100, seed=3) != bootstrap(values, 100, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("signed", "folded"),
+    [
+        (Figure(0.2, 0.1, 0.3), Figure(0.2, 0.1, 0.3)),
+        (Figure(-0.2, -0.3, -0.1), Figure(0.2, 0.1, 0.3)),
+        (Figure(0.05, -0.1, 0.2), Figure(0.05, 0.0, 0.2)),
+        (Figure(-0.05, -0.2, 0.1), Figure(0.05, 0.0, 0.2)),
+    ],
+)
+def test_a_magnitude_folds_its_interval_at_zero(signed: Figure, folded: Figure) -> None:
+    assert magnitude(signed) == folded
 
 
 def test_share_is_the_wilson_interval_and_never_claims_certainty() -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""(…, n) samples -> (…) figures."""
 
 
 @dataclass
@@ -35,24 +31,28 @@ class Figure:
         return f"{self.value:.2f}\n{self.low:.2f}…{self.high:.2f}"
 
 
-def mean(samples: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis."""
-    return samples.mean(axis=-1)
-
-
-def bootstrap(values: np.ndarray, resamples: int, seed: int, statistic: Statistic = mean) -> Figure:
-    """Return a statistic of `values` with its bootstrap 95 % interval (percentile method).
+def bootstrap(values: np.ndarray, resamples: int, seed: int) -> Figure:
+    """Return the mean of `values` with its bootstrap 95 % interval (percentile method).
 
     Args:
         values: (n,) one value per episode.
         resamples: how many samples of size n to draw with replacement.
         seed: seed of the draw; the same seed gives the same interval.
-        statistic: (…, n) -> (…).
     """
     values = np.asarray(values, dtype=np.float64)
     draw = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(statistic(values[draw]), [2.5, 97.5])
-    return Figure(float(statistic(values)), float(low), float(high))
+    low, high = np.percentile(values[draw].mean(axis=-1), [2.5, 97.5])
+    return Figure(float(values.mean()), float(low), float(high))
+
+
+def magnitude(signed: Figure) -> Figure:
+    """Return the absolute value of a figure, its interval folded at zero.
+
+    A bootstrap of |mean| itself is biased away from zero: it would leave out its own value near there.
+    """
+    ends = sorted((abs(signed.low), abs(signed.high)))
+    straddles = signed.low <= 0.0 <= signed.high
+    return Figure(abs(signed.value), 0.0 if straddles else ends[0], ends[1])
 
 
 def share(hits: np.ndarray) -> Figure:

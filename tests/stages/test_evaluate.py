@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from point_env import PointEnv, PointEnvCfg
+from point_env import PointEnv, PointEnvCfg, StepCounter
 from regimen import checkpoint
 from regimen.errors import CheckpointError, ConfigError, IOMismatchError
 from regimen.run import Run
@@ -74,7 +75,7 @@ def test_length_and_noise_are_the_stages(tmp_path: Path) -> None:
 def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tmp_path, save_policy(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert any("0.8 0" in line and "0.80" in line for line in lines)
+    assert any("0.8, 0" in line and "0.80" in line for line in lines)
     assert any("of 16" in line and "0.80…0.80" in line for line in lines)
     assert any("of 32" in line for line in lines)
 
@@ -115,6 +116,37 @@ def test_a_video_is_as_long_as_asked(tmp_path: Path) -> None:
         assert sum(1 for _ in container.decode(stream)) == 10
 
 
+def test_a_video_ends_with_the_first_episode_of_env_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ages = []
+
+    def render(env: PointEnv) -> np.ndarray:
+        ages.append(int(env.age[0]))
+        return np.zeros((48, 64, 3), np.uint8)
+
+    monkeypatch.setattr(PointEnv, "render", render)
+    cfg = EvaluateCfg(envs_per_command=8, bootstrap=20)
+    result = evaluate(tmp_path, save_policy(tmp_path), cfg, video=True)
+    ahead = result["commands"][1]["episode_length_s"]["value"]
+    assert ahead < 2.5, "env 0 is among those that leave the field"
+    assert ages == list(range(len(ages))) and 10 < len(ages) < 25
+
+
+def test_a_video_has_a_frame_if_the_episode_ends_in_its_first_step(tmp_path: Path) -> None:
+    cfg = EvaluateCfg(envs_per_command=2, bootstrap=20, episode_length_s=0.1)
+    result = evaluate(tmp_path, save_policy(tmp_path), cfg, video=True)
+    assert (result["dir"] / "video" / "eval.mp4").stat().st_size > 100
+
+
+def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> None:
+    StepCounter.seen.clear()
+    evaluate(tmp_path, save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"}))
+    assert len(StepCounter.seen) == 25
+    for step, counts in enumerate(StepCounter.seen):
+        still, ahead = counts[1::2], counts[::2]  # env 0 gets the largest command
+        assert set(still) == {step}, "they never fall, and remember every step"
+    assert sum(count < 24 for count in ahead) > 10, "those that left the field earlier began anew"
+
+
 def test_a_failed_evaluation_leaves_no_half_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PointEnv, "render", lambda env: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -126,7 +158,23 @@ def test_problems_are_found_before_anything_starts() -> None:
     task = {"commands": {"goal": {}}, "events": {"wind": None}, "evaluation": {"command": "goal", "disturbances": []}}
     assert EvaluateCfg().problems({"env": task}) == []
     assert "expected 1 or more" in EvaluateCfg(envs_per_command=0).problems({"env": task})[0]
+    assert "more than 0 s" in EvaluateCfg(video_seconds=0.0).problems({"env": task})[0]
     task["evaluation"] = {"command": "gaol", "disturbances": ["wnd"]}
     command, event = EvaluateCfg().problems({"env": task})
     assert "`gaol`, not in env.commands. Did you mean `goal`?" in command
     assert "`wnd`, not in env.events. Did you mean `wind`?" in event
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "words"),
+    [
+        ({"command": "goal", "grid": [[1.0], [1.0, 0.0]]}, "commands of [1, 2] values"),
+        ({"command": "goal", "grid": [[]]}, "an empty command"),
+        ({"command": None, "grid": [[1.0, 0.0]]}, "does not say which term"),
+        ({"command": "off", "grid": [[1.0, 0.0]]}, "env.commands.off is switched off"),
+    ],
+)
+def test_a_grid_that_cannot_be_held_is_refused(evaluation: dict[str, Any], words: str) -> None:
+    task = {"commands": {"goal": {}, "off": None}, "events": {}, "evaluation": evaluation}
+    [problem] = EvaluateCfg().problems({"env": task})
+    assert words in problem

@@ -60,6 +60,18 @@ def test_figures_per_command_and_together(table: EpisodeTable) -> None:
     assert walk.to_dict()["return"].keys() == {"value", "low", "high"}
 
 
+def test_a_speed_error_near_zero_lies_in_its_own_interval() -> None:
+    """Resampled |mean - wanted| is hardly ever as near to zero as the figure itself: the folded interval is."""
+    speeds = 1.0 + np.random.default_rng(0).normal(0.0, 0.1, size=64)
+    speeds += 1.0 - speeds.mean() + 1e-6
+    columns = {"return": speeds, "episode_length_s": speeds, "forward_speed": speeds}
+    table = EpisodeTable(np.zeros(64, dtype=int), columns, np.zeros(64, dtype=bool))
+    [judged] = judge_all(table, [[1.0, 0.0]], 2000, seed=0)[1]
+    error = judged.figures["speed_error"]
+    assert error.low == 0.0 and error.value == pytest.approx(1e-6)
+    assert error.high == pytest.approx(1.96 * speeds.std() / 8, rel=0.15)
+
+
 def test_survival_curve_drops_when_an_env_falls(table: EpisodeTable) -> None:
     curve = survival_curve(table, table.command_of_env == 1, np.array([0.0, 3.9, 4.0, 10.0]))
     assert curve.tolist() == [1.0, 1.0, 0.5, 0.5]

@@ -54,11 +54,19 @@ class EvaluateCfg:
         judged = env.get("evaluation") or {}
         if self.envs_per_command < 1 or self.bootstrap < 1:
             lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
+        if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
+            lines.append("video_seconds and episode_length_s: expected more than 0 s.")
+        lines += grid_problems(judged, env.get("commands") or {})
         named = [("commands", judged.get("command"))] + [("events", name) for name in judged.get("disturbances") or []]
         for group, name in named:
             if name is not None and name not in env.get(group, {}):
                 lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
         return lines
+
+    def num_envs(self, config: dict[str, Any]) -> int:
+        """Return how many environments this stage opens on the run's plain `config`, whatever its env.num_envs."""
+        judged = config["env"].get("evaluation") or {}
+        return self.envs_per_command * max(1, len(judged.get("grid") or []))
 
 
 class Evaluate:
@@ -81,7 +89,7 @@ class Evaluate:
             env.close()
         grid = config.env.evaluation.grid or [[]]
         whole, each = judge_all(table, grid, self.cfg.bootstrap, config.seed)
-        self._draw(run, table, each, config.env.episode_length_s)
+        self._draw(run, table, each, config)
         result = self._result(config, bundle, whole, each)
         result["wall_s"] = time.perf_counter() - started
         result["env_steps"] = round(float(table.columns["episode_length_s"].sum()) / step_dt)
@@ -114,14 +122,15 @@ class Evaluate:
             obs, state = env.reset(seed=config.seed), None
             for step in range(env.max_episode_length):
                 run.check_stop(step, lambda: None)
+                # Before the step: after one that ends the episode, env 0 would show the next one.
+                if film is not None and episodes.running[0]:
+                    film.add(step, env)
                 action, state = policy.act(obs, state)
                 obs, reward, terminated, truncated, info = env.step(action)
                 episodes.add(reward, terminated, truncated, info)
                 ended = (terminated | truncated).nonzero().squeeze(1)
                 if len(ended):
-                    policy.reset(ended)
-                if film is not None:
-                    film.add(step, env)
+                    state = policy.reset(state, ended)
                 if episodes.finished:
                     break
                 run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating")
@@ -138,14 +147,14 @@ class Evaluate:
         writer = VideoWriter(path, fps=1 / (every * env.step_dt))
         return Film(path, writer, every, last_step=round(self.cfg.video_seconds / env.step_dt))
 
-    def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], length_s: float) -> None:
+    def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], config: Config) -> None:
         labels = [command_label(j.command) for j in each]
-        times = np.linspace(0, length_s, 201)
+        times = np.linspace(0, config.env.episode_length_s, 201)
         curves = [survival_curve(table, table.command_of_env == k, times) for k in range(len(each))]
-        wanted = [j.command[0] for j in each if j.command]
         bars = {name: [j.figures[name] for j in each] for name in each[0].shown()}
         out = run.dir / "figures" / "evaluation.png"
-        figures.evaluation(out, labels, bars, times, curves, wanted if len(wanted) == len(each) else None)
+        name = config.env.evaluation.command or "command"
+        figures.evaluation(out, labels, bars, times, curves, asked_for(config.env.evaluation.grid), name)
         run.artifact(out, "figure")
 
     def _result(
@@ -181,6 +190,21 @@ class Film:
             self.writer.add(env.render())
 
 
+def grid_problems(judged: dict[str, Any], commands: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the grid of a task's `evaluation` section, given the task's `commands`."""
+    grid, name, lines = judged.get("grid") or [], judged.get("command"), []
+    widths = sorted({len(row) for row in grid})
+    if len(widths) > 1:
+        lines.append(f"env.evaluation.grid has commands of {widths} values: expected the same number in each row.")
+    if 0 in widths:
+        lines.append("env.evaluation.grid has an empty command: expected one number for each value of the command.")
+    if grid and name is None:
+        lines.append("env.evaluation.grid has commands, but env.evaluation.command does not say which term gets them.")
+    if name is not None and name in commands and commands[name] is None:
+        lines.append(f"env.evaluation.command is `{name}`, but env.commands.{name} is switched off (null).")
+    return lines
+
+
 def load_bundle(policy: str | None) -> dict[str, Any]:
     """Return the checkpoint bundle of `policy`, a path that the launcher resolved.
 
@@ -208,13 +232,21 @@ def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
     index = (largest + np.arange(env.num_envs)) % len(grid)
     if cfg.command is not None and cfg.grid:
         values = torch.tensor(cfg.grid, dtype=torch.float32, device=env.device)[torch.as_tensor(index)]
-        env.fix_command(cfg.command, values)  # type: ignore[attr-defined]
+        env.fix_command(cfg.command, values)
     return index
 
 
 def command_label(command: list[float] | None) -> str:
     """Return a short name of a command, `all` for none."""
-    return " ".join(f"{value:g}" for value in command) if command else "all"
+    return ", ".join(f"{value:g}" for value in command) if command else "all"
+
+
+def asked_for(grid: list[list[float]]) -> dict[str, list[float]]:
+    """Return what the commands ask for, by figure: the first value is a forward speed, the third a turning rate."""
+    asked = {"forward_speed": [command[0] for command in grid]}
+    if grid and len(grid[0]) == 3:
+        asked["turning_rate"] = [command[2] for command in grid]
+    return asked
 
 
 def print_table(whole: Judgement, each: list[Judgement]) -> None:
@@ -226,7 +258,7 @@ def print_table(whole: Judgement, each: list[Judgement]) -> None:
     rows = [*each, whole] if each[0].command else [whole]
     names = each[0].shown()
     heads = [name.replace("_", "\n") for name in names]
-    title = "evaluation, with 95 % intervals"
+    title = "evaluation, with 95 % intervals: bootstrap, for survival Wilson"
     if "speed_error" in names:
         title += " (speed error of `all`: the worst command's)"
     table = Table("command", "falls", *heads, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)

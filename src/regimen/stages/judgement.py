@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regimen.stages.first_episodes import FirstEpisodes
-from regimen.statistics import Figure, bootstrap, share
+from regimen.statistics import Figure, bootstrap, magnitude, share
 
 
 @dataclass
@@ -79,9 +79,8 @@ def judge(table: EpisodeTable, rows: np.ndarray, command: list[float] | None, re
         result.figures[name] = bootstrap(values[rows], resamples, seed)
     result.figures["survival"] = share(~fell)
     if command and "forward_speed" in table.columns:
-        wanted = command[0]
-        speed = table.columns["forward_speed"][rows]
-        result.figures["speed_error"] = bootstrap(speed, resamples, seed, lambda x: np.abs(x.mean(axis=-1) - wanted))
+        signed = bootstrap(table.columns["forward_speed"][rows] - command[0], resamples, seed)
+        result.figures["speed_error"] = magnitude(signed)
     return result
 
 
