@@ -94,8 +94,8 @@ class Coupled(PointEnv):
 
 
 class DeafFirst(PointEnv):
-    def move(self, action):
-        super().move(torch.where(torch.arange(self.num_envs)[:, None] == 0, torch.zeros(()), action))
+    def step(self, action):
+        return super().step(torch.where(torch.arange(self.num_envs)[:, None] == 0, torch.zeros(()), action))
 
 
 class AgeForgotten(PointEnv):
@@ -123,6 +123,68 @@ class ScalarLabel(PointEnv):
         return out
 
 
+class IntegerMetric(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["metrics"]["steps"] = self.age.clone()
+        return out
+
+
+class NoMetrics(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        del out[-1]["metrics"]
+        return out
+
+
+class LabelOfNextEpisode(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["labels"]["age"] = self.age.clone()
+        return out
+
+
+class MetricOfNextEpisode(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["metrics"]["goal_x"] = self.goal[:, 0].clone()
+        return out
+
+
+class MetricsReused(PointEnv):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["metrics"]["x"] = self.position[:, 0]
+        return out
+
+
+class NoStagger(PointEnv):
+    def stagger(self):
+        pass
+
+
+class StaggerTooFar(PointEnv):
+    def stagger(self):
+        self.age = torch.arange(self.num_envs) - 2
+
+
+class CommandForgotten(PointEnv):
+    def step(self, action):
+        if (self.age + 1 >= self.max_episode_length).any():
+            self.fixed_goal = None
+        return super().step(action)
+
+
+class OneCommandForAll(PointEnv):
+    def fix_command(self, name, values):
+        super().fix_command(name, values[:1].expand_as(values))
+
+
+class AnyWidth(PointEnv):
+    def fix_command(self, name, values):
+        super().fix_command(name, values[:, :2])
+
+
 class NeedsTwo(PointEnv):
     def step(self, action):
         obs, reward, *rest = super().step(action)
@@ -136,6 +198,7 @@ class ReusedReward(PointEnv):
         return obs, self.buffer, *rest
 
 
+GRID = [[0.0, 0.0], [0.8, 0.0]]
 BROKEN = [
     (WideFloat, "shapes", "torch.float64"),
     (WrongWidth, "shapes", "expected (8, 4)"),
@@ -155,20 +218,30 @@ BROKEN = [
     (LiveState, "state restore", "the same env"),
     (TensorLog, "log and labels", "expected a float"),
     (ScalarLabel, "log and labels", "label `side`"),
+    (IntegerMetric, "log and labels", "metric `steps` is torch.int64"),
+    (NoMetrics, "shapes", "expected `metrics` among them"),
+    (LabelOfNextEpisode, "labels at ends", "info['labels']['age'] belongs to the next episode"),
+    (MetricOfNextEpisode, "labels at ends", "info['metrics']['goal_x'] belongs to the next episode"),
+    (MetricsReused, "no aliasing", "info['metrics']['x'] changed"),
+    (NoStagger, "stagger", "come at step [25]"),
+    (StaggerTooFar, "stagger", "still run after 25 steps"),
+    (CommandForgotten, "fixed command", "tells `goal` held at"),
+    (OneCommandForAll, "fixed command", "do not get their own"),
+    (AnyWidth, "fixed command", "took 4 values"),
     (NeedsTwo, "one env", "expected (1,)"),
     (ReusedReward, "no aliasing", "reward changed"),
 ]
 
 
 def test_a_conforming_env_passes_every_rule() -> None:
-    results = list(check_env(PointEnv, num_envs=8))
-    assert [r.rule for r in results if r.ok] == list(RULES)
-    require_env(PointEnv, num_envs=8)
+    results = list(check_env(PointEnv, num_envs=8, command="goal", grid=GRID))
+    assert [r.rule for r in results if r.ok] == list(RULES), [str(r) for r in results]
+    require_env(PointEnv, num_envs=8, command="goal", grid=GRID)
 
 
 @pytest.mark.parametrize(("broken", "rule", "words"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
 def test_each_rule_catches_its_break(broken: type[PointEnv], rule: str, words: str) -> None:
-    failed = {r.rule: r.seen for r in check_env(broken, num_envs=8) if not r.ok}
+    failed = {r.rule: r.seen for r in check_env(broken, num_envs=8, command="goal", grid=GRID) if not r.ok}
     assert words in failed.get(rule, "passed")
 
 
@@ -208,7 +281,7 @@ def test_the_command_names_what_a_users_own_env_breaks(
     assert main(["task=points", "--config-dir", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "FAILED  episode ends" in out
-    assert "1 of 10 rules are broken" in out
+    assert f"1 of {len(RULES)} rules are broken" in out
 
 
 def test_the_command_refuses_a_typo_before_anything_is_opened() -> None:

@@ -20,6 +20,7 @@ from regimen.envs import open_env
 from regimen.envs.probe import MakeEnv, Probe
 from regimen.envs.rules import RULES
 from regimen.errors import EnvContractError, RegimenError
+from regimen.schema import EvaluationCfg
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -46,15 +47,23 @@ class RuleResult:
         return f"{'ok    ' if self.ok else 'FAILED'}  {self.rule:<18} {self.seen}"
 
 
-def check_env(make_env: MakeEnv, num_envs: int = 16, seed: int = 0) -> Iterator[RuleResult]:
+def check_env(
+    make_env: MakeEnv,
+    num_envs: int = 16,
+    seed: int = 0,
+    command: str | None = None,
+    grid: list[list[float]] | None = None,
+) -> Iterator[RuleResult]:
     """Try every rule on environments made by `make_env`, one result at a time.
 
     Args:
         make_env: number of environments -> a new environment.
         num_envs: how many to step together.
         seed: seed of the environments and of the actions.
+        command: name of the command that `stage=evaluate` holds; without one that rule has nothing to try.
+        grid: values of the command.
     """
-    probe = Probe(make_env, num_envs, seed)
+    probe = Probe(make_env, num_envs, seed, command, grid or [])
     for name, rule in RULES.items():
         try:
             yield RuleResult(name, True, rule(probe))
@@ -65,13 +74,19 @@ def check_env(make_env: MakeEnv, num_envs: int = 16, seed: int = 0) -> Iterator[
             yield RuleResult(name, False, f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
 
 
-def require_env(make_env: MakeEnv, num_envs: int = 16, seed: int = 0) -> None:
-    """Raise unless the environment keeps every rule: the checker for a test.
+def require_env(
+    make_env: MakeEnv,
+    num_envs: int = 16,
+    seed: int = 0,
+    command: str | None = None,
+    grid: list[list[float]] | None = None,
+) -> None:
+    """Raise unless the environment keeps every rule: the checker for a test. Arguments as for `check_env`.
 
     Raises:
         EnvContractError: one line per broken rule.
     """
-    broken = [str(result) for result in check_env(make_env, num_envs, seed) if not result.ok]
+    broken = [str(result) for result in check_env(make_env, num_envs, seed, command, grid) if not result.ok]
     if broken:
         raise EnvContractError("The environment breaks its contract:\n  " + "\n  ".join(broken))
 
@@ -90,8 +105,9 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     config = compose_config(arguments.overrides, arguments.config_dir)
     print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
+    judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
-    for result in check_env(factory(config), seed=config.seed):
+    for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
         print(result, flush=True)
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")

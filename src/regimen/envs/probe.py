@@ -36,16 +36,28 @@ class Step:
         named = {"reward": self.reward, "terminated": self.terminated, "truncated": self.truncated}
         named |= {f"obs[{k!r}]": v for k, v in self.obs.items()}
         named |= {f"info['final_obs'][{k!r}]": v for k, v in self.info.get("final_obs", {}).items()}
-        return named | {f"info['labels'][{k!r}]": v for k, v in self.info.get("labels", {}).items()}
+        for group in ("labels", "metrics"):
+            named |= {f"info[{group!r}][{k!r}]": v for k, v in self.info.get(group, {}).items()}
+        return named
 
 
 @dataclass
 class Probe:
-    """What a rule needs: how to open the environment, how large, and the seed."""
+    """What a rule needs: how to open the environment, how large, the seed, and a command that can be held.
+
+    Attributes:
+        make_env: opens the environment.
+        num_envs: how many to step together.
+        seed: of environments and actions.
+        command: name of the command that `stage=evaluate` holds, or None for a task without one.
+        grid: two or more values of it.
+    """
 
     make_env: MakeEnv
     num_envs: int
     seed: int
+    command: str | None = None
+    grid: list[list[float]] = field(default_factory=list)
 
     @contextmanager
     def open(self, num_envs: int | None = None) -> Iterator[VecEnv]:
@@ -75,7 +87,7 @@ def rollout(env: VecEnv, actions: torch.Tensor) -> list[Step]:
 
 def copy_step(got: Step) -> Step:
     """Return `got` with tensors of its own, without the log."""
-    info = {k: {n: v.clone() for n, v in got.info.get(k, {}).items()} for k in ("final_obs", "labels")}
+    info = {k: {n: v.clone() for n, v in got.info.get(k, {}).items()} for k in ("final_obs", "labels", "metrics")}
     obs = {k: v.clone() for k, v in got.obs.items()}
     return Step(obs, got.reward.clone(), got.terminated.clone(), got.truncated.clone(), info)
 
@@ -143,5 +155,5 @@ def expect_step(got: Step, env: VecEnv) -> None:
     expect_tensor("reward", got.reward, n, torch.float32, env)
     expect_tensor("terminated", got.terminated, n, torch.bool, env)
     expect_tensor("truncated", got.truncated, n, torch.bool, env)
-    for key in ("final_obs", "log", "labels"):
+    for key in ("final_obs", "log", "labels", "metrics"):
         expect(key in got.info, f"info has {sorted(got.info)}, expected `{key}` among them")

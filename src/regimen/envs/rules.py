@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -19,6 +17,7 @@ from regimen.envs.probe import (
     same,
     step,
 )
+from regimen.envs.rules_use import check_command, check_info, check_labels_at_ends, check_stagger
 from regimen.envs.vec_env import Obs, VecEnv
 
 
@@ -174,30 +173,6 @@ def check_state(probe: Probe) -> str:
         return f"{len(future)} steps bit-equal in the same and in a new env, {resets} resets among them"
 
 
-def check_info(probe: Probe) -> str:
-    """Log values are finite floats; labels are tensors with one row per env."""
-    names: set[str] = set()
-    with probe.open() as env:
-        env.reset(seed=probe.seed)
-        actions = probe.actions(env, 20)
-        for k in range(env.max_episode_length + 1):
-            got = step(env, actions[k % 20])
-            _expect_info(got.info, env)
-            names |= set(got.info["log"])
-            if k >= 50 and got.done.any():
-                break
-        return f"{len(names)} log values, labels: {', '.join(got.info['labels']) or 'none'}"
-
-
-def _expect_info(info: dict[str, Any], env: VecEnv) -> None:
-    for name, value in info["log"].items():
-        expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
-        expect(math.isfinite(value), f"log `{name}` is {value}")
-    for name, label in info["labels"].items():
-        expect(isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor")
-        expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
-
-
 def check_one_env(probe: Probe) -> str:
     """A single environment works as well."""
     with probe.open(1) as env:
@@ -235,6 +210,9 @@ RULES: dict[str, Callable[[Probe], str]] = {
     "independence": check_independence,
     "state restore": check_state,
     "log and labels": check_info,
+    "labels at ends": check_labels_at_ends,
+    "stagger": check_stagger,
+    "fixed command": check_command,
     "one env": check_one_env,
     "no aliasing": check_aliasing,
 }
