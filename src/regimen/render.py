@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 
-SHADOW_COLOUR = np.array([0.13, 0.15, 0.18, 1.0], np.float32)
+SHADOW_COLOUR = np.array([0.27, 0.30, 0.33, 1.0], np.float32)
 SHADOW_THICKNESS = 0.002  # of the shape's own, so that it keeps a surface to draw
 SHADOW_LIFT = 0.005  # m, above the ground
 
