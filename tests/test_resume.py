@@ -28,6 +28,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def complete(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=200)
+    return process.returncode, output
+
+
 def the_run(folder: Path) -> Path:
     (run,) = folder.glob("outputs/*")
     return run
@@ -73,17 +78,17 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 def test_kill_9_then_resume_equals_uninterrupted(tmp_path, task):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
-    assert start(whole, *SETTINGS[task]).wait(200) == 0
+    assert complete(start(whole, *SETTINGS[task]))[0] == 0
 
     process = start(parts, *SETTINGS[task])
     run = wait_for_checkpoint(parts)
     worker = json.loads((run / "run.json").read_text())["supervisor"]["pid"]
     (child,) = (int(p) for p in Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
     os.kill(child, signal.SIGKILL)
-    assert process.wait(60) == 128 + signal.SIGKILL
+    assert complete(process)[0] == 128 + signal.SIGKILL
     assert json.loads((run / "run.json").read_text())["status"] == "killed"
 
-    assert start(parts, f"resume={run.name}").wait(200) == 0
+    assert complete(start(parts, f"resume={run.name}"))[0] == 0
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "finished"
     assert len(record["resumed"]) == 1
@@ -95,18 +100,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     process = start(tmp_path, *SETTINGS["reach"])
     run = wait_for_checkpoint(tmp_path)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
+    code, output = complete(process)
+    assert code == 128 + signal.SIGINT
     assert f"resume={run.name}" in output.splitlines()[-1]
     assert "Traceback" not in output
 
 
 def test_a_training_that_diverges_says_so_and_names_the_tensor(tmp_path):
-    wild = ["agent.agent.learning_rate=1e30", "agent.agent.grad_norm_clip=0.0", "agent.agent.learning_rate_scheduler=null"]
-    process = start(tmp_path, *SETTINGS["reach"], *wild)
-    output, _ = process.communicate(timeout=120)
+    wild = {"learning_rate": "1e30", "grad_norm_clip": "0.0", "learning_rate_scheduler": "null"}
+    process = start(tmp_path, *SETTINGS["reach"], *(f"agent.agent.{k}={v}" for k, v in wild.items()))
+    code, output = complete(process)
     record = json.loads((the_run(tmp_path) / "run.json").read_text())
-    assert process.returncode == 3
+    assert code == 3
     assert record["status"] == "diverged"
     assert "tensor `" in record["reason"] or "became" in record["reason"]
     assert "diverged" in output.splitlines()[-1]
