@@ -27,7 +27,10 @@ def test_the_policy_stays_and_the_training_goes(run, tmp_path):
     assert bundle.keys() >= {"agent", "io", "policy", "run"}
     assert "training" not in bundle
     assert path.stat().st_size < (run.checkpoints / "last.pt").stat().st_size
-    assert json.loads((path.parent / "run.json").read_text())["id"] == run.id == bundle["run"]
+    text = (path.parent / "run.json").read_text()
+    assert json.loads(text)["id"] == run.id == bundle["run"]
+    assert str(run.dir.parent) not in text and "python" not in json.loads(text)["host"]
+    assert (path.parent / "config.yaml").read_text() == run.config_path.read_text()
     assert resolve_policy("pretrained:arm", pretrained=tmp_path) == path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from regimen import record, refs
 from regimen.errors import ConfigError
@@ -18,7 +19,7 @@ def publish(ref: str, name: str, folder: Path = refs.PRETRAINED) -> Path:
         folder: where published policies live.
 
     Returns:
-        The policy's file; the run's run.json lies beside it.
+        The policy's file; the run's record and configuration lie beside it.
 
     Raises:
         ConfigError: if the name is taken or is not a plain name, or the checkpoint is not part of a run.
@@ -32,11 +33,19 @@ def publish(ref: str, name: str, folder: Path = refs.PRETRAINED) -> Path:
         raise ConfigError(f"{target} exists already. Choose another name, or remove that folder first.")
     source = refs.resolve_policy(ref)
     run = source.parent.parent
-    if record.read_json(run / "run.json") is None:
+    made_by = record.read_json(run / "run.json")
+    if made_by is None:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so nothing would say where it came from.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
-    shutil.copy(run / "run.json", target / "run.json")
+    record.write_json(target / "run.json", _public(made_by))
+    shutil.copy(run / "config.yaml", target / "config.yaml")
     return target / "policy.pt"
+
+
+def _public(made_by: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's record without what only its own machine can use: host name, paths, process numbers."""
+    host = {k: v for k, v in made_by["host"].items() if k not in ("name", "python")}
+    return {**{k: v for k, v in made_by.items() if k != "supervisor"}, "host": host}
