@@ -37,12 +37,13 @@ def test_panels_put_learning_first_and_rewards_together() -> None:
     assert [train.title, loss.title] == ["return", "x"]
     assert rewards.title.startswith("rewards")
     assert rewards.names == ["Episode_Reward/a", "Episode_Reward/b"]
+    assert [panel.shared for panel in (train, rewards, loss)] == [False, True, False]
 
 
 def test_rewards_and_penalties_have_panels_of_their_own() -> None:
     rows = [{"step": 1, "Episode_Reward/walk": 2.0, "Episode_Reward/torque": -0.01, "Episode_Reward/idle": 0.0}]
     rewards, penalties = figures._panels(rows)
-    assert rewards.names == ["Episode_Reward/walk"]
+    assert rewards.names == ["Episode_Reward/walk"] and rewards.shared, "a lone reward still needs its name"
     assert penalties.names == ["Episode_Reward/idle", "Episode_Reward/torque"]
 
 

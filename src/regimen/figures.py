@@ -44,11 +44,13 @@ class Panel:
         title: what it shows.
         names: metrics that share it, at most one a colour.
         left_out: how many more belong here and are not drawn.
+        shared: whether the title names a group of metrics, so that each curve needs its own name.
     """
 
     title: str
     names: list[str] = field(default_factory=list)
     left_out: int = 0
+    shared: bool = False
 
 
 def learning_curve(metrics_jsonl: Path, out: Path) -> None:
@@ -68,7 +70,7 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
             points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
             _curve(ax, np.array(points, dtype=float), color, name.split("/", 1)[-1], window)
         _label(ax, panel.title, "")
-        if len(panel.names) > 1:
+        if panel.shared:
             _legend_below(ax, panel.left_out)
     figure.supxlabel(_footnote(window, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
     _save(figure, out)
@@ -132,7 +134,8 @@ def _panel(key: str, names: Sequence[str], means: Mapping[str, float]) -> Panel:
     """Keep as many metrics as there are colours: those of the largest mean magnitude, in the order of `names`."""
     largest = sorted(names, key=lambda name: -abs(means[name]))[: len(COLORS)]
     title = _title(key.split("/", 1)[-1])
-    return Panel(title, [name for name in names if name in largest], len(names) - len(largest))
+    kept = [name for name in names if name in largest]
+    return Panel(title, kept, len(names) - len(kept), shared=key not in means)
 
 
 def _rank(name: str, mean: float) -> tuple[int, bool, bool, str]:
