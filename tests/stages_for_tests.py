@@ -88,6 +88,23 @@ class Act:
             run.check_stop(step, lambda now=step: saved.write_text(str(now)))
         run.finish({}, {})
 
+    def save_slowly(self, run: Run) -> None:
+        """Work until a signal comes; saving takes its time, and leaves a file worth keeping."""
+
+        def save() -> None:
+            time.sleep(1.5)
+            (run.dir / "saved.txt").write_text("all of it")
+            run.artifact(run.dir / "saved.txt", "checkpoint")
+
+        for step in range(1000):
+            run.progress(iteration=step, note=f"pid {os.getpid()}")
+            time.sleep(0.02)
+            run.check_stop(step, save)
+
+    def finish_and_crash(self, run: Run) -> None:
+        run.finish({"return": 1.0}, {})
+        ctypes.string_at(0)
+
     def ignore_signals(self, run: Run) -> None:
         run.progress(note="deaf")
         time.sleep(60)

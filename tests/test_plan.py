@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ from lab import make_lab, write
 from regimen import plan
 from regimen.compose import Composed, compose
 from regimen.errors import ConfigError
-from regimen.preflight import PROCESS_BYTES, preflight
+from regimen.launcher import launch
+from regimen.preflight import PROCESS_BYTES, num_envs, preflight
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -130,12 +132,15 @@ def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Pa
     assert "needs a policy" in refused("task=reach", "stage=evaluate")
     assert "policy=walk: `walk` names no run" in refused("task=reach", "stage=evaluate", "policy=walk")
     run = tmp_path / "outputs/20260101-000000-reach-x-0001"
-    write(run / "run.json", json.dumps({"name": "walk", "status": "finished", "started": "2026-01-01T00:00:00+00:00"}))
+    write(
+        run / "run.json",
+        json.dumps({"id": "copied-from", "name": "walk", "status": "finished", "started": "2026-01-01T00:00:00+00:00"}),
+    )
     write(run / "checkpoints/last.pt", "")
     made = composed("task=reach", "stage=evaluate", "policy=walk")
     found = preflight(made, Path("outputs"))
     assert made.config["policy"] == str(run / "checkpoints/last.pt")
-    assert found.parents == [run.name]
+    assert found.parents == ["copied-from"]
     assert "policy      outputs/" in described("task=reach", "stage=evaluate", "policy=walk")
 
 
@@ -145,3 +150,54 @@ def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
     method = "\n    def problems(self, config):\n        return [f'seed {config[\"seed\"]} is odd']\n"
     stage.write_text(stage.read_text().replace("    sleep_s: float = 0.0\n", "    sleep_s: float = 0.0\n" + method))
     assert "stage: seed 3 is odd" in refused("task=reach", "stage=act", "seed=3", lab=lab)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("hardware.max_jobs=0", "hardware: max_jobs=0: expected 1 or more."),
+        ("hardware.threads=-3", "hardware: threads=-3: expected 1 or more."),
+        ("env.num_envs=0", "env: num_envs=0: expected 1 or more."),
+        ("env.decimation=0", "env: decimation=0: expected 1 or more."),
+        ("env.episode_length_s=0", "env: episode_length_s=0.0: expected seconds, more than 0."),
+        (
+            "env.rewards.joint_deviation.params.joints=.*_hip_jiont",
+            "argument `env.rewards.joint_deviation.params.joints=.*_hip_jiont`: "
+            "env.rewards.joint_deviation.params.joints: `.*_hip_jiont` matches no name. Did you mean `",
+        ),
+        ("env.actions.joints=[.*_calf_joint,knee]", "env.actions.joints: `knee` matches no name."),
+        ("env.rewards.joint_deviation.params.joints='(x'", "`(x` is no regular expression"),
+        ("env.terminations.base_contact.params.bodies=bse", "`bse` matches no name. Did you mean `base`?"),
+    ],
+)
+def test_figures_and_names_that_cannot_be_are_refused(override: str, said: str) -> None:
+    assert said in refused("task=go2_flat", override)
+
+
+@pytest.mark.parametrize("task", [p.stem for p in (CONF / "task").glob("*.yaml")])
+def test_every_task_names_joints_and_bodies_of_its_robot(task: str) -> None:
+    preflight(composed(f"task={task}"), Path("outputs"))
+
+
+def test_a_swept_number_of_jobs_may_not_be_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(["-m", "task=reach", "seed=0,1", "hardware.max_jobs=0"], CONF) == 2
+    assert "hardware: max_jobs=0: expected 1 or more." in capsys.readouterr().err
+
+
+def test_evaluate_needs_memory_for_its_own_envs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "policy.pt", "")
+    made = ["task=go2_flat", "stage=evaluate", "policy=policy.pt", "stage.envs_per_command=10"]
+    assert num_envs(composed(*made)) == 40
+    monkeypatch.setattr("regimen.facts.memory_available", lambda: PROCESS_BYTES + 10**7)
+    assert "Lower the 40000 envs that stage=evaluate opens" in refused(*made[:3], "stage.envs_per_command=10000")
+
+
+def test_the_plan_of_a_sweep_shows_the_first_job_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(["-m", "task=reach", "env.num_envs=8,4096", "dry_run=true"], CONF) == 0
+    sizes = re.findall(r"memory +about ([\d.]+)", capsys.readouterr().out)
+    assert len(sizes) == 2 and float(sizes[0]) > float(sizes[1])
+
+
+def test_runs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "outputs", "a file")
+    assert "outputs is a file, and a folder of that name is needed" in refused("task=reach")

@@ -134,6 +134,29 @@ def test_artifacts_that_vanished_are_left_out(tmp_path: Path) -> None:
     assert (artifact["path"], artifact["bytes"]) == ("kept", 4)
 
 
+def test_a_line_cut_short_spoils_no_other_artifact(tmp_path: Path) -> None:
+    run = create(tmp_path)
+    (run.dir / "kept").write_text("kept")
+    with (run.logs / "artifacts.jsonl").open("a") as file:
+        file.write('"text"\n{"path": "ha')  # a crash in the middle of a line
+    run.artifact(run.dir / "kept", "table")
+    assert [a["path"] for a in run.artifacts()] == ["kept"]
+
+
+def test_inputs_are_recorded_with_their_hash(tmp_path: Path) -> None:
+    (tmp_path / "policy.pt").write_text("weights")
+    run = create(tmp_path, inputs={"policy": tmp_path / "policy.pt"})
+    digest = record.sha256(tmp_path / "policy.pt")
+    assert run.info["inputs"] == {"policy": {"path": str(tmp_path / "policy.pt"), "sha256": digest}}
+
+
+def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file")
+    for kwargs in ({}, {"run_id": "job-0"}):
+        with pytest.raises(PreflightError, match="Cannot make a run directory in .*outputs: .*Start where you may"):
+            create(tmp_path / "outputs", **kwargs)
+
+
 def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     repo.mkdir()
@@ -146,6 +169,8 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
+    for setting, value in (("diff.noprefix", "true"), ("color.diff", "always"), ("diff.external", "false")):
+        git("config", setting, value)
     clean = Run.create(tmp_path / "outputs", CONFIG, [], [], code=repo)
     assert clean.info["git"]["dirty"] is False and not (clean.dir / "code.patch").exists()
     assert len(clean.info["git"]["commit"]) == 40

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from regimen import facts
+from lab import make_lab
+from regimen import facts, outcome, signals, supervise
+from regimen.launcher import launch
+from regimen.progress import Screen
 from supervised import ended, make_run, start, wait_for, worker_pid
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def test_normal_end(tmp_path: Path) -> None:
@@ -161,6 +166,7 @@ def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
     info, _ = ended(process, run)
     assert info["status"] == "preempted"
     assert [r["previous_status"] for r in info["resumed"]] == ["killed"]
+    assert info["resumed"][0]["versions"] == info["versions"] and info["resumed"][0]["git"] != info["git"]
     assert int((run.checkpoints / "last.pt").read_text()) > step
     assert info["wall_s"] > first["wall_s"]
 
@@ -194,3 +200,76 @@ def test_progress_line_on_a_terminal(tmp_path: Path) -> None:
         rest += os.read(screen, 4096)
     assert process.wait(timeout=20) == 130
     os.close(screen)
+
+
+def test_a_signal_after_the_end_of_the_worker_does_not_hide_how_it_ended(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with (tmp_path / "lock").open("w") as lock:
+        supervisor = supervise._Supervisor(run, Screen(run.dir), lock)
+        worker = supervisor.worker = subprocess.Popen(["true"])
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
+        supervisor._on_signal(signal.SIGTERM, None)
+        assert supervisor._wait(worker) == 0
+
+
+def test_a_closed_terminal_stops_neither_run_nor_record(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    screen, terminal = pty.openpty()
+    process = start(run, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    wait_for(lambda: "iteration" in os.read(screen, 4096).decode(errors="replace"))
+    os.close(screen)
+    wait_for(lambda: (run.dir / "progress.json").stat().st_mtime > (run.dir / "run.json").stat().st_mtime + 1)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=20) == 129
+    assert (run.status, run.info["exit_code"]) == ("killed", 129)
+    assert "checkpoint saved" in run.info["reason"]
+
+
+def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "save_slowly")
+    process = start(run)
+    worker_pid(run)
+    process.kill()
+    process.communicate()
+    said, _ = start(run).communicate(timeout=20)
+    assert "its worker is saving what it has" in said
+    wait_for(lambda: run.status == "killed" and run.info["artifacts"])
+    assert [a["path"] for a in run.info["artifacts"]] == ["saved.txt"]
+
+
+def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish_and_crash")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["headline"]) == ("finished", 0, {"return": 1.0})
+    assert info["reason"] == "warning: the result is whole, but the worker ended with SIGSEGV"
+
+
+def test_signals_without_a_name_and_names_with_spaces(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my runs", "finish")
+    assert outcome.judge(run, -40).reason.startswith("ended by signal 40")
+    assert "/my runs/" in outcome.next_command(run, "killed", 143).split("resume=")[1].strip("'")
+    assert outcome.next_command(run, "killed", 143).endswith("'")
+
+
+def test_signals_ignored_on_purpose_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.handled(signals.leave):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGUSR2) is signals.leave
+        assert signal.getsignal(signal.SIGUSR2) is not signals.leave
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_before_the_supervisor_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_lab(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(supervise, "supervise", lambda run: os.kill(os.getpid(), signal.SIGTERM))
+    assert launch(["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"], CONF) == 143
+    (run,) = (tmp_path / "outputs").iterdir()
+    info = supervise.Run.open(run).info
+    assert (info["status"], info["exit_code"]) == ("killed", 143)
+    assert info["reason"] == "not started: SIGTERM came first"

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from lab import make_lab
+from lab import make_lab, write
+from regimen import launcher, sweep, sweep_report
+from regimen.errors import PreflightError
 from regimen.launcher import launch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,3 +121,62 @@ def test_another_launcher_is_refused(lab: Path, capsys: pytest.CaptureFixture[st
     assert launch([*ARGUMENTS, "seed=0", "hydra/launcher=basic"], ROOT / "conf") == 2
     assert "hydra/launcher=regimen" in capsys.readouterr().err
     assert not (lab / "multirun").exists()
+
+
+def test_a_job_that_cannot_start_has_failed_alone(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    create = launcher.create_run
+
+    def without_space(composed: Any, folder: Path, found: Any, run_id: str) -> Any:
+        if run_id.endswith("000"):
+            raise PreflightError("no space left")
+        return create(composed, folder, found, run_id)
+
+    monkeypatch.setattr(sweep, "create_run", without_space)
+    assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
+    assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2), ("finished", 0)]
+    assert "not started: no space left" in capfd.readouterr().out
+
+
+def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(batch: Any) -> None:
+        if list(lab.glob("multirun/*/*/began")):
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sweep._Batch, "_show_progress", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        launch([*ARGUMENTS, "seed=0", "stage.sleep_s=60"], ROOT / "conf")
+    (file,) = lab.glob("multirun/*/*/run.json")
+    assert json.loads(file.read_text())["status"] == "killed"
+    assert record(lab)["jobs"][0]["exit_code"] == 128 + signal.SIGTERM
+
+
+def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
+    batches = start("seed=0,1,2", "stage.sleep_s=60", "hydra.sweeper.max_batch_size=1")
+    deadline = time.monotonic() + 30
+    while not list(lab.glob("multirun/*/*/began")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    batches.send_signal(signal.SIGINT)
+    said, _ = batches.communicate(timeout=30)
+    assert batches.returncode == 128 + signal.SIGINT, said
+    assert len(list(lab.glob("multirun/*/*/run.json"))) == 1
+
+
+def test_what_was_stopped_is_resumed_and_what_failed_begins_anew_with_its_policy(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = lab / "multirun/s"
+    jobs = [
+        {"run": f"s.{i:03d}", "overrides": ["task=reach", "policy=latest", f"seed={i}"], "policy": f"{lab}/a b.pt"}
+        | {"status": status, "exit_code": code}
+        for i, (status, code) in enumerate([("preempted", 75), ("killed", 137), ("failed", 1)])
+    ]
+    write(folder / "sweep.json", json.dumps({"jobs": jobs}))
+    write(folder / "s.000/checkpoints/last.pt", "")
+    write(folder / "s.000/run.json", "{}")
+    assert sweep_report.report(folder) == 1
+    said = capsys.readouterr().out
+    assert "  python launch.py resume=multirun/s/s.000\n" in said
+    commands = [shlex.split(line)[2:] for line in said.splitlines() if " task=reach " in line and "launch.py" in line]
+    assert commands == [["task=reach", "policy='a b.pt'", f"seed={i}"] for i in (1, 2)]

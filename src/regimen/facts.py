@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ PACKAGES = (
     "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "h5py", "tensorboard", "submitit", "ray",
 )  # fmt: skip
 """Distributions whose versions can change a result."""
+
+GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
+"""Files of a control group with its limit and use, and the line of memory.stat with what can be given back."""
+
+PLAIN_DIFF = (
+    *("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
+"""A difference that `git apply` takes, whatever the user's settings make of `git diff`."""
 
 MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
@@ -46,14 +57,65 @@ def host() -> dict[str, Any]:
 
 def memory_available() -> int:
     """Return the bytes this process may still take: of the machine and of its control group."""
-    free = _meminfo("MemAvailable")
-    group = Path("/sys/fs/cgroup")
+    left = _left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return max(0, min([_meminfo("MemAvailable"), *left]))
+
+
+def _left_in_groups(membership: Path, mount: Path) -> Iterator[int]:
+    """Yield the bytes left in each control group this process is in; the cache of files is given back when needed.
+
+    Args:
+        membership: lines `number:controllers:path`; version 2 names no controllers.
+        mount: where the groups are seen.
+    """
+    for line in membership.read_text().splitlines() if membership.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root = mount / controllers
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root):
+                yield from _left_in_group(folder, *(GROUP_V1 if controllers else GROUP_V2))
+
+
+def _left_in_group(folder: Path, limit: str, used: str, cache: str) -> Iterator[int]:
+    """Yield the bytes left in one control group, nothing where it has no limit."""
     try:
-        limit = int((group / "memory.max").read_text())
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no such group, or its limit is "max"
-        pass
-    return free
+        stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+        yield int((folder / limit).read_text()) - int((folder / used).read_text()) + int(stat[cache])
+    except (OSError, ValueError, KeyError):  # no such group, or its limit is "max"
+        return
+
+
+def interpreter(config: dict[str, Any]) -> str:
+    """Return the Python that works on a run: the one its sim needs, or this one.
+
+    Args:
+        config: the run's configuration, plain data.
+    """
+    sim = (config.get("choices") or {}).get("sim")
+    interpreters = (config.get("hardware") or {}).get("interpreters") or {}
+    return str(interpreters.get(sim) or sys.executable)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return what changed in code and packages, such as `torch 2.1.0 -> 2.2.0`.
+
+    Args:
+        before: a record with `git` and `versions`.
+        now: a later one.
+    """
+    old, new = (_named(row) for row in (before, now))
+    return [
+        f"{name} {old.get(name)} -> {new.get(name)}" for name in sorted({*old, *new}) if old.get(name) != new.get(name)
+    ]
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    git = row["git"] or {}
+    commit = str(git.get("commit"))[:10]
+    return {**row["versions"], "commit": commit, "uncommitted changes": bool(git.get("dirty"))}
 
 
 def tree_rss(pid: int) -> int:
@@ -105,7 +167,7 @@ def git(folder: Path) -> tuple[dict[str, Any] | None, str]:
     }
     untracked = [line[2:] for line in changed if line.startswith("? ")]
     tracked = len(changed) > len(untracked) and facts["commit"]
-    patch = (_git(folder, "diff", "HEAD", "--binary") or "") if tracked else ""
+    patch = (_git(folder, *PLAIN_DIFF) or "") if tracked else ""
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
     return facts, patch + _untracked_patch(_top(folder), untracked)

@@ -6,17 +6,19 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen import catalogue, record
+from regimen import catalogue, outcome, record, signals
 from regimen.errors import ConfigError, RegimenError, did_you_mean
+from regimen.progress import say
 from regimen.run import Run
 
 if TYPE_CHECKING:
     from regimen.compose import Composed
-
-EXIT_BAD_INPUT = 2
+    from regimen.preflight import Preflight
 
 HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
 
@@ -54,20 +56,28 @@ def launch(argv: list[str], config_dir: Path) -> int:
         return _launch(argv, config_dir)
     except RegimenError as error:
         print(f"{error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return outcome.EXIT_BAD_INPUT
+    except signals.Interrupted as error:
+        return outcome.signalled(error.number).exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
 
 def _launch(argv: list[str], config_dir: Path) -> int:
-    references = [a.partition("=")[2] for a in argv if a.startswith("resume=")]
-    if references:
-        return _resume(references[0], [a for a in argv if not a.startswith("resume=")])
+    resumes = [a for a in argv if a.lstrip("+").startswith("resume=")]
+    if resumes:
+        argv.remove(resumes[0])
+        return _resume(resumes[0].partition("=")[2], argv)
     from hydra._internal.utils import get_args_parser
 
     flags, unknown = get_args_parser().parse_known_args(argv)
     if unknown:
         raise ConfigError(f"There is no flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
+    if flags.config_name:
+        raise ConfigError(
+            f"--config-name {flags.config_name}: there is one primary config, config.yaml. Put settings of your own "
+            "into DIR/experiment/<name>.yaml and write --config-dir DIR experiment=<name>."
+        )
     own = [Path(flags.config_dir)] if flags.config_dir else []
     dirs = [Path(flags.config_path) if flags.config_path else config_dir, *own]
     if flags.help:
@@ -114,52 +124,77 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
     _warn(found.warnings)
     from regimen.supervise import supervise
 
-    return supervise(create_run(composed, root, parents=found.parents))
+    with signals.handled(signals.leave):
+        run = create_run(composed, root, found)
+        with not_started(run):
+            return supervise(run)
 
 
-def create_run(composed: Composed, root: Path, run_id: str | None = None, parents: list[str] | None = None) -> Run:
+def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None) -> Run:
     """Claim a run directory and put the frozen configuration and Hydra's own record into it.
 
     Args:
         composed: the checked configuration.
         root: folder of runs.
+        found: what preflight saw: the inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
-        parents: ids of the runs the inputs come from.
     """
     from omegaconf import OmegaConf
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run.create(root, composed.config, argv, composed.overrides, run_id, parents)
+    run = Run.create(root, composed.config, argv, composed.overrides, run_id, found.parents, found.inputs)
     node = composed.hydra.hydra
     folder = run.dir / (node.output_subdir or ".hydra")
-    folder.mkdir()
-    OmegaConf.save(OmegaConf.masked_copy(composed.hydra, ["hydra"]), folder / "hydra.yaml")
-    OmegaConf.save(OmegaConf.create(composed.config), folder / "config.yaml")
-    OmegaConf.save(OmegaConf.create(composed.overrides), folder / "overrides.yaml")
+    with not_started(run):
+        folder.mkdir()
+        OmegaConf.save(OmegaConf.masked_copy(composed.hydra, ["hydra"]), folder / "hydra.yaml")
+        OmegaConf.save(OmegaConf.create(composed.config), folder / "config.yaml")
+        OmegaConf.save(OmegaConf.create(composed.overrides), folder / "overrides.yaml")
     os.environ.update({str(k): str(v) for k, v in node.job.env_set.items()})
     return run
 
 
+@contextmanager
+def not_started(run: Run) -> Iterator[None]:
+    """Have run.json tell of what goes wrong before a supervisor has taken the run over."""
+    try:
+        yield
+    except BaseException as error:
+        end = outcome.Outcome("failed", outcome.EXIT_FAILED, f"not started: {error}")
+        if isinstance(error, signals.Interrupted):
+            end = outcome.signalled(error.number, f"not started: {outcome.signal_name(error.number)} came first")
+        if run.info.get("supervisor") is None:
+            with suppress(OSError):
+                outcome.record_end(run, end)
+        raise
+
+
 def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
-    from regimen import sweep
+    from regimen import sweep, sweep_report
 
     jobs = sweep.expand(flags.overrides, dirs)
     found = sweep.preflight_all(jobs, Path("multirun"))
     if jobs[0].config["dry_run"]:
         from regimen import plan
 
-        largest = max(found, key=lambda f: sum(f.memory.values()))
-        print(plan.describe_sweep(jobs, largest, Path("multirun") / "<sweep>" / "<sweep>.000"))
+        print(plan.describe_sweep(jobs, found, Path("multirun") / "<sweep>" / "<sweep>.000"))
         return 0
     _warn([line for f in found for line in f.warnings])
     folder = record.claim(Path("multirun"))
-    sweep.run_through_hydra(folder, flags.overrides, dirs)
-    return sweep.report(folder, dirs[1] if len(dirs) > 1 else None)
+    stopped = 0
+    try:
+        with signals.handled(signals.leave):
+            sweep.run_through_hydra(folder, flags.overrides, dirs)
+    except signals.Interrupted as error:
+        stopped = outcome.signalled(error.number).exit_code
+    finally:  # whatever a sweeper meets, its jobs ran
+        code = sweep_report.report(folder, dirs[1] if len(dirs) > 1 else None)
+    return stopped or code
 
 
 def _warn(lines: list[str]) -> None:
     for line in dict.fromkeys(lines):
-        print(f"warning: {line}", flush=True)
+        say(f"warning: {line}")
 
 
 def _job_config(composed: Composed, package: str | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ class Outcome:
     Attributes:
         status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
         exit_code: of the supervisor.
-        reason: one line for the screen, empty when finished.
+        reason: one line for the screen, empty when all went well.
         signal: number of the signal, if one ended the run.
         error: type, message and last lines of output, if something failed.
     """
@@ -65,20 +67,42 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
         memory: a clause on the memory seen and available, for an unexplained SIGKILL.
         asked_kill: whether the user asked for the SIGKILL.
     """
+    error = record.read_json(run.logs / "error.json")
+    if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
+        return Outcome("finished", 0, _afterwards(returncode, error))
     if returncode < 0:
         return _ended_by(run, -returncode, memory, asked_kill)
-    error = record.read_json(run.logs / "error.json")
     if error and error["kind"] == "StopRequested":
         return _stopped(run, error)
     if error:
         return _failed(run, error)
-    if returncode == 0 and (run.dir / "result.json").exists():
-        return Outcome("finished", 0)
     why = "something called exit in the middle of the work"
     if returncode:
         why = next(iter(last_lines(run.logs / "worker.log", 1)), "it said nothing")
     message = f"the worker ended with exit code {returncode} without a result: {why}"
     return _failed(run, {"kind": NO_RESULT, "message": message})
+
+
+def signalled(number: int, reason: str = "") -> Outcome:
+    """Return the outcome of what a signal ended: SIGUSR2 announces a preemption."""
+    if number == signal.SIGUSR2:
+        return Outcome("preempted", EXIT_PREEMPTED, reason, number)
+    return Outcome("killed", 128 + number, reason, number)
+
+
+def record_end(run: Run, end: Outcome, **fields: Any) -> None:
+    """Write into run.json how the run ended, then the hashes of its files, which cannot change that.
+
+    Args:
+        run: the run.
+        end: how it ended.
+        fields: what else is known at the end.
+    """
+    result = record.read_json(run.dir / "result.json") or {}
+    run.update(**end.fields(), ended=record.now(), headline=result.get("headline", {}), **fields)
+    with suppress(OSError):
+        run.update(artifacts=run.artifacts())
+        run.reserve.unlink(missing_ok=True)
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
@@ -100,11 +124,13 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
         exit_code: which tells bad input from other failures.
     """
     info = run.info
-    name = run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir)
+    name = shlex.quote(run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir))
     has_checkpoint = (run.checkpoints / "last.pt").exists()
     if status == "finished":
         task = (info.get("choices") or {}).get("task")
-        return f"python launch.py stage=evaluate task={task} policy={name}" if has_checkpoint and task else ""
+        return (
+            f"python launch.py stage=evaluate task={shlex.quote(task)} policy={name}" if has_checkpoint and task else ""
+        )
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
     if status == "diverged":
@@ -112,22 +138,34 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
     return f"python launch.py resume={name}"
 
 
+def _afterwards(returncode: int, error: dict[str, Any] | None) -> str:
+    """Return a warning on how the worker ended once its result was written, or nothing if it ended well."""
+    how = f"exit code {returncode}" if returncode > 0 else ""
+    if returncode < 0:
+        how = signal_name(-returncode)
+    elif error:
+        how = textwrap.shorten(f"{error['kind']}: {error['message']}", REASON_LENGTH, placeholder=" …")
+    return f"warning: the result is whole, but the worker ended with {how}" if how else ""
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGTERM; most real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
     number = int(error["signal"])
-    reason = f"stopped by {signal.Signals(number).name}, checkpoint saved at step {error['step']}"
+    reason = f"stopped by {signal_name(number)}, checkpoint saved at step {error['step']}"
     if not (run.checkpoints / "last.pt").exists():
-        reason = f"stopped by {signal.Signals(number).name} at step {error['step']}"
-    return _signalled(number, reason)
-
-
-def _signalled(number: int, reason: str) -> Outcome:
-    if number == signal.SIGUSR2:
-        return Outcome("preempted", EXIT_PREEMPTED, reason, number)
-    return Outcome("killed", 128 + number, reason, number)
+        reason = f"stopped by {signal_name(number)} at step {error['step']}"
+    return signalled(number, reason)
 
 
 def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
-    name = signal.Signals(number).name
+    name = signal_name(number)
     if number == signal.SIGKILL:
         reason = "killed at your request (SIGKILL)" if asked_kill else f"SIGKILL, probably out of memory: {memory}"
     elif number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
@@ -135,7 +173,7 @@ def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
         reason = f"{what} ({name}){_crash_site(last_lines(run.logs / 'worker.log', 400))}"
     else:
         reason = f"ended by {name} before a checkpoint of this moment could be saved"
-    outcome = _signalled(number, reason)
+    outcome = signalled(number, reason)
     outcome.error = {"type": name, "message": reason, "last_lines": last_lines(run.logs / "worker.log")}
     return outcome
 

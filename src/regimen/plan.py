@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from regimen import facts
 from regimen.compose import Composed
 from regimen.preflight import Preflight
 from regimen.provenance import shown
@@ -25,11 +25,10 @@ def describe(composed: Composed, found: Preflight, where: Path) -> str:
     """
     config, choices = composed.config, composed.choices
     hardware = HardwareCfg(**config["hardware"])
-    python = hardware.interpreters.get(choices["sim"], sys.executable)
     lines = [_row(group, f"{choices[group]:<14}{shown(composed.files[group])}") for group in choices]
     lines += [
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
-        _row("python", f"{python} -m regimen.worker"),
+        _row("python", f"{facts.interpreter(config)} -m regimen.worker"),
         _row("directory", str(where)),
         _row("memory", _memory(found)),
         _row("disk", f"{found.disk_free / 1e9:.1f} GB free"),
@@ -39,20 +38,22 @@ def describe(composed: Composed, found: Preflight, where: Path) -> str:
     return "\n".join([*lines, "", *changes(composed)])
 
 
-def describe_sweep(jobs: list[Composed], found: Preflight, where: Path) -> str:
+def describe_sweep(jobs: list[Composed], found: list[Preflight], where: Path) -> str:
     """Return the plan of a sweep: what its jobs share, then what differs.
 
     Args:
         jobs: the runs.
-        found: what preflight saw for the largest of them.
+        found: what preflight saw for each of them.
         where: pattern of a job's directory.
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     most = jobs[0].config["hardware"]["max_jobs"]
+    largest = max(sum(f.memory.values()) for f in found) / 2**30
     lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
     for number, job in enumerate(jobs):
         lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
-    return "\n".join([*lines, "", "The first of them:", describe(jobs[0], found, where)])
+    lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest of them")]
+    return "\n".join([*lines, "", "The first of them:", describe(jobs[0], found[0], where)])
 
 
 def changes(composed: Composed) -> list[str]:

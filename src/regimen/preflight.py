@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen import facts, refs, typed
+from regimen import facts, record, refs, typed
 from regimen.compose import Composed, refuse
 from regimen.errors import ConfigError, RegimenError
-from regimen.robots import Robot
+from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
+from regimen.schema import HardwareCfg
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -61,12 +64,15 @@ def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
     config = composed.config
     cores = len(os.sched_getaffinity(0))
     found = Preflight({}, facts.memory_available(), _disk_free(root))
-    wrong: list[str] = [*_device(config), *_interpreter(composed), *_inputs(composed, found), *_own_checks(composed)]
+    parallel = max(1, parallel)
+    wrong: list[str] = [*_device(config), *_interpreter(config), *_inputs(composed, found), *_own_checks(composed)]
     robot = _robot(composed, wrong)
     if robot is not None:
+        wrong += _names(composed, robot)
         found.memory = estimate(composed, robot)
         alone = sum(estimate(composed, robot, envs=1).values())
         wrong += _memory(found, composed, parallel, alone)
+    wrong += _folder(root)
     if found.disk_free < DISK_BYTES:
         free = f"{found.disk_free / 1e6:.0f} MB free at {root.resolve()}"
         wrong.append(f"disk: {free}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere.")
@@ -92,7 +98,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     """
     config = composed.config
     env = config["env"]
-    envs = envs or int(env.get("num_envs", 1))
+    envs = envs or num_envs(composed)
     action = len(robot.joints) if robot else 8
     groups = env.get("observations", {}).values()
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
@@ -103,15 +109,25 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     return parts
 
 
+def num_envs(composed: Composed) -> int:
+    """Return how many environments the run opens: what its stage says in `num_envs(config)`, or the task's number."""
+    stage = composed.types["stage"]
+    if hasattr(stage, "num_envs"):
+        return max(1, int(typed.build(stage, composed.config["stage"]).num_envs(composed.config)))
+    return max(1, int(composed.config["env"].get("num_envs", 1)))
+
+
 def _memory(found: Preflight, composed: Composed, parallel: int, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes."""
     gib = 2**30
     each, share = sum(found.memory.values()), found.available / parallel
     if each <= share:
         return []
-    envs = int(composed.config["env"].get("num_envs", 1))
+    envs, stage = num_envs(composed), composed.choices["stage"]
     fits = max(1, int((share - alone) / max(each - alone, 1) * (envs - 1) + 1))
-    advice = f"Lower env.num_envs={envs} (about {fits} fit)" + (" or hardware.max_jobs." if parallel > 1 else ".")
+    lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
+    advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
+    advice += " or hardware.max_jobs." if parallel > 1 else "."
     needed, short = each * parallel / gib, (each - share) * parallel / gib
     return [
         f"memory: about {needed:.1f} GiB needed, {found.available / gib:.1f} GiB available, "
@@ -120,9 +136,24 @@ def _memory(found: Preflight, composed: Composed, parallel: int, alone: int) -> 
 
 
 def _disk_free(root: Path) -> int:
-    while not root.exists():
-        root = root.resolve().parent
-    return shutil.disk_usage(root).free
+    return shutil.disk_usage(_existing(root)).free
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest one above it that exists."""
+    while not path.exists():
+        path = path.resolve().parent
+    return path
+
+
+def _folder(root: Path) -> list[str]:
+    """Return a line if no run directory can be made under `root`."""
+    place = _existing(root)
+    if not place.is_dir():
+        return [f"{place.resolve()} is a file, and a folder of that name is needed. Move it away."]
+    if not os.access(place, os.W_OK | os.X_OK):
+        return [f"{place.resolve()}: no permission to write there. Start where you may write."]
+    return []
 
 
 def _device(config: dict[str, Any]) -> list[str]:
@@ -134,10 +165,9 @@ def _device(config: dict[str, Any]) -> list[str]:
     return []
 
 
-def _interpreter(composed: Composed) -> list[str]:
-    sim = composed.choices["sim"]
-    path = composed.config["hardware"]["interpreters"].get(sim)
-    if path and not (Path(path).is_file() and os.access(path, os.X_OK)):
+def _interpreter(config: dict[str, Any]) -> list[str]:
+    path, sim = facts.interpreter(config), config["choices"]["sim"]
+    if not (Path(path).is_file() and os.access(path, os.X_OK)):
         return [f"hardware.interpreters.{sim}={path}: there is no such program. Give the path of its python."]
     return []
 
@@ -156,8 +186,9 @@ def _inputs(composed: Composed, found: Preflight) -> list[str]:
     composed.config["policy"] = str(path)
     found.inputs["policy"] = path
     for folder in (path.parent, path.parent.parent):
-        if (folder / "run.json").is_file():
-            found.parents.append(folder.name)
+        info = record.read_json(folder / "run.json")
+        if info is not None:
+            found.parents.append(str(info.get("id") or folder.name))
             break
     return []
 
@@ -166,7 +197,7 @@ def _own_checks(composed: Composed) -> list[str]:
     """Ask each dataclass that defines `problems(config)` for what it has against the whole configuration."""
     return [
         f"{node}: {line}"
-        for node, kind in composed.types.items()
+        for node, kind in {**composed.types, "hardware": HardwareCfg}.items()
         if hasattr(kind, "problems")
         for line in typed.build(kind, composed.config[node]).problems(composed.config)
     ]
@@ -180,3 +211,30 @@ def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
         source = composed.tree.who("env.robot").at("env.robot")
         wrong.append(f"{source}: {error}")
         return None
+
+
+def _names(composed: Composed, robot: Robot) -> list[str]:
+    """Return a line for each pattern of joints or bodies in the task that matches nothing of the robot."""
+    known = {"joints": robot.joints, "bodies": (*robot.feet, *robot.fall_bodies)}
+    wrong = []
+    for path, kind, patterns in _patterns(composed.config["env"]):
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            try:
+                match(known[kind], str(pattern))
+            except (ConfigError, re.error) as error:
+                said = f"`{pattern}` is no regular expression: {error}." if isinstance(error, re.error) else error
+                wrong.append(f"{composed.tree.who(path).at(path)}: {path}: {said}")
+    return wrong
+
+
+def _patterns(env: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (path, `joints` or `bodies`, patterns) wherever a task names them."""
+    yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
+    groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
+    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events")}
+    for group, terms in groups.items():
+        for name, term in (terms or {}).items():
+            params = (term or {}).get("params") or {}
+            for kind in ("joints", "bodies"):
+                if kind in params:
+                    yield f"env.{group}.{name}.params.{kind}", kind, params[kind]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,6 +13,8 @@ from regimen import record
 
 PLAIN_INTERVAL_S = 10.0
 LIVE_INTERVAL_S = 0.5
+SCREEN_LOST = (OSError, ValueError)
+"""What writing to a screen raises: it went away, was closed, or cannot show a character."""
 
 
 class Screen:
@@ -38,7 +42,10 @@ class Screen:
         text = describe(record.read_json(self._progress_path) or {})
         if self._out.isatty():
             self._due = time.monotonic() + LIVE_INTERVAL_S
-            self._show_live(text)
+            try:
+                self._show_live(text)
+            except SCREEN_LOST:
+                _silence(self._out)
         elif text and text != self._shown:
             self._due = time.monotonic() + PLAIN_INTERVAL_S
             self.line(text)
@@ -46,19 +53,20 @@ class Screen:
 
     def line(self, text: str) -> None:
         """Print one line above the progress line."""
-        try:
-            if self._live is not None:
-                self._live.console.out(text, highlight=False)
-            else:
-                print(text, file=self._out, flush=True)
-        except OSError:
+        if self._live is None:
+            say(text, self._out)
             return
+        try:
+            self._live.console.out(text, highlight=False)
+        except SCREEN_LOST:
+            _silence(self._out)
 
     def close(self) -> None:
         """Show the rest of the output and take the progress line away."""
         self._show_output(last=True)
         if self._live is not None:
-            self._live.stop()
+            with suppress(*SCREEN_LOST):
+                self._live.stop()
             self._live = None
 
     def _show_output(self, last: bool) -> None:
@@ -84,12 +92,29 @@ class Screen:
         if self._live is None:
             self._live = Live(console=Console(file=self._out), auto_refresh=False, transient=True)
             self._live.start()
-        try:
-            self._live.update(
-                Text(text or "starting", no_wrap=True, overflow="ellipsis", style="bold cyan"), refresh=True
-            )
-        except OSError:
-            return
+        self._live.update(Text(text or "starting", no_wrap=True, overflow="ellipsis", style="bold cyan"), refresh=True)
+
+
+def say(text: str, out: TextIO | None = None) -> None:
+    """Print one line at once; a screen that went away (closed terminal, full disk) is no reason to stop.
+
+    Args:
+        text: the line.
+        out: by default stdout.
+    """
+    out = out or sys.stdout
+    try:
+        print(text, file=out, flush=True)
+    except SCREEN_LOST:
+        _silence(out)
+
+
+def _silence(out: TextIO) -> None:
+    """Lead a screen that went away to nowhere, so that Python's last flush cannot change the exit code."""
+    with suppress(*SCREEN_LOST):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, out.fileno())
+        os.close(null)
 
 
 def describe(progress: dict[str, Any]) -> str:

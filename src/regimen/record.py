@@ -10,9 +10,12 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from regimen.errors import PreflightError
 
 RESERVE_BYTES = 256 * 1024
 """Space set aside in a run directory so that its last words fit on a full disk."""
@@ -39,15 +42,33 @@ def claim(root: Path, *parts: str) -> Path:
     Args:
         root: folder of runs; made if absent.
         parts: words of the id, see `new_id`.
+
+    Raises:
+        PreflightError: the disk is full, or nothing may be written there.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    while True:
-        path = root / new_id(*parts)
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        return path
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / new_id(*parts)
+            if not path.exists():
+                with suppress(FileExistsError):
+                    path.mkdir()
+                    return path
+    except OSError as error:
+        raise unwritable(root, error) from error
+
+
+def unwritable(root: Path, error: OSError) -> PreflightError:
+    """Return the error of a run that cannot be started for `error`, met while its directory was made.
+
+    Args:
+        root: folder of runs.
+        error: what the system said.
+    """
+    if is_no_space(error):
+        return PreflightError(f"Cannot start a run: {no_space_message(root)}. Free some.")
+    why = error.strerror or error
+    return PreflightError(f"Cannot make a run directory in {root.resolve()}: {why}. Start where you may write.")
 
 
 def plain(value: Any) -> Any:
@@ -114,6 +135,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a file of one JSON object per line, without lines that cannot be read."""
+    rows = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            row = json.loads(line)
+            rows += [row] if isinstance(row, dict) else []
+    return rows
 
 
 def keep_reserve(path: Path) -> None:

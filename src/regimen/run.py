@@ -48,6 +48,7 @@ class Run:
         overrides: list[str],
         run_id: str | None = None,
         parents: list[str] | None = None,
+        inputs: dict[str, Path] | None = None,
         code: Path = Path(__file__).parent,
     ) -> Run:
         """Claim a new directory under `root` and record in it all that is known before the work starts.
@@ -59,10 +60,11 @@ class Run:
             overrides: its `key=value` part.
             run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
             parents: ids of the runs this one takes its inputs from.
+            inputs: name -> file it reads, such as the policy; recorded with its SHA-256.
             code: a folder of the repository whose commit and changes are recorded.
 
         Raises:
-            PreflightError: `run_id` is taken, or the disk is full.
+            PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
         """
         choices = config.get("choices") or {}
         if run_id is None:
@@ -71,11 +73,11 @@ class Run:
             folder = _claim_named(root / run_id)
         run = cls(folder)
         try:
-            run._fill(config, argv, overrides, parents or [], code)
-        except OSError as error:
-            shutil.rmtree(run.dir)
-            if record.is_no_space(error):
-                raise PreflightError(f"Cannot start a run: {record.no_space_message(root)}. Free some.") from error
+            run._fill(config, argv, overrides, parents or [], inputs or {}, code)
+        except BaseException as error:
+            shutil.rmtree(run.dir, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise record.unwritable(root, error) from error
             raise
         return run
 
@@ -182,12 +184,11 @@ class Run:
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
         with (self.logs / "artifacts.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
 
     def artifacts(self) -> list[dict[str, Any]]:
         """Return path, kind, bytes and SHA-256 of the named files that exist."""
-        source = self.logs / "artifacts.jsonl"
-        rows = [json.loads(line) for line in source.read_text().splitlines()] if source.exists() else []
+        rows = record.read_jsonl(self.logs / "artifacts.jsonl")
         kinds = {row["path"]: row["kind"] for row in rows if (self.dir / row["path"]).is_file()}
         return [
             {"path": path, "kind": kind, "bytes": file.stat().st_size, "sha256": record.sha256(file)}
@@ -210,7 +211,13 @@ class Run:
         record.write_json(self.logs / "error.json", error, self.reserve)
 
     def _fill(
-        self, config: dict[str, Any], argv: list[str], overrides: list[str], parents: list[str], code: Path
+        self,
+        config: dict[str, Any],
+        argv: list[str],
+        overrides: list[str],
+        parents: list[str],
+        inputs: dict[str, Path],
+        code: Path,
     ) -> None:
         record.keep_reserve(self.reserve)
         self.logs.mkdir()
@@ -218,7 +225,8 @@ class Run:
         git, patch = facts.git(code)
         if patch:
             (self.dir / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
-        self._write(_first_record(self.id, config, argv, overrides, parents, git))
+        read = {name: {"path": str(path), "sha256": record.sha256(path)} for name, path in inputs.items()}
+        self._write(_first_record(self.id, config, argv, overrides, git) | {"parents": parents, "inputs": read})
 
     def _flush_progress(self) -> None:
         self._progress_due = time.monotonic() + PROGRESS_INTERVAL_S
@@ -242,10 +250,12 @@ class Run:
 
 
 def _claim_named(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
-    except FileExistsError:
+    except OSError as error:
+        if not folder.is_dir():
+            raise record.unwritable(folder.parent, error) from error
         raise PreflightError(
             f"The run directory {folder} exists already. Choose another name, or continue that run: "
             f"python launch.py resume={folder}"
@@ -258,7 +268,6 @@ def _first_record(
     config: dict[str, Any],
     argv: list[str],
     overrides: list[str],
-    parents: list[str],
     git: dict[str, Any] | None,
 ) -> dict[str, Any]:
     choices = config.get("choices") or {}
@@ -273,7 +282,8 @@ def _first_record(
         "argv": argv,
         "overrides": overrides,
         "choices": choices,
-        "parents": parents,
+        "parents": [],
+        "inputs": {},
         "seed": config.get("seed"),
         "git": git,
         "versions": facts.versions(),

@@ -136,6 +136,17 @@ class ManagerEnvCfg:
     events: dict[str, EventTermCfg | None] = field(default_factory=dict)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the task's figures, one line each."""
+        lines = _at_least_one(num_envs=self.num_envs, decimation=self.decimation)
+        if not self.episode_length_s > 0:
+            lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
+        return lines
+
+
+def _at_least_one(**numbers: int) -> list[str]:
+    return [f"{name}={value}: expected 1 or more." for name, value in numbers.items() if value < 1]
+
 
 @dataclass
 class HardwareCfg:
@@ -152,6 +163,11 @@ class HardwareCfg:
     threads: int | None = None
     max_jobs: int = 1
     interpreters: dict[str, str] = field(default_factory=dict)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the figures, one line each."""
+        given = {} if self.threads is None else {"threads": self.threads}
+        return _at_least_one(max_jobs=self.max_jobs, **given)
 
     def num_threads(self) -> int:
         """Return `threads`, or the number of cores this process may use."""

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 import regimen
-from regimen import facts, outcome, record
+from regimen import facts, outcome, record, signals
 from regimen.errors import PreflightError, RegimenError
 from regimen.outcome import Outcome
 from regimen.progress import Screen
@@ -25,9 +25,8 @@ from regimen.run import Run
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 SUPERVISED = "REGIMEN_SUPERVISED"
-"""Set in the worker's environment: its stdin is a pipe that ends when the supervisor does."""
+"""Set in the worker's environment to the descriptor of the run's lock: its stdin ends when the supervisor does."""
 
 
 def supervise(run: Run) -> int:
@@ -43,8 +42,8 @@ def supervise(run: Run) -> int:
         screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
         return 0
     try:
-        with _ownership(run):
-            return _Supervisor(run, screen).run_worker()
+        with _ownership(run) as lock:
+            return _Supervisor(run, screen, lock).run_worker()
     except RegimenError as error:
         screen.line(str(error))
         return outcome.EXIT_BAD_INPUT
@@ -53,9 +52,10 @@ def supervise(run: Run) -> int:
 class _Supervisor:
     """One attempt at a run."""
 
-    def __init__(self, run: Run, screen: Screen) -> None:
+    def __init__(self, run: Run, screen: Screen, lock: IO[str]) -> None:
         self.run = run
         self.screen = screen
+        self.lock = lock
         self.worker: subprocess.Popen[bytes] | None = None
         self.received: list[int] = []
         self.asked_kill = False
@@ -67,15 +67,15 @@ class _Supervisor:
 
     def run_worker(self) -> int:
         """Start the worker, wait for it, write the record, and say the last word."""
-        with _handled(self._on_signal):
+        with signals.handled(self._on_signal):
             self._begin()
             try:
                 end = self._work()
             except BaseException as error:
+                self._kill_group()
                 self._record(Outcome("failed", outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}"))
                 raise
-            finally:
-                self._kill_group()
+            self._kill_group()
             self._record(end)
         return end.exit_code
 
@@ -88,20 +88,26 @@ class _Supervisor:
         for stale in ("logs/error.json", "result.json", "progress.json"):
             (self.run.dir / stale).unlink(missing_ok=True)
         fields: dict[str, Any] = {"status": "running", "supervisor": facts.process(os.getpid())}
+        differences: list[str] = []
         if self.before["supervisor"]:
-            previous = {"at": record.now(), "previous_status": self.before["status"]}
-            fields |= {"resumed": [*self.before["resumed"], previous], "ended": None, "error": None, "signal": None}
+            code = {"git": facts.git(Path(__file__).parent)[0], "versions": facts.versions()}
+            attempts = [self.before, *(row for row in self.before["resumed"] if "versions" in row)]
+            differences = facts.differences(attempts[-1], code)
+            again = {"at": record.now(), "previous_status": self.before["status"], **code}
+            fields |= {"resumed": [*self.before["resumed"], again], "ended": None, "error": None, "signal": None}
         self.run.update(**fields, exit_code=None, reason=None)
         self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
+        if differences:
+            self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
 
     def _work(self) -> Outcome:
         try:
-            self.worker = _start_worker(self.run)
+            self.worker = _start_worker(self.run, self.lock.fileno())
         except OSError as error:
             message = f"cannot start the worker: {error}. Set hardware.interpreters.<sim> to a Python that exists."
             return Outcome("failed", outcome.EXIT_BAD_INPUT, message, error={"type": "OSError", "message": message})
         for number in self.received:  # signals that came while it was being started
-            self.worker.send_signal(number)
+            signals.send(self.worker, number)
         returncode = self._wait(self.worker)
         return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
 
@@ -129,8 +135,8 @@ class _Supervisor:
             self.asked_kill = number == signal.SIGKILL
         elif again:
             return
-        if self.worker is not None and self.worker.returncode is None:
-            self.worker.send_signal(number)
+        if self.worker is not None:
+            signals.send(self.worker, number)
 
     def _kill_group(self) -> None:
         """End what the worker may have left running."""
@@ -142,19 +148,16 @@ class _Supervisor:
             self.worker.wait()
 
     def _record(self, end: Outcome) -> None:
-        self.screen.close()
-        result = record.read_json(self.run.dir / "result.json") or {}
+        """Write the record before the screen is touched, which may be gone."""
         wall_s = time.monotonic() - self.started
-        self.run.update(
-            **end.fields(),
-            ended=record.now(),
+        outcome.record_end(
+            self.run,
+            end,
             wall_s=round(self.before["wall_s"] + wall_s, 3),
             cpu_s=round(self.before["cpu_s"] + self.cpu_s, 3),
             peak_memory_gib=round(max(self.before["peak_memory_gib"], self.peak_rss / 2**30), 3),
-            headline=result.get("headline", {}),
         )
-        self.run.update(artifacts=self.run.artifacts())
-        self.run.reserve.unlink(missing_ok=True)
+        self.screen.close()
         self.screen.line(_last_line(self.run, end, wall_s))
 
     def _memory_clause(self) -> str:
@@ -173,10 +176,13 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     return "".join(parts)
 
 
-def _start_worker(run: Run) -> subprocess.Popen[bytes]:
-    """Start the worker in a session of its own, its output appended to logs/worker.log."""
-    interpreter = _interpreter(run)
-    env = {**os.environ, SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
+    """Start the worker in a session of its own, its output appended to logs/worker.log.
+
+    It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
+    """
+    interpreter = facts.interpreter(yaml.safe_load(run.config_path.read_text()))
+    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1"}
     source = Path(regimen.__file__).parents[1]
     if source.name not in ("site-packages", "dist-packages"):  # a checkout, which other interpreters do not have
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
@@ -187,20 +193,14 @@ def _start_worker(run: Run) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             env=env,
+            pass_fds=[lock],
             start_new_session=True,
         )
 
 
-def _interpreter(run: Run) -> str:
-    config = yaml.safe_load(run.config_path.read_text())
-    sim = (config.get("choices") or {}).get("sim")
-    interpreters = (config.get("hardware") or {}).get("interpreters") or {}
-    return str(interpreters.get(sim) or sys.executable)
-
-
 @contextmanager
-def _ownership(run: Run) -> Iterator[None]:
-    """Hold the run for this process alone; the lock ends with the process, however it ends."""
+def _ownership(run: Run) -> Iterator[IO[str]]:
+    """Hold the run for this process and its worker alone; the lock ends with them, however they end."""
     with (run.dir / ".supervisor").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,27 +209,18 @@ def _ownership(run: Run) -> Iterator[None]:
         owner = run.info["supervisor"]
         if run.status == "running" and owner and owner["pid"] != os.getpid() and facts.is_alive(owner):
             raise PreflightError(_taken(run))
-        yield
+        yield file
 
 
 def _taken(run: Run) -> str:
     owner = run.info["supervisor"] or {}
+    if facts.is_alive(owner) is False:
+        return (
+            f"running still: the supervisor of run {run.id} is gone, but its worker is saving what it has. "
+            "Try again in a minute."
+        )
     where = f"process {owner.get('pid')} on {owner.get('host')}"
     return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner.get('pid')})."
-
-
-@contextmanager
-def _handled(handler: Any) -> Iterator[None]:
-    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup)."""
-    old = {number: signal.getsignal(number) for number in FORWARDED}
-    for number, before in old.items():
-        if before is not signal.SIG_IGN:
-            signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, before in old.items():
-            signal.signal(number, before)
 
 
 def main() -> int:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,36 +19,20 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from regimen import record
+from regimen import outcome, record, signals
 from regimen.arguments import check_choices, make_loader, parse
 from regimen.compose import Composed, Refusal, compose, refuse
-from regimen.launcher import create_run
+from regimen.errors import RegimenError
+from regimen.launcher import create_run, not_started
 from regimen.preflight import Preflight, preflight
-from regimen.progress import describe
+from regimen.progress import describe, say
 from regimen.run import Run
+from regimen.sweep_report import Job
 
 POLL_S = 0.1
 PROGRESS_S = 30.0
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass
-class Job:
-    """One run of a sweep.
-
-    Attributes:
-        run: id of the run, which is also the name of its directory.
-        overrides: its arguments.
-        status: `waiting`, `running`, or how the run ended.
-        exit_code: of its supervisor.
-        headline: its headline metrics.
-    """
-
-    run: str
-    overrides: list[str]
-    status: str = "waiting"
-    exit_code: int | None = None
-    headline: dict[str, float] = field(default_factory=dict)
+PATIENCE_S = 90.0
+"""How long a job may take to save and end after the sweep itself has failed."""
 
 
 def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
@@ -75,7 +56,7 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
         plain = [o for o in plain if not o.is_sweep_override()]
     jobs = BasicSweeper.split_arguments(plain, None)[0]
     if len(jobs) > 20:
-        print(f"checking {len(jobs)} jobs", flush=True)
+        say(f"checking {len(jobs)} jobs")
     return compose_all(jobs, config_dirs)
 
 
@@ -87,7 +68,7 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
     """
     composed, wrong = [], []
     for overrides in jobs:
-        key = (tuple(overrides), tuple(config_dirs))
+        key = (tuple(overrides), tuple(folder.resolve() for folder in config_dirs))
         try:
             _checked[key] = _checked.get(key) or compose(overrides, config_dirs)
             composed.append(_checked[key])
@@ -158,11 +139,18 @@ def run_batch(folder: Path, overrides: list[list[str]], first: int, config_dirs:
         overrides: arguments of each job.
         first: number of the first job.
         config_dirs: folder of config.yaml, then the user's own.
+
+    Raises:
+        Interrupted: a signal stopped the jobs; no other batch must follow.
     """
     composed = compose_all(overrides, config_dirs)
     found = preflight_all(composed, folder)
-    jobs = [Job(f"{folder.name}.{first + i:03d}", c.overrides) for i, c in enumerate(composed)]
-    _Batch(folder, jobs, composed, found).run()
+    names = [f"{folder.name}.{first + i:03d}" for i in range(len(composed))]
+    jobs = [Job(n, c.overrides, policy=c.config.get("policy")) for n, c in zip(names, composed, strict=True)]
+    batch = _Batch(folder, jobs, composed, found)
+    batch.run()
+    if batch.stopped is not None:
+        raise signals.Interrupted(batch.stopped)
     return jobs
 
 
@@ -181,27 +169,34 @@ class _Batch:
     def run(self) -> None:
         """Start, watch and record until none is left."""
         self._write("running")
-        with _handled(self._on_signal):
-            while self.running or (self.waiting and self.stopped is None):
-                while self.waiting and len(self.running) < self.most and self.stopped is None:
-                    self._start(*self.waiting.pop(0))
-                self._reap()
-                self._show_progress()
-                time.sleep(POLL_S)
+        with signals.handled(self._on_signal):
+            try:
+                while self.running or (self.waiting and self.stopped is None):
+                    while self.waiting and len(self.running) < self.most and self.stopped is None:
+                        self._start(*self.waiting.pop(0))
+                    self._reap()
+                    self._show_progress()
+                    time.sleep(POLL_S)
+            finally:
+                self._end_all()
         for job, *_ in self.waiting:
             job.status = "not started"
         self._write("ended" if self.stopped is None else "stopped")
 
     def _start(self, job: Job, composed: Composed, found: Preflight) -> None:
-        run = create_run(composed, self.folder, job.run, found.parents)
-        with (run.logs / "supervisor.log").open("ab") as log:
-            command = [sys.executable, "-m", "regimen.supervise", str(run.dir)]
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self.running[job.run] = (job, process)
-        if self.stopped is not None:  # the signal came while it was being started
-            process.send_signal(self.stopped)
-        job.status = "running"
-        print(f"started   {job.run}  {' '.join(job.overrides)}", flush=True)
+        """Start one job; one that cannot be started has failed, and the others go on."""
+        try:
+            process = _start_supervisor(create_run(composed, self.folder, found, job.run))
+        except (RegimenError, OSError) as error:
+            job.status = "failed"
+            job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED
+            say(f"failed    {job.run}  not started: {error}")
+        else:
+            self.running[job.run] = (job, process)
+            if self.stopped is not None:  # the signal came while it was being started
+                signals.send(process, self.stopped)
+            job.status = "running"
+            say(f"started   {job.run}  {' '.join(job.overrides)}")
         self._write("running")
 
     def _reap(self) -> None:
@@ -211,12 +206,24 @@ class _Batch:
                 continue
             del self.running[name]
             job.exit_code = code if code >= 0 else 128 - code
-            info = _closed(Run.open(self.folder / name), job.exit_code)
+            info = _closed(self.folder / name, job.exit_code)
             job.status = str(info["status"])
             job.headline = info.get("headline") or {}
             reason = f"  {info['reason']}" if info.get("reason") else ""
-            print(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}", flush=True)
+            say(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}")
             self._write("running")
+
+    def _end_all(self) -> None:
+        """Stop what still runs, because the sweep itself has failed: nothing would watch it any more."""
+        for _, process in self.running.values():
+            signals.send(process, signal.SIGTERM)
+        for _, process in self.running.values():
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._reap()
 
     def _show_progress(self) -> None:
         if time.monotonic() < self.progress_due:
@@ -224,67 +231,37 @@ class _Batch:
         self.progress_due = time.monotonic() + PROGRESS_S
         for name in self.running:
             text = describe(record.read_json(self.folder / name / "progress.json") or {})
-            print(f"running   {name}  {text}", flush=True)
+            say(f"running   {name}  {text}")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop all jobs; a repeated Ctrl-C insists, as with a single run."""
         self.stopped = self.stopped or number
         for _, process in self.running.values():
-            process.send_signal(number)
+            signals.send(process, number)
 
     def _write(self, status: str) -> None:
         jobs = [*self.before, *(asdict(job) for job in self.jobs)]
         data = {"format": 1, "id": self.folder.name, "argv": sys.argv, "status": status, "signal": self.stopped}
-        record.write_json(self.folder / "sweep.json", {**data, "jobs": jobs})
+        try:
+            record.write_json(self.folder / "sweep.json", {**data, "jobs": jobs})
+        except OSError as error:
+            say(f"warning: sweep.json could not be written: {error}")
 
 
-def _closed(run: Run, exit_code: int) -> dict[str, Any]:
+def _start_supervisor(run: Run) -> subprocess.Popen[bytes]:
+    with not_started(run), (run.logs / "supervisor.log").open("ab") as log:
+        command = [sys.executable, "-m", "regimen.supervise", str(run.dir)]
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def _closed(folder: Path, exit_code: int) -> dict[str, Any]:
     """Return run.json, corrected if the supervisor ended before it could write how the run ended."""
-    if run.status == "running":
-        reason = f"its supervisor ended with exit code {exit_code}; see {os.path.relpath(run.logs)}"
-        run.update(status="killed", exit_code=exit_code, reason=reason, ended=record.now())
-    return run.info
-
-
-def report(folder: Path, config_dir: Path | None = None) -> int:
-    """Print how each job of a sweep ended and how to rerun those that failed; return the exit code.
-
-    Args:
-        folder: the sweep's directory.
-        config_dir: the user's own folder of options, part of the commands.
-    """
-    data: dict[str, Any] = record.read_json(folder / "sweep.json") or {"jobs": []}
-    jobs = [Job(**row) for row in data["jobs"]]
-    shared = set.intersection(*(set(j.overrides) for j in jobs)) if len(jobs) > 1 else set()
-    rows = [("job", "overrides", "status", "headline"), *(_row(j, shared) for j in jobs)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    print()
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    failed = [j for j in jobs if j.status != "finished"]
-    print(f"\n{len(jobs) - len(failed)} of {len(jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
-    if failed:
-        print("To rerun only the others:")
-    for job in failed:
-        own = ["--config-dir", str(config_dir)] if config_dir else []
-        print(f"  python launch.py {shlex.join([*own, *job.overrides])}")
-    if data.get("signal"):
-        return 128 + int(data["signal"])
-    return 1 if failed or not jobs else 0
-
-
-def _row(job: Job, shared: set[str]) -> tuple[str, str, str, str]:
-    swept = " ".join(o for o in job.overrides if o not in shared)
-    status = job.status if job.exit_code in (0, None) else f"{job.status} ({job.exit_code})"
-    name, value = next(iter(job.headline.items()), ("", None))
-    return job.run.rpartition(".")[2], swept, status, f"{name} {value:.4g}" if value is not None else ""
-
-
-@contextmanager
-def _handled(handler: Any) -> Iterator[None]:
-    old = {number: signal.signal(number, handler) for number in STOPPING}
+    reason = f"its supervisor ended with exit code {exit_code}; see {os.path.relpath(folder / 'logs')}"
+    closed = {"status": "killed", "exit_code": exit_code, "reason": reason, "ended": record.now()}
     try:
-        yield
-    finally:
-        for number, before in old.items():
-            signal.signal(number, before)
+        run = Run.open(folder)
+        if run.status == "running":
+            run.update(**closed)
+        return run.info
+    except (RegimenError, OSError):  # its directory is gone, or cannot be written
+        return closed

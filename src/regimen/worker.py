@@ -18,12 +18,11 @@ from typing import Any
 
 import yaml
 
-from regimen import outcome, record
+from regimen import outcome, record, signals
 from regimen.errors import RegimenError, StopRequested
 from regimen.run import Run
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 ORPHAN_GRACE_S = 60.0
 """Time to save a checkpoint after the supervisor has vanished."""
 
@@ -37,12 +36,19 @@ def main() -> int:
         print(f"usage: python -m regimen.worker <run directory>\n{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
     _handle_signals(run)
-    watch = _SupervisorWatch(run) if os.environ.pop("REGIMEN_SUPERVISED", None) else None
+    watch = _SupervisorWatch(run) if _is_supervised() else None
     code = _account(run)
     if watch and watch.orphaned:
-        end = outcome.judge(run, code)
-        run.update(**end.fields(), ended=record.now())
+        outcome.record_end(run, outcome.judge(run, code))
     return code
+
+
+def _is_supervised() -> bool:
+    """Return whether a supervisor started this process; keep the run's lock from the processes it starts itself."""
+    lock = os.environ.pop("REGIMEN_SUPERVISED", None)
+    if lock:
+        os.set_inheritable(int(lock), False)
+    return bool(lock)
 
 
 def _account(run: Run) -> int:
@@ -99,7 +105,7 @@ def _handle_signals(run: Run) -> None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    for number in STOP_SIGNALS:
+    for number in signals.FORWARDED:
         signal.signal(number, on_signal)
 
 
@@ -120,7 +126,9 @@ class _SupervisorWatch:
         threading.Thread(target=self._wait, name="supervisor-watch", daemon=True).start()
 
     def _wait(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they must wake the main thread, where they are handled
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, signals.FORWARDED
+        )  # they must wake the main thread, where they are handled
         while os.read(self._pipe, 1):
             pass
         self.orphaned = True
