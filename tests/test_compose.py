@@ -10,6 +10,7 @@ import yaml
 from lab import make_lab, write
 from regimen.compose import Composed, Refusal, compose, load_config
 from regimen.errors import ConfigError
+from regimen.launcher import launch
 from regimen.schema import EventTermCfg, ManagerEnvCfg
 from regimen.typed import build, plain
 
@@ -127,6 +128,10 @@ WRONG = {
     "env.evaluation.grid.99=[1,0,0]": "the list has no such element",
     "env.evaluation.grid.first=[1,0,0]": "the list has no such element",
     "hydra.searchpath=[x]": "--config-dir",
+    "hydra.run.dir=x": "the launcher names run directories itself",
+    "hydra.sweep.dir=x": "the launcher names run directories itself",
+    "++resume=x": "`resume` continues a run: write it alone",
+    "choices.task=reach": "`choices` is filled in by the launcher",
 }
 
 
@@ -248,3 +253,20 @@ def test_the_frozen_configuration_reads_back_typed(tmp_path: Path) -> None:
 def test_a_frozen_configuration_of_other_code_is_refused_by_key() -> None:
     with pytest.raises(ConfigError, match=r"has no key `num_env`. Did you mean `num_envs`"):
         build(ManagerEnvCfg, {"num_env": 3})
+
+
+def test_what_only_the_launcher_sets_is_refused_in_a_file(lab: Path) -> None:
+    write(lab / "experiment/sly.yaml", "# @package _global_\n# Sly\nresume: latest\nchoices: {task: reach}\n")
+    said = refusal("experiment=sly", lab=lab)
+    assert "sly.yaml:3: `resume` continues a run" in said
+    assert "sly.yaml:4: `choices` is filled in by the launcher" in said
+
+
+def test_another_primary_config_and_a_resume_with_a_plus(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(lab.parent)
+    assert launch(["--config-name", "other", "task=reach"], CONF) == 2
+    assert "there is one primary config, config.yaml" in capsys.readouterr().err
+    assert launch(["+resume=nothing"], CONF) == 2
+    assert "`nothing` names no run" in capsys.readouterr().err

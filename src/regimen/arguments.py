@@ -76,6 +76,8 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
         return [f"{said} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
     if key == "hydra.searchpath":
         return [f"{said} your own options are found with --config-dir <folder>."]
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
+        return [f"{said} the launcher names run directories itself. To find a run again name it: name=<word>."]
     if key not in GROUPS:
         return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
     known = options(loader, key)

@@ -32,6 +32,13 @@ from regimen.typed import NODES, load_config
 __all__ = ["Composed", "compose", "load_config"]
 
 
+LAUNCHERS = {
+    "resume": "continues a run: write it alone on the command line, `python launch.py resume=<run reference>`.",
+    "choices": "is filled in by the launcher: choose options by their group, such as task=<name>.",
+}
+"""Keys of the whole configuration that nothing else may set."""
+
+
 @dataclass
 class Composed:
     """A configuration that passed every check.
@@ -155,7 +162,7 @@ class _Composition:
     def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
         for default in defaults:
             path = default.config_path or ""
-            if path.split("/")[0] in ("hydra"):
+            if path.split("/")[0] in ("hydra", ""):
                 continue
             loaded = self._translate(lambda p=path: self.loader.repository.load_config(p))
             data = OmegaConf.to_container(loaded.config, resolve=False)
@@ -188,8 +195,11 @@ class _Composition:
         hints = {**typing.get_type_hints(Config), **self.types}
         checker = Checker(self.tree.was_set)
         for key, value in data.items():
-            if key not in hints:
-                names = [*GROUPS, *(k for k in hints if k != "choices")]
+            if key in LAUNCHERS and value:
+                first = next(iter(value)) if isinstance(value, dict) else ""
+                yield Problem(f"{key}.{first}".rstrip("."), f"`{key}` {LAUNCHERS[key]}")
+            elif key not in hints:
+                names = [*GROUPS, *(k for k in hints if k not in LAUNCHERS)]
                 yield Problem(key, f"There is no key `{key}`. {did_you_mean(key, names)}")
             else:
                 yield from checker.check(hints[key], value, key)
