@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from regimen import facts
 from regimen.errors import ReferenceError_
 from regimen.refs import known_runs, resolve_policy, resolve_run
 
@@ -94,3 +96,17 @@ def test_files_and_pretrained(roots: tuple[Path, Path], tmp_path: Path) -> None:
         resolve_policy("pretrained:go2_flt", roots, tmp_path / "pretrained")
     with pytest.raises(ReferenceError_, match=r"There is no file nowhere/x\.pt"):
         resolve_policy("nowhere/x.pt", roots)
+
+
+def test_a_run_nobody_works_on_is_lost(roots: tuple[Path, Path]) -> None:
+    folder = add(roots[0], "gone", "14:00:00")
+    record = json.loads((folder / "run.json").read_text()) | {"status": "running"}
+    for supervisor, status in ((None, "lost"), (facts.process(os.getpid()), "running")):
+        (folder / "run.json").write_text(json.dumps(record | {"supervisor": supervisor}))
+        assert known_runs(roots)[0].status == status
+
+
+def test_an_at_sign_in_a_path_and_steps_without_last(roots: tuple[Path, Path]) -> None:
+    folder = add(roots[0] / "me@home", None, "14:00:00", "step_000000480", "step_000000960")
+    assert resolve_policy(str(folder), roots).name == "step_000000960.pt"
+    assert resolve_policy(f"{folder}@480", roots).name == "step_000000480.pt"

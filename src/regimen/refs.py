@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from regimen import record
+from regimen import facts, record
 from regimen.errors import ReferenceError_, did_you_mean, suggest
 
 ROOTS = (Path("outputs"), Path("multirun"))
@@ -24,7 +24,10 @@ FORMS = (
 
 @dataclass(frozen=True)
 class KnownRun:
-    """What a reference needs to know of a run: identity, state and age."""
+    """What a reference needs to know of a run: identity, state and age.
+
+    A run whose record says `running`, while nothing works on it, is `lost`: it can be resumed.
+    """
 
     id: str
     name: str | None
@@ -35,7 +38,7 @@ class KnownRun:
     @property
     def has_checkpoint(self) -> bool:
         """Whether a policy can be taken from it."""
-        return (self.dir / "checkpoints" / "last.pt").exists()
+        return any((self.dir / "checkpoints").glob("*.pt"))
 
     def describe(self) -> str:
         """Return one line to choose by: id, name, status, age, directory."""
@@ -88,7 +91,9 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = P
         return Path(ref).expanduser().resolve()
     if ref.endswith((".pt", ".pth")):
         raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
-    name, _, which = ref.partition("@")
+    name, at, which = ref.rpartition("@")
+    if not at or (Path(ref).expanduser() / "run.json").is_file():
+        name, which = ref, ""
     if name == "latest":
         runs = [run for run in known_runs(roots) if run.has_checkpoint]
         folder = _one(name, runs, roots, "with a checkpoint ").dir.resolve()
@@ -135,8 +140,7 @@ def _checkpoint(folder: Path, which: str) -> Path:
     if not there and not steps:
         run = _read(folder)
         raise ReferenceError_(f"This run has no checkpoint yet:\n{_listing([run] if run else [])}\nName another run.")
-    if not which:
-        return names["best" if "best" in there else "last"]
+    which = which or [*map(str, steps), *reversed(there)][-1]
     if which in there:
         return names[which]
     if re.fullmatch(r"\d+", which) and int(which) in steps:
@@ -157,7 +161,10 @@ def _read(folder: Path) -> KnownRun | None:
     data = record.read_json(folder / "run.json")
     if data is None:
         return None
-    return KnownRun(folder.name, data.get("name"), str(data.get("status")), str(data.get("started")), folder)
+    status = str(data.get("status"))
+    if status == "running" and facts.is_alive(data.get("supervisor")) is False:
+        status = "lost"
+    return KnownRun(folder.name, data.get("name"), status, str(data.get("started")), folder)
 
 
 def _listing(runs: list[KnownRun], most: int = 8) -> str:
