@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import subprocess
 from pathlib import Path
@@ -130,3 +131,20 @@ def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     draw()
     checkpoint.set_rng_state(checkpoint.load(tmp_path / "rng.pt")["rng"])
     assert draw() == expected
+
+
+def test_a_full_disk_met_before_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(CheckpointError, match=r"no space left on .* for a\.pt"):
+        checkpoint.save(tmp_path / "a.pt", BUNDLE)
+
+
+def test_best_is_never_behind_last(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = checkpoint._point
+    order: list[str] = []
+    monkeypatch.setattr(checkpoint, "_point", lambda link, target: (order.append(link.name), points(link, target)))
+    Checkpoints(run, interval=10).save(10, BUNDLE, metric=1.0)
+    assert order == ["best.pt", "last.pt"]

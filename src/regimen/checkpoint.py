@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -32,9 +33,10 @@ def save(path: Path, bundle: dict[str, Any]) -> None:
         CheckpointError: no space left, or a value that could not be loaded again safely.
     """
     _require_plain(bundle, "bundle")
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sink = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tmp.open("wb") as file:
             sink = _Sink(file)
             torch.save(bundle, cast(IO[bytes], sink))
@@ -44,13 +46,16 @@ def save(path: Path, bundle: dict[str, Any]) -> None:
     except OSError as error:
         if not is_no_space(error):
             raise
-        tmp.unlink(missing_ok=True)
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
+        needed = sink.bytes if sink else None
         raise CheckpointError(
-            f"{no_space_message(path.parent, sink.bytes)} for {path.name}. Free some space, then resume: the "
+            f"{no_space_message(path.parent, needed)} for {path.name}. Free some space, then resume: the "
             "checkpoints saved before are whole."
         ) from error
     finally:
-        tmp.unlink(missing_ok=True)
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
 
 
 def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -135,12 +140,12 @@ class Checkpoints:
         """
         path = self.folder / f"step_{step:09d}.pt"
         save(path, {**bundle, "format": FORMAT, "run": self._run.id, "step": step, "metric": metric})
-        _point(self.last, path)
-        self._saved = step
         if metric is not None and metric == metric and (self._best is None or metric > self._best):
             _point(self.best, path)
             self._best = float(metric)
             self._run.artifact(self.best, "checkpoint")
+        _point(self.last, path)  # after `best`: work cut off in between continues from before and finds it again
+        self._saved = step
         self._run.artifact(self.last, "checkpoint")
         self._prune()
         return path
