@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from regimen import demo
+from regimen.errors import PreflightError
+from supervised import wait_for
 
 
 def write_run(folder: Path, **files: dict) -> Path:
@@ -37,7 +43,42 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "policy=trained" in text
 
 
+LAUNCH = """
+import pathlib, signal, sys, time
+def stop(*_):
+    time.sleep(0.5)
+    pathlib.Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+pathlib.Path("began").touch()
+time.sleep(30)
+"""
+
+
 def test_a_failing_launch_ends_the_demo_with_its_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "launch.py").write_text("import sys; sys.exit(3)")
     monkeypatch.setattr(demo, "ROOT", tmp_path)
+    monkeypatch.setattr(demo.render, "pick_backend", lambda: "egl")
     assert demo.main() == 3
+
+
+def test_ctrl_c_leaves_the_launch_time_to_save(tmp_path: Path) -> None:
+    (tmp_path / "launch.py").write_text(LAUNCH)
+    code = f"import pathlib, sys; from regimen import demo; demo.ROOT = pathlib.Path({str(tmp_path)!r})\n"
+    code += "demo.render.pick_backend = lambda: 'egl'\nsys.exit(demo.main())"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    wait_for((tmp_path / "began").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert (tmp_path / "saved").exists()
+
+
+def test_without_a_renderer_the_evaluation_makes_no_video(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> str:
+        raise PreflightError("Cannot render on this machine. On Debian or Ubuntu: `apt-get install libegl1`.")
+
+    monkeypatch.setattr(demo.render, "pick_backend", none)
+    assert demo._video() == []
+    assert "demo: there will be no video. Cannot render" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from regimen import record, refs
+from regimen import record, refs, render
+from regimen.errors import PreflightError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,13 +27,13 @@ def main() -> int:
         "1/2 training a Go2 quadruped to walk": ["experiment=go2_demo", f"name={name}"],
         "2/2 evaluating it on fixed commands, and filming it": [
             *("task=go2_flat", "stage=evaluate", f"policy={name}", f"name={name}-evaluation"),
-            *("stage.episode_length_s=10", "video=true"),
+            *("stage.episode_length_s=10", *_video()),
         ],
     }
     for what, arguments in launches.items():
         command = ["launch.py", *arguments]
         print(f"demo {what}\n     python {' '.join(command)}", flush=True)
-        code = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+        code = _run([sys.executable, *command])
         if code != 0:
             print(f"demo: stopped, because that launch ended with exit code {code}; its last lines say why.")
             return code
@@ -39,6 +41,28 @@ def main() -> int:
     trained, judged = refs.resolve_run(name, roots), refs.resolve_run(f"{name}-evaluation", roots)
     Console(width=110).print(report(trained, judged, time.monotonic() - started))
     return 0
+
+
+def _video() -> list[str]:
+    """Return the argument that asks for a video; say so now, before the training, if this machine cannot make one."""
+    try:
+        render.pick_backend()
+    except PreflightError as error:
+        print(f"demo: there will be no video. {error}", flush=True)
+        return []
+    return ["video=true"]
+
+
+def _run(command: list[str]) -> int:
+    """Run a launch to its end, and return its exit code.
+
+    Ctrl-C reaches the launch by itself, which then needs time to save; ignoring it here would be inherited.
+    """
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        return subprocess.Popen(command, cwd=ROOT).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def report(trained: Path, judged: Path, wall_s: float) -> Table:
