@@ -64,10 +64,7 @@ def ratio(ours: list[float], theirs: list[float], resamples: int = 2000) -> tupl
     """Return the ratio of medians with its 95 % bootstrap interval."""
     rng = np.random.default_rng(0)
     a, b = np.array(ours), np.array(theirs)
-    draws = [
-        np.median(rng.choice(a, len(a))) / np.median(rng.choice(b, len(b)))
-        for _ in range(resamples)
-    ]
+    draws = [np.median(rng.choice(a, len(a))) / np.median(rng.choice(b, len(b))) for _ in range(resamples)]
     low, high = np.percentile(draws, [2.5, 97.5])
     return float(np.median(a) / np.median(b)), float(low), float(high)
 

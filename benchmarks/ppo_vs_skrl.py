@@ -81,7 +81,9 @@ def theirs(config: Any, folder: Path) -> float:
     env = open_env(config)
     cfg = sections_for(config.agent, env.io, env.device, config.seed)
     cfg["agent"]["experiment"] = {
-        "directory": str(folder), "write_interval": cfg["agent"]["rollouts"], "checkpoint_interval": 0,
+        "directory": str(folder),
+        "write_interval": cfg["agent"]["rollouts"],
+        "checkpoint_interval": 0,
     }
     cfg["trainer"]["environment_info"] = "log"
     cfg["trainer"]["headless"] = True

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from trainings import new_run, train, training_config
 
 from regimen import checkpoint
 from regimen.errors import ConfigError
 from regimen.publish import publish
 from regimen.refs import PRETRAINED, resolve_policy
+from trainings import new_run, train, training_config
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,8 @@ def test_a_file_without_a_run_is_refused(run, tmp_path):
 
 @pytest.mark.parametrize("name", ["go2_flat", "h1_flat"])
 def test_the_repository_ships_a_policy_that_fits_its_task(name):
-    from tasks import make_env
-
     from regimen.envs.vec_env import IOSpec
+    from tasks import make_env
 
     bundle = checkpoint.load(resolve_policy(f"pretrained:{name}"))
     IOSpec.from_dict(bundle["io"]).require_fits(make_env(name, 1).io)

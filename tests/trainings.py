@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tasks import CONF, task_config
 
 from regimen.agents.skrl_ppo import SkrlPpoCfg
 from regimen.run import Run
 from regimen.schema import Config, HardwareCfg
 from regimen.sims.mujoco import MujocoWorldCfg
 from regimen.stages.train import Train, TrainCfg
+from tasks import CONF, task_config
 
 
 def training_config(task: str, timesteps: int, num_envs: int, interval: int = 24, **agent: Any) -> Config:

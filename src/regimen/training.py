@@ -136,8 +136,12 @@ class TrainingSession:
     def state_dict(self) -> dict[str, Any]:
         """Return counters and statistics."""
         return {
-            "steps_done": self.steps_done, "iteration": self.iteration, "returns": list(self.returns),
-            "lengths": list(self.lengths), "return": self._return.clone(), "length": self._length.clone(),
+            "steps_done": self.steps_done,
+            "iteration": self.iteration,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "return": self._return.clone(),
+            "length": self._length.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

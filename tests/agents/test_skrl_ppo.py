@@ -7,14 +7,14 @@ import signal
 
 import pytest
 import torch
-from tasks import make_env
-from trainings import new_run, train, training_config
 
 from regimen import checkpoint
 from regimen.agents.skrl_ppo import SkrlPpo, build
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import DivergedError, IOMismatchError, StopRequested
 from regimen.training import TrainingSession
+from tasks import make_env
+from trainings import new_run, train, training_config
 
 
 def flatten(value: object, path: str = "") -> dict[str, object]:

@@ -151,17 +151,32 @@ class SkrlPpo:
                 session.end_iteration(self._losses(), partial(self._bundle, obs))
 
     def _record(
-        self, obs: torch.Tensor, action: torch.Tensor, reward: torch.Tensor, next_obs: Obs, terminated: torch.Tensor,
-        truncated: torch.Tensor, info: dict[str, Any], step: int,
+        self,
+        obs: torch.Tensor,
+        action: torch.Tensor,
+        reward: torch.Tensor,
+        next_obs: Obs,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        info: dict[str, Any],
+        step: int,
     ) -> None:
         """Store a transition whose successor is the observation before the automatic reset."""
         done = (terminated | truncated)[:, None]
         successor = torch.where(done, info["final_obs"]["policy"], next_obs["policy"])
         to = self.device
         self.ppo.record_transition(
-            observations=obs, states=None, actions=action, rewards=reward[:, None].clone().to(to),
-            next_observations=successor.to(to), next_states=None, terminated=terminated[:, None].to(to),
-            truncated=truncated[:, None].to(to), infos=info, timestep=step, timesteps=self.total_steps,
+            observations=obs,
+            states=None,
+            actions=action,
+            rewards=reward[:, None].clone().to(to),
+            next_observations=successor.to(to),
+            next_states=None,
+            terminated=terminated[:, None].to(to),
+            truncated=truncated[:, None].to(to),
+            infos=info,
+            timestep=step,
+            timesteps=self.total_steps,
         )
 
     def _losses(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ import torch
 
 from regimen.envs.managers import CommandManager, EventManager, ObservationManager, RewardManager, TerminationManager
 from regimen.envs.robot_state import RobotState
-from regimen.envs.terms_binding import match_ids
+from regimen.envs.terms_binding import compact, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.errors import DivergedError
 from regimen.resolve import resolve
@@ -92,12 +92,11 @@ class ManagerEnv:
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
         self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]], device=device)
-        self._foot_bodies = torch.tensor([self.bodies.index(f) for f in robot.feet], dtype=torch.long, device=device)
-        self._foot_sites = torch.tensor([self.sites.index(f) for f in robot.feet], dtype=torch.long, device=device)
+        self._foot_bodies = compact([self.bodies.index(f) for f in robot.feet], device)
+        self._foot_sites = compact([self.sites.index(f) for f in robot.feet], device)
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
         self._acting_pose = self.default_joint_pos[self._acting]
-        everything = len(self._acting) == len(self.joints)
-        self._acting_columns: torch.Tensor | slice = slice(None) if everything else self._acting
+        self._acting_columns = compact(self._acting.tolist(), device)
 
     def _allocate(self) -> None:
         n, joints, device = self.num_envs, len(self.joints), self.device
@@ -162,9 +161,7 @@ class ManagerEnv:
     def _read(self, env_ids: torch.Tensor | None = None) -> RobotState:
         return RobotState(self.world.read(env_ids), self.default_joint_pos)
 
-    def step(
-        self, action: torch.Tensor
-    ) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step all envs by one action (N, A). See `VecEnv.step`.
 
         Raises:

@@ -70,9 +70,7 @@ class ObservationManager(_Stateful):
     A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
     """
 
-    def __init__(
-        self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool
-    ) -> None:
+    def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
         """Bind the terms of every group; `noise` says whether theirs is applied."""
         self.env = env
         self.groups = {g: _ObservationGroup(env, g, _enabled(cfg.terms), noise) for g, cfg in groups.items()}

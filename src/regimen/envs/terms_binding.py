@@ -42,6 +42,13 @@ def match_ids(patterns: str | Sequence[str], names: list[str], where: str) -> to
     return torch.tensor(ids, dtype=torch.long)
 
 
+def compact(ids: list[int], device: torch.device) -> torch.Tensor | slice:
+    """Return an index for columns: a slice, which costs no copy, where `ids` adjoin, else the ids as a tensor."""
+    if ids and ids == list(range(ids[0], ids[-1] + 1)):
+        return slice(ids[0], ids[-1] + 1)
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
 def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
     """Return a term ready to be called: a partial function, or an instance of a stateful term.
 
@@ -58,7 +65,8 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
-        params[key] = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}").to(env.device)
+        ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
+        params[key] = ids.to(env.device) if isinstance(func, type) else compact(ids.tolist(), env.device)
     known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
         if key not in known:

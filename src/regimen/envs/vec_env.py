@@ -155,9 +155,7 @@ class VecEnv(Protocol):
         """Reset all envs, reseeding everything random if `seed` is given; return the observations."""
         ...
 
-    def step(
-        self, action: torch.Tensor
-    ) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step all envs; those that end are reset at once.
 
         Args:

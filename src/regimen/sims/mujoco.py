@@ -88,7 +88,7 @@ class MujocoWorld:
         rows = slice(None) if env_ids is None else env_ids.numpy()
         qpos, qvel, sensors = _tensor(self._qpos[rows]), _tensor(self._qvel[rows]), _tensor(self._sensors[rows])
         n, sites = len(qpos), len(self.sites)
-        contact = sensors[:, self._contact_columns].view(n, len(self.bodies), 4)
+        contact = sensors[:, self._contact_columns].reshape(n, len(self.bodies), 4)
         q0, v0 = self._q0, self._v0
         root = (qpos[:, :3], qpos[:, 3:7], qvel[:, :3], qvel[:, 3:6]) if self._floating else _fixed_root(n)
         return WorldState(
@@ -102,8 +102,8 @@ class MujocoWorld:
             root_ang_vel=root[3],
             # Contact sensors report (found, force xyz); without contact the force is zero.
             contact_force=torch.linalg.vector_norm(contact[..., 1:], dim=-1),
-            site_pos=sensors[:, self._pos_columns].view(n, sites, 3),
-            site_vel=sensors[:, self._vel_columns].view(n, sites, 3),
+            site_pos=sensors[:, self._pos_columns].reshape(n, sites, 3),
+            site_vel=sensors[:, self._vel_columns].reshape(n, sites, 3),
         )
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:
@@ -119,7 +119,11 @@ class MujocoWorld:
         return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)
 
     def reset(
-        self, env_ids: torch.Tensor, root_pose: torch.Tensor, root_vel: torch.Tensor, joint_pos: torch.Tensor,
+        self,
+        env_ids: torch.Tensor,
+        root_pose: torch.Tensor,
+        root_vel: torch.Tensor,
+        joint_pos: torch.Tensor,
         joint_vel: torch.Tensor,
     ) -> None:
         """Put the robots `env_ids` (n,) into a state, with fresh sensors and no memory of the solver."""
@@ -221,10 +225,13 @@ def _sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
     return [n for n in names if n.startswith(prefix)]
 
 
-def _columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor:
-    """Return the columns of `sensordata` that hold the named sensors, in order."""
-    spans = [(model.sensor(n).adr[0], model.sensor(n).dim[0]) for n in names]
-    return torch.tensor([c for start, size in spans for c in range(start, start + size)], dtype=torch.long)
+def _columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor | slice:
+    """Return the columns of `sensordata` that hold the named sensors, in order; a slice, so a view, if they adjoin."""
+    spans = [(int(model.sensor(n).adr[0]), int(model.sensor(n).dim[0])) for n in names]
+    columns = [c for start, size in spans for c in range(start, start + size)]
+    if columns and columns == list(range(columns[0], columns[-1] + 1)):
+        return slice(columns[0], columns[-1] + 1)
+    return torch.tensor(columns, dtype=torch.long)
 
 
 def _fixed_root(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

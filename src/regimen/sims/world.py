@@ -83,7 +83,11 @@ class World(Protocol):
         ...
 
     def reset(
-        self, env_ids: torch.Tensor, root_pose: torch.Tensor, root_vel: torch.Tensor, joint_pos: torch.Tensor,
+        self,
+        env_ids: torch.Tensor,
+        root_pose: torch.Tensor,
+        root_vel: torch.Tensor,
+        joint_pos: torch.Tensor,
         joint_vel: torch.Tensor,
     ) -> None:
         """Put the robots `env_ids` (n,) into a state: pose (n, 7), velocity (n, 6: linear world, angular body)."""

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from tasks import make_env
 
 from regimen.envs.terms.commands import GaitClock, UniformVelocityCommand
+from tasks import make_env
 
 
 @pytest.fixture(scope="module")

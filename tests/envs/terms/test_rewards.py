@@ -16,7 +16,10 @@ def make(n: int = 2, **state: torch.Tensor) -> SimpleNamespace:
     command = SimpleNamespace(value=torch.zeros(n, 3), moving=torch.tensor([True, False]))
     gait = SimpleNamespace(stance=torch.tensor([[True, False], [True, True]]), swing_height=torch.zeros(n, 2))
     return SimpleNamespace(
-        state=SimpleNamespace(**state), commands={"base_velocity": command, "gait": gait}, step_dt=0.02, num_envs=n,
+        state=SimpleNamespace(**state),
+        commands={"base_velocity": command, "gait": gait},
+        step_dt=0.02,
+        num_envs=n,
     )
 
 
@@ -94,7 +97,8 @@ def test_alive_and_terminated_are_opposites():
 
 def test_terminations():
     env = make(
-        contact_force=torch.tensor([[0.0, 5.0], [0.5, 0.0]]), root_pos=torch.tensor([[0, 0, 0.2], [0, 0, 0.9]]),
+        contact_force=torch.tensor([[0.0, 5.0], [0.5, 0.0]]),
+        root_pos=torch.tensor([[0, 0, 0.2], [0, 0, 0.9]]),
         gravity=torch.tensor([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]),
     )
     env.episode_length, env.max_episode_length = torch.tensor([99, 100]), 100

@@ -33,8 +33,13 @@ class UniformVelocityCommand:
     """
 
     def __init__(
-        self, env: ManagerEnv, lin_vel_x: list[float], lin_vel_y: list[float], ang_vel_z: list[float],
-        resampling_time_s: list[float], rel_standing_envs: float = 0.0,
+        self,
+        env: ManagerEnv,
+        lin_vel_x: list[float],
+        lin_vel_y: list[float],
+        ang_vel_z: list[float],
+        resampling_time_s: list[float],
+        rel_standing_envs: float = 0.0,
     ) -> None:
         """Prepare the draws.
 
@@ -103,7 +108,11 @@ class GaitClock:
     """
 
     def __init__(
-        self, env: ManagerEnv, frequency_hz: float, offsets: list[float], stance_ratio: float = 0.55,
+        self,
+        env: ManagerEnv,
+        frequency_hz: float,
+        offsets: list[float],
+        stance_ratio: float = 0.55,
         velocity: str = "base_velocity",
     ) -> None:
         """Prepare the clock.

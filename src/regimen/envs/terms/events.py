@@ -69,17 +69,13 @@ def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, fricti
     env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
 
 
-def randomize_rigid_body_mass(
-    env: ManagerEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]
-) -> None:
+def randomize_rigid_body_mass(env: ManagerEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
     """Add a draw from the range, in kg, to the nominal mass of the base."""
     low, high = mass_distribution_params
     env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
 
 
-def push_by_setting_velocity(
-    env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]
-) -> None:
+def push_by_setting_velocity(env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
     """Kick the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
     env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
 
@@ -104,7 +100,12 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
     LOCK_WIDTH_RAD = 0.01
 
     def __init__(
-        self, env: ManagerEnv, joints: torch.Tensor, probability: float, onset_s: list[float], mode: str = "absolute",
+        self,
+        env: ManagerEnv,
+        joints: torch.Tensor,
+        probability: float,
+        onset_s: list[float],
+        mode: str = "absolute",
         severity: float | list[float] | dict[str, float | list[float]] | None = None,
     ) -> None:
         """Prepare the draws.
@@ -169,7 +170,9 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         limits = self.env.effort_limit.repeat(len(ids), 1)
         nominal = limits[rows, joint]
         limits[rows, joint] = {
-            "absolute": self.severity[ids], "scale": nominal * self.severity[ids], "lock": nominal,
+            "absolute": self.severity[ids],
+            "scale": nominal * self.severity[ids],
+            "lock": nominal,
             "free": torch.zeros_like(nominal),
         }[self.mode]
         self.env.world.set_effort_limits(ids, limits)
@@ -192,7 +195,9 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
 
 def _severity_table(
-    names: list[str], candidates: list[int], severity: float | list[float] | dict[str, float | list[float]] | None,
+    names: list[str],
+    candidates: list[int],
+    severity: float | list[float] | dict[str, float | list[float]] | None,
     mode: str,
 ) -> torch.Tensor:
     """Return (C, 2): lowest and highest severity of each candidate."""
