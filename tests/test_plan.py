@@ -155,11 +155,14 @@ def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("hardware.max_jobs=0", "hardware: max_jobs=0: expected 1 or more."),
-        ("hardware.threads=-3", "hardware: threads=-3: expected 1 or more."),
-        ("env.num_envs=0", "env: num_envs=0: expected 1 or more."),
-        ("env.decimation=0", "env: decimation=0: expected 1 or more."),
-        ("env.episode_length_s=0", "env: episode_length_s=0.0: expected seconds, more than 0."),
+        ("hardware.max_jobs=0", "argument `hardware.max_jobs=0`: hardware.max_jobs=0: expected 1 or more."),
+        ("hardware.threads=-3", "argument `hardware.threads=-3`: hardware.threads=-3: expected 1 or more."),
+        ("env.num_envs=0", "argument `env.num_envs=0`: env.num_envs=0: expected 1 or more."),
+        ("env.decimation=0", "argument `env.decimation=0`: env.decimation=0: expected 1 or more."),
+        (
+            "env.episode_length_s=0",
+            "argument `env.episode_length_s=0`: env.episode_length_s=0.0: expected seconds, more than 0.",
+        ),
         (
             "env.rewards.joint_deviation.params.joints=.*_hip_jiont",
             "argument `env.rewards.joint_deviation.params.joints=.*_hip_jiont`: "
@@ -181,7 +184,7 @@ def test_every_task_names_joints_and_bodies_of_its_robot(task: str) -> None:
 
 def test_a_swept_number_of_jobs_may_not_be_zero(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(["-m", "task=reach", "seed=0,1", "hardware.max_jobs=0"], CONF) == 2
-    assert "hardware: max_jobs=0: expected 1 or more." in capsys.readouterr().err
+    assert "argument `hardware.max_jobs=0`: hardware.max_jobs=0: expected 1 or more." in capsys.readouterr().err
 
 
 def test_evaluate_needs_memory_for_its_own_envs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,13 +194,23 @@ def _inputs(composed: Composed, found: Preflight) -> list[str]:
 
 
 def _own_checks(composed: Composed) -> list[str]:
-    """Ask each dataclass that defines `problems(config)` for what it has against the whole configuration."""
+    """Ask each dataclass that defines `problems(config)` for what it has against the whole configuration.
+
+    A line that begins with `key=` is told with the place that key was set in.
+    """
     return [
-        f"{node}: {line}"
+        _told(composed, node, line)
         for node, kind in {**composed.types, "hardware": HardwareCfg}.items()
         if hasattr(kind, "problems")
         for line in typed.build(kind, composed.config[node]).problems(composed.config)
     ]
+
+
+def _told(composed: Composed, node: str, line: str) -> str:
+    path = f"{node}.{line.partition('=')[0]}"
+    if "=" in line and composed.tree.has(path):
+        return f"{composed.tree.who(path).at(path)}: {node}.{line}"
+    return f"{node}: {line}"
 
 
 def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
@@ -218,7 +228,7 @@ def _names(composed: Composed, robot: Robot) -> list[str]:
     known = {"joints": robot.joints, "bodies": (*robot.feet, *robot.fall_bodies)}
     wrong = []
     for path, kind, patterns in _patterns(composed.config["env"]):
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        for pattern in patterns if isinstance(patterns, list) else [patterns]:
             try:
                 match(known[kind], str(pattern))
             except (ConfigError, re.error) as error:

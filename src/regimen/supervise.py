@@ -201,7 +201,11 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
 @contextmanager
 def _ownership(run: Run) -> Iterator[IO[str]]:
     """Hold the run for this process and its worker alone; the lock ends with them, however they end."""
-    with (run.dir / ".supervisor").open("w") as file:
+    try:
+        file = (run.dir / ".supervisor").open("w")
+    except OSError as error:
+        raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -213,14 +217,16 @@ def _ownership(run: Run) -> Iterator[IO[str]]:
 
 
 def _taken(run: Run) -> str:
-    owner = run.info["supervisor"] or {}
+    owner = run.info["supervisor"]
+    if not owner:
+        return f"running already: run {run.id} is being started by another process."
     if facts.is_alive(owner) is False:
         return (
             f"running still: the supervisor of run {run.id} is gone, but its worker is saving what it has. "
             "Try again in a minute."
         )
-    where = f"process {owner.get('pid')} on {owner.get('host')}"
-    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner.get('pid')})."
+    where = f"process {owner['pid']} on {owner['host']}"
+    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner['pid']})."
 
 
 def main() -> int:

@@ -179,9 +179,9 @@ class _Batch:
                     time.sleep(POLL_S)
             finally:
                 self._end_all()
-        for job, *_ in self.waiting:
-            job.status = "not started"
-        self._write("ended" if self.stopped is None else "stopped")
+                for job, *_ in self.waiting:
+                    job.status = "not started"
+                self._write("ended" if self.stopped is None else "stopped")
 
     def _start(self, job: Job, composed: Composed, found: Preflight) -> None:
         """Start one job; one that cannot be started has failed, and the others go on."""

@@ -44,6 +44,9 @@ def report(folder: Path, config_dir: Path | None = None) -> int:
     """
     data: dict[str, Any] = record.read_json(folder / "sweep.json") or {"jobs": []}
     jobs = [Job(**row) for row in data["jobs"]]
+    if not jobs:
+        say("no job was started")
+        return outcome.EXIT_FAILED
     shared = set.intersection(*(set(j.overrides) for j in jobs)) if len(jobs) > 1 else set()
     rows = [("job", "overrides", "status", "headline"), *(_row(j, shared) for j in jobs)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -58,7 +61,7 @@ def report(folder: Path, config_dir: Path | None = None) -> int:
         say(f"  {_again(folder, job, config_dir)}")
     if data.get("signal"):
         return outcome.signalled(int(data["signal"])).exit_code
-    return outcome.EXIT_FAILED if failed or not jobs else 0
+    return outcome.EXIT_FAILED if failed else 0
 
 
 def _again(folder: Path, job: Job, config_dir: Path | None) -> str:
