@@ -119,7 +119,7 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
     if composed.config["dry_run"]:
         from regimen import plan
 
-        print(plan.describe(composed, found, plan.run_directory(root, composed.choices)))
+        say(plan.describe(composed, found, plan.run_directory(root, composed.choices)))
         return 0
     _warn(found.warnings)
     from regimen.supervise import supervise
@@ -177,7 +177,7 @@ def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
     if jobs[0].config["dry_run"]:
         from regimen import plan
 
-        print(plan.describe_sweep(jobs, found, Path("multirun") / "<sweep>" / "<sweep>.000"))
+        say(plan.describe_sweep(jobs, found, Path("multirun") / "<sweep>" / "<sweep>.000"))
         return 0
     _warn([line for f in found for line in f.warnings])
     folder = record.claim(Path("multirun"))
