@@ -39,28 +39,27 @@ def reset_root_state_uniform(
     env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
 
 
+def _between(env: ManagerEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
+    """Draw (n, J) uniform between two limits."""
+    return limits[0] + env.rand(len(env_ids), len(env.joints)) * (limits[1] - limits[0])
+
+
 def reset_joints_by_scale(
     env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
     """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
-    shape = (len(env_ids), len(env.joints))
-    factor = env.rand(*shape) * (position_range[1] - position_range[0]) + position_range[0]
-    low, high = env.soft_joint_range.unbind(1)
-    env.reset_joint_pos[env_ids] = (env.default_joint_pos * factor).clamp(low, high)
-    velocity = env.rand(*shape) * (velocity_range[1] - velocity_range[0])
-    env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
+    position = env.default_joint_pos * _between(env, env_ids, position_range)
+    env.reset_joint_pos[env_ids] = position.clamp(*env.soft_joint_range.unbind(1))
+    env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
 
 
 def reset_joints_by_offset(
     env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
-    """Start joints at the default pose plus a draw from `position_range` rad, at velocities from `velocity_range`."""
-    shape = (len(env_ids), len(env.joints))
-    offset = env.rand(*shape) * (position_range[1] - position_range[0]) + position_range[0]
-    low, high = env.soft_joint_range.unbind(1)
-    env.reset_joint_pos[env_ids] = (env.default_joint_pos + offset).clamp(low, high)
-    velocity = env.rand(*shape) * (velocity_range[1] - velocity_range[0])
-    env.reset_joint_vel[env_ids] = velocity + velocity_range[0]
+    """Start joints at the default pose plus a draw from `position_range` rad, at speeds from `velocity_range`."""
+    position = env.default_joint_pos + _between(env, env_ids, position_range)
+    env.reset_joint_pos[env_ids] = position.clamp(*env.soft_joint_range.unbind(1))
+    env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
 
 
 def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
