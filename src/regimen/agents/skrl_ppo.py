@@ -129,7 +129,7 @@ class SkrlPpo:
             session: told of every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
         """
-        ppo, total = self.ppo, self.total_steps
+        ppo, total, threads = self.ppo, self.total_steps, torch.get_num_threads()
         ppo.enable_training_mode(True)
         if resume is None:
             obs = env.reset(seed=self.seed)
@@ -138,12 +138,15 @@ class SkrlPpo:
             obs = self._restore(resume)
         while session.steps_done < total:
             step = session.steps_done
+            # Operations on some hundred rows cost more to share among threads than to do; the update is large enough.
+            torch.set_num_threads(1)
             with torch.no_grad():
                 policy_obs = obs["policy"].to(self.device)
                 action, _ = ppo.act(policy_obs, None, timestep=step, timesteps=total)
                 obs, reward, terminated, truncated, info = env.step(action.to(env.device))
                 session.step(reward, terminated, truncated, info)
                 self._record(policy_obs, action, reward, obs, terminated, truncated, info, step)
+            torch.set_num_threads(threads)
             ppo.post_interaction(timestep=step, timesteps=total)
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
