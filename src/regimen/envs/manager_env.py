@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.managers import CommandManager, EventManager, ObservationManager, RewardManager, TerminationManager
+from regimen.envs.managers import CommandManager, EventManager, RewardManager, TerminationManager
+from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
 from regimen.envs.terms_binding import compact, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs

@@ -3,162 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.terms_binding import bind_term, match_ids
+from regimen.envs.stateful import Stateful, enabled
+from regimen.envs.terms_binding import bind_term
 from regimen.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
-    from regimen.envs.vec_env import Obs
-    from regimen.schema import (
-        EventTermCfg,
-        ObservationGroupCfg,
-        ObservationTermCfg,
-        RewardTermCfg,
-        TermCfg,
-        TerminationTermCfg,
-    )
+    from regimen.schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
 
 
-def _enabled(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the terms that were switched off with null."""
-    return {n: t for n, t in terms.items() if t is not None}
-
-
-_PLAIN = (torch.Tensor, int, float, bool, type(None))
-
-
-def term_state(term: object) -> dict[str, Any]:
-    """Return the tensors and plain numbers a stateful term holds, by attribute name."""
-    held = vars(term) if hasattr(term, "__dict__") else {}
-    return {k: _copy(v) for k, v in held.items() if isinstance(v, _PLAIN)}
-
-
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-class _Stateful:
-    """Reset, save and restore of the terms that have a memory."""
-
-    terms: dict[str, Any]
-
-    def reset(self, env_ids: torch.Tensor) -> None:
-        """Tell the terms that the episodes of `env_ids` (n,) begin anew."""
-        for term in self.terms.values():
-            if hasattr(term, "reset"):
-                term.reset(env_ids)
-
-    def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Return term -> attribute -> value."""
-        return {n: s for n, t in self.terms.items() if not isinstance(t, partial) and (s := term_state(t))}
-
-    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
-        """Restore `state_dict`."""
-        for name, held in state.items():
-            for attribute, value in held.items():
-                setattr(self.terms[name], attribute, _copy(value))
-
-
-class ObservationManager(_Stateful):
-    """Observation groups: the terms side by side, with noise, clip and scale.
-
-    A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
-    """
-
-    def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
-        """Bind the terms of every group; `noise` says whether theirs is applied."""
-        self.env = env
-        self.groups = {g: _ObservationGroup(env, g, _enabled(cfg.terms), noise) for g, cfg in groups.items()}
-        if "policy" not in self.groups:
-            raise ConfigError("env.observations has no group `policy`; agents read that one.")
-        self.terms = {f"{g}.{n}": t for g, group in self.groups.items() for n, t in group.terms.items()}
-
-    def sizes(self) -> dict[str, dict[str, int]]:
-        """Return group -> ordered {term: width}."""
-        return {g: group.sizes for g, group in self.groups.items()}
-
-    def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
-        return {g: group.meaning for g, group in self.groups.items()}
-
-    def step(self) -> None:
-        """Advance the terms that have a memory by one control step."""
-        for term in self.terms.values():
-            if hasattr(term, "step"):
-                term.step()
-
-    def draw_noise(self) -> dict[str, torch.Tensor]:
-        """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
-        return {g: group.draw_noise() for g, group in self.groups.items() if group.noise is not None}
-
-    def compute(self, noise: dict[str, torch.Tensor]) -> Obs:
-        """Return group -> (N, d) float32, fresh tensors, with the noise drawn for this step."""
-        return {g: group.compute(noise.get(g)) for g, group in self.groups.items()}
-
-
-class _ObservationGroup:
-    def __init__(self, env: ManagerEnv, group: str, terms: dict[str, ObservationTermCfg], noise: bool) -> None:
-        self.env = env
-        self.terms = {n: bind_term(env, "observations", n, t) for n, t in terms.items()}
-        if not self.terms:
-            raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")
-        self.sizes = {n: f().shape[1] for n, f in self.terms.items()}
-        self.meaning = {n: _meaning(env, n, t) for n, t in terms.items()}
-        columns = [(cfg, self.sizes[n]) for n, cfg in terms.items()]
-        unbounded = float("inf")
-        spread = _spread([(c.noise, d) for c, d in columns], env)
-        scale = _spread([(c.scale, d) for c, d in columns], env)
-        clip = _spread([(unbounded if c.clip is None else c.clip, d) for c, d in columns], env)
-        noisy = spread.nonzero().squeeze(1)
-        self.noisy = slice(int(noisy[0]), int(noisy[-1]) + 1) if noise and len(noisy) else slice(0, 0)
-        self.noise = spread[self.noisy] if noise and len(noisy) else None
-        self.scale = scale if bool((scale != 1.0).any()) else None
-        self.clip = clip if bool(clip.isfinite().any()) else None
-
-    def draw_noise(self) -> torch.Tensor:
-        assert self.noise is not None
-        draws = self.env.rand(self.env.num_envs, len(self.noise))
-        return draws.mul_(2.0).sub_(1.0).mul_(self.noise)
-
-    def compute(self, noise: torch.Tensor | None) -> torch.Tensor:
-        obs = torch.cat([f() for f in self.terms.values()], dim=1)
-        if noise is not None:
-            obs[:, self.noisy] += noise
-        if self.clip is not None:
-            obs = obs.clamp(-self.clip, self.clip)
-        if self.scale is not None:
-            obs = obs * self.scale
-        return obs
-
-
-def _spread(values: list[tuple[float, int]], env: ManagerEnv) -> torch.Tensor:
-    """Repeat each value over the columns of its term."""
-    return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
-
-
-def _meaning(env: ManagerEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
-    """Return scale, clip and the names behind the columns of a term, as far as it has any."""
-    names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
-    chosen = {
-        key: [all_names[i] for i in match_ids(cfg.params[key], all_names, f"observations.{name}.params.{key}").tolist()]
-        for key, all_names in names.items()
-        if key in cfg.params
-    }
-    return {"scale": cfg.scale, "clip": cfg.clip, **chosen}
-
-
-class RewardManager(_Stateful):
+class RewardManager(Stateful):
     """Sum of weighted terms times the step time, and what each term earned over the episode."""
 
     def __init__(self, env: ManagerEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
-        used = {n: t for n, t in _enabled(terms).items() if t.weight != 0.0}
+        used = {n: t for n, t in enabled(terms).items() if t.weight != 0.0}
         if not used:
             raise ConfigError("env.rewards has no term with a weight left; give it at least one.")
         self.terms = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
@@ -200,12 +64,12 @@ class RewardManager(_Stateful):
         super().load_state_dict({n: s for n, s in state.items() if n})
 
 
-class TerminationManager(_Stateful):
+class TerminationManager(Stateful):
     """Reasons to end an episode; a breakdown of the physics is always one."""
 
     def __init__(self, env: ManagerEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
         """Bind the terms."""
-        used = _enabled(terms)
+        used = enabled(terms)
         self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
         self.time_out = {n: t.time_out for n, t in used.items()}
         self.fired: dict[str, torch.Tensor] = {}
@@ -227,12 +91,12 @@ class TerminationManager(_Stateful):
         return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.fired.items()}
 
 
-class CommandManager(_Stateful):
+class CommandManager(Stateful):
     """Commands by name."""
 
     def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Make the command terms, in the task's order: a later one may read an earlier one."""
-        self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in _enabled(terms).items()}
+        self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
 
     def __getitem__(self, name: str) -> Any:
         """Return a command term.
@@ -254,13 +118,13 @@ class CommandManager(_Stateful):
         return {k: v for term in self.terms.values() for k, v in term.metrics().items()}
 
 
-class EventManager(_Stateful):
+class EventManager(Stateful):
     """Startup, reset and interval events, and events with a memory such as joint failures."""
 
     def __init__(self, env: ManagerEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
         """Bind the events and start the interval timers."""
         self.env = env
-        used = _enabled(terms)
+        used = enabled(terms)
         self.terms = {n: bind_term(env, "events", n, t) for n, t in used.items()}
         self.mode = {n: _checked_mode(n, t, self.terms[n]) for n, t in used.items()}
         self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}

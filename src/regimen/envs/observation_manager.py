@@ -1,0 +1,105 @@
+"""The manager of observations: groups of terms side by side, with noise, clip and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.envs.stateful import Stateful, enabled
+from regimen.envs.terms_binding import bind_term, match_ids
+from regimen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.vec_env import Obs
+    from regimen.schema import ObservationGroupCfg, ObservationTermCfg
+
+
+class ObservationManager(Stateful):
+    """Observation groups: the terms side by side, with noise, clip and scale.
+
+    A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
+    """
+
+    def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
+        """Bind the terms of every group; `noise` says whether theirs is applied."""
+        self.env = env
+        self.groups = {g: _ObservationGroup(env, g, enabled(cfg.terms), noise) for g, cfg in groups.items()}
+        if "policy" not in self.groups:
+            raise ConfigError("env.observations has no group `policy`; agents read that one.")
+        self.terms = {f"{g}.{n}": t for g, group in self.groups.items() for n, t in group.terms.items()}
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return group -> ordered {term: width}."""
+        return {g: group.sizes for g, group in self.groups.items()}
+
+    def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
+        return {g: group.meaning for g, group in self.groups.items()}
+
+    def step(self) -> None:
+        """Advance the terms that have a memory by one control step."""
+        for term in self.terms.values():
+            if hasattr(term, "step"):
+                term.step()
+
+    def draw_noise(self) -> dict[str, torch.Tensor]:
+        """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
+        return {g: group.draw_noise() for g, group in self.groups.items() if group.noise is not None}
+
+    def compute(self, noise: dict[str, torch.Tensor]) -> Obs:
+        """Return group -> (N, d) float32, fresh tensors, with the noise drawn for this step."""
+        return {g: group.compute(noise.get(g)) for g, group in self.groups.items()}
+
+
+class _ObservationGroup:
+    def __init__(self, env: ManagerEnv, group: str, terms: dict[str, ObservationTermCfg], noise: bool) -> None:
+        self.env = env
+        self.terms = {n: bind_term(env, "observations", n, t) for n, t in terms.items()}
+        if not self.terms:
+            raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")
+        self.sizes = {n: f().shape[1] for n, f in self.terms.items()}
+        self.meaning = {n: _meaning(env, n, t) for n, t in terms.items()}
+        columns = [(cfg, self.sizes[n]) for n, cfg in terms.items()]
+        unbounded = float("inf")
+        spread = _spread([(c.noise, d) for c, d in columns], env)
+        scale = _spread([(c.scale, d) for c, d in columns], env)
+        clip = _spread([(unbounded if c.clip is None else c.clip, d) for c, d in columns], env)
+        noisy = spread.nonzero().squeeze(1)
+        self.noisy = slice(int(noisy[0]), int(noisy[-1]) + 1) if noise and len(noisy) else slice(0, 0)
+        self.noise = spread[self.noisy] if noise and len(noisy) else None
+        self.scale = scale if bool((scale != 1.0).any()) else None
+        self.clip = clip if bool(clip.isfinite().any()) else None
+
+    def draw_noise(self) -> torch.Tensor:
+        assert self.noise is not None
+        draws = self.env.rand(self.env.num_envs, len(self.noise))
+        return draws.mul_(2.0).sub_(1.0).mul_(self.noise)
+
+    def compute(self, noise: torch.Tensor | None) -> torch.Tensor:
+        obs = torch.cat([f() for f in self.terms.values()], dim=1)
+        if noise is not None:
+            obs[:, self.noisy] += noise
+        if self.clip is not None:
+            obs = obs.clamp(-self.clip, self.clip)
+        if self.scale is not None:
+            obs = obs * self.scale
+        return obs
+
+
+def _spread(values: list[tuple[float, int]], env: ManagerEnv) -> torch.Tensor:
+    """Repeat each value over the columns of its term."""
+    return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
+
+
+def _meaning(env: ManagerEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
+    """Return scale, clip and the names behind the columns of a term, as far as it has any."""
+    names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
+    chosen = {
+        key: [all_names[i] for i in match_ids(cfg.params[key], all_names, f"observations.{name}.params.{key}").tolist()]
+        for key, all_names in names.items()
+        if key in cfg.params
+    }
+    return {"scale": cfg.scale, "clip": cfg.clip, **chosen}
