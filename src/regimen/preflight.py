@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen import facts, record, refs, typed
+from regimen import facts, fit, record, refs, typed
 from regimen.compose import Composed, refuse
 from regimen.errors import ConfigError, RegimenError
 from regimen.robots import Robot, match
@@ -68,7 +68,7 @@ def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
     wrong: list[str] = [*_device(config), *_interpreter(config), *_inputs(composed, found), *_own_checks(composed)]
     robot = _robot(composed, wrong)
     if robot is not None:
-        wrong += _names(composed, robot)
+        wrong += _names(composed, robot) or _misfits(composed, found, robot)
         found.memory = estimate(composed, robot)
         alone = sum(estimate(composed, robot, envs=1).values())
         wrong += _memory(found, composed, parallel, alone)
@@ -221,6 +221,18 @@ def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
         source = composed.tree.who("env.robot").at("env.robot")
         wrong.append(f"{source}: {error}")
         return None
+
+
+def _misfits(composed: Composed, found: Preflight, robot: Robot) -> list[str]:
+    """Return a line if the policy does not fit the task, naming every difference."""
+    path, env = found.inputs.get("policy"), composed.config["env"]
+    if path is None or path.suffix != ".pt" or not env["_target_"].endswith(".ManagerEnv"):
+        return []
+    try:
+        lines = fit.misfits(fit.read_plain(path)["io"], composed.config, robot)
+    except RegimenError as error:
+        return [f"policy={path}: {error}"]
+    return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []
 
 
 def _names(composed: Composed, robot: Robot) -> list[str]:

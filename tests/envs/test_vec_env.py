@@ -26,6 +26,13 @@ def test_survives_a_checkpoint(spec):
     assert IOSpec.from_dict(spec.to_dict()) == spec
 
 
+def test_a_spec_of_another_version_is_refused(spec):
+    data = spec.to_dict()
+    del data["meaning"]
+    with pytest.raises(IOMismatchError, match="'meaning'. Train it again"):
+        IOSpec.from_dict(data)
+
+
 def test_equal_specs_fit(spec):
     spec.require_fits(copy.deepcopy(spec))
 

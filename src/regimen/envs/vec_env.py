@@ -63,13 +63,23 @@ class IOSpec:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> IOSpec:
-        """Rebuild from `to_dict`."""
-        return cls(
-            observations={g: dict(t) for g, t in data["observations"].items()},
-            action=ActionSpec(**data["action"]),
-            step_dt=data["step_dt"],
-            meaning={g: {t: dict(m) for t, m in terms.items()} for g, terms in data["meaning"].items()},
-        )
+        """Rebuild from `to_dict`.
+
+        Raises:
+            IOMismatchError: if the data lack something, as those of another version do.
+        """
+        try:
+            return cls(
+                observations={g: dict(t) for g, t in data["observations"].items()},
+                action=ActionSpec(**data["action"]),
+                step_dt=data["step_dt"],
+                meaning={g: {t: dict(m) for t, m in terms.items()} for g, terms in data["meaning"].items()},
+            )
+        except (KeyError, TypeError) as error:
+            raise IOMismatchError(
+                f"What this policy reads and writes is not told as this version expects: {error}. Train it again, or use "
+                "the version named in its run.json."
+            ) from error
 
     def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",)) -> list[str]:
         """Return one line per difference that matters to a policy reading `groups`; empty if it fits.

@@ -1,0 +1,93 @@
+"""Whether a policy fits a task, found without torch and without a simulator: names and figures of both, compared.
+
+A checkpoint is a zip whose pickle holds the plain values and only refers to the tensors, so the plain values can be
+read alone. Sizes of observation terms are not known before the environment is open; it compares those again.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.errors import CheckpointError
+from regimen.robots import Robot, match
+
+
+class _Absent:
+    """Stands where a tensor is."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+
+class _PlainReader(pickle.Unpickler):
+    """Reads the plain values of a checkpoint; every class of torch becomes `_Absent`, any other is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if module.split(".")[0] == "torch":
+            return _Absent
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a checkpoint")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _Absent()
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's plain values, its tensors left out.
+
+    Args:
+        path: file written by `regimen.checkpoint.save`.
+
+    Raises:
+        CheckpointError: the file is not such a checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+            bundle = _PlainReader(io.BytesIO(archive.read(name))).load()
+    except (zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher: {error or 'it has no data'}.") from error
+    if not isinstance(bundle, dict) or "io" not in bundle:
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher: it does not say what its policy reads.")
+    return bundle
+
+
+def misfits(policy: dict[str, Any], config: dict[str, Any], robot: Robot) -> list[str]:
+    """Return one line for each difference between what a policy reads and writes and what a task would offer.
+
+    Args:
+        policy: the plain `io` of its checkpoint.
+        config: the whole resolved configuration of a manager-based task.
+        robot: the task's robot.
+    """
+    mine = IOSpec.from_dict(policy)
+    return mine.differences(_offered(mine, config, robot))
+
+
+def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
+    """Return the task's IOSpec as far as it is known; the size of a term of the same name is taken to be equal."""
+    env = config["env"]
+    groups = {g: {n: t for n, t in group["terms"].items() if t} for g, group in env["observations"].items()}
+    sizes = {g: {n: policy.observations.get(g, {}).get(n, 0) for n in terms} for g, terms in groups.items()}
+    meaning = {g: {n: _meaning(t, policy, g, n, robot) for n, t in terms.items()} for g, terms in groups.items()}
+    joints = match(robot.joints, *env["actions"]["joints"])
+    offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
+    action = ActionSpec(list(joints), [env["actions"]["scale"]] * len(joints), offset, env["actions"]["clip"])
+    return IOSpec(sizes, action, config["sim"]["dt"] * env["decimation"], meaning)
+
+
+def _meaning(term: dict[str, Any], policy: IOSpec, group: str, name: str, robot: Robot) -> dict[str, Any]:
+    """Return scale, clip and joints of a term; bodies and sites are for the simulator to resolve: the policy's stand."""
+    known = {"scale": term["scale"], "clip": term["clip"]}
+    patterns = term["params"].get("joints")
+    if patterns is not None:
+        known["joints"] = list(match(robot.joints, *([patterns] if isinstance(patterns, str) else patterns)))
+    theirs = policy.meaning.get(group, {}).get(name, {})
+    return known | {key: theirs[key] for key in ("bodies", "sites") if key in theirs and key in term["params"]}

@@ -1,0 +1,80 @@
+"""A policy that does not fit is refused before the simulator starts, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regimen import fit
+from regimen.compose import compose
+from regimen.errors import CheckpointError, ConfigError
+from regimen.preflight import preflight
+from regimen.robots import load
+from trainings import new_run, train, training_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    config = training_config("go2_flat", timesteps=24, num_envs=2)
+    run = new_run(tmp_path_factory.mktemp("outputs"), config)
+    train(run, config)
+    return run.checkpoints / "last.pt"
+
+
+def refusal(policy, tmp_path, *overrides: str) -> str:
+    composed = compose([f"policy={policy}", "stage=evaluate", *overrides], [ROOT / "conf"])
+    with pytest.raises(ConfigError) as caught:
+        preflight(composed, tmp_path)
+    return str(caught.value)
+
+
+def test_its_own_task_fits(policy, tmp_path):
+    preflight(compose([f"policy={policy}", "stage=evaluate", "task=go2_flat"], [ROOT / "conf"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("task=h1_flat", "joint FL_hip_joint: only the policy has it"),
+        ("env.actions.scale=0.3", "action scale of FL_hip_joint: policy 0.5, env 0.3"),
+        ("env.decimation=2", "step time: policy 0.02 s, env 0.01 s"),
+        ("env.observations.policy.terms.joint_vel=null", "policy.joint_vel: only the policy has it"),
+        ("env.observations.policy.terms.joint_vel.scale=0.1", "policy.joint_vel: scale: policy 1.0, env 0.1"),
+        ("env.observations.policy.terms.joint_pos.params.joints=.*_calf_joint", "policy.joint_pos: joints: policy"),
+    ],
+)
+def test_each_misfit_is_named_before_anything_starts(policy, tmp_path, change, message):
+    task = [] if change.startswith("task=") else ["task=go2_flat"]
+    text = refusal(policy, tmp_path, *task, change)
+    assert "does not fit" in text
+    assert message in text
+
+
+def test_plain_values_are_read_without_torch(policy):
+    code = (
+        "import sys, pathlib; from regimen import fit; plain = fit.read_plain(pathlib.Path(sys.argv[1]));"
+        "assert plain['io']['step_dt'] == 0.02; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(policy)], check=True)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"hello")
+    with pytest.raises(CheckpointError, match="is not a checkpoint of this launcher"):
+        fit.read_plain(path)
+
+
+def test_the_static_comparison_agrees_with_the_open_environment(policy):
+    from regimen.envs.vec_env import IOSpec
+    from tasks import make_env
+
+    composed = compose(["task=go2_flat"], [ROOT / "conf"])
+    io = make_env("go2_flat", 1).io
+    assert fit.misfits(io.to_dict(), composed.config, load("go2")) == []
+    assert fit._offered(io, composed.config, load("go2")) == IOSpec.from_dict(io.to_dict())
