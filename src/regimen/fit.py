@@ -84,7 +84,7 @@ def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
 
 
 def _meaning(term: dict[str, Any], policy: IOSpec, group: str, name: str, robot: Robot) -> dict[str, Any]:
-    """Return scale, clip and joints of a term; bodies and sites are for the simulator to resolve: the policy's stand."""
+    """Return scale, clip and joints of a term; bodies and sites, which a simulator resolves, are the policy's."""
     known = {"scale": term["scale"], "clip": term["clip"]}
     patterns = term["params"].get("joints")
     if patterns is not None:

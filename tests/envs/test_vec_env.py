@@ -29,7 +29,7 @@ def test_survives_a_checkpoint(spec):
 def test_a_spec_of_another_version_is_refused(spec):
     data = spec.to_dict()
     del data["meaning"]
-    with pytest.raises(IOMismatchError, match="'meaning'. Train it again"):
+    with pytest.raises(IOMismatchError, match="'meaning'. Train again"):
         IOSpec.from_dict(data)
 
 

@@ -77,7 +77,7 @@ class IOSpec:
             )
         except (KeyError, TypeError) as error:
             raise IOMismatchError(
-                f"What this policy reads and writes is not told as this version expects: {error}. Train it again, or use "
+                f"What this policy reads and writes is not told as this version expects: {error}. Train again, or use "
                 "the version named in its run.json."
             ) from error
 
