@@ -25,7 +25,7 @@ CHUNK = 25
 def works(task: str, num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], None]]:
     """Return the two kinds of work and what puts both at the same start; the policy acted beforehand, neither pays."""
     config = config_of([f"task={task}", f"env.num_envs={num_envs}"])
-    torch.set_num_threads(config.hardware.num_threads())
+    torch.set_num_threads(1)  # as training and evaluation do while they step; the physics has all cores
     env = open_env(config)
     bundle = checkpoint.load(resolve_policy(f"pretrained:{task}"))
     io = IOSpec.from_dict(bundle["io"])

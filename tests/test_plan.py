@@ -129,6 +129,9 @@ def test_jobs_at_once_share_the_cores() -> None:
 
 
 def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Path) -> None:
+    from regimen import checkpoint
+    from tasks import make_env
+
     assert "needs a policy" in refused("task=reach", "stage=evaluate")
     assert "policy=walk: `walk` names no run" in refused("task=reach", "stage=evaluate", "policy=walk")
     run = tmp_path / "outputs/20260101-000000-reach-x-0001"
@@ -136,7 +139,7 @@ def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Pa
         run / "run.json",
         json.dumps({"id": "copied-from", "name": "walk", "status": "finished", "started": "2026-01-01T00:00:00+00:00"}),
     )
-    write(run / "checkpoints/last.pt", "")
+    checkpoint.save(run / "checkpoints/last.pt", {"format": 1, "io": make_env("reach", 1).io.to_dict()})
     made = composed("task=reach", "stage=evaluate", "policy=walk")
     found = preflight(made, Path("outputs"))
     assert made.config["policy"] == str(run / "checkpoints/last.pt")

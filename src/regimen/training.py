@@ -55,7 +55,8 @@ class TrainingSession:
         self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
         self._return = torch.zeros(num_envs)
         self._length = torch.zeros(num_envs, dtype=torch.long)
-        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, how many episodes or steps it stands for)
+        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, episodes it stands for)
+        self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
         self._clock = time.perf_counter()
         self._rate = 0.0
         self.first_step_at: float | None = None
@@ -73,7 +74,8 @@ class TrainingSession:
         for name, value in info["log"].items():
             self._logs.setdefault(name, []).append((value, len(done)))
         for name, tensor in info["metrics"].items():
-            self._logs.setdefault(f"Metrics/{name}", []).append((float(tensor.mean()), 1))
+            seen = self._metrics.get(name)
+            self._metrics[name] = tensor.clone() if seen is None else seen.add_(tensor)
         if len(done):
             self.returns.extend(self._return[done].tolist())
             self.lengths.extend(self._length[done].tolist())
@@ -117,11 +119,13 @@ class TrainingSession:
         self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
         self._clock = now
         metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
+        metrics |= {f"Metrics/{name}": float(total.mean()) / steps for name, total in self._metrics.items()}
         metrics |= {"Perf/samples_per_s": rate}
         mean_return, mean_length = self.mean_return(), self.mean_length()
         if mean_return is not None and mean_length is not None:
             metrics |= {"Train/return": mean_return, "Train/episode_length": mean_length}
         self._logs.clear()
+        self._metrics.clear()
         self.run.log(self.steps_done, metrics)
         self.run.progress(
             iteration=self.iteration,

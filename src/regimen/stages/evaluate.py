@@ -78,7 +78,7 @@ class Evaluate:
     def __call__(self, run: Run, config: Config) -> None:
         """Evaluate `config.policy`; write result.json, a picture, and a video if asked."""
         started = time.perf_counter()
-        torch.set_num_threads(config.hardware.num_threads())
+        torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
         bundle = load_bundle(config.policy)
         config = self.prepare(config)
         env = open_env(config)
