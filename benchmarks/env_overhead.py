@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measure import alternate, config_of, ratio, report
+from measure import alternate, ratio, report
 
 from regimen import checkpoint
 from regimen.envs import open_env
+from regimen.envs.check import compose_config
 from regimen.envs.vec_env import IOSpec
 from regimen.refs import resolve_policy
 from regimen.resolve import resolve
@@ -24,7 +25,7 @@ CHUNK = 25
 
 def works(task: str, num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], None]]:
     """Return the two kinds of work and what puts both at the same start; the policy acted beforehand, neither pays."""
-    config = config_of([f"task={task}", f"env.num_envs={num_envs}"])
+    config = compose_config([f"task={task}", f"env.num_envs={num_envs}"])
     torch.set_num_threads(1)  # as training and evaluation do while they step; the physics has all cores
     env = open_env(config)
     bundle = checkpoint.load(resolve_policy(f"pretrained:{task}"))

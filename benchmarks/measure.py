@@ -5,28 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-
-from regimen.compose import compose, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-
-
-def config_of(overrides: list[str]) -> Any:
-    """Compose a run as the launcher would and return it typed, without starting it."""
-    composed = compose(overrides, [ROOT / "conf"])
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(composed.config, file)
-        file.flush()
-        return load_config(Path(file.name))
 
 
 def rate(work: Callable[[], int]) -> float:

@@ -23,12 +23,12 @@ SECONDS = 6.0
 def ours(cores: int) -> float:
     """Return env steps a second of h1_flat with 1024 envs under random actions."""
     import torch
-    from measure import config_of
 
     from regimen.envs import open_env
+    from regimen.envs.check import compose_config
 
     torch.set_num_threads(cores)
-    env = open_env(config_of(["task=h1_flat", "env.num_envs=1024", f"hardware.threads={cores}"]))
+    env = open_env(compose_config(["task=h1_flat", "env.num_envs=1024", f"hardware.threads={cores}"]))
     env.reset(seed=0)
     return _timed(lambda: env.step(0.3 * torch.randn(env.num_envs, env.io.num_actions)), env.num_envs)
 

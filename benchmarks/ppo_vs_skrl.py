@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import config_of, ratio, report
+from measure import ratio, report
 from skrl.envs.wrappers.torch import Wrapper
 from skrl.utils.runner.torch import Runner
 
 from regimen.agents.skrl_ppo import SkrlPpo, Spaces, sections_for
 from regimen.envs import open_env
+from regimen.envs.check import compose_config
 from regimen.run import Run
 from regimen.training import TrainingSession
 
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--iterations", type=int, default=6)
     args = parser.parse_args()
-    config = config_of(["task=go2_flat", f"agent.trainer.timesteps={24 * args.iterations}"])
+    config = compose_config(["task=go2_flat", f"agent.trainer.timesteps={24 * args.iterations}"])
     torch.set_num_threads(config.hardware.num_threads())
     rates: dict[str, list[float]] = {"Regimen": [], "skrl SequentialTrainer": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -94,7 +94,11 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: if it does not fit the code that is there now.
     """
-    data: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return build_config(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+
+
+def build_config(data: dict[str, Any]) -> Config:
+    """Return a resolved plain configuration as typed objects; see `load_config`."""
     config: Config = build(Config, data)
     for node in NODES.values():
         value = data.get(node)

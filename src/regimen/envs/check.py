@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import yaml
 
 from regimen.envs import open_env
 from regimen.envs.probe import MakeEnv, Probe
@@ -116,13 +113,10 @@ def main(argv: list[str]) -> int:
 
 def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:
     """Return the typed configuration that launch.py would run with these overrides."""
-    from regimen.compose import compose, load_config
+    from regimen.compose import compose
+    from regimen.typed import build_config
 
-    composed = compose(overrides, [CONF, *(config_dirs or [])])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(composed.config, allow_unicode=True), encoding="utf-8")
-        return load_config(path)
+    return build_config(compose(overrides, [CONF, *(config_dirs or [])]).config)
 
 
 def factory(config: Config) -> MakeEnv:

@@ -66,7 +66,11 @@ class EvaluateCfg:
     def num_envs(self, config: dict[str, Any]) -> int:
         """Return how many environments this stage opens on the run's plain `config`, whatever its env.num_envs."""
         judged = config["env"].get("evaluation") or {}
-        return self.envs_per_command * max(1, len(judged.get("grid") or []))
+        return self.envs_for(judged.get("grid") or [])
+
+    def envs_for(self, grid: list[list[float]]) -> int:
+        """Return how many environments judge these commands; a task without any is judged as if it had one."""
+        return self.envs_per_command * max(1, len(grid))
 
 
 class Evaluate:
@@ -100,7 +104,7 @@ class Evaluate:
         """Return a copy of the run's config with the task as it is judged: size, length, noise, disturbances."""
         config = copy.deepcopy(config)
         env = config.env
-        env.num_envs = self.cfg.envs_per_command * max(1, len(env.evaluation.grid))
+        env.num_envs = self.cfg.envs_for(env.evaluation.grid)
         env.observation_noise = self.cfg.observation_noise
         if self.cfg.episode_length_s is not None:
             env.episode_length_s = self.cfg.episode_length_s
