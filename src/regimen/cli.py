@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-from regimen import catalogue, outcome
+from regimen import outcome
 from regimen.errors import RegimenError, did_you_mean
 
-
-def list_(argv: list[str]) -> int:
-    """List the options of a group: tasks, agents, sims, hardware, stages or experiments."""
-    plurals = {g if g == "hardware" else f"{g}s": g for g in catalogue.GROUPS}
-    parser = argparse.ArgumentParser(prog="regimen list", description=list_.__doc__)
-    parser.add_argument("what", choices=sorted(plurals), help="group")
-    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
-    args = parser.parse_args(argv)
-    print(catalogue.table(plurals[args.what], [catalogue.config_home(), *args.config_dir]))
-    return 0
-
-
-def check_env(argv: list[str]) -> int:
-    """Try every rule of the VecEnv contract on a task: `regimen check-env task=<name>`."""
-    from regimen.envs.check import main as check
-
-    return int(check(argv) or 0)
-
-
-def publish(argv: list[str]) -> int:
-    """Keep a run's policy in the repository as `pretrained:<name>`: `regimen publish <run reference> <name>`."""
-    from regimen.publish import publish as keep
-
-    parser = argparse.ArgumentParser(prog="regimen publish", description=publish.__doc__)
-    parser.add_argument("policy", help="run reference, such as walker@best")
-    parser.add_argument("name", help="used as policy=pretrained:<name>")
-    args = parser.parse_args(argv)
-    path = keep(args.policy, args.name)
-    print(f"{path} ({path.stat().st_size / 1e6:.2f} MB): use it as policy=pretrained:{args.name}")
-    return 0
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {"list": list_, "check-env": check_env, "publish": publish}
+VERBS: dict[str, tuple[str, str]] = {
+    "list": ("regimen.catalogue:list_verb", "list the options of a group: tasks, agents, sims, hardware, stages, …"),
+    "check-env": ("regimen.envs.check:main", "try every rule of the VecEnv contract on a task"),
+    "publish": ("regimen.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
+}
+"""Verb -> function called with the arguments that follow it, and what it does. Imported when it is called."""
 
 
 def usage() -> str:
     """Return the help: one line for each verb."""
     width = max(len(verb) for verb in VERBS)
-    lines = [f"  {verb:<{width}}  {(function.__doc__ or '').splitlines()[0]}" for verb, function in VERBS.items()]
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(["regimen <verb> ...", *lines, "Runs are started with `python launch.py --help`."])
 
 
@@ -65,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise RegimenError(f"There is no verb `{verb}`. {did_you_mean(verb, VERBS)}")
-        return VERBS[verb](rest)
+        module, _, function = VERBS[verb][0].partition(":")
+        return int(getattr(importlib.import_module(module), function)(rest) or 0)
     except RegimenError as error:
         print(error, file=sys.stderr)
         return outcome.EXIT_BAD_INPUT

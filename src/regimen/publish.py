@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,18 @@ def _public(made_by: dict[str, Any]) -> dict[str, Any]:
     """Return a run's record without what only its own machine can use: host name, paths, process numbers."""
     host = {k: v for k, v in made_by["host"].items() if k not in ("name", "python")}
     return {**{k: v for k, v in made_by.items() if k != "supervisor"}, "host": host}
+
+
+def publish_verb(argv: list[str]) -> int:
+    """Keep a run's policy: `regimen publish <run reference> <name>`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen publish", description="Keep a run's policy in the repository.")
+    parser.add_argument("policy", help="run reference, such as walker@best")
+    parser.add_argument("name", help="used as policy=pretrained:<name>")
+    args = parser.parse_args(argv)
+    path = publish(args.policy, args.name)
+    print(f"{path} ({path.stat().st_size / 1e6:.2f} MB): use it as policy=pretrained:{args.name}")
+    return 0
