@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from regimen.catalogue import GROUPS
+from regimen.catalogue import GROUPS, MULTI_GROUPS
 from regimen.errors import ConfigError, did_you_mean
 
 
@@ -54,7 +54,7 @@ def _syntax_advice(text: str, loader: ConfigLoaderImpl) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         group = key.lstrip("+~").partition("@")[0]
-        if group in GROUPS:
+        if group in (*GROUPS, *MULTI_GROUPS):
             return f"write `{group}=<name>`. {did_you_mean('', options(loader, group))}"
         return f"expected key=value. To set it write `{key}=<value>`; to see all keys add `--cfg job`."
     if "[" in key:
@@ -78,6 +78,8 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
         return [f"{said} your own options are found with --config-dir <folder>."]
     if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
         return [f"{said} the launcher names run directories itself. To find a run again name it: name=<word>."]
+    if key in MULTI_GROUPS:
+        return _check_multi_choice(override, loader, said)
     if key not in GROUPS:
         return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
     known = options(loader, key)
@@ -89,4 +91,16 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
     names = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     return [
         f"{said} there is no {key} `{name}`. {did_you_mean(str(name), known)}" for name in names if name not in known
+    ]
+
+
+def _check_multi_choice(override: Override, loader: ConfigLoaderImpl, said: str) -> list[str]:
+    key, known = override.key_or_group, options(loader, override.key_or_group)
+    if override.is_sweep_override() or override.is_delete() or override.value() is None:
+        return [f"{said} choose any of {', '.join(known)}, such as `{key}=[{known[0]}]`; none at all is `{key}=[]`."]
+    names = override.value() if isinstance(override.value(), list) else [override.value()]
+    return [
+        f"{said} there is no {key} `{n}`. {did_you_mean(str(n), known)} None at all is `{key}=[]`."
+        for n in names
+        if n not in known
     ]

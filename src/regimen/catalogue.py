@@ -8,6 +8,10 @@ from pathlib import Path
 from regimen.errors import ConfigError
 
 GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
+"""Groups of which a run takes one option."""
+
+MULTI_GROUPS = ("logger",)
+"""Groups of which a run takes any number: `logger=[csv,mlflow]`."""
 
 
 def config_home() -> Path:
@@ -59,7 +63,8 @@ def list_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    plurals = {g if g == "hardware" else f"{g}s": g for g in GROUPS}
+    groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
+    plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
     parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group.")
     parser.add_argument("what", choices=sorted(plurals), help="group")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")

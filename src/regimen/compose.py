@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from regimen import arguments, peek, typed
-from regimen.catalogue import GROUPS
+from regimen.catalogue import GROUPS, MULTI_GROUPS
 from regimen.diagnose import Checker, Problem
 from regimen.errors import ConfigError, did_you_mean
 from regimen.provenance import SCHEMA, Source, Tree, shown
@@ -33,6 +33,8 @@ __all__ = ["Composed", "compose", "load_config"]
 
 
 LAUNCHERS = {
+    "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
+    "pipeline": "runs a pipeline: write it on the command line, `python launch.py pipeline=<name>`.",
     "resume": "continues a run: write it alone on the command line, `python launch.py resume=<run reference>`.",
     "choices": "is filled in by the launcher: choose options by their group, such as task=<name>.",
 }
@@ -132,7 +134,8 @@ class _Composition:
 
         Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
         """
-        chosen = [o.input_line or "" for o in self.parsed if o.key_or_group in GROUPS or o.is_hydra_override()]
+        groups = (*GROUPS, *MULTI_GROUPS)
+        chosen = [o.input_line or "" for o in self.parsed if o.key_or_group in groups or o.is_hydra_override()]
         composed = self.loader.load_configuration(self.name, chosen, RunMode.RUN)
         hydra = OmegaConf.create({"hydra": composed.hydra, **self.tree.data})
         hydra.hydra.overrides.task = [t for t in texts if not t.startswith("hydra")]
@@ -156,8 +159,22 @@ class _Composition:
             except ConfigError as error:
                 raise Refusal([f"{shown(self.files[group])}: `_target_: {targets[node]}`: {error}"]) from error
             self.tree.merge({node: typed.defaults(self.types[node])}, SCHEMA)
+        self.types["logger"] = self._multi_type("logger", [d for data, _ in layers for d in [data.get("logger")] if d])
+        self.tree.merge({"logger": typed.defaults(self.types["logger"])}, SCHEMA)
         for data, source in layers:
             self.tree.merge(data, source)
+
+    def _multi_type(self, node: str, chosen: list[dict[str, Any]]) -> Any:
+        """Return the dataclass of a group with any number of options: one field for each chosen one."""
+        targets = {name: str(c["_target_"]) for data in chosen for name, c in data.items() if "_target_" in (c or {})}
+        fields = []
+        for name, target in targets.items():
+            try:
+                kind = peek.load_cfg_class(target)
+            except ConfigError as error:
+                raise Refusal([f"{node} `{name}`: `_target_: {target}`: {error}"]) from error
+            fields.append((name, kind, field(default_factory=kind)))
+        return make_dataclass(f"{node.capitalize()}sCfg", fields, namespace={"problems": _problems_of_all})
 
     def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
         for default in defaults:
@@ -232,7 +249,7 @@ class _Composition:
     def _unknown_group(self, default: ResultDefault) -> Iterator[str]:
         """A group that no key of the configuration belongs to would be merged in unseen."""
         group = (default.config_path or "").rpartition("/")[0].split("/")[0]
-        if group and group not in (*GROUPS, "hydra"):
+        if group and group not in (*GROUPS, *MULTI_GROUPS, "hydra"):
             yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
 
     def _translate(self, call: Any) -> Any:
@@ -263,6 +280,12 @@ class _Composition:
         return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, arguments.options(self.loader, group))}"
 
 
+def _problems_of_all(loggers: Any, config: dict[str, Any]) -> list[str]:
+    """Return the problems of each part of a multi-choice group, named by the part."""
+    parts = {f.name: getattr(loggers, f.name) for f in fields(loggers)}
+    return [f"{n}.{line}" for n, part in parts.items() if hasattr(part, "problems") for line in part.problems(config)]
+
+
 def _placed(data: Any, package: str) -> dict[str, Any]:
     """Return a file's content at its place in the whole configuration."""
     placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
@@ -273,8 +296,8 @@ def _placed(data: Any, package: str) -> dict[str, Any]:
 
 def _require_package(default: ResultDefault, group: str, file: Path) -> None:
     """Refuse a file whose content would land at the wrong key for want of its header line."""
-    expected = {"task": "env", "experiment": ""}.get(group, group)
-    if group in GROUPS and (default.package or "") != expected:
+    expected = {"task": "env", "experiment": "", "logger": f"logger.{file.stem}"}.get(group, group)
+    if group in (*GROUPS, *MULTI_GROUPS) and (default.package or "") != expected:
         raise Refusal([f"{shown(file)}: the first line must be `# @package {expected or '_global_'}`."])
 
 

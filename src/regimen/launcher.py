@@ -92,7 +92,7 @@ def _launch(argv: list[str], config_dir: Path) -> int:
 
 def help_text(config_dirs: list[Path]) -> str:
     """Return the help, listing the options of every group."""
-    groups = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in catalogue.GROUPS]
+    groups = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in (*catalogue.GROUPS, *catalogue.MULTI_GROUPS)]
     return HELP.format(options="\n".join(groups))
 
 

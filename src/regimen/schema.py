@@ -148,6 +148,9 @@ def _at_least_one(**numbers: int) -> list[str]:
     return [f"{name}={value}: expected 1 or more." for name, value in numbers.items() if value < 1]
 
 
+SCHEDULERS = ("slurm", "submitit_local")
+
+
 @dataclass
 class HardwareCfg:
     """Where the work runs.
@@ -157,17 +160,36 @@ class HardwareCfg:
         threads: threads of the physics and of torch; null takes all cores this process may use.
         max_jobs: runs of a local sweep at once.
         interpreters: Python of a sim that needs an environment of its own, by sim name.
+        nodes: machines that work on the run together.
+        processes: workers on each of them, joined by torch.distributed.
+        scheduler: who starts the run: `slurm`, `submitit_local` (the same path on this machine), or null: at once, here.
+        submitit: what to ask the scheduler for, in the keys of hydra-submitit-launcher.
     """
 
     device: str = "cpu"
     threads: int | None = None
     max_jobs: int = 1
     interpreters: dict[str, str] = field(default_factory=dict)
+    nodes: int = 1
+    processes: int = 1
+    scheduler: str | None = None
+    submitit: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "library": ["hydra_plugins.hydra_submitit_launcher.config:SlurmQueueConf"],
+            "extra": [],
+        },
+    )
 
     def problems(self, config: dict[str, Any]) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         given = {} if self.threads is None else {"threads": self.threads}
-        return _at_least_one(max_jobs=self.max_jobs, **given)
+        lines = _at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
+        if self.scheduler not in (None, *SCHEDULERS):
+            lines.append(f"scheduler={self.scheduler}: expected {' or '.join(SCHEDULERS)}, or null to start here at once.")
+        if self.nodes > 1 and self.scheduler != "slurm":
+            lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware=slurm.")
+        return lines
 
     def num_threads(self) -> int:
         """Return `threads`, or the number of cores this process may use."""
@@ -176,7 +198,17 @@ class HardwareCfg:
 
 @dataclass
 class Config:
-    """The whole of one run. `choices` is filled in by the launcher: group -> option."""
+    """The whole of one run.
+
+    Attributes:
+        name: to refer to the run by.
+        policy: run reference or file, in a started run the file.
+        data: run references or files of datasets, in a started run the files.
+        logger: name -> where metrics go beside TensorBoard.
+        wait: whether the launcher stays until the jobs given to a scheduler have ended.
+        force: whether a pipeline repeats steps that are done.
+        choices: group -> option, filled in by the launcher.
+    """
 
     env: Any = MISSING
     sim: Any = MISSING
@@ -186,7 +218,11 @@ class Config:
     name: str | None = None
     seed: int = 0
     policy: str | None = None
+    data: list[str] = field(default_factory=list)
+    logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     video: bool = False
     dry_run: bool = False
+    wait: bool = False
+    force: bool = False
     choices: dict[str, str] = field(default_factory=dict)

@@ -105,6 +105,7 @@ def build_config(data: dict[str, Any]) -> Config:
         if isinstance(value, dict):
             target = value.get("_target_", DEFAULT_TARGETS.get(node))
             setattr(config, node, build(_cfg_class(str(target)), value))
+    config.logger = {name: build(_cfg_class(value["_target_"]), value) for name, value in config.logger.items()}
     return config
 
 

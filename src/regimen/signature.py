@@ -1,0 +1,61 @@
+"""What decides the result of a run, as two short hashes: equal hashes mean that it need not be repeated."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from regimen import snapshot
+
+LENGTH = 16
+
+IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
+"""Keys of the whole configuration that cannot change what is learned or measured."""
+
+RELEVANT_HARDWARE = ("device", "nodes", "processes")
+
+INPUT_KEYS = ("policy", "data")
+"""Keys whose value is a path: what lies there counts, not where it lies."""
+
+
+def config_signature(config: dict[str, Any], inputs: dict[str, str]) -> str:
+    """Return a hash of the configuration without what cannot change the result, and of the inputs' content.
+
+    Args:
+        config: resolved plain configuration.
+        inputs: name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
+    """
+    kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
+    kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
+    kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
+    return _hash(json.dumps([kept, inputs], sort_keys=True, default=str).encode())
+
+
+def code_signature(config: dict[str, Any]) -> str:
+    """Return a hash of the content of this package and of the user's modules that the configuration names.
+
+    Args:
+        config: resolved plain configuration.
+    """
+    digest = hashlib.sha256()
+    for name, path in snapshot.sources(config):
+        digest.update(f"{name}\0{_content(path)}\0".encode())
+    return digest.hexdigest()[:LENGTH]
+
+
+def _content(path: Path) -> str:
+    stat = path.stat()
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if key not in _contents:
+        _contents[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _contents[key]
+
+
+_contents: dict[tuple[str, int, int], str] = {}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:LENGTH]
