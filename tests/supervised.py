@@ -34,7 +34,7 @@ def make_run(root: Path, act: str, **hardware: Any) -> Run:
         "dry_run": False,
         "choices": {"task": "none", "sim": "none", "agent": "act", "stage": "act"},
     }
-    return Run.create(root, config, ["launch.py"], [f"stage.act={act}"], code=root)
+    return Run.create(root, config, ["launch.py"], [f"stage.act={act}"], repository=root)
 
 
 def start(run: Run, **kwargs: Any) -> subprocess.Popen[str]:

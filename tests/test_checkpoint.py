@@ -21,7 +21,7 @@ BUNDLE = {"format": 1, "policy": {"w": torch.arange(4000.0)}, "training": {"coun
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path, {"choices": {}}, [], [], code=tmp_path)
+    return Run.create(tmp_path, {"choices": {}}, [], [], repository=tmp_path)
 
 
 def test_save_and_load(tmp_path: Path) -> None:

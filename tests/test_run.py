@@ -23,12 +23,12 @@ from pathlib import Path
 from regimen.run import Run
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 for i in range(10):
-    Run.create(Path(sys.argv[1]), {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], code=Path(sys.argv[1]))
+    Run.create(Path(sys.argv[1]), {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], repository=Path(sys.argv[1]))
 """
 
 
 def create(root: Path, **kwargs: object) -> Run:
-    return Run.create(root, CONFIG, ["launch.py", "seed=3"], ["seed=3"], code=root, **kwargs)  # type: ignore[arg-type]
+    return Run.create(root, CONFIG, ["launch.py", "seed=3"], ["seed=3"], repository=root, **kwargs)  # type: ignore[arg-type]
 
 
 def test_create_records_what_is_known(tmp_path: Path) -> None:
@@ -145,9 +145,10 @@ def test_a_line_cut_short_spoils_no_other_artifact(tmp_path: Path) -> None:
 
 def test_inputs_are_recorded_with_their_hash(tmp_path: Path) -> None:
     (tmp_path / "policy.pt").write_text("weights")
-    run = create(tmp_path, inputs={"policy": tmp_path / "policy.pt"})
+    run = create(tmp_path, files={"policy": tmp_path / "policy.pt"}, references={"policy": "walker"})
     digest = record.sha256(tmp_path / "policy.pt")
-    assert run.info["inputs"] == {"policy": {"path": str(tmp_path / "policy.pt"), "sha256": digest}}
+    row = {"path": str(tmp_path / "policy.pt"), "sha256": digest, "run": None, "ref": "walker"}
+    assert run.info["inputs"] == {"policy": row}
 
 
 def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     git("commit", "-qm", "first")
     for setting, value in (("diff.noprefix", "true"), ("color.diff", "always"), ("diff.external", "false")):
         git("config", setting, value)
-    clean = Run.create(tmp_path / "outputs", CONFIG, [], [], code=repo)
+    clean = Run.create(tmp_path / "outputs", CONFIG, [], [], repository=repo)
     assert clean.info["git"]["dirty"] is False and not (clean.dir / "code.patch").exists()
     assert len(clean.info["git"]["commit"]) == 40
 
@@ -179,7 +180,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     (repo / "new dir").mkdir()
     (repo / "new dir" / "new.py").write_text("b = 1\n\x0cc = 'ä'")
     (repo / "binary").write_bytes(b"\0\xff")
-    run = Run.create(tmp_path / "outputs", CONFIG, [], [], code=repo)
+    run = Run.create(tmp_path / "outputs", CONFIG, [], [], repository=repo)
     assert run.info["git"]["dirty"] is True
     git("stash", "-q", "--include-untracked")
     git("apply", str(run.dir / "code.patch"))

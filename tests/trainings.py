@@ -37,7 +37,7 @@ def training_config(task: str, timesteps: int, num_envs: int, interval: int = 24
 
 def new_run(root: Path, config: Config) -> Run:
     """A claimed directory for `config`."""
-    return Run.create(root, asdict(config), ["launch.py"], [], code=root)
+    return Run.create(root, asdict(config), ["launch.py"], [], repository=root)
 
 
 def train(run: Run, config: Config) -> None:

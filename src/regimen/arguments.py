@@ -98,7 +98,8 @@ def _check_multi_choice(override: Override, loader: ConfigLoaderImpl, said: str)
     key, known = override.key_or_group, options(loader, override.key_or_group)
     if override.is_sweep_override() or override.is_delete() or override.value() is None:
         return [f"{said} choose any of {', '.join(known)}, such as `{key}=[{known[0]}]`; none at all is `{key}=[]`."]
-    names = override.value() if isinstance(override.value(), list) else [override.value()]
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
     return [
         f"{said} there is no {key} `{n}`. {did_you_mean(str(n), known)} None at all is `{key}=[]`."
         for n in names

@@ -92,8 +92,9 @@ def _launch(argv: list[str], config_dir: Path) -> int:
 
 def help_text(config_dirs: list[Path]) -> str:
     """Return the help, listing the options of every group."""
-    groups = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in (*catalogue.GROUPS, *catalogue.MULTI_GROUPS)]
-    return HELP.format(options="\n".join(groups))
+    groups = (*catalogue.GROUPS, *catalogue.MULTI_GROUPS)
+    tables = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in groups]
+    return HELP.format(options="\n".join(tables))
 
 
 def _resume(reference: str, others: list[str]) -> int:
@@ -130,7 +131,7 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
             return supervise(run)
 
 
-def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None) -> Run:
+def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:
     """Claim a run directory and put the frozen configuration and Hydra's own record into it.
 
     Args:
@@ -138,11 +139,12 @@ def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | N
         root: folder of runs.
         found: what preflight saw: the inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
+        known: what else the record says from the start, see `creation.create`.
     """
     from omegaconf import OmegaConf
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run.create(root, composed.config, argv, composed.overrides, run_id, found.parents, found.inputs)
+    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
     node = composed.hydra.hydra
     folder = run.dir / (node.output_subdir or ".hydra")
     with not_started(run):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen import facts, fit, record, refs, typed
+from regimen import facts, fit, inputs, typed
 from regimen.compose import Composed, refuse
 from regimen.errors import ConfigError, RegimenError
 from regimen.robots import Robot, match
@@ -40,6 +40,8 @@ class Preflight:
         warnings: what does not prevent the start.
         inputs: name -> file that an input leads to.
         parents: ids of the runs the inputs come from.
+        references: name of an input -> reference, as typed.
+        pending: name of an input -> reference to what a run still has to make.
     """
 
     memory: dict[str, int]
@@ -48,22 +50,30 @@ class Preflight:
     warnings: list[str] = field(default_factory=list)
     inputs: dict[str, Path] = field(default_factory=dict)
     parents: list[str] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return what the record of the run says of its inputs, see `creation.create`."""
+        known = {name: getattr(self, name) for name in ("parents", "references", "pending")}
+        return {"files": self.inputs, **known}
 
 
-def preflight(composed: Composed, root: Path, parallel: int = 1) -> Preflight:
+def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[str, str] | None = None) -> Preflight:
     """Check that this machine can do the run; inputs and threads are resolved in `composed.config`.
 
     Args:
         composed: the run.
         root: folder that will hold the run directory.
         parallel: workers running at once.
+        pending: inputs that other runs still have to make: name -> reference, resolved when the run starts.
 
     Raises:
         ConfigError: listing everything that stands against it.
     """
     config = composed.config
     cores = len(os.sched_getaffinity(0))
-    found = Preflight({}, facts.memory_available(), _disk_free(root))
+    found = Preflight({}, facts.memory_available(), _disk_free(root), pending=dict(pending or {}))
     parallel = max(1, parallel)
     wrong: list[str] = [*_device(config), *_interpreter(config), *_inputs(composed, found), *_own_checks(composed)]
     robot = _robot(composed, wrong)
@@ -173,23 +183,34 @@ def _interpreter(config: dict[str, Any]) -> list[str]:
 
 
 def _inputs(composed: Composed, found: Preflight) -> list[str]:
-    """Resolve `policy` to a file; the run it lies in becomes a parent."""
-    reference = composed.config.get("policy")
-    if reference is None:
-        if composed.choices["stage"] == "evaluate":
-            return ["stage=evaluate needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."]
-        return []
+    """Resolve `policy` and `data` to files; the runs they lie in become parents."""
+    config, stage = composed.config, composed.choices["stage"]
+    takes = getattr(composed.types["stage"], "TAKES", ("policy", "data"))
+    wrong = []
+    for name, reference in inputs.references(config).items():
+        if name.partition(".")[0] not in takes:
+            reads = " and ".join(takes) or "no input"
+            wrong.append(f"{name}={reference}: stage={stage} reads {reads}. Take it away, or choose another stage.")
+        elif name not in found.pending:
+            wrong += _resolve(config, name, reference, found)
+    if stage == "evaluate" and config.get("policy") is None:
+        wrong.append(
+            "stage=evaluate needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."
+        )
+    return wrong
+
+
+def _resolve(config: dict[str, Any], name: str, reference: str, found: Preflight) -> list[str]:
+    """Put the path that a reference leads to into the configuration; return a line if it leads nowhere."""
     try:
-        path = refs.resolve_policy(str(reference))
+        path = inputs.resolve(name, reference)
     except RegimenError as error:
-        return [f"policy={reference}: {error}"]
-    composed.config["policy"] = str(path)
-    found.inputs["policy"] = path
-    for folder in (path.parent, path.parent.parent):
-        info = record.read_json(folder / "run.json")
-        if info is not None:
-            found.parents.append(str(info.get("id") or folder.name))
-            break
+        return [f"{name.partition('.')[0]}={reference}: {error}"]
+    inputs.put(config, name, path)
+    found.inputs[name], found.references[name] = path, reference
+    run = inputs.owner(path)
+    if run and run not in found.parents:
+        found.parents.append(run)
     return []
 
 

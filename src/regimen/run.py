@@ -5,17 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from regimen import facts, record
-from regimen.errors import PreflightError, ReferenceError_, StopRequested
+from regimen import record
+from regimen.errors import ReferenceError_, StopRequested
 from regimen.metrics import MetricsLog
 
 PROGRESS_INTERVAL_S = 0.5
@@ -47,9 +44,7 @@ class Run:
         argv: list[str],
         overrides: list[str],
         run_id: str | None = None,
-        parents: list[str] | None = None,
-        inputs: dict[str, Path] | None = None,
-        code: Path = Path(__file__).parent,
+        **more: Any,
     ) -> Run:
         """Claim a new directory under `root` and record in it all that is known before the work starts.
 
@@ -59,27 +54,14 @@ class Run:
             argv: the command line.
             overrides: its `key=value` part.
             run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
-            parents: ids of the runs this one takes its inputs from.
-            inputs: name -> file it reads, such as the policy; recorded with its SHA-256.
-            code: a folder of the repository whose commit and changes are recorded.
+            more: what else is known, see `creation.create`.
 
         Raises:
             PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
         """
-        choices = config.get("choices") or {}
-        if run_id is None:
-            folder = record.claim(root, choices.get("task", ""), choices.get("agent", ""))
-        else:
-            folder = _claim_named(root / run_id)
-        run = cls(folder)
-        try:
-            run._fill(config, argv, overrides, parents or [], inputs or {}, code)
-        except BaseException as error:
-            shutil.rmtree(run.dir, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise record.unwritable(root, error) from error
-            raise
-        return run
+        from regimen import creation
+
+        return cls(creation.create(root, config, argv, overrides, run_id, **more))
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -131,8 +113,26 @@ class Run:
         Args:
             fields: JSON data by field name.
         """
+        self.amend(lambda info: fields)
+
+    def amend(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Replace fields of run.json by what `change` makes of the present ones, while no one else may write.
+
+        Args:
+            change: present content -> the fields that change.
+        """
         with self._locked():
-            self._write({**self.info, **fields})
+            info = self.info
+            record.write_json(self.dir / "run.json", info | change(info), self.reserve)
+
+    def warn(self, text: str) -> None:
+        """Print a warning and keep it in the record.
+
+        Args:
+            text: one line.
+        """
+        print(f"warning: {text}", flush=True)
+        self.amend(lambda info: {"warnings": [*info.get("warnings", []), text]})
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write scalars to TensorBoard and metrics.jsonl.
@@ -210,24 +210,6 @@ class Run:
         """Leave the worker's account of its end for the supervisor, even on a full disk."""
         record.write_json(self.logs / "error.json", error, self.reserve)
 
-    def _fill(
-        self,
-        config: dict[str, Any],
-        argv: list[str],
-        overrides: list[str],
-        parents: list[str],
-        inputs: dict[str, Path],
-        code: Path,
-    ) -> None:
-        record.keep_reserve(self.reserve)
-        self.logs.mkdir()
-        record.write_atomic(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
-        git, patch = facts.git(code)
-        if patch:
-            (self.dir / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
-        read = {name: {"path": str(path), "sha256": record.sha256(path)} for name, path in inputs.items()}
-        self._write(_first_record(self.id, config, argv, overrides, git) | {"parents": parents, "inputs": read})
-
     def _flush_progress(self) -> None:
         self._progress_due = time.monotonic() + PROGRESS_INTERVAL_S
         try:
@@ -235,9 +217,6 @@ class Run:
         except OSError as error:  # a display is no reason to end the work; the next checkpoint is
             if not record.is_no_space(error):
                 raise
-
-    def _write(self, data: dict[str, Any]) -> None:
-        record.write_json(self.dir / "run.json", data, self.reserve)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -247,56 +226,3 @@ class Run:
             yield
         finally:
             os.close(fd)
-
-
-def _claim_named(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-    except OSError as error:
-        if not folder.is_dir():
-            raise record.unwritable(folder.parent, error) from error
-        raise PreflightError(
-            f"The run directory {folder} exists already. Choose another name, or continue that run: "
-            f"python launch.py resume={folder}"
-        ) from None
-    return folder
-
-
-def _first_record(
-    run_id: str,
-    config: dict[str, Any],
-    argv: list[str],
-    overrides: list[str],
-    git: dict[str, Any] | None,
-) -> dict[str, Any]:
-    choices = config.get("choices") or {}
-    return {
-        "format": 1,
-        "id": run_id,
-        "name": config.get("name"),
-        "stage": choices.get("stage"),
-        "status": "running",
-        "exit_code": None,
-        "reason": None,
-        "argv": argv,
-        "overrides": overrides,
-        "choices": choices,
-        "parents": [],
-        "inputs": {},
-        "seed": config.get("seed"),
-        "git": git,
-        "versions": facts.versions(),
-        "host": facts.host(),
-        "started": record.now(),
-        "ended": None,
-        "wall_s": 0.0,
-        "cpu_s": 0.0,
-        "peak_memory_gib": 0.0,
-        "headline": {},
-        "artifacts": [],
-        "error": None,
-        "signal": None,
-        "supervisor": None,
-        "resumed": [],
-    }

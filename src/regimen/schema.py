@@ -162,7 +162,7 @@ class HardwareCfg:
         interpreters: Python of a sim that needs an environment of its own, by sim name.
         nodes: machines that work on the run together.
         processes: workers on each of them, joined by torch.distributed.
-        scheduler: who starts the run: `slurm`, `submitit_local` (the same path on this machine), or null: at once, here.
+        scheduler: who starts the run: `slurm`, `submitit_local` (the same path, on this machine); null: at once.
         submitit: what to ask the scheduler for, in the keys of hydra-submitit-launcher.
     """
 
@@ -186,7 +186,7 @@ class HardwareCfg:
         given = {} if self.threads is None else {"threads": self.threads}
         lines = _at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
         if self.scheduler not in (None, *SCHEDULERS):
-            lines.append(f"scheduler={self.scheduler}: expected {' or '.join(SCHEDULERS)}, or null to start here at once.")
+            lines.append(f"scheduler={self.scheduler}: expected {', '.join(SCHEDULERS)}, or null to start at once.")
         if self.nodes > 1 and self.scheduler != "slurm":
             lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware=slurm.")
         return lines

@@ -17,7 +17,7 @@ from typing import IO, Any
 import yaml
 
 import regimen
-from regimen import facts, outcome, record, signals
+from regimen import facts, inputs, outcome, record, signals, snapshot
 from regimen.errors import PreflightError, RegimenError
 from regimen.outcome import Outcome
 from regimen.progress import Screen
@@ -25,6 +25,9 @@ from regimen.run import Run
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
+HEARTBEAT_S = 20.0
+"""How often the file `.supervisor` is touched, by which other machines see that the run is worked on."""
+
 SUPERVISED = "REGIMEN_SUPERVISED"
 """Set in the worker's environment to the descriptor of the run's lock: its stdin ends when the supervisor does."""
 
@@ -70,7 +73,7 @@ class _Supervisor:
         with signals.handled(self._on_signal):
             self._begin()
             try:
-                end = self._work()
+                end = self._refused_inputs() or self._work()
             except BaseException as error:
                 self._kill_group()
                 self._record(Outcome("failed", outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}"))
@@ -89,8 +92,11 @@ class _Supervisor:
             (self.run.dir / stale).unlink(missing_ok=True)
         fields: dict[str, Any] = {"status": "running", "supervisor": facts.process(os.getpid())}
         differences: list[str] = []
+        if self.before["status"] == "queued":
+            fields |= {"started": record.now(), "host": facts.host()}
         if self.before["supervisor"]:
-            code = {"git": facts.git(Path(__file__).parent)[0], "versions": facts.versions()}
+            git = self.before["git"] if self.before.get("code") else facts.git(Path(__file__).parent)[0]
+            code = {"git": git, "versions": facts.versions()}
             attempts = [self.before, *(row for row in self.before["resumed"] if "versions" in row)]
             differences = facts.differences(attempts[-1], code)
             again = {"at": record.now(), "previous_status": self.before["status"], **code}
@@ -99,6 +105,17 @@ class _Supervisor:
         self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
         if differences:
             self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
+
+    def _refused_inputs(self) -> Outcome | None:
+        """Have the work begin with what the record names, and nothing else; a resumed one reads its checkpoint."""
+        try:
+            inputs.settle(self.run)
+            if not (self.run.checkpoints / "last.pt").exists():
+                inputs.require_unchanged(self.run)
+        except RegimenError as error:
+            details = {"type": type(error).__name__, "message": str(error)}
+            return Outcome("failed", outcome.EXIT_BAD_INPUT, str(error), error=details)
+        return None
 
     def _work(self) -> Outcome:
         try:
@@ -112,7 +129,7 @@ class _Supervisor:
         return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
 
     def _wait(self, worker: subprocess.Popen[bytes]) -> int:
-        sample_due = 0.0
+        sample_due = beat_due = 0.0
         while True:
             pid, status, usage = os.wait4(worker.pid, os.WNOHANG)
             if pid:
@@ -123,6 +140,9 @@ class _Supervisor:
             if time.monotonic() >= sample_due:
                 self.peak_rss = max(self.peak_rss, facts.tree_rss(worker.pid))
                 sample_due = time.monotonic() + MEMORY_INTERVAL_S
+            if time.monotonic() >= beat_due:
+                _beat(self.run)
+                beat_due = time.monotonic() + HEARTBEAT_S
             self.screen.refresh()
             time.sleep(POLL_S)
 
@@ -164,6 +184,11 @@ class _Supervisor:
         return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
 
 
+def _beat(run: Run) -> None:
+    with suppress(OSError):
+        os.utime(run.dir / ".supervisor")
+
+
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     headline = ", ".join(f"{name} {value:.4g}" for name, value in run.info["headline"].items() if value is not None)
     said = end.reason or headline
@@ -182,9 +207,11 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
     """
     interpreter = facts.interpreter(yaml.safe_load(run.config_path.read_text()))
-    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1"}
+    code = snapshot.environment(run.info.get("code"))
+    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
     source = Path(regimen.__file__).parents[1]
-    if source.name not in ("site-packages", "dist-packages"):  # a checkout, which other interpreters do not have
+    is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
+    if not code and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
     with (run.logs / "worker.log").open("ab") as log:
         return subprocess.Popen(

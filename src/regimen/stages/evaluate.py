@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class EvaluateCfg:
         video_seconds: length of the video made with `video=true`; it shows the largest command of the grid.
     """
 
+    TAKES: ClassVar[tuple[str, ...]] = ("policy",)
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
     episode_length_s: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.errors import ConfigError
 
@@ -26,6 +26,7 @@ class TrainCfg:
         keep_checkpoints: how many `step_*.pt` are kept beside `last` and `best`.
     """
 
+    TAKES: ClassVar[tuple[str, ...]] = ("policy",)
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3

@@ -1,0 +1,161 @@
+"""The first moment of a run: its directory, its frozen configuration, and all that is known before the work starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regimen import facts, inputs, record, signature
+from regimen.errors import PreflightError
+
+
+DECIDED = ("status", "queue", "parents", "references", "pending", "sweep", "pipeline", "rerun_of", "code")
+"""Fields of run.json that the caller of `create` decides."""
+
+
+def create(
+    root: Path,
+    config: dict[str, Any],
+    argv: list[str],
+    overrides: list[str],
+    run_id: str | None = None,
+    files: dict[str, Path] | None = None,
+    repository: Path = Path(__file__).parent,
+    **known: Any,
+) -> Path:
+    """Claim a new directory under `root`, record in it all that is known, and return it.
+
+    Args:
+        root: folder of runs, such as `outputs`.
+        config: the resolved configuration, plain data; frozen as `config.yaml`.
+        argv: the command line.
+        overrides: its `key=value` part.
+        run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
+        files: input name -> file or folder it reads, such as the policy; recorded with its SHA-256.
+        repository: a folder of the repository whose commit and changes are recorded.
+        known: fields of run.json, of `DECIDED`: `status` (`queued` for a run that someone starts later),
+            `queue`, `parents`, `references` (input name -> as typed), `pending` (input name -> reference that will
+            exist when a parent has finished), `sweep`, `pipeline`, `rerun_of`, `code` (see `snapshot.take`).
+
+    Raises:
+        PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
+    """
+    if unknown := set(known) - set(DECIDED):
+        raise TypeError(f"the record of a run has no {', '.join(sorted(unknown))} for its creator to decide")
+    choices = config.get("choices") or {}
+    if run_id is None:
+        folder = record.claim(root, choices.get("task", ""), choices.get("agent", ""))
+    else:
+        folder = _claim_named(root / run_id)
+    try:
+        _fill(folder, config, files or {}, repository, _first_record(folder.name, config, argv, overrides) | known)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise record.unwritable(root, error) from error
+        raise
+    return folder
+
+
+def _fill(folder: Path, config: dict[str, Any], files: dict[str, Path], repository: Path, info: dict[str, Any]) -> None:
+    record.keep_reserve(folder / ".reserve")
+    (folder / "logs").mkdir()
+    freeze(folder, config)
+    info["git"], patch = facts.git(repository)
+    if patch:
+        (folder / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
+    info["inputs"] = inputs.read(files, info.pop("references", {}))
+    info["signature"] = sign(config, info)
+    record.write_json(folder / "run.json", info, folder / ".reserve")
+
+
+def freeze(folder: Path, config: dict[str, Any]) -> None:
+    """Write the configuration that the worker will read.
+
+    Args:
+        folder: the run directory.
+        config: resolved plain configuration.
+    """
+    text = yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    record.write_atomic(folder / "config.yaml", text.encode())
+
+
+def sign(config: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of configuration and code that decide the result of a run.
+
+    Args:
+        config: the resolved configuration.
+        info: the record, with `inputs` and `pending`.
+    """
+    read = {name: row["sha256"] for name, row in info["inputs"].items()} | info["pending"]
+    return {"config": signature.config_signature(config, read), "code": signature.code_signature(config)}
+
+
+Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The C writer of YAML, where PyYAML has it: the same text, many times faster."""
+
+
+def _claim_named(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except OSError as error:
+        if not folder.is_dir():
+            raise record.unwritable(folder.parent, error) from error
+        raise PreflightError(
+            f"The run directory {folder} exists already. Choose another name, or continue that run: "
+            f"python launch.py resume={folder}"
+        ) from None
+    return folder
+
+
+def _first_record(
+    run_id: str,
+    config: dict[str, Any],
+    argv: list[str],
+    overrides: list[str],
+) -> dict[str, Any]:
+    choices = config.get("choices") or {}
+    return {
+        "format": 1,
+        "id": run_id,
+        "name": config.get("name"),
+        "stage": choices.get("stage"),
+        "status": "running",
+        "exit_code": None,
+        "reason": None,
+        "argv": argv,
+        "overrides": overrides,
+        "choices": choices,
+        "rerun_of": None,
+        "sweep": None,
+        "pipeline": None,
+        "queue": None,
+        "parents": [],
+        "pending": {},
+        "inputs": {},
+        "seed": config.get("seed"),
+        "git": None,
+        "code": None,
+        "signature": {},
+        "versions": facts.versions(),
+        "host": facts.host(),
+        "created": record.now(),
+        "started": record.now(),
+        "ended": None,
+        "wall_s": 0.0,
+        "cpu_s": 0.0,
+        "peak_memory_gib": 0.0,
+        "headline": {},
+        "artifacts": [],
+        "error": None,
+        "signal": None,
+        "supervisor": None,
+        "resumed": [],
+        "warnings": [],
+        "notes": [],
+        "tags": [],
+    }
