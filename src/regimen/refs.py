@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
-from regimen import facts, record
 from regimen.errors import ReferenceError_, did_you_mean, suggest
-
-ROOTS = (Path("outputs"), Path("multirun"))
-"""Where runs are looked for: directly below, and one folder deeper for the jobs of a sweep."""
+from regimen.history import row
+from regimen.history.index import ROOTS, Index
+from regimen.history.row import UNREADABLE, RunRow
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 
@@ -21,40 +21,18 @@ FORMS = (
     "<run>@best, <run>@last, <run>@<step>, pretrained:<name> or a file."
 )
 
-
-@dataclass(frozen=True)
-class KnownRun:
-    """What a reference needs to know of a run: identity, state and age.
-
-    A run whose record says `running`, while nothing works on it, is `lost`: it can be resumed.
-    """
-
-    id: str
-    name: str | None
-    status: str
-    started: str
-    dir: Path
-
-    @property
-    def has_checkpoint(self) -> bool:
-        """Whether a policy can be taken from it."""
-        return any((self.dir / "checkpoints").glob("*.pt"))
-
-    def describe(self) -> str:
-        """Return one line to choose by: id, name, status, age, directory."""
-        name = f" (name {self.name})" if self.name else ""
-        return f"{self.id}{name}: {self.status}, started {_age(self.started)}, {self.dir}"
+DATA_FORMS = (
+    "A dataset is named by the run that made it (id, a unique beginning of it, name, `latest`), a folder or a file."
+)
 
 
-def known_runs(roots: Sequence[Path] = ROOTS) -> list[KnownRun]:
-    """Return all runs under `roots`, newest first.
+def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+    """Return all runs under `roots` whose record can be read, newest first.
 
     Args:
         roots: folders of runs and of sweeps.
     """
-    found = [_read(path.parent) for root in roots for depth in ("*", "*/*") for path in root.glob(f"{depth}/run.json")]
-    runs = [run for run in found if run is not None]
-    return sorted(runs, key=lambda run: (_time(run.started), run.id), reverse=True)
+    return [run for run in Index(roots).rows() if run.status != UNREADABLE]
 
 
 def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
@@ -70,7 +48,7 @@ def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     folder = Path(ref).expanduser()
     if (folder / "run.json").is_file():
         return folder.resolve()
-    return _one(ref, known_runs(roots), roots).dir.resolve()
+    return _one(ref, Index(roots).rows(), roots).dir.resolve()
 
 
 def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = PRETRAINED) -> Path:
@@ -94,23 +72,77 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = P
     name, at, which = ref.rpartition("@")
     if not at or (Path(ref).expanduser() / "run.json").is_file():
         name, which = ref, ""
-    if name == "latest":
-        runs = [run for run in known_runs(roots) if run.has_checkpoint]
-        folder = _one(name, runs, roots, "with a checkpoint ").dir.resolve()
-    else:
-        folder = resolve_run(name, roots)
+    folder = _newest(roots, "a checkpoint", _has_checkpoint) if name == "latest" else resolve_run(name, roots)
     return _checkpoint(folder, which)
 
 
-def _one(ref: str, runs: list[KnownRun], roots: Iterable[Path], kind: str = "") -> KnownRun:
+def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
+    """Return the dataset that `ref` names: a file, or a folder of files.
+
+    Args:
+        ref: a run (see `resolve_run`) that made a dataset, `latest` being the newest of these; a file or a folder.
+        roots: folders of runs and of sweeps.
+
+    Raises:
+        ReferenceError_: no dataset or several runs are meant; the message lists candidates.
+    """
+    path = Path(ref).expanduser()
+    if path.is_file():
+        return path.resolve()
+    if ref.endswith((".h5", ".hdf5")):
+        raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {DATA_FORMS}")
+    if path.is_dir() and not (path / "run.json").is_file():
+        files, folder = sorted(path.glob("*.h5")), path.resolve()
+        if not files:
+            raise ReferenceError_(f"The folder {ref} holds no dataset: there is no *.h5 in it. {DATA_FORMS}")
+    else:
+        run = _newest(roots, "a dataset", _has_data) if ref == "latest" else _run_of_data(ref, roots)
+        files, folder = sorted((run / "data").glob("*.h5")), run / "data"
+        if not files:
+            raise ReferenceError_(f"Run {run.name} made no dataset. {_with_data(roots)}")
+    return files[0].resolve() if len(files) == 1 else folder
+
+
+def _has_checkpoint(run: RunRow) -> bool:
+    return run.has_checkpoint
+
+
+def _has_data(run: RunRow) -> bool:
+    return run.has_data
+
+
+def _newest(roots: Sequence[Path], what: str, has: Callable[[RunRow], bool]) -> Path:
+    newest = [*islice(filter(has, known_runs(roots)), 1)]
+    return _one("latest", newest, roots, f"with {what} ").dir.resolve()
+
+
+def _run_of_data(ref: str, roots: Sequence[Path]) -> Path:
+    try:
+        return resolve_run(ref, roots)
+    except ReferenceError_ as error:
+        name, at, which = ref.rpartition("@")
+        if not at:
+            raise
+        raise ReferenceError_(f"`{ref}`: a dataset has no @{which}; write `{name}`. {DATA_FORMS}") from error
+
+
+def _with_data(roots: Sequence[Path]) -> str:
+    runs = [*islice(filter(_has_data, known_runs(roots)), 6)]
     if not runs:
+        return "No run has: make one with `python launch.py stage=collect policy=<run> …`."
+    return f"Runs that did:\n{_listing(runs, 5)}"
+
+
+def _one(ref: str, runs: list[RunRow], roots: Iterable[Path], kind: str = "") -> RunRow:
+    readable = [run for run in runs if run.status != UNREADABLE]
+    if not readable:
         places = ", ".join(str(root) for root in roots)
         raise ReferenceError_(
             f"`{ref}` names no run: there is no run {kind}under {places}. Start one first "
             "(python launch.py stage=train …), or name a policy by its file or as pretrained:<name>."
         )
     if ref == "latest":
-        return runs[0]
+        return readable[0]
     for matches in (
         [run for run in runs if run.id == ref],
         [run for run in runs if run.name == ref],
@@ -125,7 +157,7 @@ def _one(ref: str, runs: list[KnownRun], roots: Iterable[Path], kind: str = "") 
     raise ReferenceError_(_not_found(ref, runs))
 
 
-def _not_found(ref: str, runs: list[KnownRun]) -> str:
+def _not_found(ref: str, runs: list[RunRow]) -> str:
     near = set(suggest(ref, [run.id for run in runs] + [run.name for run in runs if run.name]))
     candidates = [run for run in runs if run.id in near or run.name in near]
     heading = "The nearest" if candidates else "The newest"
@@ -138,7 +170,7 @@ def _checkpoint(folder: Path, which: str) -> Path:
     names = {"best": checkpoints / "best.pt", "last": checkpoints / "last.pt"}
     there = [name for name, path in names.items() if path.exists()]
     if not there and not steps:
-        run = _read(folder)
+        run = row.read(os.path.relpath(folder))
         raise ReferenceError_(f"This run has no checkpoint yet:\n{_listing([run] if run else [])}\nName another run.")
     which = which or [*map(str, steps), *reversed(there)][-1]
     if which in there:
@@ -157,30 +189,19 @@ def _pretrained(name: str, folder: Path) -> Path:
     raise ReferenceError_(f"There is no policy `{name}` in {folder}. {did_you_mean(name, known)}")
 
 
-def _read(folder: Path) -> KnownRun | None:
-    data = record.read_json(folder / "run.json")
-    if data is None:
-        return None
-    status = str(data.get("status"))
-    if status == "running" and facts.is_alive(data.get("supervisor")) is False:
-        status = "lost"
-    return KnownRun(folder.name, data.get("name"), status, str(data.get("started")), folder)
-
-
-def _listing(runs: list[KnownRun], most: int = 8) -> str:
-    lines = [f"  {run.describe()}" for run in runs[:most]]
+def _listing(runs: list[RunRow], most: int = 8) -> str:
+    lines = [f"  {_describe(run)}" for run in runs[:most]]
     return "\n".join(lines + ([f"  … and {len(runs) - most} more"] if len(runs) > most else []))
 
 
-def _time(started: str) -> float:
-    try:
-        return datetime.fromisoformat(started).timestamp()
-    except ValueError:
-        return 0.0
+def _describe(run: RunRow) -> str:
+    """Return one line to choose by: id, name, status, age, directory."""
+    name = f" (name {run.name})" if run.name else ""
+    return f"{run.id}{name}: {run.status}, started {_age(run.began)}, {run.path}"
 
 
-def _age(started: str) -> str:
-    seconds = datetime.now().timestamp() - _time(started)
+def _age(began: float) -> str:
+    seconds = time.time() - began
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} ago"
