@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from regimen.history import row, state
-from regimen.history.row import COLUMNS, RunRow
-from regimen.history.store import Kept, Stamp, Store, pack
+from regimen.history.row import RunRow
+from regimen.history.store import Kept, Stamp, Store
 
 ROOTS = (Path("outputs"), Path("multirun"))
 """Where runs are looked for: directly below, and one folder deeper for the jobs of a sweep."""
@@ -50,14 +49,14 @@ def _rows(root: Path) -> list[RunRow]:
     for run, stamp in _scan(root):
         known = kept.get(run)
         if known is not None and known.stamp == stamp:
-            found[run] = RunRow(*json.loads(known.text), f"{root}/{run}")
+            found[run] = row.unpack(known.text, f"{root}/{run}")
             continue
         fresh = row.read(f"{root}/{run}")
         if fresh is None:
             continue
         found[run] = fresh
         if stamp.mtime_ns < settled:
-            changed[run] = Kept(stamp, pack([getattr(fresh, name) for name in COLUMNS]))
+            changed[run] = Kept(stamp, row.pack(fresh))
     gone = kept.keys() - found.keys()
     if changed or gone:
         store.save(changed, gone)

@@ -97,6 +97,22 @@ COLUMNS = tuple(f.name for f in fields(RunRow))[:-1]
 """What an index keeps: everything but where the run lies, which the reader knows."""
 
 
+def pack(row: RunRow) -> str:
+    """Return the text an index keeps of a row."""
+    return json.dumps([getattr(row, name) for name in COLUMNS], separators=(",", ":"))
+
+
+def unpack(text: str, path: str) -> RunRow:
+    """Return the row that `pack` made a text of.
+
+    Args:
+        text: from an index.
+        path: where the run lies.
+    """
+    values = [*json.loads(text), path]
+    return RunRow(*values)
+
+
 def holds(folder: str, suffix: str) -> bool:
     """Return whether a folder has a file that ends so; False where there is no folder."""
     try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from regimen.history.row import COLUMNS, FORMAT
 
@@ -101,11 +100,6 @@ class Store:
             for name in (f"{FILE}-journal", FILE):
                 with suppress(OSError):
                     self.path.with_name(name).unlink(missing_ok=True)
-
-
-def pack(values: list[Any]) -> str:
-    """Return the values of a row as text."""
-    return json.dumps(values, separators=(",", ":"))
 
 
 def _version(db: sqlite3.Connection) -> int:
