@@ -98,12 +98,12 @@ def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.preflight._disk_free", lambda root: 5_000_000)
+    monkeypatch.setattr("regimen.machine.disk_free", lambda root: 5_000_000)
     assert "disk: 5 MB free" in refused("task=reach")
 
 
 def test_what_the_machine_lacks_is_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.preflight.NVIDIA", (Path("/no/driver"),))
+    monkeypatch.setattr("regimen.machine.NVIDIA", (Path("/no/driver"),))
     said = refused("task=reach", "hardware=gpu", "hardware.interpreters.mujoco=/no/python", "env.robot=reach_arn")
     assert said.startswith("3 problems")
     assert "hardware.device=cuda: no NVIDIA driver is visible here. Use hardware=cpu." in said

@@ -26,8 +26,12 @@ HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experime
 Common keys
   seed=1  name=walk  env.num_envs=256  agent.trainer.timesteps=64000  env.events.push_robot=null
   policy=<run reference or file>   input of stage=evaluate; also policy=pretrained:<name>
+  logger=[csv,mlflow]              where metrics go beside TensorBoard
   resume=<run reference>           alone: continue that run in place
+  sweep=<sweep>                    alone: rerun the jobs of a sweep that failed or are missing
+  pipeline=<name>                  run a graph of steps; other keys are for every step
   dry_run=true                     print what would run where, and stop
+  wait=true                        with hardware=slurm: stay until the jobs have ended
 
 Examples
   python launch.py task=reach
@@ -64,10 +68,11 @@ def launch(argv: list[str], config_dir: Path) -> int:
 
 
 def _launch(argv: list[str], config_dir: Path) -> int:
-    resumes = [a for a in argv if a.lstrip("+").startswith("resume=")]
-    if resumes:
-        argv.remove(resumes[0])
-        return _resume(resumes[0].partition("=")[2], argv)
+    for key, continue_ in (("resume", _resume), ("sweep", _sweep_again)):
+        given = [a for a in argv if a.lstrip("+").startswith(f"{key}=")]
+        if given:
+            argv.remove(given[0])
+            return continue_(given[0].partition("=")[2], argv)
     from hydra._internal.utils import get_args_parser
 
     flags, unknown = get_args_parser().parse_known_args(argv)
@@ -85,6 +90,8 @@ def _launch(argv: list[str], config_dir: Path) -> int:
         return 0
     if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         return _hand_over(flags, dirs)
+    if pipelines := [o for o in flags.overrides if o.lstrip("+").startswith("pipeline=")]:
+        return _pipeline(pipelines[0].partition("=")[2], flags, dirs)
     if flags.multirun:
         return _sweep(flags, dirs)
     return _single(flags.overrides, dirs)
@@ -110,6 +117,27 @@ def _resume(reference: str, others: list[str]) -> int:
     return supervise(Run.open(resolve_run(reference)))
 
 
+def _sweep_again(reference: str, others: list[str]) -> int:
+    """Rerun the jobs of a sweep that did not finish, as they were configured."""
+    if others:
+        raise ConfigError(
+            f"sweep={reference} reruns jobs exactly as they were configured; take away {' '.join(others)}. "
+            "To sweep with other settings leave out sweep."
+        )
+    from regimen.sweep_again import rerun
+
+    return rerun(reference)
+
+
+def _pipeline(name: str, flags: argparse.Namespace, dirs: list[Path]) -> int:
+    """Run a graph of steps."""
+    if flags.multirun:
+        raise ConfigError("A pipeline fans out by `foreach` in its file; take away -m.")
+    from regimen.pipeline.main import run
+
+    return run(name, [o for o in flags.overrides if not o.lstrip("+").startswith("pipeline=")], dirs)
+
+
 def _single(overrides: list[str], dirs: list[Path]) -> int:
     from regimen.compose import compose
     from regimen.preflight import preflight
@@ -117,18 +145,47 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
     composed = compose(overrides, dirs)
     root = Path("outputs")
     found = preflight(composed, root)
+    check_scheduler([composed])
     if composed.config["dry_run"]:
         from regimen import plan
 
         say(plan.describe(composed, found, plan.run_directory(root, composed.choices)))
         return 0
     _warn(found.warnings)
+    if composed.config["hardware"]["scheduler"]:
+        return _submit(composed, root, found)
     from regimen.supervise import supervise
 
     with signals.handled(signals.leave):
         run = create_run(composed, root, found)
         with not_started(run):
             return supervise(run)
+
+
+def check_scheduler(jobs: list[Composed]) -> None:
+    """Ask the scheduler whether it would take the jobs.
+
+    Raises:
+        ConfigError: with what it has against them; nothing was written.
+    """
+    if any(job.config["hardware"]["scheduler"] for job in jobs):
+        from regimen.compose import refuse
+        from regimen.slurm.submit import check
+
+        refuse(check([job.config for job in jobs]))
+
+
+def _submit(composed: Composed, root: Path, found: Preflight) -> int:
+    """Give one run to the scheduler."""
+    from regimen import snapshot
+    from regimen.slurm.submit import submit
+    from regimen.slurm.wait import wait
+
+    run = create_run(composed, root, found, status="queued", code=str(snapshot.take(composed.config)))
+    with not_started(run):
+        job = submit([run])[run.id]
+    say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")
+    return wait([run]) if composed.config["wait"] else 0
 
 
 def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen import facts, fit, inputs, typed
+from regimen import fit, inputs, machine, typed
 from regimen.compose import Composed, refuse
 from regimen.errors import ConfigError, RegimenError
+from regimen.machine import Machine
 from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
 from regimen.schema import HardwareCfg
@@ -22,11 +21,6 @@ PROCESS_BYTES = 600 * 2**20
 
 ENV_BYTES = 24 * 2**10
 """The manager env's own float32 tensors for one environment: state, terms, buffers, with room for temporaries."""
-
-DISK_BYTES = 200 * 10**6
-
-NVIDIA = (Path("/dev/nvidia0"), Path("/dev/dxg"))
-"""Device files of an NVIDIA driver, on Linux and under WSL."""
 
 
 @dataclass
@@ -72,25 +66,22 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         ConfigError: listing everything that stands against it.
     """
     config = composed.config
-    cores = len(os.sched_getaffinity(0))
-    found = Preflight({}, facts.memory_available(), _disk_free(root), pending=dict(pending or {}))
-    parallel = max(1, parallel)
-    wrong: list[str] = [*_device(config), *_interpreter(config), *_inputs(composed, found), *_own_checks(composed)]
+    place = machine.of(config, parallel)
+    found = Preflight({}, place.memory, machine.disk_free(root), pending=dict(pending or {}))
+    wrong = [*machine.problems(config, place), *_inputs(composed, found), *_own_checks(composed)]
     robot = _robot(composed, wrong)
     if robot is not None:
         wrong += _names(composed, robot) or _misfits(composed, found, robot)
         found.memory = estimate(composed, robot)
         alone = sum(estimate(composed, robot, envs=1).values())
-        wrong += _memory(found, composed, parallel, alone)
-    wrong += _folder(root)
-    if found.disk_free < DISK_BYTES:
-        free = f"{found.disk_free / 1e6:.0f} MB free at {root.resolve()}"
-        wrong.append(f"disk: {free}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere.")
+        wrong += _memory(found, composed, place, alone)
+    wrong += machine.folder_problems(root)
     if config["hardware"]["threads"] is None:
-        config["hardware"]["threads"] = max(1, cores // parallel)
-    if (threads := config["hardware"]["threads"]) * parallel > cores:
-        at_once = f" x {parallel} jobs at once" if parallel > 1 else ""
-        found.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores} cores here: slower")
+        config["hardware"]["threads"] = max(1, place.cores // place.workers)
+    if (threads := config["hardware"]["threads"]) * place.workers > place.cores:
+        at_once = f" x {place.workers} jobs at once" if place.workers > 1 else ""
+        cores = f"{place.cores} cores {'here' if place.here else 'of the job'}"
+        found.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores}: slower")
     refuse(wrong)
     return found
 
@@ -127,59 +118,22 @@ def num_envs(composed: Composed) -> int:
     return max(1, int(composed.config["env"].get("num_envs", 1)))
 
 
-def _memory(found: Preflight, composed: Composed, parallel: int, alone: int) -> list[str]:
+def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes."""
     gib = 2**30
-    each, share = sum(found.memory.values()), found.available / parallel
+    each, share = sum(found.memory.values()), found.available / place.workers
     if each <= share:
         return []
     envs, stage = num_envs(composed), composed.choices["stage"]
     fits = max(1, int((share - alone) / max(each - alone, 1) * (envs - 1) + 1))
     lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
     advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
-    advice += " or hardware.max_jobs." if parallel > 1 else "."
-    needed, short = each * parallel / gib, (each - share) * parallel / gib
+    advice += " or hardware.max_jobs." if place.workers > 1 else "."
+    needed, short = each * place.workers / gib, (each - share) * place.workers / gib
     return [
         f"memory: about {needed:.1f} GiB needed, {found.available / gib:.1f} GiB available, "
         f"{short:.1f} GiB too little. {advice}"
     ]
-
-
-def _disk_free(root: Path) -> int:
-    return shutil.disk_usage(_existing(root)).free
-
-
-def _existing(path: Path) -> Path:
-    """Return the path, or the nearest one above it that exists."""
-    while not path.exists():
-        path = path.resolve().parent
-    return path
-
-
-def _folder(root: Path) -> list[str]:
-    """Return a line if no run directory can be made under `root`."""
-    place = _existing(root)
-    if not place.is_dir():
-        return [f"{place.resolve()} is a file, and a folder of that name is needed. Move it away."]
-    if not os.access(place, os.W_OK | os.X_OK):
-        return [f"{place.resolve()}: no permission to write there. Start where you may write."]
-    return []
-
-
-def _device(config: dict[str, Any]) -> list[str]:
-    device = str(config["hardware"]["device"])
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        return [f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."]
-    if device.startswith("cuda") and not any(path.exists() for path in NVIDIA):
-        return [f"hardware.device={device}: no NVIDIA driver is visible here. Use hardware=cpu."]
-    return []
-
-
-def _interpreter(config: dict[str, Any]) -> list[str]:
-    path, sim = facts.interpreter(config), config["choices"]["sim"]
-    if not (Path(path).is_file() and os.access(path, os.X_OK)):
-        return [f"hardware.interpreters.{sim}={path}: there is no such program. Give the path of its python."]
-    return []
 
 
 def _inputs(composed: Composed, found: Preflight) -> list[str]:
