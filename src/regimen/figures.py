@@ -133,7 +133,7 @@ def _shared_panel(name: str, mean: float) -> str | None:
 def _panel(key: str, names: Sequence[str], means: Mapping[str, float]) -> Panel:
     """Keep as many metrics as there are colours: those of the largest mean magnitude, in the order of `names`."""
     largest = sorted(names, key=lambda name: -abs(means[name]))[: len(COLORS)]
-    title = _title(key.split("/", 1)[-1])
+    title = title_of(key.split("/", 1)[-1])
     kept = [name for name in names if name in largest]
     return Panel(title, kept, len(names) - len(kept), shared=key not in means)
 
@@ -172,7 +172,7 @@ def evaluation(
             ax.scatter(range(len(labels)), wanted[name], marker="_", s=300, color=COLORS[1], label="asked for")
             ax.legend(fontsize=8, frameon=False)
         _limits(ax, name, max(v.high for v in values))
-        _label(ax, _title(name), command)
+        _label(ax, title_of(name), command)
     _survival(axes[len(bars)], labels, times, survival)
     figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; survival: Wilson)", fontsize=9)
     _save(figure, out)
@@ -205,7 +205,15 @@ def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> N
     ax.margins(x=0.15, y=0.15)
 
 
-def _title(name: str) -> str:
+def style(ax: Axes) -> None:
+    """Give axes the look that all our figures share."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def title_of(name: str) -> str:
     """Return a metric's name in words, with its unit where it is known."""
     return name.replace("_", " ") + (f" ({UNITS[name]})" if name in UNITS else "")
 
@@ -234,10 +242,7 @@ def _sheet(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=8)
-        ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-        ax.set_axisbelow(True)
+        style(ax)
     for ax in axes[panels:]:
         ax.set_visible(False)
     return figure, axes

@@ -1,0 +1,92 @@
+"""`regimen lineage`: what a run was made from, and what was made from it, as a tree and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from regimen.errors import ConfigError
+from regimen.history.family import FILE, Family, Link
+from regimen.history.row import RunRow
+from regimen.history.seen import see
+from regimen.history.text import figure
+
+PICTURES = (".svg", ".png", ".pdf")
+
+
+def lineage_verb(argv: list[str]) -> int:
+    """Print the family of a run, or draw it: `regimen lineage <run> [--out lineage.svg]`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen lineage", description="What a run was made from, and led to.")
+    parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
+    parser.add_argument("--out", type=Path, help="draw it, too: a file ending in .svg, .png or .pdf")
+    args = parser.parse_args(argv)
+    if args.out and args.out.suffix not in PICTURES:
+        raise ConfigError(f"--out {args.out}: expected a file ending in {', '.join(PICTURES)}.")
+    run = see(args.run).row
+    relatives, links = Family.known().graph(run)
+    print("\n".join(tree(run, relatives, links)))
+    if args.out:
+        from regimen.history.lineage_picture import draw
+
+        draw(args.out, run, relatives, links)
+        print(f"\n{args.out}")
+    return 0
+
+
+def tree(run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> Iterator[str]:
+    """Yield the lines of two trees, upwards and downwards from `run`.
+
+    Args:
+        run: the run.
+        relatives: id -> its ancestors and descendants, itself included.
+        links: between them.
+    """
+    yield describe(run)
+    for title, up in (("made from", True), ("went into", False)):
+        lines = list(_branches(run.id, relatives, links, up, "", set()))
+        yield ""
+        yield title if lines else f"{title}: nothing"
+        yield from lines
+
+
+def describe(run: RunRow) -> str:
+    """Return a run in one line: name, id, stage, status and its first headline figure; a file by its path."""
+    if run.status == FILE:
+        return os.path.relpath(run.id)
+    named = f"{run.name} ({run.id})" if run.name else run.id
+    return "  ".join(filter(None, [named, run.stage, run.status, headline(run)]))
+
+
+def headline(run: RunRow) -> str:
+    """Return the first headline figure of a run, empty where it has none."""
+    return next((f"{name} {figure(value)}" for name, value in run.headline.items() if value is not None), "")
+
+
+def _branches(
+    node: str, relatives: dict[str, RunRow], links: list[Link], up: bool, indent: str, shown: set[str]
+) -> Iterator[str]:
+    """Yield the lines below a node; what was shown before is not unfolded again, so that circles end."""
+    shown.add(node)
+    ends: dict[str, list[Link]] = {}
+    for link in links:
+        near, far = (link.child, link.parent) if up else (link.parent, link.child)
+        if near == node:
+            ends.setdefault(far, []).append(link)
+    for number, (far, through) in enumerate(ends.items(), 1):
+        last = number == len(ends)
+        again = "  (see above)" if far in shown else ""
+        yield f"{indent}{'└─' if last else '├─'} {_through(through)}{describe(relatives[far])}{again}"
+        if not again:
+            yield from _branches(far, relatives, links, up, indent + ("   " if last else "│  "), shown)
+
+
+def _through(links: list[Link]) -> str:
+    """Return the inputs that connect two runs, with what happened to their files."""
+    parts = [f"{link.label}{f' [{link.state}]' if link.broken else ''}" for link in links if link.label]
+    return f"{', '.join(parts)}: " if parts else ""
