@@ -117,3 +117,33 @@ class Act:
         with (run.dir / "big").open("wb") as file:
             while True:
                 file.write(b"x" * 65536)
+
+    def share(self, run: Run) -> None:
+        """Add up the numbers of all workers."""
+        import torch
+        from torch import distributed
+
+        total = torch.tensor(float(distributed.get_rank() + 1))
+        distributed.all_reduce(total)
+        run.log(0, {"total": float(total)})
+        run.finish({"total": float(total)}, {"workers": distributed.get_world_size()})
+
+    def share_until_stopped(self, run: Run) -> None:
+        """Step together until one of the workers is asked to stop; say where each was."""
+        import torch
+        from torch import distributed
+
+        for step in range(100_000):
+            distributed.all_reduce(torch.ones(1))
+            run.progress(note=f"pid {os.getpid()}")
+            (run.dir / f"rank{distributed.get_rank()}").write_text(str(step))
+            run.check_stop(step, lambda: None)
+
+    def fail_apart(self, run: Run) -> None:
+        """Fail in the second worker, while the first waits for it."""
+        import torch
+        from torch import distributed
+
+        if distributed.get_rank() == 1:
+            raise ValueError("the second worker tripped")
+        distributed.all_reduce(torch.ones(1))

@@ -68,7 +68,12 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
     config = composed.config
     place = machine.of(config, parallel)
     found = Preflight({}, place.memory, machine.disk_free(root), pending=dict(pending or {}))
-    wrong = [*machine.problems(config, place), *_inputs(composed, found), *_own_checks(composed)]
+    wrong = [
+        *machine.problems(config, place),
+        *_several_workers(composed),
+        *_inputs(composed, found),
+        *_own_checks(composed),
+    ]
     robot = _robot(composed, wrong)
     if robot is not None:
         wrong += _names(composed, robot) or _misfits(composed, found, robot)
@@ -133,6 +138,21 @@ def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) ->
     return [
         f"memory: about {needed:.1f} GiB needed, {found.available / gib:.1f} GiB available, "
         f"{short:.1f} GiB too little. {advice}"
+    ]
+
+
+def _several_workers(composed: Composed) -> list[str]:
+    """Return a line if several workers are asked for and neither stage nor agent can work with others.
+
+    A configuration dataclass says that it can by `DISTRIBUTED: ClassVar[bool] = True`.
+    """
+    hardware, choices = composed.config["hardware"], composed.choices
+    workers = hardware["nodes"] * hardware["processes"]
+    if workers == 1 or any(getattr(composed.types[node], "DISTRIBUTED", False) for node in ("stage", "agent")):
+        return []
+    return [
+        f"hardware.nodes={hardware['nodes']} hardware.processes={hardware['processes']}: agent={choices['agent']} with "
+        f"stage={choices['stage']} works in one process. Take them away, or choose an agent that learns in several."
     ]
 
 

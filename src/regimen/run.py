@@ -25,7 +25,10 @@ class Run:
         dir: the directory, absolute.
         id: its name, unique.
         stop_signal: number of the signal that asked the work to stop, or None. Set by the worker's handlers.
+        leads: whether this process keeps the record; false in all workers of a run but the first.
     """
+
+    leads = True
 
     def __init__(self, folder: Path) -> None:
         """Args: folder: an existing run directory; use `Run.create` or `Run.open`."""
@@ -171,9 +174,12 @@ class Run:
         Raises:
             StopRequested: a signal had come; the checkpoint is written.
         """
-        if self.stop_signal is not None:
+        from regimen.distributed import agreed_stop
+
+        signal = agreed_stop(self.stop_signal)
+        if signal is not None:
             save()
-            raise StopRequested(self.stop_signal, step)
+            raise StopRequested(signal, step)
 
     def artifact(self, path: Path, kind: str) -> None:
         """Name a file of this run worth keeping; its SHA-256 is recorded when the run ends.

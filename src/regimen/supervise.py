@@ -14,10 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-import yaml
-
 import regimen
-from regimen import facts, inputs, outcome, record, signals, snapshot
+from regimen import distributed, facts, inputs, outcome, record, signals, snapshot
 from regimen.errors import PreflightError, RegimenError
 from regimen.outcome import Outcome
 from regimen.progress import Screen
@@ -206,7 +204,6 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
 
     It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
     """
-    interpreter = facts.interpreter(yaml.safe_load(run.config_path.read_text()))
     code = snapshot.environment(run.info.get("code"))
     env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
     source = Path(regimen.__file__).parents[1]
@@ -215,7 +212,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
     with (run.logs / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [interpreter, "-m", "regimen.worker", str(run.dir)],
+            distributed.command(run),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

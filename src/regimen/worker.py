@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from regimen import outcome, record, signals
+from regimen import distributed, outcome, record, signals
 from regimen.errors import RegimenError, StopRequested
 from regimen.run import Run
 
@@ -31,14 +31,14 @@ def main() -> int:
     """Work on the run named on the command line; return the exit code."""
     faulthandler.enable()
     try:
-        run = Run.open(Path(sys.argv[1]))
+        run = distributed.open_run(Path(sys.argv[1]))
     except (IndexError, RegimenError) as error:
         print(f"usage: python -m regimen.worker <run directory>\n{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
     _handle_signals(run)
     watch = _SupervisorWatch(run) if _is_supervised() else None
     code = _account(run)
-    if watch and watch.orphaned:
+    if watch and watch.orphaned and run.leads:
         outcome.record_end(run, outcome.judge(run, code))
     return code
 
@@ -46,9 +46,9 @@ def main() -> int:
 def _is_supervised() -> bool:
     """Return whether a supervisor started this process; keep the run's lock from the processes it starts itself."""
     lock = os.environ.pop("REGIMEN_SUPERVISED", None)
-    if lock:
+    if lock and distributed.world_size() == 1:  # between several workers and the supervisor stands torch's launcher
         os.set_inheritable(int(lock), False)
-    return bool(lock)
+    return bool(lock) or distributed.world_size() > 1
 
 
 def _account(run: Run) -> int:
@@ -58,7 +58,7 @@ def _account(run: Run) -> int:
     except Exception as error:
         account = _describe(run, error)
         _print_error(error, account)
-        run.write_error(account)
+        distributed.write_error(run, account)
         return outcome.judge(run, outcome.EXIT_FAILED).exit_code
     return 0
 
@@ -73,7 +73,11 @@ def _work(run: Run) -> None:
     config = load_config(run.config_path)
     if "mujoco" in str(getattr(config.sim, "_target_", "")):
         _keep_mujoco_log(run.logs / "mujoco.txt")
-    resolve(config.stage._target_)(config.stage)(run, config)
+    distributed.join(config.hardware.device)
+    try:
+        resolve(config.stage._target_)(config.stage)(run, config)
+    finally:
+        distributed.leave()
 
 
 def _set_threads(threads: int | None) -> None:
