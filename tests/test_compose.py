@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,12 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     return make_lab(tmp_path)
+
+
+def age(folder: Path) -> None:
+    """Have all files look older than a clock tick, so that what was read of them may be used again."""
+    for path in [folder, *folder.rglob("*")]:
+        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
 def composed(*overrides: str, lab: Path | None = None) -> Composed:
@@ -270,3 +278,45 @@ def test_another_primary_config_and_a_resume_with_a_plus(
     assert "there is one primary config, config.yaml" in capsys.readouterr().err
     assert launch(["+resume=nothing"], CONF) == 2
     assert "`nothing` names no run" in capsys.readouterr().err
+
+
+def test_what_changed_between_two_compositions_is_read_again(lab: Path) -> None:
+    file = write(lab / "experiment/e.yaml", "# @package _global_\ndefaults:\n  - override /task: lean\nseed: 5\n")
+    age(lab)
+    first = composed("experiment=e", "name=a", lab=lab)
+    assert first.config["seed"] == 5
+    file.write_text(file.read_text().replace("seed: 5", "seed: 6\nagent: {gian: 1}"))
+    assert "There is no key `gian` in `agent`" in refusal("experiment=e", "name=a", lab=lab)
+    file.write_text(file.read_text().replace("seed: 6\nagent: {gian: 1}", "seed: 7"))
+    assert composed("experiment=e", "name=a", lab=lab).config["seed"] == 7
+    write(lab / "agent/wrong.yaml", "x: 1\n")
+    assert "names no class" in refusal("experiment=e", "agent=wrong", lab=lab)
+    file.unlink()
+    assert "there is no experiment `e`" in refusal("experiment=e", "name=a", lab=lab)
+
+
+def test_compositions_of_the_same_options_share_nothing_that_can_change(lab: Path) -> None:
+    age(lab)
+    a, b = (composed("task=lean", "env.evaluation.grid.0=[1,0]", f"seed={seed}", lab=lab) for seed in (1, 2))
+    a.config["env"]["rewards"].clear()
+    a.config["choices"]["task"] = "other"
+    a.tree.data["env"]["evaluation"]["grid"][0][0] = 9
+    a.hydra.hydra.job.num = 3
+    again = composed("task=lean", "seed=2", lab=lab)
+    assert b.config["env"]["rewards"] and again.config["env"]["rewards"] == b.config["env"]["rewards"]
+    assert again.config["env"]["evaluation"]["grid"][0] != [1, 0]
+    assert again.choices["task"] == "lean"
+    assert again.record()["hydra"]["overrides"]["task"] == ["task=lean", "seed=2"]
+    assert "num" not in again.record()["hydra"]["job"] or again.record()["hydra"]["job"]["num"] == "???"
+    assert a.types == again.types
+
+
+def test_a_further_composition_is_quick(lab: Path) -> None:
+    age(lab)
+    composed("task=lean", "seed=0", lab=lab)
+    seconds = []
+    for seed in range(1, 12):
+        started = time.perf_counter()
+        composed("task=lean", f"seed={seed}", lab=lab)
+        seconds.append(time.perf_counter() - started)
+    assert sorted(seconds)[2] < 0.05, "the files are read again for each job of a sweep"

@@ -84,6 +84,16 @@ def test_a_changed_file_is_read_again(peeked: Path) -> None:
     assert peek.load_cfg_class("peeked.Net")().inner.size == 8000
 
 
+def test_a_changed_file_from_which_a_dataclass_is_imported_is_read_again(peeked: Path) -> None:
+    (peeked / "importer.py").write_text(
+        "from peeked_other import OtherCfg\n\nclass ThisCfg(OtherCfg): ...\n\nclass This: ...\n"
+    )
+    assert peek.load_cfg_class("importer.This")().x == 3
+    other = peeked / "peeked_other.py"
+    other.write_text(other.read_text().replace("x: int = 3", "x: int = 40_000"))
+    assert peek.load_cfg_class("importer.This")().x == 40000
+
+
 def test_a_dataclass_that_needs_torch_is_refused_with_the_reason(peeked: Path) -> None:
     with pytest.raises(ConfigError, match=r"readable without importing its module.*torch"):
         peek.load_cfg_class("peeked.Heavy")

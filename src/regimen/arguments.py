@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -35,7 +36,7 @@ def make_loader(config_dirs: list[Path]) -> ConfigLoaderImpl:
 
 def options(loader: ConfigLoaderImpl, group: str) -> list[str]:
     """Return the names of a group's options, those of all folders."""
-    return loader.get_group_options(group)
+    return loader.repository.get_group_options(group, ObjectType.CONFIG)
 
 
 def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:

@@ -11,7 +11,6 @@ import yaml
 from regimen import facts, inputs, record, signature
 from regimen.errors import PreflightError
 
-
 DECIDED = ("status", "queue", "parents", "references", "pending", "sweep", "pipeline", "rerun_of", "code")
 """Fields of run.json that the caller of `create` decides."""
 
@@ -79,8 +78,7 @@ def freeze(folder: Path, config: dict[str, Any]) -> None:
         folder: the run directory.
         config: resolved plain configuration.
     """
-    text = yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True)
-    record.write_atomic(folder / "config.yaml", text.encode())
+    record.write_atomic(folder / "config.yaml", as_yaml(config).encode())
 
 
 def sign(config: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
@@ -88,14 +86,17 @@ def sign(config: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
 
     Args:
         config: the resolved configuration.
-        info: the record, with `inputs` and `pending`.
+        info: the record, with `inputs`, `pending` and `code`.
     """
     read = {name: row["sha256"] for name, row in info["inputs"].items()} | info["pending"]
-    return {"config": signature.config_signature(config, read), "code": signature.code_signature(config)}
+    code = signature.code_signature(config, info.get("code"))
+    return {"config": signature.config_signature(config, read), "code": code}
 
 
-Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""The C writer of YAML, where PyYAML has it: the same text, many times faster."""
+def as_yaml(data: Any) -> str:
+    """Return plain data as YAML, by the C writer where PyYAML has it: the same text, many times faster."""
+    writer = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(data, Dumper=writer, sort_keys=False, allow_unicode=True))
 
 
 def _claim_named(folder: Path) -> Path:

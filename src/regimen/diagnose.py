@@ -10,9 +10,10 @@ from typing import Any
 
 from omegaconf import ValidationError
 
-from regimen import peek
+from regimen import peek, typed
 from regimen.errors import ConfigError, did_you_mean
 from regimen.schema import EventTermCfg, TermCfg
+from regimen.source import split_target
 from regimen.typed import SCALARS, strip_optional
 
 EVENT_MODES = ("startup", "reset", "interval")
@@ -67,7 +68,7 @@ class Checker:
         if not isinstance(data, dict):
             yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
             return
-        hints = typing.get_type_hints(kind)
+        hints = typed.hints(kind)
         fields = {f.name: f for f in dataclasses.fields(kind)}
         for key, value in data.items():
             here = f"{path}.{key}" if path else str(key)
@@ -126,7 +127,7 @@ def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
     """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
     func, params = data["func"], data.get("params") or {}
     group = path.split(".")[1]
-    module, name = peek.split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
+    module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
     try:
         accepted = [p for i, p in enumerate(peek.signature(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED]
     except ConfigError as error:

@@ -50,6 +50,25 @@ class ConfigError(RegimenError):
     """A key, value, option or file of the configuration is wrong. Found before anything starts."""
 
 
+class Refusal(ConfigError):
+    """Everything that is wrong with a configuration.
+
+    Attributes:
+        lines: one for each problem.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        numbered = "\n".join(f"  {i}. {line}" for i, line in enumerate(lines, 1))
+        super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
+
+
+def refuse(lines: list[str]) -> None:
+    """Raise one `Refusal` for all lines, each said once, if there are any."""
+    if lines:
+        raise Refusal(list(dict.fromkeys(lines)))
+
+
 class ReferenceError_(RegimenError):
     """A run reference or file named as an input does not lead to exactly one thing."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -198,17 +199,17 @@ def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | N
         run_id: name of the directory; by default made from time, task and agent.
         known: what else the record says from the start, see `creation.create`.
     """
-    from omegaconf import OmegaConf
+    from regimen import creation
 
     argv = ["launch.py", *sys.argv[1:]]
     run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
-    node = composed.hydra.hydra
+    node = composed.node
     folder = run.dir / (node.output_subdir or ".hydra")
     with not_started(run):
         folder.mkdir()
-        OmegaConf.save(OmegaConf.masked_copy(composed.hydra, ["hydra"]), folder / "hydra.yaml")
-        OmegaConf.save(OmegaConf.create(composed.config), folder / "config.yaml")
-        OmegaConf.save(OmegaConf.create(composed.overrides), folder / "overrides.yaml")
+        shutil.copyfile(run.config_path, folder / "config.yaml")
+        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
+            (folder / f"{name}.yaml").write_text(creation.as_yaml(data), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in node.job.env_set.items()})
     return run
 

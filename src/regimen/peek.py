@@ -10,15 +10,13 @@ import __future__
 import ast
 import functools
 import importlib
-import importlib.util
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from regimen.errors import ConfigError, did_you_mean
+from regimen.errors import ConfigError
+from regimen.source import Module, bound, find, read, split_target
 
 LIGHT = ("omegaconf", "regimen.schema", "regimen.errors", "regimen.robots")
 """Modules beside the standard library that are imported as they are."""
@@ -37,122 +35,6 @@ class Param:
     name: str
     required: bool
     annotation: str
-
-
-@dataclass(frozen=True, eq=False)
-class Module:
-    """A parsed module: its dotted name, file and top-level statements."""
-
-    name: str
-    path: Path
-    body: tuple[ast.stmt, ...]
-
-    def definition(self, name: str) -> ast.stmt | None:
-        """Return the statement that binds `name` here, other than an import."""
-        return next((s for s in reversed(self.body) if name in _bound(s)), None)
-
-    def imported(self, name: str) -> tuple[str, str] | None:
-        """Return (module, name there) if `name` is bound by `from module import name`."""
-        for statement in self.body:
-            if isinstance(statement, ast.ImportFrom):
-                for alias in statement.names:
-                    if (alias.asname or alias.name) == name:
-                        return self._absolute(statement), alias.name
-        return None
-
-    def names(self) -> list[str]:
-        """Return the public functions and classes of this module, imported ones included."""
-        found = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
-        return sorted(n for n in found if not n.startswith("_"))
-
-    def _absolute(self, statement: ast.ImportFrom) -> str:
-        if not statement.level:
-            return statement.module or ""
-        up = statement.level - (self.path.name == "__init__.py")
-        parts = self.name.split(".")[: len(self.name.split(".")) - up]
-        return ".".join(parts + ([statement.module] if statement.module else []))
-
-
-def split_target(target: str) -> tuple[str, str]:
-    """Split `pkg.mod:name` or `pkg.mod.Class` into module and name.
-
-    Raises:
-        ConfigError: if it is neither.
-    """
-    module, _, name = target.rpartition(":" if ":" in target else ".")
-    if not module or not name:
-        raise ConfigError(f"`{target}` names no module. Expected `pkg.mod:function` or `pkg.mod.Class`.")
-    return module, name
-
-
-def locate(module: str) -> Path:
-    """Return the file of a module without importing any part of it.
-
-    Raises:
-        ConfigError: if Python would not find it.
-    """
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        where = "the current directory, PYTHONPATH or the installed packages"
-        raise ConfigError(f"There is no module `{top}` in {where}.")
-    folders = [Path(p) for p in spec.submodule_search_locations or []]
-    if not rest and spec.origin:
-        return Path(spec.origin)
-    for folder in folders:
-        stem = folder.joinpath(*rest)
-        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
-            if path.is_file():
-                return path
-    known = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
-    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, known)}")
-
-
-def read(module: str) -> Module:
-    """Parse a module by dotted name; parsed once for each change of its file.
-
-    Raises:
-        ConfigError: if it does not exist or is not Python.
-    """
-    path = locate(module)
-    return _parse(module, path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _parse(module: str, path: Path, changed_ns: int) -> Module:
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from error
-    return Module(module, path, tuple(_flat(tree.body)))
-
-
-def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield top-level statements, looking into `if` and `try`, where imports are often kept."""
-    for statement in body:
-        if isinstance(statement, (ast.If, ast.Try)):
-            yield from _flat(statement.body)
-        else:
-            yield statement
-
-
-def find(module: str, name: str) -> tuple[Module, ast.stmt]:
-    """Return the module and statement that define `name`, following imports by name.
-
-    Raises:
-        ConfigError: naming what the module does define.
-    """
-    source = read(module)
-    statement = source.definition(name)
-    if statement is not None:
-        return source, statement
-    elsewhere = source.imported(name)
-    if elsewhere is not None:
-        return find(*elsewhere)
-    raise ConfigError(f"`{module}` defines no `{name}`. {did_you_mean(name, source.names())}")
 
 
 def load_cfg_class(target: str) -> type[Any]:
@@ -235,6 +117,7 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
     return fields
 
 
+@functools.lru_cache(maxsize=1024)
 def alternatives(annotation: str) -> list[str]:
     """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
 
@@ -244,16 +127,6 @@ def alternatives(annotation: str) -> list[str]:
         return [ast.unparse(node.value if isinstance(node, ast.Subscript) else node)]
 
     return flat(ast.parse(annotation, mode="eval").body) if annotation else [""]
-
-
-def _bound(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-        return {statement.name}
-    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        return {statement.target.id}
-    if isinstance(statement, ast.Assign):
-        return {t.id for t in statement.targets if isinstance(t, ast.Name)}
-    return set()
 
 
 def _execute(module: str, name: str) -> Any:
@@ -268,8 +141,30 @@ def _execute(module: str, name: str) -> Any:
     return _execute_from(source, name)
 
 
-@functools.lru_cache(maxsize=256)
 def _execute_from(source: Module, name: str) -> Any:
+    """Return the object, made anew if its module or anything it takes from another one has changed."""
+    made, taken = _made.get((source, name), (None, None))
+    if taken is None or not _is_current(taken):
+        taken = {}
+        made = _make(source, name, taken)
+        _made[source, name] = made, taken
+    return made
+
+
+Taken = dict[tuple[str, str], Any]
+"""(module, name) -> what an object took from there."""
+
+_made: dict[tuple[Module, str], tuple[Any, Taken]] = {}
+
+
+def _is_current(taken: Taken) -> bool:
+    try:
+        return all(_execute(*where) is what for where, what in taken.items())
+    except (ConfigError, AttributeError):
+        return False
+
+
+def _make(source: Module, name: str, taken: Taken) -> Any:
     shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
     shadow.__file__ = str(source.path)
     sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
@@ -277,14 +172,14 @@ def _execute_from(source: Module, name: str) -> Any:
     problems: list[str] = []
     needed = _needed(source, name)
     for wanted in needed:
-        _bind_import(source, wanted, shadow, problems)
+        _bind_import(source, wanted, shadow, taken, problems)
     for statement in source.body:
-        if _bound(statement) & needed:
+        if bound(statement) & needed:
             code = compile(ast.Module([statement], []), str(source.path), "exec", flags, dont_inherit=True)
             try:
                 exec(code, shadow.__dict__)
             except Exception as error:
-                problems.append(f"{', '.join(_bound(statement))}: {error}")
+                problems.append(f"{', '.join(bound(statement))}: {error}")
     if not hasattr(shadow, name):
         why = "; ".join(problems)
         raise ConfigError(f"`{source.name}.{name}` must be readable without importing its module. {why}")
@@ -305,16 +200,17 @@ def _needed(source: Module, name: str) -> set[str]:
     return needed
 
 
-def _bind_import(source: Module, name: str, shadow: types.ModuleType, problems: list[str]) -> None:
+def _bind_import(source: Module, name: str, shadow: types.ModuleType, taken: Taken, problems: list[str]) -> None:
     elsewhere = source.imported(name)
     try:
         if elsewhere is not None:
-            setattr(shadow, name, _execute(*elsewhere))
+            taken[elsewhere] = _execute(*elsewhere)
+            setattr(shadow, name, taken[elsewhere])
         else:
             for alias in (a for s in source.body if isinstance(s, ast.Import) for a in s.names):
                 if (alias.asname or alias.name.split(".")[0]) == name and _is_light(alias.name):
-                    bound = importlib.import_module(alias.name)
-                    setattr(shadow, name, bound if alias.asname else sys.modules[name])
+                    imported = importlib.import_module(alias.name)
+                    setattr(shadow, name, imported if alias.asname else sys.modules[name])
     except (ConfigError, AttributeError) as error:
         problems.append(f"{name}: {error}")
 

@@ -45,6 +45,10 @@ class Tree:
     data: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list[tuple[Source, Any]]] = field(default_factory=dict)
 
+    def copy(self) -> Tree:
+        """Return a tree that can be changed without changing this one."""
+        return Tree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
+
     def merge(self, data: dict[Any, Any], source: Source, path: tuple[str, ...] = ()) -> None:
         """Lay `data` over what is there: mappings are merged, everything else is replaced."""
         for key, value in data.items():
@@ -123,6 +127,13 @@ def shown(path: Path) -> str:
     """Return a path as the user would type it: relative to the current directory when inside it."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _copied(node: Any) -> Any:
+    """Return nested mappings and lists as new ones; what they hold is never changed in place."""
+    if isinstance(node, dict):
+        return {key: _copied(value) for key, value in node.items()}
+    return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
 def _get(node: Any, key: str) -> Any:

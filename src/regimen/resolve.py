@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from regimen.errors import ConfigError, did_you_mean
-from regimen.peek import locate, split_target
+from regimen.source import locate, split_target
 
 
 def resolve(target: str) -> Any:

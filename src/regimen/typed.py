@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import types
 import typing
@@ -16,6 +17,7 @@ from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 from regimen import peek
 from regimen.errors import ConfigError, did_you_mean
 from regimen.schema import Config
+from regimen.source import find, split_target
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
 """Groups whose type is named by their option's `_target_`, and the key each stands at."""
@@ -29,6 +31,12 @@ SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
 """Scalar types: OmegaConf's node, which converts as Hydra does, and what to call a value of it."""
 
 DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
+
+
+@functools.lru_cache(maxsize=512)
+def hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; a class does not change, and evaluating its annotations is slow."""
+    return typing.get_type_hints(kind)
 
 
 def strip_optional(kind: Any) -> tuple[Any, bool]:
@@ -51,13 +59,13 @@ def build(kind: Any, data: Any) -> Any:
     if data is None:
         return None
     if dataclasses.is_dataclass(kind) and isinstance(data, dict):
-        hints = typing.get_type_hints(kind)
+        types = hints(typing.cast(Any, kind))
         for key in data:
-            if key not in hints:
+            if key not in types:
                 raise ConfigError(
-                    f"`{getattr(kind, '__name__', kind)}` has no key `{key}`. {did_you_mean(str(key), hints)}"
+                    f"`{getattr(kind, '__name__', kind)}` has no key `{key}`. {did_you_mean(str(key), types)}"
                 )
-        return typing.cast(Any, kind)(**{k: build(hints[k], v) for k, v in data.items()})
+        return typing.cast(Any, kind)(**{k: build(types[k], v) for k, v in data.items()})
     if origin is dict and isinstance(data, dict):
         return {k: build(args[1], v) for k, v in data.items()}
     if origin in (list, tuple) and isinstance(data, (list, tuple)):
@@ -111,6 +119,6 @@ def build_config(data: dict[str, Any]) -> Config:
 
 def _cfg_class(target: str) -> Any:
     """Return the dataclass of a class: the one its module holds at run time, else the one its source names."""
-    module, name = peek.split_target(target)
-    peek.find(module, name)
+    module, name = split_target(target)
+    find(module, name)
     return getattr(importlib.import_module(module), f"{name}Cfg", None) or peek.load_cfg_class(target)
