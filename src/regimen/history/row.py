@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class RunRow:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in (*COLUMNS, "path")}
 
 
 COLUMNS = tuple(f.name for f in fields(RunRow))[:-1]
