@@ -7,7 +7,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,6 +64,15 @@ def sources(config: dict[str, Any]) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
+def copied(code: Path) -> list[tuple[str, Path]]:
+    """Return the same of a copy: (name below it, file), in the order of `sources`.
+
+    Args:
+        code: folder that `take` returned.
+    """
+    return sorted((str(file.relative_to(code)), file) for file in _files(code))
+
+
 def _files(root: Path) -> Iterator[Path]:
     """Yield a module, or the files of a package without what was compiled."""
     if root.is_file():
@@ -103,8 +111,9 @@ def _local(name: str) -> Path | None:
 
 
 def _siblings(path: Path) -> set[Path]:
-    """Return the modules beside one of the user's, which it may import."""
-    return {p.resolve() for p in path.parent.glob("*.py")} if path.parent != Path(sys.prefix) else set()
+    """Return the modules, packages and robot models beside one of the user's modules, which it may use."""
+    packages = {p.parent for p in path.parent.glob("*/__init__.py")}
+    return {p.resolve() for p in {*path.parent.glob("*.py"), *path.parent.glob("*.xml"), *packages}}
 
 
 def _is_installed(path: Path) -> bool:

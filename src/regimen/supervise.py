@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -112,7 +113,8 @@ class _Supervisor:
                 inputs.require_unchanged(self.run)
         except RegimenError as error:
             details = {"type": type(error).__name__, "message": str(error)}
-            return Outcome("failed", outcome.EXIT_BAD_INPUT, str(error), error=details)
+            reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
+            return Outcome("failed", outcome.EXIT_BAD_INPUT, reason, error=details)
         return None
 
     def _work(self) -> Outcome:
