@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 import regimen
-from regimen import distributed, facts, inputs, outcome, record, signals, snapshot
+from regimen import distributed, facts, inputs, outcome, ownership, record, signals, snapshot
 from regimen.errors import PreflightError, RegimenError
 from regimen.outcome import Outcome
 from regimen.progress import Screen
@@ -24,9 +22,6 @@ from regimen.run import Run
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
-HEARTBEAT_S = 20.0
-"""How often the file `.supervisor` is touched, by which other machines see that the run is worked on."""
-
 SUPERVISED = "REGIMEN_SUPERVISED"
 """Set in the worker's environment to the descriptor of the run's lock: its stdin ends when the supervisor does."""
 
@@ -44,7 +39,7 @@ def supervise(run: Run) -> int:
         screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
         return 0
     try:
-        with _ownership(run) as lock:
+        with ownership.held(run) as lock:
             return _Supervisor(run, screen, lock).run_worker()
     except RegimenError as error:
         screen.line(str(error))
@@ -141,8 +136,8 @@ class _Supervisor:
                 self.peak_rss = max(self.peak_rss, facts.tree_rss(worker.pid))
                 sample_due = time.monotonic() + MEMORY_INTERVAL_S
             if time.monotonic() >= beat_due:
-                _beat(self.run)
-                beat_due = time.monotonic() + HEARTBEAT_S
+                ownership.beat(self.run)
+                beat_due = time.monotonic() + ownership.HEARTBEAT_S
             self.screen.refresh()
             time.sleep(POLL_S)
 
@@ -184,11 +179,6 @@ class _Supervisor:
         return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
 
 
-def _beat(run: Run) -> None:
-    with suppress(OSError):
-        os.utime(run.dir / ".supervisor")
-
-
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     headline = ", ".join(f"{name} {value:.4g}" for name, value in run.info["headline"].items() if value is not None)
     said = end.reason or headline
@@ -222,37 +212,6 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
             pass_fds=[lock],
             start_new_session=True,
         )
-
-
-@contextmanager
-def _ownership(run: Run) -> Iterator[IO[str]]:
-    """Hold the run for this process and its worker alone; the lock ends with them, however they end."""
-    try:
-        file = (run.dir / ".supervisor").open("w")
-    except OSError as error:
-        raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PreflightError(_taken(run)) from None
-        owner = run.info["supervisor"]
-        if run.status == "running" and owner and owner["pid"] != os.getpid() and facts.is_alive(owner):
-            raise PreflightError(_taken(run))
-        yield file
-
-
-def _taken(run: Run) -> str:
-    owner = run.info["supervisor"]
-    if not owner:
-        return f"running already: run {run.id} is being started by another process."
-    if facts.is_alive(owner) is False:
-        return (
-            f"running still: the supervisor of run {run.id} is gone, but its worker is saving what it has. "
-            "Try again in a minute."
-        )
-    where = f"process {owner['pid']} on {owner['host']}"
-    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner['pid']})."
 
 
 def main() -> int:
