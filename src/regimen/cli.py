@@ -12,6 +12,20 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("regimen.catalogue:list_verb", "list the options of a group: tasks, agents, sims, hardware, stages, …"),
     "check-env": ("regimen.envs.check:main", "try every rule of the VecEnv contract on a task"),
     "publish": ("regimen.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
+    "runs": ("regimen.history.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),
+    "export": ("regimen.history.export:export_verb", "write a list of runs as CSV, with all metrics and overrides"),
+    "clean": ("regimen.history.clean:clean_verb", "show what would be freed of old runs, and free it with --yes"),
+    "completion": ("regimen.history.completion:completion_verb", "print the completion of the shell, bash or zsh"),
+    "show": ("regimen.history.show:show_verb", "one run: what it was, how it ended, whether it can be trusted"),
+    "diff": ("regimen.history.diff:diff_verb", "what differs between two runs: settings, code, packages, figures"),
+    "compare": ("regimen.history.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
+    "lineage": ("regimen.history.lineage:lineage_verb", "what a run was made from, and what was made from it"),
+    "note": ("regimen.history.annotate:note_verb", "write a note into a run's record, or list its notes"),
+    "tag": ("regimen.history.annotate:tag_verb", "tag a run, or take a tag away with -tag"),
+    "rerun": ("regimen.history.rerun:rerun_verb", "repeat a run, and compare the results bit for bit"),
+    "queue": ("regimen.slurm.queue:queue_verb", "the runs that a scheduler has: where they are, why they wait"),
+    "cancel": ("regimen.slurm.cancel:cancel_verb", "take runs, a sweep, a pipeline or all from their scheduler"),
+    "resume": ("regimen.history.rerun:resume_verb", "continue a run in place"),
 }
 """Verb -> function called with the arguments that follow it, and what it does. Imported when it is called."""
 

@@ -1,0 +1,92 @@
+"""What became of runs whose job is gone: the record is corrected where the job could not do so itself."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from regimen import outcome
+from regimen.ownership import is_free
+from regimen.run import Run
+from regimen.slurm import requeue, states
+from regimen.slurm.states import JobState
+
+OPEN = ("queued", "running", "preempted")
+GRACE_S = 10.0
+"""A job just submitted may be unknown for a moment."""
+
+
+def reconcile(runs: Iterable[Run]) -> dict[str, JobState]:
+    """Record how runs ended whose job is gone or over; return run id -> state of the jobs that go on.
+
+    Args:
+        runs: of any kind; those that no scheduler has, or that ended, are left alone.
+
+    Raises:
+        PreflightError: Slurm does not answer.
+    """
+    known = {run.id: (run, run.info) for run in runs}
+    open_ = {name: pair for name, pair in known.items() if is_open(pair[1])}
+    found = states.of(info["queue"] for _, info in open_.values())
+    going = {}
+    for name, (run, info) in open_.items():
+        state = found.get(info["queue"]["job"])
+        if state and state.live:
+            going[name] = state
+        elif not _is_new(info["queue"]) and is_free(run):
+            _close(run, state)
+    return going
+
+
+def is_open(info: dict[str, Any]) -> bool:
+    """Return whether a scheduler should still have the run."""
+    queue = info.get("queue") or {}
+    waits = info.get("status") != "preempted" or queue.get("again")
+    return info.get("status") in OPEN and queue.get("kind") in ("slurm", "submitit_local") and bool(waits)
+
+
+def _is_new(queue: dict[str, Any]) -> bool:
+    return time.time() - datetime.fromisoformat(queue["submitted"]).timestamp() < GRACE_S
+
+
+def _close(run: Run, state: JobState | None) -> None:
+    """Write how the run ended, unless it has done so itself by now."""
+    info = run.info
+    if is_open(info):
+        outcome.record_end(run, ending(info, state))
+        run.amend(lambda now: {"queue": {**now["queue"], "again": False}})
+
+
+def ending(info: dict[str, Any], state: JobState | None) -> outcome.Outcome:
+    """Return how a run ended whose job is over although the run says otherwise.
+
+    Args:
+        info: its record.
+        state: of the job, None if the scheduler has forgotten it.
+    """
+    job = f"job {info['queue']['job']}"
+    when = {"queued": "before it started", "preempted": "while it waited to go on"}.get(info["status"], "")
+    if state is None:
+        return outcome.signalled(signal.SIGKILL, f"{job} is gone {when or 'without a word'}")
+    if state.state == "CANCELLED":
+        why = f": {state.reason}" if state.code not in ("None", "") else ""
+        return outcome.signalled(signal.SIGTERM, f"{job} was cancelled {when}".strip() + why)
+    said = f"{job} ended {when}".strip() + f" ({state.state}{_exit_code(state)})"
+    lines = outcome.last_lines(log(info["queue"]), 1)
+    if info["status"] == "queued":  # the job never got as far as the supervisor
+        return outcome.Outcome("failed", outcome.EXIT_FAILED, ": ".join([said, *lines]))
+    return outcome.signalled(signal.SIGKILL, said)
+
+
+def log(queue: dict[str, Any]) -> Path:
+    """Return the file that holds the output of a job."""
+    return Path(queue.get("log") or Path(queue["folder"]) / f"{queue['job']}_0_log.out")
+
+
+def _exit_code(state: JobState) -> str:
+    code = requeue.show(state.job).get("ExitCode", "")
+    return f", exit code {code}" if code else ""
