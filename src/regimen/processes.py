@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from regimen import outcome, record, signals
+from regimen import facts, record, signals
 from regimen.errors import RegimenError
 from regimen.launcher import not_started
 from regimen.progress import describe, say
@@ -109,7 +109,7 @@ def closed(folder: Path, exit_code: int) -> dict[str, Any]:
     end = {"status": "killed", "exit_code": exit_code, "reason": reason, "ended": record.now()}
     try:
         run = Run.open(folder)
-        if run.status in ("running", "queued"):
+        if run.status in ("running", "queued") and not facts.is_alive(run.info.get("supervisor")):
             run.update(**end)
         return run.info
     except (RegimenError, OSError):  # its directory is gone, or cannot be written

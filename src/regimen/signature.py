@@ -34,14 +34,15 @@ def config_signature(config: dict[str, Any], inputs: dict[str, str]) -> str:
     return _hash(json.dumps([kept, inputs], sort_keys=True, default=str).encode())
 
 
-def code_signature(config: dict[str, Any]) -> str:
+def code_signature(config: dict[str, Any], code: str | None = None) -> str:
     """Return a hash of the content of this package and of the user's modules that the configuration names.
 
     Args:
         config: resolved plain configuration.
+        code: copy that the run works from, see `snapshot.take`; None for the code as it is now.
     """
     digest = hashlib.sha256()
-    for name, path in snapshot.sources(config):
+    for name, path in snapshot.copied(Path(code)) if code else snapshot.sources(config):
         digest.update(f"{name}\0{_content(path)}\0".encode())
     return digest.hexdigest()[:LENGTH]
 

@@ -1,0 +1,123 @@
+"""What is printed of a pipeline: its plan, and at the end a table of its steps with what to type next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from regimen import catalogue, outcome
+from regimen.history.row import RunRow
+from regimen.history.text import duration, table
+from regimen.pipeline import estimate
+from regimen.pipeline.book import BLOCKED, DONE, FILE, NOT_STARTED, Book, Step
+from regimen.pipeline.jobs import Job, parallel
+from regimen.pipeline.reuse import DONE as KNOWN_DONE
+from regimen.pipeline.reuse import RESUMABLE, RUNNING, Known
+from regimen.pipeline.spec import Pipeline
+from regimen.progress import say
+from regimen.provenance import shown
+
+PICTURE = "pipeline.png"
+
+
+def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunRow]) -> str:
+    """Return the plan: each step with what is there of it and how long it will take.
+
+    Args:
+        pipeline: the file.
+        jobs: its steps, each after those it needs.
+        known: what is there of them.
+        rows: all runs, newest first.
+    """
+    left = {job.name: estimate.seconds(job, known[job.name], rows) for job in jobs}
+    cells = [("step", "stage", "state", "time", "")]
+    cells += [_plan_row(job, known[job.name], pipeline.name, left[job.name]) for job in jobs]
+    done = sum(k.state == KNOWN_DONE for k in known.values())
+    unknown = sum(seconds is None for seconds in left.values())
+    span = f"about {duration(estimate.total(jobs, left))}" if done < len(jobs) else "nothing is left to do"
+    if unknown:
+        span += f" and {unknown} of which nothing is known" if unknown < len(jobs) - done else ""
+        span = "no such run was ever finished: no estimate" if unknown == len(jobs) - done else span
+    most = parallel(jobs)
+    at_once = f", {most} at once" if most > 1 and done < len(jobs) else ""
+    head = f"{pipeline.name} ({shown(pipeline.file)}): {catalogue.description(pipeline.file)}".rstrip(": ")
+    return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {span}{at_once}"])
+
+
+def _plan_row(job: Job, known: Known, pipeline: str, left: float | None) -> tuple[str, str, str, str, str]:
+    row, state, words = known.row, known.state, []
+    if row is not None:
+        mine = (row.pipeline or {}).get("name") == pipeline and (row.pipeline or {}).get("step") == job.name
+        state = "reusable" if state == KNOWN_DONE and not mine else state
+        state = row.status if state == RUNNING else state
+        words.append(row.id)
+    if known.state == RESUMABLE and row is not None:
+        words.append(f"{row.status}: {row.reason}" if row.reason else row.status)
+    if known.note:
+        words.append(known.note)
+    if known.row is None and job.node.after:
+        words.append(f"after {', '.join(job.node.after)}")
+    time = "" if known.state == KNOWN_DONE else "unknown" if left is None else f"about {duration(left)}"
+    return job.name, job.composed.choices["stage"], state, time, "; ".join(words)
+
+
+def again(name: str, arguments: list[str], config_dirs: list[Path]) -> str:
+    """Return the command that continues a pipeline."""
+    own = [word for folder in config_dirs[1:] for word in ("--config-dir", os.path.relpath(folder))]
+    kept = [a for a in arguments if not a.startswith("force=")]
+    return f"python launch.py {shlex.join([*own, f'pipeline={name}', *kept])}"
+
+
+def report(book: Book, command: str) -> int:
+    """Print how each step ended, draw the graph, say what to do about failures; return the exit code.
+
+    Args:
+        book: the record.
+        command: that continues the pipeline.
+    """
+    steps = list(book.steps.values())
+    say("")
+    for line in table([("step", "run", "status", "headline", "duration"), *map(_row, steps)]):
+        say(line)
+    done = [s for s in steps if s.status in DONE]
+    say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(book.folder / FILE)} lists them")
+    draw(book)
+    for step in steps:
+        if step.status not in DONE and not step.status.startswith((BLOCKED, NOT_STARTED)):
+            say(f"  {step.name}: {_advice(step)}")
+    if len(done) < len(steps):
+        say(f"To continue, with what is finished kept:\n  {command}")
+    return 0 if len(done) == len(steps) else outcome.EXIT_FAILED
+
+
+def draw(book: Book) -> None:
+    """Draw the graph, coloured by status; a picture that cannot be made is no failure."""
+    from regimen.graph_figure import BAD, COLORS, Arrow, Box, draw
+
+    boxes = [
+        Box(s.name, s.name, [f"{s.stage}  {s.status}", s.run or ""], COLORS.get(s.status, BAD), dashed=s.run is None)
+        for s in book.steps.values()
+    ]
+    arrows = [Arrow(parent, s.name) for s in book.steps.values() for parent in s.after]
+    try:
+        draw(book.folder / PICTURE, boxes, arrows)
+    except OSError as error:
+        say(f"warning: {PICTURE} could not be written: {error}")
+
+
+def _row(step: Step) -> tuple[str, str, str, str, str]:
+    status = step.status if step.exit_code in (0, None) else f"{step.status} ({step.exit_code})"
+    name, value = next(iter(step.headline.items()), ("", None))
+    headline = f"{name} {value:.4g}" if value is not None else ""
+    worked = "" if step.wall_s is None else duration(step.wall_s)
+    return step.name, step.run or "", status, headline, worked
+
+
+def _advice(step: Step) -> str:
+    """Return why a step did not finish, and where more about it is written."""
+    why = step.reason or step.status
+    if step.dir is None:
+        return why
+    return f"{why} — see {os.path.join(step.dir, 'logs', 'worker.log')}"
