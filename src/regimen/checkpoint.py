@@ -105,6 +105,9 @@ class Checkpoints:
         self._run = run
         self._interval = interval
         self._keep = keep
+        if run.leads:
+            for cut in self.folder.glob(".*.tmp"):  # what a killed attempt was writing
+                cut.unlink(missing_ok=True)
         self._saved = next((step_of(path) for path in self.steps() if _same(path, self.last)), 0)
         self._best: float | None = load(self.best).get("metric") if self.best.exists() else None
 

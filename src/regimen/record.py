@@ -139,8 +139,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the objects in a file of one JSON object per line, without lines that cannot be read."""
+    return parse_jsonl(path.read_bytes()) if path.exists() else []
+
+
+def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
+    """Return the objects of `read_jsonl` in its bytes."""
     rows = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in data.splitlines():
         with suppress(ValueError):
             row = json.loads(line)
             rows += [row] if isinstance(row, dict) else []

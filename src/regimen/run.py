@@ -13,6 +13,7 @@ from typing import Any
 
 from regimen import record
 from regimen.errors import ReferenceError_, StopRequested
+from regimen.loggers import Loggers
 from regimen.metrics import MetricsLog
 
 PROGRESS_INTERVAL_S = 0.5
@@ -25,6 +26,7 @@ class Run:
         dir: the directory, absolute.
         id: its name, unique.
         stop_signal: number of the signal that asked the work to stop, or None. Set by the worker's handlers.
+        loggers: where metrics go beside TensorBoard; none unless the worker opens some.
         leads: whether this process keeps the record; false in all workers of a run but the first.
     """
 
@@ -35,6 +37,7 @@ class Run:
         self.dir = folder.resolve()
         self.id: str = self.dir.name
         self.stop_signal: int | None = None
+        self.loggers = Loggers(self, [])
         self._metrics = MetricsLog(self.dir)
         self._progress: dict[str, Any] = {}
         self._progress_due = 0.0
@@ -138,13 +141,14 @@ class Run:
         self.amend(lambda info: {"warnings": [*info.get("warnings", []), text]})
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Write scalars to TensorBoard and metrics.jsonl.
+        """Write scalars to TensorBoard, metrics.jsonl and the chosen loggers.
 
         Args:
             step: environment steps per env so far.
             metrics: name -> value.
         """
         self._metrics.write(step, metrics)
+        self.loggers.write(step, metrics)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return all rows logged so far: `step`, `time_s` and the metrics; for learning curves."""
@@ -153,6 +157,7 @@ class Run:
     def rewind(self, step: int) -> None:
         """Forget metrics after `step`, because the work continues from there (-1: from the beginning)."""
         self._metrics.rewind(step)
+        self.loggers.rewind(step)
 
     def progress(self, **fields: Any) -> None:
         """Tell the supervisor how far the work is; written at most every half second.

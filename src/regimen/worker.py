@@ -59,7 +59,10 @@ def _account(run: Run) -> int:
         account = _describe(run, error)
         _print_error(error, account)
         distributed.write_error(run, account)
-        return outcome.judge(run, outcome.EXIT_FAILED).exit_code
+        end = outcome.judge(run, outcome.EXIT_FAILED)
+        run.loggers.close(end.status)
+        return end.exit_code
+    run.loggers.close(outcome.judge(run, 0).status)
     return 0
 
 
@@ -67,10 +70,13 @@ def _work(run: Run) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
     plain = yaml.safe_load(run.config_path.read_text())
     _set_threads((plain.get("hardware") or {}).get("threads"))
+    from regimen.loggers import open_loggers
     from regimen.resolve import resolve
     from regimen.typed import load_config
 
     config = load_config(run.config_path)
+    if run.leads:
+        run.loggers = open_loggers(config.logger, run)
     if "mujoco" in str(getattr(config.sim, "_target_", "")):
         _keep_mujoco_log(run.logs / "mujoco.txt")
     distributed.join(config.hardware.device)
