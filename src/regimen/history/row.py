@@ -136,6 +136,8 @@ def read(folder: str) -> RunRow | None:
         info = json.loads(text)
         if not isinstance(info, dict):
             raise ValueError(f"it holds {type(info).__name__} instead of an object")
+        if not info.get("status"):
+            raise ValueError("it has no status")
         return summary(run_id, folder, info)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return _broken(run_id, folder, stamp, f"{error}" if text.strip() else "it is empty")

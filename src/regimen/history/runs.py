@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from regimen.history import export, query
+from regimen.history import export, query, state
 from regimen.history.index import Index
 from regimen.history.row import UNREADABLE, RunRow, seconds
 
@@ -96,6 +96,7 @@ def choose(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow
     """
     parsed = query.parse(filters)
     everything = Index().rows()
+    state.ask_schedulers(everything)
     chosen = query.select(parsed, everything)
     return (chosen if sort == "-started" else query.order(chosen, sort)), everything
 

@@ -7,10 +7,14 @@ import time
 from collections.abc import Sequence
 
 from regimen import facts
-from regimen.history.row import RunRow
+from regimen.errors import RegimenError
+from regimen.history.row import RunRow, read
 
 OPEN = ("running", "queued")
 """Statuses of runs that are not at their end."""
+
+SCHEDULERS = ("slurm", "submitit_local")
+"""Kinds of queue that are asked where a job is."""
 
 SILENT_S = 180.0
 """A supervisor touches its run's `.supervisor` every 20 s; on another host, one silent for so long is gone."""
@@ -25,6 +29,39 @@ def judge(rows: Sequence[RunRow]) -> None:
     for row in rows:
         if row.status in OPEN and not _is_attended(row):
             row.status = "lost"
+
+
+def ask_schedulers(rows: list[RunRow]) -> None:
+    """Bring the rows of runs that Slurm (or its stand-in) has up to date: only it knows of a job that is gone.
+
+    Where it does not answer, the rows stay as recorded.
+
+    Args:
+        rows: of the index; replaced in place.
+    """
+    scheduled = {row.id: at for at, row in enumerate(rows) if _is_scheduled(row)}
+    if not scheduled:
+        return
+    from regimen.run import Run
+    from regimen.slurm import truth
+
+    try:
+        going = truth.reconcile(Run(rows[at].dir) for at in scheduled.values())
+    except RegimenError:
+        return
+    for run_id, at in scheduled.items():
+        fresh = read(rows[at].path)
+        if fresh is not None:
+            rows[at] = fresh
+            judge([fresh])
+        if fresh is not None and fresh.status == "lost" and run_id in going:  # its node is gone: it was requeued
+            fresh.status = "queued"
+
+
+def _is_scheduled(row: RunRow) -> bool:
+    queue = row.queue or {}
+    waits = row.status in (*OPEN, "lost") or (row.status == "preempted" and queue.get("again"))
+    return bool(waits) and queue.get("kind") in SCHEDULERS
 
 
 def _is_attended(row: RunRow) -> bool:
@@ -42,6 +79,11 @@ def is_worked_on(row: RunRow) -> bool:
     """Return whether the supervisor of a running run lives: its process here, its sign of life elsewhere."""
     alive = _alive(row.supervisor)
     return silence_s(row.path) < SILENT_S if alive is None else alive
+
+
+def is_dead(row: RunRow) -> bool:
+    """Return whether the supervisor of a run is known to be gone, because it was a process of this machine."""
+    return bool(row.supervisor) and _alive(row.supervisor) is False
 
 
 def silence_s(folder: str) -> float:

@@ -1,0 +1,101 @@
+"""Which runs must not be removed, and why: somebody works on them, wants them, or needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from regimen import record
+from regimen.history import state
+from regimen.history.row import UNREADABLE, RunRow
+
+KEEP = "keep"
+"""A run with this tag is never removed."""
+
+SETTLED_S = 86400.0
+"""How long a run without a readable end must have been silent, where its supervisor cannot be asked."""
+
+PLANS = {"sweep.json": ("sweep", "jobs"), "pipeline.json": ("pipeline", "steps")}
+"""Record of several runs -> what it is, and the key of its list."""
+
+
+def reason(run: RunRow) -> str | None:
+    """Return why a run must stay, as far as it tells itself, or None.
+
+    Args:
+        run: its row.
+    """
+    if run.status in state.OPEN:
+        return f"it is {run.status}"
+    if run.status == "preempted" and (run.queue or {}).get("again"):
+        return "it waits to go on"
+    if KEEP in run.tags:
+        return f"it is tagged {KEEP}"
+    if run.status in ("lost", UNREADABLE) and not state.is_dead(run) and state.silence_s(run.path) < SETTLED_S:
+        return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
+    return None
+
+
+def needed_by(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> dict[str, str]:
+    """Return id -> why it must stay, for those of `runs` that a run which stays was made from.
+
+    Args:
+        runs: those to be removed.
+        everything: all runs.
+    """
+    going = {run.id: run for run in runs}
+    needed: dict[str, str] = {}
+    todo = [run for run in everything if run.id not in going]
+    while todo:
+        survivor = todo.pop()
+        for parent in _sources(survivor, going):
+            if parent in going:
+                needed[parent] = f"{survivor.name or survivor.id} was made from it"
+                todo.append(going.pop(parent))
+    return needed
+
+
+def planned(roots: Iterable[Path], asked: set[str]) -> dict[str, str]:
+    """Return id -> why, of the runs in sweeps and pipelines that have not come to their end and can be continued.
+
+    Args:
+        roots: folders of runs and of sweeps.
+        asked: sweeps and pipelines that were named, whose runs may go.
+    """
+    found: dict[str, str] = {}
+    for file in (path for root in roots for name in PLANS for path in Path(root).glob(f"*/{name}")):
+        kind, key = PLANS[file.name]
+        plan = record.read_json(file) or {}
+        steps = [step for step in plan.get(key) or [] if isinstance(step, dict)]
+        names = (file.parent.name, str(plan.get("name")))
+        named = any(fnmatchcase(name, value) for name in names for value in asked)
+        if not named and any(step.get("status") not in ("finished", "reused") for step in steps):
+            why = (
+                f"the {kind} {file.parent.name} is not complete and would use it; {kind}={file.parent.name} lets it go"
+            )
+            found |= {str(step["run"]): why for step in steps if step.get("run")}
+    return found
+
+
+def _sources(run: RunRow, going: dict[str, RunRow]) -> Iterator[str]:
+    """Yield the ids of the runs that a run names: as parents, by its inputs, or by what it will read."""
+    yield from run.parents
+    for known in run.inputs.values():
+        yield from [str(known["run"])] if known.get("run") else []
+        yield from (folder.name for folder in Path(str(known.get("path"))).parents[:3])
+    yield from (os.path.basename(reference.rpartition("@")[0] or reference) for reference in run.pending.values())
+    if run.unreadable:
+        yield from _mentioned(run, going)
+
+
+def _mentioned(run: RunRow, going: dict[str, RunRow]) -> list[str]:
+    """Return which ids stand in the files of a run whose record cannot be read."""
+    text = b""
+    for name in ("run.json", "config.yaml"):
+        try:
+            text += (run.dir / name).read_bytes()
+        except OSError:
+            continue
+    return [run_id for run_id in going if run_id.encode() in text]
