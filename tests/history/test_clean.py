@@ -1,0 +1,221 @@
+"""`regimen clean` frees what nobody misses, says why the rest stays, and leaves no half run behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from recorded import DEAD, ago, change, record_run
+from regimen import cli, facts
+from regimen.history import removal, spare
+from regimen.history.index import ROOTS, Index
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    record_run(Path("outputs"), "good", "best", "last")
+    return Path("outputs")
+
+
+def clean(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert cli.main(["clean", *words]) == 0
+    return capsys.readouterr().out
+
+
+def left() -> set[str]:
+    return {run.id for run in Index().rows()}
+
+
+def test_by_default_only_broken_runs_without_anything_of_use_and_only_with_yes(outputs, capsys) -> None:
+    for status in ("failed", "killed", "preempted", "diverged"):
+        record_run(outputs, status, status=status)
+        record_run(outputs, f"{status}-resumable", "last", status=status)
+    record_run(outputs, "lost", status="running", supervisor=DEAD)
+    (record_run(outputs, "collected", status="failed") / "data").mkdir()
+    (outputs / "collected" / "data" / "part.h5").touch()
+    before = left()
+    said = clean(capsys)
+    assert left() == before and "5 runs: " in said and "Nothing was removed; add --yes to do it." in said
+    assert "outputs/lost  lost, no checkpoint, 30m00s old" in said
+    said = clean(capsys, "--yes")
+    assert before - left() == {"failed", "killed", "preempted", "diverged", "lost"}
+    assert said.count("freed ") == 5 and not list(outputs.glob(".trash*"))
+    assert clean(capsys) == "nothing to free\n"
+
+
+def test_filters_and_age_choose(outputs, capsys) -> None:
+    record_run(outputs, "old", "last", ended=ago(days=40), started=ago(days=41))
+    record_run(outputs, "long", "last", ended=ago(days=2), started=ago(days=41))
+    record_run(outputs, "h1", "last", task="h1_flat", ended=ago(days=50))
+    assert clean(capsys, "--older", "30d") == "nothing to free\n"
+    clean(capsys, "status=finished", "task=reach", "--older", "30d", "--yes")
+    assert left() == {"good", "long", "h1"}
+    clean(capsys, "id=h1", "--yes")
+    assert left() == {"good", "long"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"status": "running", "supervisor": facts.process(os.getpid())}, "it is running"),
+        ({"status": "queued", "queue": {"kind": "slurm", "job": "1"}}, "it is queued"),
+        ({"status": "preempted", "queue": {"kind": "other", "again": True}}, "it waits to go on"),
+        ({"status": "failed", "tags": ["keep"]}, "it is tagged keep"),
+        (
+            {"status": "running", "supervisor": {"host": "node7", "pid": 1, "start": 1}},
+            "it is lost, and a supervisor that cannot be asked worked on it less than a day ago",
+        ),
+    ],
+)
+def test_what_is_wanted_stays_and_says_why(outputs, capsys, fields: dict, why: str, monkeypatch) -> None:
+    monkeypatch.setattr("regimen.history.state.ask_schedulers", lambda rows: None)
+    folder = record_run(outputs, "wanted", **fields)
+    (folder / ".supervisor").touch()
+    os.utime(folder / ".supervisor", (time.time() - 600,) * 2)
+    assert f"spared  wanted: {why}\n" in clean(capsys, "id=wanted", "--yes")
+    assert left() == {"good", "wanted"}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"parents": ["parent"]},
+        {"inputs": {"policy": {"path": "/elsewhere/policy.pt", "run": "parent"}}},
+        {"inputs": {"data.0": {"path": "/x/outputs/parent/data/a.h5"}}},
+        {
+            "status": "queued",
+            "queue": {"kind": "local", "process": facts.process(os.getpid())},
+            "pending": {"policy": "/x/outputs/parent@best"},
+        },
+    ],
+)
+def test_a_parent_stays_as_long_as_a_child_does(outputs, capsys, link: dict) -> None:
+    record_run(outputs, "grandparent", status="failed")
+    record_run(outputs, "parent", status="failed", parents=["grandparent"])
+    record_run(outputs, "child", "last", name="pupil", **link)
+    said = clean(capsys, "--yes")
+    assert "spared  parent: pupil was made from it" in said and "spared  grandparent: parent was made from it" in said
+    assert left() == {"good", "grandparent", "parent", "child"}
+    change(outputs / "child", status="finished")
+    clean(capsys, "status=failed,finished", "id!=good", "--yes")
+    assert left() == {"good"}
+
+
+def test_an_unreadable_run_keeps_what_its_files_name(outputs, capsys) -> None:
+    record_run(outputs, "parent", status="failed")
+    child = record_run(outputs, "child")
+    (child / "run.json").write_text('{"parents": ["par')
+    (child / "config.yaml").write_text("policy: /x/outputs/parent/checkpoints/best.pt\n")
+    assert "spared  parent: child was made from it" in clean(capsys, "--yes")
+    assert left() == {"good", "parent", "child"}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "kind"), [("sweep.json", "jobs", "sweep"), ("pipeline.json", "steps", "pipeline")]
+)
+def test_what_an_incomplete_plan_would_use_stays_unless_it_is_named(outputs, capsys, file, key, kind) -> None:
+    folder = Path("multirun/plan1")
+    for name, status, *checkpoints in (("a", "finished"), ("b", "killed", "last"), ("c", "failed")):
+        record_run(folder, name, *checkpoints, status=status, sweep="plan1", pipeline={"id": "plan1", "name": "study"})
+    rows = [{"run": name, "status": status} for name, status in (("a", "finished"), ("b", "killed"), ("c", "failed"))]
+    (folder / file).write_text(json.dumps({"name": "study", key: rows}))
+    said = clean(capsys, "status=finished,killed,failed", "id!=good", "--yes")
+    assert f"spared  b: the {kind} plan1 is not complete and would use it; {kind}=plan1 lets it go" in said
+    assert left() == {"good", "a", "b"}, "what would be begun anew is not needed"
+    clean(capsys, f"{kind}=plan1", "status=finished,killed", "--yes")
+    assert left() == {"good"}
+
+
+def test_intermediate_checkpoints(outputs, capsys) -> None:
+    for number in (100, 200, 300, 400):
+        (outputs / "good/checkpoints" / f"step_{number:09d}.pt").write_bytes(bytes(5000))
+    (outputs / "good/checkpoints/last.pt").unlink()
+    os.link(outputs / "good/checkpoints/step_000000400.pt", outputs / "good/checkpoints/last.pt")
+    used = (outputs / "good/checkpoints/step_000000200.pt").resolve()
+    record_run(outputs, "child", inputs={"policy": {"path": str(used)}}, parents=["good"])
+    record_run(outputs, "kept", "step_000000001", "last", tags=["keep"])
+    said = clean(capsys, "--checkpoints")
+    assert "outputs/good  2 intermediate checkpoints" in said and "spared  kept: it is tagged keep" in said
+    assert len(list((outputs / "good/checkpoints").iterdir())) == 6
+    clean(capsys, "--checkpoints", "--yes")
+    names = sorted(path.name for path in (outputs / "good/checkpoints").iterdir())
+    assert names == ["best.pt", "last.pt", "step_000000200.pt", "step_000000400.pt"]
+    assert left() == {"good", "child", "kept"}
+
+
+def test_a_run_that_somebody_begins_to_work_on_stays(outputs) -> None:
+    folder = record_run(outputs, "killed", status="killed")
+    (run,) = [run for run in Index().rows() if run.id == "killed"]
+    with (folder / ".supervisor").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert removal.remove([run], ROOTS) == {"killed": "somebody has begun to work on it"}
+        assert removal.remove_files(run, [folder / "config.yaml"]) == "somebody has begun to work on it"
+    change(folder, tags=["keep"])
+    assert removal.remove([run], ROOTS) == {"killed": "it has changed meanwhile"}
+    assert removal.remove_files(run, [folder / "config.yaml"]) == "it has changed meanwhile"
+    assert left() == {"good", "killed"} and (folder / "config.yaml").exists()
+
+
+def test_a_child_made_after_the_choice_keeps_its_parent(outputs) -> None:
+    record_run(outputs, "killed", status="killed")
+    runs = [run for run in Index().rows() if run.id == "killed"]
+    record_run(outputs, "child", parents=["killed"])
+    assert removal.remove(runs, ROOTS) == {"killed": "child was made from it"}
+    assert left() == {"good", "killed", "child"}
+
+
+def test_where_a_child_stays_its_parents_stay(outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "BATCH", 1)
+    record_run(outputs, "parent", status="failed", started=ago(days=2))
+    child = record_run(outputs, "child", status="failed", started=ago(days=1), parents=["parent"])
+    runs = [run for run in Index().rows() if run.id != "good"]
+    with (child / ".supervisor").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert removal.remove(runs, ROOTS).keys() == {"parent", "child"}
+    assert removal.remove(runs, ROOTS) == {}
+    assert left() == {"good"}
+
+
+def test_an_interrupted_removal_leaves_no_half_run_and_is_completed(outputs, capsys, monkeypatch) -> None:
+    record_run(outputs, "killed", status="killed")
+
+    def interrupted(folder: Path) -> None:
+        (folder / "run.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cli.main(["clean", "--yes"])
+    assert left() == {"good"}
+    (trash,) = outputs.glob(".trash-*")
+    assert "left by an interrupted clean" in clean(capsys)
+    with (trash / ".supervisor").open("a") as lock:  # another clean holds it, and may put it back
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        clean(capsys, "--yes")
+        assert trash.exists()
+    clean(capsys, "--yes")
+    assert not trash.exists() and left() == {"good"}
+
+
+def test_mistakes(capsys) -> None:
+    assert cli.main(["clean", "--older", "soon"]) == 2
+    assert "--older soon: expected a time span, such as 30d" in capsys.readouterr().err
+    assert cli.main(["clean", "good"]) == 2
+    assert "write name=good or id=good" in capsys.readouterr().err
+
+
+def test_needed_by_goes_up_all_generations(outputs) -> None:
+    record_run(outputs, "a")
+    record_run(outputs, "b", parents=["a"])
+    record_run(outputs, "c", parents=["b"])
+    runs = {run.id: run for run in Index().rows()}
+    assert spare.needed_by([runs["a"], runs["b"]], list(runs.values())).keys() == {"a", "b"}
+    assert spare.needed_by(list(runs.values()), list(runs.values())) == {}
