@@ -8,6 +8,8 @@ STAGE = """
 from __future__ import annotations
 import os, signal, time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 @dataclass
 class ActCfg:
@@ -35,6 +37,45 @@ class Act:
             time.sleep(0.02)
         (run.dir / "ended").write_text(str(time.time()))
         run.finish({"score": float(config.seed)}, {})
+
+@dataclass
+class MakeCfg:
+    _target_: str = "lab_stage.Make"
+    steps: int = 1
+    step_s: float = 0.0
+    broken: str | None = None
+    data: bool = False
+
+class Make:
+    # Counts to `steps`, saving each; leaves a policy, or a dataset, that says what it was made from.
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def __call__(self, run, config):
+        last = run.dir / "checkpoints/last.pt"
+        last.parent.mkdir(exist_ok=True)
+        read = [Path(path).read_text() for path in [config.policy, *config.data] if path]
+        for step in range(int(last.read_text() or 0) if last.exists() else 0, self.cfg.steps):
+            run.check_stop(step, lambda: None)
+            time.sleep(self.cfg.step_s)
+            last.write_text(str(step + 1))
+            run.progress(iteration=step + 1, iterations=self.cfg.steps)
+        if self.cfg.broken and Path(self.cfg.broken).exists():
+            raise ValueError("the gripper is upside down")
+        made = run.dir / ("data/made.h5" if self.cfg.data else "checkpoints/best.pt")
+        made.parent.mkdir(exist_ok=True)
+        made.write_text(f"{self.cfg.steps} steps, seed {config.seed}, from {read}")
+        run.artifact(made, "dataset" if self.cfg.data else "checkpoint")
+        run.finish({"score": float(config.seed)}, {"read": read})
+
+@dataclass
+class LookCfg:
+    TAKES: ClassVar[tuple[str, ...]] = ("policy",)
+    _target_: str = "lab_stage.Look"
+
+class Look(Act):
+    def __init__(self, cfg):
+        self.cfg = ActCfg()
 """
 
 TERMS = """
@@ -52,6 +93,8 @@ def make_lab(folder: Path) -> Path:
     (folder / "lab_stage.py").write_text(STAGE)
     (folder / "lab_terms.py").write_text(TERMS)
     write(conf / "stage/act.yaml", "# Acts\n_target_: lab_stage.Act\n")
+    write(conf / "stage/make.yaml", "# Makes a policy or a dataset\n_target_: lab_stage.Make\n")
+    write(conf / "stage/look.yaml", "# Takes a policy and no data\n_target_: lab_stage.Look\n")
     for group in ("task", "sim", "agent"):
         header = "# @package env\n" if group == "task" else ""
         write(conf / group / "idle.yaml", f"{header}# Does nothing, and needs no torch\n_target_: lab_stage.Idle\n")

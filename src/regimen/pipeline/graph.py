@@ -124,7 +124,7 @@ class _Expansion:
             names.add(name)
             node = Node(name, step, number, values=(parent.values if parent else {}) | values)
             node.goes_with = {**parent.goes_with, parent.step.name: parent} if parent else {}
-            node.overrides = [*step.overrides, *(f"{key}={_text(value)}" for key, value in values.items())]
+            node.overrides = [*step.overrides, *(f"{key}={_argument(value)}" for key, value in values.items())]
             yield node
 
     def _combinations(self, step: StepCfg, number: int) -> Iterator[tuple[Node | None, dict[str, Any]]]:
@@ -153,22 +153,25 @@ class _Expansion:
         node.overrides = [self._placed(o, node, f"{at}.overrides.{i}") for i, o in enumerate(node.overrides)]
         for key, value in node.step.inputs.items():
             here = self.pipeline.at(f"{at}.inputs.{key}")
-            listed = [link for text in _listed(value) for link in self._links(str(text), node)]
+            listed = [link for text in _listed(value) for link in self._links(text, node, here)]
             if key in LISTS:
                 node.inputs |= {f"{key}.{i}": link for i, link in enumerate(listed)}
             elif len(listed) == 1:
                 node.inputs[key] = listed[0]
-            else:
+            elif listed:
                 name = _step_of(_listed(value)[0])
                 advice = f"one run for each of them is `foreach: {name}`, one of them is `{listed[0]}`."
                 self.wrong.append(f"{here}: `{key}` takes one run, and `{value}` names {len(listed)}: {advice}")
 
-    def _links(self, text: str, node: Node) -> list[Link]:
+    def _links(self, text: str, node: Node, at: str) -> list[Link]:
         name, _, which = text.partition("@")
         step = _step_of(text)
         if name == step and step in node.goes_with:
             return [Link(node.goes_with[step].name, which)]
-        return [Link(other.name, which) for other in self.nodes[step] if name in (step, other.name)]
+        known = [other.name for other in self.nodes[step]]
+        if name not in (step, *known):
+            self.wrong.append(f"{at}: `{step}` has no run `{name}`. {did_you_mean(name, known)}")
+        return [Link(other, which) for other in known if name in (step, other)]
 
     def _placed(self, override: str, node: Node, path: str) -> str:
         for key in PLACE.findall(override):
@@ -220,10 +223,17 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
+        return f"[{','.join(map(_argument, value))}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
+        return "{" + ",".join(f"{k}:{_argument(v)}" for k, v in value.items()) + "}"
     return str(value)
+
+
+def _argument(value: Any) -> str:
+    """Return a value so that the command line reads it back as it was."""
+    if not isinstance(value, str) or re.fullmatch(r"[\w.@/:+-]+", value):
+        return _text(value)
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _word(value: Any) -> str:

@@ -1,0 +1,130 @@
+"""Fanning out and in, and every mistake of a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from regimen.arguments import make_loader, parse
+from regimen.errors import ConfigError
+
+WALK = "  - {name: walk, stage: make, foreach: {seed: [0, 1]}}\n"
+
+
+def names(pipes: Any) -> list[str]:
+    return [node.name for node in pipes.nodes()]
+
+
+def refusal(pipes: Any, steps: str) -> str:
+    pipes.write(steps)
+    with pytest.raises(ConfigError) as error:
+        pipes.nodes()
+    return str(error.value)
+
+
+def test_a_mapping_makes_all_combinations_and_a_list_these_alone(pipes: Any) -> None:
+    pipes.write(
+        "  - {name: a, stage: make, foreach: {seed: [0, 1], stage.steps: [5, 6]}}\n"
+        "  - {name: b, stage: make, foreach: [{seed: 0, stage.steps: 5}, {seed: 1, stage.steps: 6}]}\n"
+    )
+    nodes = {node.name: node for node in pipes.nodes()}
+    assert list(nodes) == [
+        *("a.seed_0.steps_5", "a.seed_0.steps_6", "a.seed_1.steps_5", "a.seed_1.steps_6"),
+        *("b.seed_0.steps_5", "b.seed_1.steps_6"),
+    ]
+    assert nodes["a.seed_1.steps_5"].overrides == ["seed=1", "stage.steps=5"]
+
+
+def test_a_step_for_each_run_of_another_reads_that_one_also_further_down(pipes: Any) -> None:
+    pipes.write(
+        f"{WALK}  - {{name: collect, stage: make, foreach: walk, inputs: {{policy: walk@best}}}}\n"
+        "  - {name: judge, stage: make, foreach: {step: collect, seed: [7]}, inputs: {policy: walk, data: collect}}\n"
+    )
+    nodes = {node.name: node for node in pipes.nodes()}
+    assert nodes["collect.seed_1"].overrides == [], "the seed is that of the walk, not of the step"
+    assert str(nodes["collect.seed_1"].inputs["policy"]) == "walk.seed_1@best"
+    judge = nodes["judge.seed_1.seed_7"]
+    assert {name: str(link) for name, link in judge.inputs.items()} == {
+        "policy": "walk.seed_1",
+        "data.0": "collect.seed_1",
+    }
+    assert judge.after == ["collect.seed_1", "walk.seed_1"]
+
+
+def test_a_list_takes_all_runs_of_the_steps_it_names_and_one_may_be_named_alone(pipes: Any) -> None:
+    pipes.write(
+        f"{WALK}  - {{name: other, stage: make}}\n"
+        "  - {name: model, stage: make, inputs: {data: [walk, other], policy: walk.seed_1@last}}\n"
+    )
+    model = pipes.nodes()[-1]
+    assert {name: str(link) for name, link in model.inputs.items()} == {
+        "data.0": "walk.seed_0",
+        "data.1": "walk.seed_1",
+        "data.2": "other",
+        "policy": "walk.seed_1@last",
+    }
+
+
+def test_values_stand_in_arguments_also_those_of_the_step_before(pipes: Any) -> None:
+    pipes.write(
+        "  - {name: walk, stage: make, foreach: {task: [idle, lean], seed: [3]}, overrides: ['name=w_{task}']}\n"
+        "  - {name: judge, stage: make, foreach: walk, inputs: {policy: walk}, overrides: ['task={task}']}\n"
+    )
+    nodes = {node.name: node for node in pipes.nodes()}
+    assert nodes["walk.task_lean.seed_3"].overrides == ["name=w_lean", "task=lean", "seed=3"]
+    assert nodes["judge.task_lean.seed_3"].overrides == ["task=lean"]
+
+
+def test_steps_may_stand_in_any_order(pipes: Any) -> None:
+    pipes.write("  - {name: b, stage: make, inputs: {policy: a}}\n  - {name: a, stage: make}\n")
+    assert names(pipes) == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", [True, None, 1.5, "a b/c", "it's", "x=1,2", [1, "a b"], {"x": 1}])
+def test_any_value_makes_a_name_and_an_argument(pipes: Any, value: Any) -> None:
+    import json
+
+    pipes.write(f"  - {{name: a, stage: make, foreach: {{stage.broken: [{json.dumps(value)}]}}}}\n")
+    (node,) = pipes.nodes()
+    assert node.name.replace("a.broken_", "").replace("_", "").replace(".", "").isalnum()
+    (parsed,), wrong = parse(node.overrides, make_loader(pipes.dirs))
+    assert not wrong and parsed.value() == value
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (
+            "  - {name: b, stage: x, inputs: {policy: wlak@best}}\n",
+            "p.yaml:5: there is no step `wlak`. Did you mean `walk`?",
+        ),
+        ("  - {name: b, stage: x, foreach: wlak}\n", "p.yaml:5: there is no step `wlak`. Did you mean `walk`?"),
+        ("  - {name: b, stage: x, foreach: {step: wlak}}\n", "there is no step `wlak`. Did you mean `walk`?"),
+        ("  - {name: b, stage: x, inputs: {polcy: walk}}\n", "there is no input `polcy`. Did you mean `policy`?"),
+        ("  - {name: b, stage: x, inputs: {policy: null}}\n", "`policy` names no step."),
+        ("  - {name: b, stage: x, inputs: {data: walk@best}}\n", "a dataset has no @; write `walk`."),
+        (
+            "  - {name: b, stage: x, inputs: {policy: walk}}\n",
+            "`policy` takes one run, and `walk` names 2: one run for",
+        ),
+        ("  - {name: b, stage: x, inputs: {policy: walk.seed_7}}\n", "`walk` has no run `walk.seed_7`. Did you mean"),
+        ("  - {name: b, stage: x, foreach: {seed: 1}}\n", "p.yaml:5: `foreach` is a step's name, `{seed: [0, 1]}`, or"),
+        ("  - {name: b, stage: x, foreach: [1, 2]}\n", "`foreach` is a step's name"),
+        ("  - {name: b, stage: x, foreach: {seed: []}}\n", "`foreach` is a step's name"),
+        ("  - {name: b, stage: x, foreach: {seed: [1, 1]}}\n", "`foreach` makes two runs `b.seed_1`"),
+        (
+            "  - {name: b, stage: x, foreach: walk, overrides: ['a={sed}']}\n",
+            "`{sed}` is no value of `foreach`. Did you",
+        ),
+        ("  - {name: b, stage: x, overrides: ['a={seed}']}\n", "This step has no `foreach`."),
+        ("  - {name: b, stage: x, inputs: {policy: b}}\n", "in a circle: `b` needs `b`."),
+        (
+            "  - {name: b, stage: x, inputs: {data: [d]}}\n  - {name: c, stage: x, foreach: b}\n"
+            "  - {name: d, stage: x, inputs: {policy: c}}\n",
+            "in a circle: `b` needs `d` needs `c` needs `b`.",
+        ),
+    ],
+)
+def test_what_cannot_be(pipes: Any, steps: str, said: str) -> None:
+    assert said in refusal(pipes, WALK + steps)
