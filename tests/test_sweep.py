@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from lab import make_lab, write
-from regimen import launcher, sweep, sweep_report
+from regimen import launcher, sweep_batch
 from regimen.errors import PreflightError
+from regimen.history.index import Index
 from regimen.launcher import launch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +42,7 @@ def record(folder: Path) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_a_failing_job_and_says_how_to_rerun_it(lab: Path) -> None:
     sweep = start("seed=0,1,2", "stage.fail_seeds=[1]", "hardware.max_jobs=2")
     said, _ = sweep.communicate(timeout=60)
@@ -51,13 +53,17 @@ def test_a_sweep_survives_a_failing_job_and_says_how_to_rerun_it(lab: Path) -> N
     assert jobs[2]["headline"] == {"score": 2.0}
     assert "2 of 3 jobs finished" in said
     assert [line.split()[:2] for line in said.splitlines() if line.startswith("001")] == [["001", "seed=1"]]
-    (command,) = [line for line in said.splitlines() if line.strip().startswith("python launch.py")]
-    rerun = [a for a in shlex.split(command)[2:] if not a.startswith("stage.fail_seeds")]
-    assert "seed=1" in rerun
-    assert subprocess.run([sys.executable, str(ROOT / "launch.py"), *rerun], capture_output=True).returncode == 0
-    assert [json.loads(f.read_text())["status"] for f in lab.glob("outputs/*/run.json")] == ["finished"]
+    (folder,) = (lab / "multirun").iterdir()
+    assert f"To rerun only the others: python launch.py sweep=multirun/{folder.name}\n" in said
+    assert (folder / "sweep.png").stat().st_size > 5000
+    rows = list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
+    assert [(row["seed"], row["status"], row["score"]) for row in rows] == [
+        ("0", "finished", "0.0"), ("1", "failed", ""), ("2", "finished", "2.0")
+    ]  # fmt: skip
+    assert "(3 of 3)" in said and ", ETA 0:0" in said
 
 
+@pytest.mark.slow
 def test_at_most_max_jobs_run_at_once_each_in_a_run_of_its_own(lab: Path) -> None:
     sweep = start("seed=range(4)", "stage.sleep_s=0.5", "hardware.max_jobs=2")
     said, _ = sweep.communicate(timeout=60)
@@ -73,6 +79,7 @@ def test_at_most_max_jobs_run_at_once_each_in_a_run_of_its_own(lab: Path) -> Non
         assert (file.parent / ".hydra" / "overrides.yaml").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_jobs(lab: Path) -> None:
     sweep = start("seed=0,1,2", "stage.sleep_s=60", "hardware.max_jobs=2")
     deadline = time.monotonic() + 30
@@ -88,7 +95,10 @@ def test_ctrl_c_stops_all_jobs(lab: Path) -> None:
         assert job["status"] not in ("running", "finished", "waiting")
         (file,) = lab.glob(f"multirun/*/{job['run']}/run.json")
         assert json.loads(file.read_text())["status"] == job["status"]
-    assert said.count("python launch.py") == 3
+    assert said.count("python launch.py sweep=multirun/") == 1
+    (waiting,) = [json.loads(f.read_text()) for f in lab.glob("multirun/*/*.002/run.json")]
+    assert (waiting["status"], waiting["queue"]["kind"], waiting["sweep"]) == ("queued", "local", data["id"])
+    assert [row.status for row in Index((lab / "multirun",)).rows() if row.id == waiting["id"]] == ["lost"]
 
 
 def test_all_jobs_are_checked_before_the_first_starts(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,12 +138,12 @@ def test_a_job_that_cannot_start_has_failed_alone(
 ) -> None:
     create = launcher.create_run
 
-    def without_space(composed: Any, folder: Path, found: Any, run_id: str) -> Any:
+    def without_space(composed: Any, folder: Path, found: Any, run_id: str, **known: Any) -> Any:
         if run_id.endswith("000"):
             raise PreflightError("no space left")
-        return create(composed, folder, found, run_id)
+        return create(composed, folder, found, run_id, **known)
 
-    monkeypatch.setattr(sweep, "create_run", without_space)
+    monkeypatch.setattr(sweep_batch, "create_run", without_space)
     assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
     assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2), ("finished", 0)]
     assert "not started: no space left" in capfd.readouterr().out
@@ -144,7 +154,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
         if list(lab.glob("multirun/*/*/began")):
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(sweep._Batch, "_show_progress", broken)
+    monkeypatch.setattr(sweep_batch.Batch, "_show_progress", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         launch([*ARGUMENTS, "seed=0", "stage.sleep_s=60"], ROOT / "conf")
     (file,) = lab.glob("multirun/*/*/run.json")
@@ -152,6 +162,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
     assert record(lab)["jobs"][0]["exit_code"] == 128 + signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
     batches = start("seed=0,1,2", "stage.sleep_s=60", "hydra.sweeper.max_batch_size=1")
     deadline = time.monotonic() + 30
@@ -163,20 +174,41 @@ def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
     assert len(list(lab.glob("multirun/*/*/run.json"))) == 1
 
 
-def test_what_was_stopped_is_resumed_and_what_failed_begins_anew_with_its_policy(
-    lab: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = lab / "multirun/s"
-    jobs = [
-        {"run": f"s.{i:03d}", "overrides": ["task=reach", "policy=latest", f"seed={i}"], "policy": f"{lab}/a b.pt"}
-        | {"status": status, "exit_code": code}
-        for i, (status, code) in enumerate([("preempted", 75), ("killed", 137), ("failed", 1)])
-    ]
-    write(folder / "sweep.json", json.dumps({"jobs": jobs}))
-    write(folder / "s.000/checkpoints/last.pt", "")
-    write(folder / "s.000/run.json", "{}")
-    assert sweep_report.report(folder) == 1
+def test_lists_that_advance_together(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paired = ["task=zip(go2_flat,h1_flat)", "env.num_envs=zip(64,32)", "agent.agent.entropy_loss_scale=zip(range(2))"]
+    assert launch(["-m", "seed=0,1", *paired, "dry_run=true"], ROOT / "conf") == 0
     said = capsys.readouterr().out
-    assert "  python launch.py resume=multirun/s/s.000\n" in said
-    commands = [shlex.split(line)[2:] for line in said.splitlines() if " task=reach " in line and "launch.py" in line]
-    assert commands == [["task=reach", "policy='a b.pt'", f"seed={i}"] for i in (1, 2)]
+    assert "A sweep of 4 jobs, 1 at once:" in said
+    assert "001  seed=0 task=h1_flat env.num_envs=32 agent.agent.entropy_loss_scale=1" in said
+    assert "002  seed=1 task=go2_flat env.num_envs=64 agent.agent.entropy_loss_scale=0" in said
+    assert launch(["-m", "task=zip(go2_flat,h1_flt)", "seed=zip(1,2)"], ROOT / "conf") == 2
+    assert "there is no task `h1_flt`. Did you mean `h1_flat`" in capsys.readouterr().err
+    assert launch(["-m", "task=zip(go2_flat,h1_flat)", "seed=zip(1,2,3)"], ROOT / "conf") == 2
+    assert "`task=zip(go2_flat,h1_flat)` has 2, `seed=zip(1,2,3)` has 3." in capsys.readouterr().err
+    assert launch(["task=zip(go2_flat,h1_flat)"], ROOT / "conf") == 2
+    assert "several values start a sweep: add `-m`" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_paired_sweep_runs_and_a_job_listed_twice_runs_once(lab: Path) -> None:
+    sweep = start("seed=zip(3,4,4)", "stage.sleep_s=zip(0.0,0.1,0.1)", "hardware.max_jobs=2")
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 0, said
+    assert "1 of the combinations is listed twice; each runs once" in said
+    assert [job["overrides"][4:6] for job in record(lab)["jobs"]] == [
+        ["seed=3", "stage.sleep_s=0.0"], ["seed=4", "stage.sleep_s=0.1"]
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_edit_while_jobs_wait_has_no_effect(lab: Path) -> None:
+    sweep = start("seed=0,1", "stage.sleep_s=1.0")
+    deadline = time.monotonic() + 30
+    while not list(lab.glob("multirun/*/*/began")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    write(lab / "conf/stage/act.yaml", "# Acts\n_target_: lab_stage.Act\nfail_seeds: [1]\n")
+    code = (lab / "lab_stage.py").read_text()
+    write(lab / "lab_stage.py", code.replace('(run.dir / "began")', "raise RuntimeError('edited')"))
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 0, said
+    assert [job["status"] for job in record(lab)["jobs"]] == ["finished"] * 2

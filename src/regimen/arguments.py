@@ -9,12 +9,12 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from regimen.catalogue import GROUPS, MULTI_GROUPS
 from regimen.errors import ConfigError, did_you_mean
+from regimen.grid import make_parser
 
 
 def make_loader(config_dirs: list[Path]) -> ConfigLoaderImpl:
@@ -41,7 +41,7 @@ def options(loader: ConfigLoaderImpl, group: str) -> list[str]:
 
 def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:
     """Return the overrides that can be read, and a line for each that cannot."""
-    parser = OverridesParser.create(config_loader=loader)
+    parser = make_parser(loader)
     parsed, wrong = [], []
     for text in overrides:
         try:
@@ -61,6 +61,8 @@ def _syntax_advice(text: str, loader: ConfigLoaderImpl) -> str:
     if "[" in key:
         dotted = re.sub(r"\[(\d+)\]", r".\1", key)
         return f"elements of a list are reached with a dot: write `{dotted}={value}`."
+    if value.startswith("zip("):
+        return f"write `{key}=zip(a,b,c)` or `{key}=zip(range(3))`: plain values, as in choice(...)."
     return f"the value cannot be read. Quote it: `'{key}=\"{value}\"'`; a list is [1,2], a mapping {{a:1}}."
 
 

@@ -234,6 +234,7 @@ def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
 
     jobs = sweep.expand(flags.overrides, dirs)
     found = sweep.preflight_all(jobs, Path("multirun"))
+    check_scheduler(jobs)
     if jobs[0].config["dry_run"]:
         from regimen import plan
 
@@ -248,7 +249,7 @@ def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
     except signals.Interrupted as error:
         stopped = outcome.signalled(error.number).exit_code
     finally:  # whatever a sweeper meets, its jobs ran
-        code = sweep_report.report(folder, dirs[1] if len(dirs) > 1 else None)
+        code = sweep_report.report(folder)
     return stopped or code
 
 

@@ -133,7 +133,7 @@ def describe(progress: dict[str, Any]) -> str:
         "{}/s": _short(progress.get("samples_per_s")),
         "return {}": _figure(progress.get("return_mean")),
         "episode {}": _figure(progress.get("episode_length")),
-        "ETA {}": _clock(progress.get("eta_s")),
+        "ETA {}": clock(progress.get("eta_s")),
         "{}": progress.get("note"),
     }
     parts = [label.format(value) for label, value in known.items() if value is not None]
@@ -153,7 +153,8 @@ def _figure(number: float | None) -> str | None:
     return None if number is None else f"{number:.4g}"
 
 
-def _clock(seconds: float | None) -> str | None:
+def clock(seconds: float | None) -> str | None:
+    """Return seconds as `3:12` or `1:03:12`."""
     if seconds is None:
         return None
     minutes, rest = divmod(round(seconds), 60)

@@ -86,7 +86,7 @@ class _Supervisor:
             (self.run.dir / stale).unlink(missing_ok=True)
         fields: dict[str, Any] = {"status": "running", "supervisor": facts.process(os.getpid())}
         differences: list[str] = []
-        if self.before["status"] == "queued":
+        if self.before["status"] == "queued" and not self.before["supervisor"]:
             fields |= {"started": record.now(), "host": facts.host()}
         if self.before["supervisor"]:
             git = self.before["git"] if self.before.get("code") else facts.git(Path(__file__).parent)[0]

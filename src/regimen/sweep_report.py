@@ -1,83 +1,110 @@
-"""What is said at the end of a sweep: how each job ended, and what to type for those that did not finish."""
+"""What is said at the end of a sweep: how each job ended, a table, a picture, and what to type for the rest."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-import re
 import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from regimen import outcome, record
 from regimen.progress import say
-from regimen.run import Run
+from regimen.sweep_book import Book, Job
+
+OPEN = ("queued", "running")
 
 
-@dataclass
-class Job:
-    """One run of a sweep.
-
-    Attributes:
-        run: id of the run, which is also the name of its directory.
-        overrides: its arguments.
-        status: `waiting`, `running`, or how the run ended.
-        exit_code: of its supervisor.
-        headline: its headline metrics.
-        policy: file that its argument `policy` led to.
-    """
-
-    run: str
-    overrides: list[str]
-    status: str = "waiting"
-    exit_code: int | None = None
-    headline: dict[str, float] = field(default_factory=dict)
-    policy: str | None = None
-
-
-def report(folder: Path, config_dir: Path | None = None) -> int:
-    """Print how each job of a sweep ended and how to rerun those that failed; return the exit code.
+def report(folder: Path) -> int:
+    """Print how each job of a sweep stands, write sweep.csv and sweep.png, and return the exit code.
 
     Args:
         folder: the sweep's directory.
-        config_dir: the user's own folder of options, part of the commands.
     """
-    data: dict[str, Any] = record.read_json(folder / "sweep.json") or {"jobs": []}
-    jobs = [Job(**row) for row in data["jobs"]]
-    if not jobs:
+    data: dict[str, Any] = record.read_json(folder / "sweep.json") or {}
+    if not data.get("jobs"):
         say("no job was started")
         return outcome.EXIT_FAILED
-    shared = set.intersection(*(set(j.overrides) for j in jobs)) if len(jobs) > 1 else set()
-    rows = [("job", "overrides", "status", "headline"), *(_row(j, shared) for j in jobs)]
+    book = Book.open(folder)
+    if data["status"] == "submitted":
+        book.refresh()
+        if any(job.status in OPEN for job in book.jobs):
+            say(f"When they have ended, the rest is rerun by: {again(folder)}")
+            return 0
+    swept = swept_keys(book.jobs)
+    _print_table(book.jobs, swept)
+    finished = [job for job in book.jobs if job.status == "finished"]
+    say(f"\n{len(finished)} of {len(book.jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
+    _write_files(book, swept)
+    if len(finished) < len(book.jobs):
+        say(f"To rerun only the others: {again(folder)}")
+    if data.get("signal"):
+        return outcome.signalled(int(data["signal"])).exit_code
+    return 0 if len(finished) == len(book.jobs) else outcome.EXIT_FAILED
+
+
+def again(folder: Path) -> str:
+    """Return the command that reruns what did not finish."""
+    return f"python launch.py sweep={shlex.quote(os.path.relpath(folder))}"
+
+
+def swept_keys(jobs: list[Job]) -> list[str]:
+    """Return the keys whose values differ between jobs, in the order of the arguments."""
+    rows = [settings(job) for job in jobs]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
+
+
+def settings(job: Job) -> dict[str, str]:
+    """Return key -> value of a job's arguments, as text."""
+    parts = (override.partition("=") for override in job.overrides)
+    return {key.lstrip("+"): value.replace("\\", "") for key, _, value in parts}
+
+
+def _print_table(jobs: list[Job], swept: list[str]) -> None:
+    rows = [("job", "overrides", "status", "headline"), *(_row(job, swept) for job in jobs)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     say("")
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    failed = [j for j in jobs if j.status != "finished"]
-    say(f"\n{len(jobs) - len(failed)} of {len(jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
-    if failed:
-        say("To rerun only the others:")
-    for job in failed:
-        say(f"  {_again(folder, job, config_dir)}")
-    if data.get("signal"):
-        return outcome.signalled(int(data["signal"])).exit_code
-    return outcome.EXIT_FAILED if failed else 0
 
 
-def _again(folder: Path, job: Job, config_dir: Path | None) -> str:
-    """Return the command that continues a job that was stopped, or else starts it anew with the same policy."""
-    run = Run(folder / job.run)
-    if job.status in ("killed", "preempted") and (run.checkpoints / "last.pt").exists():
-        return outcome.next_command(run, job.status, job.exit_code or outcome.EXIT_FAILED)
-    own = ["--config-dir", str(config_dir)] if config_dir else []
-    policy = os.path.relpath(job.policy) if job.policy else ""
-    quoted = policy if re.fullmatch(r"[\w/.@+-]+", policy) else f"'{policy}'"
-    overrides = [f"policy={quoted}" if policy and o.startswith("policy=") else o for o in job.overrides]
-    return f"python launch.py {shlex.join([*own, *overrides])}"
-
-
-def _row(job: Job, shared: set[str]) -> tuple[str, str, str, str]:
-    swept = " ".join(o for o in job.overrides if o not in shared)
+def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
+    values = settings(job)
     status = job.status if job.exit_code in (0, None) else f"{job.status} ({job.exit_code})"
     name, value = next(iter(job.headline.items()), ("", None))
-    return job.run.rpartition(".")[2], swept, status, f"{name} {value:.4g}" if value is not None else ""
+    said = " ".join(f"{key}={values[key]}" for key in swept if key in values)
+    return job.run.rpartition(".")[2], said, status, f"{name} {value:.4g}" if value is not None else ""
+
+
+def _write_files(book: Book, swept: list[str]) -> None:
+    """Write the table and the picture; a full disk or a missing font is no reason to hide how the jobs ended."""
+    from regimen import sweep_picture
+
+    place = os.path.relpath(book.folder)
+    try:
+        record.write_atomic(book.folder / "sweep.csv", table(book.jobs, swept).encode(), durable=False)
+        drawn = sweep_picture.draw(book.jobs, swept, book.folder / "sweep.png")
+    except (OSError, ValueError) as error:
+        say(f"warning: {place}/sweep.png could not be written: {error}")
+        return
+    say(f"table: {place}/sweep.csv{f'  picture: {place}/sweep.png' if drawn else ''}")
+
+
+def table(jobs: list[Job], swept: list[str]) -> str:
+    """Return one line a job as CSV: its run, status, seconds, swept values and headline metrics.
+
+    Args:
+        jobs: of the sweep.
+        swept: keys whose values differ.
+    """
+    metrics = dict.fromkeys(name for job in jobs for name in job.headline)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["run", "status", "exit_code", "wall_s", *swept, *metrics])
+    for job in jobs:
+        values = settings(job)
+        figures = [job.headline.get(name) for name in metrics]
+        writer.writerow([job.run, job.status, job.exit_code, job.wall_s, *(values.get(k, "") for k in swept), *figures])
+    return out.getvalue()

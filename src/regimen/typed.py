@@ -102,7 +102,17 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: if it does not fit the code that is there now.
     """
-    return build_config(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    return build_config(read_plain(path))
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return a frozen configuration as plain data, read by the C parser of YAML where PyYAML has it.
+
+    Args:
+        path: `config.yaml` of a run.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    return typing.cast(dict[str, Any], yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def build_config(data: dict[str, Any]) -> Config:

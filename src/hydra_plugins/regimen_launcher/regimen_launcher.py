@@ -45,11 +45,12 @@ class RegimenLauncher(Launcher):
 
         hydra = self.config.hydra
         dirs = [Path(s.path) for s in hydra.runtime.config_sources if s.provider in ("main", "command-line")]
-        jobs = run_batch(Path(hydra.sweep.dir), [list(o) for o in job_overrides], initial_job_idx, dirs)
-        tolerant = "BasicSweeper" in str(hydra.sweeper["_target_"])  # it gives up at the first failed job
+        sweeper = str(hydra.sweeper["_target_"])
+        chooses = not sweeper.endswith((".RegimenSweeper", ".BasicSweeper"))  # by the results of earlier jobs
+        jobs = run_batch(Path(hydra.sweep.dir), [list(o) for o in job_overrides], initial_job_idx, dirs, chooses)
         returns = []
         for job in jobs:
-            finished = job.status == "finished" or tolerant
+            finished = job.status == "finished" or not chooses  # Hydra's own sweeper gives up at the first failed job
             value = next(iter(job.headline.values()), None) if finished else RuntimeError(f"{job.run}: {job.status}")
             status = JobStatus.COMPLETED if finished else JobStatus.FAILED
             returns.append(JobReturn(overrides=job.overrides, status=status, _return_value=value))

@@ -1,0 +1,44 @@
+"""Jobs of a sweep that a scheduler starts."""
+
+from __future__ import annotations
+
+import os
+
+from regimen.progress import say
+from regimen.sweep_book import Book, Job
+
+
+def submit_jobs(book: Book, jobs: list[Job]) -> None:
+    """Give the runs of jobs to their scheduler, equal requests as one array, and say as what.
+
+    Args:
+        book: the sweep.
+        jobs: whose runs are queued, or to be continued.
+
+    Raises:
+        PreflightError: the scheduler took none.
+    """
+    from regimen.slurm.submit import submit
+
+    taken = submit([book.run(job) for job in jobs])
+    book.refresh(jobs)
+    for job in jobs:
+        job.status = "queued" if job.run in taken else "failed"
+    book.write("submitted")
+    names = list(taken.values())
+    said = f"{names[0]} … {names[-1]}" if len(names) > 2 else " and ".join(names)
+    say(f"submitted: {os.path.relpath(book.folder)}, {len(names)} jobs as {said}. To follow them: regimen queue")
+
+
+def wait_for(book: Book, jobs: list[Job]) -> None:
+    """Stay until the runs of jobs are over; Ctrl-C ends the waiting and not the jobs.
+
+    Args:
+        book: the sweep.
+        jobs: that a scheduler has.
+    """
+    from regimen.slurm.wait import wait
+
+    wait([book.run(job) for job in jobs])
+    book.refresh(jobs)
+    book.write("submitted" if any(job.status in ("queued", "running") for job in jobs) else "ended")
