@@ -73,17 +73,23 @@ def _branches(
 ) -> Iterator[str]:
     """Yield the lines below a node; what was shown before is not unfolded again, so that circles end."""
     shown.add(node)
+    ends = _ends(node, links, up)
+    for number, (far, through) in enumerate(ends.items(), 1):
+        last = number == len(ends)
+        again = "  (see above)" if far in shown and _ends(far, links, up) else ""
+        yield f"{indent}{'└─' if last else '├─'} {_through(through)}{describe(relatives[far])}{again}"
+        if not again:
+            yield from _branches(far, relatives, links, up, indent + ("   " if last else "│  "), shown)
+
+
+def _ends(node: str, links: list[Link], up: bool) -> dict[str, list[Link]]:
+    """Return what a node is linked with in one direction, and through what."""
     ends: dict[str, list[Link]] = {}
     for link in links:
         near, far = (link.child, link.parent) if up else (link.parent, link.child)
         if near == node:
             ends.setdefault(far, []).append(link)
-    for number, (far, through) in enumerate(ends.items(), 1):
-        last = number == len(ends)
-        again = "  (see above)" if far in shown else ""
-        yield f"{indent}{'└─' if last else '├─'} {_through(through)}{describe(relatives[far])}{again}"
-        if not again:
-            yield from _branches(far, relatives, links, up, indent + ("   " if last else "│  "), shown)
+    return ends
 
 
 def _through(links: list[Link]) -> str:

@@ -81,10 +81,10 @@ def doubts(run: Seen, found: dict[str, Any]) -> Iterator[str]:
         yield "its code is in no git repository"
     elif git.get("dirty") and not run.patch:
         yield "its code had changes that code.patch does not hold"
-    for name, row in found["inputs"].items():
-        if row["state"] in (CHANGED, GONE):
-            yield f"input {name} is {row['state']}" if row["state"] == GONE else f"input {name} has {CHANGED}"
-    yield from (f"{row['path']} is {row['state']}" for row in found["artifacts"] if row["state"] in (CHANGED, GONE))
+    files = {f"input {name}": row["state"] for name, row in found["inputs"].items()}
+    files |= {row["path"]: row["state"] for row in found["artifacts"]}
+    verbs = {GONE: "is", CHANGED: "has"}
+    yield from (f"{name} {verbs[now]} {now}" for name, now in files.items() if now in verbs)
     unsure = [row for row in found["parents"] if row["status"] not in ("finished", FILE)]
     yield from (f"its parent {row['id']} is {row['status']}" for row in unsure)
     for before, again in _attempts(run):

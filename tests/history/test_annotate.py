@@ -1,0 +1,59 @@
+"""Notes and tags: added, taken away, and not lost when several write at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regimen import cli
+from whole_runs import add
+
+
+@pytest.fixture(autouse=True)
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return add(tmp_path / "outputs", "a", headline={"return": 1.0})
+
+
+def test_notes_are_kept_in_order(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["note", "a", "the", "first"]) == 0
+    assert cli.main(["note", "a", "the second"]) == 0
+    capsys.readouterr()
+    assert cli.main(["note", "a"]) == 0
+    assert [line[18:] for line in capsys.readouterr().out.splitlines()] == ["the first", "the second"]
+    record = json.loads((run / "run.json").read_text())
+    assert record["headline"] == {"return": 1.0}, "nothing else is touched"
+
+
+def test_tags_are_added_once_and_taken_away(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, left in ((["keep", "good"], "keep good"), (["keep"], "good keep"), (["-keep", "paper"], "good paper")):
+        assert cli.main(["tag", "a", *words]) == 0
+        assert capsys.readouterr().out == f"{left}\n"
+    assert cli.main(["tag", "a", "-good", "-paper"]) == 0
+    assert capsys.readouterr().out == "a has no tags\n"
+
+
+def test_what_is_no_tag_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "run.json").read_text()
+    for words, said in ((["good", "a,b"], "`a,b` is no tag"), (["good", "-bad"], "no tag `bad` to take away")):
+        assert cli.main(["tag", "a", *words]) == 2
+        assert said in capsys.readouterr().err
+    assert (run / "run.json").read_text() == before
+
+
+def test_writers_at_once_lose_nothing(run: Path) -> None:
+    code = "import sys; from regimen import cli; [cli.main(['note', 'a', f'{sys.argv[1]}.{i}']) for i in range(20)]"
+    writers = [subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.DEVNULL) for name in "xy"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    notes = [note["text"] for note in json.loads((run / "run.json").read_text())["notes"]]
+    assert sorted(notes) == sorted(f"{name}.{i}" for name in "xy" for i in range(20))
+
+
+def test_usage_without_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["tag"])
+    assert "usage: regimen tag <run>" in capsys.readouterr().out
