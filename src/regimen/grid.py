@@ -79,8 +79,9 @@ def size(parsed: list[Override]) -> int:
 
 
 def _texts(key: str, override: Override) -> list[str]:
+    """Return the argument of each value. Hydra's own way takes quotes away: '1' would become a number."""
     if override.is_sweep_override():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        return [f"{key}={text}" for text in override.sweep_iterator(transformer=Override._get_value_element_as_str)]
     return [f"{key}={override.get_value_element_as_str()}"]
 
 

@@ -59,7 +59,7 @@ def swept_keys(jobs: list[Job]) -> list[str]:
 def settings(job: Job) -> dict[str, str]:
     """Return key -> value of a job's arguments, as text."""
     parts = (override.partition("=") for override in job.overrides)
-    return {key.lstrip("+"): value.replace("\\", "") for key, _, value in parts}
+    return {key.lstrip("+"): value.replace("\\", "").strip("'\"") for key, _, value in parts}
 
 
 def _print_table(jobs: list[Job], swept: list[str]) -> None:
