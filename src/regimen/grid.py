@@ -8,7 +8,8 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.errors import HydraException
 
 from regimen.errors import refuse
 
@@ -79,10 +80,28 @@ def size(parsed: list[Override]) -> int:
 
 
 def _texts(key: str, override: Override) -> list[str]:
-    """Return the argument of each value. Hydra's own way takes quotes away: '1' would become a number."""
+    """Return the argument of each value."""
     if override.is_sweep_override():
-        return [f"{key}={text}" for text in override.sweep_iterator(transformer=Override._get_value_element_as_str)]
+        return [f"{key}={text}" for text in override.sweep_iterator(transformer=_as_argument)]
     return [f"{key}={override.get_value_element_as_str()}"]
+
+
+def _as_argument(value: Any) -> str:
+    """Return a value as it is written in one argument.
+
+    Hydra takes the quotes off those of `choice(...)`, so that '1' becomes a number and an apostrophe cannot be read.
+    """
+    text = Override._get_value_element_as_str(value)
+    if isinstance(value, str) and _read(text) != value:
+        return QuotedString(value, Quote.single).with_quotes()
+    return text
+
+
+def _read(text: str) -> Any:
+    try:
+        return OverridesParser.create().parse_override(f"k={text}").value()
+    except HydraException:
+        return None
 
 
 def _unequal(lists: dict[str, tuple[str, int]]) -> list[str]:
