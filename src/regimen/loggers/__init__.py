@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from regimen.run import Run
 
-CLOSE_S = 30.0
+CLOSE_S = 60.0
 """How long a finished run waits until everything has been forwarded."""
 
 STOP_S = 10.0
@@ -70,8 +70,7 @@ class Loggers:
         if self._process is None:
             return
         self._tell(close=status)
-        with suppress(OSError):
-            cast(IO[bytes], self._process.stdin).close()
+        cast(IO[bytes], self._process.stdin).close()
         limit = CLOSE_S if status == "finished" else STOP_S
         try:
             code = self._process.wait(limit)
@@ -87,7 +86,7 @@ class Loggers:
         command = [sys.executable, "-m", "regimen.loggers.forward", str(self._run.dir)]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         try:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, env=env)
+            return subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, env=env)
         except OSError as error:
             self._warn(f"could not be started: {error}")
             return None
@@ -96,9 +95,8 @@ class Loggers:
         self._following = True
         if self._process is not None:
             stdin = cast(IO[bytes], self._process.stdin)
-            with suppress(OSError):  # it has ended: said in `close`
+            with suppress(OSError, ValueError):  # it has ended: said in `close`
                 stdin.write(json.dumps(command).encode() + b"\n")
-                stdin.flush()
 
     def _warn(self, what: str) -> None:
         names = ", ".join(self._names)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -65,6 +65,7 @@ class MlflowRun:
         self._cfg, self._run = cfg, run
         self._known = run.logs / "mlflow.json"
         self._held: dict[str, int] = {}  # metric -> last step that MLflow has
+        self._last = 0
 
     def open(self) -> None:
         """Connect; continue the MLflow run of an earlier attempt, or begin one."""
@@ -75,6 +76,8 @@ class MlflowRun:
         known = record.read_json(self._known) or {}
         uri = known.get("uri") or _absolute(self._cfg.uri)
         with _alone(uri):
+            if uri.startswith("sqlite:"):
+                _make_whole(Path(uri.removeprefix("sqlite:///")))
             self._client = MlflowClient(uri)
             self.id = (known and self._continue(known["run"])) or self._begin(uri)
 
@@ -92,14 +95,13 @@ class MlflowRun:
             for name, value in row.items()
             if name not in ("step", "time_s") and value is not None and row["step"] > self._held.get(_key(name), -1)
         ]
+        self._last = rows[-1]["step"]
         for start in range(0, len(metrics), 1000):  # at most so many a request
             self._client.log_batch(self.id, metrics[start : start + 1000])
 
     def close(self, status: str, headline: dict[str, float]) -> None:
         """Add headline and status, and end the MLflow run."""
-        for name, value in headline.items():
-            if value is not None:
-                self._client.set_tag(self.id, _key(f"headline.{name}"), f"{value:.6g}")
+        self.write([{"step": self._last, **{f"headline/{name}": value for name, value in headline.items()}}])
         self._client.set_tag(self.id, "status", status)
         self._client.set_terminated(self.id, STATUS.get(status, "FAILED"))
 
@@ -175,6 +177,19 @@ def _alone(uri: str) -> Iterator[None]:
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _make_whole(path: Path) -> None:
+    """Make the database of a new store under another name first: a kill in the middle would spoil it for ever."""
+    from mlflow import MlflowClient
+
+    if path.exists():
+        return
+    for cut in path.parent.glob(f".{path.name}.*.tmp"):
+        cut.unlink()
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    MlflowClient(f"sqlite:///{unfinished}")
+    unfinished.replace(path)
 
 
 def _key(name: str) -> str:
