@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ def test_a_run_of_the_same_signature(ready: Any, status: str, state: str) -> Non
     assert (known.row.id if known.row else None) == (None if state == "to do" else "r")
 
 
+def test_a_run_that_slurm_will_start_again_is_at_work(ready: Any) -> None:
+    assert reuse.look_up(ready, [run("preempted", queue={"kind": "slurm", "again": True})]).state == "running"
+    assert reuse.look_up(ready, [run("preempted", queue={"kind": "slurm", "again": False})]).state == "resumable"
+
+
 def test_another_configuration_or_other_code_is_another_run(ready: Any) -> None:
     assert reuse.look_up(ready, [run("finished", signature_config="e" * 16)]).state == "to do"
     known = reuse.look_up(ready, [run("finished", signature_code="e" * 16)])
@@ -92,3 +98,11 @@ def test_a_run_is_not_continued_on_other_inputs_than_it_began_with(ready: Any) -
 def test_an_evaluation_without_the_video_that_is_wanted_is_not_used(ready: Any) -> None:
     ready.composed.config |= {"video": True, "choices": {**ready.composed.choices, "stage": "evaluate"}}
     assert reuse.look_up(ready, [run("finished")]).note == "r is not used: it has no video"
+
+
+def test_a_run_whose_worker_still_saves_is_not_taken_away(ready: Any) -> None:
+    stopped = run("killed")
+    with (stopped.dir / ".supervisor").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert reuse.look_up(ready, [stopped]).state == "running"
+    assert reuse.look_up(ready, [stopped]).state == "resumable"

@@ -13,7 +13,7 @@ from regimen.pipeline import book as words
 from regimen.pipeline.book import Book
 from regimen.pipeline.jobs import ROOT, Job, prepare
 from regimen.pipeline.planning import plan, references
-from regimen.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known
+from regimen.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
 from regimen.progress import say
 from regimen.run import Run
 
@@ -84,7 +84,7 @@ class ClusterPipeline:
             if row is None or step.status == words.REUSED:
                 continue
             step.take(row)
-            step.status = row.status
+            step.status = _status(row)
             held = next((p for p in step.after if self.book.steps[p].status not in (*words.DONE, *words.OPEN)), None)
             if held and row.supervisor is None and row.status not in (*words.DONE, *words.OPEN):
                 before = self.book.steps[held].status
@@ -99,7 +99,7 @@ class ClusterPipeline:
         self.runs[job.name] = Run.open(known.row.dir)
         step.run, step.dir = known.row.id, os.path.relpath(known.row.dir)
         step.take(known.row)
-        step.status = words.REUSED if known.state == DONE else known.row.status
+        step.status = words.REUSED if known.state == DONE else _status(known.row)
         say(f"{step.status:<9} {step.name}  {step.dir}")
 
     def _blocked(self, job: Job) -> bool:
@@ -154,6 +154,11 @@ class ClusterPipeline:
         if pending:
             ready.found.parents = [self.runs[name].id for name in job.node.after]
         return create_run(ready.composed, ROOT, ready.found, **self.book.origin(job.name, job.code))
+
+
+def _status(row: RunRow) -> str:
+    """Return the status of a run; one that Slurm will start again is queued."""
+    return words.QUEUED if row.status == "preempted" and at_work(row) else row.status
 
 
 def problems(jobs: list[Job], known: dict[str, Known]) -> list[str]:

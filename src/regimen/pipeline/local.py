@@ -16,7 +16,7 @@ from regimen.pipeline import book as words
 from regimen.pipeline.book import Book, Step
 from regimen.pipeline.jobs import ROOT, Job, prepare
 from regimen.pipeline.planning import alone, find
-from regimen.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known
+from regimen.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
 from regimen.processes import POLL_S, Ended, Supervisors
 from regimen.progress import say
 from regimen.run import Run
@@ -153,7 +153,7 @@ class LocalPipeline:
         rows = {row.id: row for row in Index().rows()}
         for node, run in list(self.others.items()):
             row = rows.get(run)
-            if row is None or row.status not in ("running", "queued"):
+            if row is None or not at_work(row):
                 del self.others[node]  # the next look finds it finished, or to be continued
                 self.book.steps[node].run = self.book.steps[node].dir = None
 

@@ -11,7 +11,7 @@ from regimen import catalogue, outcome
 from regimen.history.row import RunRow
 from regimen.history.text import duration, table
 from regimen.pipeline import estimate
-from regimen.pipeline.book import BLOCKED, DONE, FILE, NOT_STARTED, Book, Step
+from regimen.pipeline.book import BLOCKED, DONE, FILE, NOT_STARTED, OPEN, Book, Step
 from regimen.pipeline.jobs import Job, parallel
 from regimen.pipeline.reuse import DONE as KNOWN_DONE
 from regimen.pipeline.reuse import RESUMABLE, RUNNING, Known
@@ -73,6 +73,8 @@ def again(name: str, arguments: list[str], config_dirs: list[Path]) -> str:
 def report(book: Book, command: str) -> int:
     """Print how each step ended, draw the graph, say what to do about failures; return the exit code.
 
+    Steps that a scheduler has are no failure.
+
     Args:
         book: the record.
         command: that continues the pipeline.
@@ -81,15 +83,18 @@ def report(book: Book, command: str) -> int:
     say("")
     for line in table([("step", "run", "status", "headline", "duration"), *map(_row, steps)]):
         say(line)
-    done = [s for s in steps if s.status in DONE]
+    done, open_ = ([s for s in steps if s.status in group] for group in (DONE, OPEN))
     say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(book.folder / FILE)} lists them")
     draw(book)
     for step in steps:
-        if step.status not in DONE and not step.status.startswith((BLOCKED, NOT_STARTED)):
+        if step.status not in (*DONE, *OPEN, NOT_STARTED) and not step.status.startswith(BLOCKED):
             say(f"  {step.name}: {_advice(step)}")
-    if len(done) < len(steps):
+    if open_:
+        shown_by = "`regimen queue` shows them, as does the same command"
+        say(f"{len(open_)} are with the scheduler: {shown_by}:\n  {command}")
+    elif len(done) < len(steps):
         say(f"To continue, with what is finished kept:\n  {command}")
-    return 0 if len(done) == len(steps) else outcome.EXIT_FAILED
+    return 0 if len(done) + len(open_) == len(steps) else outcome.EXIT_FAILED
 
 
 def draw(book: Book) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regimen import inputs, record
+from regimen import inputs, ownership, record
 from regimen.history.row import RunRow
 from regimen.pipeline.jobs import Ready
+from regimen.run import Run
 
 DONE, RUNNING, RESUMABLE, TO_DO = "done", "running", "resumable", "to do"
 STOPPED = ("killed", "preempted", "lost", "failed")
@@ -50,12 +51,19 @@ def look_up(ready: Ready, rows: Sequence[RunRow]) -> Known:
         other = next((r for r in rows if r.signature_config == mine["config"] and r.status == "finished"), None)
         notes = [f"{other.id} is not used: the code has changed since"] if other and other not in same else []
     note = notes[0] if notes else ""
-    for row in [r for r in same if r.status in ("running", "queued")]:
+    for row in filter(at_work, same):
         return Known(RUNNING, row)
     for row in [r for r in same if r.status in STOPPED]:
         if _can_go_on(row):
             return Known(RESUMABLE, row)
     return Known(TO_DO, None, note)
+
+
+def at_work(row: RunRow) -> bool:
+    """Return whether someone works on a run, or will without being asked, as Slurm does after a preemption."""
+    if row.status in ("running", "queued") or (row.status == "preempted" and (row.queue or {}).get("again")):
+        return True
+    return row.status in STOPPED and not ownership.is_free(Run(row.dir))  # its worker still saves
 
 
 def missing(folder: Path, config: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,62 @@
+"""The shipped study, shortened: killed in the middle, continued by the same command, nothing repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervised import wait_for
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, str(ROOT / "launch.py"), "pipeline=reach_study", "agent.trainer.timesteps=480"]
+
+
+def runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Run.json by step."""
+    found = [json.loads(file.read_text()) for file in folder.glob("outputs/*/run.json")]
+    return {info["pipeline"]["step"]: info for info in found}
+
+
+def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
+    out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
+    first = subprocess.Popen(COMMAND, start_new_session=True, **out)
+    wait_for(lambda: "judge.seed_0" in runs(tmp_path), 120)
+    wait_for(lambda: list(tmp_path.glob("outputs/*/checkpoints/step_*.pt")), 60)
+    supervisors = [r["supervisor"]["pid"] for r in runs(tmp_path).values() if r["status"] == "running"]
+    first.kill()
+    first.communicate(timeout=10)
+    for pid in supervisors:
+        os.kill(pid, signal.SIGKILL)  # the workers notice, save and end
+    wait_for(lambda: all(r["status"] != "running" for r in runs(tmp_path).values() if r["supervisor"]), 60)
+    before = runs(tmp_path)
+    finished = {step: info for step, info in before.items() if info["status"] == "finished"}
+    assert "train.seed_0" in finished and len(finished) < 6
+
+    done = subprocess.run(COMMAND, timeout=300, **out)
+    assert done.returncode == 0, done.stdout
+    after = runs(tmp_path)
+    assert len(list(tmp_path.glob("outputs/*/run.json"))) <= 7, "at most an evaluation, which saves nothing, anew"
+    assert {step: after[step] for step in finished} == finished, "what was finished was not touched"
+    assert set(after) == {f"{step}.seed_{i}" for step in ("train", "judge") for i in range(3)}
+    for i in range(3):
+        assert after[f"judge.seed_{i}"]["parents"] == [after[f"train.seed_{i}"]["id"]]
+        assert after[f"judge.seed_{i}"]["headline"]["distance"] < 0.5
+    again = subprocess.run([*COMMAND, "dry_run=true"], timeout=60, **out)
+    assert "6 of 6 steps done; nothing is left to do" in again.stdout
+
+
+@pytest.mark.parametrize("name", ["reach_study", "go2_walk"])
+def test_the_shipped_pipelines_are_sound(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, str(ROOT / "launch.py"), f"pipeline={name}", "dry_run=true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 of" in done.stdout

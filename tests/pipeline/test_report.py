@@ -1,0 +1,100 @@
+"""What is printed of a pipeline."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import write
+from regimen.history.row import RunRow
+from regimen.pipeline import report
+from regimen.pipeline.book import Book
+from regimen.pipeline.reuse import Known
+
+STEPS = (
+    "  - {name: walk, stage: make, foreach: {seed: [0, 1, 2, 3]}}\n"
+    "  - {name: judge, stage: look, foreach: walk, inputs: {policy: walk@best}}\n"
+)
+
+
+def known(pipes: Any) -> dict[str, Known]:
+    write(pipes.folder / "outputs/r2/progress.json", '{"iteration": 1, "iterations": 4}')
+    rows = [RunRow(f"r{i}", status=status, path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)]
+    rows[0].pipeline = {"name": "p", "step": "walk.seed_0"}
+    stopped = RunRow("r2", status="killed", reason="stopped by SIGINT", path="outputs/r2")
+    return {
+        "walk.seed_0": Known("done", rows[0]),
+        "walk.seed_1": Known("done", rows[1]),
+        "walk.seed_2": Known("resumable", stopped),
+        "walk.seed_3": Known("running", RunRow("r3", status="queued", path="outputs/r3")),
+        "judge.seed_0": Known("to do", note="r9 is not used: checkpoints/best.pt is gone"),
+        **{f"judge.seed_{i}": Known("to do") for i in (1, 2, 3)},
+    }
+
+
+def test_the_plan_says_what_is_there_and_how_long_the_rest_takes(pipes: Any) -> None:
+    pipes.write(STEPS)
+    rows = [RunRow("old", task="idle", agent="idle", stage="make", status="finished", wall_s=40.0, path="outputs/old")]
+    rows += [RunRow("old2", task="idle", agent="idle", stage="look", status="finished", wall_s=5.0, path="outputs/o")]
+    jobs = pipes.jobs("hardware.max_jobs=2")
+    text = report.describe(pipes.read(), jobs, known(pipes), rows)
+    assert [re.sub(" {2,}", " | ", line.rstrip()) for line in text.splitlines()] == [
+        "p (conf/pipeline/p.yaml): A test",
+        "",
+        "step | stage | state | time",
+        "walk.seed_0 | make | done | r0",
+        "walk.seed_1 | make | reusable | r1",
+        "walk.seed_2 | make | resumable | about 30.0 s | r2; killed: stopped by SIGINT",
+        "walk.seed_3 | make | queued | about 40.0 s | r3",
+        "judge.seed_0 | look | to do | about 5.0 s | r9 is not used: checkpoints/best.pt is gone; after walk.seed_0",
+        *(f"judge.seed_{i} | look | to do | about 5.0 s | after walk.seed_{i}" for i in (1, 2, 3)),
+        "",
+        "2 of 8 steps done; about 45.0 s, 2 at once",
+    ]
+
+
+def test_times_that_nobody_knows_are_said_to_be_unknown(pipes: Any) -> None:
+    pipes.write(STEPS)
+    text = report.describe(pipes.read(), pipes.jobs(), known(pipes), [])
+    assert "to do      unknown" in text
+    assert text.endswith("2 of 8 steps done; no such run was ever finished: no estimate")
+
+
+@pytest.mark.parametrize("arguments", [["seed=3", "force=true", "name.x='a b'"]])
+def test_the_command_that_continues_repeats_nothing(arguments: list[str]) -> None:
+    command = report.again("p", arguments, [Path("conf"), Path("mine/conf")])
+    assert command == """python launch.py --config-dir mine/conf pipeline=p seed=3 'name.x='"'"'a b'"'"''"""
+
+
+def test_the_end_says_how_each_step_ended_and_what_to_type(pipes: Any) -> None:
+    pipes.write(STEPS)
+    folder = pipes.folder / "multirun/m"
+    folder.mkdir(parents=True)
+    book = Book(folder, "p", pipes.jobs())
+    for name, status in zip(book.steps, ("finished", "reused", "killed", "finished", *["finished"] * 4), strict=True):
+        step = book.steps[name]
+        step.status, step.run, step.dir, step.wall_s = status, f"run-{name}", f"outputs/run-{name}", 65.0
+        step.headline = {"score": 1.23456, "other": 3.0}
+    book.steps["walk.seed_2"].exit_code, book.steps["walk.seed_2"].reason = 137, "SIGKILL, probably out of memory"
+    book.steps["judge.seed_2"].status, book.steps["judge.seed_2"].run = "blocked by walk.seed_2", None
+    assert report.report(book, "python launch.py pipeline=p") == 1
+    out = pipes.capture.readouterr().out
+    assert "walk.seed_0   run-walk.seed_0   finished                score 1.235  1 min 05 s\n" in out
+    assert "walk.seed_2   run-walk.seed_2   killed (137)            score 1.235" in out
+    assert "6 of 8 steps finished; multirun/m/pipeline.json lists them" in out
+    assert "  walk.seed_2: SIGKILL, probably out of memory — see outputs/run-walk.seed_2/logs/worker.log\n" in out
+    assert out.endswith("To continue, with what is finished kept:\n  python launch.py pipeline=p\n")
+    assert (folder / "pipeline.png").stat().st_size > 10_000
+
+
+def test_what_a_scheduler_has_is_no_failure(pipes: Any) -> None:
+    pipes.write(STEPS)
+    (pipes.folder / "m").mkdir()
+    book = Book(pipes.folder / "m", "p", pipes.jobs())
+    for step in book.steps.values():
+        step.status = "queued"
+    assert report.report(book, "python launch.py pipeline=p") == 0
+    assert "8 are with the scheduler: `regimen queue` shows them" in pipes.capture.readouterr().out
