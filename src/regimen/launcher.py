@@ -112,10 +112,18 @@ def _resume(reference: str, others: list[str]) -> int:
             f"resume={reference} continues a run exactly as it was configured; take away {' '.join(others)}. "
             "To start a new run with other settings leave out resume."
         )
+    import yaml
+
     from regimen.refs import resolve_run
+
+    run = Run.open(resolve_run(reference))
+    if (yaml.safe_load(run.config_path.read_text()).get("hardware") or {}).get("scheduler"):
+        from regimen.slurm.submit import resume
+
+        return resume(run)
     from regimen.supervise import supervise
 
-    return supervise(Run.open(resolve_run(reference)))
+    return supervise(run)
 
 
 def _sweep_again(reference: str, others: list[str]) -> int:

@@ -106,11 +106,12 @@ class Sandbox:
 
     def lose_node(self, name: str) -> None:
         """Kill a node and all that runs on it, as a power failure does."""
-        (pid,) = [p for p, n in self._pids() if n == name]
-        family = [int(p) for p in self._on_node(name)]
-        for process in [pid, *family]:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        daemon = next(pid for pid, node in reversed(self._pids()) if node == name)
+        everything = [daemon, *self._on_node(name)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none can report the end of another
+            for process in everything:
+                with suppress(ProcessLookupError):
+                    os.kill(process, number)
 
     def ask(self, *command: str) -> str:
         """Return what a Slurm command prints, stripped; empty if it fails."""
@@ -179,17 +180,17 @@ class Sandbox:
         rows = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
         return [(int(pid), name) for pid, name in rows]
 
-    def _on_node(self, name: str) -> list[str]:
-        """Return the processes whose environment or command says that they run on the node."""
+    def _on_node(self, name: str) -> list[int]:
+        """Return the processes whose environment says that they run on the node: steps of jobs and their managers."""
+        marks = {f"SLURM_CONF={self.env['SLURM_CONF']}".encode(), f"SLURMD_NODENAME={name}".encode()}
         found = []
         for proc in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                command = (proc / "cmdline").read_bytes().split(b"\0")[0]
-                env = (proc / "environ").read_bytes().split(b"\0")
-                ours = f"SLURM_CONF={self.env['SLURM_CONF']}".encode() in env
-                if ours and (f"SLURMD_NODENAME={name}".encode() in env or command == f"slurmstepd: [{name}".encode()):
-                    found.append(proc.name)
-        return found
+                if marks <= set((proc / "environ").read_bytes().split(b"\0")):
+                    found.append(int(proc.name))
+        parents = {int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in found}
+        managers = [pid for pid in parents if Path(f"/proc/{pid}/comm").read_text().startswith("slurmstepd")]
+        return [*managers, *found]
 
     def _is_gone(self, pid: int) -> bool:
         return not self._is_ours(pid)

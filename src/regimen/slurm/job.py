@@ -49,6 +49,7 @@ class SlurmJob:
         try:
             with signals.handled(signals.leave):
                 wait_until_free(run)
+                requeue.begin(run)
                 code = supervise(run)
         except signals.Interrupted as error:
             end = outcome.signalled(error.number, f"{outcome.signal_name(error.number)} came before the work began")

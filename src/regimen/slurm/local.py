@@ -52,7 +52,7 @@ def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: 
     known = facts.process(process.pid)
     jobs = {run.id: f"{process.pid}_{number}" for number, run in enumerate(runs)}
     for run in runs:
-        note(run, "submitit_local", jobs[run.id], folder, [], process=known)
+        note(run, "submitit_local", jobs[run.id], folder, [], starter=known)
     assert process.stdin is not None
     with process.stdin as orders:  # only now, so that no job begins before its record is whole
         orders.write(json.dumps({"folder": str(folder), "runs": [str(run.dir) for run in runs]}))

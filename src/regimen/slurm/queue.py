@@ -56,7 +56,7 @@ def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[Run
         ReferenceError_: a word names no such run.
     """
     everything = [row for row in Index(roots).rows() if (row.queue or {}).get("kind") in ("slurm", "submitit_local")]
-    rows = [row for row in everything if row.status not in NOT_OPEN]
+    rows = [row for row in everything if row.status not in NOT_OPEN and truth.has_job({"queue": row.queue})]
     chosen = {row.id for word in words for row in (rows if word == "all" else _named(word, rows, everything))}
     return sorted((row for row in rows if row.id in chosen), key=_by_job)
 

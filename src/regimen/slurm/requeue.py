@@ -36,6 +36,12 @@ def after(run: Run, code: int) -> int:
     return outcome.EXIT_PREEMPTED
 
 
+def begin(run: Run) -> None:
+    """Forget that the run waited to go on: it does now."""
+    if "again" in (run.info["queue"] or {}):
+        run.amend(lambda info: {"queue": {k: v for k, v in info["queue"].items() if k != "again"}})
+
+
 def reached(run: Run) -> int:
     """Return the step at which the last attempt stopped, 0 where nothing tells."""
     error = record.read_json(run.logs / "error.json") or {}

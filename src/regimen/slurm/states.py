@@ -162,13 +162,13 @@ def _parse(line: str) -> JobState:
 
 
 def _process(queue: dict[str, Any]) -> JobState | None:
-    """Return the state of a job of this machine, by its own process or by the one that will start it."""
-    if facts.is_alive(queue.get("process")) is False:
+    """Return the state of a job of this machine, by its own process or by the one that starts it."""
+    process = queue.get("process")
+    if process and facts.is_alive(process) is not False:
+        return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=clock(_age(process)))
+    if facts.is_alive(queue.get("starter")) is False:
         return None
-    if "log" not in queue:
-        return JobState(queue["job"], "PENDING", reason="hardware.max_jobs run already")
-    process = queue["process"]
-    return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=clock(_age(process)))
+    return JobState(queue["job"], "PENDING", reason="hardware.max_jobs run already")
 
 
 def _age(process: dict[str, Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from regimen import outcome, record
+from regimen import outcome, ownership, record
 from regimen.errors import PreflightError
 from regimen.progress import say
 from regimen.run import Run
@@ -89,6 +90,33 @@ def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[s
     for line in refusals:
         say(line)
     return jobs
+
+
+def resume(run: Run) -> int:
+    """Give a run that stopped to its scheduler again; return an exit code.
+
+    Args:
+        run: whose configuration names a scheduler.
+
+    Raises:
+        PreflightError: it is worked on, it waits already, or the scheduler does not take it.
+    """
+    from regimen.slurm import truth
+
+    config = yaml.safe_load(run.config_path.read_text())
+    if lines := check([config]):
+        raise PreflightError("\n".join(lines))
+    where = os.path.relpath(run.dir)
+    if going := truth.reconcile([run]):
+        raise PreflightError(f"{where} is {run.status} as job {going[run.id].job} already. See: regimen queue")
+    if run.status == "finished":
+        say(f"finished already: {where} has nothing left to do")
+        return 0
+    if not ownership.is_free(run):
+        raise PreflightError(f"{where} is being worked on. Stop that first, or wait for it.")
+    run.update(status="queued", queue=None, ended=None, exit_code=None, reason=None, signal=None)
+    say(f"submitted: {where} as job {submit([run])[run.id]}. To follow it: regimen queue")
+    return 0
 
 
 Group = tuple[list[Run], dict[str, Any], str | None, list[str]]

@@ -16,37 +16,48 @@ from regimen.slurm import requeue, states
 from regimen.slurm.states import JobState
 
 OPEN = ("queued", "running", "preempted")
+"""Statuses of runs that a scheduler may still have."""
+
 GRACE_S = 10.0
 """A job just submitted may be unknown for a moment."""
 
 
-def reconcile(runs: Iterable[Run]) -> dict[str, JobState]:
+def reconcile(runs: Iterable[Run], watched: Iterable[str] = OPEN) -> dict[str, JobState]:
     """Record how runs ended whose job is gone or over; return run id -> state of the jobs that go on.
 
     Args:
-        runs: of any kind; those that no scheduler has, or that ended, are left alone.
+        runs: of any kind; those that no scheduler has are left alone.
+        watched: statuses of runs whose jobs are asked for.
 
     Raises:
         PreflightError: Slurm does not answer.
     """
     known = {run.id: (run, run.info) for run in runs}
-    open_ = {name: pair for name, pair in known.items() if is_open(pair[1])}
-    found = states.of(info["queue"] for _, info in open_.values())
+    asked = {name: pair for name, pair in known.items() if has_job(pair[1]) and pair[1]["status"] in watched}
+    found = states.of(info["queue"] for _, info in asked.values())
     going = {}
-    for name, (run, info) in open_.items():
+    for name, (run, info) in asked.items():
         state = found.get(info["queue"]["job"])
         if state and state.live:
             going[name] = state
-        elif not _is_new(info["queue"]) and is_free(run):
+        elif (state or not _is_new(info["queue"])) and is_free(run):
             _close(run, state)
     return going
 
 
-def is_open(info: dict[str, Any]) -> bool:
-    """Return whether a scheduler should still have the run."""
+def has_job(info: dict[str, Any]) -> bool:
+    """Return whether a run was given to a scheduler, and has not decided itself that it ends.
+
+    Between two attempts a run says `preempted`; whether it goes on is in its queue record a moment later.
+    """
     queue = info.get("queue") or {}
-    waits = info.get("status") != "preempted" or queue.get("again")
-    return info.get("status") in OPEN and queue.get("kind") in ("slurm", "submitit_local") and bool(waits)
+    return queue.get("kind") in ("slurm", "submitit_local") and queue.get("again") is not False and "job" in queue
+
+
+def is_open(info: dict[str, Any]) -> bool:
+    """Return whether a scheduler should still have the run: with its job gone, its record is wrong."""
+    again = (info.get("queue") or {}).get("again")
+    return has_job(info) and info["status"] in OPEN and (info["status"] != "preempted" or bool(again))
 
 
 def _is_new(queue: dict[str, Any]) -> bool:

@@ -69,7 +69,7 @@ class _Watch:
     def _ask(self) -> None:
         self.ask_due = time.monotonic() + ASK_S
         try:
-            self.states = truth.reconcile(self.open.values())
+            self.states = truth.reconcile(self.open.values(), (*truth.OPEN, "killed"))  # killed: to be judged yet
         except PreflightError as error:
             self._say("", str(error))
             return
