@@ -69,6 +69,14 @@ def _fill(folder: Path, config: dict[str, Any], files: dict[str, Path], reposito
     info["inputs"] = inputs.read(files, info.pop("references", {}))
     info["signature"] = sign(config, info)
     record.write_json(folder / "run.json", info, folder / ".reserve")
+    _require_there(files)
+
+
+def _require_there(files: dict[str, Path]) -> None:
+    """Refuse an input that a clean has taken away by now; one that takes it away later sees this record first."""
+    for name, path in files.items():
+        if not path.exists():
+            raise PreflightError(f"The {name} {path} was removed while the run was being made. Name another one.")
 
 
 def freeze(folder: Path, config: dict[str, Any]) -> None:
