@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -183,10 +184,15 @@ def _is_json(text: str) -> bool:
     return True
 
 
+def _is_whole(picture: Path) -> bool:
+    return picture.read_bytes().endswith(b"IEND\xaeB`\x82")
+
+
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Return what TensorBoard shows of a run: tag -> (step, value), without throughput."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every rewind
     if not (run / "tb").exists():
         return {}
     seen = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0}).Reload()
@@ -233,7 +239,7 @@ def wrong_at_end(run: Path, expected: dict[str, Any]) -> list[str]:
     from regimen.record import sha256
 
     info = json.loads((run / "run.json").read_text())
-    wrong = unreadable(run, cut_lines=0)
+    wrong = unreadable(run, cut_lines=0) + [f"{p.name} is cut" for p in run.glob("figures/*.png") if not _is_whole(p)]
     if info["status"] != "finished" or not info["headline"]:
         wrong.append(f"run.json: {info['status']}, headline {info['headline']}")
     if not info["artifacts"] or any(sha256(run / row["path"]) != row["sha256"] for row in info["artifacts"]):
