@@ -60,7 +60,7 @@ def test_times_that_nobody_knows_are_said_to_be_unknown(pipes: Any) -> None:
     pipes.write(STEPS)
     text = report.describe(pipes.read(), pipes.jobs(), known(pipes), [])
     assert "to do      unknown" in text
-    assert text.endswith("2 of 8 steps done; no such run was ever finished: no estimate")
+    assert text.endswith("2 of 8 steps done; no such run was ever finished, so there is no estimate")
 
 
 @pytest.mark.parametrize("arguments", [["seed=3", "force=true", "name.x='a b'"]])

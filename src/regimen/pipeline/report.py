@@ -35,15 +35,20 @@ def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], ro
     cells = [("step", "stage", "state", "time", "")]
     cells += [_plan_row(job, known[job.name], pipeline.name, left[job.name]) for job in jobs]
     done = sum(k.state == KNOWN_DONE for k in known.values())
-    unknown = sum(seconds is None for seconds in left.values())
-    span = f"about {duration(estimate.total(jobs, left))}" if done < len(jobs) else "nothing is left to do"
-    if unknown:
-        span += f" and {unknown} of which nothing is known" if unknown < len(jobs) - done else ""
-        span = "no such run was ever finished: no estimate" if unknown == len(jobs) - done else span
-    most = parallel(jobs)
-    at_once = f", {most} at once" if most > 1 and done < len(jobs) else ""
     head = f"{pipeline.name} ({shown(pipeline.file)}): {catalogue.description(pipeline.file)}".rstrip(": ")
-    return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {span}{at_once}"])
+    return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {_left(jobs, left, done)}"])
+
+
+def _left(jobs: list[Job], left: Mapping[str, float | None], done: int) -> str:
+    """Return how long what is left will take."""
+    unknown = sum(seconds is None for seconds in left.values())
+    if done == len(jobs):
+        return "nothing is left to do"
+    if unknown == len(jobs) - done:
+        return "no such run was ever finished, so there is no estimate"
+    span = f"about {duration(estimate.total(jobs, left))}"
+    span += f" and {unknown} of which nothing is known" if unknown else ""
+    return f"{span}, {most} at once" if (most := parallel(jobs)) > 1 else span
 
 
 def _plan_row(job: Job, known: Known, pipeline: str, left: float | None) -> tuple[str, str, str, str, str]:
