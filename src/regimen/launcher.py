@@ -76,7 +76,7 @@ def _launch(argv: list[str], config_dir: Path) -> int:
             return continue_(given[0].partition("=")[2], argv)
     from hydra._internal.utils import get_args_parser
 
-    flags, unknown = get_args_parser().parse_known_args(argv)
+    flags, unknown = get_args_parser().parse_known_intermixed_args(argv)
     if unknown:
         raise ConfigError(f"There is no flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
     if flags.config_name:

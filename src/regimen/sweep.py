@@ -13,9 +13,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from regimen import grid, signals, typed
-from regimen.arguments import check_choices, make_loader, parse
+from regimen.arguments import check_choices, make_loader, options, parse
 from regimen.compose import Composed, compose
-from regimen.errors import Refusal, refuse
+from regimen.errors import Refusal, did_you_mean, refuse
 from regimen.preflight import Preflight, preflight
 from regimen.progress import say
 from regimen.sweep_batch import Batch, make_runs
@@ -42,6 +42,9 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     refuse(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
+    if sweeper not in (known := options(loader, "hydra/sweeper")):
+        extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
+        refuse([f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, known)}"])
     if sweeper != "regimen":
         zips = [o.input_line for o in plain if grid.is_zip(o)]
         refuse([f"argument `{text}`: hydra/sweeper={sweeper} knows no zip(...); take it away." for text in zips])
@@ -104,9 +107,16 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
     parsed, _ = parse(overrides, loader)
     own = [o.input_line or "" for o in parsed if o.is_hydra_override()] + [f"hydra.sweep.dir='{folder}'"]
     master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+    if "max_failure_rate" in master.hydra.sweeper and not any("max_failure_rate" in text for text in own):
+        master.hydra.sweeper.max_failure_rate = 1.0  # of optuna: by default the first failed trial ends the study
     context = HydraContext(loader, Callbacks(master))
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=_never_called, config=master)
-    sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
+    try:
+        sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
+    except ValueError as error:
+        if "No trials are completed" not in str(error):
+            raise
+        say("no trial finished, so the study has no best one")
 
 
 class _CheckedLoader(ConfigLoaderImpl):

@@ -9,6 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from regimen import outcome, record
 from regimen.progress import say
 from regimen.sweep_book import Book, Job
@@ -36,6 +38,7 @@ def report(folder: Path) -> int:
     _print_table(book.jobs, swept)
     finished = [job for job in book.jobs if job.status == "finished"]
     say(f"\n{len(finished)} of {len(book.jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
+    _say_best(folder)
     _write_files(book, swept)
     if len(finished) < len(book.jobs):
         say(f"To rerun only the others: {again(folder)}")
@@ -76,6 +79,15 @@ def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
     name, value = next(iter(job.headline.items()), ("", None))
     said = " ".join(f"{key}={values[key]}" for key in swept if key in values)
     return job.run.rpartition(".")[2], said, status, f"{name} {value:.4g}" if value is not None else ""
+
+
+def _say_best(folder: Path) -> None:
+    """Repeat what a study found, where there was one."""
+    file = folder / "optimization_results.yaml"
+    found = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    if "best_value" in found:
+        best = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
+        say(f"best of the study: {found['best_value']:.4g} with {best}; see {os.path.relpath(file)}")
 
 
 def _write_files(book: Book, swept: list[str]) -> None:

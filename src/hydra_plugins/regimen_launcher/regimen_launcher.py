@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 
 @dataclass
@@ -41,6 +41,7 @@ class RegimenLauncher(Launcher):
             job_overrides: for each job, its arguments.
             initial_job_idx: number of the first one.
         """
+        from regimen.errors import RegimenError
         from regimen.sweep import run_batch
 
         hydra = self.config.hydra
@@ -48,10 +49,13 @@ class RegimenLauncher(Launcher):
         sweeper = str(hydra.sweeper["_target_"])
         chooses = not sweeper.endswith((".RegimenSweeper", ".BasicSweeper"))  # by the results of earlier jobs
         jobs = run_batch(Path(hydra.sweep.dir), [list(o) for o in job_overrides], initial_job_idx, dirs, chooses)
+        directions = hydra.sweeper.get("direction")
         returns = []
         for job in jobs:
             finished = job.status == "finished" or not chooses  # Hydra's own sweeper gives up at the first failed job
-            value = next(iter(job.headline.values()), None) if finished else RuntimeError(f"{job.run}: {job.status}")
+            figures = list(job.headline.values()) or [None]
+            value = figures[: len(directions)] if isinstance(directions, ListConfig) else figures[0]
+            returned = value if finished else RegimenError(f"{job.run}: {job.status}")
             status = JobStatus.COMPLETED if finished else JobStatus.FAILED
-            returns.append(JobReturn(overrides=job.overrides, status=status, _return_value=value))
+            returns.append(JobReturn(overrides=job.overrides, status=status, _return_value=returned))
         return returns
