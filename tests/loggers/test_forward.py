@@ -57,9 +57,11 @@ def test_a_logger_that_cannot_be_imported_is_a_warning(new_run):
     assert "no_such_package" in run.info["warnings"][0]
 
 
-def test_a_logger_that_hangs_is_left_behind(new_run, monkeypatch):
-    monkeypatch.setattr(loggers, "CLOSE_S", 1.0)
+@pytest.mark.parametrize(("limit", "stopped_by"), [("CLOSE_S", None), ("STOP_S", 15)])
+def test_a_logger_that_hangs_is_left_behind(new_run, monkeypatch, limit, stopped_by):
+    monkeypatch.setattr(loggers, limit, 1.0)
     run = new_run(stuck={**KEEPER, "hangs": "write"})
+    run.stop_signal = stopped_by
     started = time.monotonic()
     log(run, 10)
     assert time.monotonic() - started < 0.5

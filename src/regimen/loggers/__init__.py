@@ -71,7 +71,7 @@ class Loggers:
             return
         self._tell(close=status)
         cast(IO[bytes], self._process.stdin).close()
-        limit = CLOSE_S if status == "finished" else STOP_S
+        limit = CLOSE_S if status == "finished" and self._run.stop_signal is None else STOP_S
         try:
             code = self._process.wait(limit)
         except subprocess.TimeoutExpired:
