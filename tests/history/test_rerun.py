@@ -126,12 +126,14 @@ def test_what_cannot_be_repeated_leaves_nothing_behind(folder: Path, capsys: pyt
     policy = add_file(add(folder / "outputs", "teacher"), "checkpoints/best.pt", "weights")
     add(folder / "outputs", "a", {"policy": policy})
     (add(folder / "outputs", "b") / "config.yaml").unlink()
+    add(folder / "outputs", "c", status="queued", pending={"policy": "outputs/a@best"})
     policy.unlink()
     before = sorted(folder.glob("outputs/[!.]*"))
     for words, said in (
         (["a"], "its input policy,"),
         (["b"], "config.yaml is missing"),
         (["b", "--check"], "repeats no run"),
+        (["c"], "before it has started: it waits for policy (outputs/a@best)"),
     ):
         assert cli.main(["rerun", *words]) == 2
         assert said in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen import catalogue, facts, outcome, signals, signature
-from regimen.errors import ReferenceError_
+from regimen.errors import ReferenceError_, refuse
 from regimen.history.equality import differences
 from regimen.history.seen import CHANGED, GONE, UNCHANGED, Seen, see, see_dir
 from regimen.progress import say
@@ -34,6 +34,10 @@ def rerun_verb(argv: list[str]) -> int:
         return _check(run)
     for line in cautions(run):
         say(f"warning: {line}")
+    if _scheduled(run.config):
+        from regimen.slurm.submit import check
+
+        refuse(check([run.config]))
     with signals.handled(signals.leave):
         again = create(run, ["regimen", "rerun", *argv])
         code = _start(again, run.config)
@@ -61,6 +65,9 @@ def cautions(run: Seen) -> Iterator[str]:
     """
     if not run.config:
         raise ReferenceError_(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
+    if run.info.get("pending"):
+        waits = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
+        raise ReferenceError_(f"{run.id} cannot be repeated before it has started: it waits for {waits}.")
     for name, row in run.inputs.items():
         state = run.input_state(name, read_all=True)
         if state == GONE:
