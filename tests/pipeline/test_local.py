@@ -52,6 +52,7 @@ def test_fan_out_and_in_then_nothing_is_repeated(pipes: Any) -> None:
     assert set(pipes.statuses().values()) == {"reused"}
 
 
+@pytest.mark.slow
 def test_a_failure_stops_what_comes_after_it_and_the_same_command_continues(pipes: Any) -> None:
     pipes.write(
         "  - {name: good, stage: make}\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import heapq
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,7 +38,7 @@ def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
     wanted = (choices["task"], choices["agent"], choices["stage"])
     past = list(islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MOST))
     mine = _without_seed(job.composed.config)
-    same = [r for r in past if _signature(r) == mine] or past
+    same = [r for r in past if _signature(r.dir) == mine] or past
     if not same:
         return None
     whole = statistics.median(r.wall_s for r in same)
@@ -74,11 +76,12 @@ def _share(row: RunRow | None) -> float:
     return min(1.0, done / whole) if done and whole else 0.0
 
 
-def _signature(row: RunRow) -> str | None:
+@functools.cache
+def _signature(folder: Path) -> str | None:
     """Return the signature of a past run's configuration without seed and inputs."""
     try:
-        return _without_seed(yaml.load((row.dir / "config.yaml").read_text(encoding="utf-8"), Loader=Loader))
-    except (OSError, yaml.YAMLError, TypeError):
+        return _without_seed(yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader))
+    except (OSError, yaml.YAMLError, TypeError, AttributeError):
         return None
 
 

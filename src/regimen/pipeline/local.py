@@ -14,6 +14,7 @@ from regimen.history.row import RunRow
 from regimen.launcher import create_run
 from regimen.pipeline import book as words
 from regimen.pipeline.book import Book, Step
+from regimen.pipeline.cluster import SCHEDULERS, kind, reconcile
 from regimen.pipeline.jobs import ROOT, Job, prepare
 from regimen.pipeline.planning import alone, find
 from regimen.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
@@ -23,6 +24,9 @@ from regimen.run import Run
 
 OTHERS_S = 1.0
 """How often runs of other processes are looked at."""
+
+SCHEDULER_S = 10.0
+"""How much less often, where a scheduler has one of them: each question is work for all its users."""
 
 TAKEN_OVER_S = 20.0
 """How long the supervisor of a run that is continued may take to make it its own."""
@@ -151,10 +155,13 @@ class LocalPipeline:
             return
         self._look_due = time.monotonic() + OTHERS_S
         rows = {row.id: row for row in Index().rows()}
+        held = [rows[run] for run in self.others.values() if run in rows and kind(rows[run]) in SCHEDULERS]
+        if held:
+            reconcile(held)  # seen at the next look
+            self._look_due += SCHEDULER_S
         for node, run in list(self.others.items()):
-            row = rows.get(run)
-            if row is None or not at_work(row):
-                del self.others[node]  # the next look finds it finished, or to be continued
+            if run not in rows or not at_work(rows[run]):
+                del self.others[node]  # the next attempt to start finds it finished, or to be continued
                 self.book.steps[node].run = self.book.steps[node].dir = None
 
     def _reuse(self, job: Job, row: RunRow | None) -> None:
