@@ -36,6 +36,7 @@ import json, pathlib
 files = [p for root in ("outputs", "multirun") for d in ("*", "*/*") for p in pathlib.Path(root).glob(d + "/run.json")]
 print(sum(json.loads(p.read_bytes())["wall_s"] for p in files))
 """
+WORDS = ("-m", "regimen.cli", "completion", "words", "regimen show 2026")
 FILTER = ("task=h1_failure", "status=failed")
 
 
@@ -134,6 +135,7 @@ def main() -> None:
             "list with filter": (lambda: None, lambda: call(folder, *RUNS, *FILTER)),
             "list all --json": (lambda: None, lambda: call(folder, *RUNS, "--json")),
             "list with filter, 100 changed": (lambda: change(folder, args.runs), lambda: call(folder, *RUNS, *FILTER)),
+            "completion of a run id": (lambda: None, lambda: call(folder, *WORDS)),
             "without an index: read all": (lambda: None, lambda: read_all(folder)),
         }
         rows: dict[str, list[float]] = {label: [] for label in works}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 
 from regimen import outcome
@@ -51,7 +53,12 @@ def main(argv: list[str] | None = None) -> int:
         if verb not in VERBS:
             raise RegimenError(f"There is no verb `{verb}`. {did_you_mean(verb, VERBS)}")
         module, _, function = VERBS[verb][0].partition(":")
-        return int(getattr(importlib.import_module(module), function)(rest) or 0)
+        code = int(getattr(importlib.import_module(module), function)(rest) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has seen enough: `regimen runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except RegimenError as error:
         print(error, file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
