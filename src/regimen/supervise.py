@@ -161,6 +161,8 @@ class _Supervisor:
             os.killpg(self.worker.pid, signal.SIGKILL)
         if self.worker.returncode is None:
             self.worker.wait()
+        if self.worker.stdin:
+            self.worker.stdin.close()
 
     def _record(self, end: Outcome) -> None:
         """Write the record before the screen is touched, which may be gone."""
