@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from transcripts import Replay
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"`my_lab/([^`]+)`\n\n```\w+\n(.*?)```", re.S)
 
@@ -48,3 +50,8 @@ def test_the_example_trains(my_lab: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = my_lab.glob("outputs/*/run.json")
     assert json.loads(file.read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_the_transcripts_of_sweeps(tmp_path: Path) -> None:
+    Replay(tmp_path).page(ROOT / "docs/launcher.md", start="## Sweeps", end="## Loggers")

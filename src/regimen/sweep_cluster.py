@@ -27,7 +27,8 @@ def submit_jobs(book: Book, jobs: list[Job]) -> None:
     book.write("submitted")
     names = list(taken.values())
     said = f"{names[0]} … {names[-1]}" if len(names) > 2 else " and ".join(names)
-    say(f"submitted: {os.path.relpath(book.folder)}, {len(names)} jobs as {said}. To follow them: regimen queue")
+    count = f"{len(names)} job{'' if len(names) == 1 else 's'}"
+    say(f"submitted: {os.path.relpath(book.folder)}, {count} as {said}. To follow: regimen queue")
 
 
 def wait_for(book: Book, jobs: list[Job]) -> None:

@@ -32,7 +32,7 @@ def report(folder: Path) -> int:
     if data["status"] == "submitted":
         book.refresh()
         if any(job.status in OPEN for job in book.jobs):
-            say(f"When they have ended, the rest is rerun by: {again(folder)}")
+            say(f"Once they have ended, what did not finish is rerun by: {again(folder)}")
             return 0
     swept = swept_keys(book.jobs)
     _print_table(book.jobs, swept)

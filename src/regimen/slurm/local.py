@@ -40,15 +40,16 @@ def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: 
 
     folder = runs[0].dir.parent / ".submitit"
     folder.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "regimen.slurm.local"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "queue.log").open("ab"),
-        env={**os.environ, **snapshot.environment(code)},
-        start_new_session=True,
-        text=True,
-    )
+    with (folder / "queue.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "regimen.slurm.local"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, **snapshot.environment(code)},
+            start_new_session=True,
+            text=True,
+        )
     known = facts.process(process.pid)
     jobs = {run.id: f"{process.pid}_{number}" for number, run in enumerate(runs)}
     for run in runs:

@@ -1,0 +1,75 @@
+"""Sweeps whose jobs a scheduler starts: detached by default, the same record, report and rerun."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import make_lab
+from regimen.launcher import launch
+
+ROOT = Path(__file__).resolve().parents[1]
+ARGUMENTS = ["-m", "--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"]
+
+
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_lab(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def infos(lab: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(lab.glob("multirun/*/*/run.json"))]
+
+
+@pytest.mark.slow
+def test_a_detached_sweep_returns_at_once_and_is_rerun_when_its_jobs_have_ended(
+    lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = [*ARGUMENTS, "seed=range(3)", "stage.fail_seeds=[1]", "stage.sleep_s=0.5", "hardware=submitit_local"]
+    assert launch([*sweep, "hardware.max_jobs=3"], ROOT / "conf") == 0
+    said = capfd.readouterr().out
+    assert ", 3 jobs as " in said and "To follow: regimen queue" in said and "jobs finished" not in said
+    assert len(infos(lab)) == 3 and all(info["queue"]["kind"] == "submitit_local" for info in infos(lab))
+    assert launch(["sweep=latest"], ROOT / "conf") == 0
+    assert "is in hand as job" in capfd.readouterr().out
+    deadline = time.monotonic() + 60
+    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert [info["status"] for info in infos(lab)] == ["finished", "failed", "finished"]
+    code = (lab / "lab_stage.py").read_text()
+    (lab / "lab_stage.py").write_text(code.replace("if config.seed in (self.cfg.fail_seeds or []):", "if False:"))
+    assert launch(["sweep=latest"], ROOT / "conf") == 0
+    said = capfd.readouterr().out
+    assert ", 1 job as " in said and "reruns with the code as it is now" in said
+    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline + 60:
+        time.sleep(0.2)
+    assert [info["status"] for info in infos(lab)] == ["finished"] * 3
+    assert launch(["sweep=latest"], ROOT / "conf") == 0
+    assert "all have finished" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_with_wait_the_sweep_stays_and_reports(lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = [*ARGUMENTS, "seed=range(2)", "stage.fail_seeds=[1]", "hardware=submitit_local", "wait=true"]
+    assert launch(sweep, ROOT / "conf") == 1
+    said = capfd.readouterr().out
+    assert "1 of 2 jobs finished" in said and "To rerun only the others: python launch.py sweep=multirun/" in said
+    (file,) = lab.glob("multirun/*/sweep.json")
+    assert [job["status"] for job in json.loads(file.read_text())["jobs"]] == ["finished", "failed"]
+
+
+def test_a_missing_scheduler_is_said_before_anything_is_written(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(lab))
+    assert launch([*ARGUMENTS, "seed=range(3)", "hardware=slurm"], ROOT / "conf") == 2
+    assert "there is no sbatch" in capsys.readouterr().err
+    assert not (lab / "multirun").exists()
