@@ -10,7 +10,7 @@ import pytest
 
 from lab import make_lab, write
 from slurm.cluster import Cluster, wait_for
-from slurm.counting import SOURCE, STAGE
+from slurm.counting import SOURCE, STAGE, TOGETHER, TOGETHER_STAGE
 from slurm.sandbox import Sandbox, why_not
 
 
@@ -33,6 +33,8 @@ def lab(tmp_path: Path) -> Path:
     conf = make_lab(tmp_path)
     write(tmp_path / "counting.py", SOURCE)
     write(conf / "stage/count.yaml", STAGE)
+    write(tmp_path / "together.py", TOGETHER)
+    write(conf / "stage/together.yaml", TOGETHER_STAGE)
     return tmp_path
 
 

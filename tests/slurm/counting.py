@@ -42,3 +42,46 @@ class Count:
 """
 
 STAGE = "# Counts\n_target_: counting.Count\n"
+
+TOGETHER = '''
+from __future__ import annotations
+import os, time
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass
+class TogetherCfg:
+    DISTRIBUTED: ClassVar[bool] = True
+    _target_: str = "together.Together"
+    steps: int = 10
+
+class Together:
+    """All workers add up their numbers, step by step, and stop at the same one."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def __call__(self, run, config):
+        import torch
+        from torch import distributed
+
+        saved = run.checkpoints / "last.pt"
+        rank, first = distributed.get_rank(), int(saved.read_text()) if saved.exists() else 0
+        run.checkpoints.mkdir(exist_ok=True)
+        (run.dir / f"host{rank}").write_text(os.uname().nodename)
+        total = torch.tensor(0.0)
+        for step in range(first, self.cfg.steps):
+            total = torch.tensor(float(rank + 1))
+            distributed.all_reduce(total)
+            time.sleep(0.05)
+            run.progress(iteration=step, note=f"pid {os.getpid()}")
+            run.check_stop(step, lambda now=step: self.save(run, rank, saved, now))
+        run.finish({"total": float(total)}, {"workers": distributed.get_world_size(), "first": first})
+
+    def save(self, run, rank, saved, step):
+        (run.dir / f"stopped{rank}").write_text(str(step))
+        if rank == 0:
+            saved.write_text(str(step))
+'''
+
+TOGETHER_STAGE = "# Counts together\n_target_: together.Together\n"

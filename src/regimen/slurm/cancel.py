@@ -77,11 +77,9 @@ def _told(run: Run, works: bool, state: JobState | None) -> str:
 
 def _close(run: Run, reason: str) -> None:
     """Record that a run was taken away while it waited, unless it began in this moment."""
-    if truth.is_open(run.info) and is_free(run):
+    if is_free(run):
         when = "before it started" if run.status == "queued" else "while it waited to go on"
-        end = outcome.signalled(signal.SIGTERM, f"{reason} {when}")
-        outcome.record_end(run, end)
-        run.amend(lambda info: {"queue": {**info["queue"], "again": False}})
+        truth.close(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
 
 
 def _cancel_here(run: Run, queue: dict[str, Any]) -> str:

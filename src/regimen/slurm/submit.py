@@ -22,6 +22,7 @@ MOST_IN_ARRAY = 1000
 """Jobs of one array: Slurm's own limit, unless a site has changed it."""
 
 PATIENCE_S = 60.0
+UNAVAILABLE = "Requested node configuration is not available"
 
 
 def check(configs: list[dict[str, Any]]) -> list[str]:
@@ -49,16 +50,22 @@ def _refusal(hardware: dict[str, Any]) -> str:
     executor = parameters.slurm_executor(Path.cwd() / ".submitit", hardware, "test")
     script = executor._make_submission_file_text("true", "test")
     try:
-        done = subprocess.run(
-            ["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        done = _sbatch(script, "--test-only")
+        if UNAVAILABLE in done.stderr:  # also said while all nodes are drained, when a job is still taken
+            done = _sbatch(script, "--hold", "--parsable")
+            if done.returncode == 0:
+                subprocess.run(["scancel", done.stdout.strip().partition(";")[0]], timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        return f"Slurm does not answer: `sbatch --test-only` said nothing for {PATIENCE_S:.0f} s. Try `sinfo`."
+        return f"Slurm does not answer: sbatch said nothing for {PATIENCE_S:.0f} s. Try `sinfo`."
     if done.returncode == 0:
         return ""
     asked = ", ".join(f"{k}={v}" for k, v in hardware["submitit"].items()) or "nothing in particular"
     said = done.stderr.strip().replace("sbatch: error: ", "").replace("\n", "; ")
     return f"Slurm refuses the job: {said}. Asked for (hardware.submitit): {asked}. `sinfo` lists what there is."
+
+
+def _sbatch(script: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sbatch", *flags], input=script, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from regimen import outcome
+from regimen import outcome, record
 from regimen.ownership import is_free
 from regimen.run import Run
 from regimen.slurm import requeue, states
@@ -41,7 +41,7 @@ def reconcile(runs: Iterable[Run], watched: Iterable[str] = OPEN) -> dict[str, J
         if state and state.live:
             going[name] = state
         elif (state or not _is_new(info["queue"])) and is_free(run):
-            _close(run, state)
+            close(run, ending(run.info, state))
     return going
 
 
@@ -64,12 +64,26 @@ def _is_new(queue: dict[str, Any]) -> bool:
     return time.time() - datetime.fromisoformat(queue["submitted"]).timestamp() < GRACE_S
 
 
-def _close(run: Run, state: JobState | None) -> None:
-    """Write how the run ended, unless it has done so itself by now."""
-    info = run.info
-    if is_open(info):
-        outcome.record_end(run, ending(info, state))
-        run.amend(lambda now: {"queue": {**now["queue"], "again": False}})
+def close(run: Run, end: outcome.Outcome) -> None:
+    """Write how the run ended, unless it has done so itself by now.
+
+    Args:
+        run: whose job is gone.
+        end: what became of it.
+    """
+    worked = False
+
+    def change(info: dict[str, Any]) -> dict[str, Any]:
+        nonlocal worked
+        if not is_open(info):
+            return {}
+        worked = info["supervisor"] is not None
+        return {**end.fields(), "ended": record.now(), "queue": {**info["queue"], "again": False}}
+
+    run.amend(change)
+    if worked:
+        run.update(artifacts=run.artifacts())
+    run.reserve.unlink(missing_ok=True)
 
 
 def ending(info: dict[str, Any], state: JobState | None) -> outcome.Outcome:
