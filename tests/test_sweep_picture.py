@@ -44,7 +44,7 @@ def test_one_number_is_a_line_of_means_over_the_seeds(tmp_path: Path, drawn: lis
     assert (ax.get_xlabel(), ax.get_xscale()) == ("agent.lr", "log")
     assert list(ax.lines[0].get_ydata()) == pytest.approx([1.01, 1.1, 2.0])
     assert sum(len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_sizes") and len(c.get_sizes())) == 9
-    assert "9 runs" in drawn[0].get_supxlabel() and "1 without a result" in drawn[0].get_supxlabel()
+    assert "9 runs" in drawn[0].get_supxlabel() and "1 without this figure" in drawn[0].get_supxlabel()
     assert (tmp_path / "sweep.png").stat().st_size > 5000
 
 
@@ -66,6 +66,15 @@ def test_two_keys_have_a_panel_each_and_a_map_unless_they_advance_together(tmp_p
     paired = [job(a, f"x={a}", f"y={a}", value=a) for a in range(3)]
     sweep_picture.draw(paired, swept_keys(paired), tmp_path / "b.png")
     assert labels(drawn[1]) == [("x", "score"), ("y", "score")]
+
+
+def test_the_figure_drawn_is_the_one_most_jobs_have() -> None:
+    jobs = [job(0, "task=a", value=1.0), job(1, "task=b"), job(2, "task=b")]
+    for other in jobs[1:]:
+        other.headline = {"speed": 1.0, "score": None}
+    assert sweep_picture.headline_of(jobs) == "score"
+    jobs[0].headline = {"distance": 1.0}
+    assert sweep_picture.headline_of(jobs) == "speed"
 
 
 def test_without_a_result_or_a_choice_there_is_no_picture(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
     from regimen.figures import title_of
     from regimen.sweep_report import settings
 
-    metric = next((name for job in jobs for name in job.headline if job.status == "finished"), None)
+    metric = headline_of(jobs)
     keys = [key for key in swept if key not in REPLICATES] or swept
     rows = [
         ({key: values.get(key, "") for key in keys}, float(value))
@@ -51,10 +51,16 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
     if with_map:
         _map(figure, axes[-1], keys, rows, title_of(str(metric)))
     unfinished = len(jobs) - len(rows)
-    said = f"{len(rows)} runs: each point one, line and bars their means, band the middle half"
-    figure.supxlabel(said + (f"; {unfinished} without a result" if unfinished else ""), fontsize=8)
+    said = f"{len(rows)} runs: each point one, line, bars and cells their means, band the middle half"
+    figure.supxlabel(said + (f"; {unfinished} without this figure" if unfinished else ""), fontsize=8)
     figure.savefig(out, dpi=120)
     return True
+
+
+def headline_of(jobs: list[Job]) -> str | None:
+    """Return the headline metric that most finished jobs have, of several the first; None if there is none."""
+    counts = Counter(name for job in jobs if job.status == "finished" for name in job.headline)
+    return max(counts, key=lambda name: counts[name], default=None)
 
 
 def number(text: str) -> float | None:
@@ -123,7 +129,9 @@ def _map(figure: Figure, ax: Axes, keys: list[str], rows: list[tuple[dict[str, s
     ax.set_yticks(range(len(names[1])), names[1], fontsize=8)
     ax.set_xlabel(_short(keys[0]), fontsize=9)
     ax.set_ylabel(_short(keys[1]), fontsize=9)
-    figure.colorbar(image, ax=ax).set_label(title, fontsize=8)
+    bar = figure.colorbar(image, ax=ax)
+    bar.set_label(title, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
 
 
 def _order(text: str) -> tuple[bool, float, str]:
