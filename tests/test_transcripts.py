@@ -65,3 +65,4 @@ def test_placeholders() -> None:
     assert match("<a> = <a>", "x = y", {}) is None
     assert match("took … s", "took 1.5 s", {}) == {}
     assert match("a.c", "abc", {}) is None
+    assert match("a  b c", "a     b c", {}) == {} and match("a b", "a  b", {}) is None

@@ -2,8 +2,8 @@
 
 A transcript is a fence marked `console`. A line that starts with `$ ` is a command, the lines after it are what it
 prints (both streams). In a printed line `…` stands for anything, also over several lines, and `<word>` for one token,
-the same one wherever the page says `<word>` again, in commands too. A command that fails says so:
-`$ regimen runs status=lots  # exit code 2`.
+the same one wherever the page says `<word>` again, in commands too; two spaces or more stand for any number of them.
+A command that fails says so: `$ regimen runs status=lots  # exit code 2`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def match(expected: str, printed: str, words: Mapping[str, str]) -> dict[str, st
         if part == "…":
             pattern += r"[\s\S]*?"
         elif not word:
-            pattern += re.escape(part)
+            pattern += re.sub(r"(\\ ){2,}", " +", re.escape(part))  # columns are as wide as what stands in them
         elif word[1] in words:
             pattern += re.escape(words[word[1]])
         elif word[1] in seen:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from regimen.history import export, query, state
 from regimen.history.index import Index
-from regimen.history.row import UNREADABLE, RunRow, seconds
+from regimen.history.row import RunRow, seconds
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -134,10 +134,10 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
 def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
-    worked = run.wall_s
+    worked = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a supervisor that was killed recorded no time
     if run.status == "running":
         worked += now - (seconds(run.attempt) or run.began)
-    span = NONE if run.status in ("queued", UNREADABLE) or (run.status == "lost" and not worked) else compact(worked)
+    span = compact(worked) if worked else NONE
     return (*(word or NONE for word in words), _headline(run, metric), compact(now - run.began), span)
 
 
