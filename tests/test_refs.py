@@ -10,7 +10,7 @@ import pytest
 
 from regimen import facts
 from regimen.errors import ReferenceError_
-from regimen.refs import known_runs, resolve_policy, resolve_run
+from regimen.refs import known_runs, resolve_data, resolve_policy, resolve_run
 
 
 def add(root: Path, name: str | None, at: str, *checkpoints: str, run_id: str = "") -> Path:
@@ -110,3 +110,51 @@ def test_an_at_sign_in_a_path_and_steps_without_last(roots: tuple[Path, Path]) -
     folder = add(roots[0] / "me@home", None, "14:00:00", "step_000000480", "step_000000960")
     assert resolve_policy(str(folder), roots).name == "step_000000960.pt"
     assert resolve_policy(f"{folder}@480", roots).name == "step_000000480.pt"
+
+
+def with_data(roots: tuple[Path, Path], at: str, *files: str) -> Path:
+    folder = next(roots[0].glob(f"*-{at}*")) / "data"
+    folder.mkdir()
+    for file in files:
+        (folder / f"{file}.h5").touch()
+    return folder.resolve()
+
+
+def test_data_of_a_run_is_its_folder_or_its_only_file(roots: tuple[Path, Path]) -> None:
+    one, two = with_data(roots, "10", "episodes"), with_data(roots, "12", "a", "b")
+    assert resolve_data("20260101-10", roots) == one / "episodes.h5"
+    assert resolve_data("lonely", roots) == two == resolve_data("latest", roots)
+    assert resolve_data(str(one.parent), roots) == one / "episodes.h5"
+
+
+def test_data_of_a_folder_or_a_file(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = with_data(roots, "12", "a", "b")
+    assert resolve_data(str(folder), roots) == folder
+    assert resolve_data(str(folder / "a.h5"), roots) == folder / "a.h5"
+    with pytest.raises(ReferenceError_, match=r"There is no file nowhere/x\.h5"):
+        resolve_data("nowhere/x.h5", roots)
+    with pytest.raises(ReferenceError_, match=r"holds no dataset: there is no \*\.h5 in it"):
+        resolve_data(str(tmp_path), roots)
+
+
+def test_a_run_without_data_lists_those_with(roots: tuple[Path, Path]) -> None:
+    with pytest.raises(ReferenceError_, match="made no dataset. No run has: make one with"):
+        resolve_data("lonely", roots)
+    with pytest.raises(ReferenceError_, match="there is no run with a dataset under"):
+        resolve_data("latest", roots)
+    with_data(roots, "10", "episodes")
+    with pytest.raises(ReferenceError_, match="made no dataset. Runs that did:\n  20260101-100000.*name walker"):
+        resolve_data("lonely", roots)
+    with pytest.raises(ReferenceError_, match="a dataset has no @best; write `lonely`"):
+        resolve_data("lonely@best", roots)
+    with pytest.raises(ReferenceError_, match="names 2 runs; say which"):
+        resolve_data("walker", roots)
+
+
+def test_an_unreadable_run_is_found_by_its_id_alone(roots: tuple[Path, Path]) -> None:
+    folder = add(roots[0], "odd", "23:00:00")
+    (folder / "run.json").write_text("{")
+    assert resolve_run("20260101-23", roots) == folder.resolve()
+    assert resolve_run("latest", roots).name.startswith("20260101-13")
+    with pytest.raises(ReferenceError_, match="names no run"):
+        resolve_run("odd", roots)
