@@ -41,6 +41,8 @@ def held(run: Run) -> Iterator[IO[str]]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PreflightError(_taken(run)) from None
+        if not run.info:
+            raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
         if _has_living_owner(run):
             raise PreflightError(_taken(run))
         beat(run)
@@ -77,7 +79,7 @@ def silence_s(folder: Path) -> float:
 
 def _has_living_owner(run: Run) -> bool:
     """Return what the record says, for file systems that do not share locks between machines."""
-    owner = run.info["supervisor"]
+    owner = run.info.get("supervisor")
     if run.status != "running" or not owner or (owner["pid"], owner["host"]) == (os.getpid(), socket.gethostname()):
         return False
     alive = facts.is_alive(owner)

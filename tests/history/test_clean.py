@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from recorded import DEAD, ago, change, record_run
-from regimen import cli, facts
+from regimen import cli, facts, ownership
+from regimen.errors import PreflightError
 from regimen.history import removal, spare
 from regimen.history.index import ROOTS, Index
+from regimen.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def test_by_default_only_broken_runs_without_anything_of_use_and_only_with_yes(o
     before = left()
     said = clean(capsys)
     assert left() == before and "5 runs: " in said and "Nothing was removed; add --yes to do it." in said
-    assert "outputs/lost  lost, no checkpoint, 30m00s old" in said
+    assert "outputs/lost  lost, no checkpoint, 30m" in said
     said = clean(capsys, "--yes")
     assert before - left() == {"failed", "killed", "preempted", "diverged", "lost"}
     assert said.count("freed ") == 5 and not list(outputs.glob(".trash*"))
@@ -66,7 +68,7 @@ def test_filters_and_age_choose(outputs, capsys) -> None:
     [
         ({"status": "running", "supervisor": facts.process(os.getpid())}, "it is running"),
         ({"status": "queued", "queue": {"kind": "slurm", "job": "1"}}, "it is queued"),
-        ({"status": "preempted", "queue": {"kind": "other", "again": True}}, "it waits to go on"),
+        ({"status": "preempted", "queue": {"kind": "slurm", "job": "1", "again": True}}, "it waits to go on"),
         ({"status": "failed", "tags": ["keep"]}, "it is tagged keep"),
         (
             {"status": "running", "supervisor": {"host": "node7", "pid": 1, "start": 1}},
@@ -161,6 +163,17 @@ def test_a_run_that_somebody_begins_to_work_on_stays(outputs) -> None:
     assert removal.remove([run], ROOTS) == {"killed": "it has changed meanwhile"}
     assert removal.remove_files(run, [folder / "config.yaml"]) == "it has changed meanwhile"
     assert left() == {"good", "killed"} and (folder / "config.yaml").exists()
+
+
+def test_a_run_that_is_removed_cannot_be_begun(outputs) -> None:
+    folder = record_run(outputs, "killed", status="killed")
+    run = Run(folder)
+    with (folder / ".supervisor").open("a"):  # opened before the removal, locked after it
+        shutil.move(folder, outputs / ".trash-killed")
+        folder.mkdir()
+        (outputs / ".trash-killed" / ".supervisor").rename(folder / ".supervisor")
+        with pytest.raises(PreflightError, match="There is no run killed any more"), ownership.held(run):
+            pass
 
 
 def test_a_child_made_after_the_choice_keeps_its_parent(outputs) -> None:

@@ -223,3 +223,23 @@ def test_a_run_whose_supervisor_dies_is_lost_without_a_change_of_its_record(
     assert Index(roots).rows()[0].status == "running"
     monkeypatch.setattr(state.facts, "is_alive", lambda process: False)
     assert Index(roots).rows()[0].status == "lost"
+
+
+@pytest.mark.parametrize(("process", "status"), [(DEAD, "killed"), (ALIVE, "queued")])
+def test_schedulers_are_asked_for_the_runs_that_they_have(tmp_path: Path, process: dict, status: str) -> None:
+    queue = {"kind": "submitit_local", "job": "7", "folder": str(tmp_path), "submitted": ago(hours=1)}
+    record_run(tmp_path, "theirs", status="queued", queue=queue | {"process": process, "starter": process})
+    record_run(tmp_path, "ours")
+    rows = Index([tmp_path]).rows()
+    assert {run.id: run.status for run in rows}["theirs"] == "queued"
+    state.ask_schedulers(rows)
+    assert {run.id: run.status for run in rows} == {"theirs": status, "ours": "finished"}
+
+
+def test_a_scheduler_that_does_not_answer_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    queue = {"kind": "slurm", "job": "7", "folder": str(tmp_path), "submitted": ago(hours=1)}
+    record_run(tmp_path, "theirs", status="queued", queue=queue)
+    rows = Index([tmp_path]).rows()
+    state.ask_schedulers(rows)
+    assert [run.status for run in rows] == ["queued"]

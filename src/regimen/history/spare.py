@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from regimen import record
+from regimen import ownership, record
 from regimen.history import state
 from regimen.history.row import UNREADABLE, RunRow
 
@@ -29,11 +29,11 @@ def reason(run: RunRow) -> str | None:
     """
     if run.status in state.OPEN:
         return f"it is {run.status}"
-    if run.status == "preempted" and (run.queue or {}).get("again"):
+    if state.waits_to_go_on(run):
         return "it waits to go on"
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
-    if run.status in ("lost", UNREADABLE) and not state.is_dead(run) and state.silence_s(run.path) < SETTLED_S:
+    if run.status in ("lost", UNREADABLE) and not state.is_dead(run) and ownership.silence_s(run.dir) < SETTLED_S:
         return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
     return None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
-from regimen import facts
+from regimen import facts, ownership
 from regimen.errors import RegimenError
 from regimen.history.row import RunRow, read
 
@@ -59,9 +58,13 @@ def ask_schedulers(rows: list[RunRow]) -> None:
 
 
 def _is_scheduled(row: RunRow) -> bool:
+    return (row.status in (*OPEN, "lost") and (row.queue or {}).get("kind") in SCHEDULERS) or waits_to_go_on(row)
+
+
+def waits_to_go_on(row: RunRow) -> bool:
+    """Return whether a preempted run is still its scheduler's, which will start it again."""
     queue = row.queue or {}
-    waits = row.status in (*OPEN, "lost") or (row.status == "preempted" and queue.get("again"))
-    return bool(waits) and queue.get("kind") in SCHEDULERS
+    return row.status == "preempted" and queue.get("kind") in SCHEDULERS and queue.get("again") is not False
 
 
 def _is_attended(row: RunRow) -> bool:
@@ -78,20 +81,12 @@ def _is_attended(row: RunRow) -> bool:
 def is_worked_on(row: RunRow) -> bool:
     """Return whether the supervisor of a running run lives: its process here, its sign of life elsewhere."""
     alive = _alive(row.supervisor)
-    return silence_s(row.path) < SILENT_S if alive is None else alive
+    return ownership.silence_s(row.dir) < SILENT_S if alive is None else alive
 
 
 def is_dead(row: RunRow) -> bool:
     """Return whether the supervisor of a run is known to be gone, because it was a process of this machine."""
     return bool(row.supervisor) and _alive(row.supervisor) is False
-
-
-def silence_s(folder: str) -> float:
-    """Return for how many seconds the supervisor of a run has given no sign of life."""
-    try:
-        return time.time() - os.stat(f"{folder}/.supervisor").st_mtime
-    except OSError:
-        return float("inf")
 
 
 def _alive(process: dict[str, object] | None) -> bool | None:
