@@ -15,14 +15,14 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from regimen import arguments, typed
+from regimen import arguments, interpolation, typed
 from regimen.blame import Blame
 from regimen.catalogue import GROUPS
 from regimen.diagnose import Checker, Problem
 from regimen.errors import Refusal, did_you_mean, refuse
 from regimen.provenance import Source, Tree
 from regimen.schema import Config
-from regimen.selection import Selection, choosing, select
+from regimen.selection import HydraNode, Selection, choosing, select
 from regimen.typed import load_config
 
 __all__ = ["Composed", "Refusal", "compose", "load_config", "refuse"]
@@ -55,18 +55,18 @@ class Composed:
     choices: dict[str, str]
     files: dict[str, Path]
     tree: Tree
-    node: DictConfig
+    node: HydraNode
     overrides: list[str]
     types: dict[str, Any] = field(default_factory=dict)
 
     @property
     def hydra(self) -> DictConfig:
         """Hydra's view, with its `hydra` node: made anew at each call, because launchers write into it."""
-        return _hydra_view(self.node, self.tree, self.overrides)
+        return _hydra_view(self.node.config, self.tree, self.overrides)
 
     def record(self) -> dict[str, Any]:
         """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
-        plain = typing.cast(dict[str, Any], OmegaConf.to_container(self.node))
+        plain = self.node.plain
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
 
 
@@ -101,17 +101,17 @@ class _Composition:
         blame, selection, tree = self.blame, self.selection, self.blame.tree
         chosen = choosing(blame.loader, blame.parsed)
         self._lay_arguments([o for o in blame.parsed if o not in chosen])
-        self._refuse(self._check(tree.data))
+        plain = interpolation.resolved(tree.data)
+        self._refuse(self._check(tree.data if plain is None else plain))
         node = self._hydra_node(chosen)
-        plain = tree.data
         texts = [o.input_line or "" for o in blame.parsed]
-        if "${" in str(plain):
-            plain = blame.translated(lambda: _resolved(_hydra_view(node, tree, texts)))
+        if plain is None:
+            plain = blame.translated(lambda: _resolved(_hydra_view(node.config, tree, texts)))
             self._refuse(self._check(plain))
         config = self._freeze(plain) | {"choices": dict(selection.choices)}
         return Composed(config, dict(selection.choices), blame.files, tree, node, texts, dict(selection.types))
 
-    def _hydra_node(self, chosen: list[Override]) -> DictConfig:
+    def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, which the arguments that only set values have no part in.
 
         Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
@@ -119,7 +119,8 @@ class _Composition:
         texts = [o.input_line or "" for o in chosen]
         if self.selection.hydra is None:
             load = self.blame.loader.load_configuration
-            self.selection.hydra = self.blame.translated(lambda: load(self.name, texts, RunMode.RUN)).hydra
+            node = self.blame.translated(lambda: load(self.name, texts, RunMode.RUN)).hydra
+            self.selection.hydra = HydraNode(node, typing.cast(dict[str, Any], OmegaConf.to_container(node)))
         return self.selection.hydra
 
     def _lay_arguments(self, overrides: list[Override]) -> None:

@@ -23,6 +23,7 @@ def create(
     run_id: str | None = None,
     files: dict[str, Path] | None = None,
     repository: Path = Path(__file__).parent,
+    git: tuple[dict[str, Any] | None, str] | None = None,
     **known: Any,
 ) -> Path:
     """Claim a new directory under `root`, record in it all that is known, and return it.
@@ -35,6 +36,7 @@ def create(
         run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
         files: input name -> file or folder it reads, such as the policy; recorded with its SHA-256.
         repository: a folder of the repository whose commit and changes are recorded.
+        git: what `facts.git` said of it, by one who makes many runs; by default it is asked now.
         known: fields of run.json, of `DECIDED`: `status` (`queued` for a run that someone starts later),
             `queue`, `parents`, `references` (input name -> as typed), `pending` (input name -> reference that will
             exist when a parent has finished), `sweep`, `pipeline`, `rerun_of`, `code` (see `snapshot.take`).
@@ -50,7 +52,8 @@ def create(
     else:
         folder = _claim_named(root / run_id)
     try:
-        _fill(folder, config, files or {}, repository, _first_record(folder.name, config, argv, overrides) | known)
+        info = _first_record(folder.name, config, argv, overrides) | known
+        _fill(folder, config, files or {}, git or facts.git(repository), info)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
@@ -59,11 +62,17 @@ def create(
     return folder
 
 
-def _fill(folder: Path, config: dict[str, Any], files: dict[str, Path], repository: Path, info: dict[str, Any]) -> None:
+def _fill(
+    folder: Path,
+    config: dict[str, Any],
+    files: dict[str, Path],
+    git: tuple[dict[str, Any] | None, str],
+    info: dict[str, Any],
+) -> None:
     record.keep_reserve(folder / ".reserve")
     (folder / "logs").mkdir()
     freeze(folder, config)
-    info["git"], patch = facts.git(repository)
+    info["git"], patch = git
     if patch:
         (folder / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
     info["inputs"] = inputs.read(files, info.pop("references", {}))

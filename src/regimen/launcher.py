@@ -211,14 +211,13 @@ def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | N
 
     argv = ["launch.py", *sys.argv[1:]]
     run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
-    node = composed.node
-    folder = run.dir / (node.output_subdir or ".hydra")
+    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
             (folder / f"{name}.yaml").write_text(creation.as_yaml(data), encoding="utf-8")
-    os.environ.update({str(k): str(v) for k, v in node.job.env_set.items()})
+    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
 
 

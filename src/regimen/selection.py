@@ -33,6 +33,14 @@ CLOCK_NS = 50_000_000
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class HydraNode:
+    """Hydra's own node, as a configuration and as plain data; not to be changed."""
+
+    config: DictConfig
+    plain: dict[str, Any]
+
+
 @dataclass(eq=False)
 class Selection:
     """The chosen options, before any argument is laid over them.
@@ -53,7 +61,7 @@ class Selection:
     types: dict[str, Any]
     classes: dict[str, Any]
     places: list[Path]
-    hydra: DictConfig | None = None
+    hydra: HydraNode | None = None
 
     def is_current(self) -> bool:
         """Return whether every class is still what its source says; files are judged by `stamp`."""

@@ -103,7 +103,7 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
         overrides: the arguments.
         config_dirs: folder of config.yaml, then the user's own.
     """
-    loader = _CheckedLoader(config_dirs)
+    loader = CheckedLoader(config_dirs)
     parsed, _ = parse(overrides, loader)
     own = [o.input_line or "" for o in parsed if o.is_hydra_override()] + [f"hydra.sweep.dir='{folder}'"]
     master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
@@ -119,7 +119,7 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
         say("no trial finished, so the study has no best one")
 
 
-class _CheckedLoader(ConfigLoaderImpl):
+class CheckedLoader(ConfigLoaderImpl):
     """Hydra's loader, which takes the jobs of a sweep from our own composition."""
 
     def __init__(self, config_dirs: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from regimen import facts, outcome, signals, snapshot
@@ -32,11 +33,12 @@ def make_runs(book: Book, jobs: list[Job], composed: list[Composed], found: list
         found: what preflight saw for each.
     """
     runs = {}
+    git = facts.git(Path(facts.__file__).parent)
     for job, config, inputs in zip(jobs, composed, found, strict=True):
         known: dict[str, Any] = {"status": "queued", "queue": queue(config.config), "sweep": book.folder.name}
         try:
             code = str(snapshot.take(config.config))
-            runs[job.run] = create_run(config, book.folder, inputs, job.run, code=code, **known)
+            runs[job.run] = create_run(config, book.folder, inputs, job.run, code=code, git=git, **known)
         except (RegimenError, OSError) as error:
             job.status = "failed"
             job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED

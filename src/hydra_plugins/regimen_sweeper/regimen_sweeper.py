@@ -33,11 +33,13 @@ class RegimenSweeper(BasicSweeper):
             arguments: of the command line, those for Hydra aside.
         """
         from regimen import grid
+        from regimen.sweep import CheckedLoader, compose_all
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        assert isinstance(self.hydra_context.config_loader, CheckedLoader)
         parser = grid.make_parser(self.hydra_context.config_loader)
         jobs = grid.jobs(parser.parse_overrides([*self._parse_config(), *arguments]))
-        self.validate_batch_is_legal(jobs)
+        compose_all(jobs, self.hydra_context.config_loader.config_dirs)
         OmegaConf.save(self.config, Path(self.config.hydra.sweep.dir) / "multirun.yaml")
         self.overrides = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))
         returns, first = [], 0

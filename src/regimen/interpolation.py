@@ -1,0 +1,45 @@
+"""Interpolations that name one plain value, `${hardware.submitit.cpus_per_task}`, resolved without OmegaConf.
+
+They are nearly all there are, and OmegaConf takes as long for one as to compose the rest of a job.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+SIMPLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
+
+
+def resolved(data: dict[str, Any]) -> dict[str, Any] | None:
+    """Return `data` with its interpolations resolved; None where one is for OmegaConf to resolve or to refuse.
+
+    Args:
+        data: nested mappings and lists, the root that the interpolations name keys of.
+    """
+    try:
+        return {key: _resolved(value, data) for key, value in data.items()}
+    except _Hard:
+        return None
+
+
+class _Hard(Exception):
+    """An interpolation names something else than a plain value."""
+
+
+def _resolved(node: Any, root: dict[str, Any]) -> Any:
+    if isinstance(node, dict):
+        return {key: _resolved(value, root) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_resolved(value, root) for value in node]
+    return _value(node, root) if isinstance(node, str) and "${" in node else node
+
+
+def _value(text: str, root: dict[str, Any]) -> Any:
+    match = SIMPLE.fullmatch(text)
+    node: Any = root
+    for key in match[1].split(".") if match else ():
+        node = node[key] if isinstance(node, dict) and key in node else root
+    if not match or isinstance(node, dict | list) or (isinstance(node, str) and ("${" in node or node == "???")):
+        raise _Hard
+    return node
