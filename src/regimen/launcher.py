@@ -102,6 +102,7 @@ def help_text(config_dirs: list[Path]) -> str:
     """Return the help, listing the options of every group."""
     groups = (*catalogue.GROUPS, *catalogue.MULTI_GROUPS)
     tables = [f"{group}=\n{catalogue.table(group, config_dirs, '  ')}\n" for group in groups]
+    tables.append(f"pipeline=\n{catalogue.table('pipeline', config_dirs, '  ')}\n")
     return HELP.format(options="\n".join(tables))
 
 

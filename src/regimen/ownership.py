@@ -18,6 +18,8 @@ from regimen.run import Run
 HEARTBEAT_S = 20.0
 """How often a supervisor touches the file `.supervisor`, by which other machines see that it lives."""
 
+ATTEMPTS, ATTEMPT_S = 5, 0.05
+
 FRESH_S = 60.0
 """A supervisor of another machine that gave a sign of life so short ago is taken to live."""
 
@@ -37,16 +39,25 @@ def held(run: Run) -> Iterator[IO[str]]:
     except OSError as error:
         raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PreflightError(_taken(run)) from None
+        if not _locked(file):
+            raise PreflightError(_taken(run))
         if not run.info:
             raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
         if _has_living_owner(run):
             raise PreflightError(_taken(run))
         beat(run)
         yield file
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock; asked more than once, because who looks whether a run is free holds it for an instant."""
+    for _ in range(ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(ATTEMPT_S)
+    return False
 
 
 def is_free(run: Run) -> bool:
