@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 
 from regimen.errors import RegimenError, did_you_mean
 
@@ -53,7 +52,6 @@ def completion_verb(argv: list[str]) -> int:
     if argv[:1] == ["words"]:
         from regimen.history import candidates
 
-        gc.disable()  # a process that answers once and ends: a tenth of its time
         try:
             found = candidates.complete(*argv[1:3])
         except (RegimenError, OSError):  # nobody reads an error in the middle of typing
