@@ -42,8 +42,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def answer(folder: Path, state: str = "RUNNING", preempted: str = "None") -> None:
-    (folder / "answer").write_text(f"JobId=7 JobState={state} Reason=None PreemptTime={preempted}\n")
+def answer(folder: Path, state: str = "RUNNING", preempted: str = "None", reason: str = "None") -> None:
+    (folder / "answer").write_text(f"JobId=7 JobState={state} Reason={reason} PreemptTime={preempted}\n")
 
 
 def stopped(folder: Path, step: int, number: int = signal.SIGUSR2, bound: int = 0, run: Run | None = None) -> Run:
@@ -105,7 +105,7 @@ def test_the_bound_on_restarts_counts_limits(slurm: Path) -> None:
         ({"state": "CANCELLED"}, False),
         ({"state": "RUNNING"}, False),
         ({"state": "RUNNING", "preempted": "2026-11-21T03:14:05"}, True),
-        ({"state": "TIMEOUT"}, True),
+        ({"state": "COMPLETING", "reason": "TimeLimit"}, True),
     ],
 )
 def test_sigterm_is_what_slurm_says_it_is(slurm: Path, told: dict[str, Any], again: bool) -> None:

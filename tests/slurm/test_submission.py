@@ -13,6 +13,7 @@ from lab import write
 from regimen import record
 from slurm.cluster import COUNT, SMALL, Cluster, wait_for
 from slurm.counting import SOURCE
+from slurm.sandbox import NODES
 
 pytestmark = pytest.mark.slow
 SLURM = [*COUNT, "hardware=slurm", *SMALL]
@@ -156,3 +157,17 @@ def test_references_that_mean_no_job(cluster: Cluster) -> None:
     assert "is finished" in cluster.regimen("cancel", "quick", code=2)
     assert "No scheduler has `slow`" in cluster.regimen("cancel", "slow", code=2)
     assert os.path.exists(cluster.folder / "outputs")
+
+
+def test_a_cluster_in_maintenance_takes_jobs_for_later(cluster: Cluster) -> None:
+    nodes = f"nodename={','.join(NODES)}"
+    subprocess.run(
+        ["scontrol", "update", nodes, "state=drain", "reason=maintenance"], env=cluster.slurm.env, check=True
+    )
+    try:
+        run = cluster.count("stage.steps=1")
+        assert cluster.job(run["id"])["JobState"] == "PENDING"
+        assert len(cluster.slurm.ask("squeue", "-h").splitlines()) == 1, "what was sent to ask is taken back"
+    finally:
+        subprocess.run(["scontrol", "update", nodes, "state=resume"], env=cluster.slurm.env, check=True)
+    assert cluster.wait_status(run["id"], "finished")["exit_code"] == 0

@@ -68,7 +68,7 @@ def _cause(code: int) -> str:
     if job.get("PreemptTime", "None") != "None" or job.get("JobState") == "PREEMPTED":
         return PREEMPTED
     # SIGTERM at the limit: the notice of it came too late to be used, or was none.
-    return TIME_LIMIT if code == outcome.EXIT_PREEMPTED or job.get("JobState") == "TIMEOUT" else ""
+    return TIME_LIMIT if code == outcome.EXIT_PREEMPTED or job.get("Reason") == "TimeLimit" else ""
 
 
 def _no_more(cause: str, step: int, queue: dict[str, Any], bound: int) -> str:

@@ -158,7 +158,10 @@ def plain_reason(code: str, start: str = "") -> str:
 
 def _parse(line: str) -> JobState:
     job, state, node, elapsed, limit, start, code = line.split("|", len(FIELDS) - 1)
-    return JobState(job.strip(), state, node, elapsed, limit, plain_reason(code, start), code)
+    reason = plain_reason(code, start)
+    if state == "PENDING" and not reason:
+        reason = "Slurm has not looked at it yet"
+    return JobState(job.strip(), state, node, elapsed, limit, reason, code)
 
 
 def _process(queue: dict[str, Any]) -> JobState | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,10 @@ def _refusal(hardware: dict[str, Any]) -> str:
     script = executor._make_submission_file_text("true", "test")
     try:
         done = _sbatch(script, "--test-only")
-        if UNAVAILABLE in done.stderr:  # also said while all nodes are drained, when a job is still taken
-            done = _sbatch(script, "--hold", "--parsable")
+        if (
+            UNAVAILABLE in done.stderr
+        ):  # also said while nodes are drained, when a job is still taken: try, and take back
+            done = _sbatch(script, "--parsable")
             if done.returncode == 0:
                 subprocess.run(["scancel", done.stdout.strip().partition(";")[0]], timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
@@ -154,7 +158,8 @@ def _to_slurm(runs: list[Run], hardware: dict[str, Any], code: str | None, paren
 
     folder = runs[0].dir.parent / ".submitit"
     executor = parameters.slurm_executor(folder, hardware, parameters.job_name(runs), code, parents)
-    jobs = executor.submit_array([SlurmJob(str(run.dir)) for run in runs])
+    with redirect_stderr(io.StringIO()):  # submitit prints what its exception says again
+        jobs = executor.submit_array([SlurmJob(str(run.dir)) for run in runs])
     taken = {run.id: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
     for run in runs:
         note(run, "slurm", taken[run.id], folder, parents)

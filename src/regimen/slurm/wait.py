@@ -81,11 +81,9 @@ class _Watch:
             info = run.info
             status, state = str(info["status"]), self.states.get(name)
             text = f"{status:<9} {name}"
-            if status in FINAL or (state is None and self.ask_due and status not in ("queued", "running")):
+            if status in FINAL or (state is None and status not in ("queued", "running")):
                 del self.open[name]
                 text += f"  exit code {info['exit_code']}"
-            elif state is not None and state.node and status == "running":
-                text += f"  on {state.node}"
             elif state is not None and state.waits and state.reason:
                 text += f"  {state.reason}"
             self._say(name, text + (f"  {info['reason']}" if info["reason"] else ""))
@@ -99,5 +97,6 @@ class _Watch:
         self.show_due = time.monotonic() + PROGRESS_S
         for name, run in self.open.items():
             text = describe(record.read_json(run.dir / "progress.json") or {})
-            if text and run.status == "running":
-                say(f"running   {name}  {text}")
+            where = f"on {self.states[name].node}" if name in self.states else ""
+            if run.status == "running":
+                say("  ".join(filter(None, [f"running   {name}", where, text])))
