@@ -40,6 +40,7 @@ def main() -> None:
         "Enter to first env step": until_first_step,
         "--help": lambda: seconds_of("--help"),
         "dry_run=true": lambda: seconds_of("dry_run=true"),
+        "200 jobs checked": lambda: seconds_of("-m", "seed=range(200)", "dry_run=true"),
     }
     rows: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(args.repeats):

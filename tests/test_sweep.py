@@ -127,6 +127,14 @@ def test_terms_may_be_swept_and_the_plan_lists_the_jobs(lab: Path, capsys: pytes
     assert not (lab / "multirun").exists()
 
 
+def test_a_glob_stands_for_every_option_that_fits(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(["-m", "task=glob(h1_*)", "dry_run=true"], ROOT / "conf") == 0
+    said = capsys.readouterr().out
+    assert "A sweep of 2 jobs" in said and "000  task=h1_failure" in said and "001  task=h1_flat" in said
+    assert launch(["-m", "task=glob(x_*)"], ROOT / "conf") == 2
+    assert "`task=glob(x_*)`: there is no value that fits" in capsys.readouterr().err
+
+
 def test_another_launcher_is_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch([*ARGUMENTS, "seed=0", "hydra/launcher=basic"], ROOT / "conf") == 2
     assert "hydra/launcher=regimen" in capsys.readouterr().err

@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,28 @@ def test_jobs_that_never_started_start_as_they_were_frozen(lab: Path, monkeypatc
     assert launch([f"sweep={folder.name[:12]}"], ROOT / "conf") == 0
     assert [info(folder, n)["resumed"] for n in (0, 1)] == [[], []]
     assert json.loads((folder / "sweep.json").read_text())["status"] == "ended"
+
+
+@pytest.mark.slow
+def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_rest_starts(
+    lab: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, str(ROOT / "launch.py"), *ARGUMENTS, "seed=0,1", "stage.sleep_s=4"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not list(lab.glob("multirun/*/*/began")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (folder,) = (lab / "multirun").iterdir()
+    assert launch(["sweep=latest"], ROOT / "conf") == 1, "one of them was not seen to end"
+    said = capfd.readouterr().out
+    assert f"left      {folder.name}.000  is worked on still" in said
+    assert f"started   {folder.name}.001" in said and f"started   {folder.name}.000" not in said
+    while info(folder, 0)["status"] == "running" and time.monotonic() < deadline + 30:
+        time.sleep(0.1)
+    assert [info(folder, n)["status"] for n in (0, 1)] == ["finished", "finished"]
+    assert [info(folder, n)["resumed"] for n in (0, 1)] == [[], []]
 
 
 def sweep(root: Path, name: str, *statuses: str) -> Path:

@@ -53,7 +53,9 @@ def test_a_detached_sweep_returns_at_once_and_is_rerun_when_its_jobs_have_ended(
         time.sleep(0.2)
     assert [info["status"] for info in infos(lab)] == ["finished"] * 3
     assert launch(["sweep=latest"], ROOT / "conf") == 0
-    assert "all have finished" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "all have finished" in said and "3 of 3 jobs finished" in said
+    assert len(list(lab.glob("multirun/*/sweep.png"))) == 1
 
 
 @pytest.mark.slow

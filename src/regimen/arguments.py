@@ -46,6 +46,7 @@ def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
+            parsed[-1].config_loader = loader  # a glob looks for the options that fit
         except (HydraException, ValueError, RecursionError):
             wrong.append(f"argument `{text}`: {_syntax_advice(text, loader)}")
     return parsed, wrong

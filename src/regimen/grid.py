@@ -50,6 +50,7 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
     refuse([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
     written = {o.get_key_element(): o for o in parsed}
     lists = {key: _texts(key, override) for key, override in written.items()}
+    refuse([f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]])
     zips = {key: override for key, override in written.items() if is_zip(override)}
     refuse(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
     axes: list[list[dict[str, str]]] = []

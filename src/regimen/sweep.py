@@ -170,7 +170,7 @@ def work(book: Book, jobs: list[Job], wait: bool) -> None:
         wait: whether to stay until those that a scheduler has are over.
 
     Raises:
-        Interrupted: a signal stopped those that ran here.
+        Interrupted: a signal stopped those that ran here, or the waiting.
     """
     hardware = {job.run: typed.read_plain(book.run(job).config_path)["hardware"] for job in jobs}
     there = [job for job in jobs if hardware[job.run]["scheduler"]]
@@ -195,5 +195,6 @@ def _recorded(book: Book, jobs: list[Job]) -> Iterator[None]:
     except BaseException as error:
         for job in jobs:
             job.status = NOT_STARTED if job.status == "waiting" else job.status
-        book.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
+        if book.status == "running":
+            book.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
         raise

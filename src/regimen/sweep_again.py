@@ -13,7 +13,7 @@ from regimen.progress import say
 from regimen.run import Run
 from regimen.sweep import compose_all, preflight_all, work
 from regimen.sweep_batch import queue
-from regimen.sweep_book import Book, Job
+from regimen.sweep_book import OPEN, Book, Job
 from regimen.sweep_report import report
 
 ROOT = Path("multirun")
@@ -35,9 +35,10 @@ def rerun(reference: str) -> int:
     book = Book.open(find(reference))
     stopped = 0
     with book.owned():
+        detached = book.status == "submitted"
         jobs = _left(book)
         if not jobs:
-            return 0
+            return _told(book) if detached else 0
         try:
             with signals.handled(signals.leave):
                 _again(book, jobs)
@@ -46,6 +47,14 @@ def rerun(reference: str) -> int:
         finally:
             code = report(book.folder)
     return stopped or code
+
+
+def _told(book: Book) -> int:
+    """Report on a sweep whose jobs a scheduler had, if all have ended."""
+    if any(job.status in OPEN for job in book.jobs):
+        return 0
+    book.write("ended")
+    return report(book.folder)
 
 
 def find(reference: str, root: Path = ROOT) -> Path:

@@ -18,6 +18,8 @@ from regimen.progress import say
 from regimen.run import Run
 
 NOT_STARTED = "not started"
+OPEN = ("queued", "running")
+"""Statuses of jobs that a scheduler has."""
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Book:
         jobs: in the order of their numbers.
         config_dirs: folder of config.yaml, then the user's own.
         argv: the command line that began the sweep.
+        status: `running`, `submitted`, `ended` or `stopped`.
     """
 
     def __init__(self, folder: Path, config_dirs: list[Path]) -> None:
@@ -67,6 +70,7 @@ class Book:
         self.jobs = [Job(**row) for row in data.get("jobs", [])]
         self.config_dirs = [Path(d) for d in data.get("config_dirs", [])] or [d.resolve() for d in config_dirs]
         self.argv = data.get("argv") or list(sys.argv)
+        self.status = str(data.get("status", "running"))
 
     @classmethod
     def open(cls, folder: Path) -> Book:
@@ -112,6 +116,7 @@ class Book:
             status: `running`, `submitted`, `ended` or `stopped`.
             stopped: number of the signal that stopped the sweep.
         """
+        self.status = status
         data = {"format": 1, "id": self.folder.name, "argv": self.argv, "status": status, "signal": stopped}
         places = [str(folder) for folder in self.config_dirs]
         more = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from regimen import signals
 from regimen.progress import say
-from regimen.sweep_book import Book, Job
+from regimen.sweep_book import OPEN, Book, Job
 
 
 def submit_jobs(book: Book, jobs: list[Job]) -> None:
@@ -37,9 +38,15 @@ def wait_for(book: Book, jobs: list[Job]) -> None:
     Args:
         book: the sweep.
         jobs: that a scheduler has.
+
+    Raises:
+        Interrupted: a signal ended the waiting.
     """
     from regimen.slurm.wait import wait
 
-    wait([book.run(job) for job in jobs])
+    code = wait([book.run(job) for job in jobs])
     book.refresh(jobs)
-    book.write("submitted" if any(job.status in ("queued", "running") for job in jobs) else "ended")
+    waiting = any(job.status in OPEN for job in jobs)
+    book.write("submitted" if waiting else "ended")
+    if waiting:
+        raise signals.Interrupted(code - 128)

@@ -13,9 +13,7 @@ import yaml
 
 from regimen import outcome, record
 from regimen.progress import say
-from regimen.sweep_book import Book, Job
-
-OPEN = ("queued", "running")
+from regimen.sweep_book import OPEN, Book, Job
 
 
 def report(folder: Path) -> int:
@@ -32,7 +30,7 @@ def report(folder: Path) -> int:
     if data["status"] == "submitted":
         book.refresh()
         if any(job.status in OPEN for job in book.jobs):
-            say(f"Once they have ended, what did not finish is rerun by: {again(folder)}")
+            say(f"Once they have ended, {again(folder)} shows how, and reruns what did not finish")
             return 0
     swept = swept_keys(book.jobs)
     _print_table(book.jobs, swept)
