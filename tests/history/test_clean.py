@@ -184,6 +184,29 @@ def test_a_child_made_after_the_choice_keeps_its_parent(outputs) -> None:
     assert left() == {"good", "killed", "child"}
 
 
+def test_a_job_of_a_sweep_whose_record_does_not_name_it_can_be_removed() -> None:
+    record_run(Path("multirun/plan1"), "job", status="failed")
+    Path("multirun/plan1/sweep.json").write_text("{}")
+    (run,) = [run for run in Index().rows() if run.sweep == "plan1"]
+    assert removal.remove([run], ROOTS) == {}
+    assert left() == {"good"}
+
+
+def test_a_run_that_lies_elsewhere_stays(outputs, capsys, tmp_path: Path) -> None:
+    (outputs / "linked").symlink_to(record_run(tmp_path / "other_disk", "linked", status="failed"))
+    assert "spared  linked: it is a link to" in clean(capsys, "--yes")
+    assert left() == {"good", "linked"}
+
+
+def test_what_changed_meanwhile_keeps_its_parents(outputs) -> None:
+    record_run(outputs, "parent", status="failed", started=ago(days=2))
+    child = record_run(outputs, "child", status="failed", parents=["parent"])
+    runs = [run for run in Index().rows() if run.id != "good"]
+    change(child, tags=["keep"])
+    assert removal.remove(runs, ROOTS) == {"child": "it has changed meanwhile", "parent": "child was made from it"}
+    assert left() == {"good", "parent", "child"}
+
+
 def test_where_a_child_stays_its_parents_stay(outputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(removal, "BATCH", 1)
     record_run(outputs, "parent", status="failed", started=ago(days=2))

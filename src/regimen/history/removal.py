@@ -18,7 +18,6 @@ from regimen.history.row import COLUMNS, RunRow
 TRASH = ".trash-"
 """Beginning of the folder a run is moved to below its root; no list of runs looks into it."""
 
-
 BATCH = 200
 """Runs moved before they are deleted; each keeps a file open."""
 
@@ -73,11 +72,13 @@ def remove(runs: Sequence[RunRow], roots: Sequence[Path]) -> dict[str, str]:
     ordered = sorted(runs, key=lambda run: run.began, reverse=True)
     for first in range(0, len(ordered), BATCH):
         moved = [one for run in ordered[first : first + BATCH] for one in _moved(run, roots, stayed)]
-        whole = [one for one in moved if _unchanged(one)]
-        needed = spare.needed_by([one.run for one in whole], Index(roots).rows())
-        for one in moved:
-            if one.run.id in needed or one not in whole:
-                stayed[one.run.id] = needed.get(one.run.id, CHANGED) + one.put_back()
+        changed = [one for one in moved if not _is_same(one.run, row.read(os.fspath(one.trash)))]
+        stayed |= {one.run.id: CHANGED + one.put_back() for one in changed}
+        going = [one for one in moved if one not in changed]
+        needed = spare.needed_by([one.run for one in going], Index(roots).rows())
+        for one in going:
+            if one.run.id in needed:
+                stayed[one.run.id] = needed[one.run.id] + one.put_back()
             else:
                 stayed |= one.delete()
     return stayed
@@ -166,11 +167,7 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _unchanged(moved: Moved) -> bool:
-    return _is_same(moved.run, row.read(os.fspath(moved.trash)))
-
-
 def _is_same(before: RunRow, now: RunRow | None) -> bool:
-    """Return whether a record is what it was; `lost` is not recorded, and a moved run has another name."""
-    names = [name for name in COLUMNS if name not in ("id", "status")]
+    """Return whether a record is what it was; `lost` is not recorded, and a moved run has another name and folder."""
+    names = [name for name in COLUMNS if name not in ("id", "status", "sweep")]
     return now is not None and all(getattr(now, name) == getattr(before, name) for name in names)

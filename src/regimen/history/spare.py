@@ -31,6 +31,8 @@ def reason(run: RunRow) -> str | None:
         return f"it is {run.status}"
     if state.waits_to_go_on(run):
         return "it waits to go on"
+    if os.path.islink(run.path):
+        return f"it is a link to {os.path.realpath(run.path)}"
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
     if run.status in ("lost", UNREADABLE) and not state.is_dead(run) and ownership.silence_s(run.dir) < SETTLED_S:
