@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:
-    """Return input name -> reference: `policy`, and `data.0`, `data.1`, … for datasets.
+    """Return input name -> reference: `policy`, `estimator`, and `data.0`, `data.1`, … for datasets.
 
     Args:
         config: resolved plain configuration.
     """
-    named = {"policy": config.get("policy")} | {f"data.{i}": ref for i, ref in enumerate(config.get("data") or [])}
+    named: dict[str, Any] = {key: config.get(key) for key in ("policy", "estimator")}
+    named |= {f"data.{i}": ref for i, ref in enumerate(config.get("data") or [])}
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 
 
@@ -30,7 +31,7 @@ def resolve(name: str, reference: str) -> Path:
     Raises:
         ReferenceError_: with candidates.
     """
-    return refs.resolve_policy(reference) if name == "policy" else refs.resolve_data(reference)
+    return refs.resolve_policy(reference) if name in ("policy", "estimator") else refs.resolve_data(reference)
 
 
 def put(config: dict[str, Any], name: str, path: Path) -> None:

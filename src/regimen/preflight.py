@@ -159,7 +159,7 @@ def _several_workers(composed: Composed) -> list[str]:
 def _inputs(composed: Composed, found: Preflight) -> list[str]:
     """Resolve `policy` and `data` to files; the runs they lie in become parents."""
     config, stage = composed.config, composed.choices["stage"]
-    takes = getattr(composed.types["stage"], "TAKES", ("policy", "data"))
+    takes = getattr(composed.types["stage"], "TAKES", ("policy", "estimator", "data"))
     wrong = []
     for name, reference in inputs.references(config).items():
         if name.partition(".")[0] not in takes:

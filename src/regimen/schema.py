@@ -110,6 +110,27 @@ class EvaluationCfg:
 
 
 @dataclass
+class EstimateCfg:
+    """What the policy is told of the robot's faults, in columns added to what it observes.
+
+    Attributes:
+        mode: `classifier` asks `estimator`, `oracle` tells the truth at once, `oracle_delayed` after `delay_steps`,
+            `none` adds the columns and always says healthy; null is `classifier` where an estimator is given, and
+            otherwise adds no columns.
+        delay_steps: shortest and longest delay of `oracle_delayed`, in steps, drawn for each fault.
+        false_alarms_per_hour: wrong verdicts of the oracles, per hour and robot, of a random joint.
+        threshold: probability that a class must reach to be believed.
+        consecutive: steps for which it must.
+    """
+
+    mode: str | None = None
+    delay_steps: list[int] = field(default_factory=lambda: [5, 20])
+    false_alarms_per_hour: float = 0.0
+    threshold: float = 0.5
+    consecutive: int = 5
+
+
+@dataclass
 class ManagerEnvCfg:
     """A task in Isaac Lab's manager vocabulary, for every sim behind the World seam.
 
@@ -134,6 +155,7 @@ class ManagerEnvCfg:
     rewards: dict[str, RewardTermCfg | None] = field(default_factory=dict)
     terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
     events: dict[str, EventTermCfg | None] = field(default_factory=dict)
+    estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
     def problems(self, config: dict[str, Any]) -> list[str]:
@@ -203,6 +225,7 @@ class Config:
     Attributes:
         name: to refer to the run by.
         policy: run reference or file, in a started run the file.
+        estimator: run reference or file of a failure detector, in a started run the file.
         data: run references or files of datasets, in a started run the files.
         logger: name -> where metrics go beside TensorBoard.
         wait: whether the launcher stays until the jobs given to a scheduler have ended.
@@ -218,6 +241,7 @@ class Config:
     name: str | None = None
     seed: int = 0
     policy: str | None = None
+    estimator: str | None = None
     data: list[str] = field(default_factory=list)
     logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None

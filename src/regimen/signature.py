@@ -17,7 +17,7 @@ IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
 
 RELEVANT_HARDWARE = ("device", "nodes", "processes")
 
-INPUT_KEYS = ("policy", "data")
+INPUT_KEYS = ("policy", "estimator", "data")
 """Keys whose value is a path: what lies there counts, not where it lies."""
 
 

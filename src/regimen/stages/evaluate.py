@@ -40,7 +40,7 @@ class EvaluateCfg:
         video_seconds: length of the video made with `video=true`; it shows the largest command of the grid.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy",)
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
     episode_length_s: float | None = None

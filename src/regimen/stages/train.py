@@ -26,7 +26,7 @@ class TrainCfg:
         keep_checkpoints: how many `step_*.pt` are kept beside `last` and `best`.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy",)
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3
