@@ -92,3 +92,18 @@ def test_a_folder_is_known_by_the_names_and_content_of_its_files(tmp_path: Path)
     assert record.sha256(folder) != before
     (folder / "b.h5").unlink()
     assert record.sha256(folder) == before
+
+
+def test_jobs_that_share_an_input_resolve_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def resolve_policy(reference: str) -> Path:
+        asked.append(reference)
+        return tmp_path / reference
+
+    monkeypatch.setattr("regimen.refs.resolve_policy", resolve_policy)
+    with inputs.remembered():
+        assert [inputs.resolve("policy", name) for name in ("a", "b", "a")] == [tmp_path / n for n in ("a", "b", "a")]
+    assert asked == ["a", "b"]
+    inputs.resolve("policy", "a")
+    assert asked == ["a", "b", "a"]

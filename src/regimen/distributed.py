@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -145,12 +144,15 @@ def companion(run: Run) -> int:
         for process in worker:
             signals.send(process, number)
 
+    env = {**os.environ, **snapshot.environment(run.info.get("code"))}
     with signals.handled(forward), (run.logs / f"worker.node{node}.log").open("ab") as log:
-        start = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
-        worker.append(start(command(run, node), env={**os.environ, **snapshot.environment(run.info.get("code"))}))
+        process = subprocess.Popen(
+            command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
+        )
+        worker.append(process)
         for number in received:
-            signals.send(worker[0], number)
-        return worker[0].wait()
+            signals.send(process, number)
+        return process.wait()
 
 
 def write_error(run: Run, error: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +27,30 @@ def references(config: dict[str, Any]) -> dict[str, str]:
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 
 
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Resolve each reference once while this lasts: jobs of a sweep share their inputs."""
+    _resolved.append({})
+    try:
+        yield
+    finally:
+        _resolved.pop()
+
+
+_resolved: list[dict[tuple[str, str], Path]] = []
+
+
 def resolve(name: str, reference: str) -> Path:
     """Return the path that the reference of the input `name` leads to.
 
     Raises:
         ReferenceError_: with candidates.
     """
-    return refs.resolve_policy(reference) if name in ("policy", "estimator") else refs.resolve_data(reference)
+    known: dict[tuple[str, str], Path] = _resolved[-1] if _resolved else {}
+    kind = refs.resolve_policy if name in ("policy", "estimator") else refs.resolve_data
+    if (key := (kind.__name__, reference)) not in known:
+        known[key] = kind(reference)
+    return known[key]
 
 
 def put(config: dict[str, Any], name: str, path: Path) -> None:

@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from regimen import grid, signals, typed
+from regimen import grid, inputs, signals, typed
 from regimen.arguments import check_choices, make_loader, options, parse
 from regimen.compose import Composed, compose
 from regimen.errors import Refusal, did_you_mean, refuse
@@ -86,11 +86,12 @@ def preflight_all(jobs: list[Composed], root: Path) -> list[Preflight]:
         ConfigError: with the problems of all jobs, each said once.
     """
     found, wrong = [], []
-    for job in jobs:
-        try:
-            found.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
-        except Refusal as error:
-            wrong += error.lines
+    with inputs.remembered():
+        for job in jobs:
+            try:
+                found.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
+            except Refusal as error:
+                wrong += error.lines
     refuse(wrong)
     return found
 

@@ -255,3 +255,15 @@ def test_needed_by_goes_up_all_generations(outputs) -> None:
     runs = {run.id: run for run in Index().rows()}
     assert spare.needed_by([runs["a"], runs["b"]], list(runs.values())).keys() == {"a", "b"}
     assert spare.needed_by(list(runs.values()), list(runs.values())) == {}
+
+
+def test_code_that_no_run_works_from_is_freed(outputs, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = outputs / ".code"
+    monkeypatch.setattr("regimen.snapshot.STORE", store)
+    for name, age_s in (("needed", 2 * 86400), ("unused", 2 * 86400), ("young", 60)):
+        (store / name / "regimen").mkdir(parents=True)
+        os.utime(store / name, (time.time() - age_s,) * 2)
+    change(outputs / "good", code=str((store / "needed").resolve()))
+    assert "unused  code that no run works from" in clean(capsys)
+    clean(capsys, "--yes")
+    assert sorted(path.name for path in store.iterdir()) == ["needed", "young"]

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regimen import snapshot
 from regimen.errors import ConfigError
 from regimen.history import query, removal, spare, text
-from regimen.history.index import ROOTS
+from regimen.history.index import ROOTS, Index
 from regimen.history.row import RunRow, seconds
 from regimen.history.runs import choose, compact, joined, parser_of
 
@@ -143,13 +144,25 @@ def _is_used(file: Path, used: set[str]) -> bool:
     )
 
 
+def _leftovers() -> dict[Path, str]:
+    """Return path -> what it is, of what belongs to no run: half removed ones, and code that none works from.
+
+    A copy of code that is younger than a day may be that of a run which is about to be made.
+    """
+    needed = {run.code for run in Index(ROOTS).rows()}
+    yesterday = time.time() - 86400
+    copies = [path for path in sorted(snapshot.STORE.glob("*")) if path.stat().st_mtime < yesterday]
+    unused = {path: "code that no run works from" for path in copies if str(path.resolve()) not in needed}
+    return {path: "left by an interrupted clean" for path in removal.leftovers(ROOTS)} | unused
+
+
 def _show(items: Sequence[Item], spared: dict[str, str]) -> int:
     for item in items:
         print(f"would free {text.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
     _explain(spared)
-    left = removal.leftovers(ROOTS)
-    for path in left:
-        print(f"would free {text.size(size(path)):>8}  {path}  left by an interrupted clean")
+    left = _leftovers()
+    for path, what in left.items():
+        print(f"would free {text.size(size(path)):>8}  {path}  {what}")
     if not items and not left:
         print("nothing to free")
         return 0
@@ -159,10 +172,10 @@ def _show(items: Sequence[Item], spared: dict[str, str]) -> int:
 
 
 def _free(items: Sequence[Item], spared: dict[str, str]) -> int:
-    for path in removal.leftovers(ROOTS):
-        removal.delete(path)
     stayed = removal.remove([item.run for item in items if not item.files], ROOTS)
     stayed |= {item.run.id: why for item in items if item.files and (why := removal.remove_files(item.run, item.files))}
+    for path in _leftovers():
+        removal.delete(path)
     freed = [item for item in items if item.run.id not in stayed]
     for item in freed:
         print(f"freed {text.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")

@@ -32,6 +32,7 @@ class RunRow:
         inputs: name -> path, sha256, run, ref of each file it read.
         pending: name -> reference of what it will read.
         supervisor, queue: who works on it or will, as recorded; see `state`.
+        code: the copy of the code it works from, if it has one.
         unreadable: why its run.json tells nothing, or None.
         path: its directory, as reached from the roots.
     """
@@ -70,6 +71,7 @@ class RunRow:
     signature_code: str | None = None
     supervisor: dict[str, Any] | None = None
     queue: dict[str, Any] | None = None
+    code: str | None = None
     unreadable: str | None = None
     path: str = ""
 
@@ -188,6 +190,7 @@ def summary(run_id: str, folder: str, info: dict[str, Any]) -> RunRow:
         signature_code=_text(sign.get("code")),
         supervisor=dict(info["supervisor"]) if info.get("supervisor") else None,
         queue=dict(info["queue"]) if info.get("queue") else None,
+        code=_text(info.get("code")),
         path=folder,
     )
 
