@@ -167,7 +167,7 @@ def test_a_cluster_in_maintenance_takes_jobs_for_later(cluster: Cluster) -> None
     try:
         run = cluster.count("stage.steps=1")
         assert cluster.job(run["id"])["JobState"] == "PENDING"
-        assert len(cluster.slurm.ask("squeue", "-h").splitlines()) == 1, "what was sent to ask is taken back"
+        assert len(cluster.slurm.ask("squeue", "-h").splitlines()) == 1
     finally:
         subprocess.run(["scontrol", "update", nodes, "state=resume"], env=cluster.slurm.env, check=True)
     assert cluster.wait_status(run["id"], "finished")["exit_code"] == 0

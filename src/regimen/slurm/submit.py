@@ -23,8 +23,10 @@ from regimen.slurm import local, parameters
 MOST_IN_ARRAY = 1000
 """Jobs of one array: Slurm's own limit, unless a site has changed it."""
 
+COMMANDS = ("sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
 PATIENCE_S = 60.0
 UNAVAILABLE = "Requested node configuration is not available"
+NODES_AWAY = ["sinfo", "--noheader", "--format=%D", "--states=down,drain,fail,maint"]
 
 
 def check(configs: list[dict[str, Any]]) -> list[str]:
@@ -37,7 +39,9 @@ def check(configs: list[dict[str, Any]]) -> list[str]:
     different = {json.dumps(hardware, sort_keys=True): hardware for hardware in asked}
     lines = [line for hardware in different.values() for line in parameters.problems(hardware)]
     if not lines and any(hardware["scheduler"] == "slurm" for hardware in asked):
-        missing = [name for name in ("sbatch", "srun", "squeue", "scancel", "scontrol") if not shutil.which(name)]
+        missing = [
+            name for name in ("sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol") if not shutil.which(name)
+        ]
         if missing:
             return [
                 f"`hardware.scheduler=slurm`: there is no {', '.join(missing)} on this machine. Launch where Slurm's "
@@ -52,24 +56,20 @@ def _refusal(hardware: dict[str, Any]) -> str:
     executor = parameters.slurm_executor(Path.cwd() / ".submitit", hardware, "test")
     script = executor._make_submission_file_text("true", "test")
     try:
-        done = _sbatch(script, "--test-only")
-        if (
-            UNAVAILABLE in done.stderr
-        ):  # also said while nodes are drained, when a job is still taken: try, and take back
-            done = _sbatch(script, "--parsable")
-            if done.returncode == 0:
-                subprocess.run(["scancel", done.stdout.strip().partition(";")[0]], timeout=PATIENCE_S)
+        done = _ask(["sbatch", "--test-only"], script)
+        # Also said while nodes are drained, when sbatch itself takes the job for later.
+        refused = done.returncode != 0 and not (UNAVAILABLE in done.stderr and _ask(NODES_AWAY).stdout.strip())
     except subprocess.TimeoutExpired:
         return f"Slurm does not answer: sbatch said nothing for {PATIENCE_S:.0f} s. Try `sinfo`."
-    if done.returncode == 0:
+    if not refused:
         return ""
     asked = ", ".join(f"{k}={v}" for k, v in hardware["submitit"].items()) or "nothing in particular"
     said = done.stderr.strip().replace("sbatch: error: ", "").replace("\n", "; ")
     return f"Slurm refuses the job: {said}. Asked for (hardware.submitit): {asked}. `sinfo` lists what there is."
 
 
-def _sbatch(script: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["sbatch", *flags], input=script, capture_output=True, text=True, timeout=PATIENCE_S)
+def _ask(command: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[str, str]:
