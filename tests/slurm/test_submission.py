@@ -171,3 +171,13 @@ def test_a_cluster_in_maintenance_takes_jobs_for_later(cluster: Cluster) -> None
     finally:
         subprocess.run(["scontrol", "update", nodes, "state=resume"], env=cluster.slurm.env, check=True)
     assert cluster.wait_status(run["id"], "finished")["exit_code"] == 0
+
+
+def test_a_job_can_be_given_away_from_inside_of_another(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interactive allocation leaves variables that contradict what the new job asks for."""
+    for name, value in {"JOB_ID": "999", "MEM_PER_CPU": "64", "NODEID": "1", "RESTART_COUNT": "3"}.items():
+        monkeypatch.setitem(cluster.slurm.env, f"SLURM_{name}", value)
+    run = cluster.count("stage.steps=1")
+    assert cluster.wait_status(run["id"], "finished", "failed", "killed")["status"] == "finished", cluster.logs(
+        run["id"]
+    )

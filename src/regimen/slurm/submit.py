@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
-from contextlib import redirect_stderr
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,23 @@ def _to_slurm(runs: list[Run], hardware: dict[str, Any], code: str | None, paren
 
     folder = runs[0].dir.parent / ".submitit"
     executor = parameters.slurm_executor(folder, hardware, parameters.job_name(runs), code, parents)
-    with redirect_stderr(io.StringIO()):  # submitit prints what its exception says again
+    with _outside_of_a_job(), redirect_stderr(io.StringIO()):  # submitit prints what its exception says again
         jobs = executor.submit_array([SlurmJob(str(run.dir)) for run in runs])
     taken = {run.id: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
     for run in runs:
         note(run, "slurm", taken[run.id], folder, parents)
     return taken
+
+
+@contextmanager
+def _outside_of_a_job() -> Iterator[None]:
+    """Hide what Slurm has set for the job this process is in: the new one would inherit it, and srun refuse it."""
+    hidden = [k for k in os.environ if k.startswith("SLURM_") and k != "SLURM_CONF"]
+    kept = {k: os.environ.pop(k) for k in hidden} if "SLURM_JOB_ID" in os.environ else {}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def note(run: Run, kind: str, job: str, folder: Path, parents: Iterable[str], **more: Any) -> None:
