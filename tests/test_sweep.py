@@ -157,6 +157,16 @@ def test_a_job_that_cannot_start_has_failed_alone(
     assert "not started: no space left" in capfd.readouterr().out
 
 
+def test_when_no_job_can_start_the_record_says_so(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_space(*args: Any, **known: Any) -> Any:
+        raise PreflightError("no space left")
+
+    monkeypatch.setattr(sweep_batch, "create_run", without_space)
+    assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
+    assert record(lab)["status"] == "ended"
+    assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2)] * 2
+
+
 def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(batch: Any) -> None:
         if list(lab.glob("multirun/*/*/began")):

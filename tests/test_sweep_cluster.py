@@ -68,6 +68,21 @@ def test_with_wait_the_sweep_stays_and_reports(lab: Path, capfd: pytest.CaptureF
     assert [job["status"] for job in json.loads(file.read_text())["jobs"]] == ["finished", "failed"]
 
 
+@pytest.mark.slow
+def test_some_jobs_here_and_some_given_away(lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = [*ARGUMENTS, "hardware=submitit_local,cpu", "stage.sleep_s=1.5"]
+    launch(sweep, ROOT / "conf")
+    said = capfd.readouterr().out
+    assert ", 1 job as " in said and said.count("started   ") == 1
+    (file,) = lab.glob("multirun/*/sweep.json")
+    assert json.loads(file.read_text())["status"] == "submitted"
+    deadline = time.monotonic() + 60
+    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert launch(["sweep=latest"], ROOT / "conf") == 0
+    assert "2 of 2 jobs finished" in capfd.readouterr().out
+
+
 def test_a_missing_scheduler_is_said_before_anything_is_written(
     lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,8 @@ def run_batch(
     with book.owned(), _recorded(book, jobs):
         runs = make_runs(book, jobs, composed, found)
         work(book, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
+        if book.status == "running":  # none of them could be made
+            book.write("ended")
     return jobs
 
 
@@ -185,6 +187,8 @@ def work(book: Book, jobs: list[Job], wait: bool) -> None:
             raise signals.Interrupted(batch.stopped)
     if there and wait:
         wait_for(book, there)
+    elif there and here:
+        book.write("submitted")
 
 
 @contextmanager

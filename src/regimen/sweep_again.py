@@ -44,8 +44,7 @@ def rerun(reference: str) -> int:
                 _again(book, jobs)
         except signals.Interrupted as error:
             stopped = outcome.signalled(error.number).exit_code
-        finally:
-            code = report(book.folder)
+        code = report(book.folder)
     return stopped or code
 
 
