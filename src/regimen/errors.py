@@ -89,6 +89,10 @@ class CheckpointError(RegimenError):
     """A checkpoint cannot be read or written, or lacks what was asked of it."""
 
 
+class DatasetError(RegimenError):
+    """A dataset cannot be read, or is not fit for what it was to be used for; the message names the joint or file."""
+
+
 class DivergedError(RegimenError):
     """The state or a loss became non-finite; the message names the term or tensor."""
 
