@@ -45,8 +45,13 @@ class ObservationTermCfg(TermCfg):
 
 @dataclass
 class ObservationGroupCfg:
-    """One tensor an agent may read: its terms side by side, in order."""
+    """One tensor an agent may read: its terms side by side, in order.
 
+    Attributes:
+        extends: an earlier group whose very values, noise included, stand before the terms of this one.
+    """
+
+    extends: str | None = None
     terms: dict[str, ObservationTermCfg | None] = field(default_factory=dict)
 
 
@@ -93,6 +98,19 @@ class ActionCfg:
 
 
 @dataclass
+class GateCfg:
+    """What a policy must reach before data are collected with it; figures of its evaluation by name.
+
+    Attributes:
+        at_least: figure -> lowest value, such as survival.
+        at_most: figure -> highest value, such as speed_error.
+    """
+
+    at_least: dict[str, float] = field(default_factory=dict)
+    at_most: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
 class EvaluationCfg:
     """How this task is judged by `stage=evaluate`.
 
@@ -101,12 +119,16 @@ class EvaluationCfg:
         grid: the commands; each is given to an equal share of the envs.
         disturbances: events switched off while evaluating, unless the stage asks for them.
         headline: metric written to run.json.
+        faults: events that break the robot; `stage=collect` switches them off where it tries a policy first.
+        gate: what that policy must reach; nothing by default.
     """
 
     command: str | None = None
     grid: list[list[float]] = field(default_factory=list)
     disturbances: list[str] = field(default_factory=list)
     headline: str = "return"
+    faults: list[str] = field(default_factory=list)
+    gate: GateCfg = field(default_factory=GateCfg)
 
 
 @dataclass

@@ -212,6 +212,7 @@ class ManagerEnv:
     def stagger(self) -> None:
         """Put the envs at random moments of their episodes, so that not all time out in the same step."""
         self.episode_length = (self.rand(self.num_envs) * self.max_episode_length).long()
+        self.events.stagger()
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Draw numbers uniform in [0, 1) from the environment's one generator."""

@@ -158,6 +158,12 @@ class EventManager(Stateful):
         for term in self.stepping:
             term.step()
 
+    def stagger(self) -> None:
+        """Tell the events with a memory that the envs were put at other moments of their episodes."""
+        for term in self.stepping:
+            if hasattr(term, "stagger"):
+                term.stagger()
+
     def interval(self) -> torch.Tensor:
         """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
         touched = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)

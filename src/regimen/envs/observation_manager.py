@@ -9,7 +9,7 @@ import torch
 
 from regimen.envs.stateful import Stateful, enabled
 from regimen.envs.terms_binding import bind_term, match_ids
-from regimen.errors import ConfigError
+from regimen.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
@@ -26,18 +26,25 @@ class ObservationManager(Stateful):
     def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
         """Bind the terms of every group; `noise` says whether theirs is applied."""
         self.env = env
-        self.groups = {g: _ObservationGroup(env, g, enabled(cfg.terms), noise) for g, cfg in groups.items()}
+        self.groups: dict[str, _ObservationGroup] = {}
+        for name, cfg in groups.items():
+            if cfg.extends is not None and cfg.extends not in self.groups:
+                raise ConfigError(
+                    f"env.observations.{name} extends `{cfg.extends}`, which is no group before it. "
+                    f"{did_you_mean(cfg.extends, self.groups)}"
+                )
+            self.groups[name] = _ObservationGroup(env, name, enabled(cfg.terms), noise, cfg.extends)
         if "policy" not in self.groups:
             raise ConfigError("env.observations has no group `policy`; agents read that one.")
         self.terms = {f"{g}.{n}": t for g, group in self.groups.items() for n, t in group.terms.items()}
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Return group -> ordered {term: width}."""
-        return {g: group.sizes for g, group in self.groups.items()}
+        return {g: _with_base(self.groups, g, "sizes") for g in self.groups}
 
     def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
-        return {g: group.meaning for g, group in self.groups.items()}
+        return {g: _with_base(self.groups, g, "meaning") for g in self.groups}
 
     def step(self) -> None:
         """Advance the terms that have a memory by one control step."""
@@ -51,12 +58,33 @@ class ObservationManager(Stateful):
 
     def compute(self, noise: dict[str, torch.Tensor]) -> Obs:
         """Return group -> (N, d) float32, fresh tensors, with the noise drawn for this step."""
-        return {g: group.compute(noise.get(g)) for g, group in self.groups.items()}
+        obs: Obs = {}
+        for name, group in self.groups.items():
+            own = group.compute(noise.get(name))
+            obs[name] = own if group.extends is None else torch.cat((obs[group.extends], own), dim=1)
+        return obs
+
+
+def _with_base(groups: dict[str, _ObservationGroup], name: str, what: str) -> dict[str, Any]:
+    """Return sizes or meaning of a group's terms, after those of the group it extends."""
+    group = groups[name]
+    before = {} if group.extends is None else _with_base(groups, group.extends, what)
+    own: dict[str, Any] = getattr(group, what)
+    if twice := sorted(before.keys() & own.keys()):
+        raise ConfigError(f"env.observations.{name}.{twice[0]} is in `{group.extends}` already; name it otherwise.")
+    return before | own
 
 
 class _ObservationGroup:
-    def __init__(self, env: ManagerEnv, group: str, terms: dict[str, ObservationTermCfg], noise: bool) -> None:
-        self.env = env
+    def __init__(
+        self,
+        env: ManagerEnv,
+        group: str,
+        terms: dict[str, ObservationTermCfg],
+        noise: bool,
+        extends: str | None = None,
+    ) -> None:
+        self.env, self.extends = env, extends
         self.terms = {n: bind_term(env, "observations", n, t) for n, t in terms.items()}
         if not self.terms:
             raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")

@@ -159,6 +159,11 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
             self.active[ids] = False
             self.limit[ids] = torch.nan
 
+    def stagger(self) -> None:
+        """Drop the faults whose time an env was put past: none begins with the first step, or at another time."""
+        past = ~self.active & (self.joint >= 0) & (self.env.episode_length > self.onset)
+        self.joint, self.onset = self.joint.masked_fill(past, -1), self.onset.masked_fill(past, -1)
+
     def step(self) -> None:
         """Apply the faults that are due."""
         due = ~self.active & (self.joint >= 0) & (self.env.episode_length >= self.onset)
