@@ -35,12 +35,17 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_documented_launches_compose(command: str) -> None:
+def test_documented_launches_compose(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the inputs, which are runs of the reader's own, is checked as the launcher does it."""
     from regimen import sweep
     from regimen.envs.check import CONF, compose_config
+    from regimen.pipeline import main as pipeline
 
     words = [w for w in shlex.split(command)[2:] if not w.startswith(("policy=", "resume="))]
+    if words[:1] and words[0].startswith("pipeline="):
+        monkeypatch.chdir(tmp_path)
+        assert pipeline.run(words[0].partition("=")[2], [*words[1:], "dry_run=true"], [CONF]) == 0
+        return
     if "-m" in words:
         words.remove("-m")
         assert len(sweep.expand(words, [CONF])) > 1
