@@ -10,7 +10,7 @@ import pytest
 
 from regimen import facts
 from regimen.errors import ReferenceError_
-from regimen.refs import known_runs, resolve_data, resolve_policy, resolve_run
+from regimen.refs import known_runs, resolve_data, resolve_policy, resolve_result, resolve_run
 
 
 def add(root: Path, name: str | None, at: str, *checkpoints: str, run_id: str = "") -> Path:
@@ -158,3 +158,12 @@ def test_an_unreadable_run_is_found_by_its_id_alone(roots: tuple[Path, Path]) ->
     assert resolve_run("latest", roots).name.startswith("20260101-13")
     with pytest.raises(ReferenceError_, match="names no run"):
         resolve_run("odd", roots)
+
+
+def test_the_result_of_a_run(roots: tuple[Path, Path]) -> None:
+    run = add(roots[0], "judged", "14:00:00")
+    with pytest.raises(ReferenceError_, match="left no result"):
+        resolve_result("judged", roots)
+    (run / "result.json").write_text("{}")
+    assert resolve_result("judged", roots) == (run / "result.json").resolve()
+    assert resolve_result(str(run / "result.json"), roots) == (run / "result.json").resolve()

@@ -16,14 +16,21 @@ if TYPE_CHECKING:
     from regimen.run import Run
 
 
+SINGLE = ("policy", "estimator")
+"""Keys of the configuration that hold one reference, each to a checkpoint."""
+
+LISTS = ("data", "runs")
+"""Keys that hold any number: references to datasets, and to runs whose results are read."""
+
+
 def references(config: dict[str, Any]) -> dict[str, str]:
-    """Return input name -> reference: `policy`, `estimator`, and `data.0`, `data.1`, … for datasets.
+    """Return input name -> reference: `policy`, `estimator`, and `data.0`, `data.1`, …, `runs.0`, ….
 
     Args:
         config: resolved plain configuration.
     """
-    named: dict[str, Any] = {key: config.get(key) for key in ("policy", "estimator")}
-    named |= {f"data.{i}": ref for i, ref in enumerate(config.get("data") or [])}
+    named: dict[str, Any] = {key: config.get(key) for key in SINGLE}
+    named |= {f"{key}.{i}": ref for key in LISTS for i, ref in enumerate(config.get(key) or [])}
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 
 
@@ -47,7 +54,8 @@ def resolve(name: str, reference: str) -> Path:
         ReferenceError_: with candidates.
     """
     known: dict[tuple[str, str], Path] = _resolved[-1] if _resolved else {}
-    kind = refs.resolve_policy if name in ("policy", "estimator") else refs.resolve_data
+    kinds = {"data": refs.resolve_data, "runs": refs.resolve_result}
+    kind = kinds.get(name.partition(".")[0], refs.resolve_policy)
     if (key := (kind.__name__, reference)) not in known:
         known[key] = kind(reference)
     return known[key]

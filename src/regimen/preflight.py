@@ -157,9 +157,9 @@ def _several_workers(composed: Composed) -> list[str]:
 
 
 def _inputs(composed: Composed, found: Preflight) -> list[str]:
-    """Resolve `policy` and `data` to files; the runs they lie in become parents."""
+    """Resolve policy, estimator, data and runs to files; the runs they lie in become parents."""
     config, stage = composed.config, composed.choices["stage"]
-    takes = getattr(composed.types["stage"], "TAKES", ("policy", "estimator", "data"))
+    takes = getattr(composed.types["stage"], "TAKES", (*inputs.SINGLE, *inputs.LISTS))
     wrong = []
     for name, reference in inputs.references(config).items():
         if name.partition(".")[0] not in takes:

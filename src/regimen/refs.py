@@ -103,6 +103,25 @@ def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     return files[0].resolve() if len(files) == 1 else folder
 
 
+def resolve_result(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
+    """Return the result.json of the run that `ref` names.
+
+    Args:
+        ref: a run (see `resolve_run`), or a result.json.
+        roots: folders of runs and of sweeps.
+
+    Raises:
+        ReferenceError_: no run or several runs are meant, or the run has no result.
+    """
+    path = Path(ref).expanduser()
+    if path.is_file():
+        return path.resolve()
+    run = resolve_run(ref, roots)
+    if not (run / "result.json").is_file():
+        raise ReferenceError_(f"Run {run.name} left no result: it has not finished. Resume it, or name another run.")
+    return run / "result.json"
+
+
 def _has_checkpoint(run: RunRow) -> bool:
     return run.has_checkpoint
 

@@ -249,6 +249,7 @@ class Config:
         policy: run reference or file, in a started run the file.
         estimator: run reference or file of a failure detector, in a started run the file.
         data: run references or files of datasets, in a started run the files.
+        runs: run references of runs whose results are read, in a started run their result.json.
         logger: name -> where metrics go beside TensorBoard.
         wait: whether the launcher stays until the jobs given to a scheduler have ended.
         force: whether a pipeline repeats steps that are done.
@@ -265,6 +266,7 @@ class Config:
     policy: str | None = None
     estimator: str | None = None
     data: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
     logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     video: bool = False

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from regimen import snapshot
+from regimen import inputs, snapshot
 
 LENGTH = 16
 
@@ -17,21 +17,21 @@ IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
 
 RELEVANT_HARDWARE = ("device", "nodes", "processes")
 
-INPUT_KEYS = ("policy", "estimator", "data")
+INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""
 
 
-def config_signature(config: dict[str, Any], inputs: dict[str, str]) -> str:
+def config_signature(config: dict[str, Any], checksums: dict[str, str]) -> str:
     """Return a hash of the configuration without what cannot change the result, and of the inputs' content.
 
     Args:
         config: resolved plain configuration.
-        inputs: name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
+        checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
     """
     kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
-    return _hash(json.dumps([kept, inputs], sort_keys=True, default=str).encode())
+    return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
 
 
 def code_signature(config: dict[str, Any], code: str | None = None) -> str:

@@ -12,6 +12,7 @@ from regimen import catalogue
 from regimen.history import query
 from regimen.history.index import ROOTS, Index
 from regimen.history.row import STATUSES, UNREADABLE, RunRow
+from regimen.inputs import LISTS, SINGLE
 from regimen.refs import PRETRAINED
 
 PROGRAMS = ("regimen", "launch.py")
@@ -39,7 +40,10 @@ FLAGS = {
 FILTERED = ("runs", "export", "clean", "compare")
 """Verbs that take filters."""
 
-PLAIN_KEYS = ("name", "seed", "policy", "data", "video", "dry_run", "wait", "force", "resume", "sweep", "pipeline")
+PLAIN_KEYS = (
+    *("name", "seed", *SINGLE, *LISTS),
+    *("video", "dry_run", "wait", "force", "resume", "sweep", "pipeline"),
+)
 """Keys of launch.py that belong to no group."""
 
 SWITCHES = ("video", "dry_run", "wait", "force")
@@ -138,14 +142,16 @@ def _values(key: str, typed: str, config_dirs: Sequence[Path], groups: Sequence[
         return ("true", "false")
     if key == "sweep":
         return _plans("sweep.json")
-    if key not in ("policy", "data", "resume"):
+    if key not in (*SINGLE, *LISTS, "resume"):
         return []
     rows = Index().rows()
-    if key == "policy":
+    if key in SINGLE:
         shipped = [f"pretrained:{path.parent.name}" for path in PRETRAINED.glob("*/policy.pt")]
         return ["latest", *shipped, *_names(rows), *_checkpoints(typed, rows)]
     if key == "data":
         return ["latest", *_names(rows, lambda run: run.has_data)]
+    if key == "runs":
+        return _names(rows, lambda run: run.status == "finished")
     return _names(rows, lambda run: run.status not in ("finished", "running", "queued"))
 
 

@@ -10,11 +10,9 @@ from typing import Any
 
 from regimen.compose import refuse
 from regimen.errors import ConfigError, did_you_mean
+from regimen.inputs import LISTS
 from regimen.pipeline.spec import Pipeline, StepCfg
 from regimen.signature import INPUT_KEYS
-
-LISTS = ("data",)
-"""Inputs that take any number of runs."""
 
 PLACE = re.compile(r"\{([\w./]+)\}")
 
