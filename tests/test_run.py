@@ -22,8 +22,9 @@ import sys, time
 from pathlib import Path
 from regimen.run import Run
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+root = Path(sys.argv[1])
 for i in range(10):
-    Run.create(Path(sys.argv[1]), {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], repository=Path(sys.argv[1]))
+    Run.create(root, {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], repository=root)
 """
 
 
