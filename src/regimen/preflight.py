@@ -110,7 +110,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
     for node, kind in composed.types.items():
-        if hasattr(kind, "memory_bytes") and not (node == "agent" and composed.choices["stage"] == "evaluate"):
+        if hasattr(kind, "memory_bytes") and not (node == "agent" and composed.choices["stage"] in ("evaluate", "collect")):
             parts[node] = int(typed.build(kind, config[node]).memory_bytes(envs, observation, action))
     return parts
 
@@ -167,9 +167,9 @@ def _inputs(composed: Composed, found: Preflight) -> list[str]:
             wrong.append(f"{name}={reference}: stage={stage} reads {reads}. Take it away, or choose another stage.")
         elif name not in found.pending:
             wrong += _resolve(config, name, reference, found)
-    if stage == "evaluate" and config.get("policy") is None:
+    if stage in ("evaluate", "collect") and config.get("policy") is None:
         wrong.append(
-            "stage=evaluate needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."
+            f"stage={stage} needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."
         )
     return wrong
 

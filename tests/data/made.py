@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from regimen.data.writer import EpisodeWriter, columns_for
+from regimen.data.layout import columns_for
+from regimen.data.writer import EpisodeWriter
 from regimen.envs.vec_env import ActionSpec, IOSpec
 
 JOINTS = ("hip", "knee", "ankle", "wrist")

@@ -12,7 +12,8 @@ import pytest
 
 from data.made import attrs, columns, write
 from regimen.data.episodes import EpisodeFile
-from regimen.data.writer import Column, EpisodeWriter, chunk_envs, chunk_steps, columns_for
+from regimen.data.layout import Column, chunk_envs, chunk_steps, columns_for
+from regimen.data.writer import EpisodeWriter
 from regimen.errors import DatasetError
 
 NAMES = ("obs/policy", "action", "reward", "episode")

@@ -17,7 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from regimen.data.writer import FORMAT, datasets
+from regimen.data.layout import FORMAT
+from regimen.data.writer import datasets
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import DatasetError
 

@@ -5,61 +5,17 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from regimen.data.layout import FORMAT, Column, chunk_envs, chunk_steps
 from regimen.errors import DatasetError
 
-FORMAT = 1
-CHUNK_BYTES = 2**20
 LIBVER = ("v110", "v110")
 """The oldest file format with SWMR, single writer and multiple readers: any HDF5 since 1.10 reads it."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One dataset of the file, (T, N, *tail).
-
-    Attributes:
-        dtype: numpy name of the type.
-        tail: shape of one env's value.
-    """
-
-    dtype: str
-    tail: tuple[int, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Size of one env's value."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.tail, dtype=int))
-
-
-def columns_for(groups: dict[str, int], actions: int, labels: dict[str, np.dtype[Any]]) -> dict[str, Column]:
-    """Return name -> column of the layout.
-
-    Args:
-        groups: observation group -> width.
-        actions: width of the action.
-        labels: name -> type.
-    """
-    table = {f"obs/{group}": Column("float32", (width,)) for group, width in groups.items()}
-    table |= {"action": Column("float32", (actions,)), "reward": Column("float32")}
-    table |= {"terminated": Column("bool"), "truncated": Column("bool"), "episode": Column("int32")}
-    return table | {f"labels/{name}": Column(str(dtype)) for name, dtype in labels.items()}
-
-
-def chunk_steps(num_envs: int) -> int:
-    """Return rows per chunk: 64, and more for few envs, whose rows are small; what a crash may lose."""
-    return int(np.clip(4096 // num_envs, 64, 512))
-
-
-def chunk_envs(column: Column, steps: int, num_envs: int) -> int:
-    """Return how many envs share a chunk, so that it has about 1 MB: whole blocks of envs are read without others."""
-    return int(np.clip(CHUNK_BYTES // (steps * column.bytes), 1, num_envs))
 
 
 class EpisodeWriter:

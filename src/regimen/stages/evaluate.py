@@ -88,7 +88,7 @@ class Evaluate:
         config = self.prepare(config)
         env = open_env(config)
         try:
-            table = self._play(run, config, env, bundle)
+            table = self.play(run, config, env, bundle)
             step_dt = env.step_dt
         finally:
             env.close()
@@ -114,7 +114,7 @@ class Evaluate:
                 env.events[name] = None
         return config
 
-    def _play(self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]) -> EpisodeTable:
+    def play(self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]) -> EpisodeTable:
         """Play the first episodes and return them; film env 0 meanwhile if asked."""
         io = IOSpec.from_dict(bundle["io"])
         io.require_fits(env.io)
@@ -218,7 +218,7 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
         CheckpointError: if the file is not a policy of this project.
     """
     if policy is None:
-        raise ConfigError("stage=evaluate needs a policy: policy=<run reference or file>, for example policy=latest.")
+        raise ConfigError("This stage needs a policy: policy=<run reference or file>, for example policy=latest.")
     bundle = checkpoint.load(Path(policy))
     missing = sorted({"agent", "io", "policy"} - set(bundle))
     if missing:
