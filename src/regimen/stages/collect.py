@@ -98,7 +98,7 @@ class Collect:
         finally:
             env.close()
         self._finish(run, gate, config, time.perf_counter() - started)
-        shutil.rmtree(run.checkpoints)  # a policy is looked for there, and there is nothing left to go on with
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
 
     def _finish(self, run: Run, gate: dict[str, Any], config: Config, wall_s: float) -> None:
         from regimen.data import card, gates
@@ -111,8 +111,9 @@ class Collect:
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
         problems = gates.check(made)
-        for line in problems:
-            run.warn(f"not fit for training a detector: {line}")
+        if problems and made["classes"]:
+            more = f", and {len(problems) - 1} more in data/card.md" if len(problems) > 1 else ""
+            run.warn(f"not fit for training a detector: {problems[0].rstrip('.')}{more}.")
         headline = {"samples": float(made["rows"]), "episodes": float(made["episodes"]["count"])}
         if made["classes"]:
             headline["healthy_share"] = made["healthy_share"]
@@ -245,7 +246,12 @@ class _Collection:
         n = self.env.num_envs
         eta = (self.cfg.steps - done) / rate
         self.run.progress(
-            iteration=done, iterations=self.cfg.steps, samples=done * n, samples_per_s=rate * n, eta_s=eta
+            iteration=done,
+            iterations=self.cfg.steps,
+            samples=done * n,
+            samples_per_s=rate * n,
+            eta_s=eta,
+            note="collecting",
         )
 
     def _save(self) -> None:
