@@ -59,9 +59,11 @@ def _account(run: Run) -> int:
         account = _describe(run, error)
         _print_error(error, account)
         distributed.write_error(run, account)
+        distributed.leave()  # only now: for the loss of this worker the others fail too, and the first account counts
         end = outcome.judge(run, outcome.EXIT_FAILED)
         run.loggers.close(end.status)
         return end.exit_code
+    distributed.leave()
     run.loggers.close(outcome.judge(run, 0).status)
     return 0
 
@@ -80,10 +82,7 @@ def _work(run: Run) -> None:
     if "mujoco" in str(getattr(config.sim, "_target_", "")):
         _keep_mujoco_log(run.logs / "mujoco.txt")
     distributed.join(config.hardware.device)
-    try:
-        resolve(config.stage._target_)(config.stage)(run, config)
-    finally:
-        distributed.leave()
+    resolve(config.stage._target_)(config.stage)(run, config)
 
 
 def _set_threads(threads: int | None) -> None:
