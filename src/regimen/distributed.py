@@ -123,6 +123,7 @@ def command(run: Run, node: int = 0) -> list[str]:
         meeting = ["--nnodes", str(nodes), "--node-rank", str(node)]
         meeting += ["--master-addr", _first_node(), "--master-port", str(port)]
     launcher = ["-m", "torch.distributed.run", *meeting, "--nproc-per-node", str(processes), "--max-restarts", "0"]
+    launcher += ["--log-dir", str(run.logs / "workers")]
     stopping = ["--signals-to-handle", SIGNALS, "--shutdown-timeout", str(SHUTDOWN_S)]
     return [facts.interpreter(config), *launcher, *stopping, *worker]
 
