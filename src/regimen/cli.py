@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check-env": ("regimen.envs.check:main", "try every rule of the VecEnv contract on a task"),
     "publish": ("regimen.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
     "card": ("regimen.data.card:card_verb", "what a dataset holds, and whether a detector may be trained on it"),
+    "import-legacy": ("regimen.data.legacy_import:import_verb", "make a dataset of recordings in the older formats"),
     "runs": ("regimen.history.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),
     "export": ("regimen.history.export:export_verb", "write a list of runs as CSV, with all metrics and overrides"),
     "clean": ("regimen.history.clean:clean_verb", "show what would be freed of old runs, and free it with --yes"),
