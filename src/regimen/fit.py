@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from regimen.envs.estimate_io import mode_of, with_estimate
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.errors import CheckpointError
 from regimen.robots import Robot, match
@@ -59,16 +60,17 @@ def read_plain(path: Path) -> dict[str, Any]:
     return bundle
 
 
-def misfits(policy: dict[str, Any], config: dict[str, Any], robot: Robot) -> list[str]:
+def misfits(policy: dict[str, Any], config: dict[str, Any], robot: Robot, wider: bool = False) -> list[str]:
     """Return one line for each difference between what a policy reads and writes and what a task would offer.
 
     Args:
         policy: the plain `io` of its checkpoint.
         config: the whole resolved configuration of a manager-based task.
         robot: the task's robot.
+        wider: whether the task may offer terms that the policy does not read, as it may for its weights.
     """
     mine = IOSpec.from_dict(policy)
-    return mine.differences(_offered(mine, config, robot))
+    return mine.differences(_offered(mine, config, robot), wider=wider)
 
 
 def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
@@ -80,7 +82,9 @@ def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
     joints = match(robot.joints, *env["actions"]["joints"])
     offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
     action = ActionSpec(list(joints), [env["actions"]["scale"]] * len(joints), offset, env["actions"]["clip"])
-    return IOSpec(sizes, action, config["sim"]["dt"] * env["decimation"], meaning)
+    io = IOSpec(sizes, action, config["sim"]["dt"] * env["decimation"], meaning)
+    told = mode_of(env.get("estimate"), config.get("estimator"))
+    return with_estimate(io, list(match(robot.joints, *env["estimate"]["joints"]))) if told else io
 
 
 def _meaning(term: dict[str, Any], policy: IOSpec, group: str, name: str, robot: Robot) -> dict[str, Any]:

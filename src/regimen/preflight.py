@@ -224,7 +224,8 @@ def _misfits(composed: Composed, found: Preflight, robot: Robot) -> list[str]:
     if path is None or path.suffix != ".pt" or not env["_target_"].endswith(".ManagerEnv"):
         return []
     try:
-        lines = fit.misfits(fit.read_plain(path)["io"], composed.config, robot)
+        wider = composed.choices["stage"] == "train"
+        lines = fit.misfits(fit.read_plain(path)["io"], composed.config, robot, wider)
     except RegimenError as error:
         return [f"policy={path}: {error}"]
     return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []

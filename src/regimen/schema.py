@@ -131,6 +131,9 @@ class EvaluationCfg:
     gate: GateCfg = field(default_factory=GateCfg)
 
 
+ESTIMATE_MODES = ("none", "oracle", "oracle_delayed", "classifier")
+
+
 @dataclass
 class EstimateCfg:
     """What the policy is told of the robot's faults, in columns added to what it observes.
@@ -143,6 +146,7 @@ class EstimateCfg:
         false_alarms_per_hour: wrong verdicts of the oracles, per hour and robot, of a random joint.
         threshold: probability that a class must reach to be believed.
         consecutive: steps for which it must.
+        joints: regular expressions of the joints that can fail; in the robot's order they are the classes told.
     """
 
     mode: str | None = None
@@ -150,6 +154,18 @@ class EstimateCfg:
     false_alarms_per_hour: float = 0.0
     threshold: float = 0.5
     consecutive: int = 5
+    joints: list[str] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the figures, one line each."""
+        lines = []
+        if self.mode not in (None, *ESTIMATE_MODES):
+            lines.append(f"estimate.mode={self.mode}: expected {', '.join(ESTIMATE_MODES)}, or null.")
+        if len(self.delay_steps) != 2 or not 0 <= self.delay_steps[0] <= self.delay_steps[1]:
+            lines.append(f"estimate.delay_steps={self.delay_steps}: expected [shortest, longest] in steps, from 0 on.")
+        if self.false_alarms_per_hour < 0:
+            lines.append(f"estimate.false_alarms_per_hour={self.false_alarms_per_hour:g}: expected 0 or more.")
+        return lines
 
 
 @dataclass
@@ -185,7 +201,16 @@ class ManagerEnvCfg:
         lines = _at_least_one(num_envs=self.num_envs, decimation=self.decimation)
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
-        return lines
+        return lines + self.estimate.problems() + self._estimate_problems(config.get("estimator"))
+
+    def _estimate_problems(self, estimator: str | None) -> list[str]:
+        """Return a line if an estimate is asked for that nobody can make."""
+        asked = self.estimate.mode or ("classifier" if estimator else None)
+        if asked is not None and not self.estimate.joints:
+            return [f"estimate.mode={asked}: env.estimate.joints is empty: name the joints that can fail."]
+        if asked == "classifier" and not estimator:
+            return ["estimate.mode=classifier: needs a detector: estimator=<run reference or file>."]
+        return []
 
 
 def _at_least_one(**numbers: int) -> list[str]:

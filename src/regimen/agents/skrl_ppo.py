@@ -31,6 +31,8 @@ class SkrlPpoCfg:
         memory: rollout storage; a size of -1 takes `agent.rollouts`.
         agent: hyperparameters of PPO.
         trainer: `timesteps` is the number of steps of each env.
+        value_warmup_iterations: updates of the value network alone before the policy moves. A policy that comes from
+            another run has no critic: a new one misjudges it so much at first that its gait is lost.
     """
 
     _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
@@ -47,6 +49,7 @@ class SkrlPpoCfg:
         default_factory=dict,
         metadata={"library": ["skrl.trainers.torch.base:TrainerCfg"], "extra": ["class"]},
     )
+    value_warmup_iterations: int = 0
 
     def total_steps(self) -> int:
         """Return the env steps per env of the whole training, a whole number of rollouts."""
@@ -147,7 +150,11 @@ class SkrlPpo:
                 session.step(reward, terminated, truncated, info)
                 self._record(policy_obs, action, reward, obs, terminated, truncated, info, step)
             torch.set_num_threads(threads)
+            warming = session.iteration < self.cfg.value_warmup_iterations
+            ppo.policy.requires_grad_(not warming)
             ppo.post_interaction(timestep=step, timesteps=total)
+            if warming:
+                self._hold_learning_rate()
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
@@ -182,6 +189,13 @@ class SkrlPpo:
             timesteps=self.total_steps,
         )
 
+    def _hold_learning_rate(self) -> None:
+        """Undo what the scheduler made of a policy that did not move."""
+        for group in self.ppo.optimizer.param_groups:
+            group["lr"] = self.ppo.cfg.learning_rate[0]
+        if self.ppo.scheduler:
+            self.ppo.scheduler._last_lr = [self.ppo.cfg.learning_rate[0]]
+
     def _losses(self) -> dict[str, float]:
         data = {k.replace(" / ", "/"): float(sum(v) / len(v)) for k, v in self.ppo.tracking_data.items() if v}
         self.ppo.tracking_data.clear()
@@ -197,6 +211,23 @@ class SkrlPpo:
         """Start from the weights of another run's policy, as saved by `policy_state`."""
         for name, tensors in state.items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
+
+    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return a policy's state for an observation with more columns: it acts on the new ones only once it learns.
+
+        New columns get weight 0, mean 0 and variance 1. The normaliser's count stays, so that what the policy knows how
+        to read keeps its scale; a new column with values of about 1 needs none.
+
+        Args:
+            state: as saved by `policy_state`.
+            columns: for each of the policy's columns, its place in this agent's observation.
+        """
+        size = self.io.size()
+        modules = {name: self.ppo.checkpoint_modules[name].state_dict() for name in state}
+        return {
+            name: {key: _widened(key, value, modules[name][key], columns, size) for key, value in tensors.items()}
+            for name, tensors in state.items()
+        }
 
     def _bundle(self, obs: Obs) -> dict[str, Any]:
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
@@ -227,6 +258,15 @@ class SkrlPpo:
         agent = cls(cfg, io, 1, device, seed=0)
         agent.load_policy_state(bundle["policy"])
         return SkrlPolicy(agent.ppo)
+
+
+def _widened(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:
+    """Return a tensor whose last dimension, one entry for each observed column, has become `size`."""
+    if value.shape == like.shape or like.dim() == 0 or like.shape[-1] != size:
+        return value
+    wider = torch.ones_like(like) if key.endswith("variance") else torch.zeros_like(like)
+    wider[..., columns] = value
+    return wider
 
 
 class SkrlPolicy:

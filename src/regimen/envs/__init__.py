@@ -10,12 +10,18 @@ if TYPE_CHECKING:
 
 
 def open_env(config: Config) -> VecEnv:
-    """Open the simulator and build the task's environment.
+    """Open the simulator and build the task's environment; wrap it where the policy is told of faults.
 
     Args:
         config: the whole run; `env._target_` names the environment's class, whose `open` reads what it needs.
     """
+    from regimen.envs.estimate_io import mode_of
     from regimen.resolve import resolve
 
     env: VecEnv = resolve(config.env._target_).open(config)
-    return env
+    mode = mode_of(getattr(config.env, "estimate", None), config.estimator)
+    if mode is None:
+        return env
+    from regimen.envs.estimated import EstimatedEnv
+
+    return EstimatedEnv.wrap(env, config, mode)

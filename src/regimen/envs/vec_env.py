@@ -81,29 +81,40 @@ class IOSpec:
                 "the version named in its run.json."
             ) from error
 
-    def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",)) -> list[str]:
+    def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",), wider: bool = False) -> list[str]:
         """Return one line per difference that matters to a policy reading `groups`; empty if it fits.
 
         Args:
             other: the environment's spec, `self` being the policy's.
             groups: observation groups the policy reads.
+            wider: whether the environment may have terms that the policy does not read, as it may for its weights.
         """
         lines: list[str] = []
         for group in groups:
-            lines += _dict_differences(group, self.observations.get(group, {}), other.observations.get(group, {}))
+            mine, theirs = self.observations.get(group, {}), other.observations.get(group, {})
+            lines += _dict_differences(group, mine, {n: d for n, d in theirs.items() if n in mine} if wider else theirs)
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
         if abs(self.step_dt - other.step_dt) > 1e-9:
             lines.append(f"step time: policy {self.step_dt:g} s, env {other.step_dt:g} s")
         return lines
 
-    def require_fits(self, other: IOSpec, what: str = "policy", groups: tuple[str, ...] = ("policy",)) -> None:
-        """Raise unless a policy with this spec can act in an env with spec `other`.
+    def columns_in(self, other: IOSpec, group: str = "policy") -> list[int]:
+        """Return where each column of `group` is found in the same group of `other`, which has all of its terms."""
+        starts, start = {}, 0
+        for name, size in other.observations[group].items():
+            starts[name], start = start, start + size
+        return [starts[name] + i for name, size in self.observations[group].items() for i in range(size)]
+
+    def require_fits(
+        self, other: IOSpec, what: str = "policy", groups: tuple[str, ...] = ("policy",), wider: bool = False
+    ) -> None:
+        """Raise unless a policy with this spec can act in an env with spec `other`; arguments as for `differences`.
 
         Raises:
             IOMismatchError: naming every term, joint and figure that differs.
         """
-        lines = self.differences(other, groups)
+        lines = self.differences(other, groups, wider)
         if lines:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 

@@ -111,8 +111,12 @@ def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
     from regimen.envs.vec_env import IOSpec
 
     bundle = checkpoint.load(path)
-    IOSpec.from_dict(bundle["io"]).require_fits(env.io)
-    agent.load_policy_state(bundle["policy"])
+    io, state = IOSpec.from_dict(bundle["io"]), bundle["policy"]
+    io.require_fits(env.io, wider=hasattr(agent, "widen"))
+    columns = io.columns_in(env.io)
+    if columns != list(range(env.io.size())):
+        state = agent.widen(state, columns)
+    agent.load_policy_state(state)
 
 
 def _finish(run: Run, session: Any, wall_s: float) -> None:
