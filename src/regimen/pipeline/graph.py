@@ -24,10 +24,16 @@ class Link:
     Attributes:
         node: name of that node.
         which: what follows the `@` of the reference, empty for what the input takes by default.
+        given: reference to what stands in the place of that node, if the command line names it.
     """
 
     node: str
     which: str = ""
+    given: str = ""
+
+    def reference(self, folder: object) -> str:
+        """Return how the input is named once the node's run lies in `folder`."""
+        return self.given or (f"{folder}@{self.which}" if self.which else str(folder))
 
     def __str__(self) -> str:
         return f"{self.node}@{self.which}" if self.which else self.node
@@ -58,7 +64,7 @@ class Node:
     @property
     def after(self) -> list[str]:
         """Names of the nodes that must be finished before this one starts."""
-        return sorted({link.node for link in self.inputs.values()})
+        return sorted({link.node for link in self.inputs.values() if not link.given})
 
 
 def expand(pipeline: Pipeline) -> list[Node]:
@@ -88,7 +94,7 @@ class _Expansion:
             for node in self.nodes[step.name]:
                 self._fill(node)
         refuse(self.wrong)
-        return [node for step in self.nodes.values() for node in step]
+        return [node for name, step in self.nodes.items() for node in step if name not in self.pipeline.given]
 
     def _order(self) -> list[int]:
         """Return the numbers of the steps, each after those it needs, otherwise as they stand in the file."""
@@ -151,32 +157,35 @@ class _Expansion:
         node.overrides = [self._placed(o, node, f"{at}.overrides.{i}") for i, o in enumerate(node.overrides)]
         for key, value in node.step.inputs.items():
             here = self.pipeline.at(f"{at}.inputs.{key}")
-            listed = [link for text in _listed(value) for link in self._links(text, node, here)]
+            texts = [self._placed(text, node, f"{at}.inputs.{key}") for text in _listed(value)]
+            listed = [link for text in texts for link in self._links(text, node, here)]
             if key in LISTS:
                 node.inputs |= {f"{key}.{i}": link for i, link in enumerate(listed)}
             elif len(listed) == 1:
                 node.inputs[key] = listed[0]
             elif listed:
-                name = _step_of(_listed(value)[0])
+                name = step_of(_listed(value)[0])
                 advice = f"one run for each of them is `foreach: {name}`, one of them is `{listed[0]}`."
                 self.wrong.append(f"{here}: `{key}` takes one run, and `{value}` names {len(listed)}: {advice}")
 
     def _links(self, text: str, node: Node, at: str) -> list[Link]:
         name, _, which = text.partition("@")
-        step = _step_of(text)
+        step = step_of(text)
+        given = self.pipeline.given.get(step, "")
         if name == step and step in node.goes_with:
-            return [Link(node.goes_with[step].name, which)]
+            return [Link(node.goes_with[step].name, which, given)]
         known = [other.name for other in self.nodes[step]]
         if name not in (step, *known):
             self.wrong.append(f"{at}: `{step}` has no run `{name}`. {did_you_mean(name, known)}")
-        return [Link(other, which) for other in known if name in (step, other)]
+        links = [Link(other, which, given) for other in known if name in (step, other)]
+        return links[:1] if given else links
 
     def _placed(self, override: str, node: Node, path: str) -> str:
         for key in PLACE.findall(override):
             if key not in node.values:
                 hint = did_you_mean(key, node.values) if node.values else "This step has no `foreach`."
                 self.wrong.append(f"{self.pipeline.at(path)}: `{{{key}}}` is no value of `foreach`. {hint}")
-        return PLACE.sub(lambda found: _text(node.values.get(found[1], "")), override)
+        return PLACE.sub(lambda found: argument_text(node.values.get(found[1], "")), override)
 
 
 def _unknown(pipeline: Pipeline, number: int, steps: Iterable[str]) -> Iterator[str]:
@@ -189,9 +198,9 @@ def _unknown(pipeline: Pipeline, number: int, steps: Iterable[str]) -> Iterator[
         elif not _listed(value):
             yield f"{at}: `{key}` names no step."
         for text in _listed(value):
-            if _step_of(text) not in steps:
-                hint = did_you_mean(_step_of(text), [s for s in steps if s != step.name])
-                yield f"{at}: there is no step `{_step_of(text)}`. {hint} What no step makes stands in `overrides`."
+            if step_of(text) not in steps:
+                hint = did_you_mean(step_of(text), [s for s in steps if s != step.name])
+                yield f"{at}: there is no step `{step_of(text)}`. {hint} What no step makes stands in `overrides`."
             elif key in LISTS and "@" in text:
                 yield f"{at}: `{text}`: a dataset has no @; write `{text.partition('@')[0]}`."
     named = step.foreach if isinstance(step.foreach, str) else None
@@ -202,7 +211,7 @@ def _unknown(pipeline: Pipeline, number: int, steps: Iterable[str]) -> Iterator[
 
 
 def _needed(step: StepCfg) -> set[str]:
-    named = {_step_of(text) for value in step.inputs.values() for text in _listed(value)}
+    named = {step_of(text) for value in step.inputs.values() for text in _listed(value)}
     each = step.foreach.get("step") if isinstance(step.foreach, dict) else step.foreach
     return named | ({each} if isinstance(each, str) else set())
 
@@ -211,12 +220,12 @@ def _listed(value: Any) -> list[str]:
     return [str(v) for v in (value if isinstance(value, list) else [value]) if v is not None]
 
 
-def _step_of(text: str) -> str:
+def step_of(text: str) -> str:
     """Return the step that `walk.seed_0@best` begins with."""
     return str(text).partition("@")[0].partition(".")[0]
 
 
-def _text(value: Any) -> str:
+def argument_text(value: Any) -> str:
     """Return a value as an argument says it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
@@ -230,10 +239,10 @@ def _text(value: Any) -> str:
 def _argument(value: Any) -> str:
     """Return a value so that the command line reads it back as it was."""
     if not isinstance(value, str) or re.fullmatch(r"[\w.@/:+-]+", value):
-        return _text(value)
+        return argument_text(value)
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _word(value: Any) -> str:
     """Return a value as a part of a name."""
-    return re.sub(r"[^\w.-]+", "_", _text(value)).strip("_") or "empty"
+    return re.sub(r"[^\w.-]+", "_", argument_text(value)).strip("_") or "empty"

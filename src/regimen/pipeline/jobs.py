@@ -107,10 +107,11 @@ def check_all(jobs: list[Job]) -> list[str]:
     wrong, warnings = [], []
     for job in jobs:
         composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
-        links = {name: str(link) for name, link in job.node.inputs.items()}
-        _put_inputs(composed, links)
+        links = job.node.inputs
+        _put_inputs(composed, {name: link.given or str(link) for name, link in links.items()})
+        pending = {name: str(link) for name, link in links.items() if not link.given}
         try:
-            warnings += preflight(composed, ROOT, parallel(jobs), links).warnings
+            warnings += preflight(composed, ROOT, parallel(jobs), pending).warnings
         except Refusal as error:
             wrong += [f"{job.at}: step `{job.node.step.name}`: {line}" for line in error.lines]
     schedulers = {job.composed.config["hardware"]["scheduler"] for job in jobs}

@@ -140,7 +140,7 @@ class LocalPipeline:
         """Return input name -> reference to the run that made it."""
         dirs = {name: str(Path(str(self.book.steps[name].dir)).resolve()) for name in job.node.after}
         links = job.node.inputs.items()
-        return {name: f"{dirs[link.node]}@{link.which}".rstrip("@") for name, link in links}
+        return {name: link.reference(dirs.get(link.node, "")) for name, link in links}
 
     def _reap(self, ended: Iterator[Ended]) -> None:
         for end in ended:

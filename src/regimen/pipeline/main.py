@@ -9,7 +9,7 @@ from regimen.compose import refuse
 from regimen.history.index import Index
 from regimen.launcher import check_scheduler
 from regimen.pipeline import book as words
-from regimen.pipeline import cluster, graph, jobs, planning, report, spec
+from regimen.pipeline import choices, cluster, graph, jobs, planning, report, spec
 from regimen.pipeline.book import Book
 from regimen.pipeline.jobs import Job
 from regimen.pipeline.planning import alone
@@ -24,14 +24,14 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
 
     Args:
         name: file in `conf/pipeline`, without `.yaml`.
-        overrides: arguments for every step.
+        overrides: what is chosen of the pipeline, and arguments for every step.
         config_dirs: folder of config.yaml, then the user's own.
 
     Raises:
         ConfigError: listing everything that is wrong; nothing was started.
     """
-    pipeline = spec.read(name, config_dirs)
-    all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), overrides, config_dirs)
+    pipeline, arguments = choices.choose(spec.read(name, config_dirs), overrides)
+    all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
     check_scheduler([job.composed for job in all_jobs])
     rows = Index().rows()

@@ -46,10 +46,10 @@ def references(job: Job, known: Mapping[str, Known]) -> dict[str, str] | None:
     """
     found = {}
     for name, link in job.node.inputs.items():
-        row = known[link.node].row
-        if row is None:
+        row = None if link.given else known[link.node].row
+        if row is None and not link.given:
             return None
-        found[name] = f"{row.dir.resolve()}@{link.which}" if link.which else str(row.dir.resolve())
+        found[name] = link.reference(row.dir.resolve() if row else "")
     return found
 
 

@@ -32,6 +32,7 @@ class StepCfg:
         inputs: key of the configuration, such as `policy` -> step, with `@best`, `@last` or `@<step>` for a policy.
         foreach: a step's name: one run for each of its runs; a mapping of keys to lists: one for each combination of
             values (the key `step` may name a step); a list of mappings: these combinations and no others.
+        when: value of the chosen size that must be true; otherwise the step is left out.
     """
 
     name: str = MISSING
@@ -39,6 +40,7 @@ class StepCfg:
     overrides: list[str] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
     foreach: Any = None
+    when: str | None = None
 
 
 @dataclass
@@ -48,10 +50,12 @@ class PipelineCfg:
     Attributes:
         steps: in any order.
         overrides: arguments that every step gets before its own.
+        sizes: what `size=` chooses from, the first by default: name -> values, which stand as `{value}` in the steps.
     """
 
     steps: list[StepCfg] = MISSING
     overrides: list[str] = field(default_factory=list)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,12 +67,14 @@ class Pipeline:
         file: the file.
         config: its content.
         lines: dotted path -> line, counted from 1.
+        given: step -> reference to what stands in its place, see `choices`.
     """
 
     name: str
     file: Path
     config: PipelineCfg
     lines: dict[str, int]
+    given: dict[str, str] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
         """Return `file:line` of a path such as `steps.0.inputs.policy`, or of the nearest one above it."""
