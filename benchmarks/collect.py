@@ -1,6 +1,6 @@
 """stage=collect against the env alone with the same policy, and how fast batches come: `python benchmarks/collect.py`.
 
-H1 with failing joints, 256 envs. `collect` is the stage's own loop: labels, HDF5 with compression, one checkpoint; `env`
+H1 with failing joints, 256 envs. `collect` is the stage's own loop: labels, compressed HDF5, one checkpoint; `env`
 acts and steps only. The cores of a shared machine come and go, so processor time is compared too. Batches are whole
 episodes of the channels that a detector reads, padded, 32 at a time.
 """
