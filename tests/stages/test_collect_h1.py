@@ -1,0 +1,68 @@
+"""Collecting on the real simulator: a walker passes its gate, and a killed collection equals one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regimen import record
+from regimen.data.episodes import EpisodeFile
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [
+    sys.executable, str(ROOT / "launch.py"), "stage=collect", "task=h1_failure", "policy=pretrained:h1_flat",
+    "stage.steps=600", "stage.checkpoint_interval=128", "env.num_envs=8", "stage.gate_envs=2", "hardware.threads=1",
+]  # fmt: skip
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*(words or COMMAND)], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def killed(folder: Path) -> Path:
+    """Start a collection, kill its worker after the second checkpoint, and return the run."""
+    launched = start(folder)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        for run in (folder / "outputs").glob("*"):
+            at = (record.read_json(run / "progress.json") or {}).get("iteration", 0)
+            last = run / "checkpoints" / "last.pt"
+            if last.exists() and 300 < at < 500:
+                [worker] = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
+                os.kill(int(worker), signal.SIGKILL)
+                launched.communicate()
+                assert launched.returncode == 137
+                return run
+    raise AssertionError("no checkpoint in time")
+
+
+@pytest.mark.slow
+def test_a_killed_collection_that_goes_on_equals_one_that_was_not(tmp_path: Path) -> None:
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    launched = start(tmp_path / "whole")
+    out, _ = launched.communicate()
+    assert launched.returncode == 0, out
+    [whole] = (tmp_path / "whole" / "outputs").glob("*")
+    cut = killed(tmp_path / "cut")
+    with EpisodeFile(cut / "data" / "episodes.h5") as file:
+        assert 256 <= file.steps < 600, "what was written before is readable"
+    again = start(tmp_path / "cut", *COMMAND[:2], f"resume={cut.name}")
+    out, _ = again.communicate()
+    assert again.returncode == 0, out
+    with EpisodeFile(whole / "data/episodes.h5") as a, EpisodeFile(cut / "data/episodes.h5") as b:
+        assert a.steps == b.steps == 600 and a.attrs["gate"] == b.attrs["gate"] and not a.attrs["gate"]["short"]
+        assert len(a.attrs["classes"]) == 8 and a.columns["obs/discriminator"] == (90,)
+        x, y = a.read(list(a.columns)), b.read(list(b.columns))
+    for name in x:
+        np.testing.assert_array_equal(x[name], y[name], name)
