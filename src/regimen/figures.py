@@ -27,6 +27,7 @@ UNITS = {
     "turning_rate": "rad/s",
     "ang_vel_error": "rad/s",
     "distance": "m",
+    "power": "W",
     "episode_length": "steps",
     "episode_length_s": "s",
     "samples_per_s": "1/s",
@@ -63,7 +64,7 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
     rows = read_rows(metrics_jsonl)
     panels = _panels(rows)
     shown = panels[:MAX_PANELS]
-    figure, axes = _sheet(max(len(shown), 1), columns=3)
+    figure, axes = sheet(max(len(shown), 1), columns=3)
     window = len(rows) // 40 if len(rows) >= SMOOTH_FROM else 1
     for ax, panel in zip(axes, shown, strict=False):
         for name, color in zip(panel.names, COLORS, strict=False):
@@ -73,7 +74,7 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
         if panel.shared:
             _legend_below(ax, panel.left_out)
     figure.supxlabel(_footnote(window, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
-    _save(figure, out)
+    save(figure, out)
 
 
 def _curve(ax: Axes, points: np.ndarray, color: str, label: str, window: int) -> None:
@@ -165,7 +166,7 @@ def evaluation(
         wanted: name of a figure -> the value each command asks for, drawn beside it.
         command: what the labels are.
     """
-    figure, axes = _sheet(len(bars) + 1, columns=3)
+    figure, axes = sheet(len(bars) + 1, columns=3)
     for ax, (name, values) in zip(axes, bars.items(), strict=False):
         _intervals(ax, labels, values)
         if wanted is not None and name in wanted:
@@ -175,7 +176,7 @@ def evaluation(
         _label(ax, title_of(name), command)
     _survival(axes[len(bars)], labels, times, survival)
     figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; survival: Wilson)", fontsize=9)
-    _save(figure, out)
+    save(figure, out)
 
 
 def _limits(ax: Axes, name: str, high: float) -> None:
@@ -230,15 +231,16 @@ def _legend_below(ax: Axes, left_out: int) -> None:
     ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handlelength=1.2)
 
 
-def _sheet(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `panels` axes in rows of at most `columns`."""
+def sheet(panels: int, columns: int, size: tuple[float, float] = (4.2, 2.8)) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `panels` axes, each of about `size` inches, in rows of at most `columns`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(columns, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.8 * rows + 0.3), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), layout=layout)
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
@@ -248,6 +250,7 @@ def _sheet(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save(figure: Figure, out: Path) -> None:
+    """Write a figure as PNG `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)

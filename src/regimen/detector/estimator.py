@@ -1,0 +1,51 @@
+"""What tells a policy, while it acts, which joint of the robot has failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from regimen.envs.vec_env import Obs
+
+
+class Estimate(NamedTuple):
+    """What is known of N robots after one observation.
+
+    Attributes:
+        probabilities: (N, 1 + J) of healthy and of each joint, in the order of `Estimator.classes`.
+        verdict: (N,) int16, the class decided on, -1 while there is none.
+        since: (N,) float s for which the verdict has stood, this step included; 0 while there is none.
+    """
+
+    probabilities: torch.Tensor
+    verdict: torch.Tensor
+    since: torch.Tensor
+
+
+class Estimator(Protocol):
+    """Watches N robots, one observation of each at a time.
+
+    Attributes:
+        classes: `healthy` and the J joints it tells apart.
+    """
+
+    classes: tuple[str, ...]
+
+    def update(self, obs: Obs, begun: torch.Tensor) -> Estimate:
+        """Take the next observation.
+
+        Args:
+            obs: group -> (N, d).
+            begun: (N,) bool, robots whose episode begins with this observation: what came before is forgotten first.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides the next estimates."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        ...

@@ -1,0 +1,145 @@
+"""A detector at work: it watches a policy walk in fresh environments of the task, and is judged by what it says."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen import checkpoint
+from regimen.detector import report
+from regimen.detector.comparison import Baselines, Guess
+from regimen.detector.frames import Frames, Layout, saturated_since
+from regimen.detector.metrics import judge
+from regimen.detector.traces import Traces, traces
+from regimen.envs import open_env
+from regimen.envs.vec_env import IOSpec
+from regimen.errors import ConfigError
+from regimen.resolve import resolve
+from regimen.stages.evaluate import load_bundle
+from regimen.stages.policy_gate import fault_joints, robot_joints
+
+if TYPE_CHECKING:
+    from regimen.detector.decision import DecisionCfg
+    from regimen.detector.estimator import Estimator
+    from regimen.envs.vec_env import VecEnv
+    from regimen.run import Run
+    from regimen.schema import Config
+    from regimen.stages.evaluate import EvaluateCfg
+
+
+def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:
+    """Judge `config.estimator` on the first episode of every environment, while `config.policy` acts.
+
+    Commands are drawn as in training; the stage decides how many environments, how long, with what disturbances.
+
+    Raises:
+        ConfigError: no estimator is named, or the task has no faults.
+    """
+    started = time.perf_counter()
+    if config.estimator is None:
+        raise ConfigError("agent=failure_gru is judged as estimator=<run reference or file>, such as estimator=latest.")
+    bundle, watched = load_bundle(config.policy), checkpoint.load(Path(config.estimator))
+    env = open_env(_prepared(config, cfg, bundle))
+    try:
+        estimator = resolve(watched["agent"]["_target_"]).load_estimator(watched, env.io, env.device)
+        layout = _layout(config, env, watched["detector"]["group"])
+        frames, probabilities, verdicts = _Recording(run, config, env, bundle, estimator, layout).play()
+    finally:
+        env.close()
+    found = {"detector": _with_verdicts(frames, probabilities, verdicts)}
+    for name, guess in _baselines(Path(config.estimator), layout).items():
+        found[name] = _given(frames, guess(frames.inputs), estimator.decision)
+    judged = {n: judge(t, layout.classes, layout.step_dt, cfg.bootstrap, config.seed) for n, t in found.items()}
+    report.draw(run, judged, [])
+    more = {"policy": config.policy, "estimator": config.estimator, "wall_s": time.perf_counter() - started}
+    outcome = report.outcome(judged, {**more, "env_steps": int(frames.mask.sum())})
+    run.finish(outcome.headline, outcome.result)
+
+
+def _prepared(config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> Config:
+    """Return the config of the environments: as the stage says, and told to the policy only if it reads estimates."""
+    from regimen.envs.estimate_io import PROBABILITY
+    from regimen.stages.evaluate import Evaluate
+
+    config = Evaluate(cfg).prepare(copy.deepcopy(config))
+    if PROBABILITY not in bundle["io"]["observations"]["policy"]:
+        config.estimator = None
+    return config
+
+
+def _layout(config: Config, env: VecEnv, group: str) -> Layout:
+    candidates = fault_joints(config, env)
+    if not candidates:
+        raise ConfigError(
+            f"task={config.choices.get('task')} has no faults to detect: env.evaluation.faults names none that is on."
+        )
+    return Layout.of(env.io, group, robot_joints(config, env), candidates)
+
+
+def _baselines(estimator: Path, layout: Layout) -> dict[str, Guess]:
+    """Return what the detector was compared with when it was made, if that is still beside it."""
+    path = estimator.parent / "baselines.pt"
+    return Baselines.load(path, layout).guesses() if path.exists() else {}
+
+
+class _Recording:
+    """The first episode of every environment: what was observed, what was true, what was said."""
+
+    def __init__(
+        self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any], estimator: Estimator, layout: Layout
+    ) -> None:
+        io = IOSpec.from_dict(bundle["io"])
+        io.require_fits(env.io)
+        self.run, self.seed, self.env, self.estimator, self.layout = run, config.seed, env, estimator, layout
+        self.policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
+
+    def play(self) -> tuple[Frames, torch.Tensor, torch.Tensor]:
+        """Return the frames, and the detector's probabilities (N, L, C) and verdicts (N, L)."""
+        env, n, device = self.env, self.env.num_envs, self.env.device
+        torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
+        torch.manual_seed(self.seed)
+        rows: dict[str, list[torch.Tensor]] = {}
+        table = self.layout.class_table(device)
+        running, fell = torch.ones(n, dtype=torch.bool, device=device), torch.zeros(n, dtype=torch.bool, device=device)
+        fault = torch.full((n,), -1, dtype=torch.int16, device=device)
+        limit = torch.full((n,), torch.nan, device=device)
+        begun, state = torch.ones(n, dtype=torch.bool, device=device), None
+        with torch.inference_mode():
+            obs = env.reset(seed=self.seed)
+            for step in range(env.max_episode_length):
+                self.run.check_stop(step, lambda: None)
+                said = self.estimator.update(obs, begun)
+                row = {"inputs": obs[self.layout.group], "target": table[fault.long()], "limit": limit, "mask": running}
+                for name, value in {**row, "probabilities": said.probabilities, "verdict": said.verdict}.items():
+                    rows.setdefault(name, []).append(value)
+                action, state = self.policy.act(obs, state)
+                obs, _, terminated, truncated, info = env.step(action)
+                fault, limit = info["labels"]["fault_joint"], info["labels"]["fault_limit"]
+                fell, begun = fell | (running & terminated), terminated | truncated
+                running = running & ~begun
+                if begun.any():
+                    state = self.policy.reset(state, begun.nonzero().squeeze(1))
+                if not running.any():
+                    break
+                self.run.progress(iteration=step + 1, iterations=env.max_episode_length, note="watching")
+        held = {name: torch.stack(parts, dim=1) for name, parts in rows.items()}
+        held["target"] = held["target"].masked_fill(~held["mask"], 0)
+        active = saturated_since(self.layout, held["inputs"], held["target"], held["limit"]) & held["mask"]
+        unit = torch.arange(n, device=device)
+        frames = Frames(held["inputs"], held["target"], active, held["mask"], unit, fell)
+        return frames, held["probabilities"], held["verdict"].masked_fill(~held["mask"], -1)
+
+
+def _given(frames: Frames, probabilities: torch.Tensor, decision: DecisionCfg) -> Traces:
+    return traces(frames.target, probabilities, frames.active, frames.mask, frames.unit, frames.fell, decision)
+
+
+def _with_verdicts(frames: Frames, probabilities: torch.Tensor, verdicts: torch.Tensor) -> Traces:
+    """Return traces with the verdicts that were given at the time."""
+    target = frames.target.to(torch.int8)
+    found = [target, probabilities, verdicts, frames.active, frames.mask, frames.unit, frames.fell]
+    return Traces(*[value.cpu().numpy() for value in found])
