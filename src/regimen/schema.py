@@ -111,6 +111,27 @@ class GateCfg:
 
 
 @dataclass
+class FaultGridCfg:
+    """Faults that `stage=evaluate stage.faults=true` tries one at a time, each joint at each severity.
+
+    Attributes:
+        event: the event that breaks a joint.
+        severity: regular expression of joints -> severities, mildest first, as many for each joint.
+        onset_s: time of the fault after the reset, in s.
+        envs: episodes for each joint and severity; as many without a fault as for a whole joint.
+        command: what the robot is asked to do.
+        film: joint whose fault env 0, the one on video, gets at the middle severity; null: the first.
+    """
+
+    event: str = MISSING
+    severity: dict[str, list[float]] = field(default_factory=dict)
+    onset_s: float = 3.0
+    envs: int = 16
+    command: list[float] = field(default_factory=list)
+    film: str | None = None
+
+
+@dataclass
 class EvaluationCfg:
     """How this task is judged by `stage=evaluate`.
 
@@ -121,6 +142,7 @@ class EvaluationCfg:
         headline: metric written to run.json.
         faults: events that break the robot; `stage=collect` switches them off where it tries a policy first.
         gate: what that policy must reach; nothing by default.
+        fault_grid: the faults tried by `stage.faults=true`.
     """
 
     command: str | None = None
@@ -129,6 +151,7 @@ class EvaluationCfg:
     headline: str = "return"
     faults: list[str] = field(default_factory=list)
     gate: GateCfg = field(default_factory=GateCfg)
+    fault_grid: FaultGridCfg | None = None
 
 
 ESTIMATE_MODES = ("none", "oracle", "oracle_delayed", "classifier")

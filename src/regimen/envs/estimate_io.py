@@ -1,4 +1,4 @@
-"""What a failure estimate adds to an observation, by name; known before torch is loaded and before a simulator starts."""
+"""What a failure estimate adds to an observation, by name; known without torch and without a simulator."""
 
 from __future__ import annotations
 

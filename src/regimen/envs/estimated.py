@@ -39,10 +39,10 @@ class _Source(Protocol):
 class EstimatedEnv:
     """Adds to the group `policy` of an env what is known of its faults. The contract is `regimen.envs.vec_env.VecEnv`.
 
-    `fault_probability` (1 + C) are the probabilities of healthy and of each joint that can fail, an oracle's being 0 and
-    1; `time_since_verdict` (1) is the age of the verdict that the decision rule has reached, in units of
-    `SINCE_CLIP_S`, 0 while there is none. Probabilities, not the verdict alone, because they are there some steps
-    earlier and tell how sure the detector is; the policy learns how much of that to believe.
+    `fault_probability` (1 + C) are the probabilities of healthy and of each joint that can fail, those of an oracle
+    being 0 and 1; `time_since_verdict` (1) is the age of the verdict that the decision rule has reached, in units of
+    `SINCE_CLIP_S`, 0 while there is none. Probabilities, not the verdict alone: they are there some steps earlier and
+    tell how sure the detector is, and the policy learns how much of that to believe.
 
     A final observation carries what was known before it, a step older: nobody acts on it, so no detector reads it.
     """
@@ -66,12 +66,14 @@ class EstimatedEnv:
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
         self.io = with_estimate(env.io, list(joints))
         self._classes = _class_table(joints, numbered).to(self.device)
-        self._source: _Source = (
-            _Told(source, len(joints), env.step_dt) if isinstance(source, Oracle) else _Asked(source)
-        )
-        if not isinstance(source, Oracle):
+        self._source: _Source
+        if isinstance(source, Oracle):
+            self._source = _Told(source, len(joints), env.step_dt)
+        else:
             _require_classes(source.classes, (HEALTHY, *joints))
+            self._source = _Asked(source)
         self._source.seed(seed + SEED_OFFSET)
+        self._healthy = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(self.num_envs, len(joints) + 2, device=self.device)
 
     @classmethod
@@ -97,15 +99,25 @@ class EstimatedEnv:
             self._source.seed(seed + SEED_OFFSET)
         obs = self.env.reset(seed)
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        return self._tell(obs, torch.zeros(self.num_envs, dtype=torch.long, device=self.device), everyone)
+        return self._tell(obs, self._healthy, everyone)
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step all envs. See `VecEnv.step`."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         begun = terminated | truncated
         final = _appended(info["final_obs"], self._older())
-        fault = self._classes[info["labels"]["fault_joint"].long()].masked_fill(begun, 0)
-        return self._tell(obs, fault, begun), reward, terminated, truncated, {**info, "final_obs": final}
+        return (
+            self._tell(obs, self._fault(info["labels"]) * ~begun, begun),
+            reward,
+            terminated,
+            truncated,
+            {**info, "final_obs": final},
+        )
+
+    def _fault(self, labels: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the (N,) class at work; a task whose fault event is switched off stays healthy."""
+        joint = labels.get("fault_joint")
+        return self._healthy if joint is None else self._classes[joint.long()]
 
     def _tell(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> Obs:
         probabilities, since = self._source.update(obs, fault, begun)

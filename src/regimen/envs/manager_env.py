@@ -176,7 +176,7 @@ class ManagerEnv:
         terminated, truncated = self.terminations.compute(broken)
         self.terminated = terminated
         reward = self.rewards.compute()
-        info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self.commands.metrics(), "log": {}}
+        info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self._metrics(), "log": {}}
         self.commands.step()
         self.observations.step()
         noise = self.observations.draw_noise()
@@ -191,6 +191,11 @@ class ManagerEnv:
         obs = self.observations.compute(noise)
         info.setdefault("final_obs", obs)
         return obs, reward, terminated, truncated, info
+
+    def _metrics(self) -> dict[str, torch.Tensor]:
+        """Return how well the commands are followed, and the mechanical power of all joints in W, each (N,)."""
+        power = (self.state.joint_torque * self.state.joint_vel).abs().sum(1)
+        return {**self.commands.metrics(), "power": power}
 
     def _act(self, action: torch.Tensor) -> None:
         if not torch.isfinite(action).all():
@@ -208,6 +213,10 @@ class ManagerEnv:
     def fix_command(self, name: str, values: torch.Tensor) -> None:
         """Hold command `name` at `values` (N, k) for good, for evaluation."""
         self.commands[name].fix(values)
+
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Have event `name` happen as given, each value (N,), from the next reset of each env on, for good."""
+        self.events.fix(name, **values)
 
     def stagger(self) -> None:
         """Put the envs at random moments of their episodes, so that not all time out in the same step."""

@@ -158,6 +158,17 @@ class EventManager(Stateful):
         for term in self.stepping:
             term.step()
 
+    def fix(self, name: str, **values: torch.Tensor) -> None:
+        """Have event `name` happen as given in every later episode.
+
+        Raises:
+            ConfigError: if the task has no such event, or one that cannot be held.
+        """
+        holding = {n: t for n, t in self.terms.items() if hasattr(t, "fix")}
+        if name not in holding:
+            raise ConfigError(f"The task has no event `{name}` that can be held fixed. {did_you_mean(name, holding)}")
+        holding[name].fix(**values)
+
     def stagger(self) -> None:
         """Tell the events with a memory that the envs were put at other moments of their episodes."""
         for term in self.stepping:

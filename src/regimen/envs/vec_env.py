@@ -199,6 +199,10 @@ class VecEnv(Protocol):
         """Hold command `name` at `values` (N, k) for good, for evaluation."""
         ...
 
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Have event `name`, such as a fault, happen as given, each value (N,), from the next reset on, for good."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that decides the future: physics, counters, commands, generator."""
         ...

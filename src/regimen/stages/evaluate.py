@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,16 +13,16 @@ import torch
 
 from regimen import checkpoint, figures
 from regimen.envs import open_env
-from regimen.envs.vec_env import IOSpec, VecEnv
 from regimen.errors import CheckpointError, ConfigError, did_you_mean
 from regimen.resolve import resolve
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
+from regimen.stages.playing import Film, load_policy, play
 
 if TYPE_CHECKING:
+    from regimen.envs.vec_env import VecEnv
     from regimen.run import Run
     from regimen.schema import Config, EvaluationCfg
-    from regimen.video import VideoWriter
 
 
 @dataclass
@@ -38,6 +37,7 @@ class EvaluateCfg:
         observation_noise: whether observations are noisy, as in training.
         bootstrap: resamples behind each 95 % interval.
         video_seconds: length of the video made with `video=true`; it shows the largest command of the grid.
+        faults: whether the faults of `env.evaluation.fault_grid` are tried, one in each env, instead of the commands.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
@@ -48,6 +48,7 @@ class EvaluateCfg:
     observation_noise: bool = True
     bootstrap: int = 2000
     video_seconds: float = 10.0
+    faults: bool = False
 
     def problems(self, config: dict[str, Any]) -> list[str]:
         """Return what is wrong with this stage on the run's plain `config`, one line each."""
@@ -58,6 +59,10 @@ class EvaluateCfg:
         if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
             lines.append("video_seconds and episode_length_s: expected more than 0 s.")
         lines += grid_problems(judged, env.get("commands") or {})
+        if self.faults:
+            from regimen.stages.fault_grid import problems
+
+            lines += problems(judged, env)
         named = [("commands", judged.get("command"))] + [("events", name) for name in judged.get("disturbances") or []]
         for group, name in named:
             if name is not None and name not in env.get(group, {}):
@@ -67,6 +72,10 @@ class EvaluateCfg:
     def num_envs(self, config: dict[str, Any]) -> int:
         """Return how many environments this stage opens on the run's plain `config`, whatever its env.num_envs."""
         judged = config["env"].get("evaluation") or {}
+        if self.faults and judged.get("fault_grid"):
+            from regimen.stages.fault_grid import cells_of
+
+            return sum(cell.envs for cell in cells_of(judged["fault_grid"], config["env"]["robot"]))
         return self.envs_for(judged.get("grid") or [])
 
     def envs_for(self, grid: list[list[float]]) -> int:
@@ -81,11 +90,21 @@ class Evaluate:
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Evaluate `config.policy`; write result.json, a picture, and a video if asked."""
+        """Evaluate `config.policy`; write result.json, a picture, and a video if asked.
+
+        An agent that is no policy, such as a failure detector, judges itself: its class has an `evaluate`.
+        """
+        agent = getattr(config.agent, "_target_", None)
+        if agent is not None and hasattr(resolve(agent), "evaluate"):
+            return resolve(agent).evaluate(run, config, self.cfg)
         started = time.perf_counter()
         torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
         bundle = load_bundle(config.policy)
         config = self.prepare(config)
+        if self.cfg.faults:
+            from regimen.stages.faults import evaluate_faults
+
+            return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
         try:
             table = self.play(run, config, env, bundle)
@@ -105,7 +124,7 @@ class Evaluate:
         """Return a copy of the run's config with the task as it is judged: size, length, noise, disturbances."""
         config = copy.deepcopy(config)
         env = config.env
-        env.num_envs = self.cfg.envs_for(env.evaluation.grid)
+        env.num_envs = self.cfg.num_envs({"env": asdict(env)})
         env.observation_noise = self.cfg.observation_noise
         if self.cfg.episode_length_s is not None:
             env.episode_length_s = self.cfg.episode_length_s
@@ -116,41 +135,12 @@ class Evaluate:
 
     def play(self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]) -> EpisodeTable:
         """Play the first episodes and return them; film env 0 meanwhile if asked."""
-        io = IOSpec.from_dict(bundle["io"])
-        io.require_fits(env.io)
-        torch.manual_seed(config.seed)
-        policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
+        policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         episodes = FirstEpisodes(env.num_envs, env.device)
-        film = self._film(run, env) if config.video else None
-        with torch.inference_mode(), film.writer if film else nullcontext():
-            obs, state = env.reset(seed=config.seed), None
-            for step in range(env.max_episode_length):
-                run.check_stop(step, lambda: None)
-                # Before the step: after one that ends the episode, env 0 would show the next one.
-                if film is not None and episodes.running[0]:
-                    film.add(step, env)
-                action, state = policy.act(obs, state)
-                obs, reward, terminated, truncated, info = env.step(action)
-                episodes.add(reward, terminated, truncated, info)
-                ended = (terminated | truncated).nonzero().squeeze(1)
-                if len(ended):
-                    state = policy.reset(state, ended)
-                if episodes.finished:
-                    break
-                run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating")
-        if film is not None:
-            run.artifact(film.path, "video")
+        film = Film.of(run, env, self.cfg.video_seconds) if config.video else None
+        play(run, env, policy, episodes, config.seed, film)
         return EpisodeTable.of(episodes, command_of_env, env.step_dt)
-
-    def _film(self, run: Run, env: VecEnv) -> Film:
-        from regimen.video import VideoWriter
-
-        every = max(1, round(1 / (30 * env.step_dt)))
-        path = run.dir / "video" / "eval.mp4"
-        path.parent.mkdir(exist_ok=True)
-        writer = VideoWriter(path, fps=1 / (every * env.step_dt))
-        return Film(path, writer, every, last_step=round(self.cfg.video_seconds / env.step_dt))
 
     def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], config: Config) -> None:
         labels = [command_label(j.command) for j in each]
@@ -171,28 +161,6 @@ class Evaluate:
         head = {"policy": policy, "task": config.choices.get("task"), "seed": config.seed} | task | switches
         intervals = f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival"
         return head | {"intervals": intervals, "overall": whole.to_dict(), "commands": [j.to_dict() for j in each]}
-
-
-@dataclass
-class Film:
-    """A video of env 0, taken while the evaluation runs.
-
-    Attributes:
-        path: the file.
-        writer: takes the frames.
-        every: steps between two frames.
-        last_step: where it ends.
-    """
-
-    path: Path
-    writer: VideoWriter
-    every: int
-    last_step: int
-
-    def add(self, step: int, env: VecEnv) -> None:
-        """Take a picture if one is due at `step`."""
-        if step % self.every == 0 and step < self.last_step:
-            self.writer.add(env.render())
 
 
 def grid_problems(judged: dict[str, Any], commands: dict[str, Any]) -> list[str]:

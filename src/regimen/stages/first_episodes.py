@@ -17,11 +17,19 @@ class FirstEpisodes:
         steps: (N,) length in steps.
     """
 
-    def __init__(self, num_envs: int, device: torch.device) -> None:
+    def __init__(self, num_envs: int, device: torch.device, metrics_from: int = 0) -> None:
+        """Start with nothing counted.
+
+        Args:
+            num_envs: N.
+            device: of all tensors.
+            metrics_from: step of the episode from which its metrics are averaged.
+        """
         self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
         self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
+        self._metrics_from = metrics_from
         self._sums: dict[str, torch.Tensor] = {}
 
     def add(
@@ -38,9 +46,10 @@ class FirstEpisodes:
         counted = self.running
         self.returns += torch.where(counted, reward, 0.0)
         self.steps += counted
+        measured = counted & (self.steps > self._metrics_from)
         for name, value in info.get("metrics", {}).items():
             total = self._sums.setdefault(name, torch.zeros_like(self.returns))
-            total += torch.where(counted, value, 0.0)
+            total += torch.where(measured, value, 0.0)
         self.fell |= counted & terminated
         self.running = counted & ~(terminated | truncated)
 
@@ -51,4 +60,5 @@ class FirstEpisodes:
 
     def means(self) -> dict[str, torch.Tensor]:
         """Return every metric averaged over each environment's episode, {name: (N,)}."""
-        return {name: total / self.steps.clamp(min=1) for name, total in self._sums.items()}
+        measured = (self.steps - self._metrics_from).clamp(min=1)
+        return {name: total / measured for name, total in self._sums.items()}

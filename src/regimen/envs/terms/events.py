@@ -137,10 +137,38 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         self.severity = torch.zeros(n, device=device)
         self.active = torch.zeros(n, dtype=torch.bool, device=device)
         self.limit = torch.full((n,), torch.nan, device=device)
+        self.fixed_joint: torch.Tensor | None = None
+        self.fixed_onset = torch.zeros_like(self.onset)
+        self.fixed_severity = torch.zeros_like(self.severity)
+
+    def fix(self, joint: torch.Tensor, onset_s: torch.Tensor, severity: torch.Tensor) -> None:
+        """Give every later episode of an env the same fault, for evaluation.
+
+        Args:
+            joint: (N,) number of the joint, -1 for none.
+            onset_s: (N,) s after the reset.
+            severity: (N,) in the unit of the mode.
+
+        Raises:
+            ConfigError: for another number of envs, or a joint that the robot does not have.
+        """
+        for name, given in {"joint": joint, "onset_s": onset_s, "severity": severity}.items():
+            if given.shape != self.joint.shape:
+                raise ConfigError(f"change_joint_torque: {name} fixed for {len(given)} envs, not {len(self.joint)}.")
+        if int(joint.min()) < -1 or int(joint.max()) >= len(self.env.joints):
+            raise ConfigError(f"change_joint_torque: joints are numbered 0 to {len(self.env.joints) - 1}, -1 is none.")
+        self.fixed_joint = joint.to(torch.int16)
+        self.fixed_onset = (onset_s / self.env.step_dt).round().int().masked_fill(joint < 0, -1)
+        self.fixed_severity = severity.float().clone()
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Clear the faults of `env_ids` and draw the next ones."""
         self._clear(env_ids[self.active[env_ids]])
+        if self.fixed_joint is not None:
+            self.joint[env_ids] = self.fixed_joint[env_ids]
+            self.onset[env_ids] = self.fixed_onset[env_ids]
+            self.severity[env_ids] = self.fixed_severity[env_ids]
+            return
         draws = self.env.rand(len(env_ids), 4)
         fails = draws[:, 0] < self.probability
         which = (draws[:, 1] * len(self.candidates)).long().clamp_max(len(self.candidates) - 1)
