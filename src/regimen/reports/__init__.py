@@ -1,0 +1,1 @@
+"""Reports: from the results of several runs to one page with its figures, numbers and film."""

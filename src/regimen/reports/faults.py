@@ -1,0 +1,161 @@
+"""The report of a study of joint failures: what its runs measured, compared, drawn, filmed and put on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen import record
+from regimen.errors import ConfigError
+from regimen.reports import detection, page, pictures, sections
+from regimen.reports.pictures import PLACES
+from regimen.reports.sources import Sources
+from regimen.reports.survival import Arm, Comparison, Study, compare
+from regimen.reports.variants import HEALTHY, ORACLE, TOLERANT
+
+if TYPE_CHECKING:
+    from regimen.run import Run
+    from regimen.schema import Config
+
+FOLDER = "report"
+FIGURES = ("lin_vel_error", "power")
+"""What is drawn by joint beside survival, where the evaluations measured it."""
+
+
+class FaultReport:
+    """One report.
+
+    Attributes:
+        sources: the runs it is made from.
+        study: the policies among them.
+        comparisons: the kinds of policies against the healthy one.
+    """
+
+    def __init__(self, run: Run, config: Config, title: str) -> None:
+        """Read the runs.
+
+        Raises:
+            ConfigError: none of them says anything that could be reported.
+        """
+        self.run, self.title = run, title
+        self.sources = Sources.read([Path(path) for path in config.runs])
+        if not any((self.sources.policies, self.sources.detectors, self.sources.datasets)):
+            raise ConfigError(
+                "runs: none of them is an evaluation over faults (stage=evaluate stage.faults=true), a detector "
+                "(stage=distill, or its evaluation) or a dataset (stage=collect): there is nothing to report."
+            )
+        self.folder = run.dir / FOLDER
+        self.folder.mkdir(exist_ok=True)
+        self.study = Study.of(self.sources.policies)
+        self.comparisons = compare(self.study, HEALTHY, ORACLE)
+        self.films: list[Path] = []
+
+    def headline(self) -> dict[str, float]:
+        """Return the few numbers for run.json."""
+        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.study.arms}
+        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.comparisons if c.variant is TOLERANT}
+        return found
+
+    def film(self, seconds: float) -> None:
+        """Film the healthy policy beside the one that copes best of those given a detector or an oracle."""
+        from regimen.reports import film
+
+        healthy, other = self.study.arm(HEALTHY), self.study.arm(TOLERANT) or self.study.arm(ORACLE)
+        if healthy is None or other is None:
+            self.run.warn("no film: it needs the evaluation of a healthy policy and of a tolerant one or an oracle")
+            return
+        fault = film.fault_of(other.sources[0])
+        takes = []
+        for arm in (healthy, other):
+            self.run.progress(note=f"filming {arm.variant.title}")
+            stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
+            takes.append(film.play(arm.sources[0], arm.variant.title, fault, seconds, stop))
+        self.films = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
+        film.write(takes, fault, *self.films)
+
+    def write(self) -> dict[str, Any]:
+        """Draw all pictures, write the page and the numbers; return what is written to result.json."""
+        self.run.progress(note="drawing")
+        drawn = dict(self._draw())
+        told = self._told()
+        html = page.page(self.title, sections.lead(self), sections.all_of(self, drawn))
+        (self.folder / "report.html").write_text(html, encoding="utf-8")
+        record.write_json(self.folder / "report.json", told)
+        for path in sorted(self.folder.iterdir()):
+            self.run.artifact(path, KINDS[path.suffix])
+        print(f"report: {self.folder / 'report.html'}", flush=True)
+        return {"report": f"{FOLDER}/report.html", **told}
+
+    def _draw(self) -> Iterator[tuple[str, Path]]:
+        """Draw; yield name -> file of each picture."""
+        if self.study.arms:
+            yield from self._draw_study()
+        yield "lineage", sections.draw_lineage(self.run, self.folder / "lineage.png")
+
+    def _draw_study(self) -> Iterator[tuple[str, Path]]:
+        study = self.study
+        pictures.survival_by_joint(study, None, self.folder / "survival.png")
+        yield "survival", self.folder / "survival.png"
+        if len(study.levels) > 1:
+            pictures.survival_over_severity(study, self.folder / "severity.png")
+            yield "severity", self.folder / "severity.png"
+            for level in study.levels:
+                path = self.folder / f"survival_{level + 1}.png"
+                pictures.survival_by_joint(study, level, path)
+                yield path.stem, path
+        for name in FIGURES:
+            if any(arm.mean(name) for arm in study.arms):
+                path = self.folder / f"{name}.png"
+                pictures.figure_by_joint(study, name, path)
+                yield name, path
+
+    def _told(self) -> dict[str, Any]:
+        """Return everything measured as plain data."""
+        study = self.study
+        arms = {
+            arm.variant.key: {
+                "title": arm.variant.title,
+                "runs": [source.id for source in arm.sources],
+                "seeds": [source.seed for source in arm.sources],
+                "survival": list(_survival(arm, study)),
+                **{name: _plain(arm.mean(name)) for name in FIGURES},
+            }
+            for arm in study.arms
+        }
+        told = {
+            "format": 1,
+            "runs": [source.id for source in self.sources.all],
+            "policies": arms,
+            "comparison": [_comparison(c) for c in self.comparisons],
+            "not_evaluated": [variant.key for variant in study.missing],
+            "detectors": [asdict(row) for row in detection.rows(self.sources.detectors)],
+        }
+        return dict(record.plain(told))
+
+
+KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", ".mp4": "video"}
+"""Ending -> kind of the artifact."""
+
+
+def _value(arm: Arm) -> float:
+    figure = arm.survival()
+    return figure.value if figure else 0.0
+
+
+def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
+    for level in (None, *study.levels):
+        for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
+            if (figure := arm.survival(joint, level)) is not None:
+                severity = study.severities[joint][level] if joint and level is not None else None
+                known = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
+                yield known | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {"policy": found.variant.key, "gain_points": _plain(found.gain), "share_of_oracle": _plain(found.share)}
+
+
+def _plain(figure: Any) -> dict[str, float] | None:
+    return None if figure is None else figure.to_dict()

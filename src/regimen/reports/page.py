@@ -1,0 +1,100 @@
+"""A page of HTML that is one file: pictures and films within it, no scripts, readable on a phone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 62rem; margin: 0 auto;
+  padding: 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+p, li { max-width: 46rem; } .quiet, figcaption { color: #666; font-size: .85rem; }
+nav a { margin-right: .9rem; white-space: nowrap; } a { color: #2b5ca8; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } td small { color: #666; display: block; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
+.lead { font-size: 1.1rem; }
+"""
+
+
+@dataclass
+class Section:
+    """A part of the page under a heading of its own.
+
+    Attributes:
+        title: the heading.
+        parts: HTML, in order.
+    """
+
+    title: str
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Name by which links lead to it."""
+        return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+
+def page(title: str, lead: Iterable[str], sections: Sequence[Section]) -> str:
+    """Return the whole page.
+
+    Args:
+        title: its heading.
+        lead: HTML above the sections.
+        sections: those without parts are left out.
+    """
+    shown = [section for section in sections if section.parts]
+    links = "".join(f'<a href="#{s.anchor}">{escape(s.title)}</a>' for s in shown)
+    body = [f"<h1>{escape(title)}</h1>", *lead, f"<nav>{links}</nav>"]
+    for section in shown:
+        body += [f'<h2 id="{section.anchor}">{escape(section.title)}</h2>', *section.parts]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    content = "\n".join(body)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
+        f"<body>\n{content}\n</body>\n</html>\n"
+    )
+
+
+def text(words: str, kind: str = "") -> str:
+    """Return a paragraph of plain text; `kind` is a class of the style."""
+    return f'<p class="{kind}">{escape(words)}</p>' if kind else f"<p>{escape(words)}</p>"
+
+
+def preformatted(words: str) -> str:
+    """Return text whose lines stay as they are."""
+    return f"<pre>{escape(words)}</pre>"
+
+
+def listed(rows: Iterable[str]) -> str:
+    """Return a list of plain texts."""
+    items = "".join(f"<li>{escape(row)}</li>" for row in rows)
+    return f"<ul>{items}</ul>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain texts, which scrolls sideways where it is too wide; a second line of a cell is small."""
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(words: str) -> str:
+    first, _, second = words.partition("\n")
+    below = f"<small>{escape(second)}</small>" if second else ""
+    return f"<td>{escape(first)}{below}</td>"
+
+
+def picture(path: Path, caption: str) -> str:
+    """Return a picture, its file within the page."""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{escape(caption, quote=True)}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"

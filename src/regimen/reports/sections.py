@@ -1,0 +1,262 @@
+"""The parts of the page of a study of joint failures: each a heading with tables, pictures and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen import record
+from regimen.history.text import duration
+from regimen.reports import detection, page
+from regimen.reports.page import Section
+from regimen.reports.pictures import PLACES
+from regimen.reports.sources import Source
+from regimen.reports.survival import Arm, Study
+from regimen.reports.variants import TOLERANT
+from regimen.statistics import Figure
+
+if TYPE_CHECKING:
+    from regimen.reports.faults import FaultReport
+    from regimen.run import Run
+
+BASELINES = {
+    "detector": "detector",
+    "majority": "majority class",
+    "one_frame": "one-frame network",
+    "torque_threshold": "torque threshold",
+}
+
+
+def all_of(report: FaultReport, drawn: Mapping[str, Path]) -> list[Section]:
+    """Return the sections in reading order.
+
+    Args:
+        report: what was measured.
+        drawn: name -> picture.
+    """
+    return [
+        Section("Comparison", list(_comparison(report))),
+        Section("Survival", list(_survival(report.study, drawn))),
+        Section("Film", list(_film(report))),
+        Section("Walking", list(_walking(report.study, drawn))),
+        Section("Detector", list(_detector(report.sources.detectors))),
+        Section("Data", [part for source in report.sources.datasets for part in _dataset(source)]),
+        Section("Not in this study", list(_missing(report.study))),
+        Section("Lineage", list(_lineage(report, drawn))),
+        Section("Runs", [_runs(report)]),
+    ]
+
+
+def lead(report: FaultReport) -> Iterator[str]:
+    """Yield the answer in a few sentences."""
+    tolerant = next((c for c in report.comparisons if c.variant is TOLERANT), None)
+    arm, healthy = report.study.arm(TOLERANT), report.study.arms[:1]
+    if tolerant is not None and arm is not None:
+        mine, base = (_in_words(_percent(a.survival())) for a in (arm, healthy[0]))
+        words = (
+            f"With one leg joint broken, the tolerant policy stays up to the end of {mine} of the episodes, the "
+            f"healthy one of {base}: {_in_words(_points(tolerant.gain))} points."
+        )
+        words += f" That is {_in_words(_percent(tolerant.share))} of what an oracle gains." if tolerant.share else ""
+        yield page.text(words, "lead")
+    elif report.study.arms:
+        yield page.text("No comparison of a tolerant policy with the healthy one is among these runs.", "lead")
+    conditions = {_conditions(source) for source in report.sources.policies}
+    yield from (page.text(words, "quiet") for words in sorted(conditions))
+
+
+def _in_words(cell: str) -> str:
+    """Return a figure with its interval in brackets, instead of in a line of its own."""
+    first, _, second = cell.partition("\n")
+    return f"{first} ({second})" if second else first
+
+
+def _conditions(source: Source) -> str:
+    told = source.result
+    return (
+        f"Episodes of {told['episode_length_s']:g} s, one joint broken from {told['onset_s']:g} s on, command "
+        f"{told['command']}; task {told['task']}."
+    )
+
+
+def _comparison(report: FaultReport) -> Iterator[str]:
+    if not report.comparisons:
+        return
+    rows = []
+    for arm in report.study.arms:
+        found = next((c for c in report.comparisons if c.variant is arm.variant), None)
+        gain, part = (_points(found.gain), _percent(found.share)) if found else ("–", "–")
+        seeds = str(len(arm.sources))
+        rows.append(
+            [
+                arm.variant.title,
+                arm.variant.told,
+                seeds,
+                _percent(arm.survival("")),
+                _percent(arm.survival()),
+                gain,
+                part,
+            ]
+        )
+    head = ["policy", "told of faults", "seeds", "none broken", "any broken", "gain, points", "share of oracle's gain"]
+    yield page.table(head, rows)
+    yield page.text(
+        "Survival is the share of episodes without a fall, over all joints and severities. In small: 95 % intervals; "
+        "of one seed Wilson's over its episodes, of several the bootstrap of the interquartile mean over seeds. A "
+        "share of the oracle's gain is given where that gain is above zero beyond doubt.",
+        "quiet",
+    )
+
+
+def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
+    if not study.arms:
+        return
+    yield page.picture(drawn["survival"], "Survival by broken joint, over all severities.")
+    if "severity" in drawn:
+        yield page.picture(drawn["severity"], "Survival over severity.")
+    head = ["broken", *(arm.variant.title for arm in study.arms)]
+    for level in study.levels:
+        rows = [
+            [
+                f"{joint}\n{study.severities[joint][level]:g}",
+                *(_percent(arm.survival(joint, level)) for arm in study.arms),
+            ]
+            for joint in study.joints
+        ]
+        rows.append(["any", *(_percent(arm.survival(None, level)) for arm in study.arms)])
+        yield page.text(f"{study.label(level)}; under each joint what is left of it")
+        yield page.table(head, rows)
+
+
+def _film(report: FaultReport) -> Iterator[str]:
+    gif = next((path for path in report.films if path.suffix == ".gif"), None)
+    if gif is not None:
+        yield page.picture(gif, "The same command, the same seed, the same broken joint. side_by_side.mp4 is sharper.")
+
+
+def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
+    captions = {
+        "lin_vel_error": "Error of the velocity from the onset of the fault to the end of the episode.",
+        "power": "Mechanical power from the onset of the fault to the end of the episode.",
+    }
+    yield from (page.picture(drawn[name], words) for name, words in captions.items() if name in drawn)
+    if study.arms:
+        head = ["median time to the fall", *(arm.variant.title for arm in study.arms)]
+        rows = [
+            [PLACES.get(joint) or str(joint), *(_fall(arm, joint) for arm in study.arms)]
+            for joint in (*study.joints, None)
+        ]
+        yield page.table(head, rows)
+        yield page.text("From the onset, of the episodes that ended in a fall.", "quiet")
+
+
+def _fall(arm: Arm, joint: str | None) -> str:
+    seconds = arm.fall_s(joint)
+    return "no fall" if seconds is None else f"{seconds:.1f} s"
+
+
+def _detector(sources: list[Source]) -> Iterator[str]:
+    found = list(detection.rows(sources))
+    for stage, place in detection.PLACES.items():
+        mine = [row for row in found if row.stage == stage]
+        if not mine:
+            continue
+        names = [name for name in detection.COLUMNS if any(name in row.figures for row in mine)]
+        rows = [
+            [f"{BASELINES.get(row.name, row.name)}\n{row.view}", *(_number(row.figures.get(n)) for n in names)]
+            for row in mine
+        ]
+        seeds = max(row.seeds for row in mine)
+        yield page.text(f"On {place}; {seeds} {'seed' if seeds == 1 else 'seeds'}")
+        yield page.table(["detector", *(detection.COLUMNS[n] for n in names)], rows)
+    views: dict[str, str] = next((s.result["views"] for s in sources if s.result.get("views")), {})
+    if views:
+        yield page.text("; ".join(f"{name}: {words}" for name, words in views.items()), "quiet")
+    for source in sources[:1] + [s for s in sources if s.stage == "evaluate"][:1]:
+        for path in source.pictures():
+            yield page.picture(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.seed})")
+
+
+def _dataset(source: Source) -> Iterator[str]:
+    card = record.read_json(source.folder / "data" / "card.json") or {}
+    problems = source.result.get("problems") or []
+    episodes = card["episodes"]
+    yield page.text(
+        f"{source.name}: {card['rows']} frames in {episodes['count']} episodes, {card['healthy_share']:.0%} of the "
+        f"frames healthy; {episodes['terminated']} episodes ended in a fall."
+    )
+    splits: dict[str, Any] = card.get("by_split") or {}
+    rows = [
+        [name, str(card["episodes_by_class"][name]), *(str(part["episodes"][name]) for part in splits.values())]
+        for name in ("healthy", *card["classes"])
+    ]
+    yield page.table(["class", "episodes", *splits], rows)
+    if problems:
+        yield page.text("The gates object:")
+        yield page.listed(problems)
+    else:
+        yield page.text("The gates have nothing against it.")
+    gate = source.result.get("gate") or {}
+    if gate.get("short"):
+        short = "; ".join(gate["short"])
+        yield page.text(f"Its policy did not pass the task's gate ({short}); taken nevertheless: {gate['accept']}")
+    yield from (page.picture(path, path.stem.replace("_", " ")) for path in source.pictures())
+
+
+def _missing(study: Study) -> Iterator[str]:
+    if study.arms and study.missing:
+        yield page.text("Not evaluated in these runs, so nothing is said of them:")
+        yield page.listed(f"{variant.title}: told {variant.told}" for variant in study.missing)
+
+
+def _lineage(report: FaultReport, drawn: Mapping[str, Path]) -> Iterator[str]:
+    from regimen.history import row
+    from regimen.history.family import Family
+    from regimen.history.lineage import tree
+
+    yield page.picture(drawn["lineage"], "What each run was made from.")
+    mine = row.read(str(report.run.dir))
+    if mine is not None:
+        yield page.preformatted("\n".join(tree(mine, *Family.known().graph(mine))))
+
+
+def draw_lineage(run: Run, out: Path) -> Path:
+    """Draw what a run was made from; return the picture.
+
+    Args:
+        run: the report's own.
+        out: PNG to write.
+    """
+    from regimen.history import lineage_picture, row
+    from regimen.history.family import Family
+
+    mine = row.read(str(run.dir))
+    assert mine is not None
+    lineage_picture.draw(out, mine, *Family.known().graph(mine))
+    return out
+
+
+def _runs(report: FaultReport) -> str:
+    rows = [
+        [source.name, source.id, source.stage, str(source.seed), duration(source.wall_s)]
+        for source in report.sources.all
+    ]
+    return page.table(["run", "id", "stage", "seed", "time worked"], rows)
+
+
+def _percent(figure: Figure | None) -> str:
+    """Return a share in percent, its interval in a second line."""
+    if figure is None:
+        return "–"
+    return f"{figure.value:.0%}\n{figure.low:.0%} … {figure.high:.0%}"
+
+
+def _points(figure: Figure) -> str:
+    return f"{figure.value:+.0f}\n{figure.low:+.0f} … {figure.high:+.0f}"
+
+
+def _number(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure.value:.3g}\n{figure.low:.3g} … {figure.high:.3g}"
