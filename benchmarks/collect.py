@@ -26,7 +26,8 @@ from regimen.envs import open_env
 from regimen.envs.check import compose_config
 from regimen.refs import resolve_policy
 from regimen.run import Run
-from regimen.stages.collect import CollectCfg, _Collection
+from regimen.stages.collect import CollectCfg
+from regimen.stages.collection import Collection
 
 COLUMNS = ("obs/discriminator", "labels/fault_joint")
 
@@ -43,12 +44,12 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
 
     @torch.inference_mode()
     def collect() -> int:
-        _Collection(cfg, run, config, env, bundle, {}).collect(None)
+        Collection(cfg, run, config, env, bundle, {}).collect(None)
         return steps * num_envs
 
     @torch.inference_mode()
     def alone() -> int:
-        acts = _Collection(cfg, run, config, env, bundle, {}).policy.act
+        acts = Collection(cfg, run, config, env, bundle, {}).policy.act
         obs = env.reset(seed=0)
         env.stagger()
         for _ in range(steps):

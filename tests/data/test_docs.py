@@ -21,7 +21,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_every_attribute_of_a_collection_is_described() -> None:
-    source = (PAGE.parents[1] / "src/regimen/stages/collect.py").read_text()
+    source = (PAGE.parents[1] / "src/regimen/stages/collection.py").read_text()
     facts = source.partition("def _facts")[2].partition("def ")[0]
     names = re.findall(r'^            "(\w+)":', facts, re.M)
     assert len(names) > 12

@@ -239,6 +239,6 @@ def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     from regimen.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.collect.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.collection.shutil.disk_usage", lambda path: usage)
     with pytest.raises(PreflightError, match=r"lower stage\.steps=100 or env\.num_envs=8"):
         collect(tmp_path, CollectCfg(steps=100), task())
