@@ -167,16 +167,12 @@ class EstimateCfg:
             otherwise adds no columns.
         delay_steps: shortest and longest delay of `oracle_delayed`, in steps, drawn for each fault.
         false_alarms_per_hour: wrong verdicts of the oracles, per hour and robot, of a random joint.
-        threshold: probability that a class must reach to be believed.
-        consecutive: steps for which it must.
         joints: regular expressions of the joints that can fail; in the robot's order they are the classes told.
     """
 
     mode: str | None = None
     delay_steps: list[int] = field(default_factory=lambda: [5, 20])
     false_alarms_per_hour: float = 0.0
-    threshold: float = 0.5
-    consecutive: int = 5
     joints: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:

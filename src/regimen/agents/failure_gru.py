@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -38,6 +38,7 @@ class FailureGruCfg:
         resamples: bootstrap samples of envs behind each 95 % interval.
     """
 
+    WATCHES: ClassVar[bool] = True
     _target_: str = "regimen.agents.failure_gru.FailureGru"
     group: str = "discriminator"
     model: ModelCfg = field(default_factory=ModelCfg)

@@ -74,15 +74,15 @@ class Oracle:
         self.told = told
 
     def _false_alarms(self, possible: torch.Tensor) -> None:
-        """Let alarms run out, and begin new ones where nothing true is told, never of the joint at fault."""
+        """Let alarms run out, and begin new ones where nothing true is told, never of a joint that is at fault."""
         draws = torch.rand(3, len(possible), generator=self.generator, device=possible.device)
         self.alarm_left = (self.alarm_left - 1).clamp_min(0) * possible
-        begins = possible & (self.alarm_left == 0) & (draws[0] < self._alarm_rate)
         others = self._joints - (self.fault > 0).long()
-        joint = 1 + (draws[1] * others).long().clamp_max(self._joints - 1)
+        begins = possible & (others > 0) & (self.alarm_left == 0) & (draws[0] < self._alarm_rate)
+        joint = 1 + torch.minimum((draws[1] * others).long(), (others - 1).clamp_min(0))
         joint += (self.fault > 0) & (joint >= self.fault)
         low, high = self._alarm_steps
-        self.alarm = torch.where(begins, joint.clamp_max(self._joints), self.alarm)
+        self.alarm = torch.where(begins, joint, self.alarm)
         self.alarm_left = torch.where(begins, low + (draws[2] * (high - low)).long(), self.alarm_left)
 
     def state_dict(self) -> dict[str, Any]:
