@@ -127,10 +127,14 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
     name = shlex.quote(run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir))
     has_checkpoint = (run.checkpoints / "last.pt").exists()
     if status == "finished":
-        task = (info.get("choices") or {}).get("task")
-        return (
-            f"python launch.py stage=evaluate task={shlex.quote(task)} policy={name}" if has_checkpoint and task else ""
+        choices = info.get("choices") or {}
+        task, agent = choices.get("task"), choices.get("agent")
+        if not has_checkpoint or not task:
+            return ""
+        made = (
+            f"agent={shlex.quote(agent)} policy=<its policy> estimator" if info.get("stage") == "distill" else "policy"
         )
+        return f"python launch.py stage=evaluate task={shlex.quote(task)} {made}={name}"
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
     if status == "diverged":
