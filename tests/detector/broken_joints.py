@@ -44,7 +44,7 @@ def table(num_envs: int = 48, episodes: int = 4, seed: int = 0) -> dict[str, np.
 
 def write_swing(path: Path, made: dict[str, np.ndarray] | None = None, **changes: Any) -> Path:
     """A file of such episodes."""
-    return write(path, table() if made is None else made, io=SWING.to_dict(), **changes)
+    return write(path, table() if made is None else made, **({"io": SWING.to_dict(), "staggered": True} | changes))
 
 
 def layout() -> Layout:

@@ -1,0 +1,136 @@
+"""The distill stage, from datasets to its files: gates, resume, what is written."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.broken_joints import table, write_swing
+from regimen import checkpoint
+from regimen.agents.failure_gru import FailureGruCfg
+from regimen.detector.decision import DecisionCfg
+from regimen.detector.model import ModelCfg
+from regimen.detector.training import TrainingCfg
+from regimen.errors import ConfigError, DatasetError, StopRequested
+from regimen.run import Run
+from regimen.schema import Config
+from regimen.stages.distill import Distill, DistillCfg
+
+
+def detector_cfg(**training: Any) -> FailureGruCfg:
+    learning = TrainingCfg(**({"epochs": 4, "batch_size": 16, "chunk": 20, "learning_rate": 1e-2} | training))
+    return FailureGruCfg(model=ModelCfg(hidden=16), training=learning, decision=DecisionCfg(0.8, 3), resamples=50)
+
+
+def config_for(data: Path | list[Path], stage: DistillCfg | None = None, **training: Any) -> Config:
+    paths = data if isinstance(data, list) else [data]
+    return Config(
+        env=None,
+        agent=detector_cfg(**training),
+        stage=stage or DistillCfg(),
+        data=[str(path) for path in paths],
+        choices={"agent": "failure_gru", "stage": "distill", "task": "swing"},
+    )
+
+
+def new_run(root: Path, config: Config) -> Run:
+    return Run.create(root, {"stage": asdict(config.stage)}, ["launch.py"], [], repository=root)
+
+
+def distill(root: Path, config: Config) -> tuple[Run, dict[str, Any]]:
+    run = new_run(root, config)
+    Distill(config.stage)(run, config)
+    return run, json.loads((run.dir / "result.json").read_text())
+
+
+def test_a_detector_is_learned_and_judged_beside_its_baselines(tmp_path, capsys):
+    run, result = distill(tmp_path, config_for(write_swing(tmp_path / "e.h5")))
+    assert set(result["headline"]) == {"macro_f1", "delay_steps", "false_alarms_per_hour"}
+    assert result["headline"]["macro_f1"] > 0.8
+    assert set(result["baselines"]) == {"majority", "one_frame", "torque_threshold"}
+    figures = result["detector"]["all"]["figures"]
+    assert figures["macro_f1"]["low"] <= figures["macro_f1"]["value"] <= figures["macro_f1"]["high"]
+    assert figures["macro_f1"]["low"] > result["baselines"]["majority"]["all"]["figures"]["macro_f1"]["high"]
+    assert result["detector"]["all"]["joints"].keys() == {"hip", "knee"}, "those that never fail are not scored"
+    assert result["gate"] == {"problems": [], "accept": None}
+    assert result["data"]["by_split"]["test"]["envs"] == 7
+    names = {path.name for path in (run.dir / "figures").glob("*.png")}
+    assert names == {"confusion.png", "calibration.png", "delays.png", "baselines.png", "learning_curve.png"}
+    assert all((run.dir / "figures" / name).stat().st_size > 5000 for name in names)
+    assert "detector" in capsys.readouterr().out
+    bundle = checkpoint.load(run.checkpoints / "best.pt")
+    assert bundle["detector"]["classes"] == ["healthy", "hip", "knee"]
+    assert bundle["metric"] == pytest.approx(max(row["Train/val_macro_f1"] for row in run.metrics()))
+
+
+@pytest.mark.parametrize("checks", [3, 7])
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, checks, monkeypatch):
+    config = config_for(write_swing(tmp_path / "e.h5"), epochs=2)
+    whole, result = distill(tmp_path, config)
+    parts, asked = new_run(tmp_path, config), []
+    really = Run.check_stop
+
+    def check_stop(self: Run, step: int, save: Any) -> None:
+        asked.append(step)
+        self.stop_signal = signal.SIGTERM if len(asked) == checks else None
+        really(self, step, save)
+
+    monkeypatch.setattr(Run, "check_stop", check_stop)
+    with pytest.raises(StopRequested):
+        Distill(config.stage)(parts, config)
+    Distill(config.stage)(parts, config)
+    again = json.loads((parts.dir / "result.json").read_text())
+    assert again["detector"] == result["detector"] and again["baselines"] == result["baselines"]
+    first, second = (checkpoint.load(run.checkpoints / "last.pt") for run in (whole, parts))
+    assert first["step"] == second["step"]
+    assert all(bool((v == second["detector"]["network"][k]).all()) for k, v in first["detector"]["network"].items())
+    timings = ("time_s", "Perf/data_share")
+    rows = [[{k: v for k, v in row.items() if k not in timings} for row in run.metrics()] for run in (whole, parts)]
+    assert rows[0] == rows[1]
+
+
+def test_the_disaster_of_one_joint_is_refused_by_name(tmp_path):
+    made = table()
+    made["labels/fault_joint"][made["labels/fault_joint"] == 0] = 1
+    path = write_swing(tmp_path / "e.h5", made)
+    with pytest.raises(DatasetError, match=r"hip: 0 of \d+ faulty episodes") as refused:
+        distill(tmp_path, config_for(path))
+    assert 'stage.accept="<reason>"' in str(refused.value)
+
+
+def test_refused_data_are_taken_with_a_reason_and_the_reason_is_kept(tmp_path):
+    made = table()
+    made["labels/fault_joint"][made["labels/fault_joint"] == 0] = 1
+    path = write_swing(tmp_path / "e.h5", made)
+    run, result = distill(tmp_path, config_for(path, DistillCfg(accept="only knees wanted"), epochs=1))
+    assert result["gate"]["accept"] == "only knees wanted" and "hip" in result["gate"]["problems"][0]
+    assert any("only knees wanted" in warning for warning in run.info["warnings"])
+    assert result["detector"]["all"]["joints"].keys() == {"knee"}
+
+
+def test_several_datasets_are_learned_from_together(tmp_path):
+    paths = [write_swing(tmp_path / f"{seed}.h5", table(seed=seed), seed=seed) for seed in (0, 1)]
+    _, result = distill(tmp_path, config_for(paths, epochs=1))
+    one = distill(tmp_path, config_for(paths[0], epochs=1))[1]
+    assert result["data"]["rows"] == 2 * one["data"]["rows"]
+    assert result["data"]["by_split"]["test"]["envs"] == 14
+
+
+def test_an_agent_that_does_not_learn_from_data_is_refused(tmp_path):
+    config = config_for(write_swing(tmp_path / "e.h5"))
+    config.agent = type("Cfg", (), {"_target_": "point_env.ToGoal"})()
+    run = new_run(tmp_path, config)
+    with pytest.raises(ConfigError, match="has no `fit`"):
+        Distill(config.stage)(run, config)
+
+
+def test_problems_are_found_before_anything_starts():
+    assert DistillCfg().problems({"data": ["x.h5"]}) == []
+    assert "data=[<run reference or file>, …]" in DistillCfg().problems({"data": []})[0]
+    assert "expected the reason" in DistillCfg(accept=" ").problems({"data": ["x"]})[0]
+    assert "memory_gb" in DistillCfg(memory_gb=0).problems({"data": ["x"]})[0]
