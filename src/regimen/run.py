@@ -191,7 +191,7 @@ class Run:
 
         Args:
             path: file inside the run directory.
-            kind: `checkpoint`, `dataset`, `figure`, `video` or `table`.
+            kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
         with (self.logs / "artifacts.jsonl").open("a") as file:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regimen import record
 from regimen.history import row, state
 from regimen.history.index import Index
 from regimen.history.row import RunRow
@@ -94,12 +95,18 @@ class Family:
         for taken in child.inputs.values():
             if taken["path"] == parent:
                 return RunRow(parent, status=FILE if Path(parent).exists() else GONE)
-            folder = next((folder for folder in Path(taken["path"]).parents if folder.name == parent), None)
+            folder = next((folder for folder in Path(taken["path"]).parents if _is_run(folder, parent)), None)
             found = row.read(str(folder)) if folder else None
             if found is not None:
+                found.id = parent
                 state.judge([found])
                 return found
         return RunRow(parent, status=GONE)
+
+
+def _is_run(folder: Path, run_id: str) -> bool:
+    """Return whether a folder is a run of this id, or was: a pretrained policy stands in a folder of another name."""
+    return folder.name == run_id or (record.read_json(folder / "run.json") or {}).get("id") == run_id
 
 
 def links_of(run: RunRow) -> list[Link]:

@@ -111,7 +111,7 @@ def _applied(pipeline: Pipeline, chosen: Choices) -> Pipeline:
     config.overrides = [_put(text, chosen.values) for text in config.overrides]
     new = {f"steps.{n}": f"steps.{i}" for i, n in enumerate(kept)}
     lines = {_renamed(path, new): line for path, line in pipeline.lines.items() if _renamed(path, new)}
-    result = replace(pipeline, config=config, lines=lines, given=chosen.given)
+    result = replace(pipeline, config=config, lines=lines, given=chosen.given, size=chosen.size or "")
     refuse([line for number in range(len(kept)) for line in _left_out(result, number, left_out)])
     return result
 

@@ -1,4 +1,8 @@
-"""How long a pipeline will take, from how long such runs took before."""
+"""How long a pipeline will take, from how long such runs took before.
+
+Runs of the same configuration count first; where there are none, those of the same task, agent and stage, in proportion
+to the env steps of trainings and collections.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +42,30 @@ def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
     wanted = (choices["task"], choices["agent"], choices["stage"])
     past = list(islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MOST))
     mine = _without_seed(job.composed.config)
-    same = [r for r in past if _signature(r.dir) == mine] or past
-    if not same:
+    times = [r.wall_s for r in past if _signature(r.dir) == mine]
+    times = times or [r.wall_s * _times_longer(job.composed.config, r.dir) for r in past]
+    if not times:
         return None
-    whole = statistics.median(r.wall_s for r in same)
+    whole = statistics.median(times)
     return max(0.0, whole * (1 - _share(known.row)) if known.row is not None else whole)
+
+
+def _times_longer(config: dict[str, Any], past: Path) -> float:
+    """Return how many times as many env steps a run does as a past one; 1 where either is not known."""
+    mine, other = env_steps(config), env_steps(_read(past) or {})
+    return mine / other if mine and other else 1.0
+
+
+def env_steps(config: dict[str, Any]) -> int | None:
+    """Return how many env steps a training or a collection does, None for other stages.
+
+    Args:
+        config: plain.
+    """
+    envs, agent, stage = (config.get("env") or {}).get("num_envs"), config.get("agent") or {}, config.get("stage") or {}
+    counts = {"train": (agent.get("trainer") or {}).get("timesteps"), "collect": stage.get("steps")}
+    steps = counts.get((config.get("choices") or {}).get("stage", ""))
+    return int(envs) * int(steps) if envs and steps else None
 
 
 def total(jobs: list[Job], left: Mapping[str, float | None]) -> float:
@@ -79,10 +102,18 @@ def _share(row: RunRow | None) -> float:
 @functools.cache
 def _signature(folder: Path) -> str | None:
     """Return the signature of a past run's configuration without seed and inputs."""
+    config = _read(folder)
+    return None if config is None else _without_seed(config)
+
+
+@functools.cache
+def _read(folder: Path) -> dict[str, Any] | None:
+    """Return the configuration of a past run, None where it cannot be read."""
     try:
-        return _without_seed(yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader))
-    except (OSError, yaml.YAMLError, TypeError, AttributeError):
+        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader)
+    except (OSError, yaml.YAMLError):
         return None
+    return config if isinstance(config, dict) else None
 
 
 def _without_seed(config: dict[str, Any]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from regimen import catalogue, outcome
+from regimen import catalogue, outcome, record
 from regimen.history.row import RunRow
 from regimen.history.text import duration, table
 from regimen.pipeline import estimate
 from regimen.pipeline.book import BLOCKED, DONE, FILE, NOT_STARTED, OPEN, Book, Step
+from regimen.pipeline.graph import step_of
 from regimen.pipeline.jobs import Job, parallel
 from regimen.pipeline.reuse import DONE as KNOWN_DONE
 from regimen.pipeline.reuse import RESUMABLE, RUNNING, Known
@@ -33,9 +35,11 @@ def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], ro
     """
     left = {job.name: estimate.seconds(job, known[job.name], rows) for job in jobs}
     cells = [("step", "stage", "state", "time", "")]
-    cells += [_plan_row(job, known[job.name], pipeline.name, left[job.name]) for job in jobs]
+    counts = Counter(job.node.step.name for job in jobs)
+    cells += [_plan_row(job, known[job.name], pipeline.name, left[job.name], counts) for job in jobs]
     done = sum(k.state == KNOWN_DONE for k in known.values())
-    head = f"{pipeline.name} ({shown(pipeline.file)}): {catalogue.description(pipeline.file)}".rstrip(": ")
+    name = f"{pipeline.name} size={pipeline.size}" if pipeline.size else pipeline.name
+    head = f"{name} ({shown(pipeline.file)}): {catalogue.description(pipeline.file)}".rstrip(": ")
     return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {_left(jobs, left, done)}"])
 
 
@@ -51,7 +55,9 @@ def _left(jobs: list[Job], left: Mapping[str, float | None], done: int) -> str:
     return f"{span}, {most} at once" if (most := parallel(jobs)) > 1 else span
 
 
-def _plan_row(job: Job, known: Known, pipeline: str, left: float | None) -> tuple[str, str, str, str, str]:
+def _plan_row(
+    job: Job, known: Known, pipeline: str, left: float | None, counts: Mapping[str, int]
+) -> tuple[str, str, str, str, str]:
     row, state, words = known.row, known.state, []
     if row is not None:
         mine = (row.pipeline or {}).get("name") == pipeline and (row.pipeline or {}).get("step") == job.name
@@ -63,9 +69,20 @@ def _plan_row(job: Job, known: Known, pipeline: str, left: float | None) -> tupl
     if known.note:
         words.append(known.note)
     if known.row is None and job.node.after:
-        words.append(f"after {', '.join(job.node.after)}")
+        words.append(f"after {', '.join(_folded(job.node.after, counts))}")
     time = "" if known.state == KNOWN_DONE else "unknown" if left is None else f"about {duration(left)}"
     return job.name, job.composed.choices["stage"], state, time, "; ".join(words)
+
+
+def _folded(nodes: list[str], counts: Mapping[str, int]) -> list[str]:
+    """Return names of nodes, all of a step told as one; `counts` is how many nodes each step has."""
+    by_step: dict[str, list[str]] = {}
+    for node in nodes:
+        by_step.setdefault(step_of(node), []).append(node)
+    whole = {step for step, names in by_step.items() if len(names) == counts[step] > 1}
+    return [
+        text for step, names in by_step.items() for text in ([f"all {len(names)} {step}"] if step in whole else names)
+    ]
 
 
 def again(name: str, arguments: list[str], config_dirs: list[Path]) -> str:
@@ -91,6 +108,9 @@ def report(book: Book, command: str) -> int:
     done, open_ = ([s for s in steps if s.status in group] for group in (DONE, OPEN))
     say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(book.folder / FILE)} lists them")
     draw(book)
+    for step in done:
+        for path in _pages(step):
+            say(f"{step.name}: {path}")
     for step in steps:
         if step.status not in (*DONE, *OPEN, NOT_STARTED) and not step.status.startswith(BLOCKED):
             say(f"  {step.name}: {_advice(step)}")
@@ -100,6 +120,13 @@ def report(book: Book, command: str) -> int:
     elif len(done) < len(steps):
         say(f"To continue, with what is finished kept:\n  {command}")
     return 0 if len(done) + len(open_) == len(steps) else outcome.EXIT_FAILED
+
+
+def _pages(step: Step) -> list[str]:
+    """Return the pages that a finished run left to be read."""
+    info = record.read_json(Path(str(step.dir)) / "run.json") or {}
+    rows = info.get("artifacts") or []
+    return [os.path.join(str(step.dir), row["path"]) for row in rows if row["kind"] == "page"]
 
 
 def draw(book: Book) -> None:

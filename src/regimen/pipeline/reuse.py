@@ -84,7 +84,7 @@ def missing(folder: Path, config: dict[str, Any]) -> Iterator[str]:
         yield "it has no video"
 
 
-FILMS = ("evaluate",)
+FILMS = ("evaluate", "report")
 """Stages that make a video when they are asked to."""
 
 

@@ -68,6 +68,7 @@ class Pipeline:
         config: its content.
         lines: dotted path -> line, counted from 1.
         given: step -> reference to what stands in its place, see `choices`.
+        size: the chosen one; empty for a file without any.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Pipeline:
     config: PipelineCfg
     lines: dict[str, int]
     given: dict[str, str] = field(default_factory=dict)
+    size: str = ""
 
     def at(self, path: str) -> str:
         """Return `file:line` of a path such as `steps.0.inputs.policy`, or of the nearest one above it."""

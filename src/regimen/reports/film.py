@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FPS = 25.0
 GIF_FPS, GIF_WIDTH = 8.0, 560
-BAR = 30
+BAR = 40
 """Height of the caption, px."""
 
 
@@ -141,7 +141,7 @@ def captioned(frame: np.ndarray, words: str) -> np.ndarray:
     height, width = frame.shape[:2]
     whole = Image.new("RGB", (width, height + BAR), "white")
     whole.paste(Image.fromarray(frame), (0, 0))
-    ImageDraw.Draw(whole).text((8, height + 6), words, fill="black", font=ImageFont.load_default(size=15))
+    ImageDraw.Draw(whole).text((8, height + 7), words, fill="black", font=ImageFont.load_default(size=21))
     return np.asarray(whole)
 
 

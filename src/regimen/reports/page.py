@@ -19,7 +19,7 @@ nav a { margin-right: .9rem; white-space: nowrap; } a { color: #2b5ca8; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td small { color: #666; display: block; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; } summary { padding: .3rem 0; } img { max-width: 100%; height: auto; }
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 .lead { font-size: 1.1rem; }
 """
@@ -78,6 +78,11 @@ def listed(rows: Iterable[str]) -> str:
     """Return a list of plain texts."""
     items = "".join(f"<li>{escape(row)}</li>" for row in rows)
     return f"<ul>{items}</ul>"
+
+
+def folded(title: str, content: str) -> str:
+    """Return HTML that is unfolded by a touch."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

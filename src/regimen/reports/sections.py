@@ -125,8 +125,7 @@ def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
             for joint in study.joints
         ]
         rows.append(["any", *(_percent(arm.survival(None, level)) for arm in study.arms)])
-        yield page.text(f"{study.label(level)}; under each joint what is left of it")
-        yield page.table(head, rows)
+        yield page.folded(f"{study.label(level)}, under each joint what is left of it", page.table(head, rows))
 
 
 def _film(report: FaultReport) -> Iterator[str]:
@@ -222,7 +221,7 @@ def _lineage(report: FaultReport, drawn: Mapping[str, Path]) -> Iterator[str]:
 
 
 def draw_lineage(run: Run, out: Path) -> Path:
-    """Draw what a run was made from; return the picture.
+    """Draw what a report was made from, without itself, to which all would lead; return the picture.
 
     Args:
         run: the report's own.
@@ -233,7 +232,9 @@ def draw_lineage(run: Run, out: Path) -> Path:
 
     mine = row.read(str(run.dir))
     assert mine is not None
-    lineage_picture.draw(out, mine, *Family.known().graph(mine))
+    relatives, links = Family.known().graph(mine)
+    del relatives[mine.id]
+    lineage_picture.draw(out, mine, relatives, [link for link in links if link.child != mine.id])
     return out
 
 

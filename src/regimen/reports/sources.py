@@ -112,9 +112,9 @@ class Sources:
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Sources:
-        """Read the runs of these result.json."""
+        """Read the runs of these result.json, each once: one run may stand for several steps of a pipeline."""
         found = cls()
-        for source in map(Source.read, paths):
+        for source in map(Source.read, dict.fromkeys(path.resolve() for path in paths)):
             found._place_of(source).append(source)
         return found
 
