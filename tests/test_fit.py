@@ -78,3 +78,38 @@ def test_the_static_comparison_agrees_with_the_open_environment(policy):
     io = make_env("go2_flat", 1).io
     assert fit.misfits(io.to_dict(), composed.config, load("go2")) == []
     assert fit._offered(io, composed.config, load("go2")) == IOSpec.from_dict(io.to_dict())
+
+
+def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
+    from regimen.envs import open_env
+    from regimen.envs.check import compose_config
+
+    walker = ROOT / "pretrained" / "h1_flat" / "policy.pt"
+    told = ["task=h1_failure", "env.estimate.mode=oracle"]
+    refused = refusal(walker, tmp_path, *told)
+    assert "policy.fault_probability: only the env has it" in refused
+    assert "policy.time_since_verdict: only the env has it" in refused
+    start = compose([f"policy={walker}", "stage=train", *told], [ROOT / "conf"])
+    preflight(start, tmp_path)  # its weights are a start, though
+    env = open_env(compose_config([*told, "env.num_envs=1"]))
+    assert fit.misfits(env.io.to_dict(), start.config, load("h1")) == []
+    without = compose(["task=h1_failure"], [ROOT / "conf"]).config
+    assert any("time_since_verdict: only the policy has it" in line for line in
+               fit.misfits(env.io.to_dict(), without, load("h1")))  # fmt: skip
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["env.estimate.mode=oracel"], "estimate.mode=oracel: expected none, oracle"),
+        (["env.estimate.mode=classifier"], "needs a detector: estimator=<run reference or file>"),
+        (["env.estimate.mode=oracle", "env.estimate.joints=[]"], "env.estimate.joints is empty"),
+        (["env.estimate.delay_steps=[9,3]"], r"delay_steps=[9, 3]: expected [shortest, longest]"),
+        (["env.estimate.false_alarms_per_hour=-1"], "expected 0 or more"),
+    ],
+)
+def test_an_estimate_that_nobody_can_make_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError) as caught:
+        preflight(compose(["task=h1_failure", *changes], [ROOT / "conf"]), tmp_path)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Weights of a policy that reads less than the new one: it acts the same at first, and keeps its gait while it learns."""
+"""Weights of a policy that reads less than the new one: it acts the same at first, and keeps its gait as it learns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from regimen import checkpoint
 from regimen.agents.skrl_ppo import SkrlPolicy, SkrlPpo
-from regimen.envs.check import compose_config
 from regimen.envs import open_env
+from regimen.envs.check import compose_config
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import IOMismatchError
 from regimen.stages.train import _load_weights

@@ -148,3 +148,33 @@ def test_healthy_task_is_the_failure_task_without_the_event():
     assert env.io.differences(flat) == [] and env.io.observations["policy"] == flat.observations["policy"]
     env.reset(seed=0)
     assert env.step(torch.zeros(2, ZERO))[-1]["labels"] == {}
+
+
+def test_a_fixed_fault_is_each_envs_own_and_comes_back_in_every_episode():
+    env = open_failure(3, probability=1.0)
+    knee, roll = env.joints.index("left_knee"), env.joints.index("right_hip_roll")
+    given = torch.tensor([knee, -1, roll])
+    env.fix_event("change_joint_torque", joint=given, onset_s=torch.full((3,), 0.04), severity=torch.arange(3.0))
+    for _ in range(2):
+        env.reset()
+        seen = [step(env) for _ in range(4)]
+        assert [labels["fault_joint"].tolist() for labels in seen[1:3]] == [[-1] * 3, given.tolist()]
+        assert seen[3]["fault_onset_step"].tolist() == [2, -1, 2]
+        assert seen[3]["fault_limit"].nan_to_num(nan=-1.0).tolist() == [0.0, -1.0, 2.0]
+
+
+def test_fixed_faults_outlive_a_restored_state_and_must_fit():
+    env = open_failure(2, probability=1.0)
+    other = open_failure(2, probability=1.0)
+    env.fix_event("change_joint_torque", joint=torch.tensor([3, -1]), onset_s=torch.zeros(2), severity=torch.ones(2))
+    other.load_state_dict(env.state_dict())
+    other.reset()
+    assert step(other)["fault_joint"].tolist() == [3, -1]
+    with pytest.raises(ConfigError, match="joint fixed for 3 envs, not 2"):
+        env.fix_event("change_joint_torque", joint=torch.zeros(3), onset_s=torch.zeros(2), severity=torch.zeros(2))
+    with pytest.raises(ConfigError, match="numbered 0 to 18"):
+        env.fix_event(
+            "change_joint_torque", joint=torch.tensor([19, 0]), onset_s=torch.zeros(2), severity=torch.ones(2)
+        )
+    with pytest.raises(ConfigError, match=r"no event `reset_base` that can be held fixed.*"):
+        env.fix_event("reset_base", joint=torch.zeros(2))
