@@ -8,14 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from detector.broken_joints import table, write_swing
+from detector.broken_joints import SWING, table, write_swing
 from regimen import checkpoint
 from regimen.agents.failure_gru import FailureGruCfg
 from regimen.detector.decision import DecisionCfg
 from regimen.detector.model import ModelCfg
 from regimen.detector.training import TrainingCfg
+from regimen.envs.vec_env import IOSpec
 from regimen.errors import ConfigError, DatasetError, StopRequested
 from regimen.run import Run
 from regimen.schema import Config
@@ -119,6 +121,28 @@ def test_several_datasets_are_learned_from_together(tmp_path):
     one = distill(tmp_path, config_for(paths[0], epochs=1))[1]
     assert result["data"]["rows"] == 2 * one["data"]["rows"]
     assert result["data"]["by_split"]["test"]["envs"] == 14
+
+
+def test_a_second_dataset_may_come_from_a_policy_that_is_told_more(tmp_path):
+    told = table(seed=1)
+    told["obs/policy"] = np.concatenate((told["obs/policy"], told["reward"][..., None]), axis=2)
+    wider = IOSpec.from_dict(SWING.to_dict())
+    wider.observations["policy"]["fault_probability"] = 1
+    paths = [write_swing(tmp_path / "0.h5"), write_swing(tmp_path / "1.h5", told, io=wider.to_dict())]
+    assert distill(tmp_path, config_for(paths, epochs=1))[1]["data"]["by_split"]["test"]["envs"] == 14
+    wider.observations["discriminator"]["more"] = wider.observations["discriminator"].pop("goal")
+    odd = write_swing(tmp_path / "2.h5", told, io=wider.to_dict())
+    with pytest.raises(DatasetError, match="discriminator.goal"):
+        distill(tmp_path, config_for([paths[0], odd], epochs=1))
+
+
+def test_data_without_any_fault_are_judged_without_claims(tmp_path):
+    made = table(num_envs=12)
+    made["labels/fault_joint"][:] = -1
+    made["labels/fault_limit"][:] = np.nan
+    _, result = distill(tmp_path, config_for(write_swing(tmp_path / "e.h5", made), DistillCfg(accept="try"), epochs=1))
+    assert result["detector"]["all"]["figures"]["delay_steps"]["value"] is None
+    assert set(result["headline"]) == {"macro_f1", "false_alarms_per_hour"}
 
 
 def test_an_agent_that_does_not_learn_from_data_is_refused(tmp_path):

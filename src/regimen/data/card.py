@@ -19,17 +19,18 @@ from regimen.data.splits import NAMES, Splits, split
 HEALTHY = "healthy"
 
 
-def make(paths: Sequence[Path], seed: int = 0) -> dict[str, Any]:
+def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> dict[str, Any]:
     """Return the card of datasets taken together, plain data.
 
     Args:
         paths: files, or folders of files.
         seed: of the splits.
+        group: the one observation group that is wanted, see `open_all`.
 
     Raises:
         DatasetError: a file cannot be read, or the files do not fit each other.
     """
-    files = open_all(paths)
+    files = open_all(paths, group)
     try:
         scans = [scan(file) for file in files]
         counts = [file.num_envs for file in files]

@@ -194,20 +194,30 @@ class EpisodeFile:
         return sum(self._datasets[n].dtype.itemsize * int(np.prod(self.columns[n], dtype=int)) for n in names)
 
 
-def open_all(paths: Sequence[Path]) -> list[EpisodeFile]:
+def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFile]:
     """Open datasets to be used together: files, or folders of them.
+
+    Args:
+        paths: files or folders.
+        group: the one observation group that is wanted; the others are hidden, and may differ, as those of a policy do
+            that is told more than another.
 
     Raises:
         DatasetError: they differ in what they hold, by name.
     """
     found = [file for path in paths for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])]
     files = [EpisodeFile(path) for path in found]
+    groups = tuple(files[0].io.observations) if group is None else (group,)
+    hidden = {f"obs/{name}" for file in files for name in file.io.observations if name not in groups}
     for other in files[1:]:
-        lines = files[0].io.differences(other.io, tuple(files[0].io.observations))
+        lines = files[0].io.differences(other.io, groups)
         if files[0].joints != other.joints:
             lines.append(f"joints: {files[0].joints} and {other.joints}")
         if lines:
             raise DatasetError(f"{files[0].path} and {other.path} cannot be used together:\n  " + "\n  ".join(lines))
+    if group is not None:
+        for file in files:
+            file.columns = {name: shape for name, shape in file.columns.items() if name not in hidden}
     return files
 
 

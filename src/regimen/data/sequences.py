@@ -111,7 +111,8 @@ class Sequences:
         Raises:
             DatasetError: a file lacks a column, or the files do not fit each other.
         """
-        self._files, self._names = open_all(paths), list(names)
+        groups = [name.removeprefix("obs/") for name in names if name.startswith("obs/")]
+        self._files, self._names = open_all(paths, groups[0] if len(groups) == 1 else None), list(names)
         self._envs = [np.sort(np.asarray(e, dtype=int)) for e in envs]
         tables = [file.episodes() for file in self._files]
         for file in self._files:

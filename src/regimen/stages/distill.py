@@ -138,7 +138,8 @@ class Distill:
         from regimen.data.splits import split
 
         paths = [Path(path) for path in config.data]
-        card = cards.make(paths, config.seed)
+        group = getattr(config.agent, "group", None)  # of an agent that reads one; then the others may differ
+        card = cards.make(paths, config.seed, group)
         problems = gates.check(card)
         if problems and self.cfg.accept is None:
             raise DatasetError(
@@ -146,7 +147,7 @@ class Distill:
                 + "\n  ".join(problems)
                 + '\nCollect others, or say why they are wanted as they are: stage.accept="<reason>".'
             )
-        files = open_all(paths)
+        files = open_all(paths, group)
         try:
             splits = split([file.num_envs for file in files], config.seed)
             memory = int(self.cfg.memory_gb * 2**30)
