@@ -56,7 +56,7 @@ def test_a_panel_keeps_the_largest_lines_and_counts_the_others() -> None:
 
 def test_what_is_not_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, out: texts.extend(t.get_text() for t in figure.findobj(Text)))
+    monkeypatch.setattr(figures, "save", lambda figure, out: texts.extend(t.get_text() for t in figure.findobj(Text)))
     row = {f"Episode_Reward/r{k:02d}": k + 1.0 for k in range(11)} | {f"Loss/x{k:02d}": 1.0 for k in range(16)}
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": k} | row) + "\n" for k in range(3)))

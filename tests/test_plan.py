@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -65,20 +64,15 @@ def test_the_plan_names_the_source_of_each_value_that_is_no_default(tmp_path: Pa
     assert "All values are the defaults" in described("task=reach")
 
 
-def test_a_plan_in_a_fresh_process_is_quick_light_and_leaves_nothing(tmp_path: Path, repo_root: Path) -> None:
+def test_a_plan_in_a_fresh_process_is_light_and_leaves_nothing(tmp_path: Path, repo_root: Path) -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); from pathlib import Path; from regimen.launcher import launch\n"
+        "import sys; from pathlib import Path; from regimen.launcher import launch\n"
         f"code = launch(['task=go2_flat', 'dry_run=true'], Path({str(CONF)!r}))\n"
         "heavy = sorted({'torch', 'numpy', 'mujoco', 'skrl', 'rich', 'matplotlib'} & set(sys.modules))\n"
-        "print(code, heavy, time.perf_counter() - t)\n"
+        "print(code, heavy)\n"
     )
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-        seconds.append(time.perf_counter() - started)
-        assert done.stdout.splitlines()[-1].startswith("0 [] ")
-    assert min(seconds) < 1.0
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "0 []"
     assert list(tmp_path.iterdir()) == []
 
 
