@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SINGLE = ("policy", "estimator")
 """Keys of the configuration that hold one reference, each to a checkpoint."""
 
-LISTS = ("data", "runs")
-"""Keys that hold any number: references to datasets, and to runs whose results are read."""
+LISTS = ("data", "runs", "experts")
+"""Keys that hold any number: references to datasets, to runs whose results are read, and to policies."""
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:

@@ -222,14 +222,14 @@ def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
 def _misfits(composed: Composed, found: Preflight, robot: Robot) -> list[str]:
     """Return a line if the policy does not fit the task, naming every difference.
 
-    It may read less than the task offers where only its weights are wanted, and where an agent that says so by
+    It may read less than the task offers where only a part of it is made, and where an agent that says so by
     `WATCHES: ClassVar[bool] = True` is judged while the policy acts: it need not be told what that agent makes of it.
     """
     path, env = found.inputs.get("policy"), composed.config["env"]
     if path is None or path.suffix != ".pt" or not env["_target_"].endswith(".ManagerEnv"):
         return []
     try:
-        wider = composed.choices["stage"] == "train" or getattr(composed.types["agent"], "WATCHES", False)
+        wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
         lines = fit.misfits(fit.read_plain(path)["io"], composed.config, robot, wider)
     except RegimenError as error:
         return [f"policy={path}: {error}"]

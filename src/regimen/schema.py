@@ -294,6 +294,7 @@ class Config:
         estimator: run reference or file of a failure detector, in a started run the file.
         data: run references or files of datasets, in a started run the files.
         runs: run references of runs whose results are read, in a started run their result.json.
+        experts: run references or files of policies, each for one fault, in a started run the files.
         logger: name -> where metrics go beside TensorBoard.
         wait: whether the launcher stays until the jobs given to a scheduler have ended.
         force: whether a pipeline repeats steps that are done.
@@ -311,6 +312,7 @@ class Config:
     estimator: str | None = None
     data: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    experts: list[str] = field(default_factory=list)
     logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     video: bool = False

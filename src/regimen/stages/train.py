@@ -76,7 +76,7 @@ class _Record:
 
     def __init__(self, checkpoints: Checkpoints, run: Run, config: Config, env: VecEnv) -> None:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
-        self.head = {"agent": asdict(config.agent), "io": env.io.to_dict()}
+        self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
     def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
         from regimen.checkpoint import rng_state
@@ -85,6 +85,14 @@ class _Record:
         training = {"agent": bundle["training"], **common}
         head = {**self.head, "samples": session.steps_done * session.num_envs}
         self.checkpoints.save(session.steps_done, {**head, "policy": bundle["policy"], "training": training}, metric)
+
+
+def _faults(config: Config, env: VecEnv) -> list[str]:
+    """Return the joints that failed while the policy learned, for a policy that knows one fault among others."""
+    from regimen.stages.policy_gate import fault_joints
+
+    judged = getattr(config.env, "evaluation", None)
+    return fault_joints(config, env) if judged is not None and judged.faults else []
 
 
 def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:

@@ -1,0 +1,125 @@
+"""The healthy policy until the verdict, and from then on the expert of the joint that it names.
+
+The original's design: one policy for each joint that can fail, or for each leg, chosen by the classifier. An expert is
+a policy that was trained with faults of its joints alone, so its checkpoint says what it is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.envs.estimate_io import PROBABILITY, SINCE
+from regimen.envs.vec_env import IOSpec
+from regimen.errors import ConfigError
+from regimen.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from regimen.agents.policy import Policy
+    from regimen.envs.vec_env import Obs
+
+PARTS = ("agent", "io", "policy")
+
+
+@dataclass
+class SwitchedExpertsCfg:
+    """A policy made of policies; it has no settings of its own."""
+
+    _target_: str = "regimen.agents.switched_experts.SwitchedExperts"
+
+
+class SwitchedExperts:
+    """Makes and loads the policy."""
+
+    @staticmethod
+    def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
+        """Return the `policy` part of a checkpoint.
+
+        Args:
+            healthy: checkpoint of the policy that acts while there is no verdict.
+            experts: checkpoints whose `faults` name the joints each has learnt to do without.
+            io: of the task, an estimate among its terms.
+
+        Raises:
+            ConfigError: no estimate, or a joint that has no expert or several.
+            IOMismatchError: a policy that needs what the task does not offer.
+        """
+        classes = _classes(io)
+        for bundle in (healthy, *experts):
+            IOSpec.from_dict(bundle["io"]).require_fits(io, "part of the policy", wider=True)
+        expert_of = []
+        for joint in classes[1:]:
+            able = [k for k, bundle in enumerate(experts, start=1) if joint in bundle.get("faults", [])]
+            if len(able) != 1:
+                known = "; ".join(", ".join(bundle.get("faults", [])) or "nothing" for bundle in experts)
+                raise ConfigError(
+                    f"{len(able) or 'No'} expert{'s' if len(able) > 1 else ''} for {joint}: expected one. They were "
+                    f"trained for: {known}. Train one with env.events.change_joint_torque.params.joints={joint}."
+                )
+            expert_of.append(able[0])
+        parts = [{key: bundle[key] for key in PARTS} for bundle in (healthy, *experts)]
+        return {"parts": parts, "expert_of_class": [0, *expert_of]}
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> SwitchingPolicy:
+        """Return the policy of a checkpoint."""
+        parts = []
+        for part in bundle["policy"]["parts"]:
+            own = IOSpec.from_dict(part["io"])
+            policy = resolve(part["agent"]["_target_"]).load_policy(part, own, device)
+            parts.append((policy, torch.tensor(own.columns_in(io), device=device)))
+        return SwitchingPolicy(parts, torch.tensor(bundle["policy"]["expert_of_class"], device=device), io)
+
+
+class SwitchingPolicy:
+    """Acts with one of several policies without memory, env by env; its state is who acts, and since when."""
+
+    def __init__(self, parts: list[tuple[Policy, torch.Tensor]], expert_of_class: torch.Tensor, io: IOSpec) -> None:
+        """Take the policies, each with the columns it reads, and the number of the one for each class."""
+        self.parts, self.expert_of_class = parts, expert_of_class
+        terms = {name: IOSpec({"policy": {name: size}}, io.action, io.step_dt) for name, size in _sizes(io).items()}
+        self._probability, self._since = (terms[name].columns_in(io) for name in (PROBABILITY, SINCE))
+
+    def act(
+        self, obs: Obs, state: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the actions (N, A); an expert is chosen when a verdict begins and acts until another does."""
+        inputs = obs["policy"]
+        since = inputs[:, self._since[0]]
+        nobody = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+        actor, before = state or (nobody, torch.zeros_like(since))
+        named = self.expert_of_class[1 + inputs[:, self._probability[1:]].argmax(1)]
+        begins = (since > 0) & ((before == 0) | (since < before))
+        actor = torch.where(since > 0, torch.where(begins, named, actor), nobody)
+        action, _ = self.parts[0][0].act({"policy": inputs[:, self.parts[0][1]]}, None)
+        for number in actor.unique().tolist():
+            if number:
+                rows, (policy, columns) = (actor == number).nonzero().squeeze(1), self.parts[number]
+                action[rows] = policy.act({"policy": inputs[rows][:, columns]}, None)[0]
+        return action, (actor, since.clone())
+
+    def reset(
+        self, state: tuple[torch.Tensor, torch.Tensor], env_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Let the healthy policy act in the envs `env_ids`."""
+        actor, since = state
+        return actor.index_fill(0, env_ids, 0), since.index_fill(0, env_ids, 0.0)
+
+
+def _sizes(io: IOSpec) -> dict[str, int]:
+    return {name: size for name, size in io.observations["policy"].items() if name in (PROBABILITY, SINCE)}
+
+
+def _classes(io: IOSpec) -> list[str]:
+    """Return healthy and the joints that the task's estimate tells apart."""
+    if PROBABILITY not in io.observations["policy"]:
+        raise ConfigError(
+            "Experts are switched by an estimate of faults, and this task has none: env.estimate.mode=oracle, or "
+            "estimator=<run reference>."
+        )
+    classes: list[str] = io.meaning["policy"][PROBABILITY]["classes"]
+    return classes
