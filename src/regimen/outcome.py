@@ -128,7 +128,7 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
     has_checkpoint = (run.checkpoints / "last.pt").exists()
     if status == "finished":
         choices = info.get("choices") or {}
-        task, agent = choices.get("task"), choices.get("agent")
+        task, agent = choices.get("task"), choices.get("agent", "")
         if not has_checkpoint or not task:
             return ""
         made = (

@@ -8,8 +8,7 @@ import torch
 
 from data.made import CANDIDATES, JOINTS
 from detector.broken_joints import LIMIT, SWING, layout, open_sets, table, write_swing
-from regimen.detector.frames import Layout, saturated_since, shifted
-from regimen.detector.training import statistics
+from regimen.detector.frames import Layout, saturated_since, shifted, statistics
 from regimen.errors import DatasetError
 
 

@@ -7,15 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from regimen.detector.events import delay_quantile, events, rates
 from regimen.detector.metrics import (
     by_class,
     calibration,
     confusion,
-    delay_quantile,
-    events,
     judge,
     macro_f1,
-    rates,
     shares,
 )
 from regimen.detector.traces import Traces, joined

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 
 from regimen.detector.decision import DecisionCfg, decide
-from regimen.detector.model import GruNet, ModelCfg
+from regimen.detector.model import GruNet, ModelCfg, unroll
 from regimen.detector.streaming import StreamingDetector
-from regimen.detector.training import unroll
 
 CLASSES = ("healthy", "hip", "knee")
 NEVER = torch.zeros(4, dtype=torch.bool)

@@ -7,8 +7,8 @@ import torch
 
 from detector.broken_joints import Memory, QuietRun, layout, open_sets, write_swing
 from regimen.detector.frames import Frames, FrameSets
-from regimen.detector.model import GruNet, ModelCfg
-from regimen.detector.training import Training, TrainingCfg, unroll
+from regimen.detector.model import GruNet, ModelCfg, unroll
+from regimen.detector.training import Training, TrainingCfg
 from regimen.errors import DivergedError, StopRequested
 
 CFG = TrainingCfg(epochs=3, patience=3, batch_size=16, chunk=20, learning_rate=1e-2)

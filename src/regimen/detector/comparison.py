@@ -11,10 +11,11 @@ import torch
 
 from regimen import checkpoint
 from regimen.detector.baselines import TorqueThreshold, majority
+from regimen.detector.frames import statistics
 from regimen.detector.metrics import Verdicts, judge
-from regimen.detector.model import FrameNet
+from regimen.detector.model import FrameNet, unroll
 from regimen.detector.traces import joined, traces
-from regimen.detector.training import Training, TrainingCfg, statistics, unroll
+from regimen.detector.training import Training, TrainingCfg
 
 if TYPE_CHECKING:
     from regimen.detector.decision import DecisionCfg

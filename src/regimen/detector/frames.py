@@ -193,6 +193,20 @@ class FrameSet:
         self.sequences.close()
 
 
+def statistics(frames: FrameSet, batch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return mean (d,), standard deviation (d,) and frames per class (1 + J,) of a split, padding left out."""
+    size, classes = frames.layout.size, len(frames.layout.classes)
+    total, square = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    counts = torch.zeros(classes, dtype=torch.float64)
+    for batch in frames.epoch(batch_size):
+        rows = batch.inputs[batch.mask].double()
+        total += rows.sum(0)
+        square += (rows * rows).sum(0)
+        counts += torch.bincount(batch.target[batch.mask], minlength=classes)
+    mean = total / counts.sum()
+    return mean.float(), (square / counts.sum() - mean * mean).clamp_min(0).sqrt().float(), counts
+
+
 @dataclass
 class FrameSets:
     """A dataset split for a detector.

@@ -148,3 +148,14 @@ class FrameNet(DetectorNet):
     def forward(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `DetectorNet.forward`."""
         return self.body(self.scaler(inputs)), state
+
+
+def unroll(net: DetectorNet, inputs: torch.Tensor, chunk: int = 200) -> torch.Tensor:
+    """Return logits (B, L, O) of whole episodes (B, L, d), without dropout and gradients."""
+    net.eval()
+    state, parts = net.initial(len(inputs)), []
+    with torch.no_grad():
+        for low in range(0, inputs.shape[1], chunk):
+            logits, state = net(inputs[:, low : low + chunk], state)
+            parts.append(logits)
+    return torch.cat(parts, dim=1)

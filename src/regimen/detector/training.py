@@ -16,12 +16,14 @@ import torch
 from torch import nn
 
 from regimen import checkpoint
+from regimen.detector.frames import statistics
 from regimen.detector.metrics import confusion, macro_f1
+from regimen.detector.model import unroll
 from regimen.errors import DivergedError
 from regimen.training import require_finite
 
 if TYPE_CHECKING:
-    from regimen.detector.frames import Frames, FrameSet, FrameSets
+    from regimen.detector.frames import Frames, FrameSets
     from regimen.detector.model import DetectorNet
     from regimen.run import Run
 
@@ -254,28 +256,3 @@ class Training:
         self._sums, self._best = list(state["sums"]), state["best"]
         self.history, self.done = [dict(row) for row in state["history"]], state["done"]
         checkpoint.set_rng_state(state["rng"])
-
-
-def unroll(net: DetectorNet, inputs: torch.Tensor, chunk: int = 200) -> torch.Tensor:
-    """Return logits (B, L, O) of whole episodes (B, L, d), without dropout and gradients."""
-    net.eval()
-    state, parts = net.initial(len(inputs)), []
-    with torch.no_grad():
-        for low in range(0, inputs.shape[1], chunk):
-            logits, state = net(inputs[:, low : low + chunk], state)
-            parts.append(logits)
-    return torch.cat(parts, dim=1)
-
-
-def statistics(frames: FrameSet, batch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return mean (d,), standard deviation (d,) and frames per class (1 + J,) of a split, padding left out."""
-    size, classes = frames.layout.size, len(frames.layout.classes)
-    total, square = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-    counts = torch.zeros(classes, dtype=torch.float64)
-    for batch in frames.epoch(batch_size):
-        rows = batch.inputs[batch.mask].double()
-        total += rows.sum(0)
-        square += (rows * rows).sum(0)
-        counts += torch.bincount(batch.target[batch.mask], minlength=classes)
-    mean = total / counts.sum()
-    return mean.float(), (square / counts.sum() - mean * mean).clamp_min(0).sqrt().float(), counts

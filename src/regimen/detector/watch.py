@@ -99,39 +99,56 @@ class _Recording:
 
     def play(self) -> tuple[Frames, torch.Tensor, torch.Tensor]:
         """Return the frames, and the detector's probabilities (N, L, C) and verdicts (N, L)."""
-        env, n, device = self.env, self.env.num_envs, self.env.device
         torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
         torch.manual_seed(self.seed)
-        rows: dict[str, list[torch.Tensor]] = {}
-        table = self.layout.class_table(device)
-        running, fell = torch.ones(n, dtype=torch.bool, device=device), torch.zeros(n, dtype=torch.bool, device=device)
-        fault = torch.full((n,), -1, dtype=torch.int16, device=device)
-        limit = torch.full((n,), torch.nan, device=device)
-        begun, state = torch.ones(n, dtype=torch.bool, device=device), None
         with torch.inference_mode():
-            obs = env.reset(seed=self.seed)
-            for step in range(env.max_episode_length):
-                self.run.check_stop(step, lambda: None)
-                said = self.estimator.update(obs, begun)
-                row = {"inputs": obs[self.layout.group], "target": table[fault.long()], "limit": limit, "mask": running}
-                for name, value in {**row, "probabilities": said.probabilities, "verdict": said.verdict}.items():
-                    rows.setdefault(name, []).append(value)
-                action, state = self.policy.act(obs, state)
-                obs, _, terminated, truncated, info = env.step(action)
-                fault, limit = info["labels"]["fault_joint"], info["labels"]["fault_limit"]
-                fell, begun = fell | (running & terminated), terminated | truncated
-                running = running & ~begun
-                if begun.any():
-                    state = self.policy.reset(state, begun.nonzero().squeeze(1))
-                if not running.any():
-                    break
-                self.run.progress(iteration=step + 1, iterations=env.max_episode_length, note="watching")
-        held = {name: torch.stack(parts, dim=1) for name, parts in rows.items()}
-        held["target"] = held["target"].masked_fill(~held["mask"], 0)
-        active = saturated_since(self.layout, held["inputs"], held["target"], held["limit"]) & held["mask"]
-        unit = torch.arange(n, device=device)
-        frames = Frames(held["inputs"], held["target"], active, held["mask"], unit, fell)
-        return frames, held["probabilities"], held["verdict"].masked_fill(~held["mask"], -1)
+            held, fell = self._loop()
+        mask = held["mask"]
+        target = held["target"].masked_fill(~mask, 0)
+        active = saturated_since(self.layout, held["inputs"], target, held["limit"]) & mask
+        unit = torch.arange(len(mask), device=mask.device)
+        frames = Frames(held["inputs"], target, active, mask, unit, fell)
+        return frames, held["probabilities"], held["verdict"].masked_fill(~mask, -1)
+
+    def _loop(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Return name -> (N, L, …) of every observation and what was true and said of it, and who fell (N,)."""
+        env, rows = self.env, _Rows()
+        obs, state = env.reset(seed=self.seed), None
+        begun, running = (torch.ones(env.num_envs, dtype=torch.bool, device=env.device) for _ in range(2))
+        fell, table = ~running, self.layout.class_table(env.device)
+        fault = torch.full((env.num_envs,), -1, dtype=torch.long, device=env.device)
+        limit = torch.full((env.num_envs,), torch.nan, device=env.device)
+        for step in range(env.max_episode_length):
+            self.run.check_stop(step, lambda: None)
+            said = self.estimator.update(obs, begun)
+            rows.add(inputs=obs[self.layout.group], target=table[fault], limit=limit, mask=running)
+            rows.add(probabilities=said.probabilities, verdict=said.verdict)
+            action, state = self.policy.act(obs, state)
+            obs, _, terminated, truncated, info = env.step(action)
+            fault, limit = info["labels"]["fault_joint"].long(), info["labels"]["fault_limit"]
+            fell, begun = fell | (running & terminated), terminated | truncated
+            running = running & ~begun
+            if begun.any():
+                state = self.policy.reset(state, begun.nonzero().squeeze(1))
+            if not running.any():
+                break
+            self.run.progress(iteration=step + 1, iterations=env.max_episode_length, note="watching")
+        return rows.stacked(), fell
+
+
+class _Rows:
+    """Rows by name, one after the other."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[torch.Tensor]] = {}
+
+    def add(self, **row: torch.Tensor) -> None:
+        for name, value in row.items():
+            self._rows.setdefault(name, []).append(value)
+
+    def stacked(self) -> dict[str, torch.Tensor]:
+        """Return name -> (N, L, …)."""
+        return {name: torch.stack(parts, dim=1) for name, parts in self._rows.items()}
 
 
 def _given(frames: Frames, probabilities: torch.Tensor, decision: DecisionCfg) -> Traces:
