@@ -40,6 +40,22 @@ def test_the_median_of_the_same_configuration_with_any_seed_else_of_the_same_sta
     assert estimate.seconds(job, Known(RESUMABLE, rows[0]), rows) == pytest.approx(11 / 4)
 
 
+def test_other_trainings_count_in_proportion_to_their_env_steps(pipes: Any) -> None:
+    pipes.write("  - {name: a, stage: make}\n")
+    (job,) = pipes.jobs()
+
+    def steps(count: int) -> dict[str, Any]:
+        more = {"env": {"num_envs": 8}, "agent": {"trainer": {"timesteps": count}}}
+        return {**job.composed.config, **more, "choices": {**job.composed.config["choices"], "stage": "train"}}
+
+    job.composed.config = steps(100)
+    job.composed.choices["stage"] = "make"
+    near, far = past(pipes, "near", 40.0, steps(200)), past(pipes, "far", 40.0, steps(100_000))
+    assert estimate.seconds(job, Known(TO_DO), [near]) == 20.0
+    assert estimate.seconds(job, Known(TO_DO), [far, near]) == 20.0
+    assert estimate.seconds(job, Known(TO_DO), [far]) is None
+
+
 @pytest.mark.parametrize(("most", "whole"), [(1, 36.0), (2, 22.0), (3, 12.0), (9, 12.0)])
 def test_the_whole_takes_as_long_as_the_longest_way_and_the_cap_allow(pipes: Any, most: int, whole: float) -> None:
     pipes.write(THREE)

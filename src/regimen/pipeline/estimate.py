@@ -25,6 +25,9 @@ from regimen.pipeline.reuse import DONE, Known
 MOST = 20
 """Past runs looked at for one step, the newest."""
 
+FAR = 10.0
+"""Ratio of env steps from which a past run tells nothing of another."""
+
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -43,17 +46,22 @@ def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
     past = list(islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MOST))
     mine = _without_seed(job.composed.config)
     times = [r.wall_s for r in past if _signature(r.dir) == mine]
-    times = times or [r.wall_s * _times_longer(job.composed.config, r.dir) for r in past]
+    times = times or [r.wall_s * n for r in past if (n := _times_longer(job.composed.config, r.dir)) is not None]
     if not times:
         return None
     whole = statistics.median(times)
     return max(0.0, whole * (1 - _share(known.row)) if known.row is not None else whole)
 
 
-def _times_longer(config: dict[str, Any], past: Path) -> float:
-    """Return how many times as many env steps a run does as a past one; 1 where either is not known."""
+def _times_longer(config: dict[str, Any], past: Path) -> float | None:
+    """Return how many times as many env steps a run does as a past one, 1 where either is not known.
+
+    None if that is too far away to tell: a run of a minute does little but start.
+    """
     mine, other = env_steps(config), env_steps(_read(past) or {})
-    return mine / other if mine and other else 1.0
+    if not mine or not other:
+        return 1.0
+    return mine / other if 1 / FAR <= mine / other <= FAR else None
 
 
 def env_steps(config: dict[str, Any]) -> int | None:

@@ -20,6 +20,7 @@ nav a { margin-right: .9rem; white-space: nowrap; } a { color: #2b5ca8; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td small { color: #666; display: block; }
 figure { margin: 1rem 0; } summary { padding: .3rem 0; } img { max-width: 100%; height: auto; }
+.wide img { max-width: none; width: 90rem; }
 pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 .lead { font-size: 1.1rem; }
 """
@@ -98,8 +99,9 @@ def _cell(words: str) -> str:
     return f"<td>{escape(first)}{below}</td>"
 
 
-def picture(path: Path, caption: str) -> str:
-    """Return a picture, its file within the page."""
+def picture(path: Path, caption: str, wide: bool = False) -> str:
+    """Return a picture, its file within the page; a wide one scrolls sideways on a small screen."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{escape(caption, quote=True)}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    kind = ' class="wide"' if wide else ""
+    return f"<figure{kind}>{image}<figcaption>{escape(caption)}</figcaption></figure>"

@@ -214,7 +214,7 @@ def _lineage(report: FaultReport, drawn: Mapping[str, Path]) -> Iterator[str]:
     from regimen.history.family import Family
     from regimen.history.lineage import tree
 
-    yield page.picture(drawn["lineage"], "What each run was made from.")
+    yield page.picture(drawn["lineage"], "What each run was made from.", wide=True)
     mine = row.read(str(report.run.dir))
     if mine is not None:
         yield page.preformatted("\n".join(tree(mine, *Family.known().graph(mine))))
