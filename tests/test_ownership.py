@@ -25,6 +25,14 @@ def test_a_held_run_is_not_free_and_free_again_afterwards(tmp_path: Path) -> Non
     assert ownership.is_free(run)
 
 
+def test_a_run_that_a_clean_has_moved_away_is_refused_in_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with ownership.held(run):
+        (run.dir / "run.json").unlink()
+        with pytest.raises(PreflightError, match="another process"), ownership.held(run):
+            pass
+
+
 def test_a_supervisor_of_another_machine_lives_while_it_gives_signs_of_life(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     with ownership.held(run):

@@ -154,6 +154,11 @@ def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
     [
         ("hardware.max_jobs=0", "argument `hardware.max_jobs=0`: hardware.max_jobs=0: expected 1 or more."),
         ("hardware.threads=-3", "argument `hardware.threads=-3`: hardware.threads=-3: expected 1 or more."),
+        ("seed=-1", "argument `seed=-1`: seed=-1: expected 0 to 4294967295."),
+        ("seed=4294967296", "argument `seed=4294967296`: seed=4294967296: expected 0 to 4294967295."),
+        ("name=latest", "argument `name=latest`: name=latest: no run could be called by it"),
+        ("name=walk@best", "argument `name=walk@best`: name=walk@best: no run could be called by it"),
+        ("name=''", "name=: no run could be called by it"),
         ("env.num_envs=0", "argument `env.num_envs=0`: env.num_envs=0: expected 1 or more."),
         ("env.decimation=0", "argument `env.decimation=0`: env.decimation=0: expected 1 or more."),
         (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from regimen.signature import code_signature, config_signature
+from regimen.signature import code_signature, config_signature, continued
 
 CONFIG: dict[str, Any] = {
     "env": {"num_envs": 4},
@@ -54,6 +54,13 @@ def test_what_cannot_change_the_result_does_not_count(changes: dict[str, Any]) -
 )
 def test_what_can_change_the_result_counts(changes: dict[str, Any]) -> None:
     assert config_signature(with_(**changes), INPUTS) != config_signature(CONFIG, INPUTS)
+
+
+def test_work_of_two_codes_is_that_of_neither() -> None:
+    mixed = continued("a" * 16, "b" * 16)
+    assert mixed not in ("a" * 16, "b" * 16, continued("b" * 16, "a" * 16)) and len(mixed) == 16
+    assert continued(mixed, "a" * 16) != "a" * 16
+    assert continued("a" * 16, "a" * 16) == continued(None, "a" * 16) == "a" * 16
 
 
 def test_the_content_of_the_inputs_counts() -> None:

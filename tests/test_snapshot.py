@@ -41,7 +41,9 @@ def test_the_copy_holds_this_package_and_what_the_user_may_import(lab: Path) -> 
 
 def test_the_same_content_is_copied_once_and_another_beside_it(lab: Path) -> None:
     first = snapshot.take(CONFIG, lab / "store")
+    os.utime(first, (0, 0))
     assert snapshot.take(CONFIG, lab / "store") == first
+    assert first.stat().st_mtime > 0, "a clean would take it for one that nobody is about to use"
     (lab / "snap_helper.py").write_text("HELP = 2\n")
     second = snapshot.take(CONFIG, lab / "store")
     assert second != first

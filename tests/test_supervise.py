@@ -169,6 +169,23 @@ def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
     assert info["resumed"][0]["versions"] == info["versions"] and info["resumed"][0]["git"] != info["git"]
     assert int((run.checkpoints / "last.pt").read_text()) > step
     assert info["wall_s"] > first["wall_s"]
+    assert info["signature"] == first["signature"]
+
+
+def test_a_run_that_goes_on_with_other_code_is_signed_by_neither(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    mine = run.info["signature"]["code"]
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    ended(process, run)
+    run.update(signature={**run.info["signature"], "code": "0" * 16})
+    (run.dir / "progress.json").unlink()
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    ended(process, run)
+    assert run.info["signature"]["code"] not in ("0" * 16, mine)
 
 
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
@@ -236,6 +253,7 @@ def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
     assert "its worker is saving what it has" in said
     wait_for(lambda: run.status == "killed" and run.info["artifacts"])
     assert [a["path"] for a in run.info["artifacts"]] == ["saved.txt"]
+    assert run.info["wall_s"] > 1.5
 
 
 def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough: `regimen runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except RegimenError as error:
         print(error, file=sys.stderr)
         return outcome.EXIT_BAD_INPUT

@@ -149,6 +149,7 @@ class _Composition:
                 yield Problem(key, f"There is no key `{key}`. {did_you_mean(key, names)}")
             else:
                 yield from checker.check(hints[key], value, key)
+        yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
         refuse([f"{self.blame.where(p.path)}: {p.message}" for p in problems])
@@ -163,6 +164,17 @@ class _Composition:
         types = self.selection.types
         config = typed.plain(typed.build(Config, {k: None if k in types else v for k, v in plain.items()}))
         return config | {n: typed.plain(typed.build(kind, plain[n])) for n, kind in types.items()}
+
+
+def _values(data: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with keys of the whole configuration whose types are right."""
+    seed, name = data.get("seed"), data.get("name")
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
+    if isinstance(name, str) and (name in ("", "latest") or "@" in name):
+        yield Problem(
+            "name", f"name={name}: no run could be called by it: `latest` and what follows an `@` mean others."
+        )
 
 
 def _hydra_view(node: DictConfig, tree: Tree, texts: list[str]) -> DictConfig:

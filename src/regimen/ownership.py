@@ -102,7 +102,7 @@ def _lock(run: Run) -> Path:
 
 
 def _taken(run: Run) -> str:
-    owner = run.info["supervisor"]
+    owner = run.info.get("supervisor")  # nothing where a clean holds it and has moved it away
     if not owner:
         return f"running already: run {run.id} is being started by another process."
     if facts.is_alive(owner) is False:

@@ -47,6 +47,16 @@ def code_signature(config: dict[str, Any], code: str | None = None) -> str:
     return digest.hexdigest()[:LENGTH]
 
 
+def continued(before: str | None, now: str) -> str:
+    """Return the code signature of work that was begun with one code and goes on with another: that of neither.
+
+    Args:
+        before: as recorded.
+        now: of the code that it goes on with.
+    """
+    return now if before in (None, now) else _hash(f"{before} {now}".encode())
+
+
 def _content(path: Path) -> str:
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size)

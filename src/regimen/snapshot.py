@@ -36,6 +36,8 @@ def take(config: dict[str, Any], store: Path = STORE) -> Path:
     target = store.resolve() / digest.hexdigest()[:16]
     if not target.exists():
         _copy(files, target)
+    with suppress(OSError):
+        os.utime(target)  # a clean takes no copy that is young: a run is about to be made from this one
     return target
 
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import IO, Any
 
 import regimen
-from regimen import distributed, facts, inputs, outcome, ownership, record, signals, snapshot
+from regimen import distributed, facts, inputs, outcome, ownership, record, signals, signature, snapshot, typed
 from regimen.errors import PreflightError, RegimenError
 from regimen.outcome import Outcome
 from regimen.progress import Screen
@@ -95,10 +95,18 @@ class _Supervisor:
             differences = facts.differences(attempts[-1], code)
             again = {"at": record.now(), "previous_status": self.before["status"], **code}
             fields |= {"resumed": [*self.before["resumed"], again], "ended": None, "error": None, "signal": None}
+            fields["signature"] = self._signature()
         self.run.update(**fields, exit_code=None, reason=None)
         self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
         if differences:
             self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
+
+    def _signature(self) -> dict[str, str]:
+        """Return the hashes of a run that goes on: a checkpoint holds what the code of the attempts before made."""
+        now = signature.code_signature(typed.read_plain(self.run.config_path), self.before.get("code"))
+        known = self.before.get("signature") or {}
+        begun = (self.run.checkpoints / "last.pt").exists()
+        return known | {"code": signature.continued(known.get("code"), now) if begun else now}
 
     def _refused_inputs(self) -> Outcome | None:
         """Have the work begin with what the record names, and nothing else; a resumed one reads its checkpoint."""

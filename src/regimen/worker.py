@@ -30,6 +30,7 @@ ORPHAN_GRACE_S = 60.0
 def main() -> int:
     """Work on the run named on the command line; return the exit code."""
     faulthandler.enable()
+    began = time.monotonic()
     try:
         run = distributed.open_run(Path(sys.argv[1]))
     except (IndexError, RegimenError) as error:
@@ -39,7 +40,8 @@ def main() -> int:
     watch = _SupervisorWatch(run) if _is_supervised() else None
     code = _account(run)
     if watch and watch.orphaned and run.leads:
-        outcome.record_end(run, outcome.judge(run, code))
+        worked_s = float(run.info.get("wall_s") or 0.0) + time.monotonic() - began
+        outcome.record_end(run, outcome.judge(run, code), wall_s=round(worked_s, 3))
     return code
 
 

@@ -75,6 +75,12 @@ def test_other_tasks_and_stages_are_refused(group: str, outputs: Path, capsys: p
     assert f"Figures of different {group}s cannot be compared: " in said and "other (20260101-130000-else)" in said
 
 
+def test_a_picture_that_cannot_be_is_refused_before_the_work(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "expected a file ending in .svg" in compared(capsys, "sweep=s", "--out", "a.txt", code=2)
+    Path("a_file").write_text("")
+    assert "cannot be written there" in compared(capsys, "sweep=s", "--out", "a_file/a.png", code=2)
+
+
 def test_an_unknown_metric_offers_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean `Train/return`?" in compared(capsys, "sweep=s", "--metric", "Train/retrun", code=2)
 

@@ -171,6 +171,12 @@ def test_csv_has_a_column_for_each_metric_and_override(capsys: pytest.CaptureFix
     assert said(capsys, "export", "-", "tag=keep").splitlines()[0].startswith("id,name,task,")
 
 
+def test_a_filter_in_the_place_of_the_file_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "task=reach"]) == 2
+    assert "regimen export runs.csv task=reach" in capsys.readouterr().err
+    assert not Path("task=reach").exists()
+
+
 def on_terminal(columns: int, lines: int, *arguments: str) -> list[str]:
     """What a verb prints on a terminal of a size."""
     leader, follower = pty.openpty()

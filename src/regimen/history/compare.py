@@ -13,6 +13,7 @@ from regimen.errors import ConfigError, ReferenceError_, did_you_mean
 from regimen.history import query
 from regimen.history.groups import grouped, same_seeds
 from regimen.history.index import Index
+from regimen.history.lineage import require_picture
 from regimen.history.seen import Seen, see, see_dir
 from regimen.history.text import figure, table
 
@@ -31,8 +32,11 @@ def compare_verb(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="regimen compare", description="Groups of seeds: IQM, intervals, curves.")
     parser.add_argument("runs", nargs="+", help="run references, and filters as of `regimen runs`, such as sweep=<id>")
     parser.add_argument("--metric", default=METRIC, help=f"what the learning curves show (default {METRIC})")
-    parser.add_argument("--out", type=Path, help="PNG to write (default outputs/compare-<task>-<of what>.png)")
+    parser.add_argument(
+        "--out", type=Path, help="picture to write, .png, .svg or .pdf (default outputs/compare-<task>-<of what>.png)"
+    )
     args = parser.parse_args(argv)
+    require_picture(args.out)
     runs, left_out = select(args.runs)
     groups = grouped(runs)
     curves = {label: _curves(members, args.metric) for label, members in groups.items()}

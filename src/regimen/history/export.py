@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regimen import record
-from regimen.errors import PreflightError
+from regimen.errors import ConfigError, PreflightError
 from regimen.history.row import RunRow
 
 PLAIN = (
@@ -29,6 +29,8 @@ def export_verb(argv: list[str]) -> int:
 
     parser = runs.parser_of("export", "Write a table of runs as CSV.", "file to write, - for the standard output")
     args = parser.parse_intermixed_args(runs.joined(argv))
+    if "=" in args.file and "/" not in args.file:
+        raise ConfigError(f"{args.file}: expected the file to write first: regimen export runs.csv {args.file}")
     return write(runs.choose(args.filters, args.sort)[0], args.file)
 
 
