@@ -44,6 +44,8 @@ def test_the_full_study_has_all_modes_three_seeds_and_a_second_round() -> None:
         "policy": "tolerant_again.seed_2",
         "estimator": "detector_again.seed_2",
     }
+    experts = [str(link) for key, link in found["switched.seed_1"].inputs.items() if key.startswith("experts.")]
+    assert len(experts) == 8 and all(name.startswith("expert.seed_1.joints_") for name in experts)
     judged = {name for name, node in found.items() if node.step.name.startswith("judge")}
     assert judged <= set(found["report"].after)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from made_studies import dataset, detector, evaluation
+from made_studies import dataset, detector, evaluation, made
 from regimen.reports.sources import Source, Sources
 from regimen.reports.variants import variant_of
 
@@ -32,6 +32,14 @@ def test_the_second_round_is_told_by_the_data_of_its_detector(tmp_path: Path, es
     learnt = detector(tmp_path, "detector", "distill", 0.9, data=[str(data.parent / "data/episodes.h5")])
     path = evaluation(tmp_path, "a", "classifier", 5, estimator=str(learnt.parent / "checkpoints/best.pt"))
     assert variant_of(Source.read(path)).key == key
+
+
+def test_switched_experts_are_told_by_the_policy_that_was_evaluated(tmp_path: Path) -> None:
+    agent = {"agent": {"_target_": "regimen.agents.switched_experts.SwitchedExperts"}}
+    parts = made(tmp_path, "parts", {"choices": {"stage": "assemble"}, "env": {}, **agent}, {})
+    policy = str(parts.parent / "checkpoints/last.pt")
+    path = evaluation(tmp_path, "a", "classifier", 5, policy=policy, estimator="some.pt")
+    assert variant_of(Source.read(path)).key == "experts"
 
 
 def test_runs_are_sorted_by_what_they_tell(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from regimen.inputs import LISTS
 from regimen.pipeline.spec import Pipeline, StepCfg
 from regimen.signature import INPUT_KEYS
 
+WHOLE = {"data": "a dataset", "runs": "a result"}
+"""Inputs of which a run has one, so that none is chosen, and what they are."""
+
 PLACE = re.compile(r"\{([\w./]+)\}")
 
 
@@ -177,7 +180,8 @@ class _Expansion:
         known = [other.name for other in self.nodes[step]]
         if name not in (step, *known):
             self.wrong.append(f"{at}: `{step}` has no run `{name}`. {did_you_mean(name, known)}")
-        links = [Link(other, which, given) for other in known if name in (step, other)]
+        chosen = [o for o in self.nodes[step] if o.name == name or (name == step and _go_together(node, o))]
+        links = [Link(other.name, which, given) for other in chosen]
         return links[:1] if given else links
 
     def _placed(self, override: str, node: Node, path: str) -> str:
@@ -186,6 +190,12 @@ class _Expansion:
                 hint = did_you_mean(key, node.values) if node.values else "This step has no `foreach`."
                 self.wrong.append(f"{self.pipeline.at(path)}: `{{{key}}}` is no value of `foreach`. {hint}")
         return PLACE.sub(lambda found: argument_text(node.values.get(found[1], "")), override)
+
+
+def _go_together(node: Node, other: Node) -> bool:
+    """Return whether two nodes were fanned out for the same runs, as far as they were for runs of the same steps."""
+    shared = node.goes_with.keys() & other.goes_with.keys()
+    return all(node.goes_with[step] is other.goes_with[step] for step in shared)
 
 
 def _unknown(pipeline: Pipeline, number: int, steps: Iterable[str]) -> Iterator[str]:
@@ -201,8 +211,8 @@ def _unknown(pipeline: Pipeline, number: int, steps: Iterable[str]) -> Iterator[
             if step_of(text) not in steps:
                 hint = did_you_mean(step_of(text), [s for s in steps if s != step.name])
                 yield f"{at}: there is no step `{step_of(text)}`. {hint} What no step makes stands in `overrides`."
-            elif key in LISTS and "@" in text:
-                yield f"{at}: `{text}`: a dataset has no @; write `{text.partition('@')[0]}`."
+            elif key in WHOLE and "@" in text:
+                yield f"{at}: `{text}`: {WHOLE[key]} has no @; write `{text.partition('@')[0]}`."
     named = step.foreach if isinstance(step.foreach, str) else None
     named = step.foreach.get("step") if isinstance(step.foreach, dict) else named
     if named is not None and named not in steps:

@@ -42,7 +42,8 @@ BY_KEY = {variant.key: variant for variant in VARIANTS}
 
 def variant_of(source: Source) -> Variant:
     """Return which kind of policy a run evaluated."""
-    if "experts" in str((source.config.get("agent") or {}).get("_target_", "")):
+    made_by = source.input("policy") or source
+    if "experts" in str((made_by.config.get("agent") or {}).get("_target_", "")):
         return BY_KEY["experts"]
     mode = mode_of(source.config["env"].get("estimate"), source.config.get("estimator"))
     if mode == "classifier" and _second_round(source):
