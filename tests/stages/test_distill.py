@@ -14,14 +14,18 @@ import pytest
 from detector.broken_joints import SWING, table, write_swing
 from regimen import checkpoint
 from regimen.agents.failure_gru import FailureGruCfg
+from regimen.compose import compose
 from regimen.detector.decision import DecisionCfg
 from regimen.detector.model import ModelCfg
 from regimen.detector.training import TrainingCfg
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import ConfigError, DatasetError, StopRequested
+from regimen.outcome import next_command
+from regimen.preflight import preflight
 from regimen.run import Run
 from regimen.schema import Config
 from regimen.stages.distill import Distill, DistillCfg
+from tasks import CONF
 
 
 def detector_cfg(**training: Any) -> FailureGruCfg:
@@ -151,6 +155,28 @@ def test_an_agent_that_does_not_learn_from_data_is_refused(tmp_path):
     run = new_run(tmp_path, config)
     with pytest.raises(ConfigError, match="has no `fit`"):
         Distill(config.stage)(run, config)
+
+
+def test_preflight_asks_for_data_and_neither_for_a_policy_nor_for_room_for_envs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_swing(tmp_path / "e.h5", table(num_envs=4))
+    words = ["stage=distill", "agent=failure_gru", "task=h1_failure", "env.num_envs=1000000"]
+    found = preflight(compose([*words, f"data=[{path}]"], [CONF]), tmp_path)
+    assert found.inputs == {"data.0": path} and found.memory["env"] < 2**20
+    with pytest.raises(ConfigError, match="distill needs datasets"):
+        preflight(compose(words, [CONF]), tmp_path)
+    with pytest.raises(ConfigError, match="stage=distill reads data"):
+        preflight(compose([*words, f"data=[{path}]", "policy=pretrained:h1_flat"], [CONF]), tmp_path)
+
+
+def test_what_to_type_next_names_the_detector(tmp_path):
+    config = config_for(write_swing(tmp_path / "e.h5"), epochs=1)
+    run, _ = distill(tmp_path / "outputs", config)
+    run.update(stage="distill", choices=config.choices)
+    said = next_command(run, "finished", 0)
+    assert said.startswith(
+        "python launch.py stage=evaluate task=swing agent=failure_gru policy=<its policy> estimator="
+    )
 
 
 def test_problems_are_found_before_anything_starts():
