@@ -17,8 +17,10 @@ PAGE = ROOT / "docs/pipelines.md"
 
 @pytest.mark.slow
 def test_the_page_can_be_followed_to_the_letter(tmp_path: Path) -> None:
-    (found,) = re.findall(r"`mine/([^`]+)`\n\n```yaml\n(.*?)```", PAGE.read_text(), re.S)
-    write(tmp_path / "mine" / found[0], found[1])
+    files = re.findall(r"`mine/([^`]+)`\n\n```yaml\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(files) == 2
+    for name, text in files:
+        write(tmp_path / "mine" / name, text)
     Replay(tmp_path).page(PAGE)
 
 

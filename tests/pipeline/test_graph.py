@@ -128,3 +128,18 @@ def test_any_value_makes_a_name_and_an_argument(pipes: Any, value: Any) -> None:
 )
 def test_what_cannot_be(pipes: Any, steps: str, said: str) -> None:
     assert said in refusal(pipes, WALK + steps)
+
+
+def test_runs_that_were_fanned_out_for_the_same_step_go_together(pipes: Any) -> None:
+    pipes.write(
+        f"{WALK}"
+        "  - {name: part, stage: make, foreach: {step: walk, stage.steps: [5, 6]}, inputs: {policy: walk}}\n"
+        "  - {name: whole, stage: make, foreach: walk, inputs: {experts: part@best}}\n"
+        "  - {name: all, stage: make, inputs: {experts: part}}\n"
+    )
+    nodes = {node.name: node for node in pipes.nodes()}
+    assert [str(link) for link in nodes["whole.seed_1"].inputs.values()] == [
+        "part.seed_1.steps_5@best",
+        "part.seed_1.steps_6@best",
+    ]
+    assert len(nodes["all"].inputs) == 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from regimen.pipeline import choices, graph, spec
+from regimen.reports.variants import VARIANTS
+from regimen.schema import ESTIMATE_MODES
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = pytest.mark.slow
@@ -65,6 +69,28 @@ def test_a_walker_that_is_there_is_not_trained() -> None:
     assert "healthy.seed_0" not in found
     for name in ("faults.seed_0", "tolerant.seed_0", "judge_healthy.seed_0", "informed.seed_0.mode_oracle"):
         assert found[name].inputs["policy"].reference("") == "pretrained:h1_flat"
+
+
+COMMANDS = re.findall(r"^python launch\.py (.*)", (ROOT / "docs/h1_failure.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("pipeline=")])
+def test_every_step_by_hand_composes(command: str) -> None:
+    """All but the inputs, which are runs of the reader's own."""
+    from regimen.envs.check import compose_config
+
+    words = shlex.split(command)
+    inputs = [w for w in words if w.split("=")[0] in ("policy", "estimator", "data", "runs")]
+    assert inputs or "name=h1_healthy" in words
+    assert compose_config([w for w in words if w not in inputs]).choices["task"] == "h1_failure"
+
+
+def test_the_page_names_every_size_and_kind_of_policy() -> None:
+    page = (ROOT / "docs/h1_failure.md").read_text()
+    sizes = spec.read("h1_failure", [ROOT / "conf"]).config.sizes
+    assert all(f"| `{size}` |" in page for size in sizes)
+    assert all(f"| {variant.title} |" in page for variant in VARIANTS)
+    assert all(f"`{mode}`" in page for mode in ESTIMATE_MODES)
 
 
 @SLOW
