@@ -74,6 +74,7 @@ def test_a_detector_is_learned_and_judged_beside_its_baselines(tmp_path, capsys)
     assert bundle["metric"] == pytest.approx(max(row["Train/val_macro_f1"] for row in run.metrics()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checks", [3, 7])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, checks, monkeypatch):
     config = config_for(write_swing(tmp_path / "e.h5"), epochs=2)
@@ -119,6 +120,7 @@ def test_refused_data_are_taken_with_a_reason_and_the_reason_is_kept(tmp_path):
     assert result["detector"]["all"]["joints"].keys() == {"knee"}
 
 
+@pytest.mark.slow
 def test_several_datasets_are_learned_from_together(tmp_path):
     paths = [write_swing(tmp_path / f"{seed}.h5", table(seed=seed), seed=seed) for seed in (0, 1)]
     _, result = distill(tmp_path, config_for(paths, epochs=1))
@@ -127,6 +129,7 @@ def test_several_datasets_are_learned_from_together(tmp_path):
     assert result["data"]["by_split"]["test"]["envs"] == 14
 
 
+@pytest.mark.slow
 def test_a_second_dataset_may_come_from_a_policy_that_is_told_more(tmp_path):
     told = table(seed=1)
     told["obs/policy"] = np.concatenate((told["obs/policy"], told["reward"][..., None]), axis=2)
