@@ -42,6 +42,13 @@ def test_switched_experts_are_told_by_the_policy_that_was_evaluated(tmp_path: Pa
     assert variant_of(Source.read(path)).key == "experts"
 
 
+def test_the_seed_that_counts_is_that_of_what_was_judged(tmp_path: Path) -> None:
+    learnt = detector(tmp_path, "learnt", "distill", 0.9, seed=2)
+    weights = str(learnt.parent / "checkpoints/best.pt")
+    tried = detector(tmp_path, "tried", "evaluate", 0.9, seed=1000, estimator=weights)
+    assert (Source.read(tried).learnt_seed, Source.read(learnt).learnt_seed) == (2, 2)
+
+
 def test_runs_are_sorted_by_what_they_tell(tmp_path: Path) -> None:
     paths = [
         evaluation(tmp_path, "policy", None, 5),

@@ -118,7 +118,7 @@ class FaultReport:
             arm.variant.key: {
                 "title": arm.variant.title,
                 "runs": [source.id for source in arm.sources],
-                "seeds": [source.seed for source in arm.sources],
+                "seeds": [source.learnt_seed for source in arm.sources],
                 "survival": list(_survival(arm, study)),
                 **{name: _plain(arm.mean(name)) for name in FIGURES},
             }

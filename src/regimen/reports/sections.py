@@ -174,7 +174,7 @@ def _detector(sources: list[Source]) -> Iterator[str]:
         yield page.text("; ".join(f"{name}: {words}" for name, words in views.items()), "quiet")
     for source in sources[:1] + [s for s in sources if s.stage == "evaluate"][:1]:
         for path in source.pictures():
-            yield page.picture(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.seed})")
+            yield page.picture(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.learnt_seed})")
 
 
 def _dataset(source: Source) -> Iterator[str]:
@@ -240,7 +240,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
 
 def _runs(report: FaultReport) -> str:
     rows = [
-        [source.name, source.id, source.stage, str(source.seed), duration(source.wall_s)]
+        [source.name, source.id, source.stage, str(source.learnt_seed), duration(source.wall_s)]
         for source in report.sources.all
     ]
     return page.table(["run", "id", "stage", "seed", "time worked"], rows)

@@ -70,6 +70,12 @@ class Source:
         return int(self.config.get("seed") or 0)
 
     @property
+    def learnt_seed(self) -> int:
+        """Seed that what was judged was trained with: the detector, the policy, or what this run itself made."""
+        judged = self.input("estimator" if DETECTOR in self.result else "policy") if self.stage == "evaluate" else None
+        return (judged or self).seed
+
+    @property
     def wall_s(self) -> float:
         """Time worked on it, in s."""
         return float(self.info.get("wall_s") or 0.0)
