@@ -135,6 +135,29 @@ def test_what_an_incomplete_plan_would_use_stays_unless_it_is_named(outputs, cap
     assert left() == {"good"}
 
 
+def test_a_plan_whose_process_was_killed_is_complete_once_its_runs_have_finished(outputs, capsys) -> None:
+    record_run(Path("multirun/plan1"), "a", "last", sweep="plan1")
+    stale = {"jobs": [{"run": "a", "status": "running"}]}
+    Path("multirun/plan1/sweep.json").write_text(json.dumps(stale))
+    assert "multirun/plan1/a" in clean(capsys, "id=a").partition("spared")[0]
+    stale["jobs"].append({"run": "b", "status": "waiting"})
+    Path("multirun/plan1/sweep.json").write_text(json.dumps(stale))
+    assert "spared  a: the sweep plan1 is not complete" in clean(capsys, "id=a")
+
+
+def test_of_a_pipeline_that_was_continued_only_the_last_record_counts(outputs, capsys) -> None:
+    records = {"p1": [("good", "killed"), (None, "not started")], "p2": [("good", "reused"), ("child", "finished")]}
+    record_run(outputs, "child", "last")
+    for name, steps in records.items():
+        Path("multirun", name).mkdir(parents=True)
+        rows = [{"run": run, "status": status} for run, status in steps]
+        plan = {"name": "study", "argv": ["launch.py", "pipeline=study"], "steps": rows}
+        Path("multirun", name, "pipeline.json").write_text(json.dumps(plan))
+    assert "spared" not in clean(capsys, "id=good")
+    Path("multirun/p2/pipeline.json").unlink()
+    assert "spared  good: the pipeline p1 is not complete" in clean(capsys, "id=good")
+
+
 def test_intermediate_checkpoints(outputs, capsys) -> None:
     for number in (100, 200, 300, 400):
         (outputs / "good/checkpoints" / f"step_{number:09d}.pt").write_bytes(bytes(5000))
@@ -228,8 +251,7 @@ def test_an_interrupted_removal_leaves_no_half_run_and_is_completed(outputs, cap
 
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            cli.main(["clean", "--yes"])
+        assert cli.main(["clean", "--yes"]) == 130
     assert left() == {"good"}
     (trash,) = outputs.glob(".trash-*")
     assert "left by an interrupted clean" in clean(capsys)

@@ -97,7 +97,7 @@ def _whole_runs(
 ) -> tuple[list[Item], dict[str, str]]:
     """Return what would be freed, and id -> why, of the runs that must stay."""
     spared: dict[str, str] = {}
-    plans = spare.planned(ROOTS, asked)
+    plans = spare.planned(ROOTS, asked, everything)
     for run in runs:
         useful = run.status == "finished" or run.has_checkpoint
         why = spare.reason(run) or (plans.get(run.id) if useful else None)

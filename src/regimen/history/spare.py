@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from regimen import ownership, record
 from regimen.history import state
@@ -59,26 +60,42 @@ def needed_by(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> dict[str,
     return needed
 
 
-def planned(roots: Iterable[Path], asked: set[str]) -> dict[str, str]:
+def planned(roots: Iterable[Path], asked: set[str], everything: Sequence[RunRow]) -> dict[str, str]:
     """Return id -> why, of the runs in sweeps and pipelines that have not come to their end and can be continued.
+
+    A process that was killed has left its plan as it was then: the runs tell how far it is.
 
     Args:
         roots: folders of runs and of sweeps.
         asked: sweeps and pipelines that were named, whose runs may go.
+        everything: all runs.
     """
     found: dict[str, str] = {}
-    for file in (path for root in roots for name in PLANS for path in Path(root).glob(f"*/{name}")):
+    finished = {run.id for run in everything if run.status == "finished"}
+    for file, plan in _newest_plans(roots):
         kind, key = PLANS[file.name]
-        plan = record.read_json(file) or {}
         steps = [step for step in plan.get(key) or [] if isinstance(step, dict)]
         names = (file.parent.name, str(plan.get("name")))
         named = any(fnmatchcase(name, value) for name in names for value in asked)
-        if not named and any(step.get("status") not in ("finished", "reused") for step in steps):
+        if not named and any(step.get("run") not in finished for step in steps):
             why = (
                 f"the {kind} {file.parent.name} is not complete and would use it; {kind}={file.parent.name} lets it go"
             )
             found |= {str(step["run"]): why for step in steps if step.get("run")}
     return found
+
+
+def _newest_plans(roots: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield (file, content) of all sweeps, and of the pipelines of a command the one that was given last."""
+    files = [path for root in roots for name in PLANS for path in Path(root).glob(f"*/{name}")]
+    commands: set[str] = set()
+    for file in sorted(files, key=lambda path: path.parent.name, reverse=True):
+        plan = record.read_json(file) or {}
+        command = " ".join(map(str, plan.get("argv") or [file]))
+        if file.name == "pipeline.json" and command in commands:
+            continue
+        commands.add(command)
+        yield file, plan
 
 
 def _sources(run: RunRow, going: dict[str, RunRow]) -> Iterator[str]:
