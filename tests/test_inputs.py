@@ -107,3 +107,18 @@ def test_jobs_that_share_an_input_resolve_it_once(tmp_path: Path, monkeypatch: p
     assert asked == ["a", "b"]
     inputs.resolve("policy", "a")
     assert asked == ["a", "b", "a"]
+
+
+def test_a_resumed_training_needs_its_data_but_no_longer_its_policy(tmp_path: Path) -> None:
+    policy, data = make_parent(tmp_path).checkpoints / "best.pt", tmp_path / "episodes.h5"
+    data.write_text("rows")
+    run = make_child(tmp_path, files={"policy": policy, "data.0": data})
+    run.update(stage="train")
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.pt").write_text("weights")
+    policy.unlink()
+    assert ended(start(run), run)[0]["status"] == "finished"
+    run.update(status="killed")
+    data.write_text("other rows")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2) and "data.0" in info["reason"]

@@ -138,14 +138,20 @@ def changed(info: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def require_unchanged(run: Run) -> None:
-    """Refuse to start a run on other files than its record names.
+def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
+    """Refuse to work on other files than the record names.
+
+    Args:
+        run: about to start or to go on.
+        except_for: inputs that are not read again.
 
     Raises:
         ReferenceError_: naming each input that changed since.
     """
     rows = run.info.get("inputs") or {}
-    if lines := [f"{name} ({rows[name]['path']}): {what}" for name, what in changed(run.info).items()]:
+    if lines := [
+        f"{name} ({rows[name]['path']}): {what}" for name, what in changed(run.info).items() if name not in except_for
+    ]:
         raise ReferenceError_(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
             "Launch it anew to use them as they are."

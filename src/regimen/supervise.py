@@ -109,11 +109,11 @@ class _Supervisor:
         return known | {"code": signature.continued(known.get("code"), now) if begun else now}
 
     def _refused_inputs(self) -> Outcome | None:
-        """Have the work begin with what the record names, and nothing else; a resumed one reads its checkpoint."""
+        """Have the work read what the record names, and nothing else; a resumed training has its policy already."""
         try:
             inputs.settle(self.run)
-            if not (self.run.checkpoints / "last.pt").exists():
-                inputs.require_unchanged(self.run)
+            goes_on = self.before["stage"] == "train" and (self.run.checkpoints / "last.pt").exists()
+            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
             details = {"type": type(error).__name__, "message": str(error)}
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
