@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regimen import creation, facts, outcome, record, signals, snapshot, typed
+from regimen import creation, facts, outcome, record, signals, signature, snapshot, typed
 from regimen.errors import ReferenceError_, did_you_mean, refuse
 from regimen.launcher import create_run
 from regimen.progress import say
@@ -176,6 +176,9 @@ def _ready(run: Run, config: dict[str, Any]) -> None:
             say(f"code      {run.id}  reruns with the code as it is now")
             info["code"] = taken
             git = facts.git(Path(__file__).parent)[0]
-            run.update(code=taken, git=git, signature=creation.sign(config, info))
+            signed = creation.sign(config, info)
+            if (run.checkpoints / "last.pt").exists():
+                signed["code"] = signature.continued(info["signature"].get("code"), signed["code"])
+            run.update(code=taken, git=git, signature=signed)
     if info["supervisor"] is None or config["hardware"].get("scheduler"):
         run.update(status="queued", queue=queue(config), ended=None, exit_code=None, reason=None, signal=None)
