@@ -21,7 +21,7 @@ class DecisionCfg:
             both cases another joint that wins 2 k steps replaces it.
     """
 
-    threshold: float = 0.8
+    threshold: float = 0.9
     consecutive: int = 5
     latch: bool = True
 
