@@ -73,11 +73,14 @@ class Checker:
         for key, value in data.items():
             here = f"{path}.{key}" if path else str(key)
             if key not in fields:
-                yield Problem(here, f"There is no key `{key}` in `{path}`. {did_you_mean(str(key), fields)}")
+                moved = getattr(kind, "MOVED", {}).get(key)
+                yield Problem(here, f"There is no key `{key}` in `{path}`. {moved or did_you_mean(str(key), fields)}")
                 continue
             yield from self.check(hints[key], value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
                 yield from library(fields[key].metadata, value, here)
+            if "built" in fields[key].metadata and isinstance(value, dict):
+                yield from built(fields[key].metadata["built"], value, here)
         for name, field in fields.items():
             if field.default == "???" and name not in data:
                 yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
@@ -175,6 +178,33 @@ def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str)
             yield from library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
         elif value is not None:
             yield from annotated(annotation, value, f"{path}.{key}")
+
+
+def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield what a library's class would not take of the section it is built from.
+
+    Args:
+        metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as `target`;
+            `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections within this one.
+        data: the values.
+        path: where they stand.
+    """
+    name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
+    if "target" not in metadata and not isinstance(name, str):
+        yield Problem(f"{path}.class_name", f"`{path}` needs `class_name`, a class of {metadata['package']}.")
+        return
+    own = ":" in str(name) or "." in str(name)
+    target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
+    try:
+        accepted = [p for p in peek.signature(target) if p.name not in metadata["supplied"]]
+    except ConfigError as error:
+        yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
+        return
+    known = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
+    yield from _params(target.rpartition(":")[2], accepted, known, path)
+    for key, section in sections.items():
+        if isinstance(known.get(key), dict):
+            yield from built(section, known[key], f"{path}.{key}")
 
 
 def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:

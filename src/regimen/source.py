@@ -34,8 +34,11 @@ class Module:
         return None
 
     def names(self) -> list[str]:
-        """Return the public functions and classes of this module, imported ones included."""
+        """Return the public functions and classes of this module; of a package, those that it imports as well."""
         found = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
+        if self.path.name == "__init__.py":
+            imports = [s for s in self.body if isinstance(s, ast.ImportFrom) and s.module != "__future__"]
+            found += [alias.asname or alias.name for s in imports for alias in s.names]
         return sorted(n for n in found if not n.startswith("_"))
 
     def _absolute(self, statement: ast.ImportFrom) -> str:

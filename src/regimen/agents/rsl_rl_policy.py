@@ -1,0 +1,57 @@
+"""A policy network of rsl_rl that acts, recurrent or not, and the weights it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import Obs
+
+
+class RslRlPolicy:
+    """The mean action of a trained policy."""
+
+    def __init__(self, actor: Any, groups: list[str]) -> None:
+        """Take the library's model and the observation groups it reads."""
+        self.actor, self.groups = actor.eval(), groups
+
+    @torch.no_grad()
+    def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
+        """Return the mean action (N, A) for the observations (N, d), and the state of a recurrent model after it."""
+        self.actor.reset(hidden_state=state)
+        action = self.actor({group: obs[group] for group in self.groups})
+        return action, self.actor.get_hidden_state()
+
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        """Return `state` (layers, N, hidden), of an LSTM two of these, with zeros for `env_ids`."""
+        if state is None:
+            return None
+        if isinstance(state, tuple):
+            return tuple(self.reset(part, env_ids) for part in state)
+        return state.index_fill(1, env_ids, 0.0)
+
+
+def load_actor(actor: Any, state: dict[str, Any]) -> None:
+    """Put the weights of a policy into a model.
+
+    Args:
+        actor: the library's model.
+        state: the `policy` part of a checkpoint.
+
+    Raises:
+        CheckpointError: it is of another architecture or of another agent.
+    """
+    if "actor" not in state:
+        raise CheckpointError("This policy was not trained by agent=rsl_rl_ppo: its weights belong to another library.")
+    try:
+        actor.load_state_dict(state["actor"])
+    except RuntimeError as error:
+        shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in state["actor"].items() if k.endswith("weight"))
+        raise CheckpointError(
+            f"The policy's network is not the one that agent.actor describes; it has {shapes}. Set agent.actor "
+            f"(hidden_dims, obs_normalization, distribution_cfg.std_type, …) to what it was trained with. {error}"
+        ) from error
