@@ -115,7 +115,8 @@ class ManagerEnv:
     def _action_spec(self) -> ActionSpec:
         cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
         offset = [round(v, 6) for v in self.default_joint_pos[self._acting].tolist()]
-        return ActionSpec(names, [cfg.scale] * len(names), offset, cfg.clip)
+        limits = [[round(v, 6) for v in pair] for pair in self.joint_range[self._acting].tolist()]
+        return ActionSpec(names, [cfg.scale] * len(names), offset, cfg.clip, limits)
 
     @property
     def foot_force(self) -> torch.Tensor:

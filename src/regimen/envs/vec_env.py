@@ -24,12 +24,15 @@ class ActionSpec:
         scale: rad per unit of action, length A.
         offset: target at action 0 in rad, length A.
         clip: bound on the absolute action, or None.
+        limits: lowest and highest angle of each joint in rad, or None where they are not known; no part of what has to
+            agree between a policy and an env, which may know them only once it is open.
     """
 
     joints: list[str]
     scale: list[float]
     offset: list[float]
     clip: float | None = None
+    limits: list[list[float]] | None = field(default=None, compare=False)
 
 
 @dataclass
