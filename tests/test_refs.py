@@ -137,6 +137,17 @@ def test_data_of_a_folder_or_a_file(roots: tuple[Path, Path], tmp_path: Path) ->
         resolve_data(str(tmp_path), roots)
 
 
+def test_data_of_learning_histories_is_their_index(roots: tuple[Path, Path]) -> None:
+    folder = with_data(roots, "12") / "histories"
+    folder.mkdir()
+    (folder / "00000.h5").touch()
+    with pytest.raises(ReferenceError_, match="there is no run with a dataset"):
+        resolve_data("latest", roots)  # files without an index are not finished
+    (folder / "histories.json").write_text("{}")
+    assert resolve_data("latest", roots) == resolve_data("lonely", roots) == folder / "histories.json"
+    assert resolve_data(str(folder), roots) == folder / "histories.json"
+
+
 def test_a_run_without_data_lists_those_with(roots: tuple[Path, Path]) -> None:
     with pytest.raises(ReferenceError_, match="made no dataset. No run has: make one with"):
         resolve_data("lonely", roots)

@@ -77,7 +77,7 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = P
 
 
 def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
-    """Return the dataset that `ref` names: a file, or a folder of files.
+    """Return the dataset that `ref` names: a file, or a folder of files; of learning histories their histories.json.
 
     Args:
         ref: a run (see `resolve_run`) that made a dataset, `latest` being the newest of these; a file or a folder.
@@ -92,12 +92,12 @@ def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     if ref.endswith((".h5", ".hdf5")):
         raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {DATA_FORMS}")
     if path.is_dir() and not (path / "run.json").is_file():
-        files, folder = sorted(path.glob("*.h5")), path.resolve()
+        files, folder = _datasets(path), path.resolve()
         if not files:
             raise ReferenceError_(f"The folder {ref} holds no dataset: there is no *.h5 in it. {DATA_FORMS}")
     else:
         run = _newest(roots, "a dataset", _has_data) if ref == "latest" else _run_of_data(ref, roots)
-        files, folder = sorted((run / "data").glob("*.h5")), run / "data"
+        files, folder = _datasets(run / "data") or [*run.glob("data/histories/histories.json")], run / "data"
         if not files:
             raise ReferenceError_(f"Run {run.name} made no dataset. {_with_data(roots)}")
     return files[0].resolve() if len(files) == 1 else folder
@@ -120,6 +120,12 @@ def resolve_result(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     if not (run / "result.json").is_file():
         raise ReferenceError_(f"Run {run.name} left no result: it has not finished. Resume it, or name another run.")
     return run / "result.json"
+
+
+def _datasets(folder: Path) -> list[Path]:
+    """Return the datasets in a folder: the index of learning histories, whose files are no datasets each, or files."""
+    index = folder / "histories.json"
+    return [index] if index.is_file() else sorted(folder.glob("*.h5"))
 
 
 def _has_checkpoint(run: RunRow) -> bool:

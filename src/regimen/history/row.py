@@ -87,8 +87,8 @@ class RunRow:
 
     @property
     def has_data(self) -> bool:
-        """Whether it made a dataset."""
-        return holds(f"{self.path}/data", ".h5")
+        """Whether it made a dataset: of episodes, or of learning histories."""
+        return holds(f"{self.path}/data", ".h5") or holds(f"{self.path}/data/histories", ".json")
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON data."""
