@@ -70,14 +70,15 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
         fit.read_plain(path)
 
 
-def test_the_static_comparison_agrees_with_the_open_environment(policy):
+@pytest.mark.parametrize(("task", "robot"), [("go2_flat", "go2"), ("h1_failure", "h1")])
+def test_the_static_comparison_agrees_with_the_open_environment(task, robot):
     from regimen.envs.vec_env import IOSpec
     from tasks import make_env
 
-    composed = compose(["task=go2_flat"], [ROOT / "conf"])
-    io = make_env("go2_flat", 1).io
-    assert fit.misfits(io.to_dict(), composed.config, load("go2")) == []
-    assert fit._offered(io, composed.config, load("go2")) == IOSpec.from_dict(io.to_dict())
+    composed = compose([f"task={task}"], [ROOT / "conf"])
+    io = make_env(task, 1).io
+    assert fit.misfits(io.to_dict(), composed.config, load(robot), groups=tuple(io.observations)) == []
+    assert fit._offered(io, composed.config, load(robot)) == IOSpec.from_dict(io.to_dict())
 
 
 def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):

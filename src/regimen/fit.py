@@ -55,12 +55,32 @@ def read_plain(path: Path) -> dict[str, Any]:
             bundle = _PlainReader(io.BytesIO(archive.read(name))).load()
     except (zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, EOFError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this launcher: {error or 'it has no data'}.") from error
+    require_own(path, bundle)
     if not isinstance(bundle, dict) or "io" not in bundle:
         raise CheckpointError(f"{path} is not a checkpoint of this launcher: it does not say what its policy reads.")
     return bundle
 
 
-def misfits(policy: dict[str, Any], config: dict[str, Any], robot: Robot, wider: bool = False) -> list[str]:
+def require_own(path: Path, bundle: Any) -> None:
+    """Raise if a file is what rsl_rl's own runner saved.
+
+    Raises:
+        CheckpointError: saying how to make a policy of it.
+    """
+    if isinstance(bundle, dict) and bundle.keys() & {"model_state_dict", "actor_state_dict"}:
+        raise CheckpointError(
+            f"{path} is a checkpoint of rsl_rl itself, which does not say what it reads and which joints it moves. "
+            f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> task=<task>"
+        )
+
+
+def misfits(
+    policy: dict[str, Any],
+    config: dict[str, Any],
+    robot: Robot,
+    wider: bool = False,
+    groups: tuple[str, ...] = ("policy",),
+) -> list[str]:
     """Return one line for each difference between what a policy reads and writes and what a task would offer.
 
     Args:
@@ -68,15 +88,18 @@ def misfits(policy: dict[str, Any], config: dict[str, Any], robot: Robot, wider:
         config: the whole resolved configuration of a manager-based task.
         robot: the task's robot.
         wider: whether the task may offer terms that the policy does not read, as it may for its weights.
+        groups: observation groups that it reads.
     """
     mine = IOSpec.from_dict(policy)
-    return mine.differences(_offered(mine, config, robot), wider=wider)
+    return mine.differences(_offered(mine, config, robot), groups, wider=wider)
 
 
 def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
     """Return the task's IOSpec as far as it is known; the size of a term of the same name is taken to be equal."""
     env = config["env"]
-    groups = {g: {n: t for n, t in group["terms"].items() if t} for g, group in env["observations"].items()}
+    groups: dict[str, dict[str, Any]] = {}
+    for g, group in env["observations"].items():
+        groups[g] = groups.get(group["extends"], {}) | {n: t for n, t in group["terms"].items() if t}
     sizes = {g: {n: policy.observations.get(g, {}).get(n, 0) for n in terms} for g, terms in groups.items()}
     meaning = {g: {n: _meaning(t, policy, g, n, robot) for n, t in terms.items()} for g, terms in groups.items()}
     joints = match(robot.joints, *env["actions"]["joints"])

@@ -12,6 +12,7 @@ import functools
 import importlib
 import sys
 import types
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,22 @@ def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
             if isinstance(parent, ast.ClassDef):
                 return _init_params(where, parent)
     return []
+
+
+def methods(target: str) -> set[str]:
+    """Return the names of the methods of `pkg.mod.Class`, those of its bases that can be found included.
+
+    Raises:
+        ConfigError: if there is no such class.
+    """
+    source, node = find(*split_target(target))
+    if not isinstance(node, ast.ClassDef):
+        raise ConfigError(f"`{target}` is not a class.")
+    found = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
+    for base in (b.id for b in node.bases if isinstance(b, ast.Name)):
+        with suppress(ConfigError):
+            found |= methods(f"{source.name}.{base}")
+    return found
 
 
 def _params(args: ast.arguments) -> list[Param]:

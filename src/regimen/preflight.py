@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen import fit, inputs, machine, typed
+from regimen import inputs, machine, typed
 from regimen.compose import Composed, refuse
 from regimen.errors import ConfigError, RegimenError
 from regimen.machine import Machine
 from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
 from regimen.schema import HardwareCfg
+from regimen.suitability import agent_problems, checkpoint_problems
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -72,11 +73,12 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         *machine.problems(config, place),
         *_several_workers(composed),
         *_inputs(composed, found),
+        *agent_problems(composed),
         *_own_checks(composed),
     ]
     robot = _robot(composed, wrong)
     if robot is not None:
-        wrong += _names(composed, robot) or _misfits(composed, found, robot)
+        wrong += _names(composed, robot) or checkpoint_problems(composed, found.inputs, robot)
         found.memory = estimate(composed, robot)
         alone = sum(estimate(composed, robot, envs=1).values())
         wrong += _memory(found, composed, place, alone)
@@ -217,23 +219,6 @@ def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
         source = composed.tree.who("env.robot").at("env.robot")
         wrong.append(f"{source}: {error}")
         return None
-
-
-def _misfits(composed: Composed, found: Preflight, robot: Robot) -> list[str]:
-    """Return a line if the policy does not fit the task, naming every difference.
-
-    It may read less than the task offers where only a part of it is made, and where an agent that says so by
-    `WATCHES: ClassVar[bool] = True` is judged while the policy acts: it need not be told what that agent makes of it.
-    """
-    path, env = found.inputs.get("policy"), composed.config["env"]
-    if path is None or path.suffix != ".pt" or not env["_target_"].endswith(".ManagerEnv"):
-        return []
-    try:
-        wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
-        lines = fit.misfits(fit.read_plain(path)["io"], composed.config, robot, wider)
-    except RegimenError as error:
-        return [f"policy={path}: {error}"]
-    return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []
 
 
 def _names(composed: Composed, robot: Robot) -> list[str]:

@@ -104,3 +104,9 @@ def test_it_runs_from_what_is_given(study: Any) -> None:
     assert statuses["data.seed_0"] == "reused" and "again.seed_1" in statuses
     again = study.runs()[study.records()[-1]["steps"][0]["run"]]
     assert again["inputs"]["policy"]["run"] == made
+
+
+def test_a_misspelt_name_is_told_once_with_the_right_one(study: Any) -> None:
+    for text, right in (("seed_s=[1]", "seeds"), ("wlak=x", "walk"), ("sise=full", "size")):
+        told = refusal(study, FILE, text)
+        assert f"argument `{text}`: There is no key" in told and f"`{right}`" in told

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from regimen import typed
+from regimen.catalogue import GROUPS, MULTI_GROUPS
 from regimen.compose import refuse
 from regimen.errors import ConfigError, did_you_mean
 from regimen.pipeline.graph import argument_text, step_of
@@ -67,9 +68,17 @@ def _chosen(pipeline: Pipeline, arguments: list[str]) -> Choices:
         elif key in steps:
             chosen.given[key] = value
         else:
+            _require_key(text, key, [*_values(pipeline), *steps])
             chosen.arguments.append(text)
     chosen.values = {**(sizes[chosen.size] if chosen.size else {}), **chosen.values}
     return chosen
+
+
+def _require_key(text: str, key: str, names: Iterable[str]) -> None:
+    """Refuse a plain key that is neither the pipeline's nor of its steps' configuration, once for all steps."""
+    plain = {*typed.hints(Config), *GROUPS, *MULTI_GROUPS}
+    if "=" in text and key.isidentifier() and key not in plain:
+        raise ConfigError(f"argument `{text}`: There is no key `{key}`. {did_you_mean(key, [*names, SIZE, *plain])}")
 
 
 def _values(pipeline: Pipeline) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class AssembleCfg:
     """Put `policy` and `experts` together; the agent says how."""
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts", "estimator")
+    NEEDS: ClassVar[str] = "assemble"
     _target_: str = "regimen.stages.assemble.Assemble"
 
     def problems(self, config: dict[str, Any]) -> list[str]:

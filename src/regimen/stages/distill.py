@@ -27,6 +27,7 @@ class DistillCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("data",)
+    NEEDS: ClassVar[str] = "fit"
     _target_: str = "regimen.stages.distill.Distill"
     accept: str | None = None
     memory_gb: float = 3.0

@@ -27,6 +27,7 @@ class TrainCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    NEEDS: ClassVar[str] = "learn"
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3

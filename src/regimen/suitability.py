@@ -1,0 +1,93 @@
+"""Whether agent, policy and detector suit what a run is to do, found without importing or opening anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from regimen import fit, peek
+from regimen.compose import Composed
+from regimen.envs.estimate_io import PROBABILITY, SINCE
+from regimen.errors import ConfigError, RegimenError
+from regimen.robots import Robot
+
+TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
+NOT_TOLD = "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
+
+
+def agent_problems(composed: Composed) -> list[str]:
+    """Return a line if the agent cannot do what the stage asks of it.
+
+    A stage says in its dataclass by `NEEDS: ClassVar[str]` which method of the agent it calls.
+    """
+    needed = getattr(composed.types["stage"], "NEEDS", None)
+    agent, stage = composed.choices["agent"], composed.choices["stage"]
+    if needed and needed not in peek.methods(composed.config["agent"]["_target_"]):
+        return [
+            f"agent={agent} has no `{needed}`, which stage={stage} calls. Agents with it: {_with(composed, needed)}."
+        ]
+    watches = getattr(composed.types["agent"], "WATCHES", False)
+    if stage == "evaluate" and watches and not composed.config.get("estimator"):
+        return [f"stage=evaluate agent={agent} judges a detector: estimator=<run reference> is missing."]
+    return []
+
+
+def _with(composed: Composed, method: str) -> str:
+    """Return the names of the agents beside the chosen one that have `method`."""
+    names = []
+    for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
+        target = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("_target_")
+        with suppress(ConfigError):
+            if target and method in peek.methods(target):
+                names.append(file.stem)
+    return ", ".join(names) or "none here"
+
+
+def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Robot) -> list[str]:
+    """Return a line for a policy that does not fit the task, naming every difference, and for what is no detector.
+
+    A policy may read less than the task offers where only a part of it is made, and where an agent that says so by
+    `WATCHES: ClassVar[bool] = True` is judged while the policy acts: it need not be told what that agent makes of it.
+
+    Args:
+        composed: the run.
+        files: name of an input -> its file.
+        robot: of the task.
+    """
+    if not composed.config["env"]["_target_"].endswith(".ManagerEnv"):
+        return []
+    checks = {"policy": _policy, "estimator": _estimator}
+    wrong = []
+    for name, check in checks.items():
+        path = files.get(name)
+        if path is not None and path.suffix == ".pt":
+            try:
+                wrong += check(path, composed, robot)
+            except RegimenError as error:
+                wrong.append(f"{name}={path}: {error}")
+    return wrong
+
+
+def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
+    bundle = fit.read_plain(path)
+    if "detector" in bundle:
+        return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
+    wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
+    lines = fit.misfits(bundle["io"], composed.config, robot, wider)
+    if not lines:
+        return []
+    told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
+    hint = [TOLD if "only the policy" in told[0] else NOT_TOLD] if told else []
+    return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
+
+
+def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
+    bundle = fit.read_plain(path)
+    if "detector" not in bundle:
+        return [f"estimator={path} is a policy, not a detector. A detector is made by stage=distill agent=failure_gru."]
+    lines = fit.misfits(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
+    lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
+    return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []
