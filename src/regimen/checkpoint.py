@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 
+from regimen import fit
 from regimen.errors import CheckpointError
 from regimen.record import is_no_space, no_space_message
 from regimen.run import Run
@@ -82,6 +83,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         ) from error
     except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path} is cut short or is not a checkpoint. {_others(path)}") from error
+    fit.require_own(path, bundle)
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
         found = f"format {bundle['format']}" if isinstance(bundle, dict) and "format" in bundle else "no format number"
         raise CheckpointError(

@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("regimen.catalogue:list_verb", "list the options of a group: tasks, agents, sims, hardware, stages, …"),
     "check-env": ("regimen.envs.check:main", "try every rule of the VecEnv contract on a task"),
     "publish": ("regimen.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
+    "adopt": ("regimen.agents.rsl_rl_adopt:adopt_verb", "make a policy of a checkpoint that rsl_rl itself wrote"),
     "card": ("regimen.data.card:card_verb", "what a dataset holds, and whether a detector may be trained on it"),
     "import-legacy": ("regimen.data.legacy_import:import_verb", "make a dataset of recordings in the older formats"),
     "runs": ("regimen.history.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),

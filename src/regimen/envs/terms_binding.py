@@ -73,3 +73,17 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
             raise ConfigError(f"{kind}.{name}: {cfg.func} has no parameter `{key}`. {did_you_mean(key, known)}")
     bound: Callable[..., Any] = func(env, **params) if isinstance(func, type) else partial(func, env, **params)
     return bound
+
+
+def joint_terms(env: Any) -> list[str] | None:
+    """Return the terms of the group `policy` with one value for each joint, None for a task that does not tell.
+
+    Args:
+        env: a task's typed configuration.
+    """
+    groups = getattr(env, "observations", None)
+    if groups is None:
+        return None
+    terms = {name: find_term("observations", term.func) for name, term in groups["policy"].terms.items() if term}
+    per_joint = ("joints", "last_action")
+    return [n for n, f in terms.items() if {f.__name__, *inspect.signature(f).parameters} & set(per_joint)]
