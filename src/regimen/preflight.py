@@ -111,7 +111,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     groups = env.get("observations", {}).values()
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect")
+    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context")
     for node, kind in composed.types.items():
         if hasattr(kind, "memory_bytes") and not (node == "agent" and acts_only):
             parts[node] = int(typed.build(kind, config[node]).memory_bytes(envs, observation, action))

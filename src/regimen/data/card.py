@@ -13,6 +13,7 @@ import numpy as np
 from regimen import record, refs
 from regimen.data import onsets as onset_test
 from regimen.data.episodes import FAULT, EpisodeFile, add_attrs, open_all
+from regimen.data.histories import INDEX
 from regimen.data.scan import BEGINNING, Scan, scan
 from regimen.data.splits import NAMES, Splits, split
 
@@ -219,6 +220,20 @@ def write(card: dict[str, Any], data: Path, pictures: Path) -> list[Path]:
     return [data / "card.json", data / "card.md", *card_figures.draw(card, pictures)]
 
 
+def _of_histories(paths: list[Path], out: Path | None) -> int:
+    """Write and print the card of each dataset of learning histories."""
+    from regimen.data import history_card, history_card_text
+    from regimen.data.histories import open_histories
+
+    for path in paths:
+        card, run = history_card.make(open_histories(path)), path.parents[2]
+        in_run = out is None and (run / "run.json").is_file()
+        folder = out or path.parent
+        history_card.write(card, folder, run / "figures" if in_run else folder)
+        print(history_card_text.text(card))
+    return 0
+
+
 def card_verb(argv: list[str]) -> int:
     """Make the card of a dataset anew: `regimen card <dataset run or file>`.
 
@@ -233,6 +248,8 @@ def card_verb(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="folder to write to (default: where the first dataset is)")
     args = parser.parse_args(argv)
     paths = [refs.resolve_data(reference) for reference in args.datasets]
+    if any(path.name == INDEX for path in paths):
+        return _of_histories(paths, args.out)
     card = make(paths, args.seed)
     data = args.out or (paths[0] if paths[0].is_dir() else paths[0].parent)
     in_run = args.out is None and (data.parent / "run.json").is_file()
