@@ -1,0 +1,187 @@
+"""The stage that watches a policy learn in context: several episodes in a row, and the context is never cleared."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from regimen.envs.mass_range import MassRangeCfg
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import VecEnv
+    from regimen.run import Run
+    from regimen.schema import Config
+    from regimen.stages.in_context_players import Player
+    from regimen.stages.lives import Lives, Scores
+
+BASELINES = ("masked", "demonstrator", "random")
+
+
+@dataclass
+class InContextCfg:
+    """Let `policy` live through several episodes from an empty context, and `experts` and baselines beside it.
+
+    Attributes:
+        episodes: episodes in a row in each environment.
+        envs: environments, each with a context of its own; decides `env.num_envs`.
+        baselines: shown beside it: `masked`, the same policy told a reward of 0 for whatever it does; `demonstrator`,
+            the task's `optimal_action` where no expert is given that was trained otherwise; `random`.
+        use_cache: whether keys and values of earlier steps are kept, instead of computed again at each step.
+        use_fp16: whether the model computes with 16 bits; on CUDA only.
+        mask_rewards: whether `policy` itself is told a reward of 0 for whatever it does.
+        domain_randomization: masses of the robots, one for each environment, such as outside the range of training.
+        bootstrap: resamples behind each 95 % interval.
+    """
+
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts")
+    _target_: str = "regimen.stages.in_context.InContext"
+    episodes: int = 20
+    envs: int = 64
+    baselines: list[str] = field(default_factory=lambda: list(BASELINES))
+    use_cache: bool = True
+    use_fp16: bool = False
+    mask_rewards: bool = False
+    domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
+    bootstrap: int = 2000
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        lines = [] if config.get("policy") else ["stage=in_context needs a policy: policy=<run of agent=vintix>."]
+        if self.episodes < 2:
+            lines.append(f"episodes={self.episodes}: expected 2 or more, so that there is something to learn from.")
+        lines += [f"{n}={getattr(self, n)}: expected 1 or more." for n in ("envs", "bootstrap") if getattr(self, n) < 1]
+        unknown = [name for name in self.baselines if name not in BASELINES]
+        if unknown:
+            lines.append(f"baselines={self.baselines}: expected some of {', '.join(BASELINES)}.")
+        if self.use_fp16 and not str(config["hardware"]["device"]).startswith("cuda"):
+            lines.append("use_fp16=true: 16 bits are slower on a CPU. Take it away, or set hardware.device=cuda.")
+        return lines + self.domain_randomization.problems(config["env"])
+
+    def num_envs(self, config: dict[str, Any]) -> int:
+        """Return how many environments this stage opens, whatever the run's env.num_envs."""
+        return self.envs
+
+
+class InContext:
+    """Runs one comparison; goes on after the last policy that was done when it was killed."""
+
+    def __init__(self, cfg: InContextCfg) -> None:
+        """Keep the stage's settings."""
+        self.cfg = cfg
+
+    def __call__(self, run: Run, config: Config) -> None:
+        """Let all policies live; write result.json and a picture.
+
+        Raises:
+            ConfigError: if the policy does not learn in context.
+            StopRequested: a signal had come; the policies that are done are kept.
+        """
+        import torch
+
+        from regimen.envs import open_env
+        from regimen.stages.evaluate import load_bundle
+        from regimen.stages.in_context_players import players
+
+        started = time.perf_counter()
+        torch.set_num_threads(config.hardware.num_threads())
+        bundle, experts = load_bundle(config.policy), [load_bundle(path) for path in config.experts]
+        env = open_env(self.prepare(config))
+        try:
+            rows = self._live(run, config, env, players(self.cfg, env, config.seed, bundle, experts))
+        finally:
+            env.close()
+        self._finish(run, config, bundle, rows, time.perf_counter() - started)
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
+
+    def prepare(self, config: Config) -> Config:
+        """Return a copy of the run's config with the task as the policies live in it."""
+        from regimen.envs.mass_range import vary_mass
+
+        config = copy.deepcopy(config)
+        config.env.num_envs = self.cfg.envs
+        vary_mass(config, self.cfg.domain_randomization)
+        return config
+
+    def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[Player]) -> list[Lives]:
+        """Let one policy after the other live in the same environments, with the same goals, masses and starts."""
+        from regimen import checkpoint
+        from regimen.stages.lives import Lives
+        from regimen.stages.living import Clock, live
+
+        kept, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
+        rows = [Lives.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
+        clock = Clock(run, len(who) - len(rows), self.cfg.episodes * env.max_episode_length)
+        for player in who[len(rows) :]:
+            rows.append(live(env, player, self.cfg.episodes, config.seed, clock))
+            kept.save(len(rows), {"lives": [row.state_dict() for row in rows]})
+        return rows
+
+    def _finish(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives], wall_s: float) -> None:
+        from regimen.stages import in_context_figure
+
+        figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
+        in_context_figure.draw(figure, rows, cfg.bootstrap, config.seed)
+        run.artifact(figure, "figure")
+        scores = self._scores(run, bundle, rows)
+        told = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
+        own = told.pop(rows[0].name)
+        masses = asdict(cfg.domain_randomization)
+        head = {
+            "model_path": config.policy,
+            "run": bundle.get("run"),
+            "task": config.choices.get("task"),
+            "goals": getattr(config.env, "goals", None),
+            "num_episodes": cfg.episodes,
+            "domain_randomization": {key.removeprefix("mass_range_"): value for key, value in masses.items()},
+            "use_cache": cfg.use_cache,
+            "fp16": cfg.use_fp16,
+            "mask_rewards": cfg.mask_rewards,
+            "seed": config.seed,
+            "scores": asdict(scores),
+            "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples of the {cfg.envs} environments",
+            "git": run.info.get("git"),
+            "wall_s": wall_s,
+        }
+        print_table(rows, cfg.bootstrap, config.seed)
+        run.finish(headline(own, told), head | own | {"baselines": told})
+
+    def _scores(self, run: Run, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
+        """Return what random actions and the demonstrator reached here."""
+        from regimen.stages.lives import Scores
+
+        reached = {row.name: float(row.returns.mean()) for row in rows}
+        missing = [name for name in ("random", "demonstrator") if name not in reached]
+        if missing:
+            run.warn(f"returns are not normalised: nobody played as {' and '.join(missing)}.")
+        return Scores(reached.get("random"), reached.get("demonstrator"))
+
+
+def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Return the few figures for lists of runs."""
+    gain = own["improvement"]
+    figures = {"improvement": gain["value"], "improvement_low": gain["low"], "improvement_high": gain["high"]}
+    figures |= {"first": own["mean"][0], "last": own["mean"][-1]}
+    if own["normalized"] is not None:
+        figures["normalized_last"] = own["normalized"][-1]
+    if "masked" in others:
+        figures["masked_improvement"] = others["masked"]["improvement"]["value"]
+    return figures
+
+
+def print_table(rows: Sequence[Lives], resamples: int, seed: int) -> None:
+    """Print one line per policy."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    title = "return of an episode, with 95 % intervals: bootstrap over environments"
+    table = Table("policy", "first", "last", "improvement", "falls", "steps/s", title=title, box=SIMPLE_HEAD)
+    for row in rows:
+        curve = row.curve(resamples, seed)
+        cells = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
+        table.add_row(row.label, *cells, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}")
+    Console(width=100).print(table)
