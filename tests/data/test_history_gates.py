@@ -1,0 +1,89 @@
+"""The data card of learning histories, and what its gates refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.made_histories import made, write
+from regimen.data import history_card, history_card_text, history_gates
+from regimen.data.card import card_verb
+from regimen.data.histories import open_histories
+from regimen.errors import DatasetError
+
+RISING = np.arange(40.0)
+SHUFFLED = np.random.default_rng(0).permutation(RISING)
+
+
+def problems(folder: Path, returns: np.ndarray, **about: object) -> list[str]:
+    scores = {"random_score": 0.0, "expert_score": 39.0} | about
+    return history_gates.check(history_card.make(open_histories(write(folder, made([returns] * 2, 3), **scores))))
+
+
+def test_a_rising_set_passes_and_a_shuffled_one_does_not(tmp_path: Path) -> None:
+    assert problems(tmp_path / "a", RISING) == []
+    lines = problems(tmp_path / "b", SHUFFLED)
+    assert len(lines) == 1 and lines[0].startswith("progress: ") and "needed 0.7 or more" in lines[0]
+
+
+def test_the_limit_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    """Noise of growing size takes the correlation through 0.7."""
+    noise = np.random.default_rng(1).normal(size=40)
+    for size in np.arange(1.0, 40.0, 3.0):
+        card = history_card.make(open_histories(write(tmp_path / f"{size}", made([RISING + size * noise], 3))))
+        assert bool(history_gates.check(card)) == (card["spearman"] < 0.7)
+    assert card["spearman"] < 0.7
+
+
+def test_histories_that_mix_up_and_down_are_refused_together(tmp_path: Path) -> None:
+    card = history_card.make(open_histories(write(tmp_path, made([RISING, RISING[::-1]], 3))))
+    assert [row["spearman"] for row in card["histories"]] == pytest.approx([1.0, -1.0])
+    assert any(line.startswith("progress") for line in history_gates.check(card))
+    assert "-1.00 … 1.00" in history_card_text.text(card)
+
+
+def test_the_expert_alone_and_an_expert_no_better_than_chance_are_refused(tmp_path: Path) -> None:
+    assert "for comparison only" in problems(tmp_path / "a", RISING, mode="expert")[0]
+    lines = problems(tmp_path / "b", RISING, random_score=5.0, expert_score=5.0)
+    assert lines == ["expert_score 5 is not above random_score 5: there is nothing to improve to."]
+
+
+def test_histories_shorter_than_the_context_are_refused_by_name(tmp_path: Path) -> None:
+    table = made([RISING, RISING, RISING], 3)
+    found = open_histories(write(tmp_path / "a", table, rows_of=np.array([120, 60, 120])))
+    history_gates.require_longer(found, 59)
+    with pytest.raises(DatasetError, match=r"fewer than 61 rows, .* context of 60 needs: 00001\.h5 \(60\)\. Choose"):
+        history_gates.require_longer(found, 60)
+    thin = open_histories(write(tmp_path / "b", table, episode_sparsity=2))
+    history_gates.require_longer(thin, 59)
+    with pytest.raises(DatasetError, match=r"00000\.h5 \(60\), 00001"):
+        history_gates.require_longer(thin, 60)
+
+
+def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
+    table = made([RISING, RISING], 3)
+    table["proprio_observation"][..., 1] = 4.0
+    table["terminated"][2::6], table["truncated"][2::6] = True, False
+    card = history_card.make(open_histories(write(tmp_path, table, expert_score=39.0)))
+    assert card["rows"] == 240 and card["episodes"] == {
+        "count": 80,
+        "length": {"min": 3, "median": 3.0, "mean": 3.0, "max": 3},
+    }
+    assert card["constant"] == ["position[1]"] and card["terminated_share"] == 0.5
+    assert len(card["curve"]) == 20 and sum(row["episodes"] for row in card["curve"]) == 80
+    means = [row["mean"] for row in card["curve"]]
+    assert means == sorted(means) and means[0] == pytest.approx(0.5)
+    text = history_card_text.text(card)
+    assert "Fit for learning in context." in text and "Constant: position[1]." in text
+
+
+def test_the_verb_makes_the_card_of_histories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = write(tmp_path / "made", made([SHUFFLED], 3))
+    assert card_verb([str(index.parent), "--out", str(tmp_path / "out")]) == 0
+    assert "Not fit for learning in context:" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"card.json", "card.md", "histories.png"}
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["kind"] == "histories"
+    assert (tmp_path / "out" / "histories.png").stat().st_size > 5000
