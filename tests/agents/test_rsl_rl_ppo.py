@@ -12,6 +12,7 @@ import yaml
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
+import test_resume
 from regimen import checkpoint
 from regimen.agents.rsl_rl_ppo import RslRlPpo, RslRlPpoCfg
 from regimen.agents.skrl_ppo import SkrlPpo
@@ -198,6 +199,22 @@ def test_a_policy_of_another_network_library_or_robot_is_refused(tmp_path):
         train(new_run(tmp_path, other), other)
 
 
+@pytest.mark.parametrize("model", [{}, RECURRENT], ids=["mlp", "lstm"])
+def test_a_policy_that_reads_less_acts_the_same_whatever_is_told(model):
+    narrow, cpu = make_env("reach", 1).io, torch.device("cpu")
+    wide = copy.deepcopy(narrow)
+    wide.observations["policy"] = {"told": 3, **narrow.observations["policy"]}
+    cfg = config("reach", 1, 4, model=model).agent
+    old, new = RslRlPpo(cfg, narrow, 4, cpu, 0), RslRlPpo(cfg, wide, 4, cpu, 1)
+    old.ppo.train_mode()
+    old.ppo.actor.update_normalization({"policy": 3.0 * torch.randn(64, 9) + 1.0})
+    new.load_policy_state(new.widen(old.policy_state(), narrow.columns_in(wide)))
+    obs, told = torch.randn(4, 9), torch.randn(4, 3)
+    said = new.ppo.actor({"policy": torch.cat((told, obs), dim=1)})
+    assert torch.allclose(said, old.ppo.actor({"policy": obs}), atol=1e-6)
+    assert new.ppo.actor.obs_normalizer._std[0, :3].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_what_diverges_is_named(tmp_path):
     cfg = config("reach", 2, 4, algorithm={"learning_rate": 1e30, "schedule": "fixed", "max_grad_norm": 1e30})
     with pytest.raises(DivergedError, match=r"(actor|critic): tensor `.*` has|`Loss/.*` became"):
@@ -219,6 +236,13 @@ def test_same_seed_gives_the_same_initial_weights():
     env, cfg = make_env("reach", 2), config("reach", 1, 2)
     one, two, three = (agent_for(cfg, env, seed).policy_state()["actor"]["mlp.0.weight"] for seed in (1, 1, 2))
     assert torch.equal(one, two) and not torch.equal(one, three)
+
+
+@pytest.mark.slow
+def test_kill_9_then_resume_equals_uninterrupted(tmp_path, monkeypatch):
+    settings = ["task=go2_flat", "agent=rsl_rl_ppo", "env.num_envs=16", "agent.max_iterations=20"]
+    monkeypatch.setitem(test_resume.SETTINGS, "rsl_rl", [*settings, "stage.checkpoint_interval=48"])
+    test_resume.test_kill_9_then_resume_equals_uninterrupted(tmp_path, "rsl_rl")
 
 
 @pytest.mark.slow

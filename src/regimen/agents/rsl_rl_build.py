@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from rsl_rl.utils import resolve_callable, resolve_class
 from tensordict import TensorDict
@@ -60,8 +62,10 @@ def build(cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, see
         io: sizes of observations and actions.
         num_envs: N.
         device: of models and storage.
-        seed: of the initial weights.
+        seed: of the initial weights, and of what the user's own classes may draw.
     """
+    random.seed(seed)
+    np.random.seed(seed)
     torch.manual_seed(seed)
     keys = ("num_steps_per_env", "obs_groups", "actor", "critic", "algorithm", "torch_compile_mode")
     sections = {key: copy.deepcopy(getattr(cfg, key)) for key in keys} | {"multi_gpu": None}

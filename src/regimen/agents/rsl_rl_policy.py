@@ -55,3 +55,25 @@ def load_actor(actor: Any, state: dict[str, Any]) -> None:
             f"The policy's network is not the one that agent.actor describes; it has {shapes}. Set agent.actor "
             f"(hidden_dims, obs_normalization, distribution_cfg.std_type, …) to what it was trained with. {error}"
         ) from error
+
+
+def widened(
+    state: dict[str, torch.Tensor], like: dict[str, torch.Tensor], columns: list[int]
+) -> dict[str, torch.Tensor]:
+    """Return a policy's tensors for an observation with more columns, on which it acts only once it learns.
+
+    Weights of new columns are 0; the normaliser, whose count stays, leaves their values as they are.
+
+    Args:
+        state: name -> tensor of the policy.
+        like: the same of a model that reads all columns.
+        columns: for each of the policy's columns, its place among all.
+    """
+    wide = {}
+    for name, value in state.items():
+        wide[name] = value
+        if value.shape != like[name].shape and value.shape[:-1] == like[name].shape[:-1]:
+            filling = torch.ones_like if name.endswith(("_var", "_std")) else torch.zeros_like
+            wide[name] = filling(like[name])
+            wide[name][..., columns] = value
+    return wide

@@ -16,7 +16,7 @@ from rsl_rl.utils import check_nan
 
 from regimen.agents.rsl_rl_build import as_tensordict, build, build_actor, groups_of
 from regimen.agents.rsl_rl_config import MOVED
-from regimen.agents.rsl_rl_policy import RslRlPolicy, load_actor
+from regimen.agents.rsl_rl_policy import RslRlPolicy, load_actor, widened
 from regimen.errors import DivergedError
 from regimen.training import require_finite
 
@@ -199,6 +199,15 @@ class RslRlPpo:
             CheckpointError: it is of another architecture or of another agent.
         """
         load_actor(self.ppo.get_policy(), state)
+
+    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return a policy's state for this agent's wider observation; see `rsl_rl_policy.widened`.
+
+        Args:
+            state: as saved by `policy_state`.
+            columns: for each of the policy's columns, its place in this agent's observation.
+        """
+        return {"actor": widened(state["actor"], self.policy_state()["actor"], columns)}
 
     def _bundle(self, obs: Obs) -> dict[str, Any]:
         rnd = self.ppo.rnd
