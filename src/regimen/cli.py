@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "card": ("regimen.data.card:card_verb", "what a dataset holds, and whether a detector may be trained on it"),
     "import-legacy": ("regimen.data.legacy_import:import_verb", "make a dataset of recordings in the older formats"),
     "import-histories": ("regimen.data.history_import:import_verb", "make learning histories of public Vintix data"),
+    "export-lerobot": ("regimen.data.lerobot_export:export_verb", "write a dataset in the LeRobot v3 layout"),
     "runs": ("regimen.history.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),
     "export": ("regimen.history.export:export_verb", "write a list of runs as CSV, with all metrics and overrides"),
     "clean": ("regimen.history.clean:clean_verb", "show what would be freed of old runs, and free it with --yes"),
