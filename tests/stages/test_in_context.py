@@ -128,7 +128,7 @@ def test_masked_rewards_of_the_policy_itself(tmp_path: Path, small: InContextCfg
     result = result_of(run)
     assert result["improvement"]["value"] == 0.0
     assert list(result["baselines"]) == ["random"]
-    assert result["normalized"] is None and "demonstrator" in run.info["warnings"][0]
+    assert result["normalized"] is None and "score of expert" in run.info["warnings"][0]
 
 
 def test_a_given_demonstrator_takes_the_place_of_the_task_s_own(tmp_path: Path, small: InContextCfg) -> None:

@@ -126,7 +126,7 @@ class InContext:
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
         in_context_figure.draw(figure, rows, cfg.bootstrap, config.seed)
         run.artifact(figure, "figure")
-        scores = self._scores(run, bundle, rows)
+        scores = self._scores(run, config, bundle, rows)
         told = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
         own = told.pop(rows[0].name)
         masses = asdict(cfg.domain_randomization)
@@ -136,6 +136,7 @@ class InContext:
             "task": config.choices.get("task"),
             "goals": getattr(config.env, "goals", None),
             "num_episodes": cfg.episodes,
+            "context_len": (bundle["agent"].get("model") or {}).get("context"),
             "domain_randomization": {key.removeprefix("mass_range_"): value for key, value in masses.items()},
             "use_cache": cfg.use_cache,
             "fp16": cfg.use_fp16,
@@ -149,15 +150,19 @@ class InContext:
         print_table(rows, cfg.bootstrap, config.seed)
         run.finish(headline(own, told), head | own | {"baselines": told})
 
-    def _scores(self, run: Run, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
-        """Return what random actions and the demonstrator reached here."""
+    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
+        """Return what random actions and the demonstrator reached here; who did not play, what the data tell of it."""
         from regimen.stages.lives import Scores
 
+        told = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
         reached = {row.name: float(row.returns.mean()) for row in rows}
-        missing = [name for name in ("random", "demonstrator") if name not in reached]
+        scores = Scores(
+            reached.get("random", told.get("random_score")), reached.get("demonstrator", told.get("expert_score"))
+        )
+        missing = [name for name, score in asdict(scores).items() if score is None]
         if missing:
-            run.warn(f"returns are not normalised: nobody played as {' and '.join(missing)}.")
-        return Scores(reached.get("random"), reached.get("demonstrator"))
+            run.warn(f"returns are not normalised: the score of {' and '.join(missing)} is not known.")
+        return scores
 
 
 def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, float]:

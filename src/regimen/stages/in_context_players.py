@@ -96,7 +96,15 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
 
 def kind_of(bundle: dict[str, Any]) -> tuple[str, str]:
     """Return key and label of a policy to compare with, by what its checkpoint says of its training."""
-    return "demonstrator", "demonstrator"
+    agent = bundle["agent"]
+    if not {"model", "sampling"} <= agent.keys():
+        return "demonstrator", "demonstrator"
+    if agent["model"]["mask_rewards"]:
+        return "reward_masked", "trained without rewards"
+    modes = {task["mode"] for task in bundle["policy"]["tasks"].values()}
+    if agent["sampling"]["last_frac"] < 1.0 or modes == {"expert"}:
+        return "expert_distillation", "expert distillation"
+    return "other", "another model"
 
 
 def _has(rows: Sequence[Player], name: str) -> bool:
