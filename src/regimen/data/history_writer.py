@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from regimen.data import history_file
-from regimen.data.history_file import BLOCK, OWN, PUBLIC
+from regimen.data.history_file import BLOCK, KINDS, PUBLIC
 from regimen.data.history_index import write_index
 from regimen.data.layout import Column
 from regimen.data.writer import EpisodeWriter
@@ -43,7 +43,7 @@ class HistoryWriter:
         """
         widths: dict[str, tuple[int, ...]] = {"proprio_observation": (observation,), "action": (action,)}
         names = (*PUBLIC, label, "terminated", "truncated")
-        columns = {n: Column(np.dtype((PUBLIC | OWN)[n]).name, widths.get(n, ())) for n in names}
+        columns = {n: Column(np.dtype(KINDS[n]).name, widths.get(n, ())) for n in names}
         self.folder = folder
         self._rows = EpisodeWriter(folder / ROWS, columns, num_envs, {})
 
