@@ -20,9 +20,10 @@ from regimen.errors import CheckpointError
 
 if TYPE_CHECKING:
     from regimen.checkpoint import Checkpoints
+    from regimen.detector.dataset import DetectorData
     from regimen.run import Run
     from regimen.schema import Config
-    from regimen.stages.distill import DistillData, Outcome
+    from regimen.stages.distill import DistillCfg, Opened, Outcome
     from regimen.stages.evaluate import EvaluateCfg
 
 
@@ -61,7 +62,14 @@ class FailureGru:
         """Keep the settings; the network is built when the data are known."""
         self.cfg, self.device, self.seed = cfg, device, seed
 
-    def fit(self, data: DistillData, run: Run, checkpoints: Checkpoints) -> Outcome:
+    @classmethod
+    def open_data(cls, config: Config, stage: DistillCfg) -> Opened:
+        """Return the datasets of a run, split, and what the gates have against them; see `detector.dataset`."""
+        from regimen.detector import dataset
+
+        return dataset.open_data(config, stage, config.agent.group)
+
+    def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> Outcome:
         """Train, judge on the test split beside the baselines, draw; go on where a stopped run was.
 
         Args:
@@ -71,6 +79,8 @@ class FailureGru:
         """
         from regimen.detector import report
 
+        # The steps of a recurrent network are small: measured at 64 units, a second thread makes them slower.
+        torch.set_num_threads(1)
         layout = Layout.of(data.io, self.cfg.group, data.joints, data.candidates)
         sets = FrameSets.open(layout, data.io, data.paths, data.splits, data.memory_bytes)
         torch.manual_seed(self.seed)

@@ -20,3 +20,22 @@ class Policy(Protocol):
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
         """Return `state` without what it remembers of the envs `env_ids` (n,), whose episodes begin anew."""
         ...
+
+
+class InContextPolicy(Policy, Protocol):
+    """A policy that learns while it acts: its `reset` only marks that an episode begins, what it remembers stays.
+
+    Attributes:
+        use_cache: whether what it reckoned at earlier steps is kept, instead of reckoned again at each step.
+        use_fp16: whether it computes with 16 bits, on CUDA only. Both count from the next empty context on.
+    """
+
+    use_cache: bool
+    use_fp16: bool
+
+    def observe(self, state: Any, reward: torch.Tensor) -> Any:
+        """Return `state` told of the reward (N,), unscaled, of the action that `act` returned last.
+
+        It has to be called between `env.step` and `reset`, after every `act`.
+        """
+        ...

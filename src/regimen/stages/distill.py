@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from regimen.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from regimen.data.splits import Splits
-    from regimen.envs.vec_env import IOSpec
     from regimen.run import Run
     from regimen.schema import Config
 
@@ -54,24 +52,20 @@ class DistillCfg:
 
 
 @dataclass(frozen=True)
-class DistillData:
-    """What an agent learns from.
+class Opened:
+    """Data as an agent opened them by its classmethod `open_data(config, stage)`.
 
     Attributes:
-        paths: files of episodes, all of the same kind.
-        splits: which envs are for training, validation and test.
-        io: names and sizes of observations and actions.
-        joints: all joints of the robot, in the order of labels and torques.
-        candidates: those that may fail.
-        memory_bytes: what may be in memory at once.
+        data: what its `fit` takes.
+        about: what result.json tells of them.
+        problems: what its gates have against them, one line each.
+        purpose: what they are not fit for then, such as `for training a detector`.
     """
 
-    paths: list[Path]
-    splits: Splits
-    io: IOSpec
-    joints: list[str]
-    candidates: list[str]
-    memory_bytes: int
+    data: Any
+    about: dict[str, Any]
+    problems: list[str]
+    purpose: str
 
 
 @dataclass(frozen=True)
@@ -108,56 +102,34 @@ class Distill:
         from regimen.resolve import resolve
 
         started = time.perf_counter()
-        # The steps of a recurrent network are small: measured at 64 units, a second thread makes them slower.
-        torch.set_num_threads(1)
+        torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
         if not hasattr(agent_class, "fit"):
             raise ConfigError(
                 f"agent={config.choices.get('agent')} has no `fit`: it does not learn from data by stage=distill."
             )
         run.progress(note="looking at the data")
-        data, card, problems = self._open(config)
-        for line in problems:
-            run.warn(f"accepted ({self.cfg.accept}): {line}")
+        opened: Opened = agent_class.open_data(config, self.cfg)
+        self._require_fit(opened, run)
         last = run.checkpoints / "last.pt"
         run.rewind(_step_of(last) if last.exists() else -1)
         agent = agent_class(config.agent, torch.device(config.hardware.device), config.seed)
-        outcome = agent.fit(data, run, Checkpoints(run, 1, self.cfg.keep_checkpoints))
-        known = {"rows": card["rows"], "episodes": card["episodes_by_class"], "by_split": card["by_split"]}
-        gate = {"problems": problems, "accept": self.cfg.accept if problems else None}
+        outcome = agent.fit(opened.data, run, Checkpoints(run, 1, self.cfg.keep_checkpoints))
+        gate = {"problems": opened.problems, "accept": self.cfg.accept if opened.problems else None}
         wall = {"wall_s": time.perf_counter() - started}
-        run.finish(outcome.headline, {"data": known, "gate": gate, **wall, **outcome.result})
+        run.finish(outcome.headline, {"data": opened.about, "gate": gate, **wall, **outcome.result})
 
-    def _open(self, config: Config) -> tuple[DistillData, dict[str, Any], list[str]]:
-        """Return the data, their card, and what the gates have against them, which is accepted.
-
-        All of it is counted anew here, over all datasets together: a card beside a dataset knows only that one.
-        """
-        from regimen.data import card as cards
-        from regimen.data import gates
-        from regimen.data.episodes import open_all
-        from regimen.data.splits import split
-
-        paths = [Path(path) for path in config.data]
-        group = getattr(config.agent, "group", None)  # of an agent that reads one; then the others may differ
-        card = cards.make(paths, config.seed, group)
-        problems = gates.check(card)
-        if problems and self.cfg.accept is None:
+    def _require_fit(self, opened: Opened, run: Run) -> None:
+        """Refuse data that do not pass the agent's gates, unless a reason is given, which is kept."""
+        if opened.problems and self.cfg.accept is None:
             raise DatasetError(
-                "These data are not fit for training a detector:\n  "
-                + "\n  ".join(problems)
+                f"These data are not fit {opened.purpose}:\n  "
+                + "\n  ".join(opened.problems)
                 + '\nCollect others, or say why they are wanted as they are: stage.accept="<reason>".'
             )
-        files = open_all(paths, group)
-        try:
-            splits = split([file.num_envs for file in files], config.seed)
-            memory = int(self.cfg.memory_gb * 2**30)
-            first = files[0]
-            data = DistillData([f.path for f in files], splits, first.io, first.joints, card["classes"], memory)
-            return data, card, problems
-        finally:
-            for file in files:
-                file.close()
+        if run.leads:
+            for line in opened.problems:
+                run.warn(f"accepted ({self.cfg.accept}): {line}")
 
 
 def _step_of(last: Path) -> int:

@@ -44,6 +44,7 @@ def play(run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: i
         seed: of the environment's reset.
         film: of env 0.
     """
+    observe = getattr(policy, "observe", None)  # of a policy that learns in context
     with torch.inference_mode(), film.writer if film else nullcontext():
         obs, state = env.reset(seed=seed), None
         for step in range(env.max_episode_length):
@@ -53,6 +54,8 @@ def play(run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: i
                 film.add(step, env)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
+            if observe is not None:
+                state = observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
