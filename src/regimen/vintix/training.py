@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from regimen import distributed
 from regimen.errors import ConfigError, DivergedError
 from regimen.training import require_finite
 from regimen.vintix.data import Batch, Task, Windows
+from regimen.vintix.learning import LossSums, optimizer_of, window_loss
 from regimen.vintix.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Training:
         self.val_loss: float | None = None
         self._seconds = [0.0, 0.0]  # making batches, and in all
         self._epoch = self._in_epoch = self._step = 0
-        self._sums = _Sums(len(tasks))  # since the last row of metrics
-        self._epoch_sums = _Sums(len(tasks))
+        self._sums = LossSums(len(tasks))  # since the last row of metrics
+        self._epoch_sums = LossSums(len(tasks))
         self._norm, self._waited, self._clock = 0.0, 0.0, time.perf_counter()
         self._begun: tuple[int, float] | None = None
 
@@ -169,7 +169,7 @@ class Training:
         self.loss = self._epoch_sums.shared(self.device).mean()
         self.val_loss = self._validate()
         self._epoch, self._in_epoch = self._epoch + 1, 0
-        self._epoch_sums = _Sums(len(self.tasks))
+        self._epoch_sums = LossSums(len(self.tasks))
         told = {"Train/epoch_loss": self.loss}
         self._log(told if self.val_loss is None else told | {"Train/val_loss": self.val_loss})
         last = self._epoch == self.cfg.epochs
@@ -184,7 +184,7 @@ class Training:
         if not len(self.held_out):
             return None
         self.net.eval()
-        sums, size = _Sums(len(self.tasks)), self.cfg.batch_size
+        sums, size = LossSums(len(self.tasks)), self.cfg.batch_size
         mine = np.arange(len(self.held_out))[self.rank :: self.processes]
         with torch.no_grad():
             for low in range(0, len(mine), size):
@@ -210,7 +210,7 @@ class Training:
             self.run.log(self._step, row | more)
         elif more:
             self.run.log(self._step, more)
-        self._sums, self._waited, self._clock = _Sums(len(self.tasks)), 0.0, time.perf_counter()
+        self._sums, self._waited, self._clock = LossSums(len(self.tasks)), 0.0, time.perf_counter()
 
     def _tell(self) -> None:
         self._begun = self._begun or (self._step, time.perf_counter())
@@ -243,71 +243,9 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self._epoch, self._in_epoch, self._step = state["place"]
         first = self.rank == 0  # what all processes had seen, told once
-        self._sums, self._epoch_sums = (_Sums.of(s) if first else _Sums(len(self.tasks)) for s in state["sums"])
+        self._sums, self._epoch_sums = (LossSums.of(s) if first else LossSums(len(self.tasks)) for s in state["sums"])
         self.loss, self.val_loss = state["losses"]
         self._norm = state["norm"]
-
-
-class _Sums:
-    """Losses by task, added up on their device."""
-
-    def __init__(self, tasks: int) -> None:
-        self._loss = [torch.zeros((), dtype=torch.float64)] * tasks
-        self._count = [0] * tasks
-
-    @classmethod
-    def of(cls, state: list[list[float]]) -> _Sums:
-        sums = cls(len(state))
-        sums._loss = [torch.tensor(loss, dtype=torch.float64) for loss, _ in state]
-        sums._count = [int(count) for _, count in state]
-        return sums
-
-    def add(self, task: int, losses: torch.Tensor) -> None:
-        self._loss[task] = self._loss[task].to(losses.device) + losses.sum(dtype=torch.float64)
-        self._count[task] += len(losses)
-
-    def shared(self, device: torch.device) -> _Sums:
-        """Return the sums over all processes."""
-        if distributed.world_size() == 1:
-            return self
-        table = torch.tensor(self.state(), dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(table)
-        return _Sums.of(table.tolist())
-
-    def state(self) -> list[list[float]]:
-        return [[float(loss), float(count)] for loss, count in zip(self._loss, self._count, strict=True)]
-
-    def windows(self) -> int:
-        return sum(self._count)
-
-    def mean(self) -> float:
-        return float(sum(float(loss) for loss in self._loss) / max(1, self.windows()))
-
-    def means(self) -> dict[int, float]:
-        return {i: float(self._loss[i]) / n for i, n in enumerate(self._count) if n}
-
-
-def optimizer_of(net: nn.Module, cfg: TrainingCfg) -> torch.optim.AdamW:
-    """Return AdamW with decay on the weights of linear layers alone: not on biases, norms and learned vectors."""
-    linear = {id(m.weight) for m in net.modules() if isinstance(m, nn.Linear)}
-    decayed = [p for p in net.parameters() if id(p) in linear]
-    others = [p for p in net.parameters() if id(p) not in linear]
-    groups = [{"params": decayed, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    betas = (cfg.betas[0], cfg.betas[1])
-    return torch.optim.AdamW(groups, lr=cfg.learning_rate, betas=betas, fused=True)
-
-
-def window_loss(out: torch.Tensor, target: torch.Tensor, discrete: bool) -> torch.Tensor:
-    """Return the mean loss of the tokens of each window, (B,).
-
-    Args:
-        out: (B, T, A) actions, or logits of discrete ones.
-        target: (B, T, A) actions that were taken, or their one-hot codes.
-        discrete: cross-entropy, else the squared error.
-    """
-    if discrete:
-        return -(target * functional.log_softmax(out, dim=-1)).sum(-1).mean(1)
-    return (out - target).square().mean((1, 2))
 
 
 def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
