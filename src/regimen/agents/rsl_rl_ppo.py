@@ -223,11 +223,11 @@ class RslRlPpo:
     def _restore(self, state: dict[str, Any]) -> Obs:
         self.ppo.load(state["algorithm"], None, strict=True)
         for model, memory in zip((self.ppo.actor, self.ppo.critic), state["memory"], strict=True):
-            model.reset(hidden_state=memory)
+            model.reset(hidden_state=_on(memory, self.device))
         if state["curiosity"] is not None:
             self.ppo.rnd.update_counter = state["curiosity"]["updates"]
             if state["curiosity"]["average"] is not None:
-                self.ppo.rnd.reward_normalizer.disc_avg.avg = state["curiosity"]["average"]
+                self.ppo.rnd.reward_normalizer.disc_avg.avg = state["curiosity"]["average"].to(self.device)
         return {k: v.clone() for k, v in state["obs"].items()}
 
     @classmethod
@@ -243,3 +243,10 @@ def _average(rnd: Any) -> torch.Tensor | None:
     """Return the discounted average (N,) by which intrinsic rewards are normalised, None where they are not."""
     average = getattr(rnd.reward_normalizer, "disc_avg", None)
     return None if average is None else average.avg
+
+
+def _on(memory: Any, device: torch.device) -> Any:
+    """Return a recurrent state, None, a tensor or a pair of these, on a device."""
+    if memory is None:
+        return None
+    return tuple(part.to(device) for part in memory) if isinstance(memory, tuple) else memory.to(device)
