@@ -76,3 +76,13 @@ def test_a_tiny_dark_room_from_histories_to_the_picture(tmp_path: Path) -> None:
     assert result["num_episodes"] == 4 and len(result["episode_returns"]) == 8
     assert result["context_len"] == 100
     assert "0 of 6" not in launched(tmp_path, "pipeline=dark_room", "size=tiny", "hardware.threads=1", "dry_run=true")
+
+
+@SLOW
+def test_the_launcher_checks_masses_before_it_starts_anything(tmp_path: Path) -> None:
+    said = launched(tmp_path, "pipeline=go2_vintix", "size=tiny", "walk=pretrained:go2_flat", "dry_run=true")
+    assert "0 of 6 steps done" in said
+    command = [sys.executable, str(ROOT / "launch.py"), "task=dark_room", "stage=in_context", "dry_run=true"]
+    command += [f"policy={ROOT / 'pretrained' / 'go2_flat' / 'policy.pt'}", "stage.domain_randomization.enabled=true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and "no robot whose mass" in done.stderr
