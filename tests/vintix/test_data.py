@@ -1,0 +1,131 @@
+"""Windows of histories: alignment, scaling, held-out histories, order of files, what is too short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.made_histories import rows, write
+from regimen.data.histories import open_histories
+from regimen.errors import DatasetError
+from regimen.vintix.config import SamplingCfg
+from regimen.vintix.data import Task, Windows, load
+from vintix.made_vintix import histories
+
+EVERY = SamplingCfg(trajectory_sparsity=5, held_out=0.0)
+
+
+def opened(path: Path, cfg: SamplingCfg = EVERY, context: int = 10, seed: int = 0) -> list[Task]:
+    return load([path], cfg, context, seed, 2**30)
+
+
+def test_a_token_has_the_action_and_reward_before_it_and_its_own_action_as_target(tmp_path):
+    path = histories(tmp_path, count=1, reward_scale=0.5)
+    task = opened(path)[0]
+    raw, windows = open_histories(path)[0], Windows([task], 10)
+    batch = windows.batches(np.array([1, 2]))[0]
+    assert batch.observation.shape == (2, 10, 3) and batch.action.shape == batch.target.shape == (2, 10, 2)
+    for window, start in enumerate((5, 10)):
+        here, before = slice(start + 1, start + 11), slice(start, start + 10)
+        scaled = (torch.from_numpy(raw.observation[here]) - task.scaling.mean) / task.scaling.std
+        assert torch.allclose(batch.observation[window], scaled, atol=1e-6)
+        assert batch.target[window].tolist() == raw.action[here].tolist()
+        assert batch.action[window].tolist() == raw.action[before].tolist()
+        assert torch.allclose(batch.reward[window], torch.from_numpy(0.5 * raw.reward[before]))
+        assert batch.begins[window].tolist() == (raw.step_num[here] == 0).tolist()
+
+
+def test_windows_begin_every_so_often_and_the_last_ends_with_the_history(tmp_path):
+    task = opened(histories(tmp_path, count=2, episodes=6))[0]  # 42 rows each
+    assert task.train.tolist() == [0, 5, 10, 15, 20, 25, 30, 31, 42, 47, 52, 57, 62, 67, 72, 73]
+
+
+def test_a_history_of_just_context_and_one_row_gives_one_window_and_a_shorter_one_is_refused(tmp_path):
+    path = histories(tmp_path, count=1, episodes=6)
+    assert opened(path, context=41)[0].train.tolist() == [0]
+    with pytest.raises(DatasetError, match=r"00000.h5 has 42 rows left.*a context of 42 needs 43"):
+        opened(path, context=42)
+    with pytest.raises(DatasetError, match=r"has 21 rows left, with episode_sparsity=2"):
+        opened(path, SamplingCfg(episode_sparsity=2), context=30)
+
+
+def test_thinning_keeps_whole_episodes_and_the_last_share_is_the_end(tmp_path):
+    path = histories(tmp_path, count=1, episodes=8)
+    raw = open_histories(path)[0]
+    thin = opened(path, SamplingCfg(trajectory_sparsity=5, episode_sparsity=3, held_out=0.0))[0]
+    assert thin.rows["action"].tolist() == raw.thinned(3).action.tolist() and len(thin.rows["action"]) == 21
+    late = opened(path, SamplingCfg(trajectory_sparsity=5, last_frac=0.25, held_out=0.0))[0]
+    assert late.rows["action"].tolist() == raw.action[-14:].tolist()
+
+
+def test_scaling_is_of_what_is_learned_from_with_a_floor(tmp_path):
+    table = rows(4, 40)
+    table["proprio_observation"][..., 1] = 7.0
+    path = write(tmp_path, table)
+    task = opened(path, SamplingCfg(held_out=0.5))[0]
+    assert task.histories == (2, 2) and task.scaling.std[1] == pytest.approx(1e-2)
+    assert torch.isfinite(task.rows["observation"]).all() and task.rows["observation"][:, 1].abs().max() < 1e-3
+    learned = [h for h in open_histories(path) if not _is_held(h.action, task)]
+    seen = np.concatenate([h.observation for h in learned]).astype(np.float64)
+    assert np.allclose(task.scaling.mean, seen.mean(0), atol=1e-6)
+    assert np.allclose(task.scaling.std[[0, 2]], seen.std(0, ddof=1)[[0, 2]], atol=1e-6)
+
+
+def _is_held(action: np.ndarray, task: Task) -> bool:
+    """Whether the windows that are not learned from hold this history."""
+    return any(task.rows["action"][start].tolist() == action[0].tolist() for start in task.val)
+
+
+def test_held_out_windows_share_no_row_with_the_others(tmp_path):
+    task = opened(histories(tmp_path, count=5), SamplingCfg(trajectory_sparsity=3, held_out=0.4))[0]
+    span = np.arange(11)
+    learned, judged = (set((part[:, None] + span).ravel().tolist()) for part in (task.train, task.val))
+    assert learned and judged and not learned & judged
+    one = opened(histories(tmp_path / "one", count=1), SamplingCfg(held_out=0.4))[0]
+    assert one.histories == (1, 0) and len(one.val) == 0
+
+
+def test_the_order_of_files_and_datasets_changes_nothing(tmp_path):
+    paths = [histories(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    cfg = SamplingCfg(trajectory_sparsity=5, held_out=0.3)
+    first = load(paths, cfg, 10, 0, 2**30)[0]
+    about = json.loads(paths[0].read_text())
+    about["files"].reverse()
+    paths[0].write_text(json.dumps(about))
+    second = load(paths[::-1], cfg, 10, 0, 2**30)[0]
+    assert all(torch.equal(value, second.rows[name]) for name, value in first.rows.items())
+    assert first.train.tolist() == second.train.tolist() and first.val.tolist() == second.val.tolist()
+    assert first.histories == (6, 2)
+
+
+def test_tasks_of_a_group_are_scaled_alike_and_batches_tell_them_apart(tmp_path):
+    paths = [histories(tmp_path / name, task_name=name, seed=i) for i, name in enumerate("ab")]
+    a, b = load(paths, EVERY, 10, 0, 2**30)
+    assert a.scaling is b.scaling and not torch.equal(a.rows["action"], b.rows["action"])
+    windows = Windows([a, b], 10)
+    batches = windows.batches(np.array([0, len(windows) - 1, 1]))
+    assert [(batch.task, len(batch.target)) for batch in batches] == [(0, 2), (1, 1)]
+    assert torch.equal(batches[1].target[0], b.rows["action"][-10:])
+
+
+def test_tasks_that_do_not_fit_their_group_are_refused(tmp_path):
+    first = histories(tmp_path / "a", task_name="a")
+    other = histories(tmp_path / "b", task_name="b", reward_scale=0.1)
+    with pytest.raises(DatasetError, match=r"Tasks a and b are both of the group made.*another group"):
+        load([first, other], EVERY, 10, 0, 2**30)
+    with pytest.raises(DatasetError, match=r"both hold task a, but their reward_scale differ"):
+        load([first, histories(tmp_path / "c", task_name="a", reward_scale=0.1)], EVERY, 10, 0, 2**30)
+
+
+def test_data_beyond_the_memory_allowed_are_refused_with_what_to_type(tmp_path):
+    with pytest.raises(DatasetError, match=r"stage.memory_gb="):
+        load([histories(tmp_path)], EVERY, 10, 0, 1000)
+
+
+def test_problems_are_named():
+    assert SamplingCfg().problems() == []
+    assert len(SamplingCfg(0, 0, 0.0, 1.0).problems()) == 4
