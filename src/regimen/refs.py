@@ -55,8 +55,8 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = P
     """Return the checkpoint file that `ref` names.
 
     Args:
-        ref: a run (see `resolve_run`), optionally with `@best`, `@last` or `@<step>` (default: best if there is
-            one, else last); a file; or `pretrained:<name>`.
+        ref: a run (see `resolve_run`), optionally with `@best`, `@last`, `@<step>` or, of an agent that keeps such,
+            `@<NNNN>_epoch` (default: best if there is one, else last); a file; or `pretrained:<name>`.
         roots: folders of runs and of sweeps.
         pretrained: folder of the policies that come with the repository.
 
@@ -202,7 +202,10 @@ def _checkpoint(folder: Path, which: str) -> Path:
         return names[which]
     if re.fullmatch(r"\d+", which) and int(which) in steps:
         return checkpoints / f"step_{int(which):09d}.pt"
-    offers = [f"@{name}" for name in (*there, *steps)]
+    epochs = {path.stem: path for path in sorted(checkpoints.glob("*_epoch.pt"))}
+    if which in epochs:
+        return epochs[which]
+    offers = [f"@{name}" for name in (*there, *steps, *epochs)]
     raise ReferenceError_(f"Run {folder.name} has no checkpoint @{which}. It has {', '.join(offers)}.")
 
 

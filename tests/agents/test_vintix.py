@@ -1,0 +1,104 @@
+"""Vintix as an agent: its sizes, what it refuses, its checkpoints as policies, a life in a task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.made_histories import IO, made
+from regimen import checkpoint, refs
+from regimen.agents.vintix import Vintix, VintixCfg
+from regimen.compose import compose
+from regimen.envs.vec_env import IOSpec
+from regimen.errors import CheckpointError, ConfigError, DatasetError
+from regimen.preflight import preflight
+from regimen.stages.distill import DistillCfg
+from regimen.typed import build
+from regimen.vintix.model import Group, VintixNet
+from tasks import CONF
+from vintix.made_vintix import config_for, distill, histories, write
+
+
+@pytest.mark.parametrize(
+    ("agent", "sizes", "parameters"),
+    [("vintix", (2048, 12, 8, 514), 39_028_400), ("vintix_large", (4096, 20, 16, 1028), 257_321_454)],
+)
+def test_the_sizes_of_the_original_load_as_written(agent, sizes, parameters):
+    composed = compose(["stage=distill", f"agent={agent}", "task=go2_flat"], [CONF])
+    cfg: VintixCfg = build(VintixCfg, composed.config["agent"])
+    model = cfg.model
+    assert (model.context, model.layers, model.heads, model.hidden) == sizes
+    assert cfg.problems({}) == [] and model.width == 64
+    with torch.device("meta"):
+        net = VintixNet({"go2": Group(45, 12)}, model)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_a_width_that_heads_do_not_divide_is_told_once(tmp_path):
+    config = config_for([histories(tmp_path / "h")], epochs=1)
+    config.agent.model.hidden = 20
+    assert distill(tmp_path, config).info["warnings"] == []
+    config.agent.model.heads = 3
+    told = distill(tmp_path, config).info["warnings"]
+    assert len(told) == 1 and "each head has 6 channels" in told[0]
+
+
+def test_histories_that_do_not_improve_are_refused_and_taken_with_a_reason(tmp_path):
+    path = write(tmp_path / "h", made([np.ones(12) for _ in range(3)], 7), mode="expert")
+    with pytest.raises(
+        DatasetError, match=r"not fit for learning in context:\n  made: mode=expert(.|\n)*stage.accept="
+    ):
+        distill(tmp_path, config_for([path], epochs=1))
+    run = distill(tmp_path, config_for([path], DistillCfg(accept="to compare"), epochs=1))
+    gate = json.loads((run.dir / "result.json").read_text())["gate"]
+    assert gate["accept"] == "to compare" and "mode=expert" in gate["problems"][0]
+    tasks = checkpoint.load(run.checkpoints / "last.pt")["policy"]["tasks"]
+    assert tasks["made"] == {"group": "made", "random_score": 0.0, "expert_score": 1.0, "mode": "expert"}
+
+
+def test_a_checkpoint_is_a_policy_of_each_of_its_groups(tmp_path):
+    other = IOSpec.from_dict(IO.to_dict())
+    other.action.joints = ["left", "right"]
+    paths = [histories(tmp_path / "a", task_name="a", group="a")]
+    paths.append(histories(tmp_path / "b", task_name="b", group="b", io=other.to_dict(), reward_scale=0.5))
+    run = distill(tmp_path, config_for(paths, epochs=1))
+    bundle = checkpoint.load(run.checkpoints / "0001_epoch.pt")
+    for name, io in (("a", IO), ("b", other)):
+        policy = Vintix.load_policy(bundle, io, torch.device("cpu"))
+        assert policy.group == name
+        action, _ = policy.act({"policy": torch.zeros(4, 3)}, None)
+        assert action.shape == (4, 2) and torch.isfinite(action).all()
+    third = IOSpec.from_dict(IO.to_dict())
+    third.observations["policy"]["velocity"] = 2
+    with pytest.raises(CheckpointError, match="learned a, b"):
+        Vintix.load_policy(bundle, third, torch.device("cpu"))
+
+
+def test_references_find_best_last_a_step_and_an_epoch(tmp_path):
+    run = distill(tmp_path, config_for([histories(tmp_path / "h")], epochs=2))
+    folder = run.checkpoints
+    step = checkpoint.load(folder / "last.pt")["step"]
+    for which, name in (
+        ("best", "best"),
+        ("last", "last"),
+        (str(step), f"step_{step:09d}"),
+        ("0001_epoch", "0001_epoch"),
+    ):
+        assert refs.resolve_policy(f"{run.dir}@{which}") == folder / f"{name}.pt"
+    with pytest.raises(refs.ReferenceError_, match="@0001_epoch, @0002_epoch"):
+        refs.resolve_policy(f"{run.dir}@0009_epoch")
+
+
+def test_preflight_names_what_is_wrong_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path: Path = histories(tmp_path / "h")
+    words = ["stage=distill", "agent=vintix_small", "task=dark_room", f"data=[{path}]"]
+    assert preflight(compose(words, [CONF]), tmp_path).inputs == {"data.0": path}
+    with pytest.raises(ConfigError, match="model.hidden=131"):
+        preflight(compose([*words, "agent.model.hidden=131"], [CONF]), tmp_path)
+    with pytest.raises(ConfigError, match="has no `learn`"):
+        preflight(compose(["stage=train", "agent=vintix_small", "task=dark_room"], [CONF]), tmp_path)
