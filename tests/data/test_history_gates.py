@@ -12,7 +12,6 @@ from data.made_histories import made, write
 from regimen.data import history_card, history_card_text, history_gates
 from regimen.data.card import card_verb
 from regimen.data.histories import open_histories
-from regimen.errors import DatasetError
 
 RISING = np.arange(40.0)
 SHUFFLED = np.random.default_rng(0).permutation(RISING)
@@ -51,16 +50,12 @@ def test_the_expert_alone_and_an_expert_no_better_than_chance_are_refused(tmp_pa
     assert lines == ["expert_score 5 is not above random_score 5: there is nothing to improve to."]
 
 
-def test_histories_shorter_than_the_context_are_refused_by_name(tmp_path: Path) -> None:
-    table = made([RISING, RISING, RISING], 3)
-    found = open_histories(write(tmp_path / "a", table, rows_of=np.array([120, 60, 120])))
-    history_gates.require_longer(found, 59)
-    with pytest.raises(DatasetError, match=r"fewer than 61 rows, .* context of 60 needs: 00001\.h5 \(60\)\. Choose"):
-        history_gates.require_longer(found, 60)
-    thin = open_histories(write(tmp_path / "b", table, episode_sparsity=2))
-    history_gates.require_longer(thin, 59)
-    with pytest.raises(DatasetError, match=r"00000\.h5 \(60\), 00001"):
-        history_gates.require_longer(thin, 60)
+def test_histories_without_a_whole_episode_have_a_card_that_refuses_them(tmp_path: Path) -> None:
+    table = {name: column[:2] for name, column in made([RISING, RISING], 3).items()}
+    card = history_card.make(open_histories(write(tmp_path, table)))
+    assert card["episodes"]["count"] == 0 and card["curve"] == [] and card["terminated_share"] == 0.0
+    assert history_gates.check(card)[0].startswith("progress")
+    assert len(history_card.write(card, tmp_path, tmp_path)) == 3
 
 
 def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
@@ -78,6 +73,7 @@ def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
     assert means == sorted(means) and means[0] == pytest.approx(0.5)
     text = history_card_text.text(card)
     assert "Fit for learning in context." in text and "Constant: position[1]." in text
+    assert "the shortest history has 120" in text
 
 
 def test_the_verb_makes_the_card_of_histories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,8 +28,10 @@ def _about(card: dict[str, Any]) -> list[str]:
     episodes, length = card["episodes"], card["episodes"]["length"]
     head = HEADS.get(card["mode"], f"Mode {card['mode']}")
     lines = ["", f"{head}: {len(card['histories'])} histories of {card['task_name']} (group {card['group']})."]
+    shortest = min(row["rows"] for row in card["histories"])
+    lines.append(f"{card['rows']} rows; the shortest history has {shortest}.")
     lines.append(
-        f"{episodes['count']} whole episodes, {card['rows']} rows; length {length['min']:.0f} … {length['max']:.0f} "
+        f"{episodes['count']} whole episodes, length {length['min']:.0f} … {length['max']:.0f} "
         f"steps, median {length['median']:.0f}; {card['terminated_share']:.1%} ended by a termination."
     )
     lines.append(f"Return of a random policy {card['random_score']:.4g}, of the expert {card['expert_score']:.4g}.")

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from regimen.data.histories import Histories
-from regimen.errors import DatasetError
-
 LEAST_PROGRESS = 0.7
 """Rank correlation of the place of an episode in its history with its return, over all histories together."""
 
@@ -29,24 +24,3 @@ def check(card: dict[str, Any]) -> list[str]:
             "nothing to improve to."
         )
     return lines
-
-
-def require_longer(histories: Histories, context: int) -> None:
-    """Refuse histories that give no sample: a context needs one row more than it is long.
-
-    Args:
-        histories: opened.
-        context: rows that a model sees.
-
-    Raises:
-        DatasetError: naming those that are shorter, counted without the episodes that `episode_sparsity` leaves out.
-    """
-    every = int(histories.about["episode_sparsity"])
-    left = histories.rows if every == 1 else np.array([len(history.thinned(every)) for history in histories])
-    short = [f"{histories.about['files'][i]['name']} ({left[i]})" for i in np.flatnonzero(left < context + 1)]
-    if short:
-        told = ", ".join(short[:5]) + (f" and {len(short) - 5} more" if len(short) > 5 else "")
-        raise DatasetError(
-            f"{histories.path.parent} has histories of fewer than {context + 1} rows, which a context of {context} "
-            f"needs: {told}. Choose a shorter context, or collect longer histories."
-        )
