@@ -144,6 +144,9 @@ class Checkpoints:
             metric: higher is better; None (or not a number) never becomes the best.
         """
         path = self.folder / f"step_{step:09d}.pt"
+        if not self._run.leads:  # the first worker writes; all count alike
+            self._saved = step
+            return path
         save(path, {**bundle, "format": FORMAT, "run": self._run.id, "step": step, "metric": metric})
         if metric is not None and metric == metric and (self._best is None or metric > self._best):
             _point(self.best, path)

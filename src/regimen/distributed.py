@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from regimen import facts, record, signals, snapshot
-from regimen.errors import PreflightError
+from regimen.errors import ConfigError, PreflightError
 from regimen.run import Run
 
 SHUTDOWN_S = 80
@@ -45,6 +45,31 @@ def join(device: str) -> None:
         from torch import distributed
 
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+
+
+def share_of(num_envs: int) -> int:
+    """Return how many of a run's environments this worker steps.
+
+    Raises:
+        ConfigError: they cannot be divided equally.
+    """
+    share, rest = divmod(num_envs, world_size())
+    if rest:
+        raise ConfigError(
+            f"env.num_envs={num_envs} is the number in all {world_size()} processes together: expected a multiple."
+        )
+    return share
+
+
+def gather_to_first(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return, to the first worker, what each of the others gave, in their order; to them nothing."""
+    if world_size() == 1:
+        return []
+    from torch import distributed
+
+    parts: list[Any] | None = [None] * world_size() if rank() == 0 else None
+    distributed.gather_object(part if rank() else None, parts)
+    return parts[1:] if parts else []
 
 
 def leave() -> None:

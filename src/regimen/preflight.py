@@ -106,7 +106,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     """
     config = composed.config
     env = config["env"]
-    envs = envs or num_envs(composed)
+    envs = envs or _envs_of_a_worker(composed)
     action = len(robot.joints) if robot else 8
     groups = env.get("observations", {}).values()
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
@@ -126,14 +126,20 @@ def num_envs(composed: Composed) -> int:
     return max(1, int(composed.config["env"].get("num_envs", 1)))
 
 
+def _envs_of_a_worker(composed: Composed) -> int:
+    hardware = composed.config["hardware"]
+    workers = hardware["nodes"] * hardware["processes"] if _learns_in_several(composed) else 1
+    return max(1, num_envs(composed) // workers)
+
+
 def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes."""
     gib = 2**30
     each, share = sum(found.memory.values()), found.available / place.workers
     if each <= share:
         return []
-    envs, stage = num_envs(composed), composed.choices["stage"]
-    fits = max(1, int((share - alone) / max(each - alone, 1) * (envs - 1) + 1))
+    envs, stage, own = num_envs(composed), composed.choices["stage"], _envs_of_a_worker(composed)
+    fits = max(1, int((share - alone) / max(each - alone, 1) * (own - 1) + 1)) * (envs // own)
     lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
     advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
     advice += " or hardware.max_jobs." if place.workers > 1 else "."
@@ -151,12 +157,17 @@ def _several_workers(composed: Composed) -> list[str]:
     """
     hardware, choices = composed.config["hardware"], composed.choices
     workers = hardware["nodes"] * hardware["processes"]
-    if workers == 1 or any(getattr(composed.types[node], "DISTRIBUTED", False) for node in ("stage", "agent")):
+    if workers == 1 or _learns_in_several(composed) or getattr(composed.types["stage"], "DISTRIBUTED", False):
         return []
     return [
         f"hardware.nodes={hardware['nodes']} hardware.processes={hardware['processes']}: agent={choices['agent']} with "
         f"stage={choices['stage']} works in one process. Take them away, or choose an agent that learns in several."
     ]
+
+
+def _learns_in_several(composed: Composed) -> bool:
+    """Whether the run is a training whose environments are divided among its workers."""
+    return composed.choices["stage"] == "train" and getattr(composed.types["agent"], "DISTRIBUTED", False)
 
 
 def _inputs(composed: Composed, found: Preflight) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from regimen.distributed import world_size
 from regimen.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class TrainingSession:
         Args:
             run: receives logs and progress.
             checkpoints: receives bundles.
-            num_envs: N.
+            num_envs: N, of this worker; what is told of episodes is of these.
             total_steps: env steps per env of the whole training.
         """
         self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
         self.steps_done = self.iteration = 0
+        self.all_envs = num_envs * world_size()
         self.returns: deque[float] = deque(maxlen=max(WINDOW, num_envs))
         self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
         self._return = torch.zeros(num_envs)
@@ -104,6 +106,16 @@ class TrainingSession:
         unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
         self.run.check_stop(self.steps_done, unscheduled)
 
+    @property
+    def samples(self) -> int:
+        """Env steps of all envs of all workers so far."""
+        return self.steps_done * self.all_envs
+
+    @property
+    def samples_restored(self) -> int:
+        """Of these, how many an earlier process did."""
+        return self.steps_restored * self.all_envs
+
     def mean_return(self) -> float | None:
         """Return the mean return of the last episodes, or None before the first ended."""
         return sum(self.returns) / len(self.returns) if self.returns else None
@@ -115,7 +127,7 @@ class TrainingSession:
     def _report(self, losses: dict[str, float]) -> None:
         now = time.perf_counter()
         steps = self.steps_done / self.iteration
-        rate = self.num_envs * steps / max(now - self._clock, 1e-9)
+        rate = self.all_envs * steps / max(now - self._clock, 1e-9)
         self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
         self._clock = now
         metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
@@ -130,11 +142,11 @@ class TrainingSession:
         self.run.progress(
             iteration=self.iteration,
             iterations=round(self.total_steps / steps),
-            samples=self.steps_done * self.num_envs,
+            samples=self.samples,
             samples_per_s=self._rate,
             return_mean=mean_return,
             episode_length=mean_length,
-            eta_s=(self.total_steps - self.steps_done) * self.num_envs / self._rate,
+            eta_s=(self.total_steps - self.steps_done) * self.all_envs / self._rate,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -255,7 +255,10 @@ def test_the_action_reaches_the_furthest_limit_of_each_joint():
     ],
 )
 def test_figures_that_cannot_be_are_named(change, told):
-    assert any(told in line for line in sac_cfg(**change).problems({"hardware": {"device": "cpu"}}))
+    config = {"hardware": {"device": "cpu", "nodes": 1, "processes": 2}, "env": {"num_envs": 5}}
+    lines = sac_cfg(**change).problems(config)
+    assert any(told in line for line in lines)
+    assert "env.num_envs=5: the number in all 2 processes together, expected a multiple." in lines
 
 
 def test_the_sizes_of_the_original_are_the_defaults_of_the_type():

@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from regimen import facts
+from regimen.agents import in_step
 from regimen.agents.fast_sac_config import FastSacCfg
 from regimen.agents.fast_sac_networks import Critics, RunningNorm, project
 from regimen.agents.fast_sac_policy import FastSacPolicy, action_bounds, build_actor
 from regimen.data.replay import Batch, Ring, ring_bytes
+from regimen.distributed import rank, world_size
 from regimen.errors import ConfigError, PreflightError, did_you_mean
 from regimen.training import require_finite
 
@@ -64,7 +66,7 @@ class FastSac:
             raise ConfigError(f"agent.critic_observations={cfg.critic_observations}: no such group. {offered}")
         self.cfg, self.io, self.num_envs, self.device, self.seed = cfg, io, num_envs, device, seed
         self.sizes = {group: io.size(group) for group in dict.fromkeys(("policy", cfg.critic_observations))}
-        torch.manual_seed(seed)
+        in_step.seed_all(seed)
         norm = partial(RunningNorm, device=device) if cfg.obs_normalization else nn.Identity
         self.norms = nn.ModuleDict({group: norm(size) for group, size in self.sizes.items()})
         scale = torch.tensor(action_bounds(io.action, cfg.action_bound))
@@ -102,7 +104,7 @@ class FastSac:
     @property
     def each(self) -> int:
         """Transitions of one env in a minibatch."""
-        return max(1, self.cfg.batch_size // self.num_envs)
+        return max(1, self.cfg.batch_size // (self.num_envs * world_size()))
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
         """Train until `total_steps`.
@@ -119,7 +121,9 @@ class FastSac:
         self.symmetry = getattr(env, "symmetry", None) if self.cfg.use_symmetry else None
         self._tell()
         if resume is None:
-            obs = env.reset(seed=self.seed)
+            in_step.share([*self._weights(), *self.norms.buffers()])
+            in_step.seed_all(in_step.own_seed(self.seed))
+            obs = env.reset(seed=in_step.own_seed(self.seed))
             env.stagger()
             self.ring.begin(self._seen(obs))
         else:
@@ -154,7 +158,9 @@ class FastSac:
 
     def _tell(self) -> None:
         """Say what follows from the configuration and the task together."""
-        n, size, width = self.num_envs, self.cfg.buffer_size, sum(self.sizes.values())
+        if rank() > 0:
+            return
+        n, size, width = self.num_envs * world_size(), self.cfg.buffer_size, sum(self.sizes.values())
         drawn = f"{n} envs x {self.each}" + (", and their mirror images" if self.symmetry is not None else "")
         rows = n * self.each * (2 if self.symmetry is not None else 1)
         takes = _gib(ring_bytes(n, size, width, self.io.num_actions))
@@ -212,7 +218,7 @@ class FastSac:
         for group, norm in self.norms.items():
             if isinstance(norm, RunningNorm):
                 before, after = (norm.sums(x[group].flatten(0, 1)) for x in (batch.obs, batch.next_obs))
-                norm.update(before + after)
+                norm.update(in_step.total(before + after))
         obs, following = ({g: self.norms[g](x) for g, x in o.items()} for o in (batch.obs, batch.next_obs))
         return Batch(obs, batch.action, batch.reward, batch.discount, following)
 
@@ -221,7 +227,7 @@ class FastSac:
         loss, log_prob, stats = self._critic_loss(batch)
         self._descend(loss, self.critic_optimiser)
         # The gradient of -alpha (log pi + target) with respect to log alpha.
-        gap = (log_prob + self.target_entropy).mean()
+        gap = in_step.total((log_prob + self.target_entropy).mean()) / world_size()
         self.log_alpha.grad = -self.log_alpha.detach().exp() * gap
         self.alpha_optimiser.step()
         self._stats |= {"Loss/critic": loss.detach(), "Loss/alpha": self.log_alpha.grad, **stats}
@@ -287,6 +293,7 @@ class FastSac:
         parameters = optimiser.param_groups[0]["params"]
         optimiser.zero_grad()
         loss.backward()
+        in_step.average([p.grad for p in parameters])
         if self.cfg.max_grad_norm > 0:
             nn.utils.clip_grad_norm_(parameters, self.cfg.max_grad_norm, foreach=True)
         optimiser.step()
@@ -326,12 +333,20 @@ class FastSac:
         names = ("actor_optimiser", "critic_optimiser", "alpha_optimiser")
         return modules | {name: getattr(self, name) for name in names}
 
+    def _weights(self) -> list[torch.Tensor]:
+        networks = (self.actor, self.critics, self.target)
+        return [self.log_alpha, *(p for network in networks for p in network.parameters())]
+
     def _bundle(self, obs: Obs) -> dict[str, Any]:
+        """Return what a checkpoint holds; of a worker but the first, only what is its own."""
+        own: dict[str, Any] = {"obs": {k: v.clone() for k, v in obs.items()}}
+        own["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None
+        if rank() > 0:
+            return {"training": own}
         training = {name: part.state_dict() for name, part in self._parts().items()}
         training |= {"log_alpha": self.log_alpha.detach(), "updates": self.updates}
-        training |= {"obs": {k: v.clone() for k, v in obs.items()}, "told_of_saturation": self._told_of_saturation}
-        training["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None
-        return {"policy": self.policy_state(), "training": training}
+        training |= {"told_of_saturation": self._told_of_saturation}
+        return {"policy": self.policy_state(), "training": training | own}
 
     def _restore(self, state: dict[str, Any]) -> Obs:
         for name, part in self._parts().items():

@@ -54,7 +54,7 @@ class FastSacCfg:
         amp: whether the networks compute in bfloat16; on a CPU they never do.
     """
 
-    DISTRIBUTED: ClassVar[bool] = False
+    DISTRIBUTED: ClassVar[bool] = True
     _target_: str = "regimen.agents.fast_sac.FastSac"
     num_learning_iterations: int = 25_000
     logging_interval: int = 100
@@ -113,7 +113,7 @@ class FastSacCfg:
         ]
         if self.learning_starts > self.buffer_size:
             lines.append(f"learning_starts={self.learning_starts}: the ring holds buffer_size={self.buffer_size}.")
-        return lines + self._range_problems() + self._compiler_problems(config)
+        return lines + self._range_problems() + self._machine_problems(config)
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}
@@ -130,8 +130,12 @@ class FastSacCfg:
                 lines.append(f"{low}={getattr(self, low):g}: expected less than {high}={getattr(self, high):g}.")
         return lines
 
-    def _compiler_problems(self, config: dict[str, Any]) -> list[str]:
-        on_cpu = str(config["hardware"]["device"]).startswith("cpu")
-        if self.compile and on_cpu and not any(shutil.which(name) for name in ("g++", "clang++")):
-            return ["compile=true: needs a C++ compiler, and there is no g++ or clang++. Type agent.compile=false."]
-        return []
+    def _machine_problems(self, config: dict[str, Any]) -> list[str]:
+        hardware, envs, lines = config["hardware"], config["env"]["num_envs"], []
+        workers = hardware["nodes"] * hardware["processes"]
+        if envs % workers:
+            lines.append(f"env.num_envs={envs}: the number in all {workers} processes together, expected a multiple.")
+        compiler = any(shutil.which(name) for name in ("g++", "clang++"))
+        if self.compile and hardware["device"].startswith("cpu") and not compiler:
+            lines.append("compile=true: needs a C++ compiler: install g++, or type agent.compile=false.")
+        return lines

@@ -49,6 +49,7 @@ class Train:
         """
         import torch
 
+        from regimen import distributed
         from regimen.checkpoint import Checkpoints
         from regimen.envs import open_env
         from regimen.resolve import resolve
@@ -61,6 +62,7 @@ class Train:
             raise ConfigError(
                 f"agent={config.choices.get('agent')} has no `learn`: it cannot be trained by stage=train."
             )
+        config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
@@ -69,7 +71,8 @@ class Train:
         resume = _begin(run, config, env, agent, session)
         agent.learn(env, session, resume)
         env.close()
-        _finish(run, session, time.perf_counter() - started)
+        if run.leads:
+            _finish(run, session, time.perf_counter() - started)
 
 
 class _Record:
@@ -80,12 +83,17 @@ class _Record:
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
     def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+        from regimen import distributed
         from regimen.checkpoint import rng_state
 
         common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
         training = {"agent": bundle["training"], **common}
-        head = {**self.head, "samples": session.steps_done * session.num_envs}
-        self.checkpoints.save(session.steps_done, {**head, "policy": bundle["policy"], "training": training}, metric)
+        others = distributed.gather_to_first(training)
+        head = {**self.head, "samples": session.samples}
+        if others:
+            training = {**training, "workers": others}
+        whole = {**head, "policy": bundle.get("policy"), "training": training}
+        self.checkpoints.save(session.steps_done, whole, metric)
 
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
@@ -102,7 +110,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
 
     last = run.checkpoints / "last.pt"
     if last.exists():
-        training: dict[str, Any] = checkpoint.load(last)["training"]
+        training = _own_part(checkpoint.load(last)["training"])
         env.load_state_dict(training["env"])
         session.load_state_dict(training["session"])
         checkpoint.set_rng_state(training["rng"])
@@ -113,6 +121,27 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
     if config.policy:
         _load_weights(Path(config.policy), env, agent)
     return None
+
+
+def _own_part(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what this worker saved, and of the agent also what the first one saved for all.
+
+    Raises:
+        CheckpointError: the run had another number of workers.
+    """
+    from regimen import distributed
+    from regimen.errors import CheckpointError
+
+    others, rank, size = training.get("workers", []), distributed.rank(), distributed.world_size()
+    if len(others) + 1 != size:
+        raise CheckpointError(
+            f"The checkpoint was written by {len(others) + 1} processes, and this run has {size}: their environments "
+            "cannot be dealt out anew. Resume with as many."
+        )
+    if rank == 0:
+        return training
+    own: dict[str, Any] = others[rank - 1]
+    return {**own, "agent": {**training["agent"], **own["agent"]}}
 
 
 def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
@@ -137,7 +166,7 @@ def _finish(run: Run, session: Any, wall_s: float) -> None:
     run.artifact(figure, "figure")
     known = {"return": session.mean_return(), "episode_length": session.mean_length()}
     headline = {name: value for name, value in known.items() if value is not None}
-    headline["samples"] = float(session.steps_done * session.num_envs)
-    here = (session.steps_done - session.steps_restored) * session.num_envs
+    headline["samples"] = float(session.samples)
+    here = session.samples - session.samples_restored
     speed = {"samples_per_s": here / wall_s, "first_step_at": session.first_step_at}
     run.finish(headline, {"iterations": session.iteration, **speed})

@@ -1,0 +1,83 @@
+"""FastSAC in two processes: as one with the same global batch, and a run that stops and resumes together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.sac import sac_config
+from agents.test_skrl_ppo import assert_equal
+from regimen import checkpoint
+from regimen.errors import CheckpointError, ConfigError
+from regimen.run import Run
+from regimen.stages.train import _own_part
+from supervised import ENV, start, wait_for
+
+PAIR = Path(__file__).parent / "sac_pair.py"
+TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_with_the_same_batch_learns(tmp_path):
+    learnt = []
+    for name, launcher in (("one", []), ("two", TWO)):
+        path = tmp_path / name
+        subprocess.run([sys.executable, *launcher, str(PAIR), str(path)], env=ENV, check=True, capture_output=True)
+        learnt.append(torch.load(path))
+    for one, two in zip(*learnt, strict=True):
+        assert torch.allclose(one, two, atol=2e-5)
+    fresh = torch.load(tmp_path / "one")[1]
+    assert not torch.allclose(fresh, torch.zeros_like(fresh))
+
+
+def new_pair(root: Path, steps: int) -> Run:
+    """A run of two processes with four envs each, not started."""
+    config = sac_config("reach", 8, steps=steps, num_updates=2)
+    config.hardware.processes = 2
+    return Run.create(root, asdict(config), ["launch.py"], [], repository=root)
+
+
+def work(run: Run, *, stop: bool = False) -> str:
+    """Start a run, or go on with it; return the status it ended with."""
+    process = start(run)
+    if stop:
+        wait_for(lambda: (run.dir / "metrics.jsonl").exists() and len(run.metrics()) > 1, 120)
+        process.terminate()
+    screen, _ = process.communicate(timeout=300)
+    print(screen)
+    return run.status
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_resume_bit_for_bit(tmp_path):
+    whole, parts = new_pair(tmp_path, 96), new_pair(tmp_path, 96)
+    assert work(whole) == "finished"
+    assert whole.info["headline"]["samples"] == 8 * 96
+    assert (work(parts, stop=True), work(parts)) == ("killed", "finished")
+    first, second = (checkpoint.load(r.checkpoints / "last.pt") for r in (whole, parts))
+    assert len(first["training"]["workers"]) == 1
+    assert_equal({**first, "run": ""}, {**second, "run": ""})
+    mine, others = (
+        first["training"]["agent"]["obs"]["policy"],
+        first["training"]["workers"][0]["agent"]["obs"]["policy"],
+    )
+    assert mine.shape == others.shape == (4, mine.shape[1]) and not torch.equal(mine, others)
+
+
+def test_a_checkpoint_of_two_processes_is_not_resumed_by_one():
+    with pytest.raises(CheckpointError, match="written by 2 processes, and this run has 1"):
+        _own_part({"agent": {}, "workers": [{}]})
+
+
+def test_envs_that_cannot_be_divided_are_refused(monkeypatch):
+    from regimen.distributed import share_of
+
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert share_of(16) == 4
+    with pytest.raises(ConfigError, match="env.num_envs=18 is the number in all 4 processes together"):
+        share_of(18)
