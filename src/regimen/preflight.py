@@ -166,8 +166,9 @@ def _several_workers(composed: Composed) -> list[str]:
 
 
 def _learns_in_several(composed: Composed) -> bool:
-    """Whether the run is a training whose environments are divided among its workers."""
-    return composed.choices["stage"] == "train" and getattr(composed.types["agent"], "DISTRIBUTED", False)
+    """Whether the agent learns in this stage, and can with other workers; a task's environments are divided then."""
+    learning = composed.choices["stage"] in ("train", "distill")
+    return learning and getattr(composed.types["agent"], "DISTRIBUTED", False)
 
 
 def _inputs(composed: Composed, found: Preflight) -> list[str]:

@@ -13,10 +13,13 @@ import torch
 from agents.sac import sac_config
 from agents.test_skrl_ppo import assert_equal
 from regimen import checkpoint
+from regimen.compose import compose
 from regimen.errors import CheckpointError, ConfigError
+from regimen.preflight import preflight
 from regimen.run import Run
 from regimen.stages.train import _own_part
 from supervised import ENV, start, wait_for
+from tasks import CONF
 
 PAIR = Path(__file__).parent / "sac_pair.py"
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -81,3 +84,29 @@ def test_envs_that_cannot_be_divided_are_refused(monkeypatch):
     assert share_of(16) == 4
     with pytest.raises(ConfigError, match="env.num_envs=18 is the number in all 4 processes together"):
         share_of(18)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ["agent=fast_sac", "stage=evaluate", "policy=nothing"],
+            "agent=fast_sac with stage=evaluate works in one process",
+        ),
+        (["agent=skrl_ppo"], "agent=skrl_ppo with stage=train works in one process"),
+        (["agent=fast_sac", "env.num_envs=15"], "env.num_envs=15: the number in all 2 processes together"),
+    ],
+)
+def test_what_two_processes_cannot_do_is_refused_before_the_start(tmp_path, overrides, told):
+    with pytest.raises(ConfigError, match=told):
+        preflight(compose(["task=reach", "hardware=multi", *overrides], [CONF]), tmp_path)
+
+
+def test_a_worker_is_expected_to_hold_its_share_of_the_ring(tmp_path):
+    one, two = (
+        preflight(
+            compose(["task=reach", "agent=fast_sac", "env.num_envs=4096", f"hardware.processes={n}"], [CONF]), tmp_path
+        )
+        for n in (1, 2)
+    )
+    assert two.memory["agent"] < 0.6 * one.memory["agent"]
