@@ -21,7 +21,7 @@ from regimen.run import Run
 from regimen.schema import Config
 from regimen.stages import history_trial
 from regimen.stages.collect_histories import CollectHistories, CollectHistoriesCfg, NoiseCfg
-from regimen.stages.history_actors import Uniform, epsilon_at, one_hot
+from regimen.stages.history_noise import Uniform, epsilon_at, one_hot
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy
 

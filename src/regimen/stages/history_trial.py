@@ -9,7 +9,7 @@ import torch
 from regimen.envs.vec_env import ActionSpec
 from regimen.errors import ConfigError
 from regimen.stages.first_episodes import FirstEpisodes
-from regimen.stages.history_actors import Uniform
+from regimen.stages.history_noise import Uniform
 from regimen.stages.playing import play
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.errors import ConfigError
-from regimen.stages.history_actors import Solution, Uniform
+from regimen.stages.history_actors import Solution
+from regimen.stages.history_noise import Uniform
 from regimen.stages.playing import load_policy
 
 if TYPE_CHECKING:
