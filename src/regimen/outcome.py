@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regimen import record
+import yaml
+
+from regimen import peek, record
+from regimen.errors import ConfigError
 from regimen.run import Run
 
 EXIT_FAILED = 1
@@ -131,15 +134,24 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
         task, agent = choices.get("task"), choices.get("agent", "")
         if not has_checkpoint or not task:
             return ""
-        made = (
-            f"agent={shlex.quote(agent)} policy=<its policy> estimator" if info.get("stage") == "distill" else "policy"
-        )
-        return f"python launch.py stage=evaluate task={shlex.quote(task)} {made}={name}"
+        stage, made = "evaluate", "policy"
+        if info.get("stage") == "distill":
+            watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
+            stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
+        return f"python launch.py stage={stage} task={shlex.quote(task)} {made}={name}"
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
     if status == "diverged":
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
     return f"python launch.py resume={name}"
+
+
+def _acts(run: Run) -> bool:
+    """Whether what a distillation made acts, and does not watch others act."""
+    agent = (yaml.safe_load(run.config_path.read_text()) or {}).get("agent") or {}
+    with suppress(ConfigError):
+        return "_target_" in agent and "load_policy" in peek.methods(agent["_target_"])
+    return False
 
 
 def _afterwards(returncode: int, error: dict[str, Any] | None) -> str:

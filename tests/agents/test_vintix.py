@@ -15,7 +15,9 @@ from regimen.agents.vintix import Vintix, VintixCfg
 from regimen.compose import compose
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import CheckpointError, ConfigError, DatasetError
+from regimen.outcome import next_command
 from regimen.preflight import preflight
+from regimen.run import Run
 from regimen.stages.distill import DistillCfg
 from regimen.typed import build
 from regimen.vintix.model import Group, VintixNet
@@ -102,3 +104,13 @@ def test_preflight_names_what_is_wrong_before_anything_starts(tmp_path, monkeypa
         preflight(compose([*words, "agent.model.hidden=131"], [CONF]), tmp_path)
     with pytest.raises(ConfigError, match="has no `learn`"):
         preflight(compose(["stage=train", "agent=vintix_small", "task=dark_room"], [CONF]), tmp_path)
+
+
+def test_what_to_type_next_is_to_let_it_live(tmp_path):
+    config = {"stage": {}, "agent": {"_target_": "regimen.agents.vintix.Vintix"}}
+    run = Run.create(tmp_path / "outputs", config, ["launch.py"], [], repository=tmp_path)
+    (run.checkpoints / "last.pt").parent.mkdir(exist_ok=True)
+    (run.checkpoints / "last.pt").touch()
+    run.update(stage="distill", choices={"task": "dark_room", "agent": "vintix"})
+    said = next_command(run, "finished", 0)
+    assert said.startswith("python launch.py stage=in_context task=dark_room policy=") and run.id in said
