@@ -76,7 +76,8 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     if "detector" in bundle:
         return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
     wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
-    lines = fit.misfits(bundle["io"], composed.config, robot, wider)
+    known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
+    lines = min((fit.misfits(io, composed.config, robot, wider) for io in known), key=len)
     if not lines:
         return []
     told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +16,12 @@ from regimen import checkpoint, refs
 from regimen.agents.vintix import Vintix, VintixCfg
 from regimen.compose import compose
 from regimen.envs.vec_env import IOSpec
-from regimen.errors import CheckpointError, ConfigError, DatasetError
+from regimen.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 from regimen.outcome import next_command
 from regimen.preflight import preflight
 from regimen.run import Run
 from regimen.stages.distill import DistillCfg
+from regimen.stages.playing import load_policy
 from regimen.typed import build
 from regimen.vintix.model import Group, VintixNet
 from tasks import CONF
@@ -70,12 +73,14 @@ def test_a_checkpoint_is_a_policy_of_each_of_its_groups(tmp_path):
     run = distill(tmp_path, config_for(paths, epochs=1))
     bundle = checkpoint.load(run.checkpoints / "0001_epoch.pt")
     for name, io in (("a", IO), ("b", other)):
-        policy = Vintix.load_policy(bundle, io, torch.device("cpu"))
+        policy: Any = load_policy(bundle, SimpleNamespace(io=io, device=torch.device("cpu")), seed=0)
         assert policy.group == name
         action, _ = policy.act({"policy": torch.zeros(4, 3)}, None)
         assert action.shape == (4, 2) and torch.isfinite(action).all()
     third = IOSpec.from_dict(IO.to_dict())
     third.observations["policy"]["velocity"] = 2
+    with pytest.raises(IOMismatchError, match="policy.velocity: only the env has it"):
+        load_policy(bundle, SimpleNamespace(io=third, device=torch.device("cpu")), seed=0)
     with pytest.raises(CheckpointError, match="learned a, b"):
         Vintix.load_policy(bundle, third, torch.device("cpu"))
 

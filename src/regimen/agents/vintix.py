@@ -140,10 +140,12 @@ class _Keeper:
 
     def __init__(self, checkpoints: Checkpoints, cfg: VintixCfg, tasks: list[Task], net: Any) -> None:
         self.checkpoints, self.net = checkpoints, net
-        self.head = {"agent": asdict(cfg), "io": io_of(tasks[0]).to_dict()}
+        groups = {task.group: _about(task) for task in tasks}
+        ios = [told["io"] for told in groups.values()]
+        self.head = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
         scores = ("random_score", "expert_score", "mode")
         self.known = {
-            "groups": {task.group: _about(task) for task in tasks},
+            "groups": groups,
             "tasks": {t.name: {"group": t.group} | {name: t.known[name] for name in scores} for t in tasks},
         }
 

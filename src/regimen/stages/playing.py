@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
     """Return the policy of a checkpoint for `env`; `seed` is of what it may draw.
 
+    A model of several groups of tasks tells in `ios` what each reads and writes; the nearest counts.
+
     Raises:
         IOMismatchError: if it does not fit.
     """
-    io = IOSpec.from_dict(bundle["io"])
+    known = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
+    io = min(known, key=lambda io: len(io.differences(env.io)))
     io.require_fits(env.io)
     torch.manual_seed(seed)
     policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
