@@ -68,6 +68,13 @@ def test_accumulated_batches_give_the_gradient_of_one_batch(tmp_path, count):
     assert whole.norm() > 0.01
 
 
+def test_sixteen_bits_give_nearly_the_same_gradient(tmp_path):
+    paths, windows = two_groups(tmp_path), np.arange(6)
+    full, half = (gradient(training(paths, precision=name), windows) for name in ("auto", "bf16"))
+    assert half.dtype == torch.float32 and not torch.equal(full, half)
+    assert torch.nn.functional.cosine_similarity(full, half, dim=0) > 0.97
+
+
 def test_the_loss_is_a_mean_over_tokens_of_both_kinds_of_action():
     out, target = torch.zeros(2, 5, 3), torch.zeros(2, 5, 3)
     target[0] = 2.0

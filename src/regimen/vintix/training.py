@@ -141,11 +141,12 @@ class Training:
     def _losses(self, batches: list[Batch]) -> list[torch.Tensor]:
         """Return the mean loss of each window's tokens, (B,) for each batch; the trunk sees all windows at once."""
         names = [self.tasks[batch.task].group for batch in batches]
+        # Encoders are small and keep float32: 8 bits of an angle or a speed are not enough to steer by.
+        tokens = [
+            self.net.encoders[name](batch.observation, batch.action, batch.reward, batch.begins)
+            for name, batch in zip(names, batches, strict=True)
+        ]
         with _autocast(self.cfg.precision, self.device):
-            tokens = [
-                self.net.encoders[name](batch.observation, batch.action, batch.reward, batch.begins)
-                for name, batch in zip(names, batches, strict=True)
-            ]
             seen = self.net.trunk(torch.cat(tokens)).split([len(part) for part in tokens])
             out = [self.net.heads[name](part) for name, part in zip(names, seen, strict=True)]
         discrete = [self.net.groups[name].discrete for name in names]
