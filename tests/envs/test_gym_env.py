@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_drawn_names_what_to_install(monkeypatch):
     env = GymEnv(GymEnvCfg(num_envs=1), seed=0, render=True)
 
     def broken() -> None:
-        raise gymnasium.error.DependencyNotInstalled("pygame is missing.")
+        raise gymnasium.error.DependencyNotInstalled("pygame is missing")
 
     monkeypatch.setattr(env.vector.envs[0].unwrapped, "render", broken)
     with pytest.raises(PreflightError, match=r"cannot be drawn: pygame is missing. Or leave video=true away"):

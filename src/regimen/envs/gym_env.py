@@ -204,7 +204,7 @@ class GymEnv:
         try:
             picture: np.ndarray = self.vector.envs[0].render()
         except DependencyNotInstalled as error:
-            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error} Or leave video=true away.") from error
+            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true away.") from error
         return picture
 
     def close(self) -> None:
