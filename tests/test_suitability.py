@@ -77,3 +77,16 @@ def test_a_detector_must_fit_the_task_by_the_group_that_it_reads(tmp_path, detec
 def test_a_policy_that_is_told_of_faults_says_how_to_tell_it(tmp_path):
     told = refusal(tmp_path, "task=h1_failure", "stage=evaluate", f"policy={WALKER}", "env.estimate.mode=oracle")
     assert "This policy is told of no faults. Take estimator= and env.estimate.mode= away" in told
+
+
+@pytest.mark.parametrize(
+    ("agent", "file", "message"),
+    [
+        ("failure_gru", "histories.json", "are learning histories (stage=collect_histories); agent=failure_gru learns"),
+        ("vintix_small", "episodes.h5", "are recorded episodes (stage=collect); agent=vintix_small learns from"),
+    ],
+)
+def test_data_of_another_kind_are_refused(tmp_path, agent, file, message):
+    (tmp_path / file).write_text("{}")
+    told = refusal(tmp_path, "stage=distill", "task=reach", f"agent={agent}", f"data=[{tmp_path / file}]")
+    assert message in told

@@ -15,7 +15,7 @@ from regimen.machine import Machine
 from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
 from regimen.schema import HardwareCfg
-from regimen.suitability import agent_problems, checkpoint_problems
+from regimen.suitability import agent_problems, checkpoint_problems, data_problems
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -74,6 +74,7 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         *_several_workers(composed),
         *_inputs(composed, found),
         *agent_problems(composed),
+        *data_problems(composed, found.inputs),
         *_own_checks(composed),
     ]
     robot = _robot(composed, wrong)

@@ -35,6 +35,28 @@ def agent_problems(composed: Composed) -> list[str]:
     return []
 
 
+KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning histories (stage=collect_histories)"}
+"""Suffix of a dataset's file -> what it holds."""
+
+
+def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+    """Return a line for each dataset that is of another kind than the agent learns from.
+
+    An agent says by `DATA: ClassVar[str]` which one that is: `.h5` for episodes, `.json` for histories.
+
+    Args:
+        composed: the run.
+        files: name of an input -> its file.
+    """
+    wanted = getattr(composed.types["agent"], "DATA", None)
+    paths = [path for name, path in files.items() if name.startswith("data.")]
+    return [
+        f"data={path} are {KINDS[path.suffix]}; agent={composed.choices['agent']} learns from {KINDS[wanted]}."
+        for path in paths
+        if wanted in KINDS and path.suffix in KINDS and path.suffix != wanted
+    ]
+
+
 def _with(composed: Composed, method: str) -> str:
     """Return the names of the agents beside the chosen one that have `method`."""
     names = []

@@ -40,6 +40,7 @@ class FailureGruCfg:
     """
 
     WATCHES: ClassVar[bool] = True
+    DATA: ClassVar[str] = ".h5"
     _target_: str = "regimen.agents.failure_gru.FailureGru"
     group: str = "discriminator"
     model: ModelCfg = field(default_factory=ModelCfg)

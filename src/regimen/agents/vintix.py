@@ -32,6 +32,7 @@ class VintixCfg:
     """
 
     DISTRIBUTED: ClassVar[bool] = True
+    DATA: ClassVar[str] = ".json"
     _target_: str = "regimen.agents.vintix.Vintix"
     model: ModelCfg = field(default_factory=ModelCfg)
     sampling: SamplingCfg = field(default_factory=SamplingCfg)
