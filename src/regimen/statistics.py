@@ -71,7 +71,7 @@ def share(hits: np.ndarray) -> Figure:
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Return the rank correlation of two samples (n,), equal values sharing their mean rank; 0 if one never changes."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
 
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0

@@ -140,4 +140,5 @@ class Lives:
     @classmethod
     def restored(cls, state: dict[str, Any]) -> Lives:
         """Rebuild from `state_dict`."""
-        return cls(**{k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()})
+        known: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+        return cls(**known)
