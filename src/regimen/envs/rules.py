@@ -79,9 +79,11 @@ def check_final_obs(probe: Probe) -> str:
     with probe.open() as env:
         before = {k: v.clone() for k, v in env.reset(seed=probe.seed).items()}
         held = probe.actions(env, 1, size=0.5)[0]
+        turned = held.clone()
+        turned[0] *= -1.0
         for t in range(env.max_episode_length + 1):
-            # The last step goes back: who was held at a wall has not moved before it.
-            got = step(env, -held if t == env.max_episode_length - 1 else held)
+            # Env 0 turns back at the last step: where all were held at a wall, none would move.
+            got = step(env, turned if t == env.max_episode_length - 1 else held)
             if got.done.any():
                 expect_obs("info['final_obs']", _rows(got.info["final_obs"], got.done), _Rows(env, got.done))
                 nearer.append(_compare_final(before["policy"], got))
