@@ -51,6 +51,17 @@ def test_attention_is_that_with_a_biased_and_masked_product(dtype, bound):
     assert (alibi.attention(q, k, v, alibi.slopes(8)).double() - expected).abs().max() < bound
 
 
+def test_what_inference_kept_serves_a_training_too():
+    alibi._mask.cache_clear()
+    parts = [torch.randn(1, 2, 40, 16) for _ in range(3)]
+    with torch.inference_mode():
+        alibi.attention(*parts, alibi.slopes(2))
+    assert alibi._mask.cache_info().currsize == 1
+    q = parts[0].clone().requires_grad_()
+    alibi.attention(q, parts[1], parts[2], alibi.slopes(2)).sum().backward()
+    assert q.grad is not None and q.grad.abs().sum() > 0
+
+
 def test_no_token_sees_a_later_one():
     model = net()
     observation, action, reward, begins = inputs(2, 32)

@@ -3,15 +3,27 @@
 The bias of head h for a key at j and a query at i is -m_h * (i - j). Softmax does not change when a row gets a
 constant, so that of the bias only m_h * j is needed, which depends on the key alone. It enters the product of query and
 key as further columns, ones on the side of the query: causal attention then needs no mask, and no (T, T) bias is ever
-made. Measured on a CPU at T = 2048, forward and backward take 0.62 of the time with an additive mask.
+made.
+
+On a CPU something else counts more: a steep head gives old keys weights that float32 holds only as denormal numbers, on
+which processors are slow. There a mask leaves those keys out that weigh nothing, and queries go in blocks, each with
+the keys up to its end. Measured at T = 2048 with 8 heads of 64, forward and backward of a layer in ms of one core: one
+additive mask 512, columns 427, blocks 227.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
+
+FORGOTTEN = math.log(2.0**24)
+"""Keys whose weights are together below e^-FORGOTTEN of the newest one's are left out: float32 does not hold them."""
+
+BLOCK = 256
+"""Queries of a block."""
 
 
 def slopes(heads: int) -> torch.Tensor:
@@ -55,12 +67,45 @@ def attention(
         slope: (H,) float32.
         dropout: share of the attention weights left out.
     """
+    if q.device.type == "cpu" and q.dtype == torch.float32:
+        return _in_blocks(q, k, v, slope, dropout)
     columns = _columns(slope, k.shape[2], k.dtype)
     extra = columns.shape[-1]
     k = torch.cat((k, columns.expand(len(k), -1, -1, -1)), dim=-1)
     q = torch.cat((q, q.new_ones(()).expand(*q.shape[:-1], extra)), dim=-1)
     out = scaled_dot_product_attention(q, k, pad(v, (0, extra)), dropout_p=dropout, is_causal=True, scale=1.0)
     return out[..., :-extra]
+
+
+def _in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slope: torch.Tensor, dropout: float) -> torch.Tensor:
+    length, parts = q.shape[2], []
+    mask = _mask(tuple(slope.tolist()), math.ceil(length / BLOCK) * BLOCK, _least_bias(q, k, slope))
+    for begin in range(0, length, BLOCK):
+        end = min(begin + BLOCK, length)
+        here = mask[:, :, begin - end :, -end:]  # it depends on the distance alone
+        block = (q[:, :, begin:end], k[:, :, :end], v[:, :, :end])
+        parts.append(scaled_dot_product_attention(*block, attn_mask=here, dropout_p=dropout, scale=1.0))
+    return torch.cat(parts, dim=2)
+
+
+def _least_bias(q: torch.Tensor, k: torch.Tensor, slope: torch.Tensor) -> int:
+    """Return a bias, 0 or less, below which keys weigh nothing, a multiple of 16 so that masks can be used again.
+
+    A product of query and key is at most |q| |k|, b say, so that a key has at most e^(2b - m x) of the weight of the
+    newest one; all keys beyond it are a geometric series.
+    """
+    most = float(q.detach().norm(dim=-1).max() * k.detach().norm(dim=-1).max())
+    tail = -math.log1p(-math.exp(-float(slope.min())))
+    return -16 * math.ceil((2 * most + FORGOTTEN + tail) / 16) if math.isfinite(most) else -(2**20)
+
+
+@lru_cache(maxsize=8)
+def _mask(slope: tuple[float, ...], length: int, least: int) -> torch.Tensor:
+    """Return the bias of `length` keys for the last `BLOCK` queries, (1, H, BLOCK, length), -inf where none counts."""
+    with torch.inference_mode(False):  # it is kept, and a training may need it next
+        distance = torch.arange(length) - torch.arange(length - BLOCK, length)[:, None]
+        found = torch.tensor(slope)[:, None, None] * distance
+        return found.masked_fill((distance > 0) | (found < least), float("-inf"))[None]
 
 
 def _columns(slope: torch.Tensor, length: int, dtype: torch.dtype) -> torch.Tensor:

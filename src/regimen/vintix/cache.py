@@ -16,9 +16,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from regimen.vintix import alibi
 from regimen.vintix.model import Attention, VintixNet
 
-FORGOTTEN = math.log(2.0**24)
-"""Keys whose weights are together below e^-FORGOTTEN of the newest one's are left out: float32 does not hold them."""
-
 
 class Context(Protocol):
     """The last `context` steps of N environments, as a transformer needs them."""
@@ -40,7 +37,7 @@ def reaches(net: VintixNet) -> list[int]:
     steps = []
     for slope in alibi.slopes(net.cfg.heads).tolist():
         tail = -math.log1p(-math.exp(-slope))  # all keys beyond are a geometric series
-        steps.append(min(context, math.ceil((2 * bound + FORGOTTEN + tail) / slope)))
+        steps.append(min(context, math.ceil((2 * bound + alibi.FORGOTTEN + tail) / slope)))
     return steps
 
 
