@@ -68,7 +68,7 @@ def test_who_knows_the_goal_gets_there_and_chance_does_not(kind, at_least):
     assert torch.equal(best[0], best[1])
     torch.manual_seed(0)
     chance = episode_returns(env, lambda e: 2 * torch.rand(e.num_envs, e.io.num_actions) - 1)
-    assert chance.mean() < 0.3 * best.mean()
+    assert chance.mean() < 0.5 * best.mean()
 
 
 def test_moves_of_the_dark_room():

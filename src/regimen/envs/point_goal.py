@@ -19,7 +19,7 @@ WALL_M = 1.2
 SPEED = 1.5
 """m/s at action 1, along each axis."""
 
-PRECISION_M = 0.25
+PRECISION_M = 0.5
 """Distance from the goal at which the reward has fallen to exp(-1/2)."""
 
 NUM_GOALS = 1000
