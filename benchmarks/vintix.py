@@ -143,7 +143,7 @@ def _translated(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "encoder.prev_rew_padding": "encoders.group.no_reward",
         "head.acs_decoders.group.layers.": "heads.group.",
         "transformer.ln_f.": "norm.",
-        "transformer.blocks.": "layers.",
+        "transformer.blocks.": "blocks.",
         ".in_proj.": ".qkv.",
         ".out_proj.": ".out.",
         ".mlp.fc.": ".mlp.0.",
