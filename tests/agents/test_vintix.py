@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from data.made_histories import IO, made
+from made_vintix import config_for, distill, histories, write
 from regimen import checkpoint, refs
 from regimen.agents.vintix import Vintix, VintixCfg
 from regimen.compose import compose
@@ -25,7 +26,6 @@ from regimen.stages.playing import load_policy
 from regimen.typed import build
 from regimen.vintix.model import Group, VintixNet
 from tasks import CONF
-from vintix.made_vintix import config_for, distill, histories, write
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from data.made_histories import rows, write
+from made_vintix import histories
 from regimen.data.histories import open_histories
 from regimen.errors import DatasetError
 from regimen.vintix.config import SamplingCfg
 from regimen.vintix.data import Task, Windows, load
-from vintix.made_vintix import histories
 
 EVERY = SamplingCfg(trajectory_sparsity=5, held_out=0.0)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from made_vintix import inputs, net
 from regimen.vintix import alibi
 from regimen.vintix.config import ModelCfg
 from regimen.vintix.model import Attention, Group, VintixNet
-from vintix.made_vintix import inputs, net
 
 
 def count(module: torch.nn.Module) -> int:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from made_vintix import net
 from regimen import facts
 from regimen.errors import ConfigError
 from regimen.vintix import alibi
 from regimen.vintix.cache import KeyCache, TokenWindow, reaches
 from regimen.vintix.model import VintixNet
 from regimen.vintix.policy import Scaling, VintixPolicy
-from vintix.made_vintix import net
 
 SCALING = Scaling(torch.tensor([0.5, 0.0, -1.0]), torch.tensor([2.0, 1.0, 0.5]), 0.1)
 

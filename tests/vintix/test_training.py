@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from made_vintix import SMALL, config_for, distill, histories, new_run
 from regimen import checkpoint
 from regimen.errors import ConfigError, DivergedError, StopRequested
 from regimen.run import Run
@@ -22,7 +23,6 @@ from regimen.vintix.data import load
 from regimen.vintix.learning import optimizer_of, window_loss
 from regimen.vintix.model import Group, VintixNet
 from regimen.vintix.training import Training
-from vintix.made_vintix import SMALL, config_for, distill, histories, new_run
 
 PATH = "REGIMEN_TEST_HISTORIES"
 
