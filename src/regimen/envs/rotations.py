@@ -45,3 +45,10 @@ def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     w, x = aw * bw - ax * bx - ay * by - az * bz, aw * bx + ax * bw + ay * bz - az * by
     y, z = aw * by - ax * bz + ay * bw + az * bx, aw * bz + ax * by - ay * bx + az * bw
     return torch.stack((w, x, y, z), dim=1)
+
+
+def rotate(quat: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """Return vectors (…, 3) turned by unit quaternions (…, 4)."""
+    vector = vector.expand(*quat.shape[:-1], 3)
+    cross = 2.0 * torch.linalg.cross(quat[..., 1:], vector)
+    return vector + quat[..., :1] * cross + torch.linalg.cross(quat[..., 1:], cross)

@@ -1,0 +1,56 @@
+"""What Genesis carries from one step to the next beside positions and velocities.
+
+Without it a restored robot goes on within rounding only. Found by restoring every array of the solver and leaving out
+one after the other, Genesis 1.4.5: the inertia of links in the frame of the centre of mass, which a step takes over
+from the one before; the order of the broad phase, in which contacts are summed; the last normals of contacts; and what
+the constraint solver starts its next search from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+MEMORY = (
+    "dyn_state.links.cinr_inertial",
+    "dyn_state.dofs.acc",
+    "collider.collider_state.first_time",
+    "collider.collider_state.sort_buffer.value",
+    "collider.collider_state.sort_buffer.i_l",
+    "collider.collider_state.sort_buffer.is_max",
+    "collider.collider_state.contact_cache.normal",
+    "collider.collider_state.contact_cache.penetration",
+    "constraint_solver.constraint_state.is_warmstart",
+    "constraint_solver.constraint_state.qacc_ws",
+)
+"""Paths from the rigid solver of a scene to its arrays."""
+
+
+def remember(solver: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of the solver's memory, by path.
+
+    Args:
+        solver: `scene.rigid_solver`.
+    """
+    return {path: _view(solver, path).clone() for path in MEMORY}
+
+
+def recall(solver: Any, memory: dict[str, torch.Tensor]) -> None:
+    """Put `remember`'s copy back, after positions and velocities, which clear it.
+
+    Args:
+        solver: `scene.rigid_solver` of a scene of the same size.
+        memory: what `remember` returned.
+    """
+    for path, saved in memory.items():
+        _view(solver, path).copy_(saved)
+
+
+def _view(solver: Any, path: str) -> torch.Tensor:
+    """Return the array at `path` as a tensor that shares its memory."""
+    from genesis.utils.misc import qd_to_torch
+
+    for name in path.split("."):
+        solver = getattr(solver, name)
+    return qd_to_torch(solver, copy=False)
