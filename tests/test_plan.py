@@ -160,6 +160,7 @@ def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
         ("name=walk@best", "argument `name=walk@best`: name=walk@best: no run could be called by it"),
         ("name=''", "name=: no run could be called by it"),
         ("env.num_envs=0", "argument `env.num_envs=0`: env.num_envs=0: expected 1 or more."),
+        ("env.actions.unit=satur", "env.actions.unit=satur: Did you mean `saturation`"),
         ("env.decimation=0", "argument `env.decimation=0`: env.decimation=0: expected 1 or more."),
         (
             "env.episode_length_s=0",

@@ -52,7 +52,7 @@ def moving_picture(count: int, height: int, width: int) -> list[np.ndarray]:
     return frames
 
 
-@pytest.mark.parametrize("name", ["go2", "h1", "reach_arm"])
+@pytest.mark.parametrize("name", ["go2", "h1", "k1", "reach_arm"])
 def test_the_robot_is_in_the_picture(backend: str, name: str) -> None:
     model, data = scene(name)
     with Renderer(model) as renderer:

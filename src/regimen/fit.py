@@ -104,7 +104,8 @@ def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
     meaning = {g: {n: _meaning(t, policy, g, n, robot) for n, t in terms.items()} for g, terms in groups.items()}
     joints = match(robot.joints, *env["actions"]["joints"])
     offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
-    action = ActionSpec(list(joints), [env["actions"]["scale"]] * len(joints), offset, env["actions"]["clip"])
+    scale = robot.action_scale(joints, env["actions"]["scale"], env["actions"]["unit"])
+    action = ActionSpec(list(joints), scale, offset, env["actions"]["clip"])
     io = IOSpec(sizes, action, config["sim"]["dt"] * env["decimation"], meaning)
     told = mode_of(env.get("estimate"), config.get("estimator"))
     return with_estimate(io, list(match(robot.joints, *env["estimate"]["joints"]))) if told else io

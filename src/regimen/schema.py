@@ -13,6 +13,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from regimen.errors import did_you_mean
+from regimen.robots import ACTION_UNITS
+
 
 @dataclass
 class TermCfg:
@@ -84,17 +87,25 @@ class EventTermCfg(TermCfg):
 
 @dataclass
 class ActionCfg:
-    """Joint position targets: `default_pose + scale * action`.
+    """Joint position targets: `default_pose + scale * unit * action`.
 
     Attributes:
         joints: regular expressions; the action follows the robot's joint order.
-        scale: rad per unit of action.
+        scale: how many units an action of 1 moves a joint.
+        unit: `rad`, or `saturation`: each joint's own angle at which its motor saturates, effort limit / stiffness.
         clip: bound on the absolute action before scaling; null for none.
     """
 
     joints: list[str] = field(default_factory=lambda: [".*"])
     scale: float = MISSING
+    unit: str = "rad"
     clip: float | None = 100.0
+
+    def problems(self) -> list[str]:
+        """Return a line if the unit is unknown."""
+        if self.unit not in ACTION_UNITS:
+            return [f"actions.unit={self.unit}: {did_you_mean(self.unit, ACTION_UNITS)}"]
+        return []
 
 
 @dataclass
@@ -220,7 +231,8 @@ class ManagerEnvCfg:
         lines = _at_least_one(num_envs=self.num_envs, decimation=self.decimation)
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
-        return lines + self.estimate.problems() + self._estimate_problems(config.get("estimator"))
+        lines += self.actions.problems() + self.estimate.problems()
+        return lines + self._estimate_problems(config.get("estimator"))
 
     def _estimate_problems(self, estimator: str | None) -> list[str]:
         """Return a line if an estimate is asked for that nobody can make."""

@@ -11,7 +11,7 @@ from regimen.envs.check import require_env
 from regimen.errors import ConfigError, DivergedError
 from tasks import make_env, task_config
 
-TASKS = ("reach", "go2_flat", "h1_flat", "h1_failure")
+TASKS = ("reach", "go2_flat", "h1_flat", "h1_failure", "k1_walk")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -19,7 +19,7 @@ def test_every_task_keeps_the_contract(task):
     require_env(lambda n: make_env(task, n, episode_length_s=2.0), num_envs=8)
 
 
-@pytest.mark.parametrize(("task", "size"), [("go2_flat", 50), ("h1_flat", 71)])
+@pytest.mark.parametrize(("task", "size"), [("go2_flat", 50), ("h1_flat", 71), ("k1_walk", 80)])
 def test_observation_has_the_documented_size(task, size):
     assert make_env(task, 2).io.size() == size
 
@@ -36,6 +36,17 @@ def test_action_moves_the_target_by_its_scale():
     env.reset(seed=0)
     env.step(torch.full((2, 12), 1.0))
     assert torch.allclose(env._targets - env.default_joint_pos, torch.tensor(0.5), atol=1e-6)
+
+
+def test_an_action_may_count_in_the_angle_at_which_each_motor_saturates():
+    env = make_env("k1_walk", 2)
+    scale = dict(zip(env.io.action.joints, env.io.action.scale, strict=True))
+    assert scale["Left_Hip_Pitch"] == pytest.approx(0.25 * 30 / 80)
+    assert scale["Head_pitch"] == pytest.approx(0.25 * 6 / 4)
+    env.reset(seed=0)
+    env.step(torch.full((2, 22), 2.0))
+    moved = env._targets - env.default_joint_pos
+    assert torch.allclose(moved, 2 * torch.tensor(env.io.action.scale).expand(2, 22), atol=1e-6)
 
 
 def test_nan_action_names_the_joint():

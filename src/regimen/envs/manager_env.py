@@ -98,6 +98,7 @@ class ManagerEnv:
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
         self._acting_pose = self.default_joint_pos[self._acting]
         self._acting_columns = compact(self._acting.tolist(), device)
+        self._acting_scale = torch.tensor(self._action_spec().scale, device=device)
 
     def _allocate(self) -> None:
         n, joints, device = self.num_envs, len(self.joints), self.device
@@ -116,7 +117,8 @@ class ManagerEnv:
         cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
         offset = [round(v, 6) for v in self.default_joint_pos[self._acting].tolist()]
         limits = [[round(v, 6) for v in pair] for pair in self.joint_range[self._acting].tolist()]
-        return ActionSpec(names, [cfg.scale] * len(names), offset, cfg.clip, limits)
+        scale = self.robot.action_scale(names, cfg.scale, cfg.unit)
+        return ActionSpec(names, scale, offset, cfg.clip, limits)
 
     @property
     def foot_force(self) -> torch.Tensor:
@@ -208,7 +210,7 @@ class ManagerEnv:
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
-        self._targets[:, self._acting_columns] = torch.add(self._acting_pose, action, alpha=self.cfg.actions.scale)
+        self._targets[:, self._acting_columns] = self._acting_pose + action * self._acting_scale
         self.world.set_joint_targets(self._targets)
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from regimen.errors import ConfigError, did_you_mean
+
+ACTION_UNITS = ("rad", "saturation")
+"""What an action's scale may count in: radians, or the angle at which a joint's motor saturates."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,19 @@ class Robot:
     def joint_ids(self, *patterns: str) -> tuple[int, ...]:
         """Return the indices in `joints` of all names fully matching one of the regular expressions."""
         return tuple(self.joints.index(name) for name in match(self.joints, *patterns))
+
+    def action_scale(self, joints: Sequence[str], scale: float, unit: str) -> list[float]:
+        """Return the rad by which an action of 1 moves each of `joints`.
+
+        Args:
+            joints: names.
+            scale: units for an action of 1.
+            unit: `rad`, or `saturation`, effort limit / stiffness, as in Booster's own training (`booster_train`).
+        """
+        if unit == "rad":
+            return [scale] * len(joints)
+        ids = [self.joints.index(name) for name in joints]
+        return [round(scale * self.effort_limit[i] / self.stiffness[i], 6) for i in ids]
 
 
 def match(names: tuple[str, ...], *patterns: str) -> tuple[str, ...]:
