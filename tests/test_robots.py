@@ -125,6 +125,23 @@ def test_left_and_right_mirror_each_other(name: str, left: str, right: str, figu
         np.testing.assert_allclose(a.inertia, b.inertia, rtol=max(1e-4, 20 * figures))
 
 
+@pytest.mark.parametrize("name", LEGGED)
+def test_the_declared_mirror_image_is_that_of_the_model(name: str) -> None:
+    robot, model = load(name), model_of(name)
+    assert robot.mirror is not None
+    image = robot.mirror.joints(robot.joints)
+    assert image is not None
+    order, signs = image[0], np.array(image[1])
+    joints = [model.joint(joint) for joint in robot.joints]
+    # An axis is that of a turning: of its image the x and z point the other way.
+    np.testing.assert_allclose([j.axis @ (-1, 1, -1) for j in joints], signs * [j.axis.sum() for j in joints])
+    np.testing.assert_allclose(signs * np.array(robot.default_joint_pos)[order], robot.default_joint_pos)
+    ranges = signs[:, None] * [joints[i].range for i in order]
+    np.testing.assert_allclose(np.sort(ranges, axis=1), [j.range for j in joints])
+    for figures in (robot.stiffness, robot.damping, robot.effort_limit, robot.armature):
+        assert [figures[i] for i in order] == list(figures)
+
+
 def test_reach_arm_reaches_what_it_is_told() -> None:
     model = model_of("reach_arm")
     data = mujoco.MjData(model)

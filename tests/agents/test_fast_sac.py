@@ -211,6 +211,15 @@ def test_every_minibatch_holds_each_transition_and_its_mirror_image():
     assert torch.equal(drawn.next_obs["policy"][:, :32], -drawn.next_obs["policy"][:, 32:])
 
 
+def test_mirror_images_are_taken_where_a_task_has_them_and_else_refused_when_demanded(tmp_path, capsys):
+    config = sac_config("k1_walk", 4, steps=12)
+    train(new_run(tmp_path, config), config)
+    assert "minibatch: 64 transitions (4 envs x 8, and their mirror images)" in capsys.readouterr().out
+    config = sac_config("reach", 4, steps=12, use_symmetry=True)
+    with pytest.raises(ConfigError, match="the task has no mirror image. Type agent.use_symmetry=false"):
+        train(new_run(tmp_path, config), config)
+
+
 @pytest.mark.parametrize(("num_envs", "batch_size", "rows"), [(4, 32, 32), (5, 32, 30), (64, 32, 64)])
 def test_the_effective_batch_is_told(capsys, num_envs, batch_size, rows):
     agent = sac_agent(num_envs, batch_size=batch_size)

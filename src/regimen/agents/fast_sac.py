@@ -115,10 +115,13 @@ class FastSac:
             resume: the `training` part of a checkpoint, or None to begin.
 
         Raises:
+            ConfigError: mirror images are asked for that the task does not know.
             PreflightError: the ring does not fit into the memory that is free.
         """
         self._open_ring()
-        self.symmetry = getattr(env, "symmetry", None) if self.cfg.use_symmetry else None
+        self.symmetry = None if self.cfg.use_symmetry is False else getattr(env, "symmetry", None)
+        if self.cfg.use_symmetry and self.symmetry is None:
+            raise ConfigError("agent.use_symmetry=true: the task has no mirror image. Type agent.use_symmetry=false.")
         self._tell()
         if resume is None:
             in_step.share([*self._weights(), *self.norms.buffers()])

@@ -49,7 +49,7 @@ class FastSacCfg:
         alpha_init: temperature at first.
         target_entropy_ratio: entropy that the temperature holds, in units of -1 for each action.
         obs_normalization: whether observations are normalised by what the ring has shown.
-        use_symmetry: whether minibatches hold the mirror image of each transition where the task knows it.
+        use_symmetry: whether minibatches hold the mirror image of each transition; null: where the task knows it.
         compile: whether the losses go through torch.compile; the first updates then take long.
         amp: whether the networks compute in bfloat16; on a CPU they never do.
     """
@@ -88,7 +88,7 @@ class FastSacCfg:
     alpha_init: float = 0.001
     target_entropy_ratio: float = 0.0
     obs_normalization: bool = True
-    use_symmetry: bool = True
+    use_symmetry: bool | None = None
     compile: bool = True
     amp: bool = True
 
@@ -98,7 +98,7 @@ class FastSacCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return about what the ring and the minibatches of one env step take."""
-        rows = self.num_updates * max(self.batch_size, num_envs) * (2 if self.use_symmetry else 1)
+        rows = self.num_updates * max(self.batch_size, num_envs) * (1 if self.use_symmetry is False else 2)
         batches = 2 * 4 * rows * (2 * observation + action + 2)  # as drawn, and once more normalised
         return ring_bytes(num_envs, self.buffer_size, observation, action) + batches
 
@@ -113,7 +113,7 @@ class FastSacCfg:
         ]
         if self.learning_starts > self.buffer_size:
             lines.append(f"learning_starts={self.learning_starts}: the ring holds buffer_size={self.buffer_size}.")
-        return lines + self._range_problems() + self._machine_problems(config)
+        return lines + self._range_problems() + self._symmetry_problems(config) + self._machine_problems(config)
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}
@@ -129,6 +129,12 @@ class FastSacCfg:
             if not getattr(self, low) < getattr(self, high):
                 lines.append(f"{low}={getattr(self, low):g}: expected less than {high}={getattr(self, high):g}.")
         return lines
+
+    def _symmetry_problems(self, config: dict[str, Any]) -> list[str]:
+        from regimen.envs.mirrored import unmirrored
+
+        why = unmirrored(config) if self.use_symmetry else None
+        return [f"use_symmetry=true: {why}. Type agent.use_symmetry=false."] if why else []
 
     def _machine_problems(self, config: dict[str, Any]) -> list[str]:
         hardware, envs, lines = config["hardware"], config["env"]["num_envs"], []

@@ -15,6 +15,7 @@ import torch
 from regimen.envs.managers import CommandManager, EventManager, RewardManager, TerminationManager
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
+from regimen.envs.symmetry import Symmetry
 from regimen.envs.terms_binding import compact, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.errors import DivergedError
@@ -49,6 +50,7 @@ class ManagerEnv:
         action: (N, A) of the last step; `previous_action` of the one before.
         episode_length: (N,) steps since the reset.
         terminated: (N,) bool of the last step.
+        symmetry: mirror image of observations and actions, None where robot or terms declare none.
         default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `soft_joint_range` (J, 2) rad.
     """
 
@@ -77,6 +79,7 @@ class ManagerEnv:
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
         self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
+        self.symmetry = Symmetry.of(self)
 
     @classmethod
     def open(cls, config: Config) -> ManagerEnv:

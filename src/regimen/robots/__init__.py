@@ -19,6 +19,37 @@ ACTION_UNITS = ("rad", "saturation")
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """A robot's image in its x-z plane.
+
+    Attributes:
+        swap: pairs of left and right; the image of a name with the one is the name with the other in its place, and a
+            name with neither is its own image.
+        turned: regular expression of the joints whose angle changes its sign: those that roll or yaw.
+    """
+
+    swap: tuple[tuple[str, str], ...]
+    turned: str
+
+    def image(self, name: str) -> str:
+        """Return the name of a joint, foot or body on the other side."""
+        for one, other in (*self.swap, *((right, left) for left, right in self.swap)):
+            if one in name:
+                return name.replace(one, other)
+        return name
+
+    def order(self, names: Sequence[str]) -> list[int] | None:
+        """Return for each name where its image is found among them; None if one is missing."""
+        images = [self.image(name) for name in names]
+        return [names.index(image) for image in images] if set(images) <= set(names) else None
+
+    def joints(self, names: Sequence[str]) -> tuple[list[int], list[float]] | None:
+        """Return as `order` the columns of joint values, and their signs."""
+        order, signs = self.order(names), [-1.0 if re.fullmatch(self.turned, name) else 1.0 for name in names]
+        return None if order is None else (order, signs)
+
+
+@dataclass(frozen=True)
 class Robot:
     """What a task and a simulator need to know about a robot beside its MJCF.
 
@@ -41,6 +72,7 @@ class Robot:
         feet: names with a site `<foot>_site` at the sole and sensors `contact_<foot>`, `pos_<foot>`, `vel_<foot>`.
         fall_bodies: bodies whose ground contact means a fall; each has a sensor `contact_<body>`.
         joint_groups: named subsets of `joints`.
+        mirror: left and right of a robot that has both, None otherwise.
         sources: where the figures come from.
     """
 
@@ -60,6 +92,7 @@ class Robot:
     feet: tuple[str, ...] = ()
     fall_bodies: tuple[str, ...] = ()
     joint_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mirror: Mirror | None = None
     sources: str = ""
 
     def joint_ids(self, *patterns: str) -> tuple[int, ...]:

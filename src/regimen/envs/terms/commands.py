@@ -2,6 +2,7 @@
 
 A command is a class: `value` (N, k) is what is observed, `reset(env_ids)` draws anew, `step()` advances by one control
 step, `fix(values)` holds given values for good (evaluation), `metrics()` says how well it is followed.
+One whose value has a mirror image offers it: `image()`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from regimen.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.symmetry import Image
 
 
 def _require_shape(name: str, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -86,6 +88,10 @@ class UniformVelocityCommand:
         self.fixed = _require_shape("UniformVelocityCommand", values, self.value)
         self.reset(torch.arange(self.env.num_envs, device=values.device))
 
+    def image(self) -> Image:
+        """Return the mirror image of `value`: sideways and turning change their signs."""
+        return [0, 1, 2], [1.0, -1.0, -1.0]
+
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return how well the command is followed now, each (N,)."""
         state = self.env.state
@@ -154,6 +160,20 @@ class GaitClock:
         self.stance = (foot < self.stance_ratio) | ~moving[:, None]
         swing = ((foot - self.stance_ratio) / (1.0 - self.stance_ratio)).clamp(0.0, 1.0)
         self.swing_height = torch.sin(math.pi * swing) * ~self.stance
+
+    def image(self) -> Image | None:
+        """Return the mirror image of `value`: a clock that swaps the feet, if the same one at another phase does so.
+
+        Seen twice in the mirror it is at its own phase again, so the other phase is the same or half a stride later.
+        """
+        mirror = self.env.robot.mirror
+        order = mirror and mirror.order(self.env.robot.feet)
+        if not order:
+            return None
+        later = (self._offsets[order] - self._offsets).remainder(1.0)
+        if not torch.allclose(later, later[0]):
+            return None
+        return [0, 1], [1.0, 1.0] if later[0] == 0 else [-1.0, -1.0]
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return nothing: the clock is an aid, not a goal."""

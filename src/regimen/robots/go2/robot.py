@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.robots import Robot, match, per_joint
+from regimen.robots import Mirror, Robot, match, per_joint
 
 JOINTS = tuple(f"{leg}_{part}_joint" for leg in ("FL", "FR", "RL", "RR") for part in ("hip", "thigh", "calf"))
 
@@ -31,5 +31,6 @@ ROBOT = Robot(
         "calf": match(JOINTS, ".*_calf_joint"),
         "legs": JOINTS,
     },
+    mirror=Mirror(swap=(("FL", "FR"), ("RL", "RR")), turned=".*_hip_joint"),
     sources="mujoco_menagerie unitree_go2 (BSD-3-Clause); Isaac Lab 2.3.2 UNITREE_GO2_CFG (BSD-3-Clause)",
 )

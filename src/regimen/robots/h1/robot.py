@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.robots import Robot, match, per_joint
+from regimen.robots import Mirror, Robot, match, per_joint
 
 LEG = ("hip_yaw", "hip_roll", "hip_pitch", "knee", "ankle")
 ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow")
@@ -64,5 +64,6 @@ ROBOT = Robot(
         "torso": ("torso",),
         "arms": match(JOINTS, ".*_(shoulder_.*|elbow)"),
     },
+    mirror=Mirror(swap=(("left", "right"),), turned="torso|.*_(hip_yaw|hip_roll|shoulder_roll|shoulder_yaw)"),
     sources="mujoco_menagerie unitree_h1 (BSD-3-Clause); Isaac Lab 2.3.2 H1_CFG (BSD-3-Clause); unitree H1 URDF",
 )

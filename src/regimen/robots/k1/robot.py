@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.robots import Robot, match, per_joint
+from regimen.robots import Mirror, Robot, match, per_joint
 
 ARM = ("Shoulder_Pitch", "Shoulder_Roll", "Elbow_Pitch", "Elbow_Yaw")
 LEG = ("Hip_Pitch", "Hip_Roll", "Hip_Yaw", "Knee_Pitch", "Ankle_Pitch", "Ankle_Roll")
@@ -84,5 +84,6 @@ ROBOT = Robot(
         "arms": match(JOINTS, ".*_(Shoulder|Elbow)_.*"),
         "head": match(JOINTS, ".*Head_.*"),
     },
+    mirror=Mirror(swap=(("Left", "Right"), ("left", "right")), turned=".*_([Yy]aw|Roll)"),
     sources="BoosterRobotics booster_assets K1_22dof @486da0f (BSD-3-Clause); booster_train @b77e0e9 (Apache-2.0)",
 )

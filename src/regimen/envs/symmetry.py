@@ -1,0 +1,116 @@
+"""Mirror images: what a robot with a left and a right would see and do on the other side of its x-z plane.
+
+A mirror image is a new order of the columns and a sign for each, found by name: a robot says which of its names swap
+and which joints turn the other way (`regimen.robots.Mirror`), and each observation term says by `@mirrors` what it
+holds. Vectors turn their y; angular velocities, which are axial, their x and z. A gait clock seen in the mirror has
+its legs swapped, which is the same clock half a stride later: sine and cosine change their signs (the public FastSAC
+turned one of the two, which is another clock: holosoma, pull request 184).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from regimen.envs.stateful import enabled
+from regimen.envs.terms_binding import find_term
+
+if TYPE_CHECKING:
+    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.vec_env import Obs
+    from regimen.schema import ObservationTermCfg
+
+Image = tuple[list[int], list[float]]
+"""For each column of the mirror image the column it is taken from, and its sign."""
+
+Term = TypeVar("Term", bound=Callable[..., Any])
+
+
+def mirrors(kind: str) -> Callable[[Term], Term]:
+    """Declare what an observation term holds, so that its mirror image is known.
+
+    Args:
+        kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
+            each of its joints), `action` (one for each joint that acts) or `command` (the value of the one it names).
+    """
+
+    def declare(term: Term) -> Term:
+        term.mirrors = kind  # type: ignore[attr-defined]
+        return term
+
+    return declare
+
+
+class Symmetry:
+    """The mirror image of observations and actions. Its own inverse."""
+
+    def __init__(self, observations: Mapping[str, Image], action: Image, device: torch.device) -> None:
+        """Take the images of each observation group and of the action."""
+        self._observations = {group: _on(image, device) for group, image in observations.items()}
+        self._action = _on(action, device)
+
+    @classmethod
+    def of(cls, env: ManagerEnv) -> Symmetry | None:
+        """Return the symmetry of a task, None where robot, term or command declare none."""
+        if env.robot.mirror is None:
+            return None
+        groups = {group: _group_image(env, group) for group in env.io.observations}
+        action = env.robot.mirror.joints(env.io.action.joints)
+        known = {group: image for group, image in groups.items() if image is not None}
+        return cls(known, action, env.device) if len(known) == len(groups) and action is not None else None
+
+    def mirror_obs(self, obs: Obs) -> Obs:
+        """Return the mirror image of group -> (..., d); groups may be missing."""
+        return {group: _mirrored(x, *self._observations[group]) for group, x in obs.items()}
+
+    def mirror_action(self, action: torch.Tensor) -> torch.Tensor:
+        """Return the mirror image of actions (..., A)."""
+        return _mirrored(action, *self._action)
+
+
+def _on(image: Image, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(image[0], device=device), torch.tensor(image[1], device=device)
+
+
+def _mirrored(x: torch.Tensor, order: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
+    return x.index_select(-1, order) * signs
+
+
+def _group_image(env: ManagerEnv, group: str) -> Image | None:
+    """Return the image of all columns of a group, term after term."""
+    order: list[int] = []
+    signs: list[float] = []
+    for name, width in env.io.observations[group].items():
+        image = _term_image(env, _term(env, group, name), env.io.meaning[group][name])
+        if image is None or len(image[0]) != width:
+            return None
+        order += [len(signs) + column for column in image[0]]
+        signs += image[1]
+    return order, signs
+
+
+def _term(env: ManagerEnv, group: str, name: str) -> ObservationTermCfg:
+    """Return the term of a group, or of the one that it extends."""
+    cfg = env.cfg.observations[group]
+    own = enabled(cfg.terms)
+    return own[name] if name in own or cfg.extends is None else _term(env, cfg.extends, name)
+
+
+def _term_image(env: ManagerEnv, cfg: ObservationTermCfg, meaning: dict[str, Any]) -> Image | None:
+    func, mirror = find_term("observations", cfg.func), env.robot.mirror
+    assert mirror is not None
+    kind: str = getattr(func, "mirrors", "")
+    if kind == "command":
+        default = inspect.signature(func).parameters["command"].default
+        command = env.commands[cfg.params.get("command", default)]
+        image: Image | None = command.image() if hasattr(command, "image") else None
+        return image
+    return {
+        "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
+        "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),
+        "joints": mirror.joints(meaning.get("joints", env.joints)),
+        "action": mirror.joints(env.io.action.joints),
+    }.get(kind)
