@@ -15,9 +15,9 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot
-	@echo "extras: installing mlflow, wandb, optuna and pyarrow"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime and glfw"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer]'
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.demo

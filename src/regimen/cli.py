@@ -20,7 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "import-histories": ("regimen.data.history_import:import_verb", "make learning histories of public Vintix data"),
     "export-lerobot": ("regimen.data.lerobot_export:export_verb", "write a dataset in the LeRobot v3 layout"),
     "runs": ("regimen.history.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),
-    "export": ("regimen.history.export:export_verb", "write a list of runs as CSV, with all metrics and overrides"),
+    "export": ("regimen.export.verb:export_verb", "a policy for a robot (format=onnx), or a list of runs as CSV"),
     "clean": ("regimen.history.clean:clean_verb", "show what would be freed of old runs, and free it with --yes"),
     "completion": ("regimen.history.completion:completion_verb", "print the completion of the shell, bash or zsh"),
     "show": ("regimen.history.show:show_verb", "one run: what it was, how it ended, whether it can be trusted"),

@@ -16,6 +16,7 @@ from typing import Any
 from regimen.envs.estimate_io import mode_of, with_estimate
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.errors import CheckpointError
+from regimen.export import reading
 from regimen.robots import Robot, match
 
 
@@ -44,11 +45,13 @@ def read_plain(path: Path) -> dict[str, Any]:
     """Return a checkpoint's plain values, its tensors left out.
 
     Args:
-        path: file written by `regimen.checkpoint.save`.
+        path: file written by `regimen.checkpoint.save` or by `regimen export`.
 
     Raises:
         CheckpointError: the file is not such a checkpoint.
     """
+    if reading.is_exported(path):
+        return reading.bundle(path)
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))

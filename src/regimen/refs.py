@@ -67,7 +67,7 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = P
         return _pretrained(ref.removeprefix("pretrained:"), pretrained)
     if Path(ref).expanduser().is_file():
         return Path(ref).expanduser().resolve()
-    if ref.endswith((".pt", ".pth")):
+    if ref.endswith((".pt", ".pth", ".onnx")):
         raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
     name, at, which = ref.rpartition("@")
     if not at or (Path(ref).expanduser() / "run.json").is_file():

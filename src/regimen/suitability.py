@@ -12,6 +12,7 @@ from regimen import fit, peek
 from regimen.compose import Composed
 from regimen.envs.estimate_io import PROBABILITY, SINCE
 from regimen.errors import ConfigError, RegimenError
+from regimen.export import reading
 from regimen.robots import Robot
 
 TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
@@ -85,7 +86,7 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
     wrong = []
     for name, check in checks.items():
         path = files.get(name)
-        if path is not None and path.suffix == ".pt":
+        if path is not None and path.suffix in (".pt", ".onnx"):
             try:
                 wrong += check(path, composed, robot)
             except RegimenError as error:
@@ -97,6 +98,8 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     bundle = fit.read_plain(path)
     if "detector" in bundle:
         return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
+    if bundle["agent"]["_target_"] == reading.AGENT and composed.choices["stage"] in ("train", "assemble"):
+        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
     wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
     known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
     lines = min((fit.misfits(io, composed.config, robot, wider) for io in known), key=len)

@@ -62,3 +62,7 @@ class FastSacPolicy:
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
         """Nothing to forget."""
+
+    def feed_forward(self) -> tuple[nn.Module, list[str]]:
+        """Return the network and the observation group that it reads."""
+        return self.network, ["policy"]

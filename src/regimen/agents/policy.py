@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from regimen.envs.vec_env import Obs
 
@@ -19,6 +20,20 @@ class Policy(Protocol):
 
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
         """Return `state` without what it remembers of the envs `env_ids` (n,), whose episodes begin anew."""
+        ...
+
+
+class FeedForwardPolicy(Policy, Protocol):
+    """A policy that acts by the present observation alone, so that `regimen export` can hand it to a robot."""
+
+    def feed_forward(self) -> tuple[nn.Module, list[str]]:
+        """Return its network, and the observation groups that the network takes, one tensor (N, d) each, in order.
+
+        The network gives the very action (N, A) of `act`: normaliser, squash and scale are in it.
+
+        Raises:
+            CheckpointError: this one has a memory.
+        """
         ...
 
 

@@ -34,6 +34,31 @@ class RslRlPolicy:
             return tuple(self.reset(part, env_ids) for part in state)
         return state.index_fill(1, env_ids, 0.0)
 
+    def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
+        """Return the network, normaliser included, and the observation groups that it reads.
+
+        Raises:
+            CheckpointError: it is recurrent.
+        """
+        if self.actor.is_recurrent:
+            raise CheckpointError(
+                "This policy is recurrent: its action depends on what it has seen before, which one call of a network "
+                "does not know. Train a feed-forward one: agent.actor.class_name=MLPModel."
+            )
+        return _OfGroups(self.actor, self.groups), self.groups
+
+
+class _OfGroups(torch.nn.Module):
+    """The library's model, its groups as arguments."""
+
+    def __init__(self, actor: Any, groups: list[str]) -> None:
+        super().__init__()
+        self.actor, self.groups = actor, groups
+
+    def forward(self, *obs: torch.Tensor) -> torch.Tensor:
+        action: torch.Tensor = self.actor(dict(zip(self.groups, obs, strict=True)))
+        return action
+
 
 def load_actor(actor: Any, state: dict[str, Any]) -> None:
     """Put the weights of a policy into a model.

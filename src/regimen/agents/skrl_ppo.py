@@ -286,3 +286,20 @@ class SkrlPolicy:
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
         """Nothing to forget."""
+
+    def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
+        """Return the network, normaliser included, and the observation group that it reads."""
+        return _MeanAction(self.ppo), ["policy"]
+
+
+class _MeanAction(torch.nn.Module):
+    """Normaliser and mean of a skrl policy, without the sample that its `act` draws beside."""
+
+    def __init__(self, ppo: Any) -> None:
+        super().__init__()
+        self.normaliser, self.policy = ppo._observation_preprocessor, ppo.policy
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        inputs = {"observations": self.normaliser(obs), "states": None}
+        mean: torch.Tensor = self.policy.compute(inputs, "policy")[0]
+        return mean

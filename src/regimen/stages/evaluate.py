@@ -14,6 +14,7 @@ import torch
 from regimen import checkpoint, figures
 from regimen.envs import open_env
 from regimen.errors import CheckpointError, ConfigError, did_you_mean
+from regimen.export import reading
 from regimen.resolve import resolve
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
@@ -179,7 +180,7 @@ def grid_problems(judged: dict[str, Any], commands: dict[str, Any]) -> list[str]
 
 
 def load_bundle(policy: str | None) -> dict[str, Any]:
-    """Return the checkpoint bundle of `policy`, a path that the launcher resolved.
+    """Return the checkpoint bundle of `policy`, a path that the launcher resolved, also of an exported one.
 
     Raises:
         ConfigError: if no policy is named.
@@ -187,7 +188,8 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
     """
     if policy is None:
         raise ConfigError("This stage needs a policy: policy=<run reference or file>, for example policy=latest.")
-    bundle = checkpoint.load(Path(policy))
+    path = Path(policy)
+    bundle = reading.bundle(path) if reading.is_exported(path) else checkpoint.load(path)
     missing = sorted({"agent", "io", "policy"} - set(bundle))
     if missing:
         raise CheckpointError(f"{policy} lacks {', '.join(missing)}: expected a checkpoint written by stage=train.")

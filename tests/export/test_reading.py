@@ -1,0 +1,78 @@
+"""An exported policy in `policy=`: found to fit or not before a simulator starts, and evaluated like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.made_policies import run_with
+from regimen import refs
+from regimen.compose import compose
+from regimen.errors import CheckpointError, ConfigError, ReferenceError_
+from regimen.export import reading
+from regimen.export.verb import export
+from regimen.preflight import preflight
+from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from trainings import new_run, training_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export(str(run_with(folder, "skrl_ppo")), "torchscript", folder / "arm.pt")
+    return folder / "arm.pt"
+
+
+def check(tmp_path: Path, *arguments: str) -> None:
+    preflight(compose(list(arguments), [ROOT / "conf"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task=go2_flat"], "joint FL_hip_joint: only the env has it"),
+        (["task=reach", "env.decimation=8"], "step time: policy"),
+        (["task=reach", "env.observations.policy.terms.joint_vel.scale=0.5"], "joint_vel: scale: policy 0.1, env 0.5"),
+        (["task=reach", "env.actions.scale=0.25"], "action scale of"),
+        (["task=reach", "stage=train"], "was exported: it acts and cannot learn"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_opened(tmp_path, exported, arguments, message):
+    check(tmp_path, "task=reach", "stage=evaluate", f"policy={exported}")
+    with pytest.raises(ConfigError) as caught:
+        check(tmp_path, "stage=evaluate", *arguments, f"policy={exported}")
+    assert message in str(caught.value)
+
+
+def test_it_is_judged_as_its_checkpoint_is(tmp_path):
+    source, out = run_with(tmp_path, "skrl_ppo"), tmp_path / "arm.pt"
+    export(str(source), "torchscript", out)
+    results = []
+    for policy in (source, out):
+        config = training_config("reach", 24, 4)
+        config.stage, config.policy = EvaluateCfg(envs_per_command=4, episode_length_s=1.0, bootstrap=20), str(policy)
+        run = new_run(tmp_path / "outputs", config)
+        Evaluate(config.stage)(run, config)
+        results.append(json.loads((run.dir / "result.json").read_text()))
+    mine, its = ([r["overall"][k]["value"] for k in ("return", "distance")] for r in results)
+    assert mine == pytest.approx(its, rel=1e-4)
+    assert results[0]["policy"]["run"] == results[1]["policy"]["run"]
+
+
+def test_files_of_others_and_broken_ones_are_told_apart(tmp_path):
+    module = torch.nn.Linear(2, 2)
+    with pytest.warns(DeprecationWarning):
+        torch.jit.save(torch.jit.trace(module, torch.zeros(1, 2)), tmp_path / "other.pt")
+    (tmp_path / "broken.onnx").write_bytes(b"\x0a\xff\xff")
+    with pytest.raises(CheckpointError, match=r"does not say what it reads .* regimen export <run> format=onnx"):
+        reading.described(tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="cut short or is no ONNX file"):
+        reading.described(tmp_path / "broken.onnx")
+    assert not reading.is_exported(ROOT / "pretrained" / "go2_flat" / "policy.pt")
+    with pytest.raises(ReferenceError_, match=r"There is no file nowhere\.onnx"):
+        refs.resolve_policy("nowhere.onnx")

@@ -1,0 +1,144 @@
+"""`regimen export`: what is written does what the policy does and says what a robot has to know, or is not written."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.made_policies import AGENTS, run_with
+from regimen import checkpoint, cli
+from regimen.envs.vec_env import IOSpec
+from regimen.errors import CheckpointError, ConfigError, PreflightError
+from regimen.export import network, reading
+from regimen.export.formats import TorchScript
+from regimen.export.verb import export
+from regimen.robots import load
+from regimen.stages.evaluate import load_bundle
+from regimen.stages.playing import load_policy
+from tasks import make_env
+
+needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
+FORMATS = [pytest.param("onnx", marks=needs_onnx), "torchscript"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("agent", AGENTS)
+def test_what_is_exported_acts_as_the_policy_and_its_targets_are_the_robots(tmp_path, agent, name):
+    source = run_with(tmp_path, agent)
+    path = Path(export(str(source), name)[0].partition(" (")[0])
+    assert path.parent == source.parent.parent / "exported" and path.stem.startswith("last")
+    bundle, env = load_bundle(str(path)), make_env("reach", 7)
+    exported = load_policy(bundle, env, seed=0)
+    obs = {"policy": 2 * torch.randn(7, env.io.size())}
+    wanted, _ = load_policy(checkpoint.load(source), env, seed=0).act(obs, None)
+    found, _ = exported.act(obs, None)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert wanted.abs().max() > 0.1, "a policy that does nothing would show nothing"
+    env.reset(seed=0)
+    env.step(wanted)
+    _, targets = exported.network([obs["policy"]])
+    torch.testing.assert_close(targets, env._targets, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_file_tells_what_a_robot_has_to_know(tmp_path, name):
+    source = run_with(tmp_path, "skrl_ppo", task="go2_flat")
+    out = tmp_path / f"walker.{'onnx' if name == 'onnx' else 'pt'}"
+    said = export(str(source), name, out)
+    told, robot = reading.described(out), load("go2")
+    assert told == json.loads(out.with_name(f"{out.name}.json").read_text())
+    assert told["robot"]["stiffness"] == list(robot.stiffness) and told["robot"]["damping"] == list(robot.damping)
+    assert told["joint_names"] == list(robot.joints) and told["action_offset"] == list(robot.default_joint_pos)
+    assert told["observations"]["policy"]["joint_vel"] == {"size": 12, "scale": 1.0, "clip": None}
+    assert (told["step_dt"], told["task"], told["commit"]) == (0.02, "go2_flat", "c0ffee+")
+    assert told["run"] == source.parent.parent.name
+    assert told["check"]["observations"] == 1000 and told["check"]["largest_difference"] <= 1e-5
+    assert f"{told['check']['largest_difference']:.1e} at most" in "".join(said)
+    io = IOSpec.from_dict(load_bundle(str(out))["io"])
+    assert io == IOSpec.from_dict(checkpoint.load(source)["io"])
+
+
+@needs_onnx
+def test_an_onnx_file_runs_without_this_project_and_holds_nothing_of_this_machine(tmp_path):
+    import onnxruntime
+
+    source, out = run_with(tmp_path, "fast_sac"), tmp_path / "arm.onnx"
+    export(str(source), "onnx", out)
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    assert [node.name for node in session.get_inputs()] == ["policy"]
+    assert [node.name for node in session.get_outputs()] == ["actions", "targets"]
+    size = session.get_inputs()[0].shape[1]
+    for rows in (1, 3):
+        assert session.run(["targets"], {"policy": torch.zeros(rows, size).numpy()})[0].shape == (rows, 2)
+    props = session.get_modelmeta().custom_metadata_map
+    assert json.loads(props["joint_names"]) == list(load("reach_arm").joints)
+    assert str(Path(network.__file__).parents[3]).encode() not in out.read_bytes()
+
+
+def test_what_does_not_do_the_same_is_not_written(tmp_path, monkeypatch):
+    source = run_with(tmp_path, "skrl_ppo")
+    call = TorchScript.__call__
+    monkeypatch.setattr(TorchScript, "__call__", lambda self, obs: [v + 3e-5 for v in call(self, obs)])
+    with pytest.raises(CheckpointError, match=r"differs from the policy by .*e-05 .* more than 1e-05"):
+        export(str(source), "torchscript")
+    assert not (source.parent.parent / "exported").exists()
+
+
+def test_a_value_that_is_not_a_number_is_a_difference():
+    assert network._gap(torch.tensor([float("nan")]), torch.tensor([0.0])) == float("inf")
+    assert network._gap(torch.tensor([40.0004]), torch.tensor([40.0])) == pytest.approx(1e-5, rel=0.1)
+
+
+def test_a_policy_with_a_memory_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="recurrent: .*class_name=MLPModel"):
+        export(str(run_with(tmp_path, "recurrent")), "torchscript")
+    path = run_with(tmp_path, "skrl_ppo")
+    checkpoint.save(
+        path, checkpoint.load(path) | {"agent": {"_target_": "point_env.StepCounter"}, "policy": {"gain": 1}}
+    )
+    with pytest.raises(CheckpointError, match="StepCounter cannot be exported: .*skrl_ppo, rsl_rl_ppo and fast_sac"):
+        export(str(path), "torchscript")
+
+
+def test_a_lone_checkpoint_needs_its_task(tmp_path):
+    lone = run_with(tmp_path, "skrl_ppo").rename(tmp_path / "arm.policy.pt")
+    out = tmp_path / "arm.pt"
+    with pytest.raises(ConfigError, match=r"lies in no run.*task=<name>"):
+        export(str(lone), "torchscript", out)
+    with pytest.raises(ConfigError, match="moves elbow, shoulder, which robot go2 does not have"):
+        export(str(lone), "torchscript", out, ["task=go2_flat"])
+    export(str(lone), "torchscript", out, ["task=reach"])
+    told = reading.described(out)
+    assert (told["task"], told["robot"]["name"], told["commit"]) == ("reach", "reach_arm", None)
+    with pytest.raises(CheckpointError, match="exported already"):
+        export(str(out), "torchscript")
+
+
+def test_mistakes_say_what_to_type(tmp_path, capsys, monkeypatch):
+    source = str(run_with(tmp_path, "skrl_ppo"))
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine.pt"
+    mine.write_text("precious")
+    wrong = {
+        ("format=onx",): "Did you mean `onnx`?",
+        ("format=torchscript", "--out", "arm.onnx"): "ends with .pt, such as arm.pt",
+        ("format=torchscript", "--out", "mine.pt"): "a file that is no exported policy",
+        ("format=torchscript", "task=reach"): "says which task it is for",
+    }
+    for words, message in wrong.items():
+        assert cli.main(["export", source, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert mine.read_text() == "precious"
+    assert cli.main(["export", "format=onnx", "task=reach"]) == 2
+    assert "expected the run first: regimen export <run> format=onnx" in capsys.readouterr().err
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    with pytest.raises(PreflightError, match=r"pip install -e '.\[onnx\]', or take format=torchscript"):
+        export("pretrained:go2_flat", "onnx")
