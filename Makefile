@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras demo test test-slow test-all check format bench clean
+.PHONY: help setup extras genesis demo test test-slow test-all check format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +15,12 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer
-	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime and glfw"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw and imageio"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym]'
+
+genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
+	@bash tools/genesis.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.demo

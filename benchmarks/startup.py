@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from measure import RESULTS, ROOT, machine
 
+SEEDS = itertools.count()
+"""A new one for each start: what is compiled may not depend on it."""
 
-def until_first_step() -> float:
+
+def until_first_step(sim: str) -> float:
     """Return seconds from starting launch.py (go2_flat, 256 envs) to the end of the first env step."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.time()
-        command = [sys.executable, str(ROOT / "launch.py"), "task=go2_flat", "env.num_envs=256"]
-        subprocess.run([*command, "agent.trainer.timesteps=24"], cwd=folder, check=True, capture_output=True)
+        command = [sys.executable, str(ROOT / "launch.py"), "task=go2_flat", f"sim={sim}", "env.num_envs=256"]
+        least = ["agent.trainer.timesteps=24", f"seed={next(SEEDS)}"]
+        subprocess.run([*command, *least], cwd=folder, check=True, capture_output=True)
         result = json.loads(next(Path(folder).glob("outputs/*/result.json")).read_text())
         return float(result["first_step_at"]) - started
 
@@ -37,11 +43,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     works = {
-        "Enter to first env step": until_first_step,
+        "Enter to first env step": lambda: until_first_step("mujoco"),
         "--help": lambda: seconds_of("--help"),
         "dry_run=true": lambda: seconds_of("dry_run=true"),
         "200 jobs checked": lambda: seconds_of("-m", "seed=range(200)", "dry_run=true"),
     }
+    if find_spec("genesis"):
+        until_first_step("genesis")  # compiles its kernels where nobody has yet
+        works["Enter to first env step, sim=genesis"] = lambda: until_first_step("genesis")
     rows: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(args.repeats):
         for name, work in works.items():
@@ -49,7 +58,7 @@ def main() -> None:
     facts = machine()
     print(f"startup: {facts['cores']} cores, load {facts['load']}")
     for name, values in rows.items():
-        print(f"  {name:26}{np.median(values):7.2f} s   ({min(values):.2f} … {max(values):.2f})")
+        print(f"  {name:38}{np.median(values):7.2f} s   ({min(values):.2f} … {max(values):.2f})")
     RESULTS.mkdir(exist_ok=True)
     data = {"machine": facts, "seconds": rows}
     (RESULTS / "startup.json").write_text(json.dumps(data, indent=1) + "\n")

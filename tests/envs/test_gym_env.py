@@ -93,7 +93,8 @@ def test_staggered_envs_are_cut_off_at_different_steps():
 @pytest.mark.parametrize("task", ["Pendulum-v1", "MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
 def test_a_state_goes_through_a_checkpoint_bit_for_bit(tmp_path, task):
     if task in ("Hopper-v5", "Ant-v5"):
-        pytest.importorskip("glfw", reason="Gymnasium's MuJoCo tasks need: pip install glfw imageio")
+        for needed in ("glfw", "imageio"):
+            pytest.importorskip(needed, reason="Gymnasium's MuJoCo tasks need: pip install glfw imageio")
     env, other = (GymEnv(GymEnvCfg(id=task, num_envs=3), seed=seed) for seed in (0, 1))
     env.stagger()
     actions = torch.rand(40, 3, env.io.num_actions) * 2 - 1

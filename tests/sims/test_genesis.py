@@ -32,6 +32,7 @@ def scene():
 
 @pytest.fixture
 def go2(scene):
+    scene.set_gains(ALL, torch.tensor([GO2.stiffness] * N), torch.tensor([GO2.damping] * N))
     scene.set_effort_limits(ALL, torch.tensor([GO2.effort_limit] * N))
     scene.set_joint_ranges(ALL, scene.joint_range.repeat(N, 1, 1))
     scene.add_base_mass(ALL, torch.zeros(N))
@@ -103,6 +104,14 @@ def test_no_effort_lets_only_that_robot_sink(go2):
     assert state.joint_torque[1].abs().max() == 0.0
 
 
+def test_a_robot_with_soft_joints_sinks_and_the_others_stay(go2):
+    go2.set_gains(ONE, torch.full((1, J), 2.0), torch.full((1, J), 0.5))
+    go2.step(200)
+    height = go2.read().root_pos[:, 2]
+    assert (height[REST] > 0.26).all()
+    assert height[1] < 0.2
+
+
 def test_effort_limits_bound_the_applied_torque(go2):
     go2.set_effort_limits(ALL, torch.full((N, J), 3.0))
     go2.step(50)
@@ -154,12 +163,14 @@ def test_state_restores_bit_for_bit_with_changed_masses_and_limits(go2):
     place(go2, GO2, torch.tensor([[0.5, 0.2, 0.0, 0.3, 0.2, 0.1]] * N))
     go2.add_base_mass(ONE, torch.tensor([3.0]))
     go2.set_effort_limits(ONE, torch.full((1, J), 15.0))
+    go2.set_gains(ONE, torch.full((1, J), 20.0), torch.full((1, J), 0.7))
     go2.step(20)
     saved = go2.state_dict()
     go2.step(30)
     expected = go2.read().tensors()
     go2.add_base_mass(ALL, torch.tensor([1.0, -1.0, 0.0, 2.0]))
     go2.set_friction(ALL, torch.full((N,), 0.1))
+    go2.set_gains(ALL, torch.full((N, J), 5.0), torch.full((N, J), 0.1))
     go2.load_state_dict(saved)
     go2.step(30)
     assert all(torch.equal(expected[n], t) for n, t in go2.read().tensors().items())

@@ -59,6 +59,15 @@ def test_no_effort_lets_only_that_robot_sink(go2):
     assert go2.read().joint_torque[1].abs().max() == 0.0
 
 
+def test_a_robot_with_soft_joints_sinks_and_the_other_stays(go2):
+    gains = torch.full((1, 12), 2.0), torch.full((1, 12), 0.5)
+    go2.set_gains(ONE, *gains)
+    go2.step(200)
+    height = go2.read().root_pos[:, 2]
+    assert height[0] > 0.26
+    assert height[1] < 0.2
+
+
 def test_effort_limits_bound_the_applied_torque(go2):
     go2.set_effort_limits(BOTH, torch.full((2, 12), 3.0))
     go2.step(50)
@@ -107,12 +116,14 @@ def test_a_robot_is_reported_each_time_it_breaks_and_leaves_the_other_alone(go2)
 def test_state_restores_bit_for_bit_with_changed_masses_and_limits(go2):
     go2.add_base_mass(ONE, torch.tensor([3.0]))
     go2.set_effort_limits(ONE, torch.full((1, 12), 15.0))
+    go2.set_gains(ONE, torch.full((1, 12), 20.0), torch.full((1, 12), 0.7))
     go2.step(20)
     saved = go2.state_dict()
     go2.step(30)
     expected = go2.read().tensors()
     go2.add_base_mass(BOTH, torch.tensor([1.0, -1.0]))
     go2.set_friction(BOTH, torch.tensor([0.1, 0.1]))
+    go2.set_gains(BOTH, torch.full((2, 12), 5.0), torch.full((2, 12), 0.1))
     go2.load_state_dict(saved)
     go2.step(30)
     assert all(torch.equal(expected[n], t) for n, t in go2.read().tensors().items())

@@ -51,7 +51,8 @@ class ManagerEnv:
         episode_length: (N,) steps since the reset.
         terminated: (N,) bool of the last step.
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
-        default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `soft_joint_range` (J, 2) rad.
+        default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `stiffness` (J,) N·m/rad;
+            `damping` (J,) N·m·s/rad; `soft_joint_range` (J, 2) rad.
     """
 
     def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
@@ -92,6 +93,8 @@ class ManagerEnv:
         device = self.device
         self.default_joint_pos = torch.tensor(robot.default_joint_pos, device=device)
         self.effort_limit = torch.tensor(robot.effort_limit, device=device)
+        self.stiffness = torch.tensor(robot.stiffness, device=device)
+        self.damping = torch.tensor(robot.damping, device=device)
         self.joint_range = self.world.joint_range
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)

@@ -52,7 +52,7 @@ class GenesisWorldCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return about what the scene takes."""
-        return num_envs * 330_000 + 2**30
+        return num_envs * 220_000 + 600 * 2**20
 
 
 class GenesisWorld:
@@ -88,8 +88,6 @@ class GenesisWorld:
         self._dofs = [entity.get_joint(j).dofs_idx_local[0] for j in self.joints]
         if self._dofs != list(range(self._v0, self._v0 + len(self.joints))):
             raise ConfigError(f"robot {robot.name}: Genesis orders its joints otherwise than its MJCF.")
-        entity.set_dofs_kp(self._everywhere(robot.stiffness), self._dofs)
-        entity.set_dofs_kv(self._everywhere(robot.damping), self._dofs)
         entity.set_dofs_armature(self._everywhere(robot.armature), self._dofs)
         low, high = entity.get_dofs_limit(self._dofs)
         self.joint_range = torch.stack((low, high), -1).reshape(-1, len(self.joints), 2)[0].float().clone()
@@ -124,19 +122,23 @@ class GenesisWorld:
         # Robots that were put somewhere since the last step: contacts and accelerations are of where they were.
         self._moved = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._changed = {
+            "stiffness": self._everywhere(robot.stiffness),
+            "damping": self._everywhere(robot.damping),
             "effort": self._everywhere(robot.effort_limit),
             "range": self.joint_range.repeat(n, 1, 1),
             "load": torch.zeros(n, device=self.device),
             "friction": torch.full((n,), self._friction, device=self.device),
         }
-        self.set_effort_limits(torch.arange(n, device=self.device), self._changed["effort"].clone())
+        everyone = torch.arange(n, device=self.device)
+        self.set_gains(everyone, self._changed["stiffness"].clone(), self._changed["damping"].clone())
+        self.set_effort_limits(everyone, self._changed["effort"].clone())
 
     def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
         """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
         rows = slice(None) if env_ids is None else env_ids
         entity, own, q0, v0 = self.entity, self._site_links, self._q0, self._v0
         qpos, qvel = entity.get_qpos()[rows].clone(), entity.get_dofs_velocity()[rows].clone()
-        acc, contact, moved = entity.get_dofs_acc()[rows], self._contact()[rows], self._moved[rows, None]
+        acc, contact, moved = entity.get_dofs_acc()[rows], self._contact(rows), self._moved[rows, None]
         links_vel, links_ang = entity.get_links_vel()[rows], entity.get_links_ang()[rows][:, own]
         arm = rotate(entity.get_links_quat()[rows][:, own], self._site_offset)
         root = self._root(qpos, qvel, links_vel)
@@ -164,15 +166,17 @@ class GenesisWorld:
             return still, upright, still.clone(), still.clone()
         return qpos[:, :3], qpos[:, 3:7], links_vel[:, self._base[0]].clone(), qvel[:, 3:6]
 
-    def _contact(self) -> torch.Tensor:
-        """Return the net force on each monitored body, (N, B, 3) N."""
-        found = self.entity.get_contacts(with_entity=self._plane, is_padded=True)
-        valid = found["valid_mask"][..., None]
-        total = torch.zeros(self.num_envs, len(self.bodies), 3, device=self.device)
-        for side in ("a", "b"):
-            belongs = self._geom_body[found[f"geom_{side}"].long().clamp(min=0)]  # (N, C, B)
-            total += belongs.transpose(1, 2) @ torch.where(valid, found[f"force_{side}"], 0.0)
-        return total
+    def _contact(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """Return the net force on each monitored body, (n, B, 3) N, up to its sign."""
+        count = genesis_memory.view(self._solver, "collider.collider_state.n_contacts")[rows]
+        found = "collider.collider_state.contact_data"
+        most = int(count.max()) if len(count) else 0
+        force = genesis_memory.view(self._solver, f"{found}.force", transpose=True)[rows, :most]
+        geom = genesis_memory.view(self._solver, f"{found}.geom_b", transpose=True)[rows, :most].long()
+        # The plane came first into the scene, so that it is `geom_a` of every contact; slots behind the last are old.
+        present = torch.arange(most, device=self.device) < count[:, None]
+        belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)
+        return belongs.transpose(1, 2) @ torch.where(present[..., None], force, 0.0)
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:
         """Set position targets (N, J) in rad."""
@@ -214,6 +218,12 @@ class GenesisWorld:
         """Set the largest absolute torque (n, J) in N·m."""
         self._changed["effort"][env_ids] = limits
         self.entity.set_dofs_force_range(-limits, limits, self._dofs, envs_idx=env_ids)
+
+    def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
+        """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
+        self._changed["stiffness"][env_ids], self._changed["damping"][env_ids] = stiffness, damping
+        self.entity.set_dofs_kp(stiffness, self._dofs, envs_idx=env_ids)
+        self.entity.set_dofs_kv(damping, self._dofs, envs_idx=env_ids)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""
@@ -262,6 +272,7 @@ class GenesisWorld:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`; contacts hold the last call's until the next step."""
         everyone, changed = torch.arange(self.num_envs, device=self.device), state["changed"]
+        self.set_gains(everyone, changed["stiffness"], changed["damping"])
         self.set_effort_limits(everyone, changed["effort"])
         self.set_joint_ranges(everyone, changed["range"])
         self.add_base_mass(everyone, changed["load"])

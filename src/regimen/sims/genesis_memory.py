@@ -33,7 +33,7 @@ def remember(solver: Any) -> dict[str, torch.Tensor]:
     Args:
         solver: `scene.rigid_solver`.
     """
-    return {path: _view(solver, path).clone() for path in MEMORY}
+    return {path: view(solver, path).clone() for path in MEMORY}
 
 
 def recall(solver: Any, memory: dict[str, torch.Tensor]) -> None:
@@ -44,13 +44,19 @@ def recall(solver: Any, memory: dict[str, torch.Tensor]) -> None:
         memory: what `remember` returned.
     """
     for path, saved in memory.items():
-        _view(solver, path).copy_(saved)
+        view(solver, path).copy_(saved)
 
 
-def _view(solver: Any, path: str) -> torch.Tensor:
-    """Return the array at `path` as a tensor that shares its memory."""
+def view(solver: Any, path: str, transpose: bool = False) -> torch.Tensor:
+    """Return an array of the solver as a tensor that shares its memory.
+
+    Args:
+        solver: `scene.rigid_solver`.
+        path: names from the solver to the array.
+        transpose: environments first; Genesis keeps them last.
+    """
     from genesis.utils.misc import qd_to_torch
 
     for name in path.split("."):
         solver = getattr(solver, name)
-    return qd_to_torch(solver, copy=False)
+    return qd_to_torch(solver, transpose=transpose, copy=False)

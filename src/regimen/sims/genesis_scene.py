@@ -37,13 +37,18 @@ def missing(python: str, viewer: bool) -> list[str]:
         viewer: whether a window is asked for.
     """
     wrong = [] if _has_genesis(python) else [INSTALL.format(python=python)]
-    packages = [p for name, p in LIBRARIES.items() if sys.platform == "linux" and not ctypes.util.find_library(name)]
-    if packages:
-        names = " ".join(packages)
+    if names := " ".join(packages()):
         wrong.append(f"needs the system packages {names}. Type: apt-get install --no-install-recommends {names}")
     if viewer and sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         wrong.append("viewer=true: there is no display here. Take it away, and type stage.video=true for a film.")
     return wrong
+
+
+def packages() -> list[str]:
+    """Return the Debian packages of the libraries that Genesis loads and this machine lacks."""
+    if sys.platform != "linux":
+        return []
+    return [package for name, package in LIBRARIES.items() if not ctypes.util.find_library(name)]
 
 
 def _has_genesis(python: str) -> bool:

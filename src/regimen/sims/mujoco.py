@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from regimen.video import Renderer
 
 # Model fields that events change per robot; saved with the state when they have been.
-_EXPANDABLE = ("actuator_forcerange", "jnt_range", "geom_friction", "body_mass", "body_inertia")
+_EXPANDABLE = (
+    "actuator_forcerange", "actuator_gainprm", "actuator_biasprm",
+    "jnt_range", "geom_friction", "body_mass", "body_inertia",
+)  # fmt: skip
 
 
 @dataclass
@@ -140,6 +143,13 @@ class MujocoWorld:
         field = self.batch.expand("actuator_forcerange")
         ids, values = env_ids.numpy(), limits.numpy()
         field[ids, :, 0], field[ids, :, 1] = -values, values
+
+    def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
+        """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
+        ids, kp = env_ids.numpy(), stiffness.numpy()
+        self.batch.expand("actuator_gainprm")[ids, :, 0] = kp
+        bias = self.batch.expand("actuator_biasprm")
+        bias[ids, :, 1], bias[ids, :, 2] = -kp, -damping.numpy()
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""

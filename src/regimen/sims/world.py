@@ -97,6 +97,10 @@ class World(Protocol):
         """Set the largest absolute torque (n, J) in N·m of the robots `env_ids`."""
         ...
 
+    def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
+        """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad of the robots `env_ids`."""
+        ...
+
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad of the robots `env_ids`; a zero width locks a joint."""
         ...

@@ -74,6 +74,18 @@ def randomize_rigid_body_mass(env: ManagerEnv, env_ids: torch.Tensor, mass_distr
     env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
 
 
+def randomize_actuator_gains(
+    env: ManagerEnv,
+    env_ids: torch.Tensor,
+    stiffness_distribution_params: list[float],
+    damping_distribution_params: list[float],
+) -> None:
+    """Draw each joint's gains: the robot's own times a draw from the range (Isaac Lab's `operation: scale`)."""
+    stiffness = env.stiffness * _between(env, env_ids, stiffness_distribution_params)
+    damping = env.damping * _between(env, env_ids, damping_distribution_params)
+    env.world.set_gains(env_ids, stiffness, damping)
+
+
 def push_by_setting_velocity(env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
     """Kick the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
     env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
