@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,8 @@ from regimen.export import reading
 from regimen.resolve import resolve
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
-from regimen.stages.playing import Film, load_policy, play
+from regimen.stages.playing import load_policy, play
+from regimen.stages.watching import watchers_of
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -37,7 +38,14 @@ class EvaluateCfg:
         disturbances: whether the events named in `env.evaluation.disturbances` stay on.
         observation_noise: whether observations are noisy, as in training.
         bootstrap: resamples behind each 95 % interval.
-        video_seconds: length of the video made with `video=true`; it shows the largest command of the grid.
+        video_seconds: length of the video made with `video=true`; it shows the largest command of the grid, and ends
+            with the first episode at the latest.
+        video_length: steps of the video instead, through as many episodes as it takes.
+        real_time: whether a step takes as long as it means; the factor reached is told.
+        viewer: whether a window shows env 0, where there is a display.
+        log_data: whether `logs/steps.h5` gets every step of some envs, with joints and commands.
+        log_steps: steps in it; more than an episode goes on into the next.
+        log_env_ids: numbers of these envs.
         faults: whether the faults of `env.evaluation.fault_grid` are tried, one in each env, instead of the commands.
     """
 
@@ -49,6 +57,12 @@ class EvaluateCfg:
     observation_noise: bool = True
     bootstrap: int = 2000
     video_seconds: float = 10.0
+    video_length: int | None = None
+    real_time: bool = False
+    viewer: bool = False
+    log_data: bool = False
+    log_steps: int = 5000
+    log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
     faults: bool = False
 
     def problems(self, config: dict[str, Any]) -> list[str]:
@@ -59,7 +73,10 @@ class EvaluateCfg:
             lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
         if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
             lines.append("video_seconds and episode_length_s: expected more than 0 s.")
+        from regimen.stages import play_options
+
         lines += grid_problems(judged, env.get("commands") or {})
+        lines += play_options.problems(self, config)
         if self.faults:
             from regimen.stages.fault_grid import problems
 
@@ -108,14 +125,14 @@ class Evaluate:
             return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
         try:
-            table = self.play(run, config, env, bundle)
+            table, told = self.play(run, config, env, bundle)
             step_dt = env.step_dt
         finally:
             env.close()
         grid = config.env.evaluation.grid or [[]]
         whole, each = judge_all(table, grid, self.cfg.bootstrap, config.seed)
         self._draw(run, table, each, config)
-        result = self._result(config, bundle, whole, each)
+        result = self._result(config, bundle, whole, each) | told
         result["wall_s"] = time.perf_counter() - started
         result["env_steps"] = round(float(table.columns["episode_length_s"].sum()) / step_dt)
         print_table(whole, each)
@@ -134,14 +151,15 @@ class Evaluate:
                 env.events[name] = None
         return config
 
-    def play(self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]) -> EpisodeTable:
-        """Play the first episodes and return them; film env 0 meanwhile if asked."""
+    def play(
+        self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]
+    ) -> tuple[EpisodeTable, dict[str, Any]]:
+        """Play the first episodes; return them, and what those tell who looked on."""
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         episodes = FirstEpisodes(env.num_envs, env.device)
-        film = Film.of(run, env, self.cfg.video_seconds) if config.video else None
-        play(run, env, policy, episodes, config.seed, film)
-        return EpisodeTable.of(episodes, command_of_env, env.step_dt)
+        told = play(run, env, policy, episodes, config.seed, watchers_of(self.cfg, run, config, env))
+        return EpisodeTable.of(episodes, command_of_env, env.step_dt), told
 
     def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], config: Config) -> None:
         labels = [command_label(j.command) for j in each]

@@ -15,7 +15,8 @@ from regimen.stages import fault_figures
 from regimen.stages.fault_grid import Cell, cell_of_env, cells_of
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, judge
-from regimen.stages.playing import Film, load_policy, play
+from regimen.stages.playing import load_policy, play
+from regimen.stages.watching import watchers_of
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -58,7 +59,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
     cells = cells_of(asdict(grid), config.env.robot)
     env = open_env(config)
     try:
-        table = _play(run, config, cfg, env, bundle, cells)
+        table, told = _play(run, config, cfg, env, bundle, cells)
     finally:
         env.close()
     each = [_judge(table, table.command_of_env == k, cell, grid, cfg, config.seed) for k, cell in enumerate(cells)]
@@ -72,20 +73,24 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
     fault_figures.draw(figure, {name: [e for e in each if e.cell and e.cell.joint == name] for name in joints})
     run.artifact(figure, "figure")
     _print(each[0], joints, broken)
-    result = _head(config, bundle, grid, cfg) | {
-        "healthy": each[0].to_dict(),
-        "overall": broken.to_dict(),
-        "joints": {name: judged.to_dict() for name, judged in joints.items()},
-        "cells": [judged.to_dict() for judged in each[1:]],
-        "wall_s": time.perf_counter() - started,
-    }
+    result = (
+        _head(config, bundle, grid, cfg)
+        | told
+        | {
+            "healthy": each[0].to_dict(),
+            "overall": broken.to_dict(),
+            "joints": {name: judged.to_dict() for name, judged in joints.items()},
+            "cells": [judged.to_dict() for judged in each[1:]],
+            "wall_s": time.perf_counter() - started,
+        }
+    )
     run.finish(_headline(broken, each[0]), result)
 
 
 def _play(
     run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[Cell]
-) -> EpisodeTable:
-    """Hold command and faults fixed, an env one cell's, and play the first episodes."""
+) -> tuple[EpisodeTable, dict[str, Any]]:
+    """Hold command and faults fixed, an env one cell's, and play the first episodes; see `Evaluate.play`."""
     grid, judged = config.env.evaluation.fault_grid, config.env.evaluation
     policy = load_policy(bundle, env, config.seed)
     index = cell_of_env(cells, grid.film)
@@ -95,8 +100,8 @@ def _play(
     env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
     env.fix_command(judged.command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
     episodes = FirstEpisodes(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
-    play(run, env, policy, episodes, config.seed, Film.of(run, env, cfg.video_seconds) if config.video else None)
-    return EpisodeTable.of(episodes, index, env.step_dt)
+    told = play(run, env, policy, episodes, config.seed, watchers_of(cfg, run, config, env))
+    return EpisodeTable.of(episodes, index, env.step_dt), told
 
 
 def _joint_numbers(cells: list[Cell], config: Config) -> list[int]:

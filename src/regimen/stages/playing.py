@@ -1,10 +1,8 @@
-"""A policy plays the first episode of every environment, on film if asked."""
+"""A policy plays the first episode of every environment, watched by whom it may concern."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,11 +11,13 @@ from regimen.envs.vec_env import IOSpec
 from regimen.resolve import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from regimen.agents.policy import Policy
     from regimen.envs.vec_env import VecEnv
     from regimen.run import Run
     from regimen.stages.first_episodes import FirstEpisodes
-    from regimen.video import VideoWriter
+    from regimen.stages.watching import Watcher
 
 
 def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
@@ -36,68 +36,43 @@ def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
     return policy
 
 
-def play(run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: int, film: Film | None = None) -> None:
-    """Play until every first episode has ended, or for one full length.
+def play(
+    run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: int, watchers: Sequence[Watcher] = ()
+) -> dict[str, Any]:
+    """Play until every first episode has ended, or for one full length; further if a watcher asks for it.
 
     Args:
         run: shows progress, and says when to stop.
         env: what is held fixed in it is set already.
         policy: acts.
-        episodes: takes note.
+        episodes: takes note; of first episodes only, however long is played.
         seed: of the environment's reset.
-        film: of env 0.
+        watchers: look on.
+
+    Returns:
+        What the watchers tell, for result.json.
     """
     observe = getattr(policy, "observe", None)  # of a policy that learns in context
-    with torch.inference_mode(), film.writer if film else nullcontext():
+    asked = max((watcher.last_step for watcher in watchers), default=0)
+    with torch.inference_mode(), ExitStack() as stack:
+        for watcher in watchers:
+            stack.enter_context(watcher)
         obs, state = env.reset(seed=seed), None
-        for step in range(env.max_episode_length):
+        for step in range(max(env.max_episode_length, asked)):
             run.check_stop(step, lambda: None)
-            # Before the step: after one that ends the episode, env 0 would show the next one.
-            if film is not None and episodes.running[0]:
-                film.add(step, env)
+            for watcher in watchers:
+                watcher.before(step, obs)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
             if observe is not None:
                 state = observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
+            for watcher in watchers:
+                watcher.after(action, reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
-            if episodes.finished:
+            if step + 1 >= asked and (episodes.finished or step + 1 >= env.max_episode_length):
                 break
-            run.progress(iteration=step + 1, iterations=env.max_episode_length, note="evaluating")
-    if film is not None:
-        run.artifact(film.path, "video")
-
-
-@dataclass
-class Film:
-    """A video of env 0, taken while the evaluation runs.
-
-    Attributes:
-        path: the file.
-        writer: takes the frames.
-        every: steps between two frames.
-        last_step: where it ends.
-    """
-
-    path: Path
-    writer: VideoWriter
-    every: int
-    last_step: int
-
-    @classmethod
-    def of(cls, run: Run, env: VecEnv, seconds: float) -> Film:
-        """Begin the run's `video/eval.mp4`, `seconds` long, at about 30 frames a second."""
-        from regimen.video import VideoWriter
-
-        every = max(1, round(1 / (30 * env.step_dt)))
-        path = run.dir / "video" / "eval.mp4"
-        path.parent.mkdir(exist_ok=True)
-        writer = VideoWriter(path, fps=1 / (every * env.step_dt))
-        return cls(path, writer, every, last_step=round(seconds / env.step_dt))
-
-    def add(self, step: int, env: VecEnv) -> None:
-        """Take a picture if one is due at `step`."""
-        if step % self.every == 0 and step < self.last_step:
-            self.writer.add(env.render())
+            run.progress(iteration=step + 1, iterations=max(env.max_episode_length, asked), note="evaluating")
+    return {key: value for watcher in watchers for key, value in watcher.told(run).items()}

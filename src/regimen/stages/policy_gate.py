@@ -79,7 +79,7 @@ def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: i
         config.env.events[name] = None
     env = open_env(config)
     try:
-        table = evaluate.play(run, config, env, bundle)
+        table, _ = evaluate.play(run, config, env, bundle)
     finally:
         env.close()
     return judge_all(table, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]

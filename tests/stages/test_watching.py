@@ -1,0 +1,60 @@
+"""Who looks on while a policy plays: how long, what is seen, what is told, and that it changes nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from point_env import PointEnv
+from regimen.stages.evaluate import EvaluateCfg
+from regimen.stages.watching import Clock
+from stages.test_evaluate import evaluate, save_policy
+
+
+def frames(folder: Path) -> int:
+    import av
+
+    with av.open(str(folder / "video" / "eval.mp4")) as container:
+        return sum(1 for _ in container.decode(container.streams.video[0]))
+
+
+@pytest.mark.parametrize("length", [7, 60])
+def test_a_film_of_so_many_steps_is_shorter_or_longer_than_an_episode(tmp_path, monkeypatch, length):
+    ages: list[int] = []
+
+    def render(env: PointEnv) -> np.ndarray:
+        ages.append(int(env.age[0]))
+        return np.zeros((48, 64, 3), np.uint8)
+
+    monkeypatch.setattr(PointEnv, "render", render)
+    policy = save_policy(tmp_path)
+    watched = evaluate(tmp_path, policy, EvaluateCfg(envs_per_command=4, bootstrap=20, video_length=length), video=True)
+    assert frames(watched["dir"]) == len(ages) == length
+    assert (ages.count(0) > 1) == (length > 25), "it goes on into further episodes"
+    plain = evaluate(tmp_path, policy, EvaluateCfg(envs_per_command=4, bootstrap=20))
+    assert watched["commands"] == plain["commands"], "only first episodes count, however long is played"
+
+
+def test_real_time_is_kept_and_told(tmp_path, capsys):
+    cfg = EvaluateCfg(envs_per_command=1, bootstrap=20, episode_length_s=0.6, real_time=True)
+    result = evaluate(tmp_path, save_policy(tmp_path), cfg)
+    assert 0.8 < result["real_time_factor"] <= 1.0001
+    assert "real time: factor" in capsys.readouterr().out
+
+
+def test_a_clock_that_cannot_keep_up_says_so_and_does_not_rush_afterwards():
+    clock, warned = Clock(step_dt=0.02), []
+    none: Any = None
+    clock.before(0, {})
+    time.sleep(0.1)  # a slow first step
+    began = time.perf_counter()
+    for _ in range(3):
+        clock.after(none, none, none, none)
+    assert time.perf_counter() - began >= 0.04, "the two steps that follow take their time"
+    run: Any = type("Run", (), {"warn": lambda self, text: warned.append(text)})()
+    assert clock.told(run)["real_time_factor"] == clock.factor < 0.5
+    assert "lower stage.envs_per_command" in warned[0]
