@@ -19,6 +19,13 @@ from regimen.errors import CheckpointError
 from regimen.export import reading
 from regimen.robots import Robot, match
 
+OF_RSL_RL = {"model_state_dict", "actor_state_dict"}
+"""Keys of what rsl_rl's own runner saves."""
+
+
+class ForeignError(CheckpointError):
+    """A checkpoint of rsl_rl itself."""
+
 
 class _Absent:
     """Stands where a tensor is."""
@@ -68,12 +75,13 @@ def require_own(path: Path, bundle: Any) -> None:
     """Raise if a file is what rsl_rl's own runner saved.
 
     Raises:
-        CheckpointError: saying how to make a policy of it.
+        ForeignError: saying how to make a policy of it.
     """
-    if isinstance(bundle, dict) and bundle.keys() & {"model_state_dict", "actor_state_dict"}:
-        raise CheckpointError(
+    if isinstance(bundle, dict) and bundle.keys() & OF_RSL_RL:
+        raise ForeignError(
             f"{path} is a checkpoint of rsl_rl itself, which does not say what it reads and which joints it moves. "
-            f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> task=<task>"
+            f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> task=<task>. "
+            "To evaluate it as it is: agent=rsl_rl_ppo stage.joints=[task], or in their order"
         )
 
 

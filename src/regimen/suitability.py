@@ -13,7 +13,7 @@ from regimen.compose import Composed
 from regimen.envs.estimate_io import PROBABILITY, SINCE
 from regimen.errors import ConfigError, RegimenError
 from regimen.export import reading
-from regimen.robots import Robot
+from regimen.robots import Robot, match
 
 TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
 NOT_TOLD = "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
@@ -95,7 +95,15 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
 
 
 def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
-    bundle = fit.read_plain(path)
+    joints = composed.config["stage"].get("joints") if composed.choices["stage"] == "evaluate" else None
+    try:
+        bundle = fit.read_plain(path)
+    except fit.ForeignError:
+        if joints is None:
+            raise
+        return _foreign(joints, composed, robot)
+    if joints is not None:
+        return [f"stage.joints={joints}: {path} says itself which joints it moves. Take it away."]
     if "detector" in bundle:
         return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
     if bundle["agent"]["_target_"] == reading.AGENT and composed.choices["stage"] in ("train", "assemble"):
@@ -108,6 +116,17 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
     hint = [TOLD if "only the policy" in told[0] else NOT_TOLD] if told else []
     return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
+
+
+def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
+    """Return what stands against evaluating a checkpoint of rsl_rl itself, as far as names tell."""
+    lines = []
+    if not composed.config["agent"]["_target_"].endswith(".RslRlPpo"):
+        lines.append(f"agent={composed.choices['agent']}: this policy is one of rsl_rl. Type agent=rsl_rl_ppo.")
+    acting = match(robot.joints, *composed.config["env"]["actions"]["joints"])
+    if joints != ["task"] and sorted(joints) != sorted(acting):
+        lines.append(f"stage.joints={joints}: expected, in the policy's order, {', '.join(acting)}; or [task].")
+    return lines
 
 
 def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from regimen import checkpoint
 from regimen.agents import rsl_rl_adopt, rsl_rl_legacy
 from regimen.agents.rsl_rl_ppo import RslRlPpo
 from regimen.cli import main
+from regimen.compose import compose
 from regimen.envs.check import compose_config
 from regimen.envs.terms_binding import joint_terms
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import CheckpointError, ConfigError, IOMismatchError
 from regimen.fit import read_plain
-from tasks import make_env
+from tasks import CONF, make_env
 
 MADE = Path(__file__).parent / "rsl_rl_2"
 JOINTS = ["shoulder", "elbow"]
@@ -176,3 +178,30 @@ def test_checkpoints_of_version_5_are_read_as_well(tmp_path, config, io):
     same = agent.policy_state()["actor"]
     assert all(torch.equal(bundle["policy"]["actor"][k], same[k]) for k in same)
     assert same.keys() == bundle["policy"]["actor"].keys()
+
+
+def test_the_raw_file_is_evaluated_where_its_joints_are_told(tmp_path, config):
+    from regimen.preflight import preflight
+    from regimen.stages.evaluate import Evaluate, EvaluateCfg
+    from trainings import new_run
+
+    results = []
+    for joints in (JOINTS, ["task"], JOINTS[::-1]):
+        config.stage = EvaluateCfg(envs_per_command=2, episode_length_s=0.5, bootstrap=20, joints=joints)
+        config.policy = str(MADE / "model_plain.pt")
+        run = new_run(tmp_path / "outputs", config)
+        Evaluate(config.stage)(run, config)
+        results.append(json.loads((run.dir / "result.json").read_text())["overall"]["return"])
+    assert results[0] == results[1] != results[2]
+
+    def told(*words: str) -> str:
+        start = ["stage=evaluate", "task=reach", f"policy={MADE / 'model_plain.pt'}", *words]
+        with pytest.raises(ConfigError) as caught:
+            preflight(compose(start, [CONF]), tmp_path)
+        return str(caught.value)
+
+    assert "To evaluate it as it is: agent=rsl_rl_ppo stage.joints=[task]" in told()
+    assert "Type agent=rsl_rl_ppo" in told("stage.joints=[task]")
+    wrong = told("agent=rsl_rl_ppo", "stage.joints=[elbow,wrist]")
+    assert "expected, in the policy's order, shoulder, elbow; or [task]" in wrong
+    assert "says itself which joints" in told("policy=pretrained:go2_flat", "task=go2_flat", "stage.joints=[task]")

@@ -104,13 +104,27 @@ def reorder(old: LegacyPolicy, io: IOSpec, joints: list[str], terms: list[str] |
             old.state[name] = tensor[order]
 
 
+def io_of(config: Config) -> IOSpec:
+    """Return what a task offers, which is known for sure only once it is open."""
+    from regimen.envs.check import factory
+
+    env = factory(config)(1)
+    env.close()
+    return env.io
+
+
+def joint_order(words: list[str], io: IOSpec) -> list[str]:
+    """Return the joints that were typed, those of the task where it was `task`."""
+    return io.action.joints if words == [AS_TASK] else [joint.strip() for joint in words]
+
+
 def adopt_verb(argv: list[str]) -> int:
     """Make policies of files that rsl_rl wrote: `regimen adopt model_300.pt --joints task task=<name>`.
 
     Args:
         argv: the arguments after the verb.
     """
-    from regimen.envs.check import compose_config, factory
+    from regimen.envs.check import compose_config
 
     parser = argparse.ArgumentParser(prog="regimen adopt", description=adopt_verb.__doc__)
     parser.add_argument("arguments", nargs="+", help="files, and overrides as for launch.py, such as task=go2_flat")
@@ -119,10 +133,8 @@ def adopt_verb(argv: list[str]) -> int:
     args = parser.parse_intermixed_args(argv)
     overrides = [argument for argument in args.arguments if "=" in argument]
     config = compose_config(["agent=rsl_rl_ppo", *overrides], args.config_dir)
-    env = factory(config)(1)
-    io = env.io
-    env.close()
-    joints = io.action.joints if args.joints == AS_TASK else [joint.strip() for joint in args.joints.split(",")]
+    io = io_of(config)
+    joints = joint_order(args.joints.split(","), io)
     for path in [Path(argument) for argument in args.arguments if "=" not in argument]:
         bundle, old = adopt(path, config, io, joints)
         target = path.with_suffix(".policy.pt")

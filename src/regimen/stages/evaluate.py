@@ -16,6 +16,7 @@ from regimen.envs import open_env
 from regimen.errors import CheckpointError, ConfigError, did_you_mean
 from regimen.export import reading
 from regimen.resolve import resolve
+from regimen.stages.evaluation_table import command_label, print_table
 from regimen.stages.first_episodes import FirstEpisodes
 from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
 from regimen.stages.playing import load_policy, play
@@ -46,6 +47,7 @@ class EvaluateCfg:
         log_data: whether `logs/steps.h5` gets every step of some envs, with joints and commands.
         log_steps: steps in it; more than an episode goes on into the next.
         log_env_ids: numbers of these envs.
+        joints: of a policy that rsl_rl itself saved, which does not say it: its joints in its order, or [task].
         faults: whether the faults of `env.evaluation.fault_grid` are tried, one in each env, instead of the commands.
     """
 
@@ -63,6 +65,7 @@ class EvaluateCfg:
     log_data: bool = False
     log_steps: int = 5000
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
+    joints: list[str] | None = None
     faults: bool = False
 
     def problems(self, config: dict[str, Any]) -> list[str]:
@@ -117,8 +120,8 @@ class Evaluate:
             return resolve(agent).evaluate(run, config, self.cfg)
         started = time.perf_counter()
         torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
-        bundle = load_bundle(config.policy)
         config = self.prepare(config)
+        bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopted(config)
         if self.cfg.faults:
             from regimen.stages.faults import evaluate_faults
 
@@ -137,6 +140,13 @@ class Evaluate:
         result["env_steps"] = round(float(table.columns["episode_length_s"].sum()) / step_dt)
         print_table(whole, each)
         run.finish(headline(whole, config.env.evaluation.headline), result)
+
+    def _adopted(self, config: Config) -> dict[str, Any]:
+        """Return a policy that rsl_rl itself saved as a bundle of ours."""
+        from regimen.agents.rsl_rl_adopt import adopt, io_of, joint_order
+
+        io = io_of(config)
+        return adopt(Path(str(config.policy)), config, io, joint_order(self.cfg.joints or [], io))[0]
 
     def prepare(self, config: Config) -> Config:
         """Return a copy of the run's config with the task as it is judged: size, length, noise, disturbances."""
@@ -229,33 +239,9 @@ def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
     return index
 
 
-def command_label(command: list[float] | None) -> str:
-    """Return a short name of a command, `all` for none."""
-    return ", ".join(f"{value:g}" for value in command) if command else "all"
-
-
 def asked_for(grid: list[list[float]]) -> dict[str, list[float]]:
     """Return what the commands ask for, by figure: the first value is a forward speed, the third a turning rate."""
     asked = {"forward_speed": [command[0] for command in grid]}
     if grid and len(grid[0]) == 3:
         asked["turning_rate"] = [command[2] for command in grid]
     return asked
-
-
-def print_table(whole: Judgement, each: list[Judgement]) -> None:
-    """Print one line per command and one for all together."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    rows = [*each, whole] if each[0].command else [whole]
-    names = each[0].shown()
-    heads = [name.replace("_", "\n") for name in names]
-    title = "evaluation, with 95 % intervals: bootstrap, for survival Wilson"
-    if "speed_error" in names:
-        title += " (speed error of `all`: the worst command's)"
-    table = Table("command", "falls", *heads, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for row in rows:
-        cells = [row.figures[name].two_lines() for name in names]
-        table.add_row(command_label(row.command), f"{row.falls}\nof {row.episodes}", *cells)
-    Console(width=100).print(table)

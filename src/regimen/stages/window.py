@@ -30,10 +30,13 @@ class Window(Watcher):
         Raises:
             ConfigError: it is not simulated by MuJoCo.
         """
-        world = getattr(getattr(env, "env", env), "world", None)
+        task: Any = getattr(env, "env", env)
+        world = getattr(task, "world", None)
         if not isinstance(world, MujocoWorld):
             raise ConfigError("stage.viewer=true shows what sim=mujoco simulates. For a film of it: video=true.")
-        self._world, self._viewer, self._threads = world, None, set[threading.Thread]()
+        self._base = world.model.body(task.robot.base_body).id
+        self._world, self._threads = world, set[threading.Thread]()
+        self._viewer: Any = None
         self._data: Any = None
 
     def __enter__(self) -> Window:
@@ -47,17 +50,18 @@ class Window(Watcher):
             self._world.model, self._data, show_left_ui=False, show_right_ui=False
         )
         self._threads = set(threading.enumerate()) - there
+        camera = self._viewer.cam  # goes along with the robot; the mouse turns it
+        camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, self._base
         return self
 
     def after(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Show the new state."""
-        viewer: Any = self._viewer
-        if viewer.is_running():
-            with viewer.lock():
+        if self._viewer.is_running():
+            with self._viewer.lock():
                 self._copy()
-            viewer.sync()
+            self._viewer.sync()
 
     def _copy(self) -> None:
         """Put the state of env 0 into what the window draws."""
