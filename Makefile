@@ -27,11 +27,11 @@ demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where
 
 test: $(READY) ## the fast suite (CPU only, under 4 minutes)
 	@echo "test: fast suite"
-	@$(PY) -m pytest -q -m "not slow"
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow"
 
 test-slow: $(READY) ## the slower suites: trainings, kills, sweeps
 	@echo "test-slow: slower suites"
-	@$(PY) -m pytest -q -m slow
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m slow
 
 test-all: test test-slow ## the fast suite, then the slower ones
 

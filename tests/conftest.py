@@ -29,3 +29,12 @@ def compose_config() -> Callable[[list[str]], Config]:
     from regimen.envs.check import compose_config
 
     return compose_config
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all that need the one Slurm, where the suite runs in several."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else str(item.path)))

@@ -106,7 +106,7 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
         return [f"stage.joints={joints}: {path} says itself which joints it moves. Take it away."]
     if "detector" in bundle:
         return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
-    if bundle["agent"]["_target_"] == reading.AGENT and composed.choices["stage"] in ("train", "assemble"):
+    if bundle.get("agent", {}).get("_target_") == reading.AGENT and composed.choices["stage"] in ("train", "assemble"):
         return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
     wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
     known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
