@@ -40,7 +40,7 @@ def missing(python: str, viewer: bool) -> list[str]:
     if names := " ".join(packages()):
         wrong.append(f"needs the system packages {names}. Type: apt-get install --no-install-recommends {names}")
     if viewer and sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        wrong.append("viewer=true: there is no display here. Take it away, and type stage.video=true for a film.")
+        wrong.append("viewer=true: there is no display here. Take it away, and type video=true for a film.")
     return wrong
 
 

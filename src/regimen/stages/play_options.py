@@ -64,7 +64,10 @@ def _viewer_problems(config: dict[str, Any]) -> list[str]:
     hardware = config.get("hardware") or {}
     managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
     if not managed:
-        return [f"viewer=true: the window is MuJoCo's and shows tasks of sim=mujoco. {INSTEAD}"]
+        return [
+            "viewer=true: the window is MuJoCo's and shows tasks of sim=mujoco; sim=genesis has one of its "
+            f"own, sim.viewer=true. {INSTEAD}"
+        ]
     if hardware.get("scheduler"):
         return [f"viewer=true: a scheduler starts this run where nobody looks. {INSTEAD}"]
     why = no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
