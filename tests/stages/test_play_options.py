@@ -33,7 +33,7 @@ def problems(config: dict[str, Any], **stage: Any) -> list[str]:
         ({"log_data": True, "log_steps": 0}, {}, "log_steps=0: expected 1 or more"),
         ({"video_length": 10}, {}, "no film is made. Type video=true too"),
         ({"video_length": 0}, {"video": True}, "video_length=0: expected steps"),
-        ({"viewer": True}, {"sim": {"_target_": "x.GenesisWorld"}}, "tasks of sim=mujoco. For a film of it type video"),
+        ({"viewer": True}, {"sim": {"_target_": "x.GenesisWorld"}}, "sim.viewer=true. For a film of it type video"),
         ({"viewer": True}, {"hardware": {"scheduler": "slurm"}}, "a scheduler starts this run where nobody looks"),
         (
             {"real_time": True},
