@@ -47,6 +47,10 @@ def test_go2_vintix(size: str) -> None:
     masses = [text for text in judge.overrides if "mass_range" in text]
     trained = [text for text in found["histories"].overrides if "mass_range" in text]
     assert len(masses) == len(trained) == 2 and masses != trained
+    assert str(found["histories"].inputs["runs.0"]) == "walk"
+    assert "stage.mode=checkpoints" in found["histories"].overrides
+    speeds = [next(text for text in node.overrides if "lin_vel_x" in text) for node in (judge, found["histories"])]
+    assert speeds[0] == speeds[1]
 
 
 def launched(folder: Path, *arguments: str) -> str:
@@ -80,8 +84,8 @@ def test_a_tiny_dark_room_from_histories_to_the_picture(tmp_path: Path) -> None:
 
 @SLOW
 def test_the_launcher_checks_masses_before_it_starts_anything(tmp_path: Path) -> None:
-    said = launched(tmp_path, "pipeline=go2_vintix", "size=tiny", "walk=pretrained:go2_flat", "dry_run=true")
-    assert "0 of 6 steps done" in said
+    said = launched(tmp_path, "pipeline=go2_vintix", "size=tiny", "dry_run=true")
+    assert "0 of 7 steps done" in said
     command = [sys.executable, str(ROOT / "launch.py"), "task=dark_room", "stage=in_context", "dry_run=true"]
     command += [f"policy={ROOT / 'pretrained' / 'go2_flat' / 'policy.pt'}", "stage.domain_randomization.enabled=true"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)

@@ -27,7 +27,7 @@ def test_a_token_has_the_action_and_reward_before_it_and_its_own_action_as_targe
     path = histories(tmp_path, count=1, reward_scale=0.5)
     task = opened(path)[0]
     raw, windows = open_histories(path)[0], Windows([task], 10)
-    batch = windows.batches(np.array([1, 2]))[0]
+    batch = windows.batches(np.array([2, 3]))[0]
     assert batch.observation.shape == (2, 10, 3) and batch.action.shape == batch.target.shape == (2, 10, 2)
     for window, start in enumerate((5, 10)):
         here, before = slice(start + 1, start + 11), slice(start, start + 10)
@@ -41,12 +41,25 @@ def test_a_token_has_the_action_and_reward_before_it_and_its_own_action_as_targe
 
 def test_windows_begin_every_so_often_and_the_last_ends_with_the_history(tmp_path):
     task = opened(histories(tmp_path, count=2, episodes=6))[0]  # 42 rows each
-    assert task.train.tolist() == [0, 5, 10, 15, 20, 25, 30, 31, 42, 47, 52, 57, 62, 67, 72, 73]
+    own = np.array([-1, 0, 5, 10, 15, 20, 25, 30, 31])
+    assert task.train.tolist() == [*own, *(42 + own)]
+
+
+def test_one_window_begins_as_an_empty_context_does(tmp_path):
+    task = opened(histories(tmp_path, count=2, episodes=6))[0]
+    windows = Windows([task], 10)
+    batch = windows.batches(np.array([0, 9]))[0]
+    assert batch.begins[:, 0].all() and batch.target[1, 0].tolist() == task.rows["action"][42].tolist()
+    others = np.setdiff1d(np.arange(len(windows)), [0, 9])
+    assert windows.batches(others)[0].action[:, 0].tolist() == task.rows["action"][task.train[others]].tolist()
+    path = histories(tmp_path / "cut", count=1, episodes=6)  # of 7 rows
+    kept = {share: opened(path, SamplingCfg(last_frac=share, held_out=0.0))[0].train[0] for share in (0.5, 0.4)}
+    assert kept == {0.5: -1, 0.4: 0}
 
 
 def test_a_history_of_just_context_and_one_row_gives_one_window_and_a_shorter_one_is_refused(tmp_path):
     path = histories(tmp_path, count=1, episodes=6)
-    assert opened(path, context=41)[0].train.tolist() == [0]
+    assert opened(path, context=41)[0].train.tolist() == [-1, 0]
     with pytest.raises(DatasetError, match=r"00000.h5 has 42 rows left.*a context of 42 needs 43"):
         opened(path, context=42)
     with pytest.raises(DatasetError, match=r"has 21 rows left, with episode_sparsity=2"):
@@ -82,7 +95,7 @@ def _is_held(action: np.ndarray, task: Task) -> bool:
 
 def test_held_out_windows_share_no_row_with_the_others(tmp_path):
     task = opened(histories(tmp_path, count=5), SamplingCfg(trajectory_sparsity=3, held_out=0.4))[0]
-    span = np.arange(11)
+    span = np.arange(1, 11)  # what is asked for
     learned, judged = (set((part[:, None] + span).ravel().tolist()) for part in (task.train, task.val))
     assert learned and judged and not learned & judged
     one = opened(histories(tmp_path / "one", count=1), SamplingCfg(held_out=0.4))[0]

@@ -1,7 +1,8 @@
 """Windows of learning histories: `context + 1` rows in a row, of which the first is only what came before.
 
-At row t the model reads o_t, a_(t-1) and r_(t-1), and is asked for a_t. Nothing here depends on the order of files or
-datasets: histories are sorted by what they hold.
+At row t the model reads o_t, a_(t-1) and r_(t-1), and is asked for a_t. A history's own first row is the first token of
+a window, too: an empty context then means a learner that has learned nothing yet, as it does to one who acts. Nothing
+here depends on the order of files or datasets: histories are sorted by what they hold.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Task:
         known: what else its dataset tells: `io`, `random_score`, `expert_score`, `mode`.
         scaling: of observations and rewards, that of the group: a task that nobody has seen yet has no other.
         rows: `observation` (R, D), scaled, `action` (R, A), `reward` (R,), scaled, `begins` (R,).
-        train: first rows of the windows that are learned from.
+        train: rows before the first tokens of the windows that are learned from.
         val: of those that are not.
         histories: how many are learned from, and held out.
     """
@@ -117,6 +118,7 @@ class Windows:
             return rows[name].index_select(0, at.flatten()).unflatten(0, at.shape)
 
         here = before + 1
+        before = before.clamp(min=0)  # nothing came before the first history, nor is it looked at where one begins
         earlier = (take("action", before), take("reward", before))
         return Batch(task, take("observation", here), *earlier, take("begins", here), take("action", here))
 
@@ -185,7 +187,7 @@ class _Found:
         starts: dict[bool, list[np.ndarray]] = {True: [np.zeros(0, dtype=int)], False: [np.zeros(0, dtype=int)]}
         for i, history in enumerate(self.histories):
             every = context if i in self.held else cfg.trajectory_sparsity
-            starts[i in self.held].append(begin[i] + _starts(len(history), context, every))
+            starts[i in self.held].append(begin[i] + _starts(history, context, every))
         train, val = np.concatenate(starts[False]), np.concatenate(starts[True])
         counts = (len(self.histories) - len(self.held), len(self.held))
         rows = _rows(self.histories, scaling)
@@ -231,10 +233,15 @@ def _held_out(count: int, share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
 
 
-def _starts(rows: int, context: int, every: int) -> np.ndarray:
-    """Return the first rows of windows, the last of which ends where the history does, at its best."""
-    last = rows - context - 1
-    return np.unique(np.append(np.arange(0, last + 1, every), last))
+def _starts(history: History, context: int, every: int) -> np.ndarray:
+    """Return the rows before the first tokens of windows; the last window ends where the history does, at its best.
+
+    -1 stands for the window of a learner's first steps. A history that was cut within an episode has none: there is
+    something before its first row.
+    """
+    last = len(history) - context - 1
+    first = [-1] if history.step_num[0] == 0 else []
+    return np.unique([*first, *range(0, last + 1, every), last])
 
 
 def _scaling(group: str, found: list[_Found]) -> Scaling:
