@@ -20,7 +20,7 @@ from regimen.run import Run
 from regimen.stages.distill import Distill
 from regimen.vintix.config import ModelCfg, SamplingCfg, TrainingCfg
 from regimen.vintix.data import load
-from regimen.vintix.learning import optimizer_of, window_loss
+from regimen.vintix.learning import LEAST_SPREAD, optimizer_of, window_loss
 from regimen.vintix.model import Group, VintixNet
 from regimen.vintix.training import Training
 
@@ -81,6 +81,19 @@ def test_the_loss_is_a_mean_over_tokens_of_both_kinds_of_action():
     assert window_loss(out, target, discrete=False).tolist() == [4.0, 0.0]
     chosen = torch.nn.functional.one_hot(torch.ones(2, 5, dtype=torch.long), 3).float()
     assert window_loss(out, chosen, discrete=True).tolist() == pytest.approx([np.log(3)] * 2)
+
+
+def test_the_loss_of_actions_with_a_spread_is_least_at_their_own_mean_and_deviation():
+    torch.manual_seed(0)
+    target = 0.3 + 0.5 * torch.randn(1, 20_000, 2)
+
+    def loss(mean: float, deviation: float) -> float:
+        raw = float(np.log(np.expm1(deviation - LEAST_SPREAD)))
+        told = torch.tensor([mean, mean, raw, raw]).expand(1, 20_000, 4)
+        return window_loss(told, target, discrete=False).item()
+
+    best = loss(0.3, 0.5)
+    assert all(loss(*other) > best + 0.01 for other in ((0.3, 0.7), (0.3, 0.35), (0.5, 0.5), (0.1, 0.5)))
 
 
 def test_only_weights_of_linear_layers_decay():

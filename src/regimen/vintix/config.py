@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regimen import facts
+
 PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def sixteen_bits(device: str) -> str | None:
+    """Return why 16 bits bring nothing on a device of this machine, and what to type instead, else None."""
+    if device.startswith("cuda") or "avx512_bf16" in facts.instructions():
+        return None
+    return (
+        "use_fp16=true: this processor does not compute with 16 bits (avx512_bf16), so that they are slower than "
+        "float32. Take it away, or set hardware.device=cuda."
+    )
 
 
 @dataclass
@@ -21,6 +33,8 @@ class ModelCfg:
         feedforward: width inside a block's perceptron; null: 4 * hidden.
         dropout: share of units switched off in training.
         mask_rewards: learn without rewards, for comparison: such a model cannot tell what was good.
+        stochastic: learn how widely continuous actions are spread, too, and draw them, as discrete ones always are:
+            who only does what learners did on average does not search.
     """
 
     context: int = 2048
@@ -32,6 +46,7 @@ class ModelCfg:
     feedforward: int | None = None
     dropout: float = 0.0
     mask_rewards: bool = False
+    stochastic: bool = False
 
     @property
     def width(self) -> int:

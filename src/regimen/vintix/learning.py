@@ -9,6 +9,9 @@ from torch.nn import functional
 from regimen import distributed
 from regimen.vintix.config import TrainingCfg
 
+LEAST_SPREAD = 0.05
+"""Standard deviation of an action, in units of the action, below which a learned spread does not fall."""
+
 
 def optimizer_of(net: nn.Module, cfg: TrainingCfg) -> torch.optim.AdamW:
     """Return AdamW with decay on the weights of linear layers alone: not on biases, norms and learned vectors."""
@@ -24,13 +27,25 @@ def window_loss(out: torch.Tensor, target: torch.Tensor, discrete: bool) -> torc
     """Return the mean loss of the tokens of each window, (B,).
 
     Args:
-        out: (B, T, A) actions, or logits of discrete ones.
+        out: (B, T, A) actions, or logits of discrete ones; (B, T, 2 A) actions with their spread, see `spread`.
         target: (B, T, A) actions that were taken, or their one-hot codes.
-        discrete: cross-entropy, else the squared error.
+        discrete: cross-entropy, else the squared error, or the likelihood where there is a spread.
     """
     if discrete:
         return -(target * functional.log_softmax(out, dim=-1)).sum(-1).mean(1)
+    if out.shape[-1] > target.shape[-1]:
+        mean, deviation = spread(out)
+        return ((target - mean).square() / (2 * deviation.square()) + deviation.log()).mean((1, 2))
     return (out - target).square().mean((1, 2))
+
+
+def spread(out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation (…, A) of the normal distribution that a head (…, 2 A) tells.
+
+    The deviation is at least `LEAST_SPREAD`: where a learner does the same each time, likelihood knows no bound.
+    """
+    mean, log_deviation = out.chunk(2, dim=-1)
+    return mean, LEAST_SPREAD + functional.softplus(log_deviation)
 
 
 class LossSums:

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from regimen.vintix import alibi
 from regimen.vintix.config import ModelCfg
@@ -35,6 +34,11 @@ class Group:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for a checkpoint."""
         return asdict(self)
+
+
+def outputs(group: Group, cfg: ModelCfg) -> int:
+    """Return how wide a head is: an action, or logits; with its spread where that is learned, twice as wide."""
+    return group.action * (2 if cfg.stochastic and not group.discrete else 1)
 
 
 class Encoder(nn.Sequential):
@@ -83,7 +87,7 @@ class Head(nn.Sequential):
     """Three linear layers with LeakyReLU, and one that gives the action, or a logit for each discrete one."""
 
     def __init__(self, hidden: int, action: int) -> None:
-        """Build (…, hidden) -> (…, action)."""
+        """Build (…, hidden) -> (…, action); `outputs` tells how wide."""
         layers = [module for _ in range(3) for module in (nn.Linear(hidden, hidden), nn.LeakyReLU())]
         super().__init__(*layers, nn.Linear(hidden, action))
 
@@ -106,12 +110,9 @@ class Attention(nn.Module):
         self.register_buffer("slope", alibi.slopes(cfg.heads), persistent=False)
 
     def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return queries, scaled, keys and values (…, H, d) of tokens (…, hidden)."""
+        """Return queries, keys and values (…, H, d) of tokens (…, hidden)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, self.width)).unbind(-3)
-        scale = 1.0 / math.sqrt(self.width)
-        # The scale of the product is put into the norm's weights, which are few, and not into the queries.
-        q = functional.layer_norm(q, (self.width,), self.q_norm.weight * scale, self.q_norm.bias * scale)
-        return q.to(v.dtype), self.k_norm(k).to(v.dtype), v
+        return self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, T, hidden) for tokens (B, T, hidden), each of which sees itself and those before it."""
@@ -151,7 +152,7 @@ class VintixNet(nn.Module):
         super().__init__()
         self.groups, self.cfg = {name: groups[name] for name in sorted(groups)}, cfg
         self.encoders = nn.ModuleDict({name: TokenEncoder(group, cfg) for name, group in self.groups.items()})
-        self.heads = nn.ModuleDict({name: Head(cfg.hidden, group.action) for name, group in self.groups.items()})
+        self.heads = nn.ModuleDict({name: Head(cfg.hidden, outputs(group, cfg)) for name, group in self.groups.items()})
         self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
         self.norm = nn.LayerNorm(cfg.hidden)
         self._start()
@@ -170,6 +171,11 @@ class VintixNet(nn.Module):
         """The blocks, first to last."""
         return [cast(Block, block) for block in self.blocks]
 
+    @property
+    def computes_with(self) -> torch.dtype:
+        """The type of what attention reads and gives."""
+        return self.layers[0].attention.qkv.weight.dtype
+
     def trunk(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what the tokens (B, T, hidden) have become, (B, T, hidden)."""
         for block in self.layers:
@@ -184,6 +190,6 @@ class VintixNet(nn.Module):
         reward: torch.Tensor,
         begins: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the actions, or their logits, (B, T, A); for arguments (B, T, …) see `TokenEncoder.forward`."""
+        """Return actions or logits (B, T, A), or with spread (B, T, 2 A); arguments: `TokenEncoder.forward`."""
         tokens = self.encoders[group](observation, action, reward, begins)
         return self.heads[group](self.trunk(tokens))
