@@ -78,12 +78,16 @@ def decoder(sizes: Sizes, envs: int, steps: int) -> Callable[[], int]:
 
 def _fill(cache: KeyCache, now: int) -> None:
     """Have a cache go on from step `now`: its content is random, its cost that of a full one."""
+    cache.keys.normal_()
+    cache.values.normal_()
+    begin = 0
     for ring in cache.rings:
-        ring.keys.normal_()
-        ring.values.normal_()
         places = torch.arange(now - ring.size, now)
-        ring.positions[places % ring.size] = places.float()
+        for _ in ring.heads:
+            cache.positions[begin + places % ring.size] = places.float()
+            begin += ring.size
     cache._steps = now
+    cache._read(now)
 
 
 def histories(folder: Path, sizes: Sizes, windows: int) -> Path:

@@ -62,6 +62,12 @@ def host() -> dict[str, Any]:
     }
 
 
+def instructions() -> frozenset[str]:
+    """Return what this machine's processor can do, in the words of Linux, such as `avx512_bf16`."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return frozenset(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), ()))
+
+
 def memory_available() -> int:
     """Return the bytes this process may still take: of the machine and of its control group."""
     left = _left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))

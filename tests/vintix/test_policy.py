@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ import torch
 from made_vintix import net
 from regimen import facts
 from regimen.errors import ConfigError
-from regimen.vintix import alibi
-from regimen.vintix.cache import KeyCache, TokenWindow, reaches
+from regimen.vintix import alibi, cache
+from regimen.vintix.cache import KeyCache, Ring, TokenWindow, reaches, rings
+from regimen.vintix.config import sixteen_bits
+from regimen.vintix.half import halved
+from regimen.vintix.learning import LEAST_SPREAD
 from regimen.vintix.model import VintixNet
 from regimen.vintix.policy import Scaling, VintixPolicy
 
@@ -64,15 +68,15 @@ def test_both_equal_the_training_pass_over_the_same_steps():
     assert (whole[0] - did[:, 0]).abs().max() < 1e-4
 
 
-def reference(model: VintixNet, tokens: torch.Tensor, context: int) -> torch.Tensor:
-    """Return what a cache that never forgets gives for tokens (T, hidden), each seeing `context` keys of each layer."""
+def reference(model: VintixNet, tokens: torch.Tensor, reach: int | list[int]) -> torch.Tensor:
+    """Return what a cache that never forgets gives for tokens (T, hidden), each seeing `reach` keys of each layer."""
     length = len(tokens)
     distance = torch.arange(length)[None] - torch.arange(length)[:, None]
-    hidden = (distance > 0) | (distance <= -context)
+    hidden = (distance > 0) | (distance <= -torch.tensor(reach).reshape(-1, 1, 1))
     bias = (alibi.slopes(model.cfg.heads)[:, None, None] * distance).masked_fill(hidden, float("-inf"))
     for block in model.layers:
         q, k, v = (part.transpose(0, 1) for part in block.attention.project(block.norm1(tokens)))
-        seen = torch.softmax(q @ k.mT + bias, dim=-1) @ v
+        seen = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]) + bias, dim=-1) @ v
         tokens = tokens + block.attention.out(seen.transpose(0, 1).flatten(1))
         tokens = tokens + block.mlp(block.norm2(tokens))
     return model.norm(tokens)
@@ -85,9 +89,11 @@ def test_a_ring_that_has_gone_round_knows_the_place_of_every_key():
     with torch.no_grad():
         steps = torch.cat([ring.step(token[None]) for token in tokens])
         assert (steps - reference(model, tokens, 16)).abs().max() < 1e-4
-    for part in ring.rings:
-        assert sorted(part.positions.tolist()) == list(range(50 - part.size, 50))
-        assert part.positions[49 % part.size] == 49
+    places = ring.positions.tolist()
+    for size in [part.size for part in ring.rings for _ in part.heads]:
+        mine, places = places[:size], places[size:]
+        assert sorted(mine) == list(range(50 - size, 50)) and mine[49 % size] == 49
+    assert places == []
 
 
 def test_a_window_that_has_gone_round_is_in_order():
@@ -115,12 +121,12 @@ def test_keys_beyond_the_reach_of_a_head_have_no_weight_in_float32():
 def test_nothing_is_copied_or_allocated_anew_as_the_ring_goes_round():
     model = net(context=8)
     ring = KeyCache(model, 2)
-    places = [part.keys.data_ptr() for part in ring.rings]
+    places = (ring.keys.data_ptr(), ring.values.data_ptr())
     with torch.no_grad():
         for _ in range(20):
             ring.step(torch.randn(2, model.cfg.hidden))
-    assert places == [part.keys.data_ptr() for part in ring.rings]
-    assert sum(2 * part.keys.nbytes for part in ring.rings) == KeyCache.bytes_of(model, 2)
+    assert places == (ring.keys.data_ptr(), ring.values.data_ptr())
+    assert 2 * ring.keys.nbytes == KeyCache.bytes_of(model, 2)
 
 
 def test_an_episode_that_ends_leaves_the_context():
@@ -158,6 +164,17 @@ def test_a_policy_that_is_told_no_reward_says_so():
         acting.act({"policy": torch.zeros(1, 3)}, state)
 
 
+def test_actions_with_a_spread_are_drawn_around_their_mean_and_the_same_again():
+    model = net(context=40, stochastic=True)
+    with torch.no_grad():
+        model.heads["g"][-1].weight.zero_()
+        model.heads["g"][-1].bias.copy_(torch.tensor([1.0, -2.0, -20.0, 3.0]))  # no spread but the least; about 3.1
+    drawn = live(policy(model), 200)
+    assert torch.equal(drawn, live(policy(model), 200))
+    torch.testing.assert_close(drawn.mean((0, 1)), torch.tensor([1.0, -2.0]), atol=0.4, rtol=0)
+    torch.testing.assert_close(drawn.std((0, 1)), torch.tensor([LEAST_SPREAD, 3.1]), atol=0.01, rtol=0.1)
+
+
 def test_discrete_actions_are_drawn_one_hot_and_the_same_again():
     model = net(context=40, discrete=True)
     drawn = live(policy(model), 30)
@@ -168,11 +185,48 @@ def test_discrete_actions_are_drawn_one_hot_and_the_same_again():
     assert (live(policy(model), 10)[..., 1] == 1).all()
 
 
-def test_sixteen_bits_are_refused_on_a_cpu():
+def test_sixteen_bits_are_refused_where_the_processor_has_none(monkeypatch):
+    monkeypatch.setattr(facts, "instructions", lambda: frozenset({"avx2"}))
     acting = policy(net())
     acting.use_fp16 = True
     with pytest.raises(ConfigError, match="hardware.device=cuda"):
         acting.act({"policy": torch.zeros(1, 3)}, None)
+
+
+@pytest.mark.skipif(sixteen_bits("cpu") is not None, reason="this processor has no bfloat16")
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_sixteen_bits_give_nearly_the_same_with_half_the_memory(use_cache):
+    model = net(context=60, layers=4, heads=8, hidden=66)
+    exact, rounded = policy(model, use_cache), policy(model, use_cache)
+    rounded.use_fp16 = True
+    expected, found = live(exact, 60), live(rounded, 60)
+    apart = (found - expected).square().mean().sqrt() / expected.std()
+    assert 1e-4 < apart < 0.02, "rounded, and not more than that"
+    assert KeyCache.bytes_of(halved(model), 3) <= KeyCache.bytes_of(model, 3) / 2
+    assert model.computes_with == torch.float32, "the network itself stays as it was"
+
+
+def test_heads_share_a_ring_where_that_is_cheaper_than_one_of_their_own():
+    reach = [68, 2048, 137, 2048, 568]
+    assert rings(reach, 1) == [Ring([0, 2], 137), Ring([4], 568), Ring([1, 3], 2048)]
+    assert [ring.heads for ring in rings(reach, 8)] == [[0], [2], [4], [1, 3]]
+
+
+@pytest.mark.parametrize("heads", [3, 8])
+def test_rings_of_any_order_that_grow_and_are_shared_see_what_they_should(heads, monkeypatch):
+    """Three heads are not steepest first; bounds are made small, so that heads forget within the test."""
+    monkeypatch.setattr(cache, "CHUNK", 8)
+    monkeypatch.setattr(cache, "_largest_product", lambda attention: 0.0)
+    monkeypatch.setattr(alibi, "forgotten", lambda dtype: 6.0)
+    model = net(context=40, heads=heads, hidden=66)
+    reach = reaches(model)
+    assert len(set(reach)) > 1 and len(rings(reach, 1)) == 1, "one ring for heads that reach differently far"
+    tokens = torch.randn(90, 66, generator=torch.Generator().manual_seed(3))
+    held = KeyCache(model, 2)
+    with torch.no_grad():
+        steps = torch.stack([held.step(torch.stack((token, -token))) for token in tokens], dim=1)
+        for mine, given in zip(steps, (tokens, -tokens), strict=True):
+            assert (mine - reference(model, given, reach)).abs().max() < 1e-4
 
 
 def test_more_environments_than_memory_holds_are_refused_before_anything_is_taken(monkeypatch):

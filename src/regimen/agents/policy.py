@@ -42,7 +42,7 @@ class InContextPolicy(Policy, Protocol):
 
     Attributes:
         use_cache: whether what it reckoned at earlier steps is kept, instead of reckoned again at each step.
-        use_fp16: whether it computes with 16 bits, on CUDA only. Both count from the next empty context on.
+        use_fp16: whether it computes with 16 bits, where the device does. Both count from the next empty context on.
     """
 
     use_cache: bool

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.envs.mass_range import MassRangeCfg
+from regimen.vintix.config import sixteen_bits
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -31,7 +32,7 @@ class InContextCfg:
         baselines: shown beside it: `masked`, the same policy told a reward of 0 for whatever it does; `demonstrator`,
             the task's `optimal_action` where no expert is given that was trained otherwise; `random`.
         use_cache: whether keys and values of earlier steps are kept, instead of computed again at each step.
-        use_fp16: whether the model computes with 16 bits; on CUDA only.
+        use_fp16: whether the model computes with 16 bits, on CUDA or a processor that has bfloat16.
         mask_rewards: whether `policy` itself is told a reward of 0 for whatever it does.
         domain_randomization: masses of the robots, one for each environment, such as outside the range of training.
         bootstrap: resamples behind each 95 % interval.
@@ -57,8 +58,9 @@ class InContextCfg:
         unknown = [name for name in self.baselines if name not in BASELINES]
         if unknown:
             lines.append(f"baselines={self.baselines}: expected some of {', '.join(BASELINES)}.")
-        if self.use_fp16 and not str(config["hardware"]["device"]).startswith("cuda"):
-            lines.append("use_fp16=true: 16 bits are slower on a CPU. Take it away, or set hardware.device=cuda.")
+        hardware = config["hardware"]
+        if self.use_fp16 and hardware["scheduler"] != "slurm":
+            lines += filter(None, [sixteen_bits(str(hardware["device"]))])
         return lines + self.domain_randomization.problems(config["env"])
 
     def num_envs(self, config: dict[str, Any]) -> int:

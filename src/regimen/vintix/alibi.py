@@ -19,11 +19,13 @@ from functools import lru_cache
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-FORGOTTEN = math.log(2.0**24)
-"""Keys whose weights are together below e^-FORGOTTEN of the newest one's are left out: float32 does not hold them."""
-
 BLOCK = 256
 """Queries of a block."""
+
+
+def forgotten(dtype: torch.dtype) -> float:
+    """Return x: keys that together weigh less than e^-x of the newest are left out; `dtype` has no digit for them."""
+    return -math.log(torch.finfo(dtype).eps / 2)
 
 
 def slopes(heads: int) -> torch.Tensor:
@@ -41,27 +43,13 @@ def _geometric(count: int) -> list[float]:
     return [2.0 ** (-8.0 * (i + 1) / count) for i in range(count)]
 
 
-def bias(slope: torch.Tensor, positions: torch.Tensor, now: int) -> torch.Tensor:
-    """Return the bias of keys for a query that sees them all.
-
-    Args:
-        slope: (H,).
-        positions: (C,) absolute positions of the keys, none after `now`.
-        now: position of the query.
-
-    Returns:
-        (H, C), 0 or less.
-    """
-    return slope[:, None] * (positions - now)
-
-
 def attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slope: torch.Tensor, dropout: float = 0.0
 ) -> torch.Tensor:
-    """Return causal attention with ALiBi, (B, H, T, d).
+    """Return causal attention with ALiBi, (B, H, T, d); products of query and key are divided by the root of d.
 
     Args:
-        q: (B, H, T, d), scaled already.
+        q: (B, H, T, d).
         k: (B, H, T, d).
         v: (B, H, T, d).
         slope: (H,) float32.
@@ -69,11 +57,12 @@ def attention(
     """
     if q.device.type == "cpu" and q.dtype == torch.float32:
         return _in_blocks(q, k, v, slope, dropout)
-    columns = _columns(slope, k.shape[2], k.dtype)
+    scale = q.shape[-1] ** -0.5
+    columns = _columns(slope / scale, k.shape[2], k.dtype)
     extra = columns.shape[-1]
     k = torch.cat((k, columns.expand(len(k), -1, -1, -1)), dim=-1)
     q = torch.cat((q, q.new_ones(()).expand(*q.shape[:-1], extra)), dim=-1)
-    out = scaled_dot_product_attention(q, k, pad(v, (0, extra)), dropout_p=dropout, is_causal=True, scale=1.0)
+    out = scaled_dot_product_attention(q, k, pad(v, (0, extra)), dropout_p=dropout, is_causal=True, scale=scale)
     return out[..., :-extra]
 
 
@@ -84,19 +73,19 @@ def _in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slope: torch.T
         end = min(begin + BLOCK, length)
         here = mask[:, :, begin - end :, -end:]  # it depends on the distance alone
         block = (q[:, :, begin:end], k[:, :, :end], v[:, :, :end])
-        parts.append(scaled_dot_product_attention(*block, attn_mask=here, dropout_p=dropout, scale=1.0))
+        parts.append(scaled_dot_product_attention(*block, attn_mask=here, dropout_p=dropout))
     return torch.cat(parts, dim=2)
 
 
 def _least_bias(q: torch.Tensor, k: torch.Tensor, slope: torch.Tensor) -> int:
     """Return a bias, 0 or less, below which keys weigh nothing, a multiple of 16 so that masks can be used again.
 
-    A product of query and key is at most |q| |k|, b say, so that a key has at most e^(2b - m x) of the weight of the
-    newest one; all keys beyond it are a geometric series.
+    A scaled product of query and key is at most |q| |k| / sqrt(d), b say, so that a key has at most e^(2b - m x) of the
+    weight of the newest one; all keys beyond it are a geometric series.
     """
-    most = float(q.detach().norm(dim=-1).max() * k.detach().norm(dim=-1).max())
+    most = float(q.detach().norm(dim=-1).max() * k.detach().norm(dim=-1).max()) / math.sqrt(q.shape[-1])
     tail = -math.log1p(-math.exp(-float(slope.min())))
-    return -16 * math.ceil((2 * most + FORGOTTEN + tail) / 16) if math.isfinite(most) else -(2**20)
+    return -16 * math.ceil((2 * most + forgotten(q.dtype) + tail) / 16) if math.isfinite(most) else -(2**20)
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,10 @@ from torch.nn import functional
 
 from regimen import facts
 from regimen.errors import ConfigError
+from regimen.vintix import half
 from regimen.vintix.cache import Context, KeyCache, TokenWindow
+from regimen.vintix.config import sixteen_bits
+from regimen.vintix.learning import spread
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
@@ -44,7 +46,7 @@ class Memory:
     Attributes:
         net: the network, in the precision that it works with.
         context: the steps so far.
-        generator: of discrete actions.
+        generator: of actions that are drawn.
         begins: (N,) bool, where an episode begins.
         action: (N, A), the last one.
         reward: (N,) for it, scaled; None until it is told.
@@ -63,7 +65,7 @@ class VintixPolicy:
 
     Attributes:
         use_cache: whether keys and values are kept, instead of computed again from the window at each step.
-        use_fp16: whether it computes with 16 bits, on CUDA only. Both count when the context begins.
+        use_fp16: whether it computes with 16 bits, see `half`. Both count when the context begins.
     """
 
     def __init__(self, net: VintixNet, group: str, scaling: Scaling) -> None:
@@ -86,17 +88,17 @@ class VintixPolicy:
         Raises:
             ConfigError: it was not told the last reward, or there is no memory for so many environments.
         """
-        with torch.no_grad():
-            memory = state or self._empty(len(obs["policy"]))
-            if memory.reward is None:
-                raise ConfigError(
-                    "A policy that learns in context has to be told the reward of each action, which this stage does "
-                    "not do. Type stage=in_context, or stage=evaluate."
-                )
+        memory = state or self._empty(len(obs["policy"]))
+        if memory.reward is None:
+            raise ConfigError(
+                "A policy that learns in context has to be told the reward of each action, which this stage does "
+                "not do. Type stage=in_context, or stage=evaluate."
+            )
+        with torch.inference_mode():  # what it makes is its own, but for the copy
             action = self._act(obs["policy"], memory)
-            memory.action, memory.reward = action, None
-            memory.begins.zero_()
-        return action.clone(), memory
+        memory.action, memory.reward = action.clone(), None
+        memory.begins.zero_()
+        return memory.action.clone(), memory
 
     def observe(self, state: Memory, reward: torch.Tensor) -> Memory:
         """Take the reward (N,) of the action that `act` returned last."""
@@ -114,8 +116,11 @@ class VintixPolicy:
         scaled = (observation - self._scaling.mean) / self._scaling.std
         inputs = (part.to(net.norm.weight.dtype) for part in (scaled, memory.action, reward))
         out = net.heads[group](memory.context.step(net.encoders[group](*inputs, memory.begins))).float()
-        if not self._about.discrete:
+        if not self._about.discrete and not net.cfg.stochastic:
             return out
+        if not self._about.discrete:
+            mean, deviation = spread(out)
+            return mean + deviation * torch.randn(mean.shape, generator=memory.generator, device=mean.device)
         drawn = torch.multinomial(out.softmax(-1), 1, generator=memory.generator).squeeze(1)
         return functional.one_hot(drawn, self._about.action).float()
 
@@ -133,16 +138,13 @@ class VintixPolicy:
         """Return the network in the precision asked for.
 
         Raises:
-            ConfigError: 16 bits are asked for on a CPU.
+            ConfigError: 16 bits are asked for where they are slower.
         """
         if not self.use_fp16:
             return self.net
-        if self.device.type != "cuda":
-            raise ConfigError(
-                f"use_fp16=true computes with 16 bits on CUDA, this is {self.device}: take it away, or set "
-                "hardware.device=cuda. A CPU computes with float32."
-            )
-        return copy.deepcopy(self.net).half()
+        if problem := sixteen_bits(self.device.type):
+            raise ConfigError(problem)
+        return half.halved(self.net)
 
 
 def _require_memory(needed: int, envs: int, device: torch.device) -> None:
