@@ -168,8 +168,8 @@ class VecEnv(Protocol):
         max_episode_length: steps after which an episode is truncated.
         io: names, sizes and order of observations and actions.
 
-    An env of a robot with a left and a right may offer `symmetry`, too (`regimen.envs.symmetry.Symmetry`); without it, or
-    where it is None, no mirror image is known.
+    An env of a robot with a left and a right may offer `symmetry`, too (`regimen.envs.symmetry.Symmetry`); without it,
+    or where it is None, no mirror image is known.
     """
 
     num_envs: int
