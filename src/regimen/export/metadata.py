@@ -54,7 +54,7 @@ def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], 
         "action_clip": spec.action.clip,
         "joint_limits": spec.action.limits,
         "robot": None if robot is None else _robot(robot),
-        "physics_dt": (config.get("sim") or {}).get("dt"),
+        "physics_dt": config["sim"]["dt"] if robot else None,
     }
 
 
