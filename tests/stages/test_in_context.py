@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from point_env import PointEnv, PointEnvCfg
-from regimen import checkpoint, facts
+from regimen import checkpoint
 from regimen.envs.dark_room import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.errors import ConfigError, StopRequested
@@ -215,7 +215,7 @@ class Runner(Searcher):
 
 
 def test_what_is_wrong_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "instructions", frozenset)
+    monkeypatch.setattr("regimen.vintix.config.instructions", frozenset)
     config: dict[str, Any] = {"policy": None, "env": {}, "hardware": {"device": "cpu", "scheduler": None}}
     cfg = InContextCfg(episodes=1, envs=0, baselines=["luck"], use_fp16=True)
     cfg.domain_randomization.enabled = True

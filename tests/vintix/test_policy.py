@@ -11,7 +11,7 @@ import torch
 from made_vintix import net
 from regimen import facts
 from regimen.errors import ConfigError
-from regimen.vintix import alibi, cache
+from regimen.vintix import alibi, cache, config
 from regimen.vintix.cache import KeyCache, Ring, TokenWindow, reaches, rings
 from regimen.vintix.config import sixteen_bits
 from regimen.vintix.half import halved
@@ -186,7 +186,7 @@ def test_discrete_actions_are_drawn_one_hot_and_the_same_again():
 
 
 def test_sixteen_bits_are_refused_where_the_processor_has_none(monkeypatch):
-    monkeypatch.setattr(facts, "instructions", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(config, "instructions", lambda: frozenset({"avx2"}))
     acting = policy(net())
     acting.use_fp16 = True
     with pytest.raises(ConfigError, match="hardware.device=cuda"):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regimen import facts
+from regimen.facts import instructions
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def sixteen_bits(device: str) -> str | None:
     """Return why 16 bits bring nothing on a device of this machine, and what to type instead, else None."""
-    if device.startswith("cuda") or "avx512_bf16" in facts.instructions():
+    if device.startswith("cuda") or "avx512_bf16" in instructions():
         return None
     return (
         "use_fp16=true: this processor does not compute with 16 bits (avx512_bf16), so that they are slower than "
