@@ -135,6 +135,9 @@ def test_mistakes_say_what_to_type(tmp_path, capsys, monkeypatch):
     assert mine.read_text() == "precious"
     assert cli.main(["export", "format=onnx", "task=reach"]) == 2
     assert "expected the run first: regimen export <run> format=onnx" in capsys.readouterr().err
+    for run in ("walker", "walker@best", "pretrained:go2_flat", "20261120-142233-reach-skrl_ppo-1a2b"):
+        assert cli.main(["export", run]) == 2
+        assert "add format=onnx or format=torchscript" in capsys.readouterr().err and not Path(run).exists()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):

@@ -20,17 +20,11 @@ def export_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
+    parser = _parser()
     if not any(word.startswith("format=") for word in argv):
-        from regimen.history.export import export_verb as table_verb
-
-        return table_verb(argv)
-    parser = argparse.ArgumentParser(
-        prog="regimen export", description="Export a policy as one file: regimen export <run> format=onnx."
-    )
-    parser.add_argument("policy", help="run reference, such as walker@best, pretrained:<name>, or a checkpoint")
-    parser.add_argument("words", nargs="+", metavar="format=onnx|torchscript", help="and task=<name> of a lone file")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: <run>/exported/<checkpoint>.onnx")
-    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+        if "-h" in argv or "--help" in argv:
+            print(parser.format_help())
+        return _table(argv)
     args = parser.parse_intermixed_args(argv)
     if "=" in args.policy:
         raise ConfigError(f"{args.policy}: expected the run first: regimen export <run> format=onnx")
@@ -38,6 +32,29 @@ def export_verb(argv: list[str]) -> int:
     overrides = [word for word in args.words if not word.startswith("format=")]
     print("\n".join(export(args.policy, chosen[-1], args.out, overrides, args.config_dir)))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="regimen export", description="Export a policy as one file: regimen export <run> format=onnx."
+    )
+    parser.add_argument("policy", help="run reference, such as walker@best, pretrained:<name>, or a checkpoint")
+    parser.add_argument("words", nargs="+", metavar="format=onnx|torchscript", help="and task=<name> of a lone file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: <run>/exported/<checkpoint>.onnx")
+    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+    return parser
+
+
+def _table(argv: list[str]) -> int:
+    """Export a table of runs, to what is a file's name and no run."""
+    from regimen.history.export import export_verb as table_verb
+
+    if argv and re.fullmatch(r"[\w@:]+(-\w+)*", argv[0]):
+        raise ConfigError(
+            f"{argv[0]}: to export the policy of a run add format=onnx or format=torchscript; for a table of runs "
+            f"name a file that ends with .csv: regimen export {argv[0]}.csv"
+        )
+    return table_verb(argv)
 
 
 def export(

@@ -23,7 +23,7 @@ SEPARATORS = ("|", "||", "&&", ";")
 
 FLAGS = {
     "runs": ("--sort", "--limit", "--json", "--csv"),
-    "export": ("--sort",),
+    "export": ("--sort", "--out", "--config-dir"),
     "clean": ("--sort", "--older", "--checkpoints", "--yes"),
     "show": ("--verify", "--json"),
     "diff": ("--code", "--json"),
@@ -92,9 +92,13 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     if verb == "check-env":
         return _launch(arguments, Path("launch.py"))
     rows = Index().rows()
+    if verb == "export" and typed.startswith("format="):
+        return ("format=onnx", "format=torchscript")
     if verb in FILTERED and "=" in typed:
         return _filter(typed, rows)
     filters = [f"{key}=" for key in (*query.KEYS, *query.TIMES)] if verb in FILTERED else []
+    if verb == "export":  # a table of runs, or the policy of one
+        return [*filters, "format=onnx", "format=torchscript", *_names(rows), *_checkpoints(typed, rows)]
     if verb == "tag" and before:
         return [f"{sign}{tag}" for run in rows for tag in run.tags for sign in ("", "-")]
     if verb in SCHEDULED:
