@@ -14,6 +14,7 @@ from regimen.export.verb import export
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
 def test_the_example_moves_the_joints_of_a_go2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -49,6 +49,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_opened(tmp_path, export
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_it_is_judged_as_its_checkpoint_is(tmp_path):
     source, out = run_with(tmp_path, "skrl_ppo"), tmp_path / "arm.pt"
     export(str(source), "torchscript", out)

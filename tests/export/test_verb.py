@@ -22,11 +22,13 @@ from regimen.stages.playing import load_policy
 from tasks import make_env
 
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
-FORMATS = [pytest.param("onnx", marks=needs_onnx), "torchscript"]
+ONNX = (needs_onnx, pytest.mark.slow)  # an export to it takes some seconds; one of each kind is fast enough
+CASES = [(agent, "torchscript") for agent in AGENTS]
+CASES += [pytest.param("rsl_rl_ppo", "onnx", marks=needs_onnx)]
+CASES += [pytest.param(agent, "onnx", marks=ONNX) for agent in AGENTS if agent != "rsl_rl_ppo"]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize(("agent", "name"), CASES)
 def test_what_is_exported_acts_as_the_policy_and_its_targets_are_the_robots(tmp_path, agent, name):
     source = run_with(tmp_path, agent)
     path = Path(export(str(source), name)[0].partition(" (")[0])
@@ -44,7 +46,7 @@ def test_what_is_exported_acts_as_the_policy_and_its_targets_are_the_robots(tmp_
     torch.testing.assert_close(targets, env._targets, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [pytest.param("onnx", marks=ONNX), "torchscript"])
 def test_the_file_tells_what_a_robot_has_to_know(tmp_path, name):
     source = run_with(tmp_path, "skrl_ppo", task="go2_flat")
     out = tmp_path / f"walker.{'onnx' if name == 'onnx' else 'pt'}"

@@ -22,7 +22,7 @@ def frames(folder: Path) -> int:
         return sum(1 for _ in container.decode(container.streams.video[0]))
 
 
-@pytest.mark.parametrize("length", [7, 60])
+@pytest.mark.parametrize("length", [pytest.param(7, marks=pytest.mark.slow), 60])
 def test_a_film_of_so_many_steps_is_shorter_or_longer_than_an_episode(tmp_path, monkeypatch, length):
     ages: list[int] = []
 
