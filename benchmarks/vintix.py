@@ -6,10 +6,11 @@
 The clone is never part of this repository. See `vintix_peer.py` for what is changed in it, so that it runs without
 flash-attn.
 
-Decoding: one robot (the clone has no batch there) and several, their context full. Training: steps of the optimiser
-without accumulation, the making of batches included. Measurements alternate in one process, and count its CPU seconds:
-with one thread these are seconds on a core that nobody else uses. Before anything is measured both networks get the
-same weights, and have to give the same actions.
+Decoding: one robot (the clone has no batch there) and several, their context full, with float32 and with 16 bits, which
+are bfloat16, where the processor has it. `weights alone` are the products of the trunk's weights with a vector, and
+nothing else. Training: steps of the optimiser without accumulation, the making of batches included. Measurements
+alternate in one process, and count its CPU seconds: with one thread these are seconds on a core that nobody else uses.
+Before anything is measured both networks get the same weights, and have to give the same actions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from regimen.data.history_file import append
 from regimen.data.history_index import write_index
 from regimen.vintix import data
 from regimen.vintix.cache import KeyCache
-from regimen.vintix.config import ModelCfg, SamplingCfg, TrainingCfg
+from regimen.vintix.config import ModelCfg, SamplingCfg, TrainingCfg, sixteen_bits
 from regimen.vintix.model import Group, VintixNet
 from regimen.vintix.policy import Scaling, VintixPolicy
 from regimen.vintix.training import Training
@@ -58,10 +59,11 @@ def network(sizes: Sizes) -> VintixNet:
     return VintixNet({"group": Group(sizes.observations, sizes.actions)}, cfg)
 
 
-def decoder(sizes: Sizes, envs: int, steps: int) -> Callable[[], int]:
+def decoder(sizes: Sizes, envs: int, steps: int, half: bool) -> Callable[[], int]:
     """Return work: `steps` actions of each of `envs` robots whose context is full, of made-up keys and values."""
     scaling = Scaling(torch.zeros(sizes.observations), torch.ones(sizes.observations), 1.0)
     policy, rewards = VintixPolicy(network(sizes), "group", scaling), torch.full((envs,), 0.5)
+    policy.use_fp16 = half
     given = torch.randn(64, envs, sizes.observations)
     _, memory = policy.act({"policy": given[0]}, None)
     assert isinstance(memory.context, KeyCache)
@@ -74,6 +76,21 @@ def decoder(sizes: Sizes, envs: int, steps: int) -> Callable[[], int]:
         return steps * envs
 
     return decode
+
+
+def reader(sizes: Sizes, half: bool) -> Callable[[], int]:
+    """Return work: the products of all weights of the trunk with a vector, a token each time, and nothing else."""
+    kind = torch.bfloat16 if half else torch.float32
+    weights = [part.detach().to(kind) for part in network(sizes).blocks.parameters() if part.ndim == 2]
+    vectors = {weight.shape[1]: torch.randn(weight.shape[1], dtype=kind) for weight in weights}
+
+    def read(tokens: int = 4) -> int:
+        for _ in range(tokens):
+            for weight in weights:
+                torch.mv(weight, vectors[weight.shape[1]])
+        return tokens
+
+    return read
 
 
 def _fill(cache: KeyCache, now: int) -> None:
@@ -163,10 +180,29 @@ def _translated(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def decoding(sizes: Sizes, peer: Peer | None, envs: int, steps: int, repeats: int) -> dict[str, list[float]]:
     """Return tokens a second by name."""
-    works = {"ours, 1 robot": decoder(sizes, 1, steps), f"ours, {envs} robots": decoder(sizes, envs, steps)}
-    if peer is not None:
-        works["public Vintix, 1 robot"] = peer.decoder(sizes, steps)
+    works: dict[str, Callable[[], int]] = {}
+    for half, bits in ((False, ""), (True, ", 16 bits")):
+        if half and sixteen_bits("cpu"):
+            break
+        works |= {f"ours, {n} robot{'s' * (n > 1)}{bits}": decoder(sizes, n, steps, half) for n in (1, envs)}
+        works[f"weights alone{bits}"] = reader(sizes, half)
+        if peer is not None:
+            works[f"public Vintix, 1 robot{bits}"] = peer.decoder(sizes, steps, half)
     return alternate(works, repeats, clock=time.process_time)
+
+
+def ratios(rows: dict[str, list[float]], envs: int) -> dict[str, tuple[float, float, float]]:
+    """Return ratios with their intervals by name."""
+    ours, many, public = "ours, 1 robot", f"ours, {envs} robots", "public Vintix, 1 robot"
+    pairs = {
+        "1 robot each": (ours, public),
+        "1 robot each, 16 bits": (f"{ours}, 16 bits", f"{public}, 16 bits"),
+        "1 robot, 16 bits / float32": (f"{ours}, 16 bits", public),
+        f"{envs} robots / 1": (many, public),
+        f"{envs} robots / 1, 16 bits": (f"{many}, 16 bits", f"{public}, 16 bits"),
+        "training": ("ours, training", "public Vintix, training"),
+    }
+    return {label: ratio(rows[a], rows[b]) for label, (a, b) in pairs.items() if a in rows and b in rows}
 
 
 def training(sizes: Sizes, peer: Peer | None, batch: int, steps: int, repeats: int) -> dict[str, list[float]]:
@@ -200,12 +236,8 @@ def main() -> None:
             raise SystemExit("the two networks do not compute the same: there is nothing to compare")
     rows = decoding(sizes, peer, args.envs, args.steps, args.repeats)
     rows |= training(sizes, peer, args.batch, args.train_steps, args.repeats)
-    pairs = (("decoding, 1 robot each", "ours, 1 robot", "public Vintix, 1 robot"),)
-    pairs += ((f"decoding, {args.envs} robots / 1", f"ours, {args.envs} robots", "public Vintix, 1 robot"),)
-    pairs += (("training", "ours, training", "public Vintix, training"),)
-    ratios = {label: ratio(rows[a], rows[b]) for label, a, b in pairs if b in rows}
     name = f"vintix_{args.size}" if peer else f"vintix_{args.size}_alone"
-    report(name, rows, ratios, "tokens/CPU s")
+    report(name, rows, ratios(rows, args.envs), "tokens/CPU s")
     known = json.loads((RESULTS / f"{name}.json").read_text())
     known |= {"sizes": vars(sizes), "batch": args.batch, "peer": CHANGES if peer else None, "difference": apart}
     (RESULTS / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n")
