@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
+from agents.test_rsl_rl_ppo import config as rsl_rl_config
 from export.made_policies import AGENTS, run_with
 from regimen import checkpoint, cli
+from regimen.agents.rsl_rl_ppo import RslRlPpo
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import CheckpointError, ConfigError, PreflightError
 from regimen.export import network, reading
@@ -20,6 +23,7 @@ from regimen.robots import load
 from regimen.stages.evaluate import load_bundle
 from regimen.stages.playing import load_policy
 from tasks import make_env
+from trainings import new_run
 
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
 ONNX = (needs_onnx, pytest.mark.slow)  # an export to it takes some seconds; one of each kind is fast enough
@@ -44,6 +48,21 @@ def test_what_is_exported_acts_as_the_policy_and_its_targets_are_the_robots(tmp_
     env.step(wanted)
     _, targets = exported.network([obs["policy"]])
     torch.testing.assert_close(targets, env._targets, rtol=1e-5, atol=1e-5)
+
+
+def test_each_group_that_a_policy_reads_is_an_input(tmp_path):
+    groups = ["policy", "discriminator"]
+    cfg = rsl_rl_config("h1_failure", 1, 4, obs_groups={"actor": groups, "critic": ["policy"]})
+    env, run = make_env("h1_failure", 3), new_run(tmp_path, cfg)
+    agent = RslRlPpo(cfg.agent, env.io, 4, torch.device("cpu"), seed=0)
+    head = {"format": 1, "step": 1, "agent": asdict(cfg.agent), "io": env.io.to_dict(), "policy": agent.policy_state()}
+    checkpoint.save(run.checkpoints / "last.pt", head | {"run": run.id})
+    path = Path(export(str(run.dir), "torchscript")[0].partition(" (")[0])
+    bundle = load_bundle(str(path))
+    assert bundle["policy"]["inputs"] == groups == list(bundle["io"]["observations"])
+    obs = {group: torch.randn(3, env.io.size(group)) for group in env.io.observations}
+    found, wanted = (load_policy(b, env, seed=0).act(obs, None)[0] for b in (bundle, head))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [pytest.param("onnx", marks=ONNX), "torchscript"])
