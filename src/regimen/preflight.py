@@ -98,7 +98,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     """Return part -> bytes one worker is expected to take: the process, the envs, and what each dataclass says.
 
     A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
-    term is at most as wide as the robot has joints, or 3.
+    term is at most as wide as the robot has joints, or 3. What an agent on a GPU takes is not of this memory.
 
     Args:
         composed: the run.
@@ -113,8 +113,9 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
     acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context")
+    elsewhere = acts_only or str(config["hardware"]["device"]).startswith("cuda")
     for node, kind in composed.types.items():
-        if hasattr(kind, "memory_bytes") and not (node == "agent" and acts_only):
+        if hasattr(kind, "memory_bytes") and not (node == "agent" and elsewhere):
             parts[node] = int(typed.build(kind, config[node]).memory_bytes(envs, observation, action))
     return parts
 
@@ -134,7 +135,10 @@ def _envs_of_a_worker(composed: Composed) -> int:
 
 
 def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) -> list[str]:
-    """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes."""
+    """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes.
+
+    An agent whose need does not come from the environments says what to lower by `LOWER: ClassVar[str]`.
+    """
     gib = 2**30
     each, share = sum(found.memory.values()), found.available / place.workers
     if each <= share:
@@ -143,6 +147,8 @@ def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) ->
     fits = max(1, int((share - alone) / max(each - alone, 1) * (own - 1) + 1)) * (envs // own)
     lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
     advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
+    if alone > share and "agent" in found.memory and (sizes := getattr(composed.types["agent"], "LOWER", "")):
+        advice = f"The agent takes {found.memory['agent'] / gib:.1f} GiB of it: lower {sizes}"
     advice += " or hardware.max_jobs." if place.workers > 1 else "."
     needed, short = each * place.workers / gib, (each - share) * place.workers / gib
     return [

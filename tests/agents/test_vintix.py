@@ -19,11 +19,12 @@ from regimen.compose import compose
 from regimen.envs.vec_env import IOSpec
 from regimen.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 from regimen.outcome import next_command
-from regimen.preflight import preflight
+from regimen.preflight import estimate, preflight
 from regimen.run import Run
 from regimen.stages.distill import DistillCfg
 from regimen.stages.playing import load_policy
 from regimen.typed import build
+from regimen.vintix.config import ModelCfg, TrainingCfg
 from regimen.vintix.model import Group, VintixNet
 from tasks import CONF
 
@@ -109,6 +110,36 @@ def test_preflight_names_what_is_wrong_before_anything_starts(tmp_path, monkeypa
         preflight(compose([*words, "agent.model.hidden=131"], [CONF]), tmp_path)
     with pytest.raises(ConfigError, match="has no `learn`"):
         preflight(compose(["stage=train", "agent=vintix_small", "task=dark_room"], [CONF]), tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"feedforward": 40, "heads": 2, "layers": 6}])
+def test_the_memory_of_a_training_is_known_before_it_starts(sizes):
+    model = ModelCfg(**{"context": 300, "layers": 3, "heads": 4, "hidden": 66} | sizes)
+    cfg = VintixCfg(model=model, training=TrainingCfg(batch_size=4))
+    net = VintixNet({"g": Group(45, 12)}, model)
+    kept: dict[int, int] = {}
+
+    def keep(part: torch.Tensor) -> torch.Tensor:
+        kept[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
+        return part
+
+    zeros = [torch.zeros(4, 300, size) for size in (45, 12)]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda part: part):
+        out = net("g", *zeros, torch.zeros(4, 300), torch.zeros(4, 300, dtype=torch.bool))
+    weights = sum(parameter.nbytes for parameter in net.parameters())
+    assert out.requires_grad
+    assert cfg.memory_bytes(1, 45, 12) == pytest.approx(sum(kept.values()) + 3 * weights, rel=0.2)
+
+
+def test_a_training_that_memory_cannot_hold_is_refused_with_what_to_lower(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["stage=distill", "agent=vintix_small", "task=go2_flat", f"data=[{histories(tmp_path / 'h')}]"]
+    preflight(compose(words, [CONF]), tmp_path)
+    wide = [*words, "agent.training.batch_size=4096"]
+    with pytest.raises(ConfigError, match=r"memory: about .* lower agent.training.batch_size or agent.model.context\."):
+        preflight(compose(wide, [CONF]), tmp_path)
+    composed = compose([*wide, "hardware=gpu"], [CONF])
+    assert "agent" not in estimate(composed, None), "it is the GPU's memory then"
 
 
 def test_what_to_type_next_is_to_let_it_live(tmp_path):

@@ -33,6 +33,7 @@ class VintixCfg:
 
     DISTRIBUTED: ClassVar[bool] = True
     DATA: ClassVar[str] = ".json"
+    LOWER: ClassVar[str] = "agent.training.batch_size or agent.model.context"
     _target_: str = "regimen.agents.vintix.Vintix"
     model: ModelCfg = field(default_factory=ModelCfg)
     sampling: SamplingCfg = field(default_factory=SamplingCfg)
@@ -41,6 +42,18 @@ class VintixCfg:
     def problems(self, config: dict[str, Any]) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         return [*self.model.problems(), *self.sampling.problems(), *self.training.problems()]
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what a step of the optimiser takes with float32, whatever the environments.
+
+        These are weights, gradients and two moments, and what the blocks keep of each token for the way back: inputs
+        and outputs of two norms and two masks of dropout (hidden); queries, keys and values before and after their
+        norms, and attention in blocks and as a whole (inner); the perceptron's inside before and after GELU.
+        """
+        model, inside = self.model, self.model.feedforward or 4 * self.model.hidden
+        weights = model.layers * 2 * model.hidden * (2 * model.inner + inside)
+        kept = model.layers * (4 * model.hidden + 7 * model.inner + 2 * inside) + 10 * model.hidden
+        return 4 * (4 * weights + self.training.batch_size * model.context * kept)
 
 
 class Vintix:
