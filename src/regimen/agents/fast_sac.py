@@ -196,11 +196,12 @@ class FastSac:
         for k in range(cfg.num_updates):
             batch = _minibatch(drawn, k)
             self.updates += 1
-            self._update_critics(batch)
+            seen = self._update_critics(batch)
             if self.updates % cfg.policy_frequency == 0:
                 self._update_actor(batch)
             with torch.no_grad():
                 torch._foreach_lerp_(self._followers, self._led, cfg.tau)
+        self._stats |= self._measured(batch, *seen)
 
     def _mirrored(self, batch: Batch) -> Batch:
         """Return a batch (U, B, …) with the mirror image of each transition in the same minibatch, (U, 2 B, …)."""
@@ -225,36 +226,41 @@ class FastSac:
         obs, following = ({g: self.norms[g](x) for g, x in o.items()} for o in (batch.obs, batch.next_obs))
         return Batch(obs, batch.action, batch.reward, batch.discount, following)
 
-    def _update_critics(self, batch: Batch) -> None:
-        """Move the critics towards their targets, and the temperature towards its target entropy."""
-        loss, log_prob, stats = self._critic_loss(batch)
+    def _update_critics(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Move the critics towards their targets, and the temperature towards its target entropy.
+
+        Returns:
+            Log density (B,) of the actions that follow, the critics' targets, and what these were made of.
+        """
+        loss, log_prob, (target, made_of) = self._critic_loss(batch)
         self._descend(loss, self.critic_optimiser)
         # The gradient of -alpha (log pi + target) with respect to log alpha.
         gap = in_step.total((log_prob + self.target_entropy).mean()) / world_size()
         self.log_alpha.grad = -self.log_alpha.detach().exp() * gap
         self.alpha_optimiser.step()
-        self._stats |= {"Loss/critic": loss.detach(), "Loss/alpha": self.log_alpha.grad, **stats}
-        self._stats |= {"SAC/entropy": -log_prob.mean(), "SAC/buffer_reward": batch.reward.mean()}
+        self._stats |= {"Loss/critic": loss.detach(), "Loss/alpha": self.log_alpha.grad}
+        return log_prob, target, made_of
 
-    def _distance_to_target(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the critics' loss, the log density (B,) of the actions that follow, and scalars to log."""
+    def _distance_to_target(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the critics' loss, the log density (B,) of the actions that follow, and the result of `_targets`."""
         group = self.cfg.critic_observations
         with self._cast():
             with torch.no_grad():
                 action, log_prob = self.actor.sample(batch.next_obs["policy"])
                 outputs = self.target(batch.next_obs[group], action)
-                target, stats = self._targets(outputs, batch, self.log_alpha.exp() * log_prob)
-            predicted = self.critics(batch.obs[group], batch.action)
-        if self.cfg.critic_type == "scalar":
-            loss = (predicted.squeeze(-1) - target).square().mean(1).sum()
-        else:
-            loss = -(target * predicted.log_softmax(-1)).sum(-1).mean(1).sum()
-        return loss, log_prob, stats
+                target, made_of = self._targets(outputs, batch, self.log_alpha.exp() * log_prob)
+            predicted = self.critics.each(batch.obs[group], batch.action)
+        losses = [self._distance(x, y) for x, y in zip(predicted, target, strict=True)]
+        return torch.stack(losses).sum(), log_prob, (target, made_of)
 
-    def _targets(
-        self, outputs: torch.Tensor, batch: Batch, cost: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Return what each critic should say, from its own target network alone, and scalars to log.
+    def _distance(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error or cross-entropy of a critic's outputs (B, Z) to its target (B) or (B, Z)."""
+        if self.cfg.critic_type == "scalar":
+            return (predicted.squeeze(-1) - target).square().mean()
+        return torch.dot(target.flatten(), predicted.log_softmax(-1).flatten()) / -len(target)
+
+    def _targets(self, outputs: torch.Tensor, batch: Batch, cost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what each critic should say, from its own target network alone, and what that was made of.
 
         Args:
             outputs: (E, B, Z) of the target networks for the action that follows.
@@ -262,20 +268,28 @@ class FastSac:
             cost: (B,) of that action's improbability: alpha log pi.
 
         Returns:
-            (E, B) values, or (E, B, Z) distributions.
+            (E, B) values, or (E, B, Z) distributions; and the same of the target networks.
         """
-        support = self.critics.support
         if self.cfg.critic_type == "scalar":
-            target = batch.reward + batch.discount * (self.target.value(outputs) - cost)
-            return target, {"SAC/q_max": target.max(), "SAC/q_min": target.min()}
-        probs, reward, discount = outputs.softmax(-1), batch.reward[:, None], batch.discount[:, None]
-        moved = reward + discount * support
-        margin = 1e-3 * (support[-1] - support[0])
-        beyond = (moved < support[0] - margin) | (moved > support[-1] + margin)
-        target = project(probs, moved - discount * cost[:, None], support)
-        values = target @ support
-        stats = {"SAC/q_max": values.max(), "SAC/q_min": values.min(), "SAC/beyond": (probs * beyond).sum(-1).mean()}
-        return target, stats
+            values = self.target.value(outputs)
+            return batch.reward + batch.discount * (values - cost), values
+        support, probs, discount = self.critics.support, outputs.softmax(-1), batch.discount
+        moved = torch.addcmul((batch.reward - discount * cost)[:, None], discount[:, None], support)
+        return project(probs, moved, support), probs
+
+    def _measured(
+        self, batch: Batch, log_prob: torch.Tensor, target: torch.Tensor, made_of: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return scalars to log of the last minibatch: in every update they would take some hundredths of its time."""
+        support, values = self.critics.support, target
+        stats: dict[str, torch.Tensor] = {}
+        if self.cfg.critic_type == "c51":
+            values, margin = target @ support, 1e-3 * (support[-1] - support[0])
+            moved = batch.reward[:, None] + batch.discount[:, None] * support
+            beyond = (moved < support[0] - margin) | (moved > support[-1] + margin)
+            stats["SAC/beyond"] = (made_of * beyond).sum(-1).mean()
+        stats |= {"SAC/q_max": values.max(), "SAC/q_min": values.min()}
+        return stats | {"SAC/entropy": -log_prob.mean(), "SAC/buffer_reward": batch.reward.mean()}
 
     def _update_actor(self, batch: Batch) -> None:
         for weights in self._led:
@@ -289,8 +303,9 @@ class FastSac:
     def _policy_loss(self, batch: Batch) -> torch.Tensor:
         with self._cast():
             action, log_prob = self.actor.sample(batch.obs["policy"])
-            outputs = self.critics(batch.obs[self.cfg.critic_observations], action)
-        return (self.log_alpha.detach().exp() * log_prob - self.critics.value(outputs).mean(0)).mean()
+            outputs = self.critics.each(batch.obs[self.cfg.critic_observations], action)
+        values = torch.stack([self.critics.value(x) for x in outputs])
+        return (self.log_alpha.detach().exp() * log_prob - values.mean(0)).mean()
 
     def _descend(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
         parameters = optimiser.param_groups[0]["params"]

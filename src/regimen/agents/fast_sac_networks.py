@@ -108,9 +108,10 @@ class Actor(nn.Module):
         noise = torch.randn_like(mean)
         raw = torch.addcmul(mean, log_std.exp(), noise)
         # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u)), without the cancellation at large u.
-        log_slope = 2 * (LOG_2 - raw - functional.softplus(-2 * raw)) + self.scale.log()
-        log_prob = (-0.5 * noise.square() - log_std - HALF_LOG_2PI - log_slope).sum(-1)
-        return torch.tanh(raw) * self.scale, log_prob
+        flatness = 2 * (raw + functional.softplus(-2 * raw))
+        log_prob = (flatness - torch.addcmul(log_std, noise, noise, value=0.5)).sum(-1)
+        constant = self.scale.log().sum() + len(self.scale) * (HALF_LOG_2PI + 2 * LOG_2)
+        return torch.tanh(raw) * self.scale, log_prob - constant
 
 
 class Critics(nn.Module):
@@ -140,11 +141,15 @@ class Critics(nn.Module):
 
     def forward(self, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """Return the outputs (E, B, Z) for obs (B, d) and action (B, A): logits, or one value each."""
+        return torch.stack(self.each(obs, action))
+
+    def each(self, obs: torch.Tensor, action: torch.Tensor) -> list[torch.Tensor]:
+        """Return what `forward` does, apart: E times (B, Z). A gradient comes back without a copy."""
         inputs = torch.cat((obs, action), dim=-1)
-        return torch.stack([net(inputs) for net in self.nets]).float()
+        return [net(inputs).float() for net in self.nets]
 
     def value(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Return the expected values (E, B) of outputs (E, B, Z)."""
+        """Return the expected values (…, B) of outputs (…, B, Z)."""
         return outputs.squeeze(-1) if len(self.support) == 1 else outputs.softmax(-1) @ self.support
 
 
@@ -165,7 +170,6 @@ def project(probs: torch.Tensor, values: torch.Tensor, support: torch.Tensor) ->
     position = ((values - support[0]) * (last / (support[-1] - support[0]))).clamp(0, last)
     # What is not a number stays so in the shares; as an index it would end the process before anyone could say where.
     lower = position.floor().clamp(max=last - 1).nan_to_num(0.0)
-    upper_share = position - lower
-    index = lower.long().expand_as(probs)
-    onto = torch.zeros_like(probs).scatter_add_(-1, index, probs * (1 - upper_share))
-    return onto.scatter_add_(-1, index + 1, probs * upper_share)
+    upper, index = probs * (position - lower), lower.long()
+    onto = torch.zeros_like(probs).scatter_add_(-1, index.expand_as(probs), probs - upper)
+    return onto.scatter_add_(-1, (index + 1).expand_as(probs), upper)
