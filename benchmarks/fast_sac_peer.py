@@ -46,7 +46,11 @@ class Sizes:
     observations: int = 82
     actions: int = 22
     atoms: int = 101
+    v_min: float = -20.0
     v_max: float = 20.0
+    log_std_max: float = 0.0
+    alpha: float = 0.001
+    entropy: float = 0.0  # the temperature holds, in units of -1 for each action
     gamma: float = 0.97
     tau: float = 0.05
     rate: float = 3e-4
@@ -138,7 +142,7 @@ class Holosoma:
         self.config = SimpleNamespace(
             gamma=sizes.gamma, max_grad_norm=0.0, use_autotune=True, amp=False, amp_dtype="bf16", use_symmetry=False
         )
-        self.device, self.is_multi_gpu, self.target_entropy = torch.device("cpu"), False, -0.0
+        self.device, self.is_multi_gpu, self.target_entropy = torch.device("cpu"), False, -sizes.actions * sizes.entropy
         self.scaler, self.env = torch.amp.GradScaler("cpu", enabled=False), SimpleNamespace(num_envs=sizes.envs)
         self._build(code, parts)
         self._take_methods(here / "fast_sac_agent.py")
@@ -151,11 +155,13 @@ class Holosoma:
         s, cpu = self.sizes, self.device
         about: dict[str, Any] = {"obs_keys": ["obs"], "n_act": s.actions, "device": cpu}
         about["obs_indices"] = {"obs": {"start": 0, "end": s.observations, "size": s.observations}}
-        self.actor = code.Actor(num_envs=s.envs, hidden_dim=s.actor, log_std_max=0.0, log_std_min=-5.0, **about)
-        about |= {"num_atoms": s.atoms, "v_min": -s.v_max, "v_max": s.v_max, "hidden_dim": s.critic}
+        self.actor = code.Actor(
+            num_envs=s.envs, hidden_dim=s.actor, log_std_max=s.log_std_max, log_std_min=-5.0, **about
+        )
+        about |= {"num_atoms": s.atoms, "v_min": s.v_min, "v_max": s.v_max, "hidden_dim": s.critic}
         self.qnet, self.qnet_target = code.Critic(**about), code.Critic(**about)
         self.qnet_target.load_state_dict(self.qnet.state_dict())
-        self.log_alpha = torch.tensor([math.log(0.001)], requires_grad=True)
+        self.log_alpha = torch.tensor([math.log(s.alpha)], requires_grad=True)
         adam: dict[str, Any] = {"lr": s.rate, "fused": True, "betas": (0.9, 0.95)}
         self.q_optimizer = torch.optim.AdamW(list(self.qnet.parameters()), weight_decay=s.decay, **adam)
         self.actor_optimizer = torch.optim.AdamW(list(self.actor.parameters()), weight_decay=s.decay, **adam)
@@ -181,6 +187,11 @@ class Holosoma:
     def add(self, step: Step) -> None:
         """Write a step into its ring."""
         self.rb.extend(transition(step) | {"critic_observations": step.obs})
+
+    def act(self, obs: torch.Tensor, mean: bool) -> torch.Tensor:
+        """Return its actions (N, A) for observations (N, d), drawn or at the mean."""
+        with torch.no_grad():
+            return self.actor.explore(self.obs_normalizer(obs, update=False), deterministic=mean)
 
     def batches(self) -> list[Any]:
         """Return the minibatches of one env step, normalised."""
@@ -222,7 +233,7 @@ class FastTD3:
         if "sim_type" in code.Critic.__init__.__annotations__:  # a normalisation of later versions, off by default
             about |= {"sim_type": "", "sim_dimension": 64, "seq_len": 8}
         self.actor = code.Actor(num_envs=s.envs, init_scale=0.01, hidden_dim=s.actor, **about)
-        about |= {"num_atoms": s.atoms, "v_min": -s.v_max, "v_max": s.v_max, "hidden_dim": s.critic}
+        about |= {"num_atoms": s.atoms, "v_min": s.v_min, "v_max": s.v_max, "hidden_dim": s.critic}
         self.qnet, self.qnet_target = code.Critic(**about), code.Critic(**about)
         self.qnet_target.load_state_dict(self.qnet.state_dict())
         self.rb = parts.SimpleReplayBuffer(
