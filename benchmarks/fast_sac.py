@@ -1,4 +1,4 @@
-"""FastSAC's learner, updates a minute of a core, beside public holosoma and FastTD3: same sizes, same transitions, one thread.
+"""FastSAC's learner, updates per minute of a core, beside public holosoma and FastTD3: same sizes and transitions.
 
     python benchmarks/fast_sac.py                              # ours alone
     python benchmarks/fast_sac.py --peer DIR --peer DIR        # beside clones of holosoma and of FastTD3
