@@ -103,15 +103,16 @@ def test_an_onnx_file_runs_without_this_project_and_holds_nothing_of_this_machin
 def test_what_does_not_do_the_same_is_not_written(tmp_path, monkeypatch):
     source = run_with(tmp_path, "skrl_ppo")
     call = TorchScript.__call__
-    monkeypatch.setattr(TorchScript, "__call__", lambda self, obs: [v + 3e-5 for v in call(self, obs)])
+    monkeypatch.setattr(TorchScript, "__call__", lambda self, obs: [v * (1 + 5e-5) for v in call(self, obs)])
     with pytest.raises(CheckpointError, match=r"differs from the policy by .*e-05 .* more than 1e-05"):
         export(str(source), "torchscript")
     assert not (source.parent.parent / "exported").exists()
 
 
 def test_a_value_that_is_not_a_number_is_a_difference():
-    assert network._gap(torch.tensor([float("nan")]), torch.tensor([0.0])) == float("inf")
-    assert network._gap(torch.tensor([40.0004]), torch.tensor([40.0])) == pytest.approx(1e-5, rel=0.1)
+    assert network._gap(torch.tensor([[float("nan")]]), torch.tensor([[0.0]])) == float("inf")
+    assert network._gap(torch.tensor([[40.0], [0.2004]]), torch.tensor([[40.0], [0.2]])) == pytest.approx(1e-5, rel=0.1)
+    assert network._gap(torch.tensor([[40.0, 0.2004]]), torch.tensor([[40.0, 0.2]])) == pytest.approx(4e-4, rel=0.1)
 
 
 def test_a_policy_with_a_memory_is_refused(tmp_path):

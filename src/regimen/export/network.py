@@ -92,5 +92,9 @@ def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[
 
 
 def _gap(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    gap = (found - wanted).abs() / wanted.abs().clamp(min=1.0)
+    """Return the largest difference of (N, A), in units of the largest value of its column, or of 1 if that is less.
+
+    The sums behind a small value have the rounding of the large ones that it is made of.
+    """
+    gap = (found - wanted).abs() / wanted.abs().amax(0).clamp(min=1.0)
     return float(gap.nan_to_num(float("inf")).max())
