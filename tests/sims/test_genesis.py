@@ -5,13 +5,18 @@ Compiling takes most of a minute once, building some seconds each time, so one s
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
 from regimen.robots import Robot, load
 
-pytest.importorskip("genesis")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [  # not importorskip: to import Genesis takes seconds, and has effects on what is imported later
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.skipif(find_spec("genesis") is None, reason="Genesis is not installed: make genesis"),
+]
 
 N = 4
 ALL, ONE, REST = torch.arange(N), torch.tensor([1]), torch.tensor([0, 2, 3])
@@ -180,6 +185,13 @@ def test_a_picture_shows_the_robot(go2):
     picture = go2.render(0)
     assert picture.shape == (240, 320, 3)
     assert picture.std() > 5
+
+
+def test_torch_compiles_beside_it(go2):
+    """Genesis' packages load the standard library's distutils, beside which setuptools cannot be imported."""
+    from torch.utils import cpp_extension
+
+    assert cpp_extension.include_paths()
 
 
 def test_the_environment_keeps_its_contract():

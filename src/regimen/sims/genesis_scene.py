@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ def start(cfg: GenesisWorldCfg) -> Any:
         log.warning("Genesis compiles its kernels for the first time: a minute or two. They are kept in %s", cache)
     os.environ.setdefault("QD_OFFLINE_CACHE_FILE_PATH", os.fspath(cache / "kernels"))
     os.environ.setdefault("GS_CACHE_FILE_PATH", os.fspath(cache / "assets"))
+    # Genesis' packages load the standard library's distutils; setuptools, which torch.compile needs, has to be first.
+    import_module("setuptools")
     try:
         import genesis as gs
     except ImportError as error:
