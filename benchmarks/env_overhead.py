@@ -10,15 +10,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from gait import walking
 from measure import alternate, ratio, report
 
-from regimen import checkpoint
-from regimen.envs import open_env
 from regimen.envs.check import compose_config
-from regimen.envs.vec_env import IOSpec
-from regimen.refs import resolve_policy
-from regimen.resolve import resolve
 
 CHUNK = 25
 
@@ -26,21 +21,8 @@ CHUNK = 25
 def works(task: str, num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], None]]:
     """Return the two kinds of work and what puts both at the same start; the policy acted beforehand, neither pays."""
     config = compose_config([f"task={task}", f"env.num_envs={num_envs}"])
-    torch.set_num_threads(1)  # as training and evaluation do while they step; the physics has all cores
-    env = open_env(config)
-    bundle = checkpoint.load(resolve_policy(f"pretrained:{task}"))
-    io = IOSpec.from_dict(bundle["io"])
-    policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
-    obs = env.reset(seed=0)
-    env.stagger()
-    for _ in range(150):
-        obs, *_ = env.step(policy.act(obs, None)[0])
-    actions: list[torch.Tensor] = []
-    for _ in range(CHUNK):
-        actions.append(policy.act(obs, None)[0])
-        obs, *_ = env.step(actions[-1])
+    env, actions, start = walking(config, task, CHUNK)
     batch, substeps = env.world.batch, config.env.decimation
-    start = env.state_dict()
 
     def full() -> int:
         for action in actions:

@@ -12,15 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from gait import walking
 from measure import alternate, ratio, report
 
-from regimen import checkpoint
-from regimen.envs import open_env
 from regimen.envs.check import compose_config
-from regimen.envs.vec_env import IOSpec
-from regimen.refs import resolve_policy
-from regimen.resolve import resolve
 
 CHUNK = 25
 
@@ -30,19 +25,8 @@ def works(num_envs: int, dt: float) -> tuple[dict[str, Callable[[], int]], Calla
     decimation = round(0.02 / dt)
     overrides = ["task=go2_flat", "sim=genesis", f"env.num_envs={num_envs}", f"sim.dt={dt}"]
     config = compose_config([*overrides, f"env.decimation={decimation}"])
-    torch.set_num_threads(1)
-    env = open_env(config)
-    bundle = checkpoint.load(resolve_policy("pretrained:go2_flat"))
-    policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, IOSpec.from_dict(bundle["io"]), env.device)
-    obs = env.reset(seed=0)
-    env.stagger()
-    for _ in range(150):
-        obs, *_ = env.step(policy.act(obs, None)[0])
-    actions: list[torch.Tensor] = []
-    for _ in range(CHUNK):
-        actions.append(policy.act(obs, None)[0])
-        obs, *_ = env.step(actions[-1])
-    start, scene, robot, dofs = env.state_dict(), env.world.scene, env.world.entity, env.world._dofs
+    env, actions, start = walking(config, "go2_flat", CHUNK)
+    scene, robot, dofs = env.world.scene, env.world.entity, env.world._dofs
 
     def full() -> int:
         for action in actions:
