@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from gait import walking
@@ -53,6 +54,9 @@ def main() -> None:
     parser.add_argument("--dt", type=float, default=0.005)
     parser.add_argument("--repeats", type=int, default=9)
     args = parser.parse_args()
+    if find_spec("genesis") is None:
+        print("genesis_overhead: not measured, Genesis is not installed. Type: make genesis")
+        return
     kinds, restore = works(args.num_envs, args.dt)
     rates = alternate(kinds, args.repeats, before=restore, clock=time.process_time)
     ratios = {"environment / bare loop": ratio(rates["environment"], rates["bare loop"])}
