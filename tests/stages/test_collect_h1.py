@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regimen import record
 from regimen.data.episodes import EpisodeFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,18 +30,30 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 def killed(folder: Path) -> Path:
     """Start a collection, kill its worker after the second checkpoint, and return the run."""
     launched = start(folder)
+    try:
+        last = nth_checkpoint(folder, 2)
+        [worker] = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+    finally:
+        launched.communicate()
+    assert launched.returncode == 137
+    return last.parents[1]
+
+
+def nth_checkpoint(folder: Path, n: int) -> Path:
+    """Wait until a run in `folder` has written its `n`-th checkpoint; each is a new file put in place of the last.
+
+    The checkpoint's own file is watched: progress is written less often than a fast machine makes checkpoints.
+    """
+    seen: list[int] = []
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        time.sleep(0.05)
-        for run in (folder / "outputs").glob("*"):
-            at = (record.read_json(run / "progress.json") or {}).get("iteration", 0)
-            last = run / "checkpoints" / "last.pt"
-            if last.exists() and 300 < at < 500:
-                [worker] = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
-                os.kill(int(worker), signal.SIGKILL)
-                launched.communicate()
-                assert launched.returncode == 137
-                return run
+        time.sleep(0.005)
+        for last in folder.glob("outputs/*/checkpoints/last.pt"):
+            written = last.stat().st_mtime_ns
+            seen += [] if written in seen else [written]
+            if len(seen) == n:
+                return last
     raise AssertionError("no checkpoint in time")
 
 
