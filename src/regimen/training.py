@@ -60,7 +60,7 @@ class TrainingSession:
         self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, episodes it stands for)
         self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
         self._clock = time.perf_counter()
-        self._rate = 0.0
+        self._took = 0.0  # seconds a sample: times may be averaged, rates may not
         self.first_step_at: float | None = None
         self.steps_restored = 0
 
@@ -127,12 +127,12 @@ class TrainingSession:
     def _report(self, losses: dict[str, float]) -> None:
         now = time.perf_counter()
         steps = self.steps_done / self.iteration
-        rate = self.all_envs * steps / max(now - self._clock, 1e-9)
-        self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
+        took = max(now - self._clock, 1e-9) / (self.all_envs * steps)
+        self._took = took if self._took == 0.0 else 0.9 * self._took + 0.1 * took
         self._clock = now
         metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
         metrics |= {f"Metrics/{name}": float(total.mean()) / steps for name, total in self._metrics.items()}
-        metrics |= {"Perf/samples_per_s": rate}
+        metrics |= {"Perf/samples_per_s": 1 / took}
         mean_return, mean_length = self.mean_return(), self.mean_length()
         if mean_return is not None and mean_length is not None:
             metrics |= {"Train/return": mean_return, "Train/episode_length": mean_length}
@@ -143,10 +143,10 @@ class TrainingSession:
             iteration=self.iteration,
             iterations=round(self.total_steps / steps),
             samples=self.samples,
-            samples_per_s=self._rate,
+            samples_per_s=1 / self._took,
             return_mean=mean_return,
             episode_length=mean_length,
-            eta_s=(self.total_steps - self.steps_done) * self.all_envs / self._rate,
+            eta_s=(self.total_steps - self.steps_done) * self.all_envs * self._took,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -110,10 +110,6 @@ def _iteration(file: Path) -> int:
     return (record.read_json(file) or {}).get("iteration") or 0
 
 
-def _iteration(file: Path) -> int:
-    return (record.read_json(file) or {}).get("iteration", -1)
-
-
 SMALL = ["hardware.submitit.mem_gb=1", "hardware.submitit.cpus_per_task=1"]
 """What a test asks for, so that several fit on a node."""
 
