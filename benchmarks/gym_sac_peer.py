@@ -3,8 +3,8 @@
     <python> benchmarks/gym_sac_peer.py Hopper-v5 --steps 300000 --seed 0
 
 Its settings are those of RL Zoo for the task: the library's own defaults, after 10,000 random steps. Prints a line of
-JSON at each `--every` steps: steps, wall and CPU seconds of the training so far, and the returns of episodes by the mean
-action. The time of these episodes is not counted.
+JSON at each `--every` steps: steps, wall and CPU seconds of the training so far, and the returns of episodes by the
+mean action. The time of these episodes is not counted.
 """
 
 from __future__ import annotations
