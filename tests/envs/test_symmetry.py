@@ -111,6 +111,13 @@ def test_the_physics_of_the_mirror_image_is_the_mirror_image_of_the_physics(task
         assert torch.allclose(getattr(image, name)[0], getattr(env.state, name)[1], atol=tolerance), name
 
 
+def test_what_is_on_another_device_than_the_envs_is_mirrored_there():
+    env = make_env("k1_walk", 2)
+    obs = env.symmetry.mirror_obs({"policy": torch.zeros(4, env.io.size(), device="meta")})["policy"]
+    action = env.symmetry.mirror_action(torch.zeros(4, env.io.num_actions, device="meta"))
+    assert env.device.type == "cpu" and {obs.device.type, action.device.type} == {"meta"}
+
+
 def test_without_a_declaration_there_is_no_mirror_image():
     assert make_env("reach", 2).symmetry is None
     env = make_env("k1_walk", 2)

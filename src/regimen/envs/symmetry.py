@@ -45,12 +45,15 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
 
 
 class Symmetry:
-    """The mirror image of observations and actions. Its own inverse."""
+    """The mirror image of observations and actions. Its own inverse.
 
-    def __init__(self, observations: Mapping[str, Image], action: Image, device: torch.device) -> None:
+    What is mirrored may be on another device than the environments: an agent's ring is on its GPU.
+    """
+
+    def __init__(self, observations: Mapping[str, Image], action: Image) -> None:
         """Take the images of each observation group and of the action."""
-        self._observations = {group: _on(image, device) for group, image in observations.items()}
-        self._action = _on(action, device)
+        self._observations = {group: _Columns(image) for group, image in observations.items()}
+        self._action = _Columns(action)
 
     @classmethod
     def of(cls, env: ManagerEnv) -> Symmetry | None:
@@ -60,23 +63,30 @@ class Symmetry:
         groups = {group: _group_image(env, group) for group in env.io.observations}
         action = env.robot.mirror.joints(env.io.action.joints)
         known = {group: image for group, image in groups.items() if image is not None}
-        return cls(known, action, env.device) if len(known) == len(groups) and action is not None else None
+        return cls(known, action) if len(known) == len(groups) and action is not None else None
 
     def mirror_obs(self, obs: Obs) -> Obs:
         """Return the mirror image of group -> (..., d); groups may be missing."""
-        return {group: _mirrored(x, *self._observations[group]) for group, x in obs.items()}
+        return {group: self._observations[group].of(x) for group, x in obs.items()}
 
     def mirror_action(self, action: torch.Tensor) -> torch.Tensor:
         """Return the mirror image of actions (..., A)."""
-        return _mirrored(action, *self._action)
+        return self._action.of(action)
 
 
-def _on(image: Image, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(image[0], device=device), torch.tensor(image[1], device=device)
+class _Columns:
+    """A mirror image of the last dimension, brought once to each device that it is asked for on."""
 
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._there: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
-def _mirrored(x: torch.Tensor, order: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
-    return x.index_select(-1, order) * signs
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        if x.device not in self._there:
+            order, signs = (torch.tensor(values, device=x.device) for values in self._image)
+            self._there[x.device] = order, signs
+        order, signs = self._there[x.device]
+        return x.index_select(-1, order) * signs
 
 
 def _group_image(env: ManagerEnv, group: str) -> Image | None:
