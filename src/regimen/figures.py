@@ -172,14 +172,14 @@ def evaluation(
         if wanted is not None and name in wanted:
             ax.scatter(range(len(labels)), wanted[name], marker="_", s=300, color=COLORS[1], label="asked for")
             ax.legend(fontsize=8, frameon=False)
-        _limits(ax, name, max(v.high for v in values))
+        limits(ax, name, max(v.high for v in values))
         _label(ax, title_of(name), command)
     _survival(axes[len(bars)], labels, times, survival)
     figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; survival: Wilson)", fontsize=9)
     save(figure, out)
 
 
-def _limits(ax: Axes, name: str, high: float) -> None:
+def limits(ax: Axes, name: str, high: float) -> None:
     """Shares and errors are drawn from zero, so that a small difference looks small."""
     if name == "survival":
         ax.set_ylim(-0.03, 1.05)

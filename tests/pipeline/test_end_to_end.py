@@ -44,16 +44,18 @@ def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
     done = subprocess.run(COMMAND, timeout=300, **out)
     assert done.returncode == 0, done.stdout
     after = runs(tmp_path)
-    assert len(list(tmp_path.glob("outputs/*/run.json"))) <= 7, "at most an evaluation, which saves nothing, anew"
+    assert len(list(tmp_path.glob("outputs/*/run.json"))) <= 8, "at most an evaluation, which saves nothing, anew"
     for step, info in finished.items():
         for key in ("id", "started", "ended", "resumed", "headline"):
             assert after[step][key] == info[key], f"{step}: what was finished was not touched"
-    assert set(after) == {f"{step}.seed_{i}" for step in ("train", "judge") for i in range(3)}
+    assert set(after) == {"report"} | {f"{step}.seed_{i}" for step in ("train", "judge") for i in range(3)}
     for i in range(3):
         assert after[f"judge.seed_{i}"]["parents"] == [after[f"train.seed_{i}"]["id"]]
         assert after[f"judge.seed_{i}"]["headline"]["distance"] < 0.5
     again = subprocess.run([*COMMAND, "dry_run=true"], timeout=60, **out)
-    assert "6 of 6 steps done; nothing is left to do" in again.stdout
+    report = json.loads((tmp_path / "outputs" / after["report"]["id"] / "report/report.json").read_text())
+    assert [(row["policy"], row["seeds"]) for row in report["policies"]] == [("all", [0, 1, 2])]
+    assert "7 of 7 steps done; nothing is left to do" in again.stdout
 
 
 @pytest.mark.parametrize("name", ["reach_study", "go2_walk"])

@@ -119,7 +119,7 @@ def test_a_part_of_a_study_is_reported_without_the_rest(make: Any, tmp_path: Pat
 
 def test_runs_that_tell_nothing_are_refused(make: Any, tmp_path: Path) -> None:
     path = made(tmp_path / "outputs", "walk", {"choices": {"stage": "train"}}, {"headline": {}})
-    with pytest.raises(ConfigError, match="none of them is an evaluation over faults"):
+    with pytest.raises(ConfigError, match="none of them is an evaluation .stage=evaluate, with or without"):
         make(path)
 
 

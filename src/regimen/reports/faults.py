@@ -7,19 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen import record
-from regimen.errors import ConfigError
-from regimen.reports import detection, page, pictures, sections
+from regimen.reports import detection, pictures, sections
 from regimen.reports.pictures import PLACES
+from regimen.reports.publish import folder_of, publish
 from regimen.reports.sources import Sources
 from regimen.reports.survival import Arm, Comparison, Study, compare
 from regimen.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 if TYPE_CHECKING:
     from regimen.run import Run
-    from regimen.schema import Config
 
-FOLDER = "report"
+TITLE = "Joint failures: who survives, and what it takes"
 FIGURES = ("lin_vel_error", "power")
 """What is drawn by joint beside survival, where the evaluations measured it."""
 
@@ -33,21 +31,10 @@ class FaultReport:
         comparisons: the kinds of policies against the healthy one.
     """
 
-    def __init__(self, run: Run, config: Config, title: str) -> None:
-        """Read the runs.
-
-        Raises:
-            ConfigError: none of them says anything that could be reported.
-        """
-        self.run, self.title = run, title
-        self.sources = Sources.read([Path(path) for path in config.runs])
-        if not any((self.sources.policies, self.sources.detectors, self.sources.datasets)):
-            raise ConfigError(
-                "runs: none of them is an evaluation over faults (stage=evaluate stage.faults=true), a detector "
-                "(stage=distill, or its evaluation) or a dataset (stage=collect): there is nothing to report."
-            )
-        self.folder = run.dir / FOLDER
-        self.folder.mkdir(exist_ok=True)
+    def __init__(self, run: Run, sources: Sources, title: str) -> None:
+        """Sort what the runs say by kinds of policies."""
+        self.run, self.sources, self.title = run, sources, title
+        self.folder = folder_of(run)
         self.study = Study.of(self.sources.policies)
         self.comparisons = compare(self.study, HEALTHY, ORACLE)
         self.films: list[Path] = []
@@ -79,14 +66,7 @@ class FaultReport:
         """Draw all pictures, write the page and the numbers; return what is written to result.json."""
         self.run.progress(note="drawing")
         drawn = dict(self._draw())
-        told = self._told()
-        html = page.page(self.title, sections.lead(self), sections.all_of(self, drawn))
-        (self.folder / "report.html").write_text(html, encoding="utf-8")
-        record.write_json(self.folder / "report.json", told)
-        for path in sorted(self.folder.iterdir()):
-            self.run.artifact(path, KINDS[path.suffix])
-        print(f"report: {self.folder / 'report.html'}", flush=True)
-        return {"report": f"{FOLDER}/report.html", **told}
+        return publish(self.run, self.title, sections.lead(self), sections.all_of(self, drawn), self._told())
 
     def _draw(self) -> Iterator[tuple[str, Path]]:
         """Draw; yield name -> file of each picture."""
@@ -124,7 +104,7 @@ class FaultReport:
             }
             for arm in study.arms
         }
-        told = {
+        return {
             "format": 1,
             "runs": [source.id for source in self.sources.all],
             "policies": arms,
@@ -132,11 +112,6 @@ class FaultReport:
             "not_evaluated": [variant.key for variant in study.missing],
             "detectors": [asdict(row) for row in detection.rows(self.sources.detectors)],
         }
-        return dict(record.plain(told))
-
-
-KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", ".mp4": "video"}
-"""Ending -> kind of the artifact."""
 
 
 def _value(arm: Arm) -> float:

@@ -11,7 +11,7 @@ from regimen.history.text import duration
 from regimen.reports import detection, page
 from regimen.reports.page import Section
 from regimen.reports.pictures import PLACES
-from regimen.reports.sources import Source
+from regimen.reports.sources import Source, Sources
 from regimen.reports.survival import Arm, Study
 from regimen.reports.variants import TOLERANT
 from regimen.statistics import Figure
@@ -43,8 +43,8 @@ def all_of(report: FaultReport, drawn: Mapping[str, Path]) -> list[Section]:
         Section("Detector", list(_detector(report.sources.detectors))),
         Section("Data", [part for source in report.sources.datasets for part in _dataset(source)]),
         Section("Not in this study", list(_missing(report.study))),
-        Section("Lineage", list(_lineage(report, drawn))),
-        Section("Runs", [_runs(report)]),
+        Section("Lineage", list(lineage(report.run, drawn["lineage"]))),
+        Section("Runs", [runs(report.sources)]),
     ]
 
 
@@ -163,7 +163,7 @@ def _detector(sources: list[Source]) -> Iterator[str]:
             continue
         names = [name for name in detection.COLUMNS if any(name in row.figures for row in mine)]
         rows = [
-            [f"{BASELINES.get(row.name, row.name)}\n{row.view}", *(_number(row.figures.get(n)) for n in names)]
+            [f"{BASELINES.get(row.name, row.name)}\n{row.view}", *(number(row.figures.get(n)) for n in names)]
             for row in mine
         ]
         seeds = max(row.seeds for row in mine)
@@ -209,13 +209,14 @@ def _missing(study: Study) -> Iterator[str]:
         yield page.listed(f"{variant.title}: told {variant.told}" for variant in study.missing)
 
 
-def _lineage(report: FaultReport, drawn: Mapping[str, Path]) -> Iterator[str]:
+def lineage(run: Run, drawn: Path) -> Iterator[str]:
+    """Yield what each run was made from, as `draw_lineage` drew it and in words."""
     from regimen.history import row
     from regimen.history.family import Family
     from regimen.history.lineage import tree
 
-    yield page.picture(drawn["lineage"], "What each run was made from.", wide=True)
-    mine = row.read(str(report.run.dir))
+    yield page.picture(drawn, "What each run was made from.", wide=True)
+    mine = row.read(str(run.dir))
     if mine is not None:
         yield page.preformatted("\n".join(tree(mine, *Family.known().graph(mine))))
 
@@ -238,10 +239,11 @@ def draw_lineage(run: Run, out: Path) -> Path:
     return out
 
 
-def _runs(report: FaultReport) -> str:
+def runs(sources: Sources) -> str:
+    """Return the table of all runs of a report."""
     rows = [
         [source.name, source.id, source.stage, str(source.learnt_seed), duration(source.wall_s)]
-        for source in report.sources.all
+        for source in sources.all
     ]
     return page.table(["run", "id", "stage", "seed", "time worked"], rows)
 
@@ -257,7 +259,8 @@ def _points(figure: Figure) -> str:
     return f"{figure.value:+.0f}\n{figure.low:+.0f} … {figure.high:+.0f}"
 
 
-def _number(figure: Figure | None) -> str:
+def number(figure: Figure | None) -> str:
+    """Return a figure with its interval in a second line."""
     if figure is None:
         return "–"
     return f"{figure.value:.3g}\n{figure.low:.3g} … {figure.high:.3g}"

@@ -15,6 +15,9 @@ from regimen.errors import ReferenceError_
 FAULTS = "cells"
 """Key of the result of an evaluation over faults, stage=evaluate stage.faults=true."""
 
+COMMANDS = "commands"
+"""Key of the result of an evaluation without faults."""
+
 DETECTOR = "detector"
 """Key of the result of a detector: of its training, on held-out envs, and of its evaluation, on fresh episodes."""
 
@@ -80,6 +83,11 @@ class Source:
         """Time worked on it, in s."""
         return float(self.info.get("wall_s") or 0.0)
 
+    @property
+    def cpu_s(self) -> float:
+        """Time of all its cores, in s."""
+        return float(self.info.get("cpu_s") or 0.0)
+
     def input(self, name: str) -> Source | None:
         """Return the run that made an input such as `policy` or `data.0`, None where none did."""
         key, _, number = name.partition(".")
@@ -108,12 +116,14 @@ class Sources:
         policies: evaluations of a policy over faults.
         detectors: trainings and evaluations of a failure detector.
         datasets: collections.
+        judged: evaluations of a policy without faults.
         others: what tells nothing by itself; it stands in the lineage.
     """
 
     policies: list[Source] = field(default_factory=list)
     detectors: list[Source] = field(default_factory=list)
     datasets: list[Source] = field(default_factory=list)
+    judged: list[Source] = field(default_factory=list)
     others: list[Source] = field(default_factory=list)
 
     @classmethod
@@ -129,9 +139,11 @@ class Sources:
             return self.policies
         if DETECTOR in source.result:
             return self.detectors
+        if COMMANDS in source.result:
+            return self.judged
         return self.datasets if (source.folder / "data" / "card.json").is_file() else self.others
 
     @property
     def all(self) -> Sequence[Source]:
         """All of them."""
-        return [*self.policies, *self.detectors, *self.datasets, *self.others]
+        return [*self.policies, *self.detectors, *self.datasets, *self.judged, *self.others]

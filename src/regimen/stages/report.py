@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from regimen.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.run import Run
@@ -12,16 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReportCfg:
-    """Make `report/report.html` of `runs`, with its pictures and numbers beside it; with `video=true` a film, too.
+    """Make `report/report.html` of `runs`, with its pictures and numbers beside it.
+
+    Evaluations over faults, detectors and datasets give the report of a study of failures, with `video=true` a film,
+    too; evaluations without faults a comparison of the policies and of the trainings that made them.
 
     Attributes:
-        title: heading of the page.
+        title: heading of the page; null: by what is reported.
         video_seconds: length of the film of two policies with the same broken joint.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("runs",)
     _target_: str = "regimen.stages.report.Report"
-    title: str = "Joint failures: who survives, and what it takes"
+    title: str | None = None
     video_seconds: float = 10.0
 
     def problems(self, config: dict[str, Any]) -> list[str]:
@@ -44,10 +50,25 @@ class Report:
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Read the runs, draw, film if asked, and write the page."""
-        from regimen.reports.faults import FaultReport
+        """Read the runs, draw, film if asked, and write the page.
 
-        report = FaultReport(run, config, self.cfg.title)
-        if config.video:
-            report.film(self.cfg.video_seconds)
-        run.finish(report.headline(), report.write())
+        Raises:
+            ConfigError: none of the runs says anything that could be reported, or what they say cannot be compared.
+        """
+        from regimen.reports import faults, policies
+        from regimen.reports.sources import Sources
+
+        sources = Sources.read([Path(path) for path in config.runs])
+        if any((sources.policies, sources.detectors, sources.datasets)):
+            report = faults.FaultReport(run, sources, self.cfg.title or faults.TITLE)
+            if config.video:
+                report.film(self.cfg.video_seconds)
+            run.finish(report.headline(), report.write())
+        elif sources.judged:
+            comparison = policies.PolicyReport(run, sources, self.cfg.title)
+            run.finish(comparison.headline(), comparison.write())
+        else:
+            raise ConfigError(
+                "runs: none of them is an evaluation (stage=evaluate, with or without stage.faults=true), a detector "
+                "(stage=distill, or its evaluation) or a dataset (stage=collect): there is nothing to report."
+            )
