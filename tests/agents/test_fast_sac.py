@@ -261,10 +261,13 @@ def test_the_action_reaches_the_furthest_limit_of_each_joint():
         ({"tau": 0.0}, "tau=0.0: expected more than 0"),
         ({"critic_type": "c52"}, "critic_type=c52: expected c51 or scalar"),
         ({"learning_starts": 100}, "learning_starts=100: the ring holds buffer_size=64"),
+        ({"critic_observations": "critics"}, "critics: the task has no such observation group. Did you mean `critic`?"),
     ],
 )
 def test_figures_that_cannot_be_are_named(change, told):
-    config = {"hardware": {"device": "cpu", "nodes": 1, "processes": 2}, "env": {"num_envs": 5}}
+    groups = {"policy": {}, "critic": {}}
+    config = {"hardware": {"device": "cpu", "nodes": 1, "processes": 2}, "env": {"num_envs": 5, "observations": groups}}
+    assert not [line for line in sac_cfg(critic_observations="critic").problems(config) if "critic_obs" in line]
     lines = sac_cfg(**change).problems(config)
     assert any(told in line for line in lines)
     assert "env.num_envs=5: the number in all 2 processes together, expected a multiple." in lines

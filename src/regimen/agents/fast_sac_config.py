@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from regimen.data.replay import ring_bytes
+from regimen.errors import did_you_mean
 
 _COUNTS = (
     *("num_learning_iterations", "logging_interval", "learning_starts", "buffer_size", "batch_size"),
@@ -24,7 +25,7 @@ class FastSacCfg:
     """Hyperparameters under the names of the original.
 
     Attributes:
-        num_learning_iterations: env steps of each env.
+        num_learning_iterations: env steps of each env; what is more than whole logging intervals is left out.
         logging_interval: env steps between two rows of the log; checkpoints and stops wait for one.
         learning_starts: env steps in the ring before the first update.
         actor_learning_rate, critic_learning_rate, alpha_learning_rate: of AdamW.
@@ -55,6 +56,7 @@ class FastSacCfg:
     """
 
     DISTRIBUTED: ClassVar[bool] = True
+    LOWER: ClassVar[str] = "agent.buffer_size or agent.batch_size"
     _target_: str = "regimen.agents.fast_sac.FastSac"
     num_learning_iterations: int = 25_000
     logging_interval: int = 100
@@ -113,7 +115,8 @@ class FastSacCfg:
         ]
         if self.learning_starts > self.buffer_size:
             lines.append(f"learning_starts={self.learning_starts}: the ring holds buffer_size={self.buffer_size}.")
-        return lines + self._range_problems() + self._symmetry_problems(config) + self._machine_problems(config)
+        lines += self._range_problems() + self._group_problems(config["env"].get("observations"))
+        return lines + self._symmetry_problems(config) + self._machine_problems(config)
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}
@@ -129,6 +132,13 @@ class FastSacCfg:
             if not getattr(self, low) < getattr(self, high):
                 lines.append(f"{low}={getattr(self, low):g}: expected less than {high}={getattr(self, high):g}.")
         return lines
+
+    def _group_problems(self, offered: dict[str, Any] | None) -> list[str]:
+        """Return a line for a group that the task does not offer; None where groups are only known once it is open."""
+        if not offered or self.critic_observations in offered:
+            return []
+        near = did_you_mean(self.critic_observations, offered)
+        return [f"critic_observations={self.critic_observations}: the task has no such observation group. {near}"]
 
     def _symmetry_problems(self, config: dict[str, Any]) -> list[str]:
         from regimen.envs.mirrored import unmirrored
