@@ -82,21 +82,22 @@ class Act:
         saved = run.checkpoints / "last.pt"
         first = int(saved.read_text()) + 1 if saved.exists() else 0
         run.checkpoints.mkdir(exist_ok=True)
-        for step in range(first, first + 1000):
+        for step in range(first, first + 100_000):
             run.progress(iteration=step, note=f"pid {os.getpid()}")
             time.sleep(0.02)
             run.check_stop(step, lambda now=step: saved.write_text(str(now)))
         run.finish({}, {})
 
     def save_slowly(self, run: Run) -> None:
-        """Work until a signal comes; saving takes its time, and leaves a file worth keeping."""
+        """Work until a signal comes; saving takes until somebody writes `enough`, and leaves a file worth keeping."""
 
         def save() -> None:
-            time.sleep(1.5)
+            while not (run.dir / "enough").exists():
+                time.sleep(0.02)
             (run.dir / "saved.txt").write_text("all of it")
             run.artifact(run.dir / "saved.txt", "checkpoint")
 
-        for step in range(1000):
+        for step in range(100_000):
             run.progress(iteration=step, note=f"pid {os.getpid()}")
             time.sleep(0.02)
             run.check_stop(step, save)
@@ -107,10 +108,10 @@ class Act:
 
     def ignore_signals(self, run: Run) -> None:
         run.progress(note="deaf")
-        time.sleep(60)
+        time.sleep(600)
 
     def leave_child(self, run: Run) -> None:
-        child = subprocess.Popen(["sleep", "60"])
+        child = subprocess.Popen(["sleep", "600"])
         run.finish({}, {"child": child.pid})
 
     def fill_disk(self, run: Run) -> None:

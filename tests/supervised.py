@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.run import Run
+from started import PATIENCE_S, popen, said
 
 TESTS = Path(__file__).parent
 PATHS = [str(TESTS.parent / "src"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -39,16 +40,10 @@ def make_run(root: Path, act: str, **hardware: Any) -> Run:
 
 def start(run: Run, **kwargs: Any) -> subprocess.Popen[str]:
     """`python -m regimen.supervise <run>` with its screen piped."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "regimen.supervise", str(run.dir)],
-        env=ENV,
-        cwd=run.dir.parent,
-        text=True,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **kwargs},
-    )
+    return popen([sys.executable, "-m", "regimen.supervise", str(run.dir)], env=ENV, cwd=run.dir.parent, **kwargs)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
     """The first true value of `condition`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -68,7 +63,7 @@ def worker_pid(run: Run) -> int:
 
 def ended(process: subprocess.Popen[str], run: Run) -> tuple[dict[str, Any], str]:
     """run.json and the screen, after checking that status, exit code and last line agree."""
-    screen, _ = process.communicate(timeout=30)
+    screen = said(process)
     info = run.info
     last = screen.strip().splitlines()[-1]
     assert last.startswith(f"{info['status']} (exit code {process.returncode}): {run.id} after "), screen
