@@ -103,9 +103,10 @@ def test_a_time_out_counts_the_value_that_follows_and_a_termination_nothing():
         assert torch.allclose(target @ agent.critics.support, expected.expand(2, 3), atol=1e-4)
 
 
-def test_scalar_and_distributional_targets_have_the_same_mean():
+@pytest.mark.parametrize("use_cdq", [False, True])
+def test_scalar_and_distributional_targets_have_the_same_mean(use_cdq):
     batch, cost = made_batch(8), torch.rand(8)
-    c51, scalar = sac_agent(), sac_agent(critic_type="scalar")
+    c51, scalar = sac_agent(use_cdq=use_cdq), sac_agent(critic_type="scalar", use_cdq=use_cdq)
     outputs = torch.randn(2, 8, 21)
     outputs[..., :2] = outputs[..., -2:] = -100.0  # nothing that would move beyond the support
     means = c51.target.value(outputs)
@@ -122,6 +123,23 @@ def test_each_critic_learns_from_its_own_target():
         torch.stack((outputs[0], outputs[1] + torch.randn(4, 21))), made_batch(4), torch.zeros(4)
     )
     assert torch.equal(target[0], changed[0]) and not torch.equal(target[1], changed[1])
+
+
+def test_clipped_double_q_takes_the_critic_that_values_the_action_least():
+    agent, outputs = sac_agent(use_cdq=True), torch.randn(2, 4, 21)
+    outputs[..., :2] = outputs[..., -2:] = -100.0  # nothing that would move beyond the support
+    batch, cost = made_batch(4), torch.zeros(4)
+    target, _ = agent._targets(outputs, batch, cost)
+    expected = batch.reward + batch.discount * agent.target.value(outputs).amin(0)
+    assert torch.equal(target[0], target[1])
+    assert torch.allclose(target[0] @ agent.critics.support, expected, atol=1e-4)
+
+    means = torch.tensor([[1.0, 5.0], [4.0, 2.0]])
+    agent.critics.each = lambda obs, action: means  # type: ignore[method-assign]
+    agent.critics.value = lambda outputs: outputs  # type: ignore[method-assign]
+    agent.log_alpha.data.fill_(-100.0)
+    agent.actor.sample = lambda obs: (torch.zeros(2, 2), torch.zeros(2))  # type: ignore[method-assign]
+    assert float(agent._policy_loss(made_batch(2))) == pytest.approx(-(1.0 + 2.0) / 2)
 
 
 @pytest.mark.parametrize("critic_type", ["c51", "scalar"])

@@ -19,7 +19,7 @@ from torch import nn
 from regimen import facts
 from regimen.agents import in_step
 from regimen.agents.fast_sac_config import FastSacCfg
-from regimen.agents.fast_sac_networks import Critics, RunningNorm, project
+from regimen.agents.fast_sac_networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac_policy import FastSacPolicy, action_bounds, build_actor
 from regimen.data.replay import Batch, Ring, ring_bytes
 from regimen.distributed import rank, world_size
@@ -260,7 +260,7 @@ class FastSac:
         return torch.dot(target.flatten(), predicted.log_softmax(-1).flatten()) / -len(target)
 
     def _targets(self, outputs: torch.Tensor, batch: Batch, cost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what each critic should say, from its own target network alone, and what that was made of.
+        """Return what each critic should say, and what that was made of: its own target network, or the least of all.
 
         Args:
             outputs: (E, B, Z) of the target networks for the action that follows.
@@ -272,8 +272,10 @@ class FastSac:
         """
         if self.cfg.critic_type == "scalar":
             values = self.target.value(outputs)
+            values = values.amin(0).expand_as(values) if self.cfg.use_cdq else values
             return batch.reward + batch.discount * (values - cost), values
         support, probs, discount = self.critics.support, outputs.softmax(-1), batch.discount
+        probs = least(probs, support) if self.cfg.use_cdq else probs
         moved = torch.addcmul((batch.reward - discount * cost)[:, None], discount[:, None], support)
         return project(probs, moved, support), probs
 
@@ -305,7 +307,8 @@ class FastSac:
             action, log_prob = self.actor.sample(batch.obs["policy"])
             outputs = self.critics.each(batch.obs[self.cfg.critic_observations], action)
         values = torch.stack([self.critics.value(x) for x in outputs])
-        return (self.log_alpha.detach().exp() * log_prob - values.mean(0)).mean()
+        value = values.amin(0) if self.cfg.use_cdq else values.mean(0)
+        return (self.log_alpha.detach().exp() * log_prob - value).mean()
 
     def _descend(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
         parameters = optimiser.param_groups[0]["params"]

@@ -45,6 +45,8 @@ class FastSacCfg:
         critic_observations: observation group that the critics read; the actor reads `policy`.
         critic_type: `c51`, a distribution on `num_atoms` values from `v_min` to `v_max`, or `scalar`.
         num_q_networks: critics.
+        use_cdq: whether target and actor take the critic that values an action least, as SAC and FastTD3 may (clipped
+            double Q); otherwise each critic follows its own target network, and the actor climbs the mean.
         log_std_min, log_std_max: range of the actor's log standard deviation, before squashing.
         action_bound: largest absolute action; null: each joint's furthest limit, or else the action's clip.
         alpha_init: temperature at first.
@@ -81,6 +83,7 @@ class FastSacCfg:
     critic_observations: str = "policy"
     critic_type: str = "c51"
     num_q_networks: int = 2
+    use_cdq: bool = False
     num_atoms: int = 101
     v_min: float = -20.0
     v_max: float = 20.0

@@ -153,6 +153,22 @@ class Critics(nn.Module):
         return outputs.squeeze(-1) if len(self.support) == 1 else outputs.softmax(-1) @ self.support
 
 
+def least(probs: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+    """Return the distribution of the critic with the least mean, for each row, in place of every critic's own.
+
+    Clipped double Q learning (Fujimoto et al. 2018, equation 10) for distributions, as in FastTD3.
+
+    Args:
+        probs: (E, B, Z).
+        support: (Z,).
+
+    Returns:
+        (E, B, Z), the same for all E.
+    """
+    lowest = (probs @ support).argmin(0)
+    return probs[lowest, torch.arange(len(lowest), device=probs.device)].expand_as(probs)
+
+
 def project(probs: torch.Tensor, values: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
     """Move a distribution back onto its support (Bellemare et al. 2017, algorithm 1): mass is shared by neighbours.
 
