@@ -85,6 +85,12 @@ def test_too_many_envs_are_refused_with_how_much_and_which_key(monkeypatch: pyte
     assert preflight(composed("task=go2_flat", f"env.num_envs={fits}"), Path("outputs")).warnings == []
 
 
+def test_a_replay_ring_that_takes_the_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.facts.memory_available", lambda: 4 * 2**30)
+    said = refused("task=reach", "agent=fast_sac", "env.num_envs=64", "agent.buffer_size=1000000")
+    assert "GiB of it: lower agent.buffer_size or agent.batch_size, or lower env.num_envs=64 (about" in said
+
+
 def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regimen.facts.memory_available", lambda: 3 * PROCESS_BYTES)
     assert preflight(composed("task=reach"), Path("outputs"), parallel=2).memory["process"] == PROCESS_BYTES

@@ -90,3 +90,10 @@ def test_data_of_another_kind_are_refused(tmp_path, agent, file, message):
     (tmp_path / file).write_text("{}")
     told = refusal(tmp_path, "stage=distill", "task=reach", f"agent={agent}", f"data=[{tmp_path / file}]")
     assert message in told
+
+
+def test_a_file_that_is_no_policy_is_told_for_tasks_without_a_robot_too(tmp_path):
+    file = tmp_path / "model_00001000.pt"
+    file.write_bytes(b"cut")
+    told = refusal(tmp_path, "task=gym", "stage=evaluate", f"policy={file}")
+    assert told.startswith(f"policy={file}: ") and "is not a checkpoint of this launcher" in told

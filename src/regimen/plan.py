@@ -76,6 +76,8 @@ def _row(name: str, text: str) -> str:
 
 def _memory(found: Preflight) -> str:
     gib = 2**30
+    if not found.memory:
+        return f"{found.available / gib:.1f} GiB available; what this task takes is known once it is open"
     parts = ", ".join(f"{name} {size / gib:.2f}" for name, size in found.memory.items())
     return f"about {sum(found.memory.values()) / gib:.2f} of {found.available / gib:.1f} GiB available ({parts})"
 

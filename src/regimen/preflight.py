@@ -15,7 +15,7 @@ from regimen.machine import Machine
 from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
 from regimen.schema import HardwareCfg
-from regimen.suitability import agent_problems, checkpoint_problems, data_problems
+from regimen.suitability import agent_problems, checkpoint_problems, data_problems, unreadable
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -83,6 +83,8 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         found.memory = estimate(composed, robot)
         alone = sum(estimate(composed, robot, envs=1).values())
         wrong += _memory(found, composed, place, alone)
+    elif not config["env"].get("robot"):
+        wrong += unreadable(found.inputs)
     wrong += machine.folder_problems(root)
     if config["hardware"]["threads"] is None:
         config["hardware"]["threads"] = max(1, place.cores // place.workers)
@@ -137,7 +139,7 @@ def _envs_of_a_worker(composed: Composed) -> int:
 def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes.
 
-    An agent whose need does not come from the environments says what to lower by `LOWER: ClassVar[str]`.
+    An agent whose need comes from more than the environments says what to lower by `LOWER: ClassVar[str]`.
     """
     gib = 2**30
     each, share = sum(found.memory.values()), found.available / place.workers
@@ -147,8 +149,9 @@ def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) ->
     fits = max(1, int((share - alone) / max(each - alone, 1) * (own - 1) + 1)) * (envs // own)
     lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
     advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
-    if alone > share and "agent" in found.memory and (sizes := getattr(composed.types["agent"], "LOWER", "")):
-        advice = f"The agent takes {found.memory['agent'] / gib:.1f} GiB of it: lower {sizes}"
+    if "agent" in found.memory and (sizes := getattr(composed.types["agent"], "LOWER", "")):
+        own_need = f"The agent takes {found.memory['agent'] / gib:.1f} GiB of it: lower {sizes}"
+        advice = own_need if alone > share else f"{own_need}, or l{advice[1:]}"
     advice += " or hardware.max_jobs." if place.workers > 1 else "."
     needed, short = each * place.workers / gib, (each - share) * place.workers / gib
     return [

@@ -94,6 +94,18 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
     return wrong
 
 
+def unreadable(files: Mapping[str, Path]) -> list[str]:
+    """Return a line for a policy that is no checkpoint, all that can be told where a task names no joints before."""
+    path = files.get("policy")
+    if path is None or path.suffix not in (".pt", ".onnx"):
+        return []
+    try:
+        fit.read_plain(path)
+    except RegimenError as error:
+        return [f"policy={path}: {error}"]
+    return []
+
+
 def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     joints = composed.config["stage"].get("joints") if composed.choices["stage"] == "evaluate" else None
     try:
