@@ -97,3 +97,10 @@ def test_a_file_that_is_no_policy_is_told_for_tasks_without_a_robot_too(tmp_path
     file.write_bytes(b"cut")
     told = refusal(tmp_path, "task=gym", "stage=evaluate", f"policy={file}")
     assert told.startswith(f"policy={file}: ") and "is not a checkpoint of this launcher" in told
+
+
+@pytest.mark.parametrize("task", ["h1_flat", "gym"])
+def test_a_training_does_not_begin_with_the_networks_of_another_agent(tmp_path, task):
+    told = refusal(tmp_path, f"task={task}", "agent=fast_sac", f"policy={WALKER}")
+    assert told.startswith(f"policy={WALKER} is one of SkrlPpo, with which agent=fast_sac cannot begin")
+    assert "Type agent=skrl_ppo, or leave policy= away" in told

@@ -15,7 +15,7 @@ from regimen.machine import Machine
 from regimen.robots import Robot, match
 from regimen.robots import load as load_robot
 from regimen.schema import HardwareCfg
-from regimen.suitability import agent_problems, checkpoint_problems, data_problems, unreadable
+from regimen.suitability import agent_problems, checkpoint_problems, data_problems, file_problems
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -84,7 +84,7 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         alone = sum(estimate(composed, robot, envs=1).values())
         wrong += _memory(found, composed, place, alone)
     elif not config["env"].get("robot"):
-        wrong += unreadable(found.inputs)
+        wrong += file_problems(composed, found.inputs)
     wrong += machine.folder_problems(root)
     if config["hardware"]["threads"] is None:
         config["hardware"]["threads"] = max(1, place.cores // place.workers)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -61,12 +62,19 @@ def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
 def _with(composed: Composed, method: str) -> str:
     """Return the names of the agents beside the chosen one that have `method`."""
     names = []
+    for name, target in _agents(composed):
+        with suppress(ConfigError):
+            if method in peek.methods(target):
+                names.append(name)
+    return ", ".join(names) or "none here"
+
+
+def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
+    """Yield name and class of the agents beside the chosen one."""
     for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
         target = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("_target_")
-        with suppress(ConfigError):
-            if target and method in peek.methods(target):
-                names.append(file.stem)
-    return ", ".join(names) or "none here"
+        if target:
+            yield file.stem, target
 
 
 def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Robot) -> list[str]:
@@ -94,16 +102,34 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
     return wrong
 
 
-def unreadable(files: Mapping[str, Path]) -> list[str]:
-    """Return a line for a policy that is no checkpoint, all that can be told where a task names no joints before."""
+def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+    """Return a line for a policy that is no checkpoint or not one of this agent.
+
+    That is all that can be told where a task does not name its observations and joints before it is open.
+    """
     path = files.get("policy")
     if path is None or path.suffix not in (".pt", ".onnx"):
         return []
     try:
-        fit.read_plain(path)
+        return _of_another_agent(path, fit.read_plain(path), composed)
     except RegimenError as error:
         return [f"policy={path}: {error}"]
-    return []
+
+
+def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed) -> list[str]:
+    """Return a line if a training would begin with the policy of another agent of this package."""
+    theirs, own = str((bundle.get("agent") or {}).get("_target_")), str(composed.config["agent"]["_target_"])
+    if theirs == own or composed.choices["stage"] != "train":
+        return []
+    if theirs == reading.AGENT:
+        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
+    if not all(target.startswith("regimen.agents.") for target in (theirs, own)):
+        return []  # whose agents may well begin with what these leave
+    options = " or ".join(f"agent={name}" for name, target in _agents(composed) if target == theirs)
+    return [
+        f"policy={path} is one of {theirs.rpartition('.')[2]}, with which agent={composed.choices['agent']} cannot "
+        f"begin: its networks are others. Type {options or 'the agent of its run'}, or leave policy= away."
+    ]
 
 
 def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
@@ -118,8 +144,10 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
         return [f"stage.joints={joints}: {path} says itself which joints it moves. Take it away."]
     if "detector" in bundle:
         return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
-    if bundle.get("agent", {}).get("_target_") == reading.AGENT and composed.choices["stage"] in ("train", "assemble"):
+    if bundle.get("agent", {}).get("_target_") == reading.AGENT and composed.choices["stage"] == "assemble":
         return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
+    if other := _of_another_agent(path, bundle, composed):
+        return other
     wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
     known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
     lines = min((fit.misfits(io, composed.config, robot, wider) for io in known), key=len)
