@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from started import popen
+from supervised import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +26,11 @@ SETTINGS = {
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "launch.py"), *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return popen([sys.executable, str(ROOT / "launch.py"), *arguments], cwd=folder)
 
 
 def complete(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
@@ -38,14 +39,17 @@ def the_run(folder: Path) -> Path:
     return run
 
 
-def wait_for_checkpoint(folder: Path, seconds: float = 90.0) -> Path:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        saved = list(folder.glob("outputs/*/checkpoints/last.pt"))
-        if saved:
-            return saved[0].parent.parent
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint in time")
+def wait_for_checkpoint(folder: Path) -> Path:
+    """Wait for the first of many checkpoints of the only run in `folder`; return the run."""
+    last: Path = wait_for(lambda: next(folder.glob("outputs/*/checkpoints/last.pt"), None))
+    return last.parents[1]
+
+
+def worker_of(run: Path) -> int:
+    """Number of the process that works under the supervisor of a run."""
+    supervisor = json.loads((run / "run.json").read_text())["supervisor"]["pid"]
+    (child,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return int(child)
 
 
 def final_state(run: Path) -> dict[str, Any]:
@@ -82,9 +86,7 @@ def test_kill_9_then_resume_equals_uninterrupted(tmp_path, task):
 
     process = start(parts, *SETTINGS[task])
     run = wait_for_checkpoint(parts)
-    worker = json.loads((run / "run.json").read_text())["supervisor"]["pid"]
-    (child,) = (int(p) for p in Path(f"/proc/{worker}/task/{worker}/children").read_text().split())
-    os.kill(child, signal.SIGKILL)
+    os.kill(worker_of(run), signal.SIGKILL)
     assert complete(process)[0] == 128 + signal.SIGKILL
     assert json.loads((run / "run.json").read_text())["status"] == "killed"
 

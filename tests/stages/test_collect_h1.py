@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from regimen.data.episodes import EpisodeFile
+from started import popen
+from supervised import wait_for
+from test_resume import worker_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [
@@ -22,22 +24,17 @@ COMMAND = [
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*(words or COMMAND)], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return popen(words or COMMAND, cwd=folder)
 
 
 def killed(folder: Path) -> Path:
     """Start a collection, kill its worker after the second checkpoint, and return the run."""
     launched = start(folder)
-    try:
-        last = nth_checkpoint(folder, 2)
-        [worker] = Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
-        os.kill(int(worker), signal.SIGKILL)
-    finally:
-        launched.communicate()
+    run = nth_checkpoint(folder, 2).parents[1]
+    os.kill(worker_of(run), signal.SIGKILL)
+    launched.communicate()
     assert launched.returncode == 137
-    return last.parents[1]
+    return run
 
 
 def nth_checkpoint(folder: Path, n: int) -> Path:
@@ -45,16 +42,16 @@ def nth_checkpoint(folder: Path, n: int) -> Path:
 
     The checkpoint's own file is watched: progress is written less often than a fast machine makes checkpoints.
     """
-    seen: list[int] = []
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.005)
-        for last in folder.glob("outputs/*/checkpoints/last.pt"):
-            written = last.stat().st_mtime_ns
-            seen += [] if written in seen else [written]
-            if len(seen) == n:
-                return last
-    raise AssertionError("no checkpoint in time")
+    seen: set[int] = set()
+
+    def reached() -> Path | None:
+        last: Path | None = next(folder.glob("outputs/*/checkpoints/last.pt"), None)
+        if last:
+            seen.add(last.stat().st_mtime_ns)
+        return last if len(seen) == n else None
+
+    found: Path = wait_for(reached)
+    return found
 
 
 @pytest.mark.slow
