@@ -1,23 +1,24 @@
-"""Scores at equal samples: our FastSAC beside public holosoma's, on Gymnasium's pendulum.
+"""Scores at equal samples: our FastSAC beside public holosoma's and FastTD3, on Gymnasium's pendulum.
 
-    python benchmarks/fast_sac_learn.py                 # ours alone
-    python benchmarks/fast_sac_learn.py --peer DIR      # beside a clone of holosoma, which is never committed
+    python benchmarks/fast_sac_learn.py                         # ours alone
+    python benchmarks/fast_sac_learn.py --peer DIR --peer DIR   # beside clones of holosoma and FastTD3, never committed
 
-Both learn in the same environment with the settings of conf/experiment/pendulum_fast_sac.yaml, by the same loop: one
-step of all envs, then its updates. The score is the mean return of 64 episodes by the mean action, for each seed.
-`fast_sac_peer.py` says what is changed in the clone.
+All learn in the same environment with the settings of conf/experiment/pendulum_fast_sac.yaml, as far as they have them,
+by the same loop: one step of all envs, then its updates. FastTD3 explores by noise of its own defaults. The score is
+the mean return of 64 episodes by the mean action, for each seed. `fast_sac_peer.py` says what is changed in the clones.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fast_sac_peer import CHANGES, Holosoma, Sizes, Step, find
+from fast_sac_peer import CHANGES, Sizes, Step, find
 from measure import report
 
 from regimen.agents.fast_sac import FastSac
@@ -111,7 +112,7 @@ def one(make: Callable[[Any, int], Any], config: Any, seed: int, steps: int) -> 
 def main() -> None:
     """Measure, print, write `results/fast_sac_learn.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, help="a clone of holosoma")
+    parser.add_argument("--peer", type=Path, action="append", default=[], help="a clone of holosoma or FastTD3")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=800, help="of each of the 8 envs")
     args = parser.parse_args()
@@ -122,13 +123,12 @@ def main() -> None:
     def mine(env: Any, seed: int) -> Ours:
         return Ours(FastSac(config.agent, env.io, env.num_envs, torch.device("cpu"), seed))
 
-    def theirs(env: Any, seed: int) -> Any:
+    def theirs(folder: Path, env: Any, seed: int) -> Any:
         torch.manual_seed(seed)
-        return find(args.peer)(args.peer, sizes_of(config.agent, env), compiled=False)
+        return find(folder)(folder, sizes_of(config.agent, env), compiled=False)
 
     makers: dict[str, Callable[[Any, int], Any]] = {"ours": mine}
-    if args.peer:
-        makers[Holosoma.name] = theirs
+    makers |= {find(folder).name: partial(theirs, folder) for folder in args.peer}
     rows: dict[str, list[float]] = {name: [] for name in makers}
     for seed in range(args.seeds):
         for name, make in makers.items():

@@ -240,7 +240,8 @@ class FastTD3:
             s.envs, s.steps, s.observations, s.actions, s.observations, gamma=s.gamma, device=cpu
         )
         wrap: Callable[[Any], Any] = torch.compile if compiled else lambda function: function
-        self.normalise = wrap(parts.EmpiricalNormalization(shape=s.observations, device=cpu).forward)
+        self.normaliser = parts.EmpiricalNormalization(shape=s.observations, device=cpu)
+        self.normalise, self.ended = wrap(self.normaliser.forward), torch.zeros(s.envs, dtype=torch.bool)
         functions = _functions(here / "train.py", ("update_main", "update_pol", "soft_update"), self._globals())
         self.update_main, self.update_pol = wrap(functions["update_main"]), wrap(functions["update_pol"])
         self.soft_update = functions["soft_update"]
@@ -263,6 +264,16 @@ class FastTD3:
     def add(self, step: Step) -> None:
         """Write a step into its ring."""
         self.rb.extend(transition(step))
+        self.ended = step.ended
+
+    def act(self, obs: torch.Tensor, mean: bool) -> torch.Tensor:
+        """Return its actions (N, A) for observations (N, d), with its noise or without."""
+        self.normaliser.train(not mean)
+        with torch.no_grad():
+            scaled = self.normalise(obs)
+            action: torch.Tensor = self.actor.explore(scaled, dones=None if mean else self.ended, deterministic=mean)
+        self.normaliser.train()
+        return action
 
     def learn(self) -> int:
         """Do what its loop does after an env step; return the updates."""
