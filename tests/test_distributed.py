@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from regimen import distributed
+from regimen.errors import PreflightError
 from regimen.record import read_json, read_jsonl
 from supervised import ended, make_run, start, worker_pid
 
@@ -17,6 +18,22 @@ def test_one_worker_needs_no_launcher(tmp_path: Path) -> None:
     assert distributed.command(make_run(tmp_path, "finish"))[1:3] == ["-m", "regimen.worker"]
     assert distributed.agreed_stop(signal.SIGTERM) == signal.SIGTERM
     assert distributed.agreed_stop(None) is None
+
+
+def test_each_worker_takes_a_gpu_of_its_own_before_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", done.append)
+    monkeypatch.setattr("torch.distributed.init_process_group", done.append)
+    for name, value in {"WORLD_SIZE": "3", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    distributed.join("cuda")
+    assert done == [1, "cpu:gloo,cuda:nccl"]
+    distributed.join("cpu")
+    assert done[2:] == ["gloo"]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(PreflightError, match=r"2 here\. Type hardware.processes=2"):
+        distributed.join("cuda")
 
 
 @pytest.mark.slow

@@ -38,12 +38,23 @@ def world_size() -> int:
 def join(device: str) -> None:
     """Meet the other workers of this run, if there are any: gloo between CPUs, NCCL between GPUs.
 
+    On GPUs each worker takes its own, which `cuda` means from then on: NCCL refuses two workers on one.
+
     Args:
         device: of the agent, such as `cpu` or `cuda:0`.
+
+    Raises:
+        PreflightError: this machine has fewer GPUs than workers.
     """
     if world_size() > 1:
-        from torch import distributed
+        from torch import cuda, distributed
 
+        if device.startswith("cuda"):
+            number, count = int(os.environ["LOCAL_RANK"]), cuda.device_count()
+            if number >= count:
+                instead = f"hardware.processes={count}" if count else "hardware.device=cpu"
+                raise PreflightError(f"Each process takes a GPU of its own: {count} here. Type {instead}.")
+            cuda.set_device(number)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
 
 

@@ -256,7 +256,7 @@ class HardwareCfg:
     """Where the work runs.
 
     Attributes:
-        device: torch device of the agent (`cpu`, `cuda`, `cuda:0`).
+        device: torch device of the agent (`cpu`, `cuda`, `cuda:0`); with `cuda` each of several processes has its own.
         threads: threads of the physics and of torch; null takes all cores this process may use.
         max_jobs: runs of a local sweep at once.
         interpreters: Python of a sim that needs an environment of its own, by sim name.
@@ -287,6 +287,10 @@ class HardwareCfg:
         lines = _at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
         if self.scheduler not in (None, *SCHEDULERS):
             lines.append(f"scheduler={self.scheduler}: expected {', '.join(SCHEDULERS)}, or null to start at once.")
+        if self.processes > 1 and ":" in self.device:
+            lines.append(
+                f"device={self.device}: {self.processes} processes take a GPU each. Type hardware.device=cuda."
+            )
         if self.nodes > 1 and self.scheduler != "slurm":
             lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware=slurm.")
         return lines
