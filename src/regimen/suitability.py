@@ -105,10 +105,11 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
 def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
     """Return a line for a policy that is no checkpoint or not one of this agent.
 
-    That is all that can be told where a task does not name its observations and joints before it is open.
+    That is all that can be told where a task does not name its observations and joints before it is open. What a
+    stage of somebody else takes for a policy is not known.
     """
-    path = files.get("policy")
-    if path is None or path.suffix not in (".pt", ".onnx"):
+    path, stage = files.get("policy"), composed.config["stage"]["_target_"]
+    if path is None or path.suffix not in (".pt", ".onnx") or not stage.startswith("regimen.stages."):
         return []
     try:
         return _of_another_agent(path, fit.read_plain(path), composed)
