@@ -94,6 +94,8 @@ def test_a_removed_term_is_gone() -> None:
 
 
 WRONG = {
+    "num_envs=8": "argument `num_envs=8`: There is no key `num_envs`. Write `env.num_envs`.",
+    "processes=2": "argument `processes=2`: There is no key `processes`. Write `hardware.processes`.",
     "tsk=reach": "argument `tsk=reach`: There is no key `tsk`. Did you mean `task`?",
     "task=go3_flat": "there is no task `go3_flat`. Did you mean `go2_flat`",
     "agent=null": "the group `agent` needs an option",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -145,8 +146,9 @@ class _Composition:
                 first = next(iter(value)) if isinstance(value, dict) else ""
                 yield Problem(f"{key}.{first}".rstrip("."), f"`{key}` {LAUNCHERS[key]}")
             elif key not in hints:
-                names = [*GROUPS, *(k for k in hints if k not in LAUNCHERS)]
-                yield Problem(key, f"There is no key `{key}`. {did_you_mean(key, names)}")
+                deeper = [f"`{node}.{key}`" for node, kind in hints.items() if key in _fields(kind)]
+                near = did_you_mean(key, [*GROUPS, *(k for k in hints if k not in LAUNCHERS)])
+                yield Problem(key, f"There is no key `{key}`. " + (f"Write {' or '.join(deeper)}." if deeper else near))
             else:
                 yield from checker.check(hints[key], value, key)
         yield from _values(data)
@@ -164,6 +166,10 @@ class _Composition:
         types = self.selection.types
         config = typed.plain(typed.build(Config, {k: None if k in types else v for k, v in plain.items()}))
         return config | {n: typed.plain(typed.build(kind, plain[n])) for n, kind in types.items()}
+
+
+def _fields(kind: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
 def _values(data: dict[str, Any]) -> Iterator[Problem]:
