@@ -16,6 +16,8 @@ class ActCfg:
     _target_: str = "lab_stage.Act"
     fail_seeds: list[int] | None = None
     sleep_s: float = 0.0
+    company: int = 1
+    until: str | None = None
 
 @dataclass
 class IdleCfg:
@@ -24,30 +26,37 @@ class IdleCfg:
 class Idle: ...
 
 class Act:
+    # Works for `sleep_s`, and until `company` runs of its folder have begun and the file `until` is there.
     def __init__(self, cfg):
         self.cfg = cfg
 
     def __call__(self, run, config):
         (run.dir / "began").write_text(str(time.time()))
-        if config.seed in (self.cfg.fail_seeds or []):
-            raise ValueError(f"seed {config.seed} is unlucky")
         end = time.time() + self.cfg.sleep_s
-        while time.time() < end:
+        while time.time() < end or not self.may_end(run):
             run.check_stop(0, lambda: None)
             time.sleep(0.02)
+        if config.seed in (self.cfg.fail_seeds or []):
+            raise ValueError(f"seed {config.seed} is unlucky")
         (run.dir / "ended").write_text(str(time.time()))
         run.finish({"score": float(config.seed)}, {})
+
+    def may_end(self, run):
+        there = self.cfg.until is None or Path(self.cfg.until).exists()
+        return there and len(list(run.dir.parent.glob("*/began"))) >= self.cfg.company
 
 @dataclass
 class MakeCfg:
     _target_: str = "lab_stage.Make"
     steps: int = 1
     step_s: float = 0.0
+    until: str | None = None
     broken: str | None = None
     data: bool = False
 
 class Make:
-    # Counts to `steps`, saving each; leaves a policy, or a dataset, that says what it was made from.
+    # Counts to `steps`, saving each, and works until the file `until` is there; leaves a policy, or a dataset, that
+    # says what it was made from.
     def __init__(self, cfg):
         self.cfg = cfg
 
@@ -60,6 +69,9 @@ class Make:
             time.sleep(self.cfg.step_s)
             last.write_text(str(step + 1))
             run.progress(iteration=step + 1, iterations=self.cfg.steps)
+        while self.cfg.until and not Path(self.cfg.until).exists():
+            run.check_stop(self.cfg.steps, lambda: None)
+            time.sleep(0.02)
         if self.cfg.broken and Path(self.cfg.broken).exists():
             raise ValueError("the gripper is upside down")
         made = run.dir / ("data/made.h5" if self.cfg.data else "checkpoints/best.pt")

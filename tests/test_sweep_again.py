@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from regimen import sweep_again
 from regimen.errors import PreflightError, ReferenceError_
 from regimen.launcher import launch
 from regimen.sweep_book import Book
+from started import popen
+from supervised import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["-m", "--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"]
@@ -90,11 +90,10 @@ def test_jobs_that_never_started_start_as_they_were_frozen(lab: Path, monkeypatc
 def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_rest_starts(
     lab: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, str(ROOT / "launch.py"), *ARGUMENTS, "seed=0,1", "stage.sleep_s=4"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not list(lab.glob("multirun/*/*/began")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    each_works_until_both_have_begun = "stage.company=2"
+    command = [sys.executable, str(ROOT / "launch.py"), *ARGUMENTS, "seed=0,1", each_works_until_both_have_begun]
+    process = popen(command)
+    wait_for(lambda: list(lab.glob("multirun/*/*/began")))
     process.kill()
     process.wait()
     (folder,) = (lab / "multirun").iterdir()
@@ -102,8 +101,7 @@ def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_
     said = capfd.readouterr().out
     assert f"left      {folder.name}.000  is worked on still" in said
     assert f"started   {folder.name}.001" in said and f"started   {folder.name}.000" not in said
-    while info(folder, 0)["status"] == "running" and time.monotonic() < deadline + 30:
-        time.sleep(0.1)
+    wait_for(lambda: info(folder, 0)["status"] != "running")
     assert [info(folder, n)["status"] for n in (0, 1)] == ["finished", "finished"]
     assert [info(folder, n)["resumed"] for n in (0, 1)] == [[], []]
 

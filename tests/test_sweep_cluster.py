@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from lab import make_lab
 from regimen.launcher import launch
+from supervised import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["-m", "--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"]
@@ -29,28 +29,31 @@ def infos(lab: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(lab.glob("multirun/*/*/run.json"))]
 
 
+def wait_for_the_end(lab: Path) -> None:
+    """Wait until no job is left to do."""
+    wait_for(lambda: not {info["status"] for info in infos(lab)} & {"queued", "running"})
+
+
 @pytest.mark.slow
 def test_a_detached_sweep_returns_at_once_and_is_rerun_when_its_jobs_have_ended(
     lab: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sweep = [*ARGUMENTS, "seed=range(3)", "stage.fail_seeds=[1]", "stage.sleep_s=0.5", "hardware=submitit_local"]
+    sweep = [*ARGUMENTS, "seed=range(3)", "stage.fail_seeds=[1]", "stage.until=looked", "hardware=submitit_local"]
     assert launch([*sweep, "hardware.max_jobs=3"], ROOT / "conf") == 0
     said = capfd.readouterr().out
     assert ", 3 jobs as " in said and "To follow: regimen queue" in said and "jobs finished" not in said
     assert len(infos(lab)) == 3 and all(info["queue"]["kind"] == "submitit_local" for info in infos(lab))
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     assert "is in hand as job" in capfd.readouterr().out
-    deadline = time.monotonic() + 60
-    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    (lab / "looked").touch()
+    wait_for_the_end(lab)
     assert [info["status"] for info in infos(lab)] == ["finished", "failed", "finished"]
     code = (lab / "lab_stage.py").read_text()
     (lab / "lab_stage.py").write_text(code.replace("if config.seed in (self.cfg.fail_seeds or []):", "if False:"))
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     said = capfd.readouterr().out
     assert ", 1 job as " in said and "reruns with the code as it is now" in said
-    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline + 60:
-        time.sleep(0.2)
+    wait_for_the_end(lab)
     assert [info["status"] for info in infos(lab)] == ["finished"] * 3
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     said = capfd.readouterr().out
@@ -76,9 +79,7 @@ def test_some_jobs_here_and_some_given_away(lab: Path, capfd: pytest.CaptureFixt
     assert ", 1 job as " in said and said.count("started   ") == 1
     (file,) = lab.glob("multirun/*/sweep.json")
     assert json.loads(file.read_text())["status"] == "submitted"
-    deadline = time.monotonic() + 60
-    while any(info["status"] in ("queued", "running") for info in infos(lab)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for_the_end(lab)
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     assert "2 of 2 jobs finished" in capfd.readouterr().out
 

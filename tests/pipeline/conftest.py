@@ -14,6 +14,7 @@ import pytest
 from lab import make_lab, write
 from regimen.launcher import launch
 from regimen.pipeline import graph, jobs, spec
+from started import popen
 
 ROOT = Path(__file__).resolve().parents[2]
 IDLE = "overrides: [task=idle, sim=idle, agent=idle]\n"
@@ -55,8 +56,7 @@ class Pipes:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run it in a process of its own."""
-        command = [sys.executable, str(ROOT / "launch.py"), *self.command(*arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return popen([sys.executable, str(ROOT / "launch.py"), *self.command(*arguments)])
 
     def read(self, name: str = "p") -> spec.Pipeline:
         """Read the file."""

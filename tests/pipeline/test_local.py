@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from lab import write
+from started import said
 from supervised import wait_for
 
 CHAIN = (
@@ -20,7 +21,7 @@ CHAIN = (
     "  - {name: data, stage: make, foreach: walk, inputs: {policy: walk@best}, overrides: [stage.data=true]}\n"
     "  - {name: model, stage: make, inputs: {data: data}}\n"
 )
-LONG = "  - {name: walk, stage: make, overrides: [stage.steps=400, stage.step_s=0.02]}\n"
+LONG = "  - {name: walk, stage: make, overrides: [stage.steps=10000, stage.step_s=0.02]}\n"
 
 
 def made_at(pipes: Any) -> dict[str, float]:
@@ -105,7 +106,9 @@ def test_a_changed_output_and_all_that_read_it_are_made_again(pipes: Any) -> Non
 
 
 def test_steps_work_side_by_side_up_to_max_jobs(pipes: Any) -> None:
-    pipes.write("  - {name: a, stage: act, foreach: {seed: [0, 1, 2]}, overrides: [stage.sleep_s=0.4]}\n")
+    pipes.write(
+        "  - {name: a, stage: act, foreach: {seed: [0, 1, 2]}, overrides: [stage.sleep_s=0.4, stage.company=2]}\n"
+    )
     assert pipes.run("hardware.max_jobs=2")[0] == 0
     spans = [
         [float((f.parent / name).read_text()) for name in ("began", "ended")]
@@ -121,12 +124,12 @@ def test_ctrl_c_stops_the_steps_and_the_same_command_continues_in_place(pipes: A
     checkpoint = wait_for(lambda: next(iter(pipes.folder.glob("outputs/*/checkpoints/last.pt")), None))
     wait_for(lambda: int(checkpoint.read_text() or 0) > 3)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out = said(process)
     assert process.returncode == 128 + signal.SIGINT, out
     assert pipes.statuses() == {"walk": "killed", "judge": "not started"}
     assert pipes.records()[-1]["status"] == "stopped"
 
-    checkpoint.write_text("398")  # nearly done
+    checkpoint.write_text("9998")  # nearly done
     code, out = pipes.run()
     assert code == 0, out
     assert pipes.statuses() == {"walk": "finished", "judge": "finished"}
@@ -136,12 +139,20 @@ def test_ctrl_c_stops_the_steps_and_the_same_command_continues_in_place(pipes: A
 
 @pytest.mark.slow
 def test_a_run_at_work_elsewhere_is_waited_for(pipes: Any) -> None:
-    pipes.write("  - {name: walk, stage: make, overrides: [stage.steps=60, stage.step_s=0.05]}\n")
+    pipes.write("  - {name: walk, stage: make, overrides: [stage.until=waited_for]}\n")
     first = pipes.start()
     wait_for(lambda: list(pipes.folder.glob("outputs/*/checkpoints/last.pt")))
-    code, out = pipes.run()
-    said, _ = first.communicate(timeout=30)
-    assert (code, first.returncode) == (0, 0), out + said
+
+    def let_it_end() -> None:
+        wait_for(lambda: any(row["run"] for row in pipes.records()[-1]["steps"] if row["status"] == "waiting"))
+        (pipes.folder / "waited_for").touch()
+
+    with ThreadPoolExecutor() as pool:
+        end = pool.submit(let_it_end)
+        code, out = pipes.run()
+    end.result()
+    told = said(first)
+    assert (code, first.returncode) == (0, 0), out + told
     assert "waiting   walk  for" in out and pipes.statuses() == {"walk": "reused"}
     assert len(pipes.runs()) == 1
 
@@ -150,8 +161,8 @@ def test_a_run_at_work_elsewhere_is_waited_for(pipes: Any) -> None:
 def test_two_commands_given_at_once_start_each_step_once(pipes: Any) -> None:
     pipes.write(CHAIN)
     both = [pipes.start("hardware.max_jobs=2") for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    told = [said(process) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
     assert len(pipes.runs()) == 5
     assert all(info["status"] == "finished" and not info["resumed"] for info in pipes.runs().values())
 
@@ -163,10 +174,10 @@ def test_a_killed_pipeline_leaves_runs_that_the_same_command_takes_up(pipes: Any
     checkpoint = wait_for(lambda: next(iter(pipes.folder.glob("outputs/*/checkpoints/last.pt")), None))
     (run,) = pipes.runs()
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate()
     os.kill(pipes.runs()[run]["supervisor"]["pid"], signal.SIGTERM)  # as when the machine goes down
     wait_for(lambda: pipes.runs()[run]["status"] == "killed")
-    checkpoint.write_text("398")
+    checkpoint.write_text("9998")
     code, out = pipes.run()
     assert code == 0 and f"resumed   walk  outputs/{run}" in out
     assert len(pipes.runs()) == 2
@@ -187,7 +198,7 @@ def test_a_step_that_cannot_be_prepared_fails_alone(pipes: Any) -> None:
 @pytest.mark.slow
 def test_an_edit_meanwhile_changes_no_step_that_waits(pipes: Any) -> None:
     pipes.write(
-        "  - {name: a, stage: make, overrides: [stage.steps=30, stage.step_s=0.05]}\n"
+        "  - {name: a, stage: make, overrides: [stage.until=edited]}\n"
         "  - {name: b, stage: make, inputs: {policy: a@best}}\n"
     )
     stage = pipes.folder / "lab_stage.py"
@@ -197,10 +208,11 @@ def test_an_edit_meanwhile_changes_no_step_that_waits(pipes: Any) -> None:
         wait_for(lambda: list(pipes.folder.glob("outputs/*/checkpoints/last.pt")))
         stage.write_text(before.replace("class Make:", "class Renamed:"))
         write(pipes.folder / "conf/stage/make.yaml", "_target_: lab_stage.Renamed\n")
+        (pipes.folder / "edited").touch()
 
-    editor = threading.Thread(target=edit)
-    editor.start()
-    code, out = pipes.run()
-    editor.join()
+    with ThreadPoolExecutor() as pool:
+        edited = pool.submit(edit)
+        code, out = pipes.run()
+    edited.result()
     assert code == 0, out
     assert len({info["signature"]["code"] for info in pipes.runs().values()}) == 1
