@@ -291,6 +291,17 @@ def test_figures_that_cannot_be_are_named(change, told):
     assert "env.num_envs=5: the number in all 2 processes together, expected a multiple." in lines
 
 
+def test_a_policy_of_another_size_is_no_beginning(tmp_path):
+    policy = tmp_path / "model_00001000.pt"
+    checkpoint.save(policy, {"format": checkpoint.FORMAT, "agent": vars(sac_cfg()), "io": IO.to_dict()})
+    hardware = {"device": "cpu", "nodes": 1, "processes": 1}
+    start = {"hardware": hardware, "env": {"num_envs": 4}, "policy": str(policy), "choices": {"stage": "train"}}
+    assert sac_cfg().problems(start) == []
+    [told] = sac_cfg(actor_hidden_dim=32).problems(start)
+    assert told == f"actor_hidden_dim=32: policy={policy} was trained with 16. Type agent.actor_hidden_dim=16."
+    assert sac_cfg(actor_hidden_dim=32).problems(start | {"choices": {"stage": "evaluate"}}) == []
+
+
 def test_the_sizes_of_the_original_are_the_defaults_of_the_type():
     agent = FastSac(sac_cfg(actor_hidden_dim=512, critic_hidden_dim=768), IO, 4, CPU, seed=0)
     widths = [m.out_features for m in agent.critics.nets[0] if isinstance(m, torch.nn.Linear)]

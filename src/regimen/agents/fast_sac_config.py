@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from regimen.data.replay import ring_bytes
-from regimen.errors import did_you_mean
+from regimen.errors import RegimenError, did_you_mean
 
 _COUNTS = (
     *("num_learning_iterations", "logging_interval", "learning_starts", "buffer_size", "batch_size"),
@@ -17,6 +19,7 @@ _COUNTS = (
 _WIDTHS = ("actor_hidden_dim", "critic_hidden_dim")
 _SHARES = ("gamma", "tau")
 _RATES = ("actor_learning_rate", "critic_learning_rate", "alpha_learning_rate", "weight_decay", "max_grad_norm")
+_SHAPE = ("actor_hidden_dim", "use_layer_norm", "obs_normalization")
 _POSITIVE = ("alpha_init", "action_bound")
 
 
@@ -119,7 +122,12 @@ class FastSacCfg:
         if self.learning_starts > self.buffer_size:
             lines.append(f"learning_starts={self.learning_starts}: the ring holds buffer_size={self.buffer_size}.")
         lines += self._range_problems() + self._group_problems(config["env"].get("observations"))
-        return lines + self._symmetry_problems(config) + self._machine_problems(config)
+        return [
+            *lines,
+            *self._symmetry_problems(config),
+            *self._start_problems(config),
+            *self._machine_problems(config),
+        ]
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}
@@ -148,6 +156,25 @@ class FastSacCfg:
 
         why = unmirrored(config) if self.use_symmetry else None
         return [f"use_symmetry=true: {why}. Type agent.use_symmetry=false."] if why else []
+
+    def _start_problems(self, config: dict[str, Any]) -> list[str]:
+        """Return a line for each setting by which the actor is another than that of the policy to begin with."""
+        from regimen import fit
+
+        policy = Path(config.get("policy") or "")
+        if not policy.is_file() or config["choices"]["stage"] != "train":
+            return []
+        theirs: dict[str, Any] = {}
+        with suppress(RegimenError):  # a file that is no policy is told elsewhere
+            theirs = fit.read_plain(policy).get("agent") or {}
+        if theirs.get("_target_") != self._target_:
+            return []
+        own, told = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
+        return [
+            f"{n}={own[n]}: policy={policy} was trained with {told[n]}. Type agent.{n}={told[n]}."
+            for n in _SHAPE
+            if told[n] != own[n]
+        ]
 
     def _machine_problems(self, config: dict[str, Any]) -> list[str]:
         hardware, envs, lines = config["hardware"], config["env"]["num_envs"], []
