@@ -87,7 +87,7 @@ class Queue:
     def _start(self, run: Run) -> None:
         from regimen.slurm.job import SlurmJob
 
-        if run.status in ("queued", "preempted"):
+        if run.status in ("queued", "preempted") and _is_mine(run):
             job = self.executor.submit(SlurmJob(str(run.dir)))
             known = {"process": facts.process(int(job.job_id)), "log": str(job.paths.stdout)}
             run.amend(lambda info: {"queue": {**info["queue"], **known}})
@@ -96,12 +96,20 @@ class Queue:
     def _ended(self, run: Run) -> None:
         """Go on with a run that its time limit stopped; close one that could not say how it ended."""
         info = run.info
+        if not _is_mine(run):
+            return
         if info["status"] == "preempted" and info["queue"].get("again"):
             self.waiting.insert(0, run)
         elif info["status"] in ("queued", "running"):
             reason = f"its process ended without a word; see {info['queue'].get('log')}"
             with suppress(OSError):
                 outcome.record_end(run, outcome.Outcome("killed", 137, reason))
+
+
+def _is_mine(run: Run) -> bool:
+    """Return whether this process still has the run: one whose end somebody saw earlier may be in other hands again."""
+    starter: dict[str, Any] = run.info["queue"]["starter"]
+    return bool(starter["pid"] == os.getpid())
 
 
 def main() -> int:
