@@ -267,6 +267,17 @@ def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
     assert info["reason"] == "warning: the result is whole, but the worker ended with SIGSEGV"
 
 
+def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "last.pt").touch()
+    run.update(choices={"task": "gym"})
+    run.config_path.write_text("env: {id: Hopper-v5}\n")
+    assert "stage=evaluate task=gym env.id=Hopper-v5 policy=" in outcome.next_command(run, "finished", 0)
+    run.config_path.write_text("env: {robot: k1}\n")
+    assert "stage=evaluate task=gym policy=" in outcome.next_command(run, "finished", 0)
+
+
 def test_signals_without_a_name_and_names_with_spaces(tmp_path: Path) -> None:
     run = make_run(tmp_path / "my runs", "finish")
     assert outcome.judge(run, -40).reason.startswith("ended by signal 40")

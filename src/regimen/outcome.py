@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import textwrap
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
         if info.get("stage") == "distill":
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
             stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
-        return f"python launch.py stage={stage} task={shlex.quote(task)} {made}={name}"
+        return f"python launch.py stage={stage} {naming(task, _config(run).get('env') or {})} {made}={name}"
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
     if status == "diverged":
@@ -146,9 +147,24 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
     return f"python launch.py resume={name}"
 
 
+def naming(task: str, env: Mapping[str, Any]) -> str:
+    """Return the arguments that choose a task: its option, and of a task of Gymnasium its name there.
+
+    Args:
+        task: the option.
+        env: its configuration.
+    """
+    return f"task={shlex.quote(task)}" + (f" env.id={shlex.quote(env['id'])}" if "id" in env else "")
+
+
+def _config(run: Run) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(run.config_path.read_text()) or {}
+    return config
+
+
 def _acts(run: Run) -> bool:
     """Whether what a distillation made acts, and does not watch others act."""
-    agent = (yaml.safe_load(run.config_path.read_text()) or {}).get("agent") or {}
+    agent = _config(run).get("agent") or {}
     with suppress(ConfigError):
         return "_target_" in agent and "load_policy" in peek.methods(agent["_target_"])
     return False

@@ -10,6 +10,7 @@ from typing import Any
 from regimen import record, refs
 from regimen.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
 from regimen.export import reading
+from regimen.outcome import naming
 
 NAMES = ("onnx", "torchscript")
 
@@ -92,7 +93,7 @@ def export(
         record.write_json(target.with_name(f"{target.name}.json"), told)
     except OSError as error:
         raise PreflightError(f"Cannot write {target}: {error.strerror}. Name another: --out <file>") from error
-    return _account(target, told, len(content))
+    return _account(target, told, config, len(content))
 
 
 def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
@@ -170,7 +171,7 @@ def _target(source: Path, suffix: str, out: Path | None) -> Path:
     return out
 
 
-def _account(target: Path, told: dict[str, Any], size: int) -> list[str]:
+def _account(target: Path, told: dict[str, Any], config: dict[str, Any], size: int) -> list[str]:
     """Return what was written, what it takes and gives, and how it was checked."""
     from regimen.export.metadata import io_of
 
@@ -183,5 +184,5 @@ def _account(target: Path, told: dict[str, Any], size: int) -> list[str]:
         f"  takes {reads} values, every {io.step_dt:g} s; gives actions and targets of {io.num_actions} joints{gains}",
         f"  checked by {check['run_by']} on {check['observations']:,} random observations: differs from the policy by "
         f"{check['largest_difference']:.1e} at most",
-        f"  try it: python launch.py stage=evaluate task={told['task']} policy={target}",
+        f"  try it: python launch.py stage=evaluate {naming(str(told['task']), config['env'])} policy={target}",
     ]
