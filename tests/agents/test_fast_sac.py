@@ -245,6 +245,25 @@ def test_the_effective_batch_is_told(capsys, num_envs, batch_size, rows):
     assert f"minibatch: {rows} transitions ({num_envs} envs x {rows // num_envs})" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("critic_type", ["c51", "scalar"])
+def test_amp_is_off_on_a_cpu_and_where_it_is_on_only_the_networks_have_16_bits(capsys, critic_type):
+    agents = [sac_agent(amp=amp, critic_type=critic_type) for amp in (False, True, True)]
+    agents[1]._tell()
+    assert "agent.amp: off" in capsys.readouterr().out
+    agents[2]._cast = lambda: torch.autocast("cpu", torch.bfloat16)  # as on a GPU
+    losses, targets = [], []
+    for agent in agents:
+        torch.manual_seed(1)
+        loss, log_prob, (target, _) = agent._critic_loss(made_batch())
+        assert {x.dtype for x in (loss, log_prob, target)} == {torch.float32}
+        losses.append(loss.detach())
+        targets.append(target)
+    assert losses[0] == losses[1] != losses[2]
+    assert torch.allclose(losses[2], losses[0], rtol=1e-2) and torch.allclose(targets[2], targets[0], atol=0.02)
+    if critic_type == "c51":
+        assert torch.allclose(targets[2].sum(-1), torch.ones(2, 32), atol=1e-6)
+
+
 def test_a_ring_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr(fast_sac, "_free_bytes", lambda device: 2**20)
     with pytest.raises(PreflightError, match=r"takes .* GiB, 1 MiB are free on cpu. Type agent.buffer_size=\d+"):

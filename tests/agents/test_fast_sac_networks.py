@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regimen.agents.fast_sac_networks import NORM_EPS, Actor, Critics, RunningNorm, project
+from regimen.agents.fast_sac_networks import NORM_EPS, Actor, Critics, RunningNorm, least, project
 
 SUPPORT = torch.linspace(-20, 20, 101)
 
@@ -30,6 +30,18 @@ def test_projection_conserves_mass_on_atoms_and_beyond_the_ends():
     assert torch.allclose(moved.sum(-1), torch.ones(2, 3), atol=1e-6)
     assert torch.allclose(moved[:, 0], probs[:, 0], atol=1e-4)  # every atom lands on itself
     assert torch.allclose(moved[:, 2, -1], torch.ones(2), atol=1e-6)
+
+
+def test_the_least_of_two_means_is_found_with_16_bits_too():
+    support = torch.linspace(0.0, 500.0, 101)
+    probs = torch.zeros(2, 2, 101)
+    probs[:, :, 50] = 1.0  # mean 250
+    probs[[0, 1], [0, 1], 50:52] = torch.tensor(
+        [0.96, 0.04]
+    )  # 250.2, of the first critic in row 0, the second in row 1
+    with torch.autocast("cpu", torch.bfloat16):
+        found = least(probs, support)
+    assert torch.equal(found[0], torch.stack((probs[1, 0], probs[0, 1]))) and torch.equal(found[0], found[1])
 
 
 def test_a_terminated_target_is_its_reward():

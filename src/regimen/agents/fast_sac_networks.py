@@ -165,7 +165,7 @@ def least(probs: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
     Returns:
         (E, B, Z), the same for all E.
     """
-    lowest = (probs @ support).argmin(0)
+    lowest = (probs * support).sum(-1).argmin(0)  # a matrix product would be rounded to 16 bits under autocast
     return probs[lowest, torch.arange(len(lowest), device=probs.device)].expand_as(probs)
 
 
