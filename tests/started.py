@@ -10,7 +10,7 @@ from typing import Any
 PATIENCE_S = 120.0
 """How long a test waits for what will happen. It ends a hang and measures nothing, so it may be far too long."""
 
-_started: list[subprocess.Popen[str]] = []
+_started: list[subprocess.Popen[Any]] = []
 
 
 def popen(command: Sequence[str], **kwargs: Any) -> subprocess.Popen[str]:
@@ -18,8 +18,13 @@ def popen(command: Sequence[str], **kwargs: Any) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **kwargs}
     )
-    _started.append(process)
+    look_after(process)
     return process
+
+
+def look_after(process: subprocess.Popen[Any]) -> None:
+    """See to the end of a process that was started elsewhere."""
+    _started.append(process)
 
 
 def said(process: subprocess.Popen[str]) -> str:

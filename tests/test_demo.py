@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from regimen import demo
 from regimen.errors import PreflightError
+from started import popen, said
 from supervised import wait_for
 
 
@@ -51,7 +51,7 @@ def stop(*_):
     sys.exit(130)
 signal.signal(signal.SIGINT, stop)
 pathlib.Path("began").touch()
-time.sleep(30)
+time.sleep(600)
 """
 
 
@@ -66,10 +66,11 @@ def test_ctrl_c_leaves_the_launch_time_to_save(tmp_path: Path) -> None:
     (tmp_path / "launch.py").write_text(LAUNCH)
     code = f"import pathlib, sys; from regimen import demo; demo.ROOT = pathlib.Path({str(tmp_path)!r})\n"
     code += "demo.render.pick_backend = lambda: 'egl'\nsys.exit(demo.main())"
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    process = popen([sys.executable, "-c", code], start_new_session=True)
     wait_for((tmp_path / "began").exists)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    said(process)
+    assert process.returncode == 130
     assert (tmp_path / "saved").exists()
 
 

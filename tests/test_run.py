@@ -15,6 +15,7 @@ import yaml
 from regimen import record
 from regimen.errors import PreflightError, ReferenceError_, StopRequested
 from regimen.run import Run
+from started import popen, said
 
 CONFIG = {"name": "mine", "seed": 3, "choices": {"task": "go2_flat", "agent": "skrl_ppo", "stage": "train"}}
 TEN_RUNS = """
@@ -61,8 +62,9 @@ def test_creating_is_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:
     at = str(time.time() + 1.0)
     command = [sys.executable, "-c", TEN_RUNS, str(tmp_path), at]
-    processes = [subprocess.Popen(command) for _ in range(5)]
-    assert [p.wait(timeout=60) for p in processes] == [0] * 5
+    processes = [popen(command) for _ in range(5)]
+    told = [said(process) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5, told
     folders = list(tmp_path.iterdir())
     assert len(folders) == 50
     assert {Run.open(folder).info["id"] for folder in folders} == {folder.name for folder in folders}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from regimen import cli
+from started import popen
 from whole_runs import add
 
 
@@ -47,8 +47,9 @@ def test_what_is_no_tag_changes_nothing(run: Path, capsys: pytest.CaptureFixture
 
 def test_writers_at_once_lose_nothing(run: Path) -> None:
     code = "import sys; from regimen import cli; [cli.main(['note', 'a', f'{sys.argv[1]}.{i}']) for i in range(20)]"
-    writers = [subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.DEVNULL) for name in "xy"]
-    assert [writer.wait() for writer in writers] == [0, 0]
+    writers = [popen([sys.executable, "-c", code, name]) for name in "xy"]
+    told = [writer.communicate()[0] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], told
     notes = [note["text"] for note in json.loads((run / "run.json").read_text())["notes"]]
     assert sorted(notes) == sorted(f"{name}.{i}" for name in "xy" for i in range(20))
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from started import popen
+from supervised import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,8 +56,7 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
         missing = {*keep, *children} - {run.id for run in rows}
         if missing:  # the other process took a parent away, found its child, and puts it back
             assert missing <= set(children)
-            time.sleep(0.5)
-            assert missing <= {run.id for run in Index().rows()}, turn
+            wait_for(lambda gone=missing: gone <= {run.id for run in Index().rows()})
         with contextlib.redirect_stdout(io.StringIO()):
             assert clean_verb(["--yes"]) == 0
     return {"keep": keep, "children": children}
@@ -63,17 +65,10 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
 @pytest.mark.slow
 def test_two_processes_claiming_indexing_and_cleaning_at_once(tmp_path: Path) -> None:
     rounds = 500
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "GIT_CEILING_DIRECTORIES": "/"}
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "GIT_CEILING_DIRECTORIES": "/"}
     started = time.monotonic()
     both = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(number), str(rounds)],
-            cwd=tmp_path,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        popen([sys.executable, __file__, str(number), str(rounds)], cwd=tmp_path, env=env, stderr=subprocess.PIPE)
         for number in range(2)
     ]
     ends = [process.communicate() for process in both]

@@ -15,6 +15,7 @@ import pytest
 from recorded import record_run
 from regimen import cli
 from regimen.history import candidates, completion
+from started import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 BREAKS = " \t\n\"'@><=;|&(:"
@@ -156,7 +157,7 @@ def tab(shell: str, typed: str, home: Path) -> str:
     said = ""
     try:
         for keys, wait_for in ((f"{start}; {dump}; echo rea''dy\n", "ready\r"), (f"{typed}\t\x14", ">")):
-            patience = time.monotonic() + 20
+            patience = time.monotonic() + PATIENCE_S
             os.write(terminal, keys.encode())
             seen = ""
             while time.monotonic() < patience and wait_for not in seen:

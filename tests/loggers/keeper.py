@@ -6,6 +6,8 @@ import json
 import time
 from dataclasses import dataclass
 
+HANGS_S = 600.0
+
 
 @dataclass
 class KeeperCfg:
@@ -38,6 +40,6 @@ class Keeper:
         if verb == self.cfg.fails:
             raise RuntimeError(f"no {verb} today")
         if verb == self.cfg.hangs:
-            time.sleep(600.0)
+            time.sleep(HANGS_S)
         with self.path.open("a") as file:
             file.write(json.dumps([verb, *said]) + "\n")

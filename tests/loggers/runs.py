@@ -11,12 +11,15 @@ import yaml
 
 from regimen.loggers import open_loggers
 from regimen.run import Run
+from started import look_after
 
 
 def attempt(run: Run) -> Run:
     """The run as the worker of a new attempt opens it."""
     run = Run.open(run.dir)
     run.loggers = open_loggers(yaml.safe_load(run.config_path.read_text())["logger"], run)
+    if run.loggers._process:
+        look_after(run.loggers._process)
     return run
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,11 @@ def test_a_gradient_that_is_not_finite_ends_it(tmp_path):
         learner.fit()
 
 
-def _process(rank: int, port: int, folder: str) -> None:
+def _process(rank: int, folder: str) -> None:
     """Be one of two processes: save the gradient of a step and what it learned in an epoch."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     paths = [Path(part) for part in os.environ[PATH].split(":")]
     found = gradient(training(paths, batch_size=2, accumulation=1), np.arange(3))
     learner = training(paths, batch_size=2, accumulation=1)
@@ -193,10 +192,7 @@ def _process(rank: int, port: int, folder: str) -> None:
 def test_two_processes_agree_with_one(tmp_path, monkeypatch):
     paths = two_groups(tmp_path)
     monkeypatch.setenv(PATH, ":".join(map(str, paths)))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert torch.equal(first["gradient"], second["gradient"])
     assert all(torch.equal(v, second["network"][k]) for k, v in first["network"].items())
