@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from started import popen
 from supervised import wait_for
 
 pytestmark = pytest.mark.slow
@@ -28,20 +30,20 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
 
 def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
     out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": tmp_path}
-    first = subprocess.Popen(COMMAND, start_new_session=True, **out)
-    wait_for(lambda: "judge.seed_0" in runs(tmp_path), 120)
-    wait_for(lambda: list(tmp_path.glob("outputs/*/checkpoints/step_*.pt")), 60)
-    supervisors = [r["supervisor"]["pid"] for r in runs(tmp_path).values() if r["status"] == "running"]
+    first = popen(COMMAND, start_new_session=True, cwd=tmp_path)
+    wait_for(lambda: "judge.seed_0" in runs(tmp_path), 600)
+    wait_for(lambda: list(tmp_path.glob("outputs/*/checkpoints/step_*.pt")))
     first.kill()
-    first.communicate(timeout=10)
-    for pid in supervisors:
-        os.kill(pid, signal.SIGKILL)  # the workers notice, save and end
-    wait_for(lambda: all(r["status"] != "running" for r in runs(tmp_path).values() if r["supervisor"]), 60)
+    first.communicate()
+    for pid in [r["supervisor"]["pid"] for r in runs(tmp_path).values() if r["status"] == "running"]:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGKILL)  # the workers notice, save and end
+    wait_for(lambda: all(r["status"] != "running" for r in runs(tmp_path).values() if r["supervisor"]))
     before = runs(tmp_path)
     finished = {step: info for step, info in before.items() if info["status"] == "finished"}
     assert "train.seed_0" in finished and len(finished) < 6
 
-    done = subprocess.run(COMMAND, timeout=300, **out)
+    done = subprocess.run(COMMAND, timeout=900, **out)
     assert done.returncode == 0, done.stdout
     after = runs(tmp_path)
     assert len(list(tmp_path.glob("outputs/*/run.json"))) <= 8, "at most an evaluation, which saves nothing, anew"
@@ -52,7 +54,7 @@ def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
     for i in range(3):
         assert after[f"judge.seed_{i}"]["parents"] == [after[f"train.seed_{i}"]["id"]]
         assert after[f"judge.seed_{i}"]["headline"]["distance"] < 0.5
-    again = subprocess.run([*COMMAND, "dry_run=true"], timeout=60, **out)
+    again = subprocess.run([*COMMAND, "dry_run=true"], timeout=300, **out)
     report = json.loads((tmp_path / "outputs" / after["report"]["id"] / "report/report.json").read_text())
     assert [(row["policy"], row["seeds"]) for row in report["policies"]] == [("all", [0, 1, 2])]
     assert "7 of 7 steps done; nothing is left to do" in again.stdout

@@ -13,10 +13,10 @@ from typing import Any
 
 from regimen import record
 from slurm.sandbox import Sandbox
+from started import PATIENCE_S, popen
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = ["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=count"]
-PATIENCE_S = 60.0
 
 
 class Cluster:
@@ -33,7 +33,7 @@ class Cluster:
     def launch(self, *arguments: str, code: int = 0) -> str:
         """Run launch.py to its end; return what it printed."""
         done = self.start(*arguments)
-        said = done.communicate(timeout=200)[0]
+        said = done.communicate(timeout=600)[0]
         assert done.returncode == code, said
         return said
 
@@ -51,14 +51,13 @@ class Cluster:
     def regimen(self, *arguments: str, code: int = 0) -> str:
         """Run the regimen command; return what it printed."""
         done = self.popen(sys.executable, "-m", "regimen.cli", *arguments)
-        said = done.communicate(timeout=60)[0]
+        said = done.communicate(timeout=PATIENCE_S)[0]
         assert done.returncode == code, said
         return said
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
         """Start a command in the folder, with both streams in one."""
-        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=self.folder, env=self.slurm.env, text=True, **out)
+        return popen(command, cwd=self.folder, env=self.slurm.env)
 
     def info(self, run: str) -> dict[str, Any]:
         """Return run.json."""

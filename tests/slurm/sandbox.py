@@ -94,10 +94,10 @@ class Sandbox:
         self._write_conf()
         self._start_munge()
         self._start("slurmctld", "slurmctld", "-D")
-        self._wait(20, lambda: self.ask("scontrol", "ping").startswith("Slurmctld(primary) at") and self._up())
+        self._wait(60, lambda: self.ask("scontrol", "ping").startswith("Slurmctld(primary) at") and self._up())
         for node in NODES:
             self.start_node(node)
-        self._wait(20, lambda: self.ask("sinfo", "-h", "-p", "normal", "-t", "idle", "-o", "%D") == str(len(NODES)))
+        self._wait(60, lambda: self.ask("sinfo", "-h", "-p", "normal", "-t", "idle", "-o", "%D") == str(len(NODES)))
 
     def start_node(self, name: str) -> None:
         """Start the slurmd of a node."""
@@ -166,7 +166,7 @@ class Sandbox:
             "seed-file": folder / "seed",
         }
         self._start("munged", "munged", "--foreground", "--force", *(f"--{key}={path}" for key, path in files.items()))
-        self._wait(10, lambda: (self.folder / "munge.socket").exists())
+        self._wait(60, lambda: (self.folder / "munge.socket").exists())
 
     def _start(self, name: str, *command: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as out:

@@ -23,7 +23,7 @@ def test_two_machines_learn_what_two_processes_learn_even_if_stopped_between(clu
         pytest.skip("the nodes have no names of their own here (needs CAP_SYS_ADMIN)")
     cluster.launch(*TRAINING, "hardware=slurm", *SMALL, "hardware.submitit.mem_gb=2", "hardware.nodes=2")
     (away,) = [file.parent for file in cluster.folder.glob("outputs/*/run.json")]
-    wait_for(lambda: (away / "metrics.jsonl").exists(), "a first iteration", 120, lambda: cluster.logs(away.name))
+    wait_for(lambda: (away / "metrics.jsonl").exists(), "a first iteration", said=lambda: cluster.logs(away.name))
     job = cluster.info(away.name)["queue"]["job"]
     subprocess.run(["scancel", "--signal=USR2", job], env=cluster.slurm.env, check=True)
     info = cluster.wait_status(away.name, "finished", "failed", patience_s=240)

@@ -21,7 +21,7 @@ ENDLESS = "stage.steps=100000"
 
 def whole(cluster: Cluster, run: str) -> dict[str, Any]:
     """run.json of a run that counted everything once, after its end."""
-    info = cluster.wait_status(run, "finished", "failed", patience_s=90)
+    info = cluster.wait_status(run, "finished", "failed")
     assert info["status"] == "finished", cluster.logs(run)
     assert (record.read_json(cluster.dir(run) / "result.json") or {})["whole"]
     assert cluster.wait_job(run, "COMPLETED")["ExitCode"] == "0:0"
@@ -121,7 +121,7 @@ def test_preemption_at_a_limit_of_an_hour_loses_nothing(cluster: Cluster) -> Non
         assert info["reason"].startswith("preempted: stopped by SIGUSR2, checkpoint saved at step "), info["reason"]
         wait_for(lambda n=attempt: len(cluster.info(run)["resumed"]) == n, "the next attempt")
     for name, folder in runs.items():
-        assert cluster.wait_status(folder.name, "finished", "failed", patience_s=120)["status"] == "finished", name
+        assert cluster.wait_status(folder.name, "finished", "failed")["status"] == "finished", name
     assert cluster.wait_job(run, "COMPLETED")["Restarts"] == "2"
     assert_same(final_state(runs["calm"]), final_state(runs["disturbed"]))
     assert rows(runs["calm"]) == rows(runs["disturbed"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,19 @@ import pytest
 from regimen import record
 from slurm.cluster import COUNT, Cluster, wait_for
 from slurm.sandbox import Sandbox
+from started import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 LOCAL = [*COUNT, "hardware=submitit_local"]
 
 
 @pytest.fixture
-def here(lab: Path, tmp_path: Path) -> Cluster:
-    """A user's folder on a machine without a Slurm."""
-    return Cluster(lab, Sandbox(tmp_path / "no_slurm"))
+def here(lab: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """A user's folder on a machine without a Slurm; nothing works there afterwards."""
+    here = Cluster(lab, Sandbox(tmp_path / "no_slurm"))
+    yield here
+    if any(run["status"] in ("queued", "running", "preempted") for run in runs(here)):
+        here.popen(sys.executable, "-m", "regimen.cli", "cancel", "all").communicate()
 
 
 def runs(here: Cluster) -> list[dict[str, Any]]:
@@ -29,8 +35,8 @@ def runs(here: Cluster) -> list[dict[str, Any]]:
 
 
 def test_a_run_outlives_the_command_and_its_terminal(here: Cluster) -> None:
-    launch = here.start(*LOCAL, "stage.steps=40")
-    said, _ = launch.communicate(timeout=60)  # returns at the end of its pipe: nobody else holds it
+    launch = here.start(*LOCAL, "stage.steps=80")
+    said, _ = launch.communicate(timeout=PATIENCE_S)  # returns at the end of its pipe: nobody else holds it
     assert launch.returncode == 0 and "submitted: outputs/" in said, said
     (run,) = runs(here)
     assert run["status"] in ("queued", "running")
@@ -60,7 +66,7 @@ def test_a_sweep_works_a_few_at_a_time_and_can_be_cancelled(here: Cluster) -> No
 
 
 def test_a_limit_is_survived(here: Cluster) -> None:
-    here.launch(*LOCAL, "stage.steps=60")
+    here.launch(*LOCAL, "stage.steps=80")
     (run,) = runs(here)
     here.wait_step(run["id"])
     os.kill(here.info(run["id"])["supervisor"]["pid"], signal.SIGUSR2)  # what submitit sends half a minute before

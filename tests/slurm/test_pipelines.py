@@ -48,7 +48,7 @@ def test_the_graph_is_submitted_at_once_and_only_once(cluster: Cluster) -> None:
     plan = cluster.launch(*COMMAND, "dry_run=true")
     assert "to do" not in plan, plan
 
-    wait_for(lambda: set(statuses(cluster).values()) == {"finished"}, "all finished", 120)
+    wait_for(lambda: set(statuses(cluster).values()) == {"finished"}, "all finished")
     runs = by_step(cluster)
     assert runs["model"]["pending"] == {} and set(runs["model"]["inputs"]) == {"data.0", "data.1"}
     assert runs["data.seed_1"]["inputs"]["policy"]["run"] == runs["walk.seed_1"]["id"]

@@ -14,6 +14,7 @@ from regimen import record
 from slurm.cluster import COUNT, SMALL, Cluster, wait_for
 from slurm.counting import SOURCE
 from slurm.sandbox import NODES
+from started import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 SLURM = [*COUNT, "hardware=slurm", *SMALL]
@@ -86,10 +87,12 @@ def wait_said(cluster: Cluster, word: str) -> str:
 
 
 def test_an_edit_while_queued_changes_nothing(cluster: Cluster) -> None:
-    run = cluster.count("hardware.submitit.additional_parameters.begin=now+4")
+    run = cluster.count("hardware.submitit.additional_parameters.begin=now+600")
     assert run["status"] == "queued"
     write(cluster.folder / "conf/stage/count.yaml", "# Counts\n_target_: counting.Count\nword: edited\n")
     write(cluster.folder / "counting.py", SOURCE.replace("cfg.word}", "'edited'}"))
+    begin = ["scontrol", "update", f"jobid={run['queue']['job']}", "starttime=now"]
+    subprocess.run(begin, env=cluster.slurm.env, check=True)
     info = cluster.wait_status(run["id"], "finished", "failed")
     assert info["status"] == "finished", cluster.logs(run["id"])
     assert record.read_json(cluster.dir(run["id"]) / "result.json")["word"] == "first"
@@ -108,7 +111,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster) -> None:
     waiting = cluster.start(*SLURM, "wait=true", "stage.steps=100")
     wait_for(lambda: list(cluster.folder.glob("outputs/*/progress.json")), "work")
     waiting.send_signal(signal.SIGINT)
-    said, _ = waiting.communicate(timeout=20)
+    said, _ = waiting.communicate(timeout=PATIENCE_S)
     assert waiting.returncode == 128 + signal.SIGINT
     (run,) = [path.parent.name for path in cluster.folder.glob("outputs/*/run.json")]
     assert f"regimen cancel {run}" in said.splitlines()[-1]

@@ -26,7 +26,7 @@ def test_a_sweep_of_20_jobs_is_one_array_and_a_failed_job_is_its_own_affair(clus
     jobs = [run["queue"]["job"] for run in runs(cluster)]
     assert {job.partition("_")[0] for job in jobs} == {jobs[0].partition("_")[0]}
     assert [job.partition("_")[2] for job in jobs] == [str(number) for number in range(20)]
-    wait_for(lambda: not {run["status"] for run in runs(cluster)} & {"queued", "running"}, "all jobs over", 120)
+    wait_for(lambda: not {run["status"] for run in runs(cluster)} & {"queued", "running"}, "all jobs over")
     assert [run["status"] for run in runs(cluster)] == ["finished"] * 19 + ["failed"]
     wait_for(lambda: not cluster.slurm.ask("squeue", "-h"), "the jobs end with their runs")
     states = [cluster.slurm.job(job)["JobState"] for job in jobs]
