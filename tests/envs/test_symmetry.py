@@ -137,6 +137,17 @@ def test_what_has_no_mirror_image_leaves_the_task_without_one(changes):
     assert make_env("k1_walk", 2, **changes).symmetry is None
 
 
+def test_a_pose_or_an_action_with_two_sides_leaves_the_task_without_one():
+    env = make_env("k1_walk", 2)
+    assert Symmetry.of(env) is not None
+    env.default_joint_pos[env.joints.index("Left_Hip_Roll")] += 0.1  # both outwards would be -0.1 on the right
+    assert Symmetry.of(env) is None
+    env.default_joint_pos[env.joints.index("Right_Hip_Roll")] -= 0.1
+    assert Symmetry.of(env) is not None
+    env.io.action.scale[env.io.action.joints.index("Left_Knee_Pitch")] *= 2
+    assert Symmetry.of(env) is None
+
+
 def test_feet_that_hop_together_have_the_same_clock_in_the_mirror():
     hopping = make_env("k1_walk", 2, commands={"gait": {"params": {"offsets": [0.0, 0.0]}}})
     assert hopping.commands["gait"].image() == ([0, 1], [1.0, 1.0])

@@ -57,8 +57,8 @@ class Symmetry:
 
     @classmethod
     def of(cls, env: ManagerEnv) -> Symmetry | None:
-        """Return the symmetry of a task, None where robot, term or command declare none."""
-        if env.robot.mirror is None:
+        """Return the symmetry of a task, None where robot, term or command declare none, or the pose has none."""
+        if env.robot.mirror is None or not _same_on_both_sides(env):
             return None
         groups = {group: _group_image(env, group) for group in env.io.observations}
         action = env.robot.mirror.joints(env.io.action.joints)
@@ -87,6 +87,16 @@ class _Columns:
             self._there[x.device] = order, signs
         order, signs = self._there[x.device]
         return x.index_select(-1, order) * signs
+
+
+def _same_on_both_sides(env: ManagerEnv) -> bool:
+    """Return whether default pose and scale of the action, which joints are told by, are their own mirror image."""
+    assert env.robot.mirror is not None
+    pose, acting = env.robot.mirror.joints(env.joints), env.robot.mirror.order(env.io.action.joints)
+    if pose is None or acting is None:
+        return False
+    angles, scale = env.default_joint_pos, torch.tensor(env.io.action.scale)
+    return torch.allclose(_Columns(pose).of(angles), angles, atol=1e-5) and torch.allclose(scale[acting], scale)
 
 
 def _group_image(env: ManagerEnv, group: str) -> Image | None:
