@@ -53,10 +53,10 @@ def test_creating_is_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        began = time.process_time()  # how fast the disk is, and who else works here, does not count
         create(tmp_path)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.1
+        times.append(time.process_time() - began)
+    assert min(times) < 0.05
 
 
 def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:

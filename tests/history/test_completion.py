@@ -172,13 +172,20 @@ def tab(shell: str, typed: str, home: Path) -> str:
     return found[-1] if found else said
 
 
+def cpu_s(*arguments: str) -> float:
+    """CPU seconds that a Python takes, in the best of three attempts."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
 def test_an_answer_takes_less_than_a_blink() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", "regimen.cli", "completion", "words", "regimen show "], check=True, capture_output=True
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+    """0.3 s where a Python that does nothing takes 0.01 s, and more where everything takes more."""
+    assert cpu_s("-m", "regimen.cli", "completion", "words", "regimen show ") < 30 * cpu_s("-c", "pass")
 
 
 def test_flags_are_those_of_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:

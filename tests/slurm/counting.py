@@ -54,6 +54,7 @@ class TogetherCfg:
     DISTRIBUTED: ClassVar[bool] = True
     _target_: str = "together.Together"
     steps: int = 10
+    restarts: int = 0
 
 class Together:
     """All workers add up their numbers, step by step, and stop at the same one."""
@@ -70,12 +71,14 @@ class Together:
         run.checkpoints.mkdir(exist_ok=True)
         (run.dir / f"host{rank}").write_text(os.uname().nodename)
         total = torch.tensor(0.0)
-        for step in range(first, self.cfg.steps):
+        step = first
+        while step < self.cfg.steps or int(os.environ.get("SLURM_RESTART_COUNT", 0)) < self.cfg.restarts:
             total = torch.tensor(float(rank + 1))
             distributed.all_reduce(total)
             time.sleep(0.05)
             run.progress(iteration=step, note=f"pid {os.getpid()}")
-            run.check_stop(step, lambda now=step: self.save(run, rank, saved, now))
+            run.check_stop(step, lambda: self.save(run, rank, saved, step))
+            step += 1
         run.finish({"total": float(total)}, {"workers": distributed.get_world_size(), "first": first})
 
     def save(self, run, rank, saved, step):

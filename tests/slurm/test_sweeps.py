@@ -59,7 +59,7 @@ def test_two_machines_with_two_workers_each_stop_and_go_on_together(cluster: Clu
     if not cluster.slurm.named:
         pytest.skip("the nodes have no names of their own here (needs CAP_SYS_ADMIN)")
     arguments = ["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=together", "hardware=slurm"]
-    several = ["hardware.nodes=2", "hardware.processes=2", "stage.steps=100"]
+    several = ["hardware.nodes=2", "hardware.processes=2", "stage.steps=20", "stage.restarts=1"]
     cluster.launch(*arguments, *SMALL, *several)
     (folder,) = [file.parent for file in cluster.folder.glob("outputs/*/run.json")]
     cluster.wait_step(folder.name, 3)
