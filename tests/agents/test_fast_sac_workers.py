@@ -49,9 +49,9 @@ def work(run: Run, *, stop: bool = False) -> str:
     """Start a run, or go on with it; return the status it ended with."""
     process = start(run)
     if stop:
-        wait_for(lambda: (run.dir / "metrics.jsonl").exists() and len(run.metrics()) > 1, 120)
+        wait_for(lambda: (run.dir / "metrics.jsonl").exists() and len(run.metrics()) > 1)
         process.terminate()
-    screen, _ = process.communicate(timeout=300)
+    screen, _ = process.communicate(timeout=600)
     print(screen)
     return run.status
 

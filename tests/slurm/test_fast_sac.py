@@ -26,7 +26,7 @@ def test_two_machines_learn_what_two_processes_learn_even_if_stopped_between(clu
     wait_for(lambda: (away / "metrics.jsonl").exists(), "a first iteration", said=lambda: cluster.logs(away.name))
     job = cluster.info(away.name)["queue"]["job"]
     subprocess.run(["scancel", "--signal=USR2", job], env=cluster.slurm.env, check=True)
-    info = cluster.wait_status(away.name, "finished", "failed", patience_s=240)
+    info = cluster.wait_status(away.name, "finished", "failed", patience_s=600)
     assert info["status"] == "finished" and len(info["resumed"]) == 1, cluster.logs(away.name)
 
     cluster.launch(*TRAINING, "hardware=multi", "hardware.processes=2")
