@@ -244,8 +244,10 @@ def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
 
 
 def _names(composed: Composed, robot: Robot) -> list[str]:
-    """Return a line for each pattern of joints or bodies in the task that matches nothing of the robot."""
+    """Return a line for each pattern of joints, bodies or rewards in the task that matches nothing it has."""
     known = {"joints": robot.joints, "bodies": (*robot.feet, *robot.fall_bodies)}
+    rewards = composed.config["env"].get("rewards") or {}
+    known["rewards"] = tuple(name for name, term in rewards.items() if term and term.get("weight"))
     wrong = []
     for path, kind, patterns in _patterns(composed.config["env"]):
         for pattern in patterns if isinstance(patterns, list) else [patterns]:
@@ -258,13 +260,13 @@ def _names(composed: Composed, robot: Robot) -> list[str]:
 
 
 def _patterns(env: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield (path, `joints` or `bodies`, patterns) wherever a task names them."""
+    """Yield (path, `joints`, `bodies` or `rewards`, patterns) wherever a task names them."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
-    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events")}
+    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum")}
     for group, terms in groups.items():
         for name, term in (terms or {}).items():
             params = (term or {}).get("params") or {}
-            for kind in ("joints", "bodies"):
+            for kind in ("joints", "bodies", "rewards"):
                 if kind in params:
                     yield f"env.{group}.{name}.params.{kind}", kind, params[kind]

@@ -24,7 +24,8 @@ class TermCfg:
     Attributes:
         func: name of a function or class in the group's own module under `regimen.envs.terms`, or
             `pkg.mod:name` for one of yours.
-        params: its keyword arguments. Regular expressions given to `joints` and `bodies` are resolved to ids.
+        params: its keyword arguments. Regular expressions given to `joints`, `bodies` and, in the curriculum,
+            `rewards` are resolved to ids.
     """
 
     func: str = MISSING
@@ -223,6 +224,7 @@ class ManagerEnvCfg:
     rewards: dict[str, RewardTermCfg | None] = field(default_factory=dict)
     terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
     events: dict[str, EventTermCfg | None] = field(default_factory=dict)
+    curriculum: dict[str, TermCfg | None] = field(default_factory=dict)
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 

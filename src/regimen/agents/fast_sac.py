@@ -146,6 +146,7 @@ class FastSac:
             if session.steps_done % self.cfg.logging_interval == 0:
                 losses = self._losses(session) | {f"Perf/{what}_s": spent for what, spent in seconds.items()}
                 seconds = dict.fromkeys(seconds, 0.0)
+                in_step.share_curriculum(env)
                 session.end_iteration(losses, partial(self._bundle, obs))
 
     def _open_ring(self) -> None:

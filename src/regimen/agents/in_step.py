@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import distributed
 
 from regimen.distributed import rank, world_size
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import VecEnv
 
 RANK_SEED = 7_368_787
 """What lies between the seeds of two workers: more than any of them has envs."""
@@ -51,3 +55,10 @@ def average(gradients: list[torch.Tensor]) -> None:
         distributed.all_reduce(flat)
         parts = flat.div_(world_size()).split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+
+
+def share_curriculum(env: VecEnv) -> None:
+    """Take the mean of all workers' levels in the task's curriculum, where it has one."""
+    curriculum = getattr(env, "curriculum", None)
+    if world_size() > 1 and curriculum is not None and len(curriculum.levels):
+        curriculum.set_levels(total(curriculum.levels) / world_size())

@@ -1,8 +1,8 @@
 """A task in Isaac Lab's manager vocabulary on any sim behind the World seam.
 
 One control step: apply due faults, act, advance the physics, decide terminations and rewards, hand out the final
-observation of episodes that ended, reset them, fire interval events, observe. Commands advance before the final
-observation is made, so that it is the successor the policy would have seen.
+observation of episodes that ended, move the curriculum, reset them, fire interval events, observe. Commands advance
+before the final observation is made, so that it is the successor the policy would have seen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.managers import CommandManager, EventManager, RewardManager, TerminationManager
+from regimen.envs.managers import CommandManager, CurriculumManager, EventManager, RewardManager, TerminationManager
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
 from regimen.envs.symmetry import Symmetry
@@ -49,6 +49,7 @@ class ManagerEnv:
         generator: the one source of everything random, part of `state_dict`.
         action: (N, A) of the last step; `previous_action` of the one before.
         episode_length: (N,) steps since the reset.
+        common_step_counter: control steps since the seeded reset.
         terminated: (N,) bool of the last step.
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
         default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `stiffness` (J,) N·m/rad;
@@ -77,6 +78,8 @@ class ManagerEnv:
         self.events = EventManager(self, cfg.events)
         self.rewards = RewardManager(self, cfg.rewards)
         self.terminations = TerminationManager(self, cfg.terminations)
+        self.curriculum = CurriculumManager(self, cfg.curriculum)
+        self.common_step_counter = 0
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
         self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
@@ -146,6 +149,9 @@ class ManagerEnv:
         if seed is not None:
             self.generator.manual_seed(seed)
             self._started = False
+            self.common_step_counter = 0
+            self.rewards.restart()
+            self.curriculum.restart()
         everyone = torch.arange(self.num_envs, device=self.device)
         if not self._started:
             self.events.startup(everyone)
@@ -182,6 +188,7 @@ class ManagerEnv:
         broken = self.world.step(self.cfg.decimation)
         self.state = self._read()
         self.episode_length += 1
+        self.common_step_counter += 1
         terminated, truncated = self.terminations.compute(broken)
         self.terminated = terminated
         reward = self.rewards.compute()
@@ -190,9 +197,10 @@ class ManagerEnv:
         self.observations.step()
         noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
+        lessons = self.curriculum.step(done)
         if len(done):
             info["final_obs"] = self.observations.compute(noise)
-            info["log"] = self.rewards.log(done) | self.terminations.log(done)
+            info["log"] = self.rewards.log(done) | self.terminations.log(done) | lessons
             self._reset_envs(done)
         pushed = self.events.interval()
         if len(pushed):
@@ -249,6 +257,7 @@ class ManagerEnv:
             "buffers": {k: getattr(self, k).clone() for k in _BUFFERS},
             "terms": {n: m.state_dict() for n, m in self._managers().items()},
             "started": self._started,
+            "steps": self.common_step_counter,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -261,7 +270,8 @@ class ManagerEnv:
         for name, value in state["buffers"].items():
             setattr(self, name, value.clone())
         for name, manager in self._managers().items():
-            manager.load_state_dict(state["terms"][name])
+            manager.load_state_dict(state["terms"].get(name, {}))  # older ones have no curriculum
+        self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 
     def _managers(self) -> dict[str, Any]:
@@ -270,6 +280,7 @@ class ManagerEnv:
             "events": self.events,
             "rewards": self.rewards,
             "terminations": self.terminations,
+            "curriculum": self.curriculum,
             "observations": self.observations,
         }
 

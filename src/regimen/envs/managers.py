@@ -26,7 +26,8 @@ class RewardManager(Stateful):
         if not used:
             raise ConfigError("env.rewards has no term with a weight left; give it at least one.")
         self.terms = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}
-        self.weights = torch.tensor([t.weight for t in used.values()], device=env.device) * env.step_dt
+        self._configured = torch.tensor([t.weight for t in used.values()], device=env.device) * env.step_dt
+        self.weights = self._configured.clone()
         self.episode_sum = torch.zeros(env.num_envs, len(used), device=env.device)
 
     def compute(self) -> torch.Tensor:
@@ -43,6 +44,18 @@ class RewardManager(Stateful):
         self.episode_sum += values
         return reward
 
+    def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
+        """Let the terms `ids` count `factor` times their configured weight."""
+        self.weights[ids] = factor * self._configured[ids]
+
+    def set_weight(self, ids: torch.Tensor | slice, weight: float) -> None:
+        """Give the terms `ids` another weight."""
+        self.weights[ids] = weight * self.env.step_dt
+
+    def restart(self) -> None:
+        """Take the configured weights."""
+        self.weights = self._configured.clone()
+
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the mean of each term over the episodes of `env_ids`, per second of full episode length."""
         seconds = self.env.max_episode_length * self.env.step_dt
@@ -55,12 +68,13 @@ class RewardManager(Stateful):
         super().reset(env_ids)
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the terms' memories and the sums."""
-        return super().state_dict() | {"": {"episode_sum": self.episode_sum.clone()}}
+        """Return the terms' memories, the sums and the weights in effect."""
+        return super().state_dict() | {"": {"episode_sum": self.episode_sum.clone(), "weights": self.weights.clone()}}
 
     def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
         """Restore `state_dict`."""
         self.episode_sum = state[""]["episode_sum"].clone()
+        self.weights = state[""].get("weights", self.weights).clone()  # before there was a curriculum: none
         super().load_state_dict({n: s for n, s in state.items() if n})
 
 
@@ -89,6 +103,36 @@ class TerminationManager(Stateful):
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the share of ended episodes each term fired in."""
         return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.fired.items()}
+
+
+class CurriculumManager(Stateful):
+    """What changes the task as learning goes on; after the other managers, whose terms it changes."""
+
+    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+        """Bind the terms."""
+        self.terms = {n: bind_term(env, "curriculum", n, t) for n, t in enabled(terms).items()}
+        self._moving = [term for term in self.terms.values() if hasattr(term, "set_level")]
+
+    def step(self, env_ids: torch.Tensor) -> dict[str, float]:
+        """Tell the terms whose episodes (n,) ended in this step; return what they log."""
+        found = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+    def restart(self) -> None:
+        """Begin with the first lesson."""
+        for term in self.terms.values():
+            if hasattr(term, "restart"):
+                term.restart()
+
+    @property
+    def levels(self) -> torch.Tensor:
+        """How far the terms are that move by what they see, (k,) float64; processes share their mean."""
+        return torch.tensor([term.level for term in self._moving], dtype=torch.float64)
+
+    def set_levels(self, levels: torch.Tensor) -> None:
+        """Take other levels (k,)."""
+        for term, level in zip(self._moving, levels.tolist(), strict=True):
+            term.set_level(level)
 
 
 class CommandManager(Stateful):

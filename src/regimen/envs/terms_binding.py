@@ -59,10 +59,12 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
         cfg: its configuration.
 
     Raises:
-        ConfigError: if a name in `joints`, `bodies` or `sites` matches nothing, or a parameter does not exist.
+        ConfigError: if a name in `joints`, `bodies`, `sites` or `rewards` matches nothing, or a parameter does not
+            exist.
     """
     func = find_term(kind, cfg.func)
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
+    names |= {"rewards": list(env.rewards.terms)} if kind == "curriculum" else {}
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
         ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")

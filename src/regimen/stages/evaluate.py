@@ -159,6 +159,8 @@ class Evaluate:
         if not self.cfg.disturbances:
             for name in env.evaluation.disturbances:
                 env.events[name] = None
+        if hasattr(env, "curriculum"):
+            env.curriculum = {}  # all that is judged is judged by the task as it is written
         return config
 
     def play(
