@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--peer-python", type=Path, help="a Python with stable-baselines3")
     parser.add_argument("--experiment", default="hopper_fast_sac")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--peer-seeds", type=int, nargs="+", help="fewer of theirs, which take longest")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "gym_sac")
     args = parser.parse_args()
@@ -136,11 +137,12 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     curves: dict[str, list[list[Row]]] = {name: [] for name in names}
     for seed in args.seeds:
-        lacking = [name for name in names if not curve(name, seed, args.folder, args.experiment, 1)]
+        here = [name for name in names if name == "ours" or seed in (args.peer_seeds or args.seeds)]
+        lacking = [name for name in here if not curve(name, seed, args.folder, args.experiment, 1)]
         started = [begin(name, seed, args.folder, args.experiment, args.peer_python) for name in lacking]
         if any([process.wait() for process in started]):
             sys.exit(f"seed {seed}: a training failed; what is complete in {args.folder} is kept")
-        for name in names:
+        for name in here:
             curves[name].append(curve(name, seed, args.folder, args.experiment, args.episodes))
     tell(curves)
     title = compose_config([f"experiment={args.experiment}"]).env.id
