@@ -30,7 +30,9 @@ def test_two_processes_learn_what_one_with_the_same_batch_learns(tmp_path):
     learnt = []
     for name, launcher in (("one", []), ("two", TWO)):
         path = tmp_path / name
-        subprocess.run([sys.executable, *launcher, str(PAIR), str(path)], env=ENV, check=True, capture_output=True)
+        command = [sys.executable, *launcher, str(PAIR), str(path)]
+        done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
         learnt.append(torch.load(path))
     for one, two in zip(*learnt, strict=True):
         assert torch.allclose(one, two, atol=2e-5)

@@ -106,7 +106,8 @@ class Cluster:
 
 
 def _iteration(file: Path) -> int:
-    return (record.read_json(file) or {}).get("iteration") or 0
+    """Return how far the work is, -1 before it has begun: its first step is 0."""
+    return (record.read_json(file) or {}).get("iteration", -1)
 
 
 SMALL = ["hardware.submitit.mem_gb=1", "hardware.submitit.cpus_per_task=1"]
