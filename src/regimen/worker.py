@@ -179,4 +179,4 @@ def _print_error(error: Exception, account: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    distributed.end(main())

@@ -51,6 +51,7 @@ def main(path: Path) -> None:
         norm = agent.norms["policy"]
         torch.save([w.detach() for w in agent._weights()] + [norm.mean, norm.var, norm.count], path)
     distributed.leave()
+    distributed.end(0)
 
 
 if __name__ == "__main__":
