@@ -96,8 +96,8 @@ def leave() -> None:
 def end(code: int) -> NoReturn:
     """End this process; one of several workers at once, without taking the interpreter down.
 
-    A thread of gloo may still hold the tensors of the last message, and gives them back under the interpreter's lock. If
-    the interpreter is going down by then, the process aborts although all went well (seen with PyTorch 2.13 on busy
+    A thread of gloo may still hold the tensors of the last message, and gives them back under the interpreter's lock.
+    If the interpreter is going down by then, the process aborts although all went well (seen with PyTorch 2.13 on busy
     cores; PyTorch's pull request 179291 tells why).
     """
     if world_size() > 1:
