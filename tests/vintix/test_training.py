@@ -13,7 +13,7 @@ import torch
 from torch import multiprocessing
 
 from made_vintix import SMALL, config_for, distill, histories, new_run
-from regimen import checkpoint
+from regimen import checkpoint, distributed
 from regimen.errors import ConfigError, DivergedError, StopRequested
 from regimen.run import Run
 from regimen.stages.distill import Distill
@@ -185,7 +185,8 @@ def _process(rank: int, folder: str) -> None:
     learner.fit()
     told = {"gradient": found, "network": dict(learner.net.state_dict()), "loss": learner.loss}
     torch.save(told, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    distributed.leave()
+    distributed.end(0)
 
 
 @pytest.mark.slow
