@@ -1,7 +1,7 @@
 """FastSAC beside Stable-Baselines3's SAC on a task of Gymnasium: returns at equal samples, and what they took.
 
-    python benchmarks/gym_sac.py                               # conf/experiment/hopper_fast_sac.yaml alone
-    python benchmarks/gym_sac.py --peer-python DIR/bin/python  # beside SB3, each seed of both at the same time
+    python benchmarks/gym_sac.py  # conf/experiment/hopper_fast_sac.yaml alone
+    python benchmarks/gym_sac.py --peer-python DIR/bin/python --seeds 0 1 2  # beside SB3, both at once
 
 The other environment is made by `python3 -m venv DIR && DIR/bin/pip install stable-baselines3 "gymnasium[mujoco]"`,
 with the torch of constraints.txt. Each training is a process with one thread: ours is `python launch.py experiment=…`,
@@ -74,30 +74,45 @@ def begin(name: str, seed: int, folder: Path, experiment: str, python: Path | No
         command = [sys.executable, str(ROOT / "launch.py"), f"experiment={experiment}", f"seed={seed}"]
         return subprocess.Popen([*command, "hardware.threads=1"], cwd=work, env=ONE_THREAD, text=True)
     config = compose_config([f"experiment={experiment}"])
-    steps = config.env.num_envs * config.agent.num_learning_iterations
     every = config.env.num_envs * config.stage.checkpoint_interval
-    command = [str(python), str(PEER), config.env.id, "--seed", str(seed), "--steps", str(steps), "--every", str(every)]
+    sizes = ["--seed", str(seed), "--steps", str(samples_of(config)), "--every", str(every)]
     with (folder / f"sb3_{seed}.jsonl").open("w") as out:
-        return subprocess.Popen(command, stdout=out, env=ONE_THREAD, text=True)
+        return subprocess.Popen([str(python), str(PEER), config.env.id, *sizes], stdout=out, env=ONE_THREAD, text=True)
+
+
+def samples_of(config: Config) -> int:
+    """Return the samples of a whole training."""
+    return int(config.env.num_envs * config.agent.num_learning_iterations)
+
+
+def our_run(seed: int, folder: Path) -> Path | None:
+    """Return the directory of a training of ours that is complete."""
+    runs = [file.parent for file in folder.glob(f"ours_{seed}/outputs/*/run.json")]
+    return next((run for run in runs if json.loads((run / "run.json").read_text())["status"] == "finished"), None)
+
+
+def their_curve(seed: int, folder: Path, experiment: str) -> list[Row]:
+    """Return what a training of theirs printed; nothing unless it is complete."""
+    file = folder / f"sb3_{seed}.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return rows if rows and rows[-1]["steps"] == samples_of(compose_config([f"experiment={experiment}"])) else []
+
+
+def complete(name: str, seed: int, folder: Path, experiment: str) -> bool:
+    """Return whether a training is there already."""
+    return our_run(seed, folder) is not None if name == "ours" else bool(their_curve(seed, folder, experiment))
 
 
 def curve(name: str, seed: int, folder: Path, experiment: str, episodes: int) -> list[Row]:
-    """Return what is known of a training; nothing unless it is complete."""
-    if name == "sb3":
-        file = folder / f"sb3_{seed}.jsonl"
-        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        config = compose_config([f"experiment={experiment}"])
-        whole = config.env.num_envs * config.agent.num_learning_iterations
-        return rows if rows and rows[-1]["steps"] == whole else []
-    runs = [file.parent for file in folder.glob(f"ours_{seed}/outputs/*/run.json")]
-    ended = [run for run in runs if json.loads((run / "run.json").read_text())["status"] == "finished"]
-    return our_curve(ended[-1], experiment, episodes) if ended else []
+    """Return a row for each point of a training that is complete."""
+    run = our_run(seed, folder) if name == "ours" else None
+    return our_curve(run, experiment, episodes) if run else their_curve(seed, folder, experiment)
 
 
 def draw(curves: dict[str, list[list[Row]]], title: str) -> None:
     """Draw returns over samples and over wall time, a line for each seed."""
     figure, (left, right) = figures.sheet(2, 2)
-    for (name, seeds), color in zip(curves.items(), ("#1f6fb4", "#c8641e"), strict=False):
+    for (name, seeds), color in zip(curves.items(), figures.COLORS, strict=False):
         for number, rows in enumerate(seeds):
             mean = [float(np.mean(row["returns"])) for row in rows]
             label = name if number == 0 else None
@@ -126,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", type=Path, help="a Python with stable-baselines3")
     parser.add_argument("--experiment", default="hopper_fast_sac")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="40 minutes each")
     parser.add_argument("--peer-seeds", type=int, nargs="+", help="fewer of theirs, which take longest")
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "gym_sac")
@@ -138,7 +153,7 @@ def main() -> None:
     curves: dict[str, list[list[Row]]] = {name: [] for name in names}
     for seed in args.seeds:
         here = [name for name in names if name == "ours" or seed in (args.peer_seeds or args.seeds)]
-        lacking = [name for name in here if not curve(name, seed, args.folder, args.experiment, 1)]
+        lacking = [name for name in here if not complete(name, seed, args.folder, args.experiment)]
         started = [begin(name, seed, args.folder, args.experiment, args.peer_python) for name in lacking]
         if any([process.wait() for process in started]):
             sys.exit(f"seed {seed}: a training failed; what is complete in {args.folder} is kept")

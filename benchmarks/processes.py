@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ def samples_per_s(processes: int, overrides: list[str]) -> float:
     sizes = overrides or SIZES
     command = [sys.executable, str(ROOT / "launch.py"), *sizes, *HERE, *SHORT, f"hardware.processes={processes}"]
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
         (log,) = Path(folder).glob("outputs/*/metrics.jsonl")
         rows = [json.loads(line)["Perf/samples_per_s"] for line in log.read_text().splitlines()]
     return float(np.median(rows[2:]))

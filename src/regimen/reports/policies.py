@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +46,15 @@ class Group:
     judged: list[Source]
     color: str
 
-    @property
+    @cached_property
     def trainings(self) -> list[Source]:
         """The runs that made the policies, as far as they are here."""
         return [made for source in self.judged if (made := source.input("policy")) is not None]
+
+    @cached_property
+    def curves(self) -> list[np.ndarray]:
+        """Seconds, samples and mean return that each training logged, (k, 3) each."""
+        return [_curve(made) for made in self.trainings]
 
     def overall(self, name: str) -> Figure:
         """Return a figure over all commands: of one seed as it was judged, of several their interquartile mean."""
@@ -154,7 +160,7 @@ class PolicyReport:
 
     def _trainings(self) -> Iterator[str]:
         """Yield the curves of the trainings, where there are any, over samples and over wall time."""
-        curves = [(group, curve) for group in self.groups for made in group.trainings if (curve := _curve(made)).size]
+        curves = [(group, curve) for group in self.groups for curve in group.curves if curve.size]
         if not curves:
             return
         picture, (left, right) = sheet(2, columns=2)
@@ -212,7 +218,7 @@ def _groups(judged: list[Source]) -> Iterator[Group]:
 def _cost(group: Group) -> list[str]:
     """Return wall time, CPU time and samples of each training of a group."""
     made = group.trainings
-    samples = [f"{_curve(source)[-1, 1] / 1e6:.3g} M" if _curve(source).size else "–" for source in made]
+    samples = [f"{curve[-1, 1] / 1e6:.3g} M" if curve.size else "–" for curve in group.curves]
     cells = [[duration(source.wall_s) for source in made], [duration(source.cpu_s) for source in made], samples]
     return [", ".join(each) or "–" for each in cells]
 

@@ -74,7 +74,8 @@ class RewardScaleByEpisodeLength:
             self.length += share * (lasted - self.length)
         short, long = self._bounds
         change = self._step * ((self.length > long) - (self.length < short))
-        self.set_level(min(max(self.level + change, self._range[0]), self._range[1]))
+        if change:
+            self.set_level(min(max(self.level + change, self._range[0]), self._range[1]))
         return self.level
 
     def set_level(self, level: float) -> None:
