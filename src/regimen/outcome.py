@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regimen import peek, record
 from regimen.errors import ConfigError
 from regimen.run import Run
@@ -158,8 +156,9 @@ def naming(task: str, env: Mapping[str, Any]) -> str:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(run.config_path.read_text()) or {}
-    return config
+    from regimen import typed  # a worker judges itself, and needs no types for that
+
+    return typed.read_plain(run.config_path) or {}
 
 
 def _acts(run: Run) -> bool:
