@@ -35,12 +35,14 @@ test-slow: $(READY) ## the slower suites: trainings, kills, sweeps
 
 test-all: test test-slow ## the fast suite, then the slower ones
 
-check: $(READY) ## ruff (lint and format) and mypy
+check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
 	@echo "check: ruff"
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@echo "check: mypy"
 	@$(PY) -m mypy
+	@echo "check: import-linter"
+	@.venv/bin/lint-imports --no-logo
 
 format: $(READY) ## let ruff format and sort everything
 	@$(PY) -m ruff check --fix --exit-zero
