@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names, raises_naming
 from regimen import distributed
 from regimen.errors import PreflightError
 from regimen.record import read_json, read_jsonl
@@ -32,7 +33,7 @@ def test_each_worker_takes_a_gpu_of_its_own_before_they_meet(monkeypatch: pytest
     distributed.join("cpu")
     assert done[2:] == ["gloo"]
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(PreflightError, match=r"2 here\. Type hardware.processes=2"):
+    with raises_naming(PreflightError, "GPU", "hardware.processes=2"):
         distributed.join("cuda")
 
 
@@ -73,4 +74,4 @@ def test_the_first_failure_is_the_one_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, "fail_apart", processes=2)
     info, screen = ended(start(run), run)
     assert info["status"] == "failed", screen
-    assert "the second worker tripped" in info["reason"]
+    assert_names(info["reason"], "the second worker tripped")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names
 from regimen import facts
 
 
@@ -60,8 +61,7 @@ def test_what_changed_since_is_named() -> None:
     before = {"git": {"commit": "a" * 40, "dirty": False}, "versions": {"torch": "2.1", "numpy": "2.0"}}
     now = {"git": {"commit": "b" * 40, "dirty": True}, "versions": {"torch": "2.2", "numpy": "2.0"}}
     assert facts.differences(before, before) == []
-    assert facts.differences(before, now) == [
-        "commit aaaaaaaaaa -> bbbbbbbbbb",
-        "torch 2.1 -> 2.2",
-        "uncommitted changes False -> True",
-    ]
+    commit, torch, uncommitted = facts.differences(before, now)
+    assert_names(commit, "commit", "a" * 10, "b" * 10)
+    assert_names(torch, "torch", "2.1", "2.2")
+    assert_names(uncommitted, "uncommitted", False, True)

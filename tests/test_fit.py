@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names, missing_names, raises_naming
 from regimen import fit
 from regimen.compose import compose
 from regimen.errors import CheckpointError, ConfigError
@@ -37,22 +38,41 @@ def test_its_own_task_fits(policy, tmp_path):
     preflight(compose([f"policy={policy}", "stage=evaluate", "task=go2_flat"], [ROOT / "conf"]), tmp_path)
 
 
+def line_naming(text, name):
+    (line,) = [line for line in text.splitlines() if not missing_names(line, name)]
+    return line
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        ("task=h1_flat", "joint FL_hip_joint: only the policy has it"),
-        ("env.actions.scale=0.3", "action scale of FL_hip_joint: policy 0.5, env 0.3"),
-        ("env.decimation=2", "step time: policy 0.02 s, env 0.01 s"),
-        ("env.observations.policy.terms.joint_vel=null", "policy.joint_vel: only the policy has it"),
-        ("env.observations.policy.terms.joint_vel.scale=0.1", "policy.joint_vel: scale: policy 1.0, env 0.1"),
-        ("env.observations.policy.terms.joint_pos.params.joints=.*_calf_joint", "policy.joint_pos: joints: policy"),
+        ("env.actions.scale=0.3", ("FL_hip_joint", "scale", "policy 0.5", "env 0.3")),
+        ("env.decimation=2", ("time", "policy 0.02 s", "env 0.01 s")),
+        ("env.observations.policy.terms.joint_vel.scale=0.1", ("policy.joint_vel", "scale", "policy 1.0", "env 0.1")),
+        (
+            "env.observations.policy.terms.joint_pos.params.joints=.*_calf_joint",
+            ("policy.joint_pos", "joints", "policy None", "FL_calf_joint", "RR_calf_joint"),
+        ),
     ],
 )
-def test_each_misfit_is_named_before_anything_starts(policy, tmp_path, change, message):
-    task = [] if change.startswith("task=") else ["task=go2_flat"]
-    text = refusal(policy, tmp_path, *task, change)
-    assert "does not fit" in text
-    assert message in text
+def test_each_misfit_is_named_before_anything_starts(policy, tmp_path, change, named):
+    text = refusal(policy, tmp_path, "task=go2_flat", change)
+    assert_names(text, f"policy={policy}", "task=go2_flat")
+    assert_names(line_naming(text, named[0]), *named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["task=h1_flat"], "FL_hip_joint"),
+        (["task=go2_flat", "env.observations.policy.terms.joint_vel=null"], "policy.joint_vel"),
+    ],
+)
+def test_what_only_the_policy_has_is_named_as_such(policy, tmp_path, arguments, name):
+    text = refusal(policy, tmp_path, *arguments)
+    assert_names(text, f"policy={policy}", arguments[0])
+    rest = line_naming(text, name).replace(name, "")
+    assert missing_names(rest, "policy", "env") == ["env"]
 
 
 def test_plain_values_are_read_without_torch(policy):
@@ -66,7 +86,7 @@ def test_plain_values_are_read_without_torch(policy):
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(b"hello")
-    with pytest.raises(CheckpointError, match="is not a checkpoint of this launcher"):
+    with raises_naming(CheckpointError, path, "checkpoint"):
         fit.read_plain(path)
 
 
@@ -88,29 +108,28 @@ def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
     walker = ROOT / "pretrained" / "h1_flat" / "policy.pt"
     told = ["task=h1_failure", "env.estimate.mode=oracle"]
     refused = refusal(walker, tmp_path, *told)
-    assert "policy.fault_probability: only the env has it" in refused
-    assert "policy.time_since_verdict: only the env has it" in refused
+    for name in ("policy.fault_probability", "policy.time_since_verdict"):
+        assert missing_names(line_naming(refused, name).replace(name, ""), "policy", "env") == ["policy"]
     start = compose([f"policy={walker}", "stage=train", *told], [ROOT / "conf"])
     preflight(start, tmp_path)  # its weights are a start, though
     env = open_env(compose_config([*told, "env.num_envs=1"]))
     assert fit.misfits(env.io.to_dict(), start.config, load("h1")) == []
     without = compose(["task=h1_failure"], [ROOT / "conf"]).config
-    assert any("time_since_verdict: only the policy has it" in line for line in
-               fit.misfits(env.io.to_dict(), without, load("h1")))  # fmt: skip
+    line = line_naming("\n".join(fit.misfits(env.io.to_dict(), without, load("h1"))), "policy.time_since_verdict")
+    assert missing_names(line.replace("policy.time_since_verdict", ""), "policy", "env") == ["env"]
     env.close()
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "named"),
     [
-        (["env.estimate.mode=oracel"], "estimate.mode=oracel: expected none, oracle"),
-        (["env.estimate.mode=classifier"], "needs a detector: estimator=<run reference or file>"),
-        (["env.estimate.mode=oracle", "env.estimate.joints=[]"], "env.estimate.joints is empty"),
-        (["env.estimate.delay_steps=[9,3]"], r"delay_steps=[9, 3]: expected [shortest, longest]"),
-        (["env.estimate.false_alarms_per_hour=-1"], "expected 0 or more"),
+        (["env.estimate.mode=oracel"], ("env.estimate.mode=oracel", "oracle", "oracle_delayed", "classifier", "null")),
+        (["env.estimate.mode=classifier"], ("env.estimate.mode=classifier", "estimator=<run reference or file>")),
+        (["env.estimate.mode=oracle", "env.estimate.joints=[]"], ("env.estimate.mode=oracle", "env.estimate.joints")),
+        (["env.estimate.delay_steps=[9,3]"], ("env.estimate.delay_steps=[9, 3]", "[shortest, longest]", "0")),
+        (["env.estimate.false_alarms_per_hour=-1"], ("env.estimate.false_alarms_per_hour=-1", "0")),
     ],
 )
-def test_an_estimate_that_nobody_can_make_is_refused(tmp_path, changes, message):
-    with pytest.raises(ConfigError) as caught:
+def test_an_estimate_that_nobody_can_make_is_refused(tmp_path, changes, named):
+    with raises_naming(ConfigError, *named):
         preflight(compose(["task=h1_failure", *changes], [ROOT / "conf"]), tmp_path)
-    assert message in str(caught.value)

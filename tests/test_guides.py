@@ -47,7 +47,8 @@ def results(folder: Path) -> list[dict]:
 @pytest.mark.slow
 def test_add_a_task(tmp_path):
     listing, plan, check, *_ = follow("add_a_task.md", tmp_path)
-    assert "touch_high" in listing and "holds still" in listing
+    described = (tmp_path / "my_conf/task/touch_high.yaml").read_text().splitlines()[1].removeprefix("# ")
+    assert ["touch_high", described] in [line.split(maxsplit=1) for line in listing.splitlines()]
     assert "touch_high" in plan
     assert "FAILED" not in check
     trained, judged = results(tmp_path)

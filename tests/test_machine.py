@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from messages import assert_names
 from regimen import machine
 
 
@@ -35,6 +36,6 @@ def test_slurm_gives_one_core_and_no_known_limit_by_default() -> None:
 def test_a_gpu_has_to_be_asked_for(key: str) -> None:
     asked = config(scheduler="slurm", device="cuda")
     (line,) = machine.problems(asked, machine.of(asked))
-    assert "hardware.submitit.gpus_per_node=1" in line
+    assert_names(line, "hardware.submitit.gpus_per_node=1")
     asked["hardware"]["submitit"] = {key: "1"}
     assert machine.problems(asked, machine.of(asked)) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import raises_naming
 from regimen import facts, ownership
 from regimen.errors import PreflightError
 from supervised import make_run
@@ -20,7 +21,7 @@ def test_a_held_run_is_not_free_and_free_again_afterwards(tmp_path: Path) -> Non
     assert ownership.is_free(run)
     with ownership.held(run):
         assert not ownership.is_free(run)
-        with pytest.raises(PreflightError, match="is being started"), ownership.held(run):
+        with raises_naming(PreflightError, run.id), ownership.held(run):
             pass
     assert ownership.is_free(run)
 
@@ -29,7 +30,7 @@ def test_a_run_that_a_clean_has_moved_away_is_refused_in_words(tmp_path: Path) -
     run = make_run(tmp_path, "finish")
     with ownership.held(run):
         (run.dir / "run.json").unlink()
-        with pytest.raises(PreflightError, match="another process"), ownership.held(run):
+        with raises_naming(PreflightError, run.id), ownership.held(run):
             pass
 
 
@@ -39,7 +40,7 @@ def test_a_supervisor_of_another_machine_lives_while_it_gives_signs_of_life(tmp_
         pass
     run.update(status="running", supervisor=ELSEWHERE)
     assert not ownership.is_free(run)
-    with pytest.raises(PreflightError, match="process 1 on another-machine"), ownership.held(run):
+    with raises_naming(PreflightError, run.id, "another-machine", "kill 1"), ownership.held(run):
         pass
     silent = time.time() - ownership.FRESH_S - 1
     os.utime(run.dir / ".supervisor", (silent, silent))

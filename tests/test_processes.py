@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names
 from regimen import facts
 from regimen.processes import Supervisors, closed
 from supervised import TESTS, make_run, wait_for
@@ -19,7 +20,8 @@ def test_a_run_whose_supervisor_died_is_closed_and_one_that_another_took_over_is
     run.update(supervisor={**facts.process(os.getpid()), "start": 1})
     info = closed(run.dir, 137)
     assert (info["status"], info["exit_code"]) == ("killed", 137)
-    assert "its supervisor ended with exit code 137" in info["reason"] and run.status == "killed"
+    assert run.status == "killed"
+    assert_names(info["reason"], "exit code 137", os.path.relpath(run.logs))
 
 
 def test_a_directory_that_is_gone_is_no_crash(tmp_path: Path) -> None:

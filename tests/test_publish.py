@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from messages import raises_naming
 from regimen import checkpoint
 from regimen.errors import ConfigError
 from regimen.publish import publish
@@ -36,9 +37,9 @@ def test_the_policy_stays_and_the_training_goes(run, tmp_path):
 
 def test_a_name_is_taken_once_and_is_plain(run, tmp_path):
     publish(str(run.dir), "arm", tmp_path)
-    with pytest.raises(ConfigError, match="exists already"):
+    with raises_naming(ConfigError, tmp_path / "arm"):
         publish(str(run.dir), "arm", tmp_path)
-    with pytest.raises(ConfigError, match="not a plain name"):
+    with raises_naming(ConfigError, "../arm"):
         publish(str(run.dir), "../arm", tmp_path)
 
 
@@ -46,7 +47,7 @@ def test_a_file_without_a_run_is_refused(run, tmp_path):
     loose = tmp_path / "a" / "b"
     loose.mkdir(parents=True)
     (loose / "x.pt").write_bytes((run.checkpoints / "last.pt").read_bytes())
-    with pytest.raises(ConfigError, match="not in the checkpoints of a run"):
+    with raises_naming(ConfigError, loose / "x.pt"):
         publish(str(loose / "x.pt"), "arm", tmp_path)
 
 

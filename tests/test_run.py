@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from messages import raises_naming
 from regimen import record
 from regimen.errors import PreflightError, ReferenceError_, StopRequested
 from regimen.run import Run
@@ -72,12 +73,12 @@ def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:
 
 def test_a_named_directory_is_not_shared(tmp_path: Path) -> None:
     create(tmp_path, run_id="job-0")
-    with pytest.raises(PreflightError, match=r"job-0 exists already.*resume="):
+    with raises_naming(PreflightError, f"python launch.py resume={tmp_path / 'job-0'}"):
         create(tmp_path, run_id="job-0")
 
 
 def test_open_refuses_what_is_not_a_run(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceError_, match="is not a run"):
+    with raises_naming(ReferenceError_, tmp_path, "run.json", "config.yaml"):
         Run.open(tmp_path)
 
 
@@ -121,8 +122,9 @@ def test_check_stop_saves_first(tmp_path: Path) -> None:
     run.check_stop(1, lambda: saved.append(1))
     assert saved == []
     run.stop_signal = 15
-    with pytest.raises(StopRequested, match="signal 15 at step 2"):
+    with raises_naming(StopRequested, "signal 15", "step 2") as caught:
         run.check_stop(2, lambda: saved.append(2))
+    assert (caught.value.signal, caught.value.step) == (15, 2)
     assert saved == [2]
 
 
@@ -157,8 +159,9 @@ def test_inputs_are_recorded_with_their_hash(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file")
     for kwargs in ({}, {"run_id": "job-0"}):
-        with pytest.raises(PreflightError, match="Cannot make a run directory in .*outputs: .*Start where you may"):
+        with raises_naming(PreflightError, tmp_path / "outputs") as caught:
             create(tmp_path / "outputs", **kwargs)
+        assert "\n" not in str(caught.value)
 
 
 def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from lab import make_lab, write
+from messages import assert_names, raises_naming
 from regimen import launcher, sweep_batch
 from regimen.errors import PreflightError
 from regimen.history.index import Index
@@ -48,6 +50,17 @@ def record(folder: Path) -> dict[str, Any]:
     return data
 
 
+def summary(told: str) -> str:
+    """The line that counts the jobs that finished: it names the record."""
+    (line,) = [line for line in told.splitlines() if "/sweep.json" in line]
+    return line
+
+
+def planned(told: str) -> list[str]:
+    """The rows of a plan: number and arguments of each job."""
+    return re.findall(r"^  (\d{3}  .*)", told, re.M)
+
+
 @pytest.mark.slow
 def test_a_sweep_survives_a_failing_job_and_says_how_to_rerun_it(lab: Path) -> None:
     sweep = start("seed=0,1,2", "stage.fail_seeds=[1]", "hardware.max_jobs=2")
@@ -57,11 +70,11 @@ def test_a_sweep_survives_a_failing_job_and_says_how_to_rerun_it(lab: Path) -> N
     assert [job["status"] for job in jobs] == ["finished", "failed", "finished"]
     assert [job["exit_code"] for job in jobs] == [0, 1, 0]
     assert jobs[2]["headline"] == {"score": 2.0}
-    assert "2 of 3 jobs finished" in told
+    assert_names(summary(told), "2 of 3")
     assert [line.split()[:2] for line in told.splitlines() if line.startswith("001")] == [["001", "seed=1"]]
     (folder,) = (lab / "multirun").iterdir()
-    assert f"To rerun only the others: python launch.py sweep=multirun/{folder.name}\n" in told
-    assert (folder / "sweep.png").stat().st_size > 5000
+    assert f" python launch.py sweep=multirun/{folder.name}\n" in told
+    assert imread(folder / "sweep.png").std() > 0, "something is drawn"
     rows = list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
     assert [(row["seed"], row["status"], row["score"]) for row in rows] == [
         ("0", "finished", "0.0"), ("1", "failed", ""), ("2", "finished", "2.0")
@@ -74,7 +87,7 @@ def test_at_most_max_jobs_run_at_once_each_in_a_run_of_its_own(lab: Path) -> Non
     sweep = start("seed=range(4)", "stage.sleep_s=0.5", "stage.company=2", "hardware.max_jobs=2")
     told = said(sweep)
     assert sweep.returncode == 0, told
-    assert "4 of 4 jobs finished" in told
+    assert_names(summary(told), "4 of 4")
     runs = sorted(lab.glob("multirun/*/*/run.json"))
     assert [f.parent.name.rpartition(".")[2] for f in runs] == ["000", "001", "002", "003"]
     assert {f.parent.name.rpartition(".")[0] for f in runs} == {runs[0].parent.parent.name}
@@ -109,15 +122,14 @@ def test_all_jobs_are_checked_before_the_first_starts(lab: Path, capsys: pytest.
     code = launch([*ARGUMENTS, "seed=0,1,two", "hardware.threads=1,x"], ROOT / "conf")
     said = capsys.readouterr().err
     assert code == 2
-    assert said.startswith("2 problems, nothing was started:")
-    assert "`seed` must be a whole number, not `two`" in said
-    assert "`hardware.threads` must be a whole number, not `x`" in said
+    assert_names(said, "seed=two", "hardware.threads=x")
+    assert re.findall(r"^ +(\d+)\. ", said, re.M) == ["1", "2"]
     assert not (lab / "multirun").exists()
 
 
 def test_a_wrong_option_among_swept_ones_is_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(["-m", "task=reach,reech"], ROOT / "conf") == 2
-    assert "argument `task=reach,reech`: there is no task `reech`. Did you mean `reach`?" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "task=reach,reech", "`reech`", "`reach`")
 
 
 def test_terms_may_be_swept_and_the_plan_lists_the_jobs(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,23 +137,23 @@ def test_terms_may_be_swept_and_the_plan_lists_the_jobs(lab: Path, capsys: pytes
     more = ["env.events.push_robot=null", "env.num_envs=256", "seed=range(3)", "dry_run=true", "hardware.max_jobs=2"]
     assert launch([*arguments, *more], ROOT / "conf") == 0
     said = capsys.readouterr().out
-    assert "A sweep of 6 jobs, 2 at once:" in said
-    assert "004  env.events.change_joint_torque.params.probability=0.5 seed=1" in said
+    rows = planned(said)
+    assert re.findall(r"\d+", said[: said.index(rows[0])])[-2:] == ["6", "2"], "so many jobs, so many at once"
+    assert len(rows) == 6 and rows[4] == "004  env.events.change_joint_torque.params.probability=0.5 seed=1"
     assert "env.events.push_robot" in said
     assert not (lab / "multirun").exists()
 
 
 def test_a_glob_stands_for_every_option_that_fits(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(["-m", "task=glob(h1_*)", "dry_run=true"], ROOT / "conf") == 0
-    said = capsys.readouterr().out
-    assert "A sweep of 2 jobs" in said and "000  task=h1_failure" in said and "001  task=h1_flat" in said
+    assert planned(capsys.readouterr().out) == ["000  task=h1_failure", "001  task=h1_flat"]
     assert launch(["-m", "task=glob(x_*)"], ROOT / "conf") == 2
-    assert "`task=glob(x_*)`: there is no value that fits" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "task=glob(x_*)")
 
 
 def test_another_launcher_is_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch([*ARGUMENTS, "seed=0", "hydra/launcher=basic"], ROOT / "conf") == 2
-    assert "hydra/launcher=regimen" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "hydra/launcher=basic", "hydra/launcher=regimen")
     assert not (lab / "multirun").exists()
 
 
@@ -158,7 +170,7 @@ def test_a_job_that_cannot_start_has_failed_alone(
     monkeypatch.setattr(sweep_batch, "create_run", without_space)
     assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
     assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2), ("finished", 0)]
-    assert "not started: no space left" in capfd.readouterr().out
+    assert_names(capfd.readouterr().out, "no space left")
 
 
 def test_when_no_job_can_start_the_record_says_so(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +189,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
             raise RuntimeError("a bug")
 
     monkeypatch.setattr(sweep_batch.Batch, "_show_progress", broken)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with raises_naming(RuntimeError, "a bug"):
         launch([*ARGUMENTS, "seed=0", "stage.sleep_s=600"], ROOT / "conf")
     (file,) = lab.glob("multirun/*/*/run.json")
     assert json.loads(file.read_text())["status"] == "killed"
@@ -197,16 +209,17 @@ def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
 def test_lists_that_advance_together(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paired = ["task=zip(go2_flat,h1_flat)", "env.num_envs=zip(64,32)", "agent.agent.entropy_loss_scale=zip(range(2))"]
     assert launch(["-m", "seed=0,1", *paired, "dry_run=true"], ROOT / "conf") == 0
-    said = capsys.readouterr().out
-    assert "A sweep of 4 jobs, 1 at once:" in said
-    assert "001  seed=0 task=h1_flat env.num_envs=32 agent.agent.entropy_loss_scale=1" in said
-    assert "002  seed=1 task=go2_flat env.num_envs=64 agent.agent.entropy_loss_scale=0" in said
+    assert planned(capsys.readouterr().out)[1:] == [
+        "001  seed=0 task=h1_flat env.num_envs=32 agent.agent.entropy_loss_scale=1",
+        "002  seed=1 task=go2_flat env.num_envs=64 agent.agent.entropy_loss_scale=0",
+        "003  seed=1 task=h1_flat env.num_envs=32 agent.agent.entropy_loss_scale=1",
+    ]
     assert launch(["-m", "task=zip(go2_flat,h1_flt)", "seed=zip(1,2)"], ROOT / "conf") == 2
-    assert "there is no task `h1_flt`. Did you mean `h1_flat`" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "h1_flt", "h1_flat")
     assert launch(["-m", "task=zip(go2_flat,h1_flat)", "seed=zip(1,2,3)"], ROOT / "conf") == 2
-    assert "`task=zip(go2_flat,h1_flat)` has 2, `seed=zip(1,2,3)` has 3." in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "task=zip(go2_flat,h1_flat)", "2", "seed=zip(1,2,3)", "3")
     assert launch(["task=zip(go2_flat,h1_flat)"], ROOT / "conf") == 2
-    assert "several values start a sweep: add `-m`" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "task=zip(go2_flat,h1_flat)", "-m")
 
 
 @pytest.mark.slow
@@ -214,7 +227,7 @@ def test_a_paired_sweep_runs_and_a_job_listed_twice_runs_once(lab: Path) -> None
     sweep = start("seed=zip(3,4,4)", "stage.sleep_s=zip(0.0,0.1,0.1)", "hardware.max_jobs=2")
     told = said(sweep)
     assert sweep.returncode == 0, told
-    assert "1 of the combinations is listed twice; each runs once" in told
+    assert_names(told, "twice")
     assert [job["overrides"][4:6] for job in record(lab)["jobs"]] == [
         ["seed=3", "stage.sleep_s=0.0"], ["seed=4", "stage.sleep_s=0.1"]
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab import make_lab, write
+from messages import assert_names, raises_naming
 from regimen import sweep_again
 from regimen.errors import PreflightError, ReferenceError_
 from regimen.launcher import launch
@@ -57,8 +58,8 @@ def test_what_failed_was_lost_or_deleted_runs_again_and_nothing_else(
     capfd.readouterr()
     assert launch([f"sweep=multirun/{folder.name}"], ROOT / "conf") == 0
     said = capfd.readouterr().out
-    assert "5 of 5 jobs finished" in said
-    assert f"code      {folder.name}.001  reruns with the code as it is now" in said
+    assert_names(said, f"multirun/{folder.name}/sweep.json", "5 of 5 jobs")
+    assert f"code      {folder.name}.001  " in said
     assert f"made anew {folder.name}.002" in said
     assert [said.count(f"started   {folder.name}.{n:03d}") for n in range(5)] == [0, 1, 1, 1, 0]
     assert [info(folder, n)["ended"] for n in (0, 4)] == finished
@@ -67,7 +68,9 @@ def test_what_failed_was_lost_or_deleted_runs_again_and_nothing_else(
     assert info(folder, 3)["code"] == info(folder, 0)["code"] != info(folder, 1)["code"]
 
     assert launch(["sweep=latest"], ROOT / "conf") == 0
-    assert f"nothing to rerun of the 5 jobs of multirun/{folder.name}: all have finished" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert_names(said, f"multirun/{folder.name}", "5 jobs", "finished")
+    assert "started   " not in said
 
 
 @pytest.mark.slow
@@ -99,7 +102,7 @@ def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_
     (folder,) = (lab / "multirun").iterdir()
     assert launch(["sweep=latest"], ROOT / "conf") == 1, "one of them was not seen to end"
     said = capfd.readouterr().out
-    assert f"left      {folder.name}.000  is worked on still" in said
+    assert f"left      {folder.name}.000  " in said
     assert f"started   {folder.name}.001" in said and f"started   {folder.name}.000" not in said
     wait_for(lambda: info(folder, 0)["status"] != "running")
     assert [info(folder, n)["status"] for n in (0, 1)] == ["finished", "finished"]
@@ -108,34 +111,33 @@ def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_
 
 def sweep(root: Path, name: str, *statuses: str) -> Path:
     jobs = [{"run": f"{name}.{i:03d}", "overrides": [f"seed={i}"], "status": s} for i, s in enumerate(statuses)]
-    return write(root / name / "sweep.json", json.dumps({"status": "ended", "jobs": jobs})).parent
+    data = {"status": "ended", "jobs": jobs, "process": {"pid": 4321, "host": "here"}}
+    return write(root / name / "sweep.json", json.dumps(data)).parent
 
 
 def test_a_sweep_is_named_by_directory_id_beginning_or_latest(tmp_path: Path) -> None:
     root = tmp_path / "multirun"
-    with pytest.raises(ReferenceError_, match="there is none under"):
+    with raises_naming(ReferenceError_, "`x`", root, "-m"):
         sweep_again.find("x", root)
     first, second = sweep(root, "20260101-a1", "finished"), sweep(root, "20260102-b2", "finished", "failed")
     assert [sweep_again.find(r, root) for r in (str(first), "20260101-a1", "20260101", "latest")] == [
         *[first] * 3, second
     ]  # fmt: skip
-    with pytest.raises(ReferenceError_) as caught:
+    with raises_naming(ReferenceError_, "2026", "20260101-a1", "1 of 1", "20260102-b2", "1 of 2"):
         sweep_again.find("2026", root)
-    assert "`2026` names 2 sweeps" in str(caught.value)
-    assert "20260102-b2: 1 of 2 jobs finished" in str(caught.value)
-    with pytest.raises(ReferenceError_, match="Did you mean `20260102-b2`"):
+    with raises_naming(ReferenceError_, "20260102-b3", "`20260102-b2`"):
         sweep_again.find("20260102-b3", root)
 
 
 def test_only_one_process_starts_jobs_of_a_sweep(tmp_path: Path) -> None:
     folder = sweep(tmp_path, "s", "failed")
-    with Book.open(folder).owned(), pytest.raises(PreflightError, match="sweep s is worked on by process"):
+    with Book.open(folder).owned(), raises_naming(PreflightError, "sweep s", "kill 4321", "here"):
         sweep_again.rerun(str(folder))
 
 
 def test_other_arguments_beside_the_sweep_are_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(["sweep=latest", "seed=1"], ROOT / "conf") == 2
-    assert "take away seed=1" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "sweep=latest", "seed=1")
 
 
 def test_inputs_of_a_job_made_anew_are_those_of_the_first_time() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lab import make_lab
+from messages import assert_names
 from regimen.launcher import launch
 from supervised import wait_for
 
@@ -41,10 +42,13 @@ def test_a_detached_sweep_returns_at_once_and_is_rerun_when_its_jobs_have_ended(
     sweep = [*ARGUMENTS, "seed=range(3)", "stage.fail_seeds=[1]", "stage.until=looked", "hardware=submitit_local"]
     assert launch([*sweep, "hardware.max_jobs=3"], ROOT / "conf") == 0
     said = capfd.readouterr().out
-    assert ", 3 jobs as " in said and "To follow: regimen queue" in said and "jobs finished" not in said
     assert len(infos(lab)) == 3 and all(info["queue"]["kind"] == "submitit_local" for info in infos(lab))
+    jobs = {info["id"]: info["queue"]["job"] for info in infos(lab)}
+    first, *_, last = jobs.values()
+    assert_names(said, "3 jobs", first, last, "regimen queue")
+    assert "sweep.json" not in said, "nothing is reported yet"
     assert launch(["sweep=latest"], ROOT / "conf") == 0
-    assert "is in hand as job" in capfd.readouterr().out
+    assert_names(capfd.readouterr().out, *jobs, *jobs.values())
     (lab / "looked").touch()
     wait_for_the_end(lab)
     assert [info["status"] for info in infos(lab)] == ["finished", "failed", "finished"]
@@ -52,12 +56,14 @@ def test_a_detached_sweep_returns_at_once_and_is_rerun_when_its_jobs_have_ended(
     (lab / "lab_stage.py").write_text(code.replace("if config.seed in (self.cfg.fail_seeds or []):", "if False:"))
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     said = capfd.readouterr().out
-    assert ", 1 job as " in said and "reruns with the code as it is now" in said
+    assert_names(said, "1 job", infos(lab)[1]["queue"]["job"])
+    assert f"code      {infos(lab)[1]['id']}  " in said
     wait_for_the_end(lab)
     assert [info["status"] for info in infos(lab)] == ["finished"] * 3
     assert launch(["sweep=latest"], ROOT / "conf") == 0
     said = capfd.readouterr().out
-    assert "all have finished" in said and "3 of 3 jobs finished" in said
+    assert_names(said, "3 of 3")
+    assert "submitted" not in said
     assert len(list(lab.glob("multirun/*/sweep.png"))) == 1
 
 
@@ -66,8 +72,8 @@ def test_with_wait_the_sweep_stays_and_reports(lab: Path, capfd: pytest.CaptureF
     sweep = [*ARGUMENTS, "seed=range(2)", "stage.fail_seeds=[1]", "hardware=submitit_local", "wait=true"]
     assert launch(sweep, ROOT / "conf") == 1
     said = capfd.readouterr().out
-    assert "1 of 2 jobs finished" in said and "To rerun only the others: python launch.py sweep=multirun/" in said
     (file,) = lab.glob("multirun/*/sweep.json")
+    assert_names(said, "1 of 2 jobs", f"python launch.py sweep=multirun/{file.parent.name}")
     assert [job["status"] for job in json.loads(file.read_text())["jobs"]] == ["finished", "failed"]
 
 
@@ -76,12 +82,13 @@ def test_some_jobs_here_and_some_given_away(lab: Path, capfd: pytest.CaptureFixt
     sweep = [*ARGUMENTS, "hardware=submitit_local,cpu", "stage.sleep_s=1.5"]
     launch(sweep, ROOT / "conf")
     said = capfd.readouterr().out
-    assert ", 1 job as " in said and said.count("started   ") == 1
+    assert_names(said, "1 job", infos(lab)[0]["queue"]["job"])
+    assert said.count("started   ") == 1
     (file,) = lab.glob("multirun/*/sweep.json")
     assert json.loads(file.read_text())["status"] == "submitted"
     wait_for_the_end(lab)
     assert launch(["sweep=latest"], ROOT / "conf") == 0
-    assert "2 of 2 jobs finished" in capfd.readouterr().out
+    assert_names(capfd.readouterr().out, "2 of 2 jobs")
 
 
 def test_a_missing_scheduler_is_said_before_anything_is_written(
@@ -89,5 +96,7 @@ def test_a_missing_scheduler_is_said_before_anything_is_written(
 ) -> None:
     monkeypatch.setenv("PATH", str(lab))
     assert launch([*ARGUMENTS, "seed=range(3)", "hardware=slurm"], ROOT / "conf") == 2
-    assert "there is no sbatch" in capsys.readouterr().err
+    assert_names(
+        capsys.readouterr().err, "hardware.scheduler=slurm", "sbatch", "hardware=submitit_local", "hardware=cpu"
+    )
     assert not (lab / "multirun").exists()

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lab import make_lab
+from messages import assert_names
 from regimen.launcher import launch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +50,9 @@ def test_a_study_of_real_trainings_finds_its_best(tmp_path: Path) -> None:
     assert len(values) == 4
     assert best["best_value"] == max(values.values())
     assert values[str(best["best_params"]["agent.agent.learning_rate"])] == best["best_value"]
-    assert f"best of the study: {best['best_value']:.4g} with agent.agent.learning_rate=" in said
+    (line,) = [line for line in said.splitlines() if "optimization_results.yaml" in line]
+    chosen = best["best_params"]["agent.agent.learning_rate"]
+    assert_names(line, f"{best['best_value']:.4g}", f"agent.agent.learning_rate={chosen}")
 
 
 @pytest.mark.slow
@@ -62,7 +65,9 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
     scores = {job["run"][-1]: job["headline"].get("score") for job in jobs}
     assert sorted({job["status"] for job in jobs}) == ["failed", "finished"], said
     assert len(jobs) == 4 and best["best_value"] == max(score for score in scores.values() if score is not None)
-    assert "jobs finished" in said and "python launch.py sweep=multirun/" in said
+    finished = sum(job["status"] == "finished" for job in jobs)
+    assert_names(said, f"{finished} of 4 jobs")
+    assert "python launch.py sweep=multirun/" in said
 
 
 @pytest.mark.slow
@@ -73,7 +78,8 @@ def test_a_study_without_any_result_says_so(tmp_path: Path) -> None:
         tmp_path, *LAB, "seed=range(0,3)", "stage.fail_seeds=[0,1,2,3]", "hydra.sweeper.n_trials=1",
         "hydra.sweeper.n_jobs=1",
     )  # fmt: skip
-    assert "no trial finished, so the study has no best one" in said and not best
+    assert_names(said, "study")
+    assert not best
     assert "Traceback" not in said
     assert [job["status"] for job in jobs] == ["failed"]
 
@@ -83,7 +89,7 @@ def test_a_sweeper_that_is_not_there_and_one_that_cannot_pair(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert launch(["-m", "hydra/sweeper=optun", "seed=1,2"], ROOT / "conf") == 2
-    assert "`hydra/sweeper=optun`: there is no such sweeper." in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "hydra/sweeper=optun")
     assert launch(["-m", "hydra/sweeper=basic", "seed=zip(1,2)"], ROOT / "conf") == 2
-    assert "hydra/sweeper=basic knows no zip(...)" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "hydra/sweeper=basic", "seed=zip(1,2)")
     assert not (tmp_path / "multirun").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names
 from regimen import worker
 from regimen.record import read_json
 from supervised import ENV, make_run
@@ -41,7 +42,8 @@ def test_unknown_stage_is_bad_input(tmp_path: Path) -> None:
     run.config_path.write_text(run.config_path.read_text().replace("stages_for_tests.Act", "stages_for_tests.Atc"))
     done = work(run.dir)
     assert done.returncode == 2
-    assert "Act" in done.stderr and "Traceback" not in done.stderr
+    assert_names(done.stderr, "Atc", "Act")
+    assert "Traceback" not in done.stderr
 
 
 def test_null_threads_keep_what_the_user_exported(monkeypatch: pytest.MonkeyPatch) -> None:

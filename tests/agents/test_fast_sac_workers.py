@@ -12,6 +12,7 @@ import torch
 
 from agents.sac import sac_config
 from agents.test_skrl_ppo import assert_equal
+from messages import raises_naming
 from regimen import checkpoint
 from regimen.compose import compose
 from regimen.errors import CheckpointError, ConfigError
@@ -75,7 +76,7 @@ def test_two_processes_stop_together_and_resume_bit_for_bit(tmp_path):
 
 
 def test_a_checkpoint_of_two_processes_is_not_resumed_by_one():
-    with pytest.raises(CheckpointError, match="written by 2 processes, and this run has 1"):
+    with raises_naming(CheckpointError, 2, 1):
         _own_part({"agent": {}, "workers": [{}]})
 
 
@@ -84,23 +85,23 @@ def test_envs_that_cannot_be_divided_are_refused(monkeypatch):
 
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert share_of(16) == 4
-    with pytest.raises(ConfigError, match="env.num_envs=18 is the number in all 4 processes together"):
+    with raises_naming(ConfigError, "env.num_envs=18", 4):
         share_of(18)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "names"),
     [
         (
             ["agent=fast_sac", "stage=evaluate", "policy=nothing"],
-            "agent=fast_sac with stage=evaluate works in one process",
+            ["hardware.processes=2", "agent=fast_sac", "stage=evaluate"],
         ),
-        (["agent=skrl_ppo"], "agent=skrl_ppo with stage=train works in one process"),
-        (["agent=fast_sac", "env.num_envs=15"], "env.num_envs=15: the number in all 2 processes together"),
+        (["agent=skrl_ppo"], ["hardware.processes=2", "agent=skrl_ppo", "stage=train"]),
+        (["agent=fast_sac", "env.num_envs=15"], ["env.num_envs=15", 2]),
     ],
 )
-def test_what_two_processes_cannot_do_is_refused_before_the_start(tmp_path, overrides, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_two_processes_cannot_do_is_refused_before_the_start(tmp_path, overrides, names):
+    with raises_naming(ConfigError, *names):
         preflight(compose(["task=reach", "hardware=multi", *overrides], [CONF]), tmp_path)
 
 

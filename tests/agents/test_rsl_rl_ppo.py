@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from matplotlib.image import imread
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
 import test_resume
+from messages import raises_naming
 from regimen import checkpoint
 from regimen.agents.rsl_rl_ppo import RslRlPpo, RslRlPpoCfg
 from regimen.agents.skrl_ppo import SkrlPpo
@@ -188,14 +190,14 @@ def test_a_policy_of_another_network_library_or_robot_is_refused(tmp_path):
     train(run, cfg)
     state = checkpoint.load(run.checkpoints / "last.pt")["policy"]
     env = make_env("reach", 4)
-    with pytest.raises(CheckpointError, match=r"mlp.0.weight \(32, .*hidden_dims"):
+    with raises_naming(CheckpointError, "agent.actor", "mlp.0.weight (32, 9)", "hidden_dims"):
         agent_for(config("reach", 1, 4, model={"hidden_dims": [16]}), env).load_policy_state(state)
     skrl = SkrlPpo(training_config("reach", 24, 4).agent, env.io, 4, torch.device("cpu"), 0)
-    with pytest.raises(CheckpointError, match="not trained by agent=rsl_rl_ppo"):
+    with raises_naming(CheckpointError, "agent=rsl_rl_ppo"):
         agent_for(cfg, env).load_policy_state(skrl.policy_state())
     other = config("go2_flat", 1, 4)
     other.policy = str(run.checkpoints / "last.pt")
-    with pytest.raises(IOMismatchError, match="joint FL_hip_joint: only the env has it"):
+    with raises_naming(IOMismatchError, "FL_hip_joint", "shoulder"):
         train(new_run(tmp_path, other), other)
 
 
@@ -217,7 +219,7 @@ def test_a_policy_that_reads_less_acts_the_same_whatever_is_told(model):
 
 def test_what_diverges_is_named(tmp_path):
     cfg = config("reach", 2, 4, algorithm={"learning_rate": 1e30, "schedule": "fixed", "max_grad_norm": 1e30})
-    with pytest.raises(DivergedError, match=r"(actor|critic): tensor `.*` has|`Loss/.*` became"):
+    with pytest.raises(DivergedError, match=r"(actor|critic)\W.*`\w+(\.\w+)*`|`Loss/[^`]*`"):
         train(new_run(tmp_path, cfg), cfg)
 
 
@@ -228,7 +230,7 @@ def test_a_nan_of_the_environment_stops_at_once():
     with torch.no_grad():
         agent.ppo.act(agent._seen(obs))
     no = torch.zeros(4, dtype=torch.bool)
-    with pytest.raises(DivergedError, match="rewards returned by the environment contain NaN"):
+    with raises_naming(DivergedError, "rewards", "NaN"):
         agent._record(obs, torch.full((4,), torch.nan), no, no, {})
 
 
@@ -252,4 +254,4 @@ def test_reach_is_learned(tmp_path):
     train(run, cfg)
     rows = run.metrics()
     assert rows[-1]["Metrics/distance"] < 0.75 * rows[0]["Metrics/distance"]
-    assert (run.dir / "figures" / "learning_curve.png").stat().st_size > 5000
+    assert imread(run.dir / "figures" / "learning_curve.png").std() > 0, "something is drawn"

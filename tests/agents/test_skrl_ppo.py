@@ -7,7 +7,9 @@ import signal
 
 import pytest
 import torch
+from matplotlib.image import imread
 
+from messages import raises_naming
 from regimen import checkpoint
 from regimen.agents.skrl_ppo import SkrlPpo, build
 from regimen.envs.vec_env import IOSpec
@@ -65,7 +67,7 @@ def test_reach_is_learned(tmp_path):
     train(run, config)
     rows = run.metrics()
     assert rows[-1]["Metrics/distance"] < 0.75 * rows[0]["Metrics/distance"]
-    assert (run.dir / "figures" / "learning_curve.png").stat().st_size > 5000
+    assert imread(run.dir / "figures" / "learning_curve.png").std() > 0, "something is drawn"
 
 
 def test_policy_loads_and_acts_as_the_trained_mean(tmp_path):
@@ -88,7 +90,7 @@ def test_policy_of_another_robot_is_refused_by_name(tmp_path):
     train(run, config)
     other = training_config("go2_flat", timesteps=24, num_envs=4)
     other.policy = str(run.checkpoints / "last.pt")
-    with pytest.raises(IOMismatchError, match="joint FL_hip_joint: only the env has it"):
+    with raises_naming(IOMismatchError, "FL_hip_joint", "shoulder"):
         train(new_run(tmp_path, other), other)
 
 
@@ -107,7 +109,7 @@ def test_training_can_start_from_another_policy(tmp_path):
 def test_nan_in_the_policy_is_named(tmp_path):
     wild = {"learning_rate": 1e30, "grad_norm_clip": 0.0, "learning_rate_scheduler": None}
     config = training_config("reach", timesteps=48, num_envs=4, **wild)
-    with pytest.raises(DivergedError, match=r"(policy|value network): tensor `.*` has|`Loss.*` became"):
+    with pytest.raises(DivergedError, match=r"(policy|value network)\W.*`\w+(\.\w+)*`|`Loss\b[^`]*`"):
         train(new_run(tmp_path, config), config)
 
 

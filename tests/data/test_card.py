@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data.made import balanced, columns, end_at, write
+from messages import assert_names
 from regimen.cli import main
 from regimen.data import card
 from regimen.data.card import channel_names
@@ -113,17 +114,19 @@ def test_one_env_has_a_card_without_splits(tmp_path: Path) -> None:
 def test_the_verb_writes_the_card_beside_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "data" / "episodes.h5", balanced(), staggered=True)
     assert main(["card", str(path)]) == 0
-    assert "Fit for training" in capsys.readouterr().out
+    out, shown = capsys.readouterr().out, (path.parent / "card.md").read_text()
+    assert out.strip() == shown.strip()
+    assert not [line for line in shown.splitlines() if line.startswith("- ")], "no gate stands against this set"
     assert json.loads((path.parent / "card.json").read_text())["rows"] == 64 * 400
-    assert "| knee |" in (path.parent / "card.md").read_text()
+    assert "| knee |" in shown
     pictures = {p.name for p in path.parent.glob("*.png")}
     assert pictures == {"card_balance.png", "card_onsets.png", "card_lengths.png"}
 
 
-def test_what_is_no_dataset_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_dataset_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.h5").write_text("no")
     assert main(["card", str(tmp_path / "a.h5")]) != 0
-    assert "cannot be read as HDF5" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, tmp_path / "a.h5", "HDF5")
 
 
 def test_channels_are_named_by_term_and_joint(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "episodes.h5", balanced(8, 2), staggered=True)
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-    exec(compile(code, "datasets.md", "exec"), {})
-    assert "kept in memory" in capsys.readouterr().out
+    names: dict[str, Any] = {}
+    exec(compile(code, "datasets.md", "exec"), names)
+    assert names["train"].fits and names["train"].summary() in capsys.readouterr().out
 
 
 def test_every_attribute_of_a_collection_is_described() -> None:

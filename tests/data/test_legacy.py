@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from messages import assert_names, raises_naming
 from regimen.cli import main
 from regimen.data.episodes import EpisodeFile
 from regimen.data.legacy_import import JOINTS, convert
@@ -92,7 +93,7 @@ def test_the_text_files_become_a_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("late", [-2, -1, 1, 2])
 def test_events_of_another_row_are_refused_and_the_right_offset_is_said(tmp_path: Path, late: int) -> None:
     files = write_dat(tmp_path, late)
-    with pytest.raises(DatasetError, match=f"Offset {-late} fits: --offset {-late}"):
+    with raises_naming(DatasetError, tmp_path, f"--offset {-late}"):
         convert(files, tmp_path / "episodes.h5", episode_steps=100)
     path = convert(files, tmp_path / "episodes.h5", episode_steps=100, offset=-late)
     np.testing.assert_array_equal(labels_of(path)[:, 0], expected())
@@ -117,13 +118,13 @@ def test_the_arrays_of_many_envs_become_a_dataset_in_the_order_of_their_numbers(
 
 def test_arrays_that_are_shifted_against_each_other_are_refused(tmp_path: Path) -> None:
     write_npz(tmp_path, 1, shift=1)
-    with pytest.raises(DatasetError, match="not aligned: shifted by 1 rows they agree"):
+    with raises_naming(DatasetError, "discriminator_obs_env_0.npz", "joint_torque_env_0.npz", 1):
         convert([tmp_path], tmp_path / "out.h5", episode_steps=100)
 
 
 def test_switches_that_are_late_are_refused(tmp_path: Path) -> None:
     write_npz(tmp_path, 2, late=1)
-    with pytest.raises(DatasetError, match="--offset -1"):
+    with raises_naming(DatasetError, tmp_path, "--offset -1"):
         convert([tmp_path], tmp_path / "out.h5", episode_steps=100)
 
 
@@ -134,7 +135,7 @@ def test_labels_that_run_over_a_time_out_are_refused(tmp_path: Path) -> None:
         labels = arrays["data"].copy()
     labels[100:120, 2 + 12] = 1
     np.savez(tmp_path / "joint_torque_env_0.npz", data=labels)
-    with pytest.raises(DatasetError, match="ends in row 99 was faulty, and so is the first row after it"):
+    with raises_naming(DatasetError, "joint_torque_env_0.npz", "row 99", "--episode-steps"):
         convert([tmp_path], tmp_path / "out.h5", episode_steps=100)
 
 
@@ -142,17 +143,17 @@ def test_two_faults_in_one_episode_are_refused(tmp_path: Path) -> None:
     files = write_dat(tmp_path)
     with files[0].open("a") as log:
         log.write(f"{FIRST_STEP + 360},7\n")
-    with pytest.raises(DatasetError, match="joints 4 and 7 break in one episode"):
+    with raises_naming(DatasetError, files[0], 4, 7, 355, 360, "--episode-steps"):
         convert(files, tmp_path / "out.h5", episode_steps=100)
 
 
 @pytest.mark.parametrize(
-    ("event", "words"), [("900,12", "joint 12 at step 900 does not belong"), ("30,19", "joint 19 at step 30")]
+    ("event", "names"), [("900,12", ("joint 12", "step 900", 17, 416)), ("30,19", ("joint 19", "step 30", "19 joints"))]
 )
-def test_events_outside_of_the_recording_are_refused(tmp_path: Path, event: str, words: str) -> None:
+def test_events_outside_of_the_recording_are_refused(tmp_path: Path, event: str, names: tuple[object, ...]) -> None:
     files = write_dat(tmp_path)
     files[0].write_text(f"common_step_counter,target_joint_id\n{event}\n")
-    with pytest.raises(DatasetError, match=words):
+    with raises_naming(DatasetError, files[0], "discriminator_obs.dat", *names):
         convert(files, tmp_path / "out.h5", episode_steps=100)
 
 
@@ -160,13 +161,13 @@ def test_missing_rows_and_files_are_named(tmp_path: Path) -> None:
     files = write_dat(tmp_path)
     lines = files[1].read_text().splitlines()
     files[1].write_text("\n".join(lines[:50] + lines[52:]))
-    with pytest.raises(DatasetError, match="step 65 is followed by 68"):
+    with raises_naming(DatasetError, files[1], 65, 68, "row 49"):
         convert(files, tmp_path / "out.h5", episode_steps=100)
-    with pytest.raises(DatasetError, match="expected discriminator_obs.dat"):
+    with raises_naming(DatasetError, "joint_torque_event_log.dat", "discriminator_obs.dat"):
         convert(files[:1], tmp_path / "out.h5")
     write_npz(tmp_path, 2)
     (tmp_path / "joint_torque_env_1.npz").unlink()
-    with pytest.raises(DatasetError, match="Env 1 has only one of its two files"):
+    with raises_naming(DatasetError, "Env 1"):
         convert([tmp_path], tmp_path / "out.h5")
 
 
@@ -176,5 +177,5 @@ def test_the_verb_makes_dataset_and_card(tmp_path: Path, capsys: pytest.CaptureF
     write_npz(folder, 3)
     out = tmp_path / "new" / "episodes.h5"
     assert main(["import-legacy", str(folder), "--out", str(out), "--episode-steps", "100"]) == 0
-    assert "15 episodes, 1200 frames" in capsys.readouterr().out
+    assert_names(capsys.readouterr().out, out, "15 episodes", "1200 frames", out.parent / "card.md")
     assert "right_knee" in (tmp_path / "new" / "card.md").read_text()

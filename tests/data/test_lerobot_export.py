@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from data import made, made_histories
+from messages import assert_names, raises_naming
 from regimen.data import lerobot_export
 from regimen.data.episodes import EpisodeFile
 from regimen.data.histories import open_histories
@@ -126,7 +128,7 @@ def test_histories_keep_learner_and_order(tmp_path: Path) -> None:
 @needs_parquet
 def test_step_that_is_not_known_has_to_be_said(tmp_path: Path) -> None:
     index = made_histories.write(tmp_path / "histories", made_histories.rows(1, 14), io=None)
-    with pytest.raises(DatasetError, match="--fps <rows a second"):
+    with raises_naming(DatasetError, "--fps"):
         export(index, tmp_path / "out")
     export(index, tmp_path / "out", 20)
     assert info(tmp_path / "out")["fps"] == 20
@@ -134,13 +136,13 @@ def test_step_that_is_not_known_has_to_be_said(tmp_path: Path) -> None:
 
 @needs_parquet
 def test_what_cannot_be_is_refused_and_leaves_nothing(recorded: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="itself says 50"):
+    with raises_naming(DatasetError, "--fps 30", 50):
         export(recorded, tmp_path / "out", 30)
     odd = made.write(tmp_path / "odd.h5", made.columns(1, 4), step_dt=0.03)
-    with pytest.raises(DatasetError, match="no whole number"):
+    with raises_naming(DatasetError, "0.03 s"):
         export(odd, tmp_path / "out")
     (tmp_path / "there").mkdir()
-    with pytest.raises(PreflightError, match="there already"):
+    with raises_naming(PreflightError, tmp_path / "there"):
         export(recorded, tmp_path / "there")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["episodes.h5", "odd.h5", "there"]
 
@@ -155,14 +157,14 @@ def test_an_export_that_fails_leaves_no_folder(recorded: Path, tmp_path: Path, m
 
 def test_missing_extra_says_what_to_type(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lerobot_export.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PreflightError, match=r"pip install -e '\.\[lerobot\]'"):
+    with raises_naming(PreflightError, "pyarrow", sys.executable, "pip install -e '.[lerobot]'"):
         export(recorded, tmp_path / "out")
 
 
 @needs_parquet
 def test_verb_names_what_it_wrote(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export_verb([str(recorded), str(tmp_path / "out")]) == 0
-    assert "5 episodes, 300 rows" in capsys.readouterr().out
+    assert_names(capsys.readouterr().out, tmp_path / "out", "5 episodes", "300 rows")
 
 
 @needs_lerobot

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from data.made import balanced, write
+from messages import assert_names
 from regimen.data.sequences import Batch, Sequences
 
 NAMES = ("obs/discriminator", "labels/fault_joint", "terminated")
@@ -71,9 +72,11 @@ def test_the_order_is_that_of_the_seed_or_of_the_file(files: tuple) -> None:
 
 def test_what_it_will_do_is_said_before_anything_is_loaded(files: tuple) -> None:
     whole = [np.arange(8), np.arange(5)]
-    assert "kept in memory" in Sequences(files[0], whole, NAMES, PLENTY).summary()
-    small = Sequences(files[0], whole, NAMES, 2**12)
-    assert "read in pools" in small.summary()
+    large, small = (Sequences(files[0], whole, NAMES, memory) for memory in (PLENTY, 2**12))
+    assert large.fits and not small.fits
+    for sequences in (large, small):
+        assert_names(sequences.summary(), f"{sequences.episodes} episodes", "3400 steps")
+    assert large.summary() != small.summary()
     assert small.bytes == (8 * 300 + 5 * 200) * (7 * 4 + 8 + 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from messages import raises_naming
 from regimen.data.splits import NAMES, split
 from regimen.errors import DatasetError
 
@@ -33,5 +34,5 @@ def test_an_env_knows_its_split() -> None:
 
 
 def test_one_env_cannot_be_split() -> None:
-    with pytest.raises(DatasetError, match=r"env\.num_envs=3"):
+    with raises_naming(DatasetError, "1 env", "train, val, test", "env.num_envs=3"):
         split([1], 0)

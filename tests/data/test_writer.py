@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from data.made import attrs, columns, write
+from messages import raises_naming
 from regimen.data.episodes import EpisodeFile
 from regimen.data.layout import Column, chunk_envs, chunk_steps, columns_for
 from regimen.data.writer import EpisodeWriter
@@ -99,7 +100,7 @@ def test_going_on_after_a_crash_gives_the_same_file(tmp_path: Path, cut: int) ->
 
 def test_more_rows_than_there_are_cannot_be_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "episodes.h5", columns(2, 20))
-    with pytest.raises(DatasetError, match="has 20 rows, fewer than the 21"):
+    with raises_naming(DatasetError, path, "20 rows", 21):
         EpisodeWriter.resume(path, 21)
 
 
@@ -125,10 +126,11 @@ def test_an_error_of_the_disk_is_not_swallowed(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(writer, "_write", full)
     table = columns(64, 128)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError) as caught:
         for row in range(128):
             writer.add(rows(table, row))
         writer.flush()
+    assert caught.value.errno == 28
     writer._thread.shutdown()
     writer._file.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from messages import assert_names
 from regimen.detector.decision import DecisionCfg, DecisionRule, decide
 
 K = 3
@@ -78,5 +79,5 @@ def test_padding_has_no_verdict():
 
 def test_problems_are_named():
     assert DecisionCfg().problems() == []
-    assert "decision.threshold=1.5" in DecisionCfg(threshold=1.5).problems()[0]
-    assert "decision.consecutive=0" in DecisionCfg(consecutive=0).problems()[0]
+    assert_names(DecisionCfg(threshold=1.5).problems()[0], "decision.threshold=1.5")
+    assert_names(DecisionCfg(consecutive=0).problems()[0], "decision.consecutive=0")

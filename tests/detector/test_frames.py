@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from data.made import CANDIDATES, JOINTS
 from detector.broken_joints import LIMIT, SWING, layout, open_sets, table, write_swing
+from messages import raises_naming
 from regimen.detector.frames import Layout, saturated_since, shifted, statistics
 from regimen.errors import DatasetError
 
@@ -72,7 +72,7 @@ def test_splits_share_no_env(tmp_path):
 
 
 def test_a_group_that_is_not_there_is_refused():
-    with pytest.raises(DatasetError, match="agent.group=torques: there is no such observation group, only policy, dis"):
+    with raises_naming(DatasetError, "agent.group=torques", "policy", "discriminator", "task=h1_failure"):
         Layout.of(SWING, "torques", list(JOINTS), list(CANDIDATES))
 
 
@@ -81,5 +81,5 @@ def test_without_torques_no_frame_is_called_active():
     assert plain.torques is None
     target = torch.ones(1, 3, dtype=torch.long)
     assert not saturated_since(plain, torch.zeros(1, 3, 3), target, torch.ones(1, 3)).any()
-    with pytest.raises(DatasetError, match="no term joint_effort"):
+    with raises_naming(DatasetError, "policy", "joint_effort"):
         plain.candidate_torques(torch.zeros(1, 3, 3))

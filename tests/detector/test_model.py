@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from messages import assert_names, raises_naming
 from regimen.detector.model import BOUND, FrameNet, GruNet, ModelCfg, Scaler
 from regimen.errors import ConfigError
 
@@ -55,6 +56,6 @@ def test_one_frame_has_no_past():
 
 
 def test_an_unknown_head_is_refused():
-    assert "Did you mean `softmax`" in ModelCfg(head="softmx").problems()[0]
-    with pytest.raises(ConfigError, match="Did you mean `softmax`"):
+    assert_names(ModelCfg(head="softmx").problems()[0], "model.head=softmx", "softmax")
+    with raises_naming(ConfigError, "agent.model.head=softmx", "softmax"):
         GruNet(5, 4, ModelCfg(head="softmx"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from detector.broken_joints import Memory, QuietRun, layout, open_sets, write_swing
+from messages import assert_names, raises_naming
 from regimen.detector.frames import Frames, FrameSets
 from regimen.detector.model import GruNet, ModelCfg, unroll
 from regimen.detector.training import Training, TrainingCfg
@@ -116,19 +117,21 @@ def test_a_loss_that_is_not_finite_is_told(sets):
     broken = training(sets, Memory())
     with torch.no_grad():
         broken.net.head.weight.fill_(torch.inf)
-    with pytest.raises(DivergedError, match="The loss became nan in epoch 1, batch 1"):
+    with raises_naming(DivergedError, "loss", "nan", "epoch 1", "batch 1"):
         broken.fit()
 
 
 def test_progress_names_epoch_and_score(sets):
     run = QuietRun()
-    training(sets, Memory(), run).fit()
-    assert run.notes[-1]["note"].startswith("epoch 3 of at most 3, macro-F1 0.")
+    trained = training(sets, Memory(), run)
+    trained.fit()
+    best = max(row["val_macro_f1"] for row in trained.history[:-1])  # told before the last epoch is validated
+    assert_names(run.notes[-1]["note"], "epoch 3", f"{best:.3f}")
     assert run.notes[-1]["iteration"] == run.notes[-1]["iterations"]
 
 
 def test_problems_are_named():
     assert TrainingCfg().problems() == []
-    assert "training.epochs=0" in TrainingCfg(epochs=0).problems()[0]
-    assert "class_weighting=2" in TrainingCfg(class_weighting=2).problems()[0]
-    assert "learning_rate" in TrainingCfg(learning_rate=0).problems()[0]
+    assert_names(TrainingCfg(epochs=0).problems()[0], "training.epochs=0", 1)
+    assert_names(TrainingCfg(class_weighting=2).problems()[0], "training.class_weighting=2", 0, 1)
+    assert_names(TrainingCfg(learning_rate=0).problems()[0], "training.learning_rate")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from messages import assert_names, missing_names, raises_naming
 from point_env import PointEnv
 from regimen.envs.check import RULES, check_env, main, require_env
 from regimen.errors import ConfigError, EnvContractError
@@ -200,36 +201,36 @@ class ReusedReward(PointEnv):
 
 GRID = [[0.0, 0.0], [0.8, 0.0]]
 BROKEN = [
-    (WideFloat, "shapes", "torch.float64"),
-    (WrongWidth, "shapes", "expected (8, 4)"),
-    (NotFinite, "shapes", "not finite"),
-    (ActionChanged, "shapes", "changed the action"),
-    (ShortScale, "io spec", "1 values for 2 joints"),
-    (GlobalRandom, "determinism", "differs at step"),
-    (SeedIgnored, "determinism", "seeds 0 and 1 give the same"),
-    (FinalAfterReset, "final observation", "after the reset"),
-    (FinalStale, "final observation", "step before"),
-    (FinalOfNeighbour, "final observation", "nearer to the step before"),
-    (BothEnds, "episode ends", "terminated and truncated"),
-    (LateTruncation, "episode ends", "still run"),
-    (Coupled, "independence", "changes other envs"),
-    (DeafFirst, "independence", "changes nothing in env 0"),
-    (AgeForgotten, "state restore", "the same env"),
-    (LiveState, "state restore", "the same env"),
-    (TensorLog, "log and labels", "expected a float"),
-    (ScalarLabel, "log and labels", "label `side`"),
-    (IntegerMetric, "log and labels", "metric `steps` is torch.int64"),
-    (NoMetrics, "shapes", "expected `metrics` among them"),
-    (LabelOfNextEpisode, "labels at ends", "info['labels']['age'] belongs to the next episode"),
-    (MetricOfNextEpisode, "labels at ends", "info['metrics']['goal_x'] belongs to the next episode"),
-    (MetricsReused, "no aliasing", "info['metrics']['x'] changed"),
-    (NoStagger, "stagger", "come at step [25]"),
-    (StaggerTooFar, "stagger", "still run after 25 steps"),
-    (CommandForgotten, "fixed command", "tells `goal` held at"),
-    (OneCommandForAll, "fixed command", "do not get their own"),
-    (AnyWidth, "fixed command", "took 4 values"),
-    (NeedsTwo, "one env", "expected (1,)"),
-    (ReusedReward, "no aliasing", "reward changed"),
+    (WideFloat, "shapes", ("reward", "torch.float64", "torch.float32")),
+    (WrongWidth, "shapes", ("reset()['policy']", "(8, 3)", "(8, 4)")),
+    (NotFinite, "shapes", ("reward", "finite")),
+    (ActionChanged, "shapes", ("step()", "action")),
+    (ShortScale, "io spec", ("io.action.scale", 1, 2)),
+    (GlobalRandom, "determinism", ("obs['policy']", "step 1")),
+    (SeedIgnored, "determinism", ("seeds", 0, 1)),
+    (FinalAfterReset, "final observation", ("info['final_obs']", "reset")),
+    (FinalStale, "final observation", ("info['final_obs']", "step")),
+    (FinalOfNeighbour, "final observation", ("0%", 8)),
+    (BothEnds, "episode ends", ("terminated", "truncated")),
+    (LateTruncation, "episode ends", (8, "max_episode_length=25")),
+    (Coupled, "independence", ("env 0", "reward", "step 1")),
+    (DeafFirst, "independence", ("action", "env 0")),
+    (AgeForgotten, "state restore", ("truncated", "step 5")),
+    (LiveState, "state restore", ("reward", "step 1")),
+    (TensorLog, "log and labels", ("log", "distance", "Tensor", "float")),
+    (ScalarLabel, "log and labels", ("label", "side", "()")),
+    (IntegerMetric, "log and labels", ("metric", "steps", "torch.int64", "torch.float32")),
+    (NoMetrics, "shapes", ("info", "metrics", "['final_obs', 'labels', 'log']")),
+    (LabelOfNextEpisode, "labels at ends", ("info['labels']['age']", "100%", 8)),
+    (MetricOfNextEpisode, "labels at ends", ("info['metrics']['goal_x']", "100%", 8)),
+    (MetricsReused, "no aliasing", ("info['metrics']['x']",)),
+    (NoStagger, "stagger", (8, 25)),
+    (StaggerTooFar, "stagger", (2, 25)),
+    (CommandForgotten, "fixed command", ("goal", "[0, 0]", "[0.8, 0]")),
+    (OneCommandForAll, "fixed command", ("envs", "values")),
+    (AnyWidth, "fixed command", ("fix_command", 4)),
+    (NeedsTwo, "one env", ("reward", "()", "(1,)")),
+    (ReusedReward, "no aliasing", ("reward",)),
 ]
 
 
@@ -239,10 +240,11 @@ def test_a_conforming_env_passes_every_rule() -> None:
     require_env(PointEnv, num_envs=8, command="goal", grid=GRID)
 
 
-@pytest.mark.parametrize(("broken", "rule", "words"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
-def test_each_rule_catches_its_break(broken: type[PointEnv], rule: str, words: str) -> None:
+@pytest.mark.parametrize(("broken", "rule", "names"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
+def test_each_rule_catches_its_break(broken: type[PointEnv], rule: str, names: tuple[object, ...]) -> None:
     failed = {r.rule: r.seen for r in check_env(broken, num_envs=8, command="goal", grid=GRID) if not r.ok}
-    assert words in failed.get(rule, "passed")
+    assert rule in failed
+    assert_names(failed[rule], *names)
 
 
 def test_every_rule_has_a_break() -> None:
@@ -256,20 +258,21 @@ def test_a_crash_is_a_broken_rule_with_its_place() -> None:
 
     [failed] = [r for r in check_env(Crashing, num_envs=4) if not r.ok]
     assert failed.rule == "state restore"
-    assert "no state" in failed.seen and "test_check.py" in failed.seen
+    assert_names(failed.seen, "RuntimeError", "no state", "test_check.py")
 
 
 def test_require_env_raises_with_one_line_per_broken_rule() -> None:
-    with pytest.raises(EnvContractError, match="FAILED  episode ends"):
+    with raises_naming(EnvContractError, "FAILED", "episode ends"):
         require_env(BothEnds)
 
 
 def test_the_command_checks_a_task_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["task=reach", "env.episode_length_s=0.5", "hardware.threads=1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "task reach on sim mujoco, seed 0"
-    assert lines[-1] == f"all {len(RULES)} rules are kept"
-    assert len(lines) == len(RULES) + 2
+    assert_names(lines[0], "reach", "mujoco", "seed 0")
+    for line, rule in zip(lines[1:-1], RULES, strict=True):
+        assert line.startswith("ok") and not missing_names(line, rule)
+    assert_names(lines[-1], len(RULES))
 
 
 def test_the_command_names_what_a_users_own_env_breaks(
@@ -279,11 +282,12 @@ def test_the_command_names_what_a_users_own_env_breaks(
     (tmp_path / "task" / "points.yaml").write_text("# @package env\n_target_: point_env.PointEnv\n")
     monkeypatch.setattr(PointEnv, "open", lambda config: BothEnds(config.env.num_envs))
     assert main(["task=points", "--config-dir", str(tmp_path)]) == 1
-    out = capsys.readouterr().out
-    assert "FAILED  episode ends" in out
-    assert f"1 of {len(RULES)} rules are broken" in out
+    lines = capsys.readouterr().out.splitlines()
+    [failed] = [line for line in lines if line.startswith("FAILED")]
+    assert_names(failed, "episode ends")
+    assert_names(lines[-1], 1, len(RULES))
 
 
 def test_the_command_refuses_a_typo_before_anything_is_opened() -> None:
-    with pytest.raises(ConfigError, match="reach"):
+    with raises_naming(ConfigError, "reech", "reach"):
         main(["task=reech"])

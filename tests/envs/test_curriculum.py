@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from messages import raises_naming
 from regimen.agents import in_step
 from regimen.compose import compose
 from regimen.errors import ConfigError, Refusal
@@ -99,7 +100,7 @@ def test_processes_share_the_mean_of_their_levels(monkeypatch):
 
 def test_a_reward_that_is_not_there_is_told_before_the_simulator_starts():
     new = "+env.curriculum.x={func: modify_reward_weight, params: {rewards: action_rate_l, weight: 0.0, num_steps: 9}}"
-    with pytest.raises(Refusal, match=r"env.curriculum.x.params.rewards: `action_rate_l` .*`action_rate_l2`"):
+    with raises_naming(Refusal, "env.curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
         preflight(compose(["task=go2_flat", new], [CONF]), Path("outputs"))
-    with pytest.raises(ConfigError, match="action_rate_l"):
+    with raises_naming(ConfigError, "curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
         make_env("go2_flat", 1, curriculum={"x": {**SCALE, "params": {"rewards": ["action_rate_l"]}}})

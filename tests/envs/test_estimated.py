@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from faulty_points import JOINTS, NUMBERED, ONSET, Counting, FaultyPoints, told
+from messages import raises_naming
 from regimen.envs.check import compose_config, factory, require_env
 from regimen.envs.estimated import EstimatedEnv
 from regimen.errors import IOMismatchError
@@ -122,7 +123,7 @@ def test_every_mode_means_the_same_so_that_a_policy_of_one_fits_the_other() -> N
 
 
 def test_a_detector_of_other_joints_is_refused() -> None:
-    with pytest.raises(IOMismatchError, match="tells healthy, y, z apart"):
+    with raises_naming(IOMismatchError, "healthy, y, z", "healthy, z, y", "env.estimate.joints"):
         EstimatedEnv(FaultyPoints(2), ["z", "y"], NUMBERED, Counting(2), 0)
 
 

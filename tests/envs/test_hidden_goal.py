@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from messages import raises_naming
 from regimen.envs.check import require_env
 from regimen.envs.dark_room import ACTIONS, DarkRoom, DarkRoomCfg
 from regimen.envs.point_goal import PointGoal, PointGoalCfg
@@ -109,5 +110,5 @@ def test_bad_figures_are_named():
 
 
 def test_a_command_is_refused():
-    with pytest.raises(ConfigError, match="no command"):
+    with raises_naming(ConfigError, "speed", "env.evaluation.command"):
         opened(DarkRoom).fix_command("speed", torch.zeros(16, 1))

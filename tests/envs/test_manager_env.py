@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from messages import raises_naming
 from regimen.envs.check import require_env
 from regimen.errors import ConfigError, DivergedError
 from tasks import make_env, task_config
@@ -54,7 +55,7 @@ def test_nan_action_names_the_joint():
     env.reset(seed=0)
     action = torch.zeros(2, 12)
     action[1, 2] = torch.nan
-    with pytest.raises(DivergedError, match="FL_calf_joint is not finite in 1 of 2 envs"):
+    with raises_naming(DivergedError, "FL_calf_joint", "1 of 2"):
         env.step(action)
 
 
@@ -62,7 +63,7 @@ def test_non_finite_reward_names_the_term():
     env = make_env("go2_flat", 2)
     env.reset(seed=0)
     env.rewards.terms["lin_vel_z_l2"] = lambda: torch.tensor([1.0, torch.inf])
-    with pytest.raises(DivergedError, match="`lin_vel_z_l2` is not finite"):
+    with raises_naming(DivergedError, "lin_vel_z_l2"):
         env.step(torch.zeros(2, 12))
 
 
@@ -73,12 +74,12 @@ def test_null_switches_a_term_off():
 
 
 def test_unmatched_joint_pattern_is_refused_with_names():
-    with pytest.raises(ConfigError, match=r"joint_deviation.*\.\*_hipp.*Did you mean"):
+    with raises_naming(ConfigError, "rewards.joint_deviation.params.joints", ".*_hipp_joint", "FR_hip_joint"):
         make_env("go2_flat", 2, rewards={"joint_deviation": {"params": {"joints": ".*_hipp_joint"}}})
 
 
 def test_unknown_parameter_is_refused_with_the_near_one():
-    with pytest.raises(ConfigError, match="no parameter `sdt`. Did you mean `std`"):
+    with raises_naming(ConfigError, "rewards.track_ang_vel_z_exp", "sdt", "std"):
         make_env("go2_flat", 2, rewards={"track_ang_vel_z_exp": {"params": {"sdt": 1.0}}})
 
 
@@ -192,20 +193,28 @@ def test_a_push_shows_in_the_observation_that_follows_it():
 
 
 @pytest.mark.parametrize(
-    ("task", "changes", "message"),
+    ("task", "changes", "names"),
     [
-        ("reach", {"rewards": {n: None for n in ("distance", "near", "action_rate_l2")}}, "no term with a weight left"),
-        ("h1_failure", {"events": {"change_joint_torque": {"mode": "startup"}}}, "give it mode: reset"),
-        ("go2_flat", {"commands": {"gait": {"params": {"offsets": [0.0]}}}}, "1 offsets for the 4 feet"),
-        ("go2_flat", {"events": {"push_robot": {"interval_range_s": None}}}, "needs interval_range_s"),
+        ("reach", {"rewards": {n: None for n in ("distance", "near", "action_rate_l2")}}, ("env.rewards", "weight")),
+        (
+            "h1_failure",
+            {"events": {"change_joint_torque": {"mode": "startup"}}},
+            ("env.events.change_joint_torque", "mode: reset"),
+        ),
+        ("go2_flat", {"commands": {"gait": {"params": {"offsets": [0.0]}}}}, ("GaitClock", "offsets", 1, 4, "RR_foot")),
+        (
+            "go2_flat",
+            {"events": {"push_robot": {"interval_range_s": None}}},
+            ("env.events.push_robot", "interval_range_s"),
+        ),
     ],
 )
-def test_tasks_that_make_no_sense_are_refused(task, changes, message):
-    with pytest.raises(ConfigError, match=message):
+def test_tasks_that_make_no_sense_are_refused(task, changes, names):
+    with raises_naming(ConfigError, *names):
         make_env(task, 2, **changes)
 
 
 def test_a_fixed_command_of_the_wrong_width_is_refused():
     env = make_env("h1_flat", 2)
-    with pytest.raises(ConfigError, match="has 3 numbers, not 1"):
+    with raises_naming(ConfigError, "UniformVelocityCommand", 3, 1):
         env.fix_command("base_velocity", torch.ones(2, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from messages import assert_names
 from regimen.envs.mass_range import MassRangeCfg, vary_mass
 from regimen.schema import Config
 from tasks import open_config, task_config
@@ -44,16 +45,17 @@ def test_switched_off_it_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "env", "message"),
+    ("low", "high", "env", "names"),
     [
-        (0.0, 1.2, ENV, "expected above 0"),
-        (1.3, 1.2, ENV, "at most mass_range_max=1.2"),
-        (0.5, 1.2, ENV, "expected 0.590 or more"),
-        (0.8, 1.2, {"num_envs": 4}, "no robot whose mass could differ"),
+        (0.0, 1.2, ENV, ("domain_randomization.mass_range_min=0",)),
+        (1.3, 1.2, ENV, ("domain_randomization.mass_range_min=1.3", "mass_range_max=1.2")),
+        (0.5, 1.2, ENV, ("domain_randomization.mass_range_min=0.5", "go2", "0.590")),
+        (0.8, 1.2, {"num_envs": 4}, ("domain_randomization.enabled=true", "robot")),
     ],
 )
-def test_wrong_ranges_are_told(low: float, high: float, env: dict[str, str], message: str) -> None:
-    assert message in MassRangeCfg(True, low, high).problems(env)[0]
+def test_wrong_ranges_are_told(low: float, high: float, env: dict[str, str], names: tuple[str, ...]) -> None:
+    [line] = MassRangeCfg(True, low, high).problems(env)
+    assert_names(line, *names)
     assert MassRangeCfg(False, low, high).problems(env) == []
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from messages import assert_names, raises_naming
 from recorded import DEAD, ago, change, record_run
 from regimen import cli, facts, ownership
 from regimen.errors import PreflightError
@@ -31,6 +33,16 @@ def clean(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def listed(said: str) -> set[str]:
+    """The paths of the runs and files that can be freed, or were."""
+    return {word for word in said.split() if word.startswith(("outputs/", "multirun/"))}
+
+
+def spared(said: str) -> dict[str, str]:
+    """Id -> why it stays, of the runs that were chosen and must not be removed."""
+    return dict(re.findall(r"^spared +(\S+): (.+)$", said, re.MULTILINE))
+
+
 def left() -> set[str]:
     return {run.id for run in Index().rows()}
 
@@ -44,19 +56,24 @@ def test_by_default_only_broken_runs_without_anything_of_use_and_only_with_yes(o
     (outputs / "collected" / "data" / "part.h5").touch()
     before = left()
     said = clean(capsys)
-    assert left() == before and "5 runs: " in said and "Nothing was removed; add --yes to do it." in said
-    assert "outputs/lost  lost, no checkpoint, 30m" in said
+    gone = {"failed", "killed", "preempted", "diverged", "lost"}
+    assert left() == before and listed(said) == {f"outputs/{run}" for run in gone}
+    assert_names(said, "5 runs", "--yes")
+    [lost] = [line for line in said.splitlines() if "outputs/lost " in line]
+    state, age = lost.partition("outputs/lost ")[2].rsplit(", ", 1)
+    assert_names(state, "lost", "checkpoint")
+    assert age.startswith("30m")
     said = clean(capsys, "--yes")
-    assert before - left() == {"failed", "killed", "preempted", "diverged", "lost"}
-    assert said.count("freed ") == 5 and not list(outputs.glob(".trash*"))
-    assert clean(capsys) == "nothing to free\n"
+    assert before - left() == gone
+    assert listed(said) == {f"outputs/{run}" for run in gone} and not list(outputs.glob(".trash*"))
+    assert listed(clean(capsys)) == set()
 
 
 def test_filters_and_age_choose(outputs, capsys) -> None:
     record_run(outputs, "old", "last", ended=ago(days=40), started=ago(days=41))
     record_run(outputs, "long", "last", ended=ago(days=2), started=ago(days=41))
     record_run(outputs, "h1", "last", task="h1_flat", ended=ago(days=50))
-    assert clean(capsys, "--older", "30d") == "nothing to free\n"
+    assert listed(clean(capsys, "--older", "30d")) == set()
     clean(capsys, "status=finished", "task=reach", "--older", "30d", "--yes")
     assert left() == {"good", "long", "h1"}
     clean(capsys, "id=h1", "--yes")
@@ -64,24 +81,23 @@ def test_filters_and_age_choose(outputs, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "why"),
+    ("fields", "names"),
     [
-        ({"status": "running", "supervisor": facts.process(os.getpid())}, "it is running"),
-        ({"status": "queued", "queue": {"kind": "slurm", "job": "1"}}, "it is queued"),
-        ({"status": "preempted", "queue": {"kind": "slurm", "job": "1", "again": True}}, "it waits to go on"),
-        ({"status": "failed", "tags": ["keep"]}, "it is tagged keep"),
-        (
-            {"status": "running", "supervisor": {"host": "node7", "pid": 1, "start": 1}},
-            "it is lost, and a supervisor that cannot be asked worked on it less than a day ago",
-        ),
+        ({"status": "running", "supervisor": facts.process(os.getpid())}, ["running"]),
+        ({"status": "queued", "queue": {"kind": "slurm", "job": "1"}}, ["queued"]),
+        ({"status": "preempted", "queue": {"kind": "slurm", "job": "1", "again": True}}, []),
+        ({"status": "failed", "tags": ["keep"]}, ["keep"]),
+        ({"status": "running", "supervisor": {"host": "node7", "pid": 1, "start": 1}}, ["lost", "supervisor", "day"]),
     ],
 )
-def test_what_is_wanted_stays_and_says_why(outputs, capsys, fields: dict, why: str, monkeypatch) -> None:
+def test_what_is_wanted_stays_and_says_why(outputs, capsys, fields: dict, names: list[str], monkeypatch) -> None:
     monkeypatch.setattr("regimen.history.state.ask_schedulers", lambda rows: None)
     folder = record_run(outputs, "wanted", **fields)
     (folder / ".supervisor").touch()
     os.utime(folder / ".supervisor", (time.time() - 600,) * 2)
-    assert f"spared  wanted: {why}\n" in clean(capsys, "id=wanted", "--yes")
+    why = spared(clean(capsys, "id=wanted", "--yes"))
+    assert why.keys() == {"wanted"}
+    assert_names(why["wanted"], *names)
     assert left() == {"good", "wanted"}
 
 
@@ -102,8 +118,9 @@ def test_a_parent_stays_as_long_as_a_child_does(outputs, capsys, link: dict) -> 
     record_run(outputs, "grandparent", status="failed")
     record_run(outputs, "parent", status="failed", parents=["grandparent"])
     record_run(outputs, "child", "last", name="pupil", **link)
-    said = clean(capsys, "--yes")
-    assert "spared  parent: pupil was made from it" in said and "spared  grandparent: parent was made from it" in said
+    why = spared(clean(capsys, "--yes"))
+    assert_names(why["parent"], "pupil")
+    assert_names(why["grandparent"], "parent")
     assert left() == {"good", "grandparent", "parent", "child"}
     change(outputs / "child", status="finished")
     clean(capsys, "status=failed,finished", "id!=good", "--yes")
@@ -115,7 +132,7 @@ def test_an_unreadable_run_keeps_what_its_files_name(outputs, capsys) -> None:
     child = record_run(outputs, "child")
     (child / "run.json").write_text('{"parents": ["par')
     (child / "config.yaml").write_text("policy: /x/outputs/parent/checkpoints/best.pt\n")
-    assert "spared  parent: child was made from it" in clean(capsys, "--yes")
+    assert_names(spared(clean(capsys, "--yes"))["parent"], "child")
     assert left() == {"good", "parent", "child"}
 
 
@@ -128,8 +145,8 @@ def test_what_an_incomplete_plan_would_use_stays_unless_it_is_named(outputs, cap
         record_run(folder, name, *checkpoints, status=status, sweep="plan1", pipeline={"id": "plan1", "name": "study"})
     rows = [{"run": name, "status": status} for name, status in (("a", "finished"), ("b", "killed"), ("c", "failed"))]
     (folder / file).write_text(json.dumps({"name": "study", key: rows}))
-    said = clean(capsys, "status=finished,killed,failed", "id!=good", "--yes")
-    assert f"spared  b: the {kind} plan1 is not complete and would use it; {kind}=plan1 lets it go" in said
+    why = spared(clean(capsys, "status=finished,killed,failed", "id!=good", "--yes"))
+    assert_names(why["b"], kind, "plan1", f"{kind}=plan1")
     assert left() == {"good", "a", "b"}, "what would be begun anew is not needed"
     clean(capsys, f"{kind}=plan1", "status=finished,killed", "--yes")
     assert left() == {"good"}
@@ -139,10 +156,10 @@ def test_a_plan_whose_process_was_killed_is_complete_once_its_runs_have_finished
     record_run(Path("multirun/plan1"), "a", "last", sweep="plan1")
     stale = {"jobs": [{"run": "a", "status": "running"}]}
     Path("multirun/plan1/sweep.json").write_text(json.dumps(stale))
-    assert "multirun/plan1/a" in clean(capsys, "id=a").partition("spared")[0]
+    assert listed(clean(capsys, "id=a")) == {"multirun/plan1/a"}
     stale["jobs"].append({"run": "b", "status": "waiting"})
     Path("multirun/plan1/sweep.json").write_text(json.dumps(stale))
-    assert "spared  a: the sweep plan1 is not complete" in clean(capsys, "id=a")
+    assert_names(spared(clean(capsys, "id=a"))["a"], "sweep=plan1")
 
 
 def test_of_a_pipeline_that_was_continued_only_the_last_record_counts(outputs, capsys) -> None:
@@ -153,9 +170,9 @@ def test_of_a_pipeline_that_was_continued_only_the_last_record_counts(outputs, c
         rows = [{"run": run, "status": status} for run, status in steps]
         plan = {"name": "study", "argv": ["launch.py", "pipeline=study"], "steps": rows}
         Path("multirun", name, "pipeline.json").write_text(json.dumps(plan))
-    assert "spared" not in clean(capsys, "id=good")
+    assert listed(clean(capsys, "id=good")) == {"outputs/good"}
     Path("multirun/p2/pipeline.json").unlink()
-    assert "spared  good: the pipeline p1 is not complete" in clean(capsys, "id=good")
+    assert_names(spared(clean(capsys, "id=good"))["good"], "pipeline=p1")
 
 
 def test_intermediate_checkpoints(outputs, capsys) -> None:
@@ -167,7 +184,8 @@ def test_intermediate_checkpoints(outputs, capsys) -> None:
     record_run(outputs, "child", inputs={"policy": {"path": str(used)}}, parents=["good"])
     record_run(outputs, "kept", "step_000000001", "last", tags=["keep"])
     said = clean(capsys, "--checkpoints")
-    assert "outputs/good  2 intermediate checkpoints" in said and "spared  kept: it is tagged keep" in said
+    assert_names(said, "outputs/good  2")
+    assert_names(spared(said)["kept"], "keep")
     assert len(list((outputs / "good/checkpoints").iterdir())) == 6
     clean(capsys, "--checkpoints", "--yes")
     names = sorted(path.name for path in (outputs / "good/checkpoints").iterdir())
@@ -180,11 +198,11 @@ def test_a_run_that_somebody_begins_to_work_on_stays(outputs) -> None:
     (run,) = [run for run in Index().rows() if run.id == "killed"]
     with (folder / ".supervisor").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert removal.remove([run], ROOTS) == {"killed": "somebody has begun to work on it"}
-        assert removal.remove_files(run, [folder / "config.yaml"]) == "somebody has begun to work on it"
+        stayed, why = removal.remove([run], ROOTS), removal.remove_files(run, [folder / "config.yaml"])
+        assert why and stayed == {"killed": why} and why != removal.CHANGED
     change(folder, tags=["keep"])
-    assert removal.remove([run], ROOTS) == {"killed": "it has changed meanwhile"}
-    assert removal.remove_files(run, [folder / "config.yaml"]) == "it has changed meanwhile"
+    assert removal.remove([run], ROOTS) == {"killed": removal.CHANGED}
+    assert removal.remove_files(run, [folder / "config.yaml"]) == removal.CHANGED
     assert left() == {"good", "killed"} and (folder / "config.yaml").exists()
 
 
@@ -195,7 +213,7 @@ def test_a_run_that_is_removed_cannot_be_begun(outputs) -> None:
         shutil.move(folder, outputs / ".trash-killed")
         folder.mkdir()
         (outputs / ".trash-killed" / ".supervisor").rename(folder / ".supervisor")
-        with pytest.raises(PreflightError, match="There is no run killed any more"), ownership.held(run):
+        with raises_naming(PreflightError, "killed"), ownership.held(run):
             pass
 
 
@@ -203,7 +221,9 @@ def test_a_child_made_after_the_choice_keeps_its_parent(outputs) -> None:
     record_run(outputs, "killed", status="killed")
     runs = [run for run in Index().rows() if run.id == "killed"]
     record_run(outputs, "child", parents=["killed"])
-    assert removal.remove(runs, ROOTS) == {"killed": "child was made from it"}
+    stayed = removal.remove(runs, ROOTS)
+    assert stayed.keys() == {"killed"}
+    assert_names(stayed["killed"], "child")
     assert left() == {"good", "killed", "child"}
 
 
@@ -216,8 +236,9 @@ def test_a_job_of_a_sweep_whose_record_does_not_name_it_can_be_removed() -> None
 
 
 def test_a_run_that_lies_elsewhere_stays(outputs, capsys, tmp_path: Path) -> None:
-    (outputs / "linked").symlink_to(record_run(tmp_path / "other_disk", "linked", status="failed"))
-    assert "spared  linked: it is a link to" in clean(capsys, "--yes")
+    elsewhere = record_run(tmp_path / "other_disk", "linked", status="failed")
+    (outputs / "linked").symlink_to(elsewhere)
+    assert_names(spared(clean(capsys, "--yes"))["linked"], elsewhere)
     assert left() == {"good", "linked"}
 
 
@@ -226,7 +247,9 @@ def test_what_changed_meanwhile_keeps_its_parents(outputs) -> None:
     child = record_run(outputs, "child", status="failed", parents=["parent"])
     runs = [run for run in Index().rows() if run.id != "good"]
     change(child, tags=["keep"])
-    assert removal.remove(runs, ROOTS) == {"child": "it has changed meanwhile", "parent": "child was made from it"}
+    stayed = removal.remove(runs, ROOTS)
+    assert stayed.keys() == {"child", "parent"} and stayed["child"] == removal.CHANGED
+    assert_names(stayed["parent"], "child")
     assert left() == {"good", "parent", "child"}
 
 
@@ -254,7 +277,7 @@ def test_an_interrupted_removal_leaves_no_half_run_and_is_completed(outputs, cap
         assert cli.main(["clean", "--yes"]) == 130
     assert left() == {"good"}
     (trash,) = outputs.glob(".trash-*")
-    assert "left by an interrupted clean" in clean(capsys)
+    assert listed(clean(capsys)) == {str(trash)}
     with (trash / ".supervisor").open("a") as lock:  # another clean holds it, and may put it back
         fcntl.flock(lock, fcntl.LOCK_EX)
         clean(capsys, "--yes")
@@ -265,9 +288,9 @@ def test_an_interrupted_removal_leaves_no_half_run_and_is_completed(outputs, cap
 
 def test_mistakes(capsys) -> None:
     assert cli.main(["clean", "--older", "soon"]) == 2
-    assert "--older soon: expected a time span, such as 30d" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "--older soon", "30d")
     assert cli.main(["clean", "good"]) == 2
-    assert "write name=good or id=good" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "name=good", "id=good")
 
 
 def test_needed_by_goes_up_all_generations(outputs) -> None:
@@ -286,6 +309,6 @@ def test_code_that_no_run_works_from_is_freed(outputs, capsys, monkeypatch: pyte
         (store / name / "regimen").mkdir(parents=True)
         os.utime(store / name, (time.time() - age_s,) * 2)
     change(outputs / "good", code=str((store / "needed").resolve()))
-    assert "unused  code that no run works from" in clean(capsys)
+    assert listed(clean(capsys)) == {str(store / "unused")}
     clean(capsys, "--yes")
     assert sorted(path.name for path in store.iterdir()) == ["needed", "young"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from messages import assert_names
 from regimen import facts
 from regimen.history.code_diff import code_difference
 from regimen.history.seen import Seen, see_dir
@@ -63,7 +64,10 @@ def test_commits_and_changes_are_one_difference(repository: Repository) -> None:
     objects = sorted((repository.folder / ".git/objects").rglob("*"))
     found = code_difference(a, b, repository.folder)
     assert "-x = 1\n+x = 3\n" in found.text and "+y = 1\n" in found.text
-    assert found.lines[0].startswith("commit ") and found.lines[1] == "changes not committed: none → 2 files"
+    assert_names(found.lines[0], *(run.info["git"]["commit"][:10] for run in (a, b)))
+    before, _, after = found.lines[1].partition("→")
+    assert "2" not in before, "the first run had no uncommitted changes"
+    assert_names(after, 2)
     assert found.lines[-1] == "2 files changed, 2 insertions(+), 1 deletion(-)"
     assert repository.git("status", "--porcelain") == status
     assert sorted((repository.folder / ".git/objects").rglob("*")) == objects, "nothing is left in the repository"
@@ -73,25 +77,26 @@ def test_committing_what_was_a_change_makes_no_other_code(repository: Repository
     repository.write("x = 2\n")
     a = repository.run("a", signature={"code": "s"})
     repository.write("x = 2\n", commit=True)
-    found = code_difference(a, repository.run("b", signature={"code": "s"}), repository.folder)
-    assert found.text == ""
-    assert found.lines[-2:] == [
-        "the files of the repository are the same",
-        "the code that a run imports is the same (equal signatures)",
-    ]
+    b, c = (repository.run(name, signature={"code": code}) for name, code in (("b", "s"), ("c", "t")))
+    same, other = (code_difference(a, run, repository.folder) for run in (b, c))
+    assert same.text == other.text == ""
+    assert same.lines[:-1] == other.lines[:-1] and same.lines[-1] != other.lines[-1]
+    assert_names(same.lines[-1], "signatures")
 
 
 def test_modules_outside_of_the_repository(repository: Repository) -> None:
     a, b = repository.run("a", signature={"code": "s"}), repository.run("b", signature={"code": "t"})
-    assert "modules outside of the repository" in code_difference(a, b, repository.folder).lines[-1]
+    found = code_difference(a, b, repository.folder)
+    assert found.text == ""
+    assert_names(found.lines[-1], "modules", "signatures")
 
 
 def test_what_cannot_be_had_is_said(repository: Repository, tmp_path: Path) -> None:
     a = repository.run("a")
     b = repository.run("b", git={"commit": "1" * 40, "branch": "main", "dirty": False})
-    assert "commit 1111111111 is not in this repository" in code_difference(a, b, repository.folder).lines[-1]
-    assert "is in no git repository" in code_difference(a, b, tmp_path).lines[-1]
+    assert_names(code_difference(a, b, repository.folder).lines[-1], "1111111111", "git fetch")
+    assert_names(code_difference(a, b, tmp_path).lines[-1], tmp_path, "git")
     (b.dir / "code.patch").write_text("# 9 bytes of changes left out\n")
     c = repository.run("c")
     (c.dir / "code.patch").write_text("# 9 bytes of changes left out\n")
-    assert "does not apply" in code_difference(a, c, repository.folder).lines[-1]
+    assert_names(code_difference(a, c, repository.folder).lines[-1], "code.patch", "c")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names
 from recorded import record_run
 from regimen import cli
-from regimen.history import candidates, completion
+from regimen.history import candidates
 from started import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,8 +199,9 @@ def test_flags_are_those_of_the_verbs(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_scripts_and_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["completion", "zsh"]) == 0
-    assert capsys.readouterr().out == completion.ZSH
+    for shell, registers in (("bash", "complete"), ("zsh", "compdef")):
+        assert cli.main(["completion", shell]) == 0
+        assert_names(capsys.readouterr().out, registers, "regimen completion words", "launch.py")
     assert cli.main(["completion", "zhs"]) == 2
-    assert "There is no completion for `zhs`. Did you mean `zsh`?" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, "zhs", "zsh")
     assert cli.main(["completion", "words", "regimen list", ""]) == 0

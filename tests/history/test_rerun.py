@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from lab import make_lab
+from messages import assert_names, missing_names
 from regimen import cli, facts, record
+from regimen.history.seen import CHANGED
 from whole_runs import add, add_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +59,7 @@ def test_again_from_the_frozen_configuration(folder: Path) -> None:
     done = command("rerun", "first")
     first, again = first_and_again(folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"equal: {again['id']} came to the same result as {first['id']}, bit for bit" in done.stdout
+    assert_names(done.stdout, "equal", again["id"], first["id"])
     assert "warning" not in done.stdout
     assert (again["rerun_of"], again["headline"], again["seed"]) == (first["id"], {"score": 4.0}, 4)
     assert again["signature"] == first["signature"] and again["overrides"] == first["overrides"]
@@ -71,10 +73,12 @@ def test_another_result_is_told(folder: Path) -> None:
     module.write_text(module.read_text().replace("float(config.seed)", "float(config.seed) + 1"))
     done = command("rerun", "first")
     assert done.returncode == 1, done.stderr
-    assert "warning: other code: changes that are not committed" in done.stdout
-    assert "not equal: " in done.stdout and "  result.json: headline.score: 0.0 and 1.0" in done.stdout
-    checked = command("rerun", first_and_again(folder)[1]["id"], "--check")
-    assert checked.returncode == 1 and checked.stdout.startswith("not equal: ")
+    assert_names(done.stdout, "warning", "git diff")
+    first, again = (run["id"] for run in first_and_again(folder))
+    checked = command("rerun", again, "--check")
+    assert checked.returncode == 1
+    for said in (done.stdout, checked.stdout):
+        assert_names(said, first, again, "result.json", "headline.score", "0.0", "1.0")
 
 
 def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,11 +92,11 @@ def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.Cap
     }
     add(folder / "outputs", "a", {"policy": policy}, {"hardware": {"device": "cuda"}}, **old)
     policy.write_text("others")
-    said = list(cautions(see("a")))
-    assert said[0] == "input policy, outputs/teacher/checkpoints/best.pt: CHANGED since"
-    assert said[1].startswith("other packages: torch 1 -> ")
-    assert said[2].startswith("other code: commit 1111111111 -> ")
-    assert said[3].startswith("it runs on cuda, where equal runs need not give equal bits")
+    changed, packages, code, device = cautions(see("a"))
+    assert_names(changed, "policy", "outputs/teacher/checkpoints/best.pt", CHANGED)
+    assert_names(packages, "torch 1")
+    assert_names(code, "commit 1111111111")
+    assert_names(device, "cuda")
 
 
 def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
@@ -105,7 +109,8 @@ def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
     assert list(cautions(see("a"))) == []
     assert create(see("a"), []).info["code"] == str(folder / "copy")
     (folder / "copy").rmdir()
-    assert [line[:11] for line in cautions(see("a"))] == ["other code:"]
+    [line] = cautions(see("a"))
+    assert_names(line, "commit 1111111111")
     assert create(see("a"), []).info["code"] is None
 
 
@@ -118,8 +123,11 @@ def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) 
     run = add(folder / "outputs", "a", **as_now(git=git))
     signature = {"code": code_signature(yaml.safe_load((run / "config.yaml").read_text()))}
     add(folder / "outputs", "b", **as_now(git=git, signature=signature))
-    [line] = cautions(see("b"))
-    assert line.startswith("commit 1111111111 -> ") and line.endswith("the files that a run imports are the same")
+    add(folder / "outputs", "c", **as_now(git=git, signature={"code": "another"}))
+    [same], [other] = (cautions(see(name)) for name in "bc")
+    for line in (same, other):
+        assert_names(line, "commit 1111111111")
+    assert same != other
 
 
 def test_what_cannot_be_repeated_leaves_nothing_behind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,14 +137,14 @@ def test_what_cannot_be_repeated_leaves_nothing_behind(folder: Path, capsys: pyt
     add(folder / "outputs", "c", status="queued", pending={"policy": "outputs/a@best"})
     policy.unlink()
     before = sorted(folder.glob("outputs/[!.]*"))
-    for words, said in (
-        (["a"], "its input policy,"),
-        (["b"], "config.yaml is missing"),
-        (["b", "--check"], "repeats no run"),
-        (["c"], "before it has started: it waits for policy (outputs/a@best)"),
+    for words, names in (
+        (["a"], ["a", "policy", str(policy), "python launch.py"]),
+        (["b"], ["b", "outputs/b/config.yaml"]),
+        (["b", "--check"], ["regimen rerun b"]),
+        (["c"], ["c", "policy", "outputs/a@best"]),
     ):
         assert cli.main(["rerun", *words]) == 2
-        assert said in capsys.readouterr().err
+        assert_names(capsys.readouterr().err, *names)
     assert sorted(folder.glob("outputs/[!.]*")) == before
 
 
@@ -144,15 +152,17 @@ def test_a_run_that_did_not_finish_is_not_compared(folder: Path, capsys: pytest.
     add(folder / "outputs", "a", status="killed")
     add(folder / "outputs", "b", rerun_of="a")
     assert cli.main(["rerun", "b", "--check"]) == 0
-    assert capsys.readouterr().out == "not compared: a is killed\n"
+    said = capsys.readouterr().out
+    assert_names(said, "a", "killed")
+    assert missing_names(said, "equal")
 
 
 def test_resume_is_that_of_the_launcher(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add(folder / "outputs", "a")
     assert cli.main(["resume", "a"]) == 0
-    assert "finished already" in capsys.readouterr().out
-    assert cli.main(["resume", "nothing"]) == 2
-    assert "names no run" in capsys.readouterr().err
+    assert_names(capsys.readouterr().out, "finished", "outputs/a")
+    assert cli.main(["resume", "absent"]) == 2
+    assert_names(capsys.readouterr().err, "absent")
 
 
 @pytest.mark.slow
@@ -161,6 +171,6 @@ def test_a_training_repeated_is_equal_bit_for_bit(folder: Path) -> None:
     assert command("launch", "task=reach", "name=first", *short).returncode == 0
     done = command("rerun", "first")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bit for bit" in done.stdout
+    assert_names(done.stdout, "equal", *(run["id"] for run in first_and_again(folder)))
     files = [record.sha256(path) for path in folder.glob("outputs/*/checkpoints/last.pt")]
     assert len(files) == 2

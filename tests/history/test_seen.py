@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names, raises_naming
 from regimen import facts
 from regimen.errors import ReferenceError_
 from regimen.history import seen
@@ -19,7 +20,7 @@ def test_a_file_is_unchanged_changed_or_gone(tmp_path: Path) -> None:
     policy = add_file(tmp_path, "p.pt", "weights")
     sha256 = hashlib.sha256(b"weights").hexdigest()
     assert file_state(policy, sha256, None) == UNCHANGED
-    assert "no checksum" in file_state(policy, None, None)
+    assert_names(file_state(policy, None, None), "checksum")
     policy.write_text("others")
     assert file_state(policy, sha256, None) == CHANGED
     policy.unlink()
@@ -30,10 +31,13 @@ def test_a_large_file_is_judged_by_its_time_until_asked(tmp_path: Path, monkeypa
     monkeypatch.setattr(seen, "READ_BYTES", 3)
     data = add_file(tmp_path, "data.h5", "much")
     os.utime(data, (1000, 1000))
-    assert file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00").startswith("not written since")
+    older = file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00")
     assert file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00", read_all=True) == CHANGED
     os.utime(data, (2e10, 2e10))
-    assert file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00").startswith("written since")
+    newer = file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00")
+    assert older != newer
+    for state in (older, newer):
+        assert_names(state, "--verify")
 
 
 def test_a_run_nobody_works_on_is_lost(tmp_path: Path) -> None:
@@ -45,7 +49,7 @@ def test_a_run_nobody_works_on_is_lost(tmp_path: Path) -> None:
 def test_an_unreadable_record_is_an_error_that_says_what_is_left(tmp_path: Path) -> None:
     folder = add(tmp_path, "a")
     (folder / "run.json").write_text('{"id": "a", ')
-    with pytest.raises(ReferenceError_, match=r"run\.json cannot be read.*config\.yaml"):
+    with raises_naming(ReferenceError_, "run.json", "config.yaml", "logs/", "checkpoints/"):
         see(str(folder))
 
 

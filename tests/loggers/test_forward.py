@@ -9,6 +9,7 @@ import pytest
 
 from loggers.keeper import HANGS_S
 from loggers.runs import attempt, finish, kill, log
+from messages import assert_names
 from regimen import loggers, signals
 from regimen.loggers.forward import Tail
 from started import PATIENCE_S
@@ -47,8 +48,8 @@ def test_a_logger_that_fails_is_one_warning_and_the_others_go_on(new_run, verb, 
     log(run, 10, 20)
     finish(run)
     (warning,) = run.info["warnings"]
-    assert warning.startswith("logger broken is off") and f"no {verb} today" in warning
-    assert "warning: " + warning in capfd.readouterr().out
+    assert_names(warning, "broken", f"no {verb} today", "metrics.jsonl")
+    assert warning in capfd.readouterr().out
     assert len((run.dir / "metrics.csv").read_text().splitlines()) == 3
 
 
@@ -56,7 +57,7 @@ def test_a_logger_that_cannot_be_imported_is_a_warning(new_run):
     run = new_run(absent={"_target_": "no_such_package.module.Logger"})
     log(run, 10)
     finish(run)
-    assert "no_such_package" in run.info["warnings"][0]
+    assert_names(run.info["warnings"][0], "absent", "no_such_package", "metrics.jsonl")
 
 
 @pytest.mark.parametrize(("limit", "stopped_by"), [("CLOSE_S", None), ("STOP_S", 15)])
@@ -68,7 +69,7 @@ def test_a_logger_that_hangs_is_left_behind(new_run, monkeypatch, limit, stopped
     log(run, 10)
     finish(run)
     assert time.monotonic() - began < HANGS_S / 10
-    assert "did not end within 1 s" in run.info["warnings"][0]
+    assert_names(run.info["warnings"][0], "stuck", "1 s", "metrics.jsonl")
 
 
 def test_a_killed_forwarding_is_a_warning(new_run):
@@ -76,7 +77,7 @@ def test_a_killed_forwarding_is_a_warning(new_run):
     kill(run)
     log(run, 10)
     finish(run)
-    assert "exit code -9" in run.info["warnings"][0]
+    assert_names(run.info["warnings"][0], "keeper", "-9", "logs/worker.log")
 
 
 def test_signals_to_the_whole_group_do_not_end_it_before_the_worker(new_run):

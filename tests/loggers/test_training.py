@@ -11,6 +11,7 @@ import pytest
 
 from loggers import test_mlflow_run, test_wandb_run
 from loggers.runs import ask
+from messages import assert_names
 from supervised import wait_for
 from test_resume import (
     SETTINGS,
@@ -65,5 +66,5 @@ def test_all_loggers_have_every_step_once_and_the_training_does_not_notice_them(
 def test_a_chosen_logger_that_is_wrong_is_refused_before_the_start(tmp_path):
     code, output = complete(start(tmp_path, "task=reach", "logger=[mlflow]", "logger.mlflow.uri=postgres://x"))
     assert code == 2
-    assert "argument `logger.mlflow.uri=postgres://x`" in output and "sqlite:///<file>" in output
+    assert_names(output, "logger.mlflow.uri=postgres://x", "sqlite:///<file>")
     assert not list(tmp_path.glob("outputs/*"))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lab import write
+from messages import assert_names
 from regimen.errors import ConfigError
 from regimen.pipeline import choices, graph
 
@@ -73,24 +74,24 @@ def test_a_step_that_is_given_is_not_made(study: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "said"),
+    ("text", "arguments", "names"),
     [
-        (FILE, ["size=ful"], "argument `size=ful`: Did you mean `full`?"),
-        (FILE, ["seeds=[3"], "argument `seeds=[3`: expected a value"),
-        (FILE.replace("steps: 9, ", ""), [], "p.yaml:5: size `full` lacks steps"),
-        (FILE.replace("seeds", "seed"), [], "p.yaml:4: `seed` is a key of the configuration already"),
-        (FILE.replace("steps: 2", "walk: 2").replace("steps: 9", "walk: 9"), [], "p.yaml:4: `walk` is a step already"),
-        (FILE.replace("when: more", "when: mor"), [], "p.yaml:8: `when` names a value of `sizes` that is true or"),
+        (FILE, ["size=ful"], ["size=ful", "full"]),
+        (FILE, ["seeds=[3"], ["seeds=[3", "[0,1]"]),
+        (FILE.replace("steps: 9, ", ""), [], ["p.yaml:5", "full", "steps"]),
+        (FILE.replace("seeds", "seed"), [], ["p.yaml:4", "seed"]),
+        (FILE.replace("steps: 2", "walk: 2").replace("steps: 9", "walk: 9"), [], ["p.yaml:4", "walk"]),
+        (FILE.replace("when: more", "when: mor"), [], ["p.yaml:8", "when", "sizes", "more"]),
         (
             FILE.replace("policy: walk.seed_0", "policy: again.seed_0"),
             [],
-            "p.yaml:14: step `all` needs `again`, which is left out by its `when`.",
+            ["p.yaml:14", "all", "again", "when"],
         ),
-        (FILE.replace("walk.seed_{seed}@", "walk.seed_{sed}@"), [], "p.yaml:13: `{sed}` is no value of `foreach`"),
+        (FILE.replace("walk.seed_{seed}@", "walk.seed_{sed}@"), [], ["p.yaml:13", "sed", "foreach", "seed"]),
     ],
 )
-def test_mistakes(pipes: Any, text: str, arguments: list[str], said: str) -> None:
-    assert said in refusal(pipes, text, *arguments)
+def test_mistakes(pipes: Any, text: str, arguments: list[str], names: list[str]) -> None:
+    assert_names(refusal(pipes, text, *arguments), *names)
 
 
 def test_it_runs_from_what_is_given(study: Any) -> None:
@@ -109,4 +110,5 @@ def test_it_runs_from_what_is_given(study: Any) -> None:
 def test_a_misspelt_name_is_told_once_with_the_right_one(study: Any) -> None:
     for text, right in (("seed_s=[1]", "seeds"), ("wlak=x", "walk"), ("sise=full", "size")):
         told = refusal(study, FILE, text)
-        assert f"argument `{text}`: There is no key" in told and f"`{right}`" in told
+        assert_names(told, text, right)
+        assert told.count(text) == 1

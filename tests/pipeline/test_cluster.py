@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from messages import assert_names
 from regimen.history.row import RunRow
 from regimen.pipeline import cluster
 from regimen.pipeline.reuse import Known
@@ -15,7 +16,7 @@ def test_steps_that_wait_for_others_need_a_scheduler_that_can_hold_them(pipes: A
     pipes.write(TWO)
     jobs = pipes.jobs("hardware.scheduler=submitit_local")
     (line,) = cluster.problems(jobs, {job.name: Known("to do") for job in jobs})
-    assert "choose hardware=cpu" in line and "hardware=slurm" in line
+    assert_names(line, "hardware.scheduler=submitit_local", "hardware=cpu", "hardware=slurm")
     pipes.write("  - {name: a, stage: make}\n")
     alone = pipes.jobs("hardware.scheduler=submitit_local")
     assert cluster.problems(alone, {"a": Known("to do")}) == []
@@ -26,7 +27,7 @@ def test_slurm_cannot_hold_a_step_for_a_run_that_it_does_not_know(pipes: Any) ->
     jobs = pipes.jobs("hardware.scheduler=slurm")
     here = RunRow("by_hand", status="running")
     (line,) = cluster.problems(jobs, {"a": Known("running", here), "b": Known("to do")})
-    assert "p.yaml:5: step `a` is worked on by run by_hand, which Slurm knows nothing of." in line
+    assert_names(line, "p.yaml:5", "`a`", "by_hand")
     there = RunRow("job", status="running", queue={"kind": "slurm", "job": "5"})
     assert cluster.problems(jobs, {"a": Known("running", there), "b": Known("to do")}) == []
 

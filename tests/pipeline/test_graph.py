@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from messages import assert_names
 from regimen.arguments import make_loader, parse
 from regimen.errors import ConfigError
 
@@ -93,41 +95,43 @@ def test_any_value_makes_a_name_and_an_argument(pipes: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"),
+    ("steps", "names"),
     [
-        (
-            "  - {name: b, stage: x, inputs: {policy: wlak@best}}\n",
-            "p.yaml:5: there is no step `wlak`. Did you mean `walk`?",
-        ),
-        ("  - {name: b, stage: x, foreach: wlak}\n", "p.yaml:5: there is no step `wlak`. Did you mean `walk`?"),
-        ("  - {name: b, stage: x, foreach: {step: wlak}}\n", "there is no step `wlak`. Did you mean `walk`?"),
-        ("  - {name: b, stage: x, inputs: {polcy: walk}}\n", "there is no input `polcy`. Did you mean `policy`?"),
-        ("  - {name: b, stage: x, inputs: {policy: null}}\n", "`policy` names no step."),
-        ("  - {name: b, stage: x, inputs: {data: walk@best}}\n", "a dataset has no @; write `walk`."),
-        (
-            "  - {name: b, stage: x, inputs: {policy: walk}}\n",
-            "`policy` takes one run, and `walk` names 2: one run for",
-        ),
-        ("  - {name: b, stage: x, inputs: {policy: walk.seed_7}}\n", "`walk` has no run `walk.seed_7`. Did you mean"),
-        ("  - {name: b, stage: x, foreach: {seed: 1}}\n", "p.yaml:5: `foreach` is a step's name, `{seed: [0, 1]}`, or"),
-        ("  - {name: b, stage: x, foreach: [1, 2]}\n", "`foreach` is a step's name"),
-        ("  - {name: b, stage: x, foreach: {seed: []}}\n", "`foreach` is a step's name"),
-        ("  - {name: b, stage: x, foreach: {seed: [1, 1]}}\n", "`foreach` makes two runs `b.seed_1`"),
-        (
-            "  - {name: b, stage: x, foreach: walk, overrides: ['a={sed}']}\n",
-            "`{sed}` is no value of `foreach`. Did you",
-        ),
-        ("  - {name: b, stage: x, overrides: ['a={seed}']}\n", "This step has no `foreach`."),
-        ("  - {name: b, stage: x, inputs: {policy: b}}\n", "in a circle: `b` needs `b`."),
+        ("  - {name: b, stage: x, inputs: {policy: wlak@best}}\n", ["p.yaml:5", "wlak", "walk"]),
+        ("  - {name: b, stage: x, foreach: wlak}\n", ["p.yaml:5", "wlak", "walk"]),
+        ("  - {name: b, stage: x, foreach: {step: wlak}}\n", ["p.yaml:5", "wlak", "walk"]),
+        ("  - {name: b, stage: x, inputs: {polcy: walk}}\n", ["p.yaml:5", "polcy", "policy"]),
+        ("  - {name: b, stage: x, inputs: {policy: null}}\n", ["p.yaml:5", "policy"]),
+        ("  - {name: b, stage: x, inputs: {data: walk@best}}\n", ["p.yaml:5", "walk@best", "`walk`"]),
+        ("  - {name: b, stage: x, inputs: {policy: walk}}\n", ["policy", "walk", "2", "foreach: walk", "walk.seed_0"]),
+        ("  - {name: b, stage: x, inputs: {policy: walk.seed_7}}\n", ["p.yaml:5", "walk.seed_7", "walk.seed_1"]),
+        ("  - {name: b, stage: x, foreach: {seed: 1}}\n", ["p.yaml:5", "foreach", "{seed: [0, 1]}", "{'seed': 1}"]),
+        ("  - {name: b, stage: x, foreach: [1, 2]}\n", ["foreach", "{seed: [0, 1]}", "[1, 2]"]),
+        ("  - {name: b, stage: x, foreach: {seed: []}}\n", ["foreach", "{seed: [0, 1]}", "{'seed': []}"]),
+        ("  - {name: b, stage: x, foreach: {seed: [1, 1]}}\n", ["p.yaml:5", "foreach", "b.seed_1"]),
+        ("  - {name: b, stage: x, foreach: walk, overrides: ['a={sed}']}\n", ["p.yaml:5", "sed", "foreach", "seed"]),
+        ("  - {name: b, stage: x, overrides: ['a={seed}']}\n", ["p.yaml:5", "seed", "foreach"]),
+    ],
+)
+def test_what_cannot_be(pipes: Any, steps: str, names: list[str]) -> None:
+    assert_names(refusal(pipes, WALK + steps), *names)
+
+
+@pytest.mark.parametrize(
+    ("steps", "circle"),
+    [
+        ("  - {name: b, stage: x, inputs: {policy: b}}\n", ["b", "b"]),
         (
             "  - {name: b, stage: x, inputs: {data: [d]}}\n  - {name: c, stage: x, foreach: b}\n"
             "  - {name: d, stage: x, inputs: {policy: c}}\n",
-            "in a circle: `b` needs `d` needs `c` needs `b`.",
+            ["b", "d", "c", "b"],
         ),
     ],
 )
-def test_what_cannot_be(pipes: Any, steps: str, said: str) -> None:
-    assert said in refusal(pipes, WALK + steps)
+def test_steps_that_need_each_other_are_named_in_their_order(pipes: Any, steps: str, circle: list[str]) -> None:
+    told = refusal(pipes, WALK + steps)
+    assert_names(told, "p.yaml:5")
+    assert re.findall("`([bcd])`", told) == circle
 
 
 def test_runs_that_were_fanned_out_for_the_same_step_go_together(pipes: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from messages import assert_names
 from regimen.pipeline import choices, graph, spec
 from regimen.reports.variants import VARIANTS
 from regimen.schema import ESTIMATE_MODES
@@ -116,7 +117,7 @@ def test_a_tiny_study_from_the_walker_to_the_report(tmp_path: Path) -> None:
         assert words in html
     assert (page.parent / "side_by_side.mp4").stat().st_size > 5_000
     assert found["faults.seed_0"]["warnings"], "the gate objected, and a reason was given"
-    assert "10 of 10 steps done" in launch(tmp_path, "size=tiny", "film=true", "dry_run=true")
+    assert_names(launch(tmp_path, "size=tiny", "film=true", "dry_run=true"), "10 of 10")
 
 
 def infos(folder: Path) -> list[dict[str, Any]]:

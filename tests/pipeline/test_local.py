@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from lab import write
+from messages import assert_names
 from started import said
 from supervised import wait_for
 
@@ -44,8 +47,8 @@ def test_fan_out_and_in_then_nothing_is_repeated(pipes: Any) -> None:
     (record,) = pipes.records()
     assert runs["model"]["pipeline"] == {"id": record["id"], "name": "p", "step": "model"}
     assert (record["status"], record["name"], record["signal"]) == ("ended", "p", None)
-    assert (pipes.folder / f"multirun/{record['id']}/pipeline.png").stat().st_size > 10_000
-    assert "5 of 5 steps finished" in out
+    assert imread(pipes.folder / f"multirun/{record['id']}/pipeline.png").std() > 0, "something is drawn"
+    assert_names(out, "5 of 5")
 
     before = made_at(pipes)
     code, out = pipes.run("hardware.max_jobs=2")
@@ -69,11 +72,12 @@ def test_a_failure_stops_what_comes_after_it_and_the_same_command_continues(pipe
         **{"good": "finished", "bad": "failed", "after_good": "finished"},
         **{"after_bad": "blocked by bad", "last": "blocked by bad"},
     }
-    assert "bad: ValueError: the gripper is upside down — see outputs/" in out
-    assert "To continue, with what is finished kept:\n  python launch.py --config-dir conf pipeline=p\n" in out
+    failed = next(run for run, info in pipes.runs().items() if info["status"] == "failed")
+    (advice,) = [line for line in out.splitlines() if line.startswith("  bad:")]
+    assert_names(advice, "ValueError: the gripper is upside down", f"outputs/{failed}/logs/worker.log")
+    assert out.endswith("\n  python launch.py --config-dir conf pipeline=p\n")
 
     flag.unlink()
-    failed = next(run for run, info in pipes.runs().items() if info["status"] == "failed")
     code, out = pipes.run()
     assert code == 0, out
     assert f"resumed   bad  outputs/{failed}" in out, "it had a checkpoint"
@@ -98,7 +102,8 @@ def test_a_changed_output_and_all_that_read_it_are_made_again(pipes: Any) -> Non
     (first,) = [file for file in made if file.read_text() == "1 steps, seed 0, from []"]
     first.write_text("tampered with")
     code, out = pipes.run("dry_run=true")
-    assert "a     make   to do  about" in out and "best.pt has changed since" in out
+    (row,) = [line for line in out.splitlines() if re.match("a +make +to do ", line)]
+    assert_names(row, first.parents[1].name, "checkpoints/best.pt")
     code, out = pipes.run()
     assert code == 0
     assert pipes.statuses() == {"a": "finished", "b": "reused"}, "the new output equals the old one, so b stands"
@@ -153,8 +158,9 @@ def test_a_run_at_work_elsewhere_is_waited_for(pipes: Any) -> None:
     end.result()
     told = said(first)
     assert (code, first.returncode) == (0, 0), out + told
-    assert "waiting   walk  for" in out and pipes.statuses() == {"walk": "reused"}
-    assert len(pipes.runs()) == 1
+    (run,) = pipes.runs()
+    assert_names(next(line for line in out.splitlines() if re.match("waiting +walk ", line)), run)
+    assert pipes.statuses() == {"walk": "reused"}
 
 
 @pytest.mark.slow
@@ -190,9 +196,10 @@ def test_a_step_that_cannot_be_prepared_fails_alone(pipes: Any) -> None:
     )
     code, out = pipes.run()
     assert code == 1 and pipes.statuses() == {"a": "finished", "b": "failed", "c": "finished"}
-    assert "has no checkpoint @77. It has @best, @last." in out
+    assert_names(out, "@77", "@best", "@last")
     code, out = pipes.run()
-    assert code == 2 and "p.yaml:5: step `b`:" in out, "known before anything starts, now that the run is there"
+    assert code == 2, "known before anything starts, now that the run is there"
+    assert_names(out, "p.yaml:5", "`b`", "@77")
 
 
 @pytest.mark.slow

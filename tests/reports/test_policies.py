@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from made_studies import figure, made
+from messages import raises_naming
 from regimen.errors import ConfigError
 from regimen.run import Run
 from regimen.schema import Config
@@ -84,7 +85,7 @@ def test_a_task_without_commands_and_a_policy_from_elsewhere(make: Any, tmp_path
 def test_what_was_judged_differently_is_not_compared(make: Any, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     first = judged(root, "sac", 0, 3.0)
-    with pytest.raises(ConfigError, match="one task; judge_sac_0: reach, judge_ppo_0: walk"):
+    with raises_naming(ConfigError, "task", "judge_sac_0: reach", "judge_ppo_0: walk"):
         make(first, judged(root, "ppo", 0, 3.0, task="walk"))
-    with pytest.raises(ConfigError, match="one list of commands"):
+    with raises_naming(ConfigError, "commands", f"judge_sac_0: {COMMANDS}", "judge_ppo_1: []"):
         make(first, judged(root, "ppo", 1, 3.0, commands=[]))

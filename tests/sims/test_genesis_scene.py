@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from messages import assert_names
 from regimen.robots import available, load
 from regimen.sims import genesis_scene
 from regimen.sims.genesis_outline import read_outline
@@ -34,15 +35,14 @@ def libraries(monkeypatch):
 def test_an_interpreter_without_genesis_is_named_with_what_to_type(python, libraries):
     assert genesis_scene.missing(python(True), viewer=False) == []
     (line,) = genesis_scene.missing(without := python(False), viewer=False)
-    assert without in line
-    assert "make genesis" in line
+    assert_names(line, without, "make genesis")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Debian packages")
 def test_missing_system_libraries_are_named_by_their_packages(python, monkeypatch):
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None if name == "EGL" else "there")
     (line,) = genesis_scene.missing(python(True), viewer=False)
-    assert line.endswith("apt-get install --no-install-recommends libegl1")
+    assert_names(line, "apt-get install --no-install-recommends libegl1")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="displays of X and Wayland")
@@ -50,7 +50,7 @@ def test_a_window_needs_a_display(python, libraries, monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     (line,) = genesis_scene.missing(python(True), viewer=True)
-    assert "video=true" in line
+    assert_names(line, "viewer=true", "video=true")
     monkeypatch.setenv("DISPLAY", ":0")
     assert genesis_scene.missing(python(True), viewer=True) == []
 

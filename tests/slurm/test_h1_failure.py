@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from messages import assert_names
 from regimen import record
 from slurm.cluster import ROOT, Cluster, wait_for
 
@@ -40,4 +41,4 @@ def test_the_full_study_is_submitted_at_once_and_ends_with_a_report(cluster: Clu
     told = record.read_json(page) or {}
     assert told["not_evaluated"] == [] and len(told["policies"]) == 7
     said = cluster.launch(*command)
-    assert f"{count} of {count} steps finished" in said and "report/report.html" in said, said
+    assert_names(said, f"{count} of {count}", "report/report.html")

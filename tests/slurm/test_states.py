@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from messages import assert_names, raises_naming
 from regimen import facts, record
 from regimen.run import Run
 from regimen.slurm import requeue, states, truth
@@ -16,23 +17,24 @@ from supervised import make_run
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "names"),
     [
-        ("None", ""),
-        ("Resources", "waits for free resources"),
-        ("DependencyNeverSatisfied", "a job it depends on failed"),
-        ("ReqNodeNotAvail, UnavailableNodes:n1", "a node it needs is not available"),
-        ("QOSMaxJobsPerUserLimit", "a limit of the QOS is reached (QOSMaxJobsPerUserLimit)"),
-        ("AssocGrpCPUMinutesLimit", "a limit of the group is reached (AssocGrpCPUMinutesLimit)"),
-        ("SomethingNew", "something new"),
+        ("Resources", ["resources"]),
+        ("DependencyNeverSatisfied", ["job", "failed"]),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", ["node"]),
+        ("QOSMaxJobsPerUserLimit", ["QOS", "QOSMaxJobsPerUserLimit"]),
+        ("AssocGrpCPUMinutesLimit", ["group", "AssocGrpCPUMinutesLimit"]),
+        ("SomethingNew", ["something new"]),
     ],
 )
-def test_reasons_in_plain_words(code: str, said: str) -> None:
-    assert states.plain_reason(code) == said
+def test_reasons_in_plain_words(code: str, names: list[str]) -> None:
+    told = states.plain_reason(code)
+    assert_names(told, *names)
+    assert told != code and states.plain_reason("None") == ""
 
 
 def test_a_start_that_is_known_is_said() -> None:
-    assert states.plain_reason("BeginTime", "2026-11-21T03:15:14") == "starts at 03:15:14"
+    assert_names(states.plain_reason("BeginTime", "2026-11-21T03:15:14"), "03:15:14")
 
 
 def test_times_as_slurm_writes_them() -> None:
@@ -58,7 +60,7 @@ def test_one_call_tells_all_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "7": ("RUNNING", True),
         "8_1": ("PENDING", True),
     }
-    assert found["8_1"].reason == "others are before it"
+    assert found["8_1"].reason == states.plain_reason("Priority")
     assert (tmp_path / "calls").read_text().count("call") == 1
 
 
@@ -66,11 +68,8 @@ def test_a_slurm_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: p
     from regimen.errors import PreflightError
 
     fake(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1", monkeypatch)
-    with pytest.raises(PreflightError, match="Unable to contact"):
+    with raises_naming(PreflightError, "squeue", "Unable to contact slurm controller"):
         states.states(["7"])
-
-
-EARLY = "job 7 was cancelled before it started"
 
 
 def queued(folder: Path, status: str = "queued", **queue: Any) -> Run:
@@ -82,19 +81,25 @@ def queued(folder: Path, status: str = "queued", **queue: Any) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "code", "ended", "said"),
+    ("status", "state", "code", "ended", "names"),
     [
-        ("queued", "CANCELLED", "DependencyNeverSatisfied", "killed", f"{EARLY}: a job it depends on failed"),
-        ("queued", "CANCELLED", "None", "killed", EARLY),
-        ("queued", "FAILED", "NonZeroExitCode", "failed", "job 7 ended before it started (FAILED): no such python"),
-        ("running", "NODE_FAIL", "None", "killed", "job 7 ended (NODE_FAIL)"),
-        ("running", "CANCELLED", "None", "killed", "job 7 was cancelled"),
-        ("queued", None, "", "killed", "job 7 is gone before it started"),
-        ("running", None, "", "killed", "job 7 is gone without a word"),
+        ("queued", "CANCELLED", "DependencyNeverSatisfied", "killed", ["cancelled"]),
+        ("queued", "CANCELLED", "None", "killed", ["cancelled"]),
+        ("queued", "FAILED", "NonZeroExitCode", "failed", ["FAILED", "no such python"]),
+        ("running", "NODE_FAIL", "None", "killed", ["NODE_FAIL"]),
+        ("running", "CANCELLED", "None", "killed", ["cancelled"]),
+        ("queued", None, "", "killed", ["gone"]),
+        ("running", None, "", "killed", ["gone"]),
     ],
 )
 def test_what_became_of_a_run_whose_job_is_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, state: str | None, code: str, ended: str, said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    state: str | None,
+    code: str,
+    ended: str,
+    names: list[str],
 ) -> None:
     (tmp_path / "7_0_log.out").write_text("no such python\n")
     run = queued(tmp_path, status)
@@ -103,7 +108,10 @@ def test_what_became_of_a_run_whose_job_is_over(
     monkeypatch.setattr(requeue, "show", lambda job: {})
     assert truth.reconcile([run]) == {}
     info = run.info
-    assert (info["status"], info["reason"]) == (ended, said)
+    assert info["status"] == ended
+    assert_names(info["reason"], "job 7", *names)
+    assert ("started" in info["reason"]) == (status == "queued"), "it says whether the work had begun"
+    assert code != "DependencyNeverSatisfied" or states.plain_reason(code) in info["reason"]
     assert info["exit_code"] and info["ended"]
     assert not run.reserve.exists()
     run.update(status="running")
@@ -120,7 +128,8 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
     assert run.status == "preempted", "it had not said yet that it goes on"
     run.update(queue={**run.info["queue"], "again": True})
     truth.reconcile([run])
-    assert run.info["reason"] == "job 7 is gone while it waited to go on"
+    assert run.status == "killed"
+    assert_names(run.info["reason"], "job 7", "gone")
 
 
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

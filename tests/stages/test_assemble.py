@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
 import torch
 
+from messages import assert_names, raises_naming
 from regimen import checkpoint
 from regimen.errors import ConfigError
 from regimen.run import Run
@@ -63,11 +63,12 @@ def load_policy_alone(device: torch.device):
 
 
 def test_an_agent_that_cannot_be_assembled_says_which_can(tmp_path, compose_config) -> None:
-    with pytest.raises(ConfigError, match="agent=switched_experts"):
+    with raises_naming(ConfigError, "agent=skrl_ppo", "assemble", "agent=switched_experts"):
         assemble(tmp_path, h1(compose_config, tmp_path, "agent=skrl_ppo"))
 
 
 def test_what_is_missing_is_said_before_anything_starts() -> None:
     policy, experts = AssembleCfg().problems({"policy": None, "experts": []})
-    assert "policy=<run reference>" in policy and "experts=[<run reference>" in experts
+    assert_names(policy, "stage=assemble", "policy=<run reference>")
+    assert_names(experts, "stage=assemble", "experts=[<run reference>,…]")
     assert AssembleCfg().problems({"policy": "a", "experts": ["b"]}) == []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from detector.broken_joints import SWING, table, write_swing
+from messages import assert_names, raises_naming
 from regimen import checkpoint
 from regimen.agents.failure_gru import FailureGruCfg
 from regimen.compose import compose
@@ -25,6 +26,7 @@ from regimen.preflight import preflight
 from regimen.run import Run
 from regimen.schema import Config
 from regimen.stages.distill import Distill, DistillCfg
+from stages.pictures import is_drawn
 from tasks import CONF
 
 
@@ -67,7 +69,7 @@ def test_a_detector_is_learned_and_judged_beside_its_baselines(tmp_path, capsys)
     assert result["data"]["by_split"]["test"]["envs"] == 7
     names = {path.name for path in (run.dir / "figures").glob("*.png")}
     assert names == {"confusion.png", "calibration.png", "delays.png", "baselines.png", "learning_curve.png"}
-    assert all((run.dir / "figures" / name).stat().st_size > 5000 for name in names)
+    assert all(is_drawn(run.dir / "figures" / name) for name in names)
     assert "detector" in capsys.readouterr().out
     bundle = checkpoint.load(run.checkpoints / "best.pt")
     assert bundle["detector"]["classes"] == ["healthy", "hip", "knee"]
@@ -105,9 +107,8 @@ def test_the_disaster_of_one_joint_is_refused_by_name(tmp_path):
     made = table()
     made["labels/fault_joint"][made["labels/fault_joint"] == 0] = 1
     path = write_swing(tmp_path / "e.h5", made)
-    with pytest.raises(DatasetError, match=r"hip: 0 of \d+ faulty episodes") as refused:
+    with raises_naming(DatasetError, "hip: 0", 'stage.accept="<reason>"'):
         distill(tmp_path, config_for(path))
-    assert 'stage.accept="<reason>"' in str(refused.value)
 
 
 def test_refused_data_are_taken_with_a_reason_and_the_reason_is_kept(tmp_path):
@@ -139,7 +140,7 @@ def test_a_second_dataset_may_come_from_a_policy_that_is_told_more(tmp_path):
     assert distill(tmp_path, config_for(paths, epochs=1))[1]["data"]["by_split"]["test"]["envs"] == 14
     wider.observations["discriminator"]["more"] = wider.observations["discriminator"].pop("goal")
     odd = write_swing(tmp_path / "2.h5", told, io=wider.to_dict())
-    with pytest.raises(DatasetError, match="discriminator.goal"):
+    with raises_naming(DatasetError, "discriminator.goal"):
         distill(tmp_path, config_for([paths[0], odd], epochs=1))
 
 
@@ -156,7 +157,7 @@ def test_an_agent_that_does_not_learn_from_data_is_refused(tmp_path):
     config = config_for(write_swing(tmp_path / "e.h5"))
     config.agent = type("Cfg", (), {"_target_": "point_env.ToGoal"})()
     run = new_run(tmp_path, config)
-    with pytest.raises(ConfigError, match="has no `fit`"):
+    with raises_naming(ConfigError, "agent=failure_gru", "fit", "stage=distill"):
         Distill(config.stage)(run, config)
 
 
@@ -166,9 +167,9 @@ def test_preflight_asks_for_data_and_neither_for_a_policy_nor_for_room_for_envs(
     words = ["stage=distill", "agent=failure_gru", "task=h1_failure", "env.num_envs=1000000"]
     found = preflight(compose([*words, f"data=[{path}]"], [CONF]), tmp_path)
     assert found.inputs == {"data.0": path} and found.memory["env"] < 2**20
-    with pytest.raises(ConfigError, match="distill needs datasets"):
+    with raises_naming(ConfigError, "distill", "data=[latest]"):
         preflight(compose(words, [CONF]), tmp_path)
-    with pytest.raises(ConfigError, match="stage=distill reads data"):
+    with raises_naming(ConfigError, "policy=pretrained:h1_flat", "stage=distill", "data"):
         preflight(compose([*words, f"data=[{path}]", "policy=pretrained:h1_flat"], [CONF]), tmp_path)
 
 
@@ -184,6 +185,10 @@ def test_what_to_type_next_names_the_detector(tmp_path):
 
 def test_problems_are_found_before_anything_starts():
     assert DistillCfg().problems({"data": ["x.h5"]}) == []
-    assert "data=[<run reference or file>, …]" in DistillCfg().problems({"data": []})[0]
-    assert "expected the reason" in DistillCfg(accept=" ").problems({"data": ["x"]})[0]
-    assert "memory_gb" in DistillCfg(memory_gb=0).problems({"data": ["x"]})[0]
+    for cfg, data, name in (
+        (DistillCfg(), [], "data=[latest]"),
+        (DistillCfg(accept=" "), ["x"], "accept"),
+        (DistillCfg(memory_gb=0), ["x"], "memory_gb"),
+    ):
+        [line] = cfg.problems({"data": data})
+        assert_names(line, name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from messages import assert_names, raises_naming
 from regimen.errors import ConfigError
 from regimen.stages.evaluate import EvaluateCfg
 from regimen.stages.fault_grid import cell_of_env, cells_of, problems
@@ -47,24 +48,24 @@ def test_the_stage_says_how_many_envs_it_opens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "names"),
     [
-        ({"severity": {".*_knee": [9.0, 5.0], "left_hip_yaw": [2.0]}}, "as many severities for each joint"),
-        ({"envs": 0}, "as many severities for each joint, one or more, and envs"),
-        ({"event": "push"}, "env.events.push breaks the joints and is not there"),
+        ({"severity": {".*_knee": [9.0, 5.0], "left_hip_yaw": [2.0]}}, ["env.evaluation.fault_grid", "severities"]),
+        ({"envs": 0}, ["env.evaluation.fault_grid", "envs"]),
+        ({"event": "push"}, ["faults=true", "env.events.push"]),
     ],
 )
-def test_a_grid_that_cannot_be_tried_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_a_grid_that_cannot_be_tried_is_refused(changes: dict[str, Any], names: list[str]) -> None:
     assert problems(task()["evaluation"], task()) == []
     [problem] = problems(task(**changes)["evaluation"], task())
-    assert message in problem
+    assert_names(problem, *names)
 
 
 def test_a_task_without_a_grid_says_so() -> None:
     [problem] = EvaluateCfg(faults=True).problems({"env": {"evaluation": {}, "events": {}, "commands": {}}})
-    assert "no env.evaluation.fault_grid" in problem
+    assert_names(problem, "faults=true", "env.evaluation.fault_grid", "task=h1_failure")
 
 
 def test_a_joint_that_the_robot_does_not_have_is_named() -> None:
-    with pytest.raises(ConfigError, match="left_hip_yw"):
+    with raises_naming(ConfigError, "left_hip_yw", "left_hip_yaw"):
         cells_of({**GRID, "severity": {"left_hip_yw": [1.0]}}, "h1")

@@ -11,6 +11,7 @@ import torch
 
 from data.made_histories import rows, write
 from made_vintix import histories
+from messages import assert_names, raises_naming
 from regimen.data.histories import open_histories
 from regimen.errors import DatasetError
 from regimen.vintix.config import SamplingCfg
@@ -60,9 +61,9 @@ def test_one_window_begins_as_an_empty_context_does(tmp_path):
 def test_a_history_of_just_context_and_one_row_gives_one_window_and_a_shorter_one_is_refused(tmp_path):
     path = histories(tmp_path, count=1, episodes=6)
     assert opened(path, context=41)[0].train.tolist() == [-1, 0]
-    with pytest.raises(DatasetError, match=r"00000.h5 has 42 rows left.*a context of 42 needs 43"):
+    with raises_naming(DatasetError, "00000.h5", 42, 43, "agent.model.context"):
         opened(path, context=42)
-    with pytest.raises(DatasetError, match=r"has 21 rows left, with episode_sparsity=2"):
+    with raises_naming(DatasetError, "00000.h5", 21, "episode_sparsity=2", 30, 31):
         opened(path, SamplingCfg(episode_sparsity=2), context=30)
 
 
@@ -128,17 +129,20 @@ def test_tasks_of_a_group_are_scaled_alike_and_batches_tell_them_apart(tmp_path)
 def test_tasks_that_do_not_fit_their_group_are_refused(tmp_path):
     first = histories(tmp_path / "a", task_name="a")
     other = histories(tmp_path / "b", task_name="b", reward_scale=0.1)
-    with pytest.raises(DatasetError, match=r"Tasks a and b are both of the group made.*another group"):
+    with raises_naming(DatasetError, "a", "b", "made", "reward_scale"):
         load([first, other], EVERY, 10, 0, 2**30)
-    with pytest.raises(DatasetError, match=r"both hold task a, but their reward_scale differ"):
-        load([first, histories(tmp_path / "c", task_name="a", reward_scale=0.1)], EVERY, 10, 0, 2**30)
+    same = histories(tmp_path / "c", task_name="a", reward_scale=0.1)
+    with raises_naming(DatasetError, first.parent, same.parent, "reward_scale", "task_name"):
+        load([first, same], EVERY, 10, 0, 2**30)
 
 
 def test_data_beyond_the_memory_allowed_are_refused_with_what_to_type(tmp_path):
-    with pytest.raises(DatasetError, match=r"stage.memory_gb="):
+    with raises_naming(DatasetError, "stage.memory_gb=0.1"):
         load([histories(tmp_path)], EVERY, 10, 0, 1000)
 
 
 def test_problems_are_named():
     assert SamplingCfg().problems() == []
-    assert len(SamplingCfg(0, 0, 0.0, 1.0).problems()) == 4
+    told = "\n".join(SamplingCfg(0, 0, 0.0, 1.0).problems())
+    assert_names(told, "sampling.trajectory_sparsity=0", "sampling.episode_sparsity=0")
+    assert_names(told, "sampling.last_frac=0.0", "sampling.held_out=1.0")

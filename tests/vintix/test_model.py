@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from made_vintix import inputs, net
+from messages import assert_names
 from regimen.vintix import alibi
 from regimen.vintix.config import ModelCfg
 from regimen.vintix.model import Attention, Group, VintixNet
@@ -27,7 +28,7 @@ def test_the_parameters_are_those_of_the_known_small_model():
 def test_a_width_that_heads_do_not_divide_takes_the_floor(hidden, heads, inner, embedding):
     cfg = ModelCfg(hidden=hidden, heads=heads, layers=1, context=8)
     assert cfg.problems() == [] and cfg.embedding == embedding
-    assert "each head has 64 channels" in (cfg.odd_heads() or "")
+    assert_names(cfg.odd_heads() or "", f"model.hidden={hidden}", f"model.heads={heads}", 64)
     attention = Attention(cfg)
     assert attention.qkv.weight.shape == (3 * inner, hidden) and attention.out.weight.shape == (hidden, inner)
     assert attention(torch.randn(1, 4, hidden)).shape == (1, 4, hidden)
@@ -112,6 +113,6 @@ def test_groups_share_the_trunk_and_their_order_does_not_matter():
 
 
 def test_problems_are_named():
-    assert "expected 1 or more" in ModelCfg(layers=0).problems()[0]
-    assert "such as 130" in ModelCfg(hidden=131, heads=4).problems()[0]
-    assert "no more than model.hidden" in ModelCfg(hidden=10, heads=16).problems()[0]
+    assert_names(ModelCfg(layers=0).problems()[0], "model.layers=0", 1)
+    assert_names(ModelCfg(hidden=131, heads=4).problems()[0], "model.hidden=131", 130)
+    assert_names(ModelCfg(hidden=10, heads=16).problems()[0], "model.heads=16", "model.hidden=10")

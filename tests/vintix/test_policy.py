@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from made_vintix import net
+from messages import raises_naming
 from regimen import facts
 from regimen.errors import ConfigError
 from regimen.vintix import alibi, cache, config
@@ -160,7 +161,7 @@ def test_rewards_are_told_scaled_and_count():
 def test_a_policy_that_is_told_no_reward_says_so():
     acting = policy(net())
     _, state = acting.act({"policy": torch.zeros(1, 3)}, None)
-    with pytest.raises(ConfigError, match="stage=in_context"):
+    with raises_naming(ConfigError, "stage=in_context", "stage=evaluate"):
         acting.act({"policy": torch.zeros(1, 3)}, state)
 
 
@@ -189,7 +190,7 @@ def test_sixteen_bits_are_refused_where_the_processor_has_none(monkeypatch):
     monkeypatch.setattr(config, "instructions", lambda: frozenset({"avx2"}))
     acting = policy(net())
     acting.use_fp16 = True
-    with pytest.raises(ConfigError, match="hardware.device=cuda"):
+    with raises_naming(ConfigError, "use_fp16=true", "avx512_bf16", "hardware.device=cuda"):
         acting.act({"policy": torch.zeros(1, 3)}, None)
 
 
@@ -232,5 +233,5 @@ def test_rings_of_any_order_that_grow_and_are_shared_see_what_they_should(heads,
 def test_more_environments_than_memory_holds_are_refused_before_anything_is_taken(monkeypatch):
     model = net()
     monkeypatch.setattr(facts, "memory_available", lambda: 3 * KeyCache.bytes_of(model, 1))
-    with pytest.raises(ConfigError, match=r"about 3 environments \(stage.envs=3"):
+    with raises_naming(ConfigError, 10, "stage.envs=3", "env.num_envs=3"):
         policy(model).act({"policy": torch.zeros(10, 3)}, None)
