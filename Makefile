@@ -23,7 +23,7 @@ genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the 
 	@bash tools/genesis.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
-	@$(PY) -m regimen.demo
+	@$(PY) -m regimen.cli.demo
 
 test: $(READY) ## the fast suite (CPU only, under 4 minutes)
 	@echo "test: fast suite"

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 try:
-    from regimen.launcher import launch
+    from regimen.cli.launch import launch
 except ModuleNotFoundError as error:
     if error.name not in ("regimen", "hydra", "omegaconf", "yaml"):
         raise

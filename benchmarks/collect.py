@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from measure import alternate, ratio, report
 
-from regimen import checkpoint
-from regimen.data.sequences import Sequences
+from regimen.data.episodes.batches import Sequences
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
-from regimen.refs import resolve_policy
-from regimen.run import Run
+from regimen.envs.conformance.check import compose_config
+from regimen.runs import checkpoint
+from regimen.runs.references import resolve_policy
+from regimen.runs.run import Run
 from regimen.stages.collect import CollectCfg
-from regimen.stages.collection import Collection
+from regimen.stages.recording.episode_recorder import Collection
 
 COLUMNS = ("obs/discriminator", "labels/fault_joint")
 

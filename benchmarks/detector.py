@@ -18,22 +18,22 @@ import numpy as np
 import torch
 from measure import RESULTS, alternate, machine, ratio, report
 
-from regimen import checkpoint
-from regimen.agents.failure_gru import FailureGruCfg
-from regimen.data.episodes import EpisodeFile
-from regimen.data.layout import columns_for
-from regimen.data.splits import split
-from regimen.data.writer import EpisodeWriter
-from regimen.detector.frames import FrameSets, Layout
-from regimen.detector.model import GruNet
-from regimen.detector.streaming import StreamingDetector
-from regimen.detector.training import Training, TrainingCfg
+from regimen.agents.failure_detector.agent import FailureGruCfg
+from regimen.agents.failure_detector.frames import FrameSets, Layout
+from regimen.agents.failure_detector.model import GruNet
+from regimen.agents.failure_detector.online import StreamingDetector
+from regimen.agents.failure_detector.trainer import Training, TrainingCfg
+from regimen.config.targets import resolve
+from regimen.data.episodes.reader import EpisodeFile
+from regimen.data.episodes.schema import columns_for
+from regimen.data.episodes.splits import split
+from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
+from regimen.envs.conformance.check import compose_config
+from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.vec_env import IOSpec
-from regimen.refs import resolve_data, resolve_policy
-from regimen.resolve import resolve
-from regimen.robots import load as load_robot
+from regimen.runs import checkpoint
+from regimen.runs.references import resolve_data, resolve_policy
 
 CHUNK = 25
 GROUP = "discriminator"

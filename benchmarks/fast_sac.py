@@ -30,9 +30,9 @@ import torch
 from fast_sac_peer import CHANGES, FastTD3, Holosoma, Sizes, Step, find
 from measure import RESULTS, alternate, ratio, report
 
-from regimen.agents.fast_sac import FastSac
-from regimen.agents.fast_sac_config import FastSacCfg
-from regimen.data.replay import Batch
+from regimen.agents.fast_sac.agent import FastSac
+from regimen.agents.fast_sac.config import FastSacCfg
+from regimen.data.replay_buffer import Batch
 from regimen.envs.vec_env import ActionSpec, IOSpec
 
 SIZES = {

@@ -21,9 +21,9 @@ import torch
 from fast_sac_peer import CHANGES, Sizes, Step, find
 from measure import report
 
-from regimen.agents.fast_sac import FastSac
+from regimen.agents.fast_sac.agent import FastSac
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
+from regimen.envs.conformance.check import compose_config
 
 EPISODES, EPISODE_STEPS = 64, 200
 

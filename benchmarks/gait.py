@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from regimen import checkpoint
+from regimen.config.schema import Config
+from regimen.config.targets import resolve
 from regimen.envs import open_env
 from regimen.envs.vec_env import IOSpec, VecEnv
-from regimen.refs import resolve_policy
-from regimen.resolve import resolve
-from regimen.schema import Config
+from regimen.runs import checkpoint
+from regimen.runs.references import resolve_policy
 
 
 def walking(config: Config, task: str, steps: int) -> tuple[VecEnv, list[torch.Tensor], dict]:

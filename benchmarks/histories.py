@@ -22,15 +22,15 @@ import torch
 from collect import by_processor
 from measure import alternate, ratio, report
 
-from regimen.data.histories import open_histories
+from regimen.data.histories.reader import open_histories
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
-from regimen.refs import resolve_policy
-from regimen.run import Run
-from regimen.stages import history_collection
+from regimen.envs.conformance.check import compose_config
+from regimen.runs.references import resolve_policy
+from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistoriesCfg
-from regimen.stages.history_actors import find_actor
-from regimen.stages.history_collection import HistoryCollection
+from regimen.stages.recording import history_recorder
+from regimen.stages.recording.actors import find_actor
+from regimen.stages.recording.history_recorder import HistoryCollection
 
 
 def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[], int]], Path]:
@@ -42,8 +42,8 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env = open_env(config)
     actor = find_actor(cfg, config, env)
-    trial = without_grad(lambda: history_collection.try_out(run, env, actor.expert, cfg.noise.box, config.seed))
-    history_collection.try_out = lambda *args: trial
+    trial = without_grad(lambda: history_recorder.try_out(run, env, actor.expert, cfg.noise.box, config.seed))
+    history_recorder.try_out = lambda *args: trial
 
     def collect() -> int:
         HistoryCollection(cfg, run, config, env, actor).collect(None)

@@ -31,13 +31,13 @@ VERSIONS = (
     "tensorboard",
     "h5py",
 )
-RUNS = ("-m", "regimen.cli", "runs")
+RUNS = ("-m", "regimen.cli.main", "runs")
 READ_ALL = """
 import json, pathlib
 files = [p for root in ("outputs", "multirun") for d in ("*", "*/*") for p in pathlib.Path(root).glob(d + "/run.json")]
 print(sum(json.loads(p.read_bytes())["wall_s"] for p in files))
 """
-WORDS = ("-m", "regimen.cli", "completion", "words", "regimen show 2026")
+WORDS = ("-m", "regimen.cli.main", "completion", "words", "regimen show 2026")
 FILTER = ("task=h1_failure", "status=failed")
 
 

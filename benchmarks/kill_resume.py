@@ -94,7 +94,7 @@ def worker_of(launcher: int) -> int | None:
     with suppress(OSError):
         for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
             with suppress(OSError):
-                if b"regimen.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"regimen.runs.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
     return None
 
@@ -156,7 +156,7 @@ def unreadable(run: Path, cut_lines: int) -> list[str]:
         run: its directory.
         cut_lines: lines that may be cut short at the end of metrics.jsonl: 1 after a kill, 0 in a finished run.
     """
-    from regimen import checkpoint
+    from regimen.runs import checkpoint
 
     files = (run / "run.json", run / "result.json", run / "progress.json", run / "logs" / "error.json")
     wrong = [f"{file.name} is not JSON" for file in files if file.exists() and not _is_json(file.read_text())]
@@ -206,7 +206,7 @@ def _is_time(name: str) -> bool:
 
 def content(run: Path) -> dict[str, Any]:
     """Return what must not depend on kills: the last checkpoint, the metrics, the curves, the headline, file names."""
-    from regimen import checkpoint
+    from regimen.runs import checkpoint
 
     bundle = checkpoint.load(run / "checkpoints" / "last.pt")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -236,7 +236,7 @@ def differences(a: Any, b: Any, where: str = "") -> list[str]:
 
 def wrong_at_end(run: Path, expected: dict[str, Any]) -> list[str]:
     """Return what is wrong with a finished run."""
-    from regimen.record import sha256
+    from regimen.system.files import sha256
 
     info = json.loads((run / "run.json").read_text())
     wrong = unreadable(run, cut_lines=0) + [f"{p.name} is cut" for p in run.glob("figures/*.png") if not _is_whole(p)]

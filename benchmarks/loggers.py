@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from measure import RESULTS, machine
 
-from regimen.loggers import open_loggers
-from regimen.run import Run
+from regimen.runs.loggers.forwarder import open_loggers
+from regimen.runs.run import Run
 
 TARGETS = {
-    "csv": {"_target_": "regimen.loggers.csv_table.CsvTable"},
-    "wandb": {"_target_": "regimen.loggers.wandb_run.WandbRun", "mode": "offline"},
-    "mlflow": {"_target_": "regimen.loggers.mlflow_run.MlflowRun"},
+    "csv": {"_target_": "regimen.runs.loggers.csv_table.CsvTable"},
+    "wandb": {"_target_": "regimen.runs.loggers.wandb_run.WandbRun", "mode": "offline"},
+    "mlflow": {"_target_": "regimen.runs.loggers.mlflow_run.MlflowRun"},
 }
 METRICS = {f"Metrics/{k}": 0.1 * k for k in range(20)}
 

@@ -25,7 +25,7 @@ def ours(cores: int) -> float:
     import torch
 
     from regimen.envs import open_env
-    from regimen.envs.check import compose_config
+    from regimen.envs.conformance.check import compose_config
 
     torch.set_num_threads(cores)
     env = open_env(compose_config(["task=h1_flat", "env.num_envs=1024", f"hardware.threads={cores}"]))

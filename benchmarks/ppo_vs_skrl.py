@@ -20,10 +20,10 @@ from skrl.envs.wrappers.torch import Wrapper
 from skrl.utils.runner.torch import Runner
 
 from regimen.agents.skrl_ppo import SkrlPpo, Spaces, sections_for
+from regimen.agents.training_session import TrainingSession
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
-from regimen.run import Run
-from regimen.training import TrainingSession
+from regimen.envs.conformance.check import compose_config
+from regimen.runs.run import Run
 
 
 class SkrlEnv(Wrapper):

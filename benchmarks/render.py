@@ -16,9 +16,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from regimen.render import Renderer, pick_backend
-from regimen.robots import load
-from regimen.video import VideoWriter
+from regimen.display.video import VideoWriter
+from regimen.envs.robots.robot import load
+from regimen.envs.sims.render import Renderer, pick_backend
 
 HEAD = f"{'robot':10}{'size':>11}{'picture ms':>12}{'slowest 10 %':>14}{'film ms':>9}"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from measure import ROOT, report
 
 sys.path.insert(0, str(ROOT / "tests"))
-from slurm.sandbox import NODES, Sandbox, why_not  # the project's own throw-away Slurm
+from orchestration.slurm.sandbox import NODES, Sandbox, why_not  # the project's own throw-away Slurm
 
 SWEEP = ("-m", "task=reach", "hardware=slurm", "hardware.submitit.mem_gb=1", "hardware.submitit.cpus_per_task=1")
 

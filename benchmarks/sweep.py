@@ -61,11 +61,11 @@ def hydra(folder: Path, jobs: int, timesteps: int) -> int:
 
 def bare(folder: Path, jobs: int, timesteps: int) -> int:
     """Run the worker's module in `AT_ONCE` processes at a time; return how many trainings finished."""
-    from regimen.run import Run
+    from regimen.runs.run import Run
 
     config = write_config(folder / "conf", timesteps)
     runs = [Run.create(folder, config | {"seed": seed}, [], [], run_id=f"run{seed}") for seed in range(jobs)]
-    work = [[sys.executable, "-m", "regimen.worker", str(run.dir)] for run in runs]
+    work = [[sys.executable, "-m", "regimen.runs.worker", str(run.dir)] for run in runs]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda command: call(command, folder), work))
     return len(list(folder.glob("*/result.json")))
@@ -73,7 +73,7 @@ def bare(folder: Path, jobs: int, timesteps: int) -> int:
 
 def write_config(folder: Path, timesteps: int) -> dict:
     """Write the resolved configuration of our own job as the peer's config.yaml, and return it."""
-    from regimen.compose import compose
+    from regimen.config.compose import compose
 
     config = compose(arguments(timesteps), [ROOT / "conf"]).config
     folder.mkdir()

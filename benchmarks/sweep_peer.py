@@ -17,16 +17,16 @@ def main(cfg: DictConfig) -> float:
     """Train once; return the headline metric."""
     import torch
 
-    from regimen import typed
-    from regimen.record import read_json
-    from regimen.resolve import resolve
-    from regimen.run import Run
+    from regimen.config import structured
+    from regimen.config.targets import resolve
+    from regimen.runs.run import Run
+    from regimen.system.files import read_json
 
     plain = OmegaConf.to_container(cfg, resolve=True)
     torch.set_num_threads(plain["hardware"]["threads"])
     output = Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
     run = Run.create(output, plain, [], [], run_id="run")
-    config = typed.build_config(plain)
+    config = structured.build_config(plain)
     resolve(config.stage._target_)(config.stage)(run, config)
     return next(iter(read_json(run.dir / "result.json")["headline"].values()))
 

@@ -29,14 +29,14 @@ import torch
 from measure import RESULTS, alternate, ratio, report
 from vintix_peer import CHANGES, TASK, Peer, Sizes
 
-from regimen.data.history_file import append
-from regimen.data.history_index import write_index
-from regimen.vintix import data
-from regimen.vintix.cache import KeyCache
-from regimen.vintix.config import ModelCfg, SamplingCfg, TrainingCfg, sixteen_bits
-from regimen.vintix.model import Group, VintixNet
-from regimen.vintix.policy import Scaling, VintixPolicy
-from regimen.vintix.training import Training
+from regimen.agents.vintix.config import ModelCfg, SamplingCfg, TrainingCfg, sixteen_bits
+from regimen.agents.vintix.kv_cache import KeyCache
+from regimen.agents.vintix.model import Group, VintixNet
+from regimen.agents.vintix.policy import Scaling, VintixPolicy
+from regimen.agents.vintix.trainer import Training
+from regimen.agents.vintix.windows import load
+from regimen.data.histories.file import append
+from regimen.data.histories.index import write_index
 
 SIZES = {"standard": Sizes(), "small": Sizes(context=512, layers=4, heads=4, hidden=130, feedforward=520)}
 """As conf/agent/vintix.yaml and vintix_small.yaml have them."""
@@ -125,7 +125,7 @@ def histories(folder: Path, sizes: Sizes, windows: int) -> Path:
 def trainer(sizes: Sizes, batch: int, index: Path, windows: int) -> Callable[[], int]:
     """Return work: optimiser steps on `windows` windows, in tokens."""
     cfg = TrainingCfg(batch_size=batch, accumulation=1)
-    tasks = data.load([index], SamplingCfg(sizes.context // 8, held_out=0.0), sizes.context, 0, 2**33)
+    tasks = load([index], SamplingCfg(sizes.context // 8, held_out=0.0), sizes.context, 0, 2**33)
     quiet: Any = Quiet()
     learner = Training(network(sizes), tasks, cfg, quiet, quiet, 0)
 

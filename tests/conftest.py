@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import started
-from regimen.schema import Config
+from helpers import subprocesses
+from regimen.config.schema import Config
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def no_process_outlives_its_test() -> Iterator[None]:
     """A test that fails before it has ended what it started fails alone: a leaked process fails the next one too."""
     yield
-    started.end_all()
+    subprocesses.end_all()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def repo_root() -> Path:
 @pytest.fixture
 def compose_config() -> Callable[[list[str]], Config]:
     """Compose the real configuration as launch.py does, typed: overrides -> Config."""
-    from regimen.envs.check import compose_config
+    from regimen.envs.conformance.check import compose_config
 
     return compose_config
 

@@ -8,7 +8,7 @@ say() { echo "genesis: $*"; }
 say "installing genesis-world (2 GB, some minutes on a slow line)"
 .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[genesis]'
 
-missing=$(.venv/bin/python -c 'from regimen.sims.genesis_scene import packages; print(*packages())')
+missing=$(.venv/bin/python -c 'from regimen.envs.sims.genesis_scene import packages; print(*packages())')
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing the system packages $missing"

@@ -9,14 +9,14 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from messages import raises_naming
-from regimen import checkpoint
+from helpers.messages import raises_naming
+from helpers.tasks import make_env
+from helpers.trainings import new_run, train, training_config
 from regimen.agents.skrl_ppo import SkrlPpo, build
+from regimen.agents.training_session import TrainingSession
 from regimen.envs.vec_env import IOSpec
-from regimen.errors import DivergedError, IOMismatchError, StopRequested
-from regimen.training import TrainingSession
-from tasks import make_env
-from trainings import new_run, train, training_config
+from regimen.runs import checkpoint
+from regimen.system.errors import DivergedError, IOMismatchError, StopRequested
 
 
 def flatten(value: object, path: str = "") -> dict[str, object]:

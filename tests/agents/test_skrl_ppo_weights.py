@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from messages import raises_naming
-from regimen import checkpoint
+from helpers.messages import raises_naming
+from helpers.tasks import CONF
+from helpers.trainings import new_run, train, training_config
 from regimen.agents.skrl_ppo import SkrlPolicy, SkrlPpo
 from regimen.envs import open_env
-from regimen.envs.check import compose_config
+from regimen.envs.conformance.check import compose_config
 from regimen.envs.vec_env import IOSpec
-from regimen.errors import IOMismatchError
+from regimen.runs import checkpoint
 from regimen.stages.train import _load_weights
-from tasks import CONF
-from trainings import new_run, train, training_config
+from regimen.system.errors import IOMismatchError
 
 WALKER = CONF.parent / "pretrained" / "h1_flat" / "policy.pt"
 
@@ -66,7 +66,7 @@ def test_new_columns_begin_as_they_are_and_old_ones_keep_their_scale() -> None:
 
 
 def training_io() -> IOSpec:
-    from tasks import make_env
+    from helpers.tasks import make_env
 
     return make_env("reach", 1).io
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from messages import raises_naming
+from helpers.messages import raises_naming
 from regimen.agents.switched_experts import SwitchedExperts
-from regimen.envs.estimate_io import with_estimate
+from regimen.envs.fault_estimate.columns import with_estimate
 from regimen.envs.vec_env import ActionSpec, IOSpec
-from regimen.errors import ConfigError, IOMismatchError
+from regimen.system.errors import ConfigError, IOMismatchError
 
 NARROW = IOSpec({"policy": {"position": 2}}, ActionSpec(["x"], [1.0], [0.0]), 0.1)
 IO = with_estimate(NARROW, ["left_knee", "right_knee"])

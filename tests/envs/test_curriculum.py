@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from messages import raises_naming
-from regimen.agents import in_step
-from regimen.compose import compose
-from regimen.errors import ConfigError, Refusal
-from regimen.preflight import preflight
-from tasks import CONF, make_env
+from helpers.messages import raises_naming
+from helpers.tasks import CONF, make_env
+from regimen.agents import data_parallel
+from regimen.config.compose import compose
+from regimen.orchestration.preflight import preflight
+from regimen.system.errors import ConfigError, Refusal
 
 PENALTIES = ["flat_orientation_l2", "action_rate_l2"]
 SCALE = {"func": "RewardScaleByEpisodeLength", "params": {"rewards": PENALTIES, "step": 0.1}}
@@ -91,9 +91,9 @@ def test_what_it_did_is_logged_with_the_episodes_that_ended():
 def test_processes_share_the_mean_of_their_levels(monkeypatch):
     env = go2()
     end(env, env.max_episode_length)
-    monkeypatch.setattr(in_step, "world_size", lambda: 2)
-    monkeypatch.setattr(in_step, "total", lambda mine: mine + 0.8)
-    in_step.share_curriculum(env)
+    monkeypatch.setattr(data_parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(data_parallel, "total", lambda mine: mine + 0.8)
+    data_parallel.share_curriculum(env)
     assert env.curriculum.terms["penalties"].level == pytest.approx(0.7)
     assert weights(env)["action_rate_l2"] == pytest.approx(0.7 * weights(make_env("go2_flat", 1))["action_rate_l2"])
 

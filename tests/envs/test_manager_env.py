@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from messages import raises_naming
-from regimen.envs.check import require_env
-from regimen.errors import ConfigError, DivergedError
-from tasks import make_env, task_config
+from helpers.messages import raises_naming
+from helpers.tasks import make_env, task_config
+from regimen.envs.conformance.check import require_env
+from regimen.system.errors import ConfigError, DivergedError
 
 TASKS = ("reach", "go2_flat", "h1_flat", "h1_failure", "k1_walk")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from messages import raises_naming
-from regimen.errors import ConfigError
-from tasks import make_env
+from helpers.messages import raises_naming
+from helpers.tasks import make_env
+from regimen.system.errors import ConfigError
 
 
 def test_the_detector_reads_what_the_policy_reads_and_the_torques() -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from helpers.tasks import make_env
 from regimen.envs.robot_state import RobotState
+from regimen.envs.robots.robot import load
+from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
-from regimen.robots import load
-from regimen.sims.world import WorldState
-from tasks import make_env
 
 TASKS = ("k1_walk", "h1_flat", "go2_flat")
 QUIET = {"observation_noise": False, "events": {"physics_material": None, "add_base_mass": None, "push_robot": None}}

@@ -6,9 +6,9 @@ import copy
 
 import pytest
 
-from messages import raises_naming
+from helpers.messages import raises_naming
 from regimen.envs.vec_env import ActionSpec, IOSpec
-from regimen.errors import IOMismatchError
+from regimen.system.errors import IOMismatchError
 
 
 @pytest.fixture

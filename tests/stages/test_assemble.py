@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from messages import assert_names, raises_naming
-from regimen import checkpoint
-from regimen.errors import ConfigError
-from regimen.run import Run
-from regimen.schema import Config
+from helpers.messages import assert_names, raises_naming
+from helpers.tasks import CONF
+from regimen.config.schema import Config
+from regimen.runs import checkpoint
+from regimen.runs.run import Run
 from regimen.stages.assemble import Assemble, AssembleCfg
-from tasks import CONF
+from regimen.system.errors import ConfigError
 
 WALKER = CONF.parent / "pretrained" / "h1_flat" / "policy.pt"
 
@@ -40,7 +40,7 @@ def h1(compose_config: Callable[..., Config], folder: Path, *changes: str) -> Co
 
 def test_a_policy_for_each_leg_and_a_healthy_one_act_as_one(tmp_path, compose_config) -> None:
     from regimen.envs import open_env
-    from regimen.stages.playing import load_policy
+    from regimen.stages.playback.rollout import load_policy
 
     config = h1(compose_config, tmp_path, "agent=switched_experts")
     bundle = checkpoint.load(assemble(tmp_path, config))

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from messages import assert_names, raises_naming
-from point_env import PointEnv, PointEnvCfg, StepCounter
-from regimen.data.episodes import EpisodeFile
+from helpers.messages import assert_names, raises_naming
+from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
+from regimen.config.schema import Config, EvaluationCfg, EventTermCfg, GateCfg
+from regimen.data.episodes.reader import EpisodeFile
 from regimen.envs.vec_env import Obs
-from regimen.errors import ConfigError, StopRequested
-from regimen.run import Run
-from regimen.schema import Config, EvaluationCfg, EventTermCfg, GateCfg
-from regimen.stages import policy_gate
+from regimen.runs.run import Run
 from regimen.stages.collect import Collect, CollectCfg
+from regimen.stages.recording import policy_check
+from regimen.system.errors import ConfigError, StopRequested
 from stages.test_evaluate import save_policy
 
 GATE = GateCfg(at_least={"survival": 0.95}, at_most={"speed_error": 0.2})
@@ -47,7 +47,7 @@ class TracedEnv(PointEnv):
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[TracedEnv]:
     """The envs that were opened for collecting, the last one last."""
-    assert policy_gate.open_env, "loaded before: it opens envs of its own"
+    assert policy_check.open_env, "loaded before: it opens envs of its own"
     opened: list[TracedEnv] = []
 
     def open_traced(config: Config) -> TracedEnv:
@@ -136,7 +136,7 @@ def test_action_noise_is_recorded_in_the_action(tmp_path: Path, traced: list[Tra
 
 def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> None:
     StepCounter.seen.clear()
-    policy = save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"})
+    policy = save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"})
     rows = content(collect(tmp_path, CollectCfg(steps=50), task(4), policy))
     for env in range(4):
         starts = np.flatnonzero(np.append(True, np.diff(rows["episode"][:, env]) != 0))
@@ -162,7 +162,7 @@ class Stopper:
 @pytest.mark.parametrize(("at", "dies"), [(100, False), (1, False), (190, True), (50, True)])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies: bool) -> None:
     cfg = CollectCfg(steps=200, checkpoint_interval=64, action_noise=0.05)
-    policy = save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"})
+    policy = save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"})
     config = Config(env=task(40), stage=cfg, policy=str(policy))
     whole = new_run(tmp_path, cfg)
     Collect(cfg)(whole, config)
@@ -235,9 +235,9 @@ def test_wrong_figures_are_found_before_anything_starts() -> None:
 
 
 def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from regimen.errors import PreflightError
+    from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.collection.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.episode_recorder.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "stage.steps=100", "env.num_envs=8"):
         collect(tmp_path, CollectCfg(steps=100), task())

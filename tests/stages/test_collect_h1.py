@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regimen.data.episodes import EpisodeFile
-from started import popen
-from supervised import wait_for
-from test_resume import worker_of
+from end_to_end.test_resume import worker_of
+from helpers.subprocesses import popen
+from helpers.supervised_runs import wait_for
+from regimen.data.episodes.reader import EpisodeFile
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from messages import assert_names, missing_names, raises_naming
-from point_env import PointEnv, PointEnvCfg, StepCounter
-from regimen import checkpoint
-from regimen.data.histories import Histories, open_histories
-from regimen.envs.mass_range import MassRangeCfg
+from helpers.messages import assert_names, missing_names, raises_naming
+from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
+from regimen.config.schema import Config
+from regimen.data.histories.reader import Histories, open_histories
+from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.envs.vec_env import ActionSpec
-from regimen.errors import ConfigError, DatasetError, StopRequested
-from regimen.run import Run
-from regimen.schema import Config
-from regimen.stages import history_trial
+from regimen.runs import checkpoint
+from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistories, CollectHistoriesCfg, NoiseCfg
-from regimen.stages.history_noise import Uniform, epsilon_at, one_hot
+from regimen.stages.recording import calibration
+from regimen.stages.recording.noise import Uniform, epsilon_at, one_hot
+from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy
 
@@ -157,7 +157,11 @@ def training(folder: Path, gains: list[float]) -> str:
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True)
     for number, gain in enumerate(gains):
-        bundle = {"format": checkpoint.FORMAT, "agent": {"_target_": "point_env.ToGoal"}, "policy": {"gain": gain}}
+        bundle = {
+            "format": checkpoint.FORMAT,
+            "agent": {"_target_": "helpers.point_env.ToGoal"},
+            "policy": {"gain": gain},
+        }
         checkpoint.save(checkpoints / f"step_{100 * (number + 1):09d}.pt", bundle | {"io": PointEnv(1).io.to_dict()})
     (folder / "result.json").write_text("{}")
     return str(folder / "result.json")
@@ -191,7 +195,9 @@ def test_checkpoints_may_be_thinned_but_the_last_stays(tmp_path: Path) -> None:
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies: bool, mode: str) -> None:
     cfg = CollectHistoriesCfg(mode=mode, episodes=8, checkpoint_interval=64)
     if mode == "noise":
-        inputs: dict[str, Any] = {"policy": str(save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"}))}
+        inputs: dict[str, Any] = {
+            "policy": str(save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"}))
+        }
     else:
         inputs = {"runs": [training(tmp_path / "a", [0.1, 0.9])]}
     config = Config(env=task(40), stage=cfg, **inputs)
@@ -223,7 +229,7 @@ def test_killed_after_the_last_step_it_only_finishes(tmp_path: Path, monkeypatch
     def dies(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    for place in ("regimen.data.history_writer.write_index", "regimen.data.history_card.make"):
+    for place in ("regimen.data.histories.writer.write_index", "regimen.data.histories.card.make"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(place, dies)
             CollectHistories(cfg)(run, config)
@@ -248,7 +254,7 @@ def test_changed_checkpoints_are_not_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> None:
     StepCounter.seen.clear()
-    policy = str(save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"}))
+    policy = str(save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"}))
     found = content(collect(tmp_path, CollectHistoriesCfg(steps=50), 4, policy=policy))
     for env in range(4):
         assert [seen[env] for seen in StepCounter.seen[-50:]] == found[env].step_num.tolist()
@@ -277,12 +283,12 @@ def test_random_actions_fill_their_box() -> None:
 
 def test_the_box_of_the_noise() -> None:
     action = ActionSpec(["a", "b"], [0.5, -1.0], [0.1, 0.0], 3.0, [[-0.9, 1.1], [-2.0, 1.0]])
-    assert history_trial._bounds(action, "clip").tolist() == [[-3.0, -3.0], [3.0, 3.0]]
-    np.testing.assert_allclose(history_trial._bounds(action, "limits"), [[-2.0, -1.0], [2.0, 2.0]])
+    assert calibration._bounds(action, "clip").tolist() == [[-3.0, -3.0], [3.0, 3.0]]
+    np.testing.assert_allclose(calibration._bounds(action, "limits"), [[-2.0, -1.0], [2.0, 2.0]])
     bare = ActionSpec(["a"], [1.0], [0.0])
     for box in ("clip", "limits"):
         with raises_naming(ConfigError, f"stage.noise.box={box}", "box=demonstrator"):
-            history_trial._bounds(bare, box)
+            calibration._bounds(bare, box)
 
 
 @pytest.mark.parametrize(
@@ -328,9 +334,9 @@ def test_wrong_settings_are_found_before_anything_starts(
 
 
 def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from regimen.errors import PreflightError
+    from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.history_collection.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.history_recorder.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "env.num_envs=6", "stage.steps", "stage.episodes"):
         collect(tmp_path, EPISODES)

@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detector.broken_joints import SWING, table, write_swing
-from messages import assert_names, raises_naming
-from regimen import checkpoint
-from regimen.agents.failure_gru import FailureGruCfg
-from regimen.compose import compose
-from regimen.detector.decision import DecisionCfg
-from regimen.detector.model import ModelCfg
-from regimen.detector.training import TrainingCfg
+from agents.failure_detector.broken_joints import SWING, table, write_swing
+from helpers.messages import assert_names, raises_naming
+from helpers.tasks import CONF
+from regimen.agents.failure_detector.agent import FailureGruCfg
+from regimen.agents.failure_detector.decision_rule import DecisionCfg
+from regimen.agents.failure_detector.model import ModelCfg
+from regimen.agents.failure_detector.trainer import TrainingCfg
+from regimen.config.compose import compose
+from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec
-from regimen.errors import ConfigError, DatasetError, StopRequested
-from regimen.outcome import next_command
-from regimen.preflight import preflight
-from regimen.run import Run
-from regimen.schema import Config
+from regimen.orchestration.preflight import preflight
+from regimen.runs import checkpoint
+from regimen.runs.outcome import next_command
+from regimen.runs.run import Run
 from regimen.stages.distill import Distill, DistillCfg
+from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.pictures import is_drawn
-from tasks import CONF
 
 
 def detector_cfg(**training: Any) -> FailureGruCfg:
@@ -155,7 +155,7 @@ def test_data_without_any_fault_are_judged_without_claims(tmp_path):
 
 def test_an_agent_that_does_not_learn_from_data_is_refused(tmp_path):
     config = config_for(write_swing(tmp_path / "e.h5"))
-    config.agent = type("Cfg", (), {"_target_": "point_env.ToGoal"})()
+    config.agent = type("Cfg", (), {"_target_": "helpers.point_env.ToGoal"})()
     run = new_run(tmp_path, config)
     with raises_naming(ConfigError, "agent=failure_gru", "fit", "stage=distill"):
         Distill(config.stage)(run, config)

@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from messages import assert_names, missing_names, raises_naming
-from point_env import PointEnv, PointEnvCfg, StepCounter
-from regimen import checkpoint
-from regimen.errors import CheckpointError, ConfigError, IOMismatchError
-from regimen.run import Run
-from regimen.schema import Config
+from helpers.messages import assert_names, missing_names, raises_naming
+from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
+from regimen.config.schema import Config
+from regimen.runs import checkpoint
+from regimen.runs.run import Run
 from regimen.stages.evaluate import Evaluate, EvaluateCfg, assign_commands, load_bundle
+from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 from stages.pictures import frames, is_drawn
 
 
 def save_policy(folder: Path, gain: float = 1.0, **changes: Any) -> Path:
-    bundle = {"format": 1, "run": "trained", "agent": {"_target_": "point_env.ToGoal"}, "io": PointEnv(1).io.to_dict()}
+    bundle = {
+        "format": 1,
+        "run": "trained",
+        "agent": {"_target_": "helpers.point_env.ToGoal"},
+        "io": PointEnv(1).io.to_dict(),
+    }
     path = folder / "policy.pt"
     checkpoint.save(path, bundle | {"policy": {"gain": gain}, "step": 10, "samples": 80} | changes)
     return path
@@ -143,7 +148,7 @@ def test_a_video_has_a_frame_if_the_episode_ends_in_its_first_step(tmp_path: Pat
 
 def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> None:
     StepCounter.seen.clear()
-    evaluate(tmp_path, save_policy(tmp_path, agent={"_target_": "point_env.StepCounter"}))
+    evaluate(tmp_path, save_policy(tmp_path, agent={"_target_": "helpers.point_env.StepCounter"}))
     assert len(StepCounter.seen) == 25
     for step, counts in enumerate(StepCounter.seen):
         still, ahead = counts[1::2], counts[::2]  # env 0 gets the largest command

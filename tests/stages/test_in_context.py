@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from messages import assert_names, missing_names, raises_naming
-from point_env import PointEnv, PointEnvCfg
-from regimen import checkpoint
-from regimen.envs.dark_room import DarkRoom, DarkRoomCfg
+from helpers.messages import assert_names, missing_names, raises_naming
+from helpers.point_env import PointEnv, PointEnvCfg
+from regimen.config.schema import Config
+from regimen.envs.hidden_goal.dark_room import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
-from regimen.errors import ConfigError, StopRequested
-from regimen.run import Run
-from regimen.schema import Config
+from regimen.runs import checkpoint
+from regimen.runs.run import Run
 from regimen.stages.in_context import InContext, InContextCfg
-from regimen.stages.lives import EpisodeLog, Lives, Scores
+from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives, Scores
+from regimen.system.errors import ConfigError, StopRequested
 from stages.pictures import is_drawn
 
 PATH = [1] * 4 + [4] * 4 + ([2] * 8 + [3] + [1] * 8 + [3]) * 5
@@ -219,7 +219,7 @@ class Runner(Searcher):
 
 
 def test_what_is_wrong_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.vintix.config.instructions", frozenset)
+    monkeypatch.setattr("regimen.agents.vintix.config.instructions", frozenset)
     config: dict[str, Any] = {"policy": None, "env": {}, "hardware": {"device": "cpu", "scheduler": None}}
     cfg = InContextCfg(episodes=1, envs=0, baselines=["luck"], use_fp16=True)
     cfg.domain_randomization.enabled = True

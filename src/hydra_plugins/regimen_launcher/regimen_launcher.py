@@ -1,6 +1,6 @@
 """The launcher of local sweeps: checks all jobs, then gives each a run and a process of its own.
 
-Hydra imports this module at every start, so the work is in `regimen.sweep`. It executes the module
+Hydra imports this module at every start, so the work is in `regimen.orchestration.sweep.jobs`. It executes the module
 before registering it, so a dataclass here must not have postponed annotations.
 """
 
@@ -41,8 +41,8 @@ class RegimenLauncher(Launcher):
             job_overrides: for each job, its arguments.
             initial_job_idx: number of the first one.
         """
-        from regimen.errors import RegimenError
-        from regimen.sweep import run_batch
+        from regimen.orchestration.sweep.jobs import run_batch
+        from regimen.system.errors import RegimenError
 
         hydra = self.config.hydra
         dirs = [Path(s.path) for s in hydra.runtime.config_sources if s.provider in ("main", "command-line")]

@@ -1,6 +1,6 @@
 """The sweeper of grids: like Hydra's basic one, with lists that advance together, and jobs that may fail.
 
-Hydra imports this module at every start, so the work is in `regimen.grid`. It executes the module
+Hydra imports this module at every start, so the work is in `regimen.config.sweep_grid`. It executes the module
 before registering it, so a dataclass here must not have postponed annotations.
 """
 
@@ -32,13 +32,13 @@ class RegimenSweeper(BasicSweeper):
         Args:
             arguments: of the command line, those for Hydra aside.
         """
-        from regimen import grid
-        from regimen.sweep import CheckedLoader, compose_all
+        from regimen.config import sweep_grid
+        from regimen.orchestration.sweep.jobs import CheckedLoader, compose_all
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         assert isinstance(self.hydra_context.config_loader, CheckedLoader)
-        parser = grid.make_parser(self.hydra_context.config_loader)
-        jobs = grid.jobs(parser.parse_overrides([*self._parse_config(), *arguments]))
+        parser = sweep_grid.make_parser(self.hydra_context.config_loader)
+        jobs = sweep_grid.jobs(parser.parse_overrides([*self._parse_config(), *arguments]))
         compose_all(jobs, self.hydra_context.config_loader.config_dirs)
         OmegaConf.save(self.config, Path(self.config.hydra.sweep.dir) / "multirun.yaml")
         self.overrides = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))

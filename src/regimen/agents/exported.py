@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen.export.formats import open_network
+from regimen.agents.export.formats import open_network
 
 if TYPE_CHECKING:
     import torch

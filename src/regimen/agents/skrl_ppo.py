@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.training import require_finite
+from regimen.agents.training_session import require_finite
 
 if TYPE_CHECKING:
+    from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
-    from regimen.training import TrainingSession
 
 
 @dataclass

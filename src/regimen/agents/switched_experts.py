@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.estimate_io import PROBABILITY, SINCE
+from regimen.config.targets import resolve
+from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
 from regimen.envs.vec_env import IOSpec
-from regimen.errors import ConfigError
-from regimen.resolve import resolve
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from regimen.agents.policy import Policy
+    from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs
 
 PARTS = ("agent", "io", "policy")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
-    from regimen.schema import Config
 
 
 def open_env(config: Config) -> VecEnv:
@@ -15,13 +15,13 @@ def open_env(config: Config) -> VecEnv:
     Args:
         config: the whole run; `env._target_` names the environment's class, whose `open` reads what it needs.
     """
-    from regimen.envs.estimate_io import mode_of
-    from regimen.resolve import resolve
+    from regimen.config.targets import resolve
+    from regimen.envs.fault_estimate.columns import mode_of
 
     env: VecEnv = resolve(config.env._target_).open(config)
     mode = mode_of(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return env
-    from regimen.envs.estimated import EstimatedEnv
+    from regimen.envs.fault_estimate.wrapper import EstimatedEnv
 
     return EstimatedEnv.wrap(env, config, mode)

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.config.targets import resolve
 from regimen.envs.managers import CommandManager, CurriculumManager, EventManager, RewardManager, TerminationManager
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
+from regimen.envs.robots.robot import load as load_robot
+from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
-from regimen.envs.terms_binding import compact, match_ids
+from regimen.envs.term_binding import compact, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
-from regimen.errors import DivergedError
-from regimen.resolve import resolve
-from regimen.robots import load as load_robot
-from regimen.sims.world import WorldState
+from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from regimen.robots import Robot
-    from regimen.schema import Config, ManagerEnvCfg
-    from regimen.sims.world import World
+    from regimen.config.schema import Config, ManagerEnvCfg
+    from regimen.envs.robots.robot import Robot
+    from regimen.envs.sims.world import World
 
 SOFT_LIMIT_FACTOR = 0.9
 """Share of a joint's range that counts as safe, as in Isaac Lab's robot assets."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.stateful import Stateful, enabled
-from regimen.envs.terms_binding import bind_term
-from regimen.errors import ConfigError, DivergedError, did_you_mean
+from regimen.envs.manager_base import Stateful, enabled
+from regimen.envs.term_binding import bind_term
+from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
+    from regimen.config.schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
     from regimen.envs.manager_env import ManagerEnv
-    from regimen.schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
 
 
 class RewardManager(Stateful):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.stateful import Stateful, enabled
-from regimen.envs.terms_binding import bind_term, match_ids
-from regimen.errors import ConfigError, did_you_mean
+from regimen.envs.manager_base import Stateful, enabled
+from regimen.envs.term_binding import bind_term, match_ids
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from regimen.config.schema import ObservationGroupCfg, ObservationTermCfg
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import Obs
-    from regimen.schema import ObservationGroupCfg, ObservationTermCfg
 
 
 class ObservationManager(Stateful):

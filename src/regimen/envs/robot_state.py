@@ -9,7 +9,7 @@ import torch
 from regimen.envs.rotations import to_matrix
 
 if TYPE_CHECKING:
-    from regimen.sims.world import WorldState
+    from regimen.envs.sims.world import WorldState
 
 
 class RobotState:

@@ -1,7 +1,7 @@
 """Mirror images: what a robot with a left and a right would see and do on the other side of its x-z plane.
 
 A mirror image is a new order of the columns and a sign for each, found by name: a robot says which of its names swap
-and which joints turn the other way (`regimen.robots.Mirror`), and each observation term says by `@mirrors` what it
+and which joints turn the other way (`regimen.envs.robots.Mirror`), and each observation term says by `@mirrors` what it
 holds. Vectors turn their y; angular velocities, which are axial, their x and z. A gait clock seen in the mirror has
 its legs swapped, which is the same clock half a stride later: sine and cosine change their signs (the public FastSAC
 turned one of the two, which is another clock: holosoma, pull request 184).
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from regimen.envs.stateful import enabled
-from regimen.envs.terms_binding import find_term
+from regimen.envs.manager_base import enabled
+from regimen.envs.term_binding import find_term
 
 if TYPE_CHECKING:
+    from regimen.config.schema import ObservationTermCfg
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import Obs
-    from regimen.schema import ObservationTermCfg
 
 Image = tuple[list[int], list[float]]
 """For each column of the mirror image the column it is taken from, and its sign."""

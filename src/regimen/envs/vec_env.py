@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from regimen.errors import IOMismatchError
+from regimen.system.errors import IOMismatchError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.errors import ConfigError
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.run import Run
-    from regimen.schema import Config
+    from regimen.config.schema import Config
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -43,11 +43,11 @@ class Assemble:
         Raises:
             ConfigError: if the agent cannot be assembled.
         """
-        from regimen import checkpoint
+        from regimen.config.targets import resolve
         from regimen.envs import open_env
-        from regimen.resolve import resolve
+        from regimen.runs import checkpoint
         from regimen.stages.evaluate import load_bundle
-        from regimen.stages.playing import load_policy
+        from regimen.stages.playback.rollout import load_policy
 
         agent = resolve(config.agent._target_)
         if not hasattr(agent, "assemble"):

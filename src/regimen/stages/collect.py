@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.errors import did_you_mean
+from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.run import Run
-    from regimen.schema import Config
+    from regimen.config.schema import Config
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -52,7 +52,7 @@ class CollectCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return about what the two open chunks take."""
-        from regimen.data.layout import chunk_steps
+        from regimen.data.episodes.schema import chunk_steps
 
         return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
 
@@ -73,11 +73,11 @@ class Collect:
         """
         import torch
 
-        from regimen import checkpoint
         from regimen.envs import open_env
-        from regimen.stages.collection import Collection
+        from regimen.runs import checkpoint
         from regimen.stages.evaluate import load_bundle
-        from regimen.stages.policy_gate import pass_gate
+        from regimen.stages.recording.episode_recorder import Collection
+        from regimen.stages.recording.policy_check import pass_gate
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
@@ -95,7 +95,7 @@ class Collect:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
 
     def _finish(self, run: Run, gate: dict[str, Any], config: Config, wall_s: float) -> None:
-        from regimen.data import card, gates
+        from regimen.data.episodes import card, quality_checks
 
         run.progress(note="making the data card")
         path = run.dir / "data" / "episodes.h5"
@@ -104,7 +104,7 @@ class Collect:
         for file in card.write(made, run.dir / "data", run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = gates.check(made)
+        problems = quality_checks.check(made)
         if problems and made["classes"]:
             more = f", and {len(problems) - 1} more in data/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for training a detector: {problems[0].rstrip('.')}{more}.")

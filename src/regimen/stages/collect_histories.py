@@ -7,12 +7,12 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.envs.mass_range import MassRangeCfg
-from regimen.errors import did_you_mean
+from regimen.envs.mass_randomization import MassRangeCfg
+from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.run import Run
-    from regimen.schema import Config
+    from regimen.config.schema import Config
+    from regimen.runs.run import Run
 
 MODES = ("checkpoints", "noise", "expert")
 BOXES = ("demonstrator", "limits", "clip")
@@ -108,9 +108,9 @@ class CollectHistoriesCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return about what the open chunks take, and the rows that are taken apart at the end."""
-        from regimen.data.history_file import BLOCK
-        from regimen.data.history_writer import ENVS_AT_ONCE
-        from regimen.data.layout import chunk_steps
+        from regimen.data.episodes.schema import chunk_steps
+        from regimen.data.histories.file import BLOCK
+        from regimen.data.histories.writer import ENVS_AT_ONCE
 
         rows = 2 * chunk_steps(num_envs) * num_envs + BLOCK * min(num_envs, ENVS_AT_ONCE)
         return 4 * rows * (observation + action + 6)
@@ -132,11 +132,11 @@ class CollectHistories:
         """
         import torch
 
-        from regimen import checkpoint
         from regimen.envs import open_env
-        from regimen.envs.mass_range import vary_mass
-        from regimen.stages.history_actors import find_actor
-        from regimen.stages.history_collection import HistoryCollection
+        from regimen.envs.mass_randomization import vary_mass
+        from regimen.runs import checkpoint
+        from regimen.stages.recording.actors import find_actor
+        from regimen.stages.recording.history_recorder import HistoryCollection
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # as in stage=collect
@@ -154,15 +154,16 @@ class CollectHistories:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
 
     def _finish(self, run: Run, path: Any, wall_s: float) -> None:
-        from regimen.data import history_card, history_gates
-        from regimen.data.histories import open_histories
+        from regimen.data.histories import quality_checks
+        from regimen.data.histories.card import make, write
+        from regimen.data.histories.reader import open_histories
 
         run.progress(note="making the data card")
-        card = history_card.make(open_histories(path))
-        for file in history_card.write(card, path.parent, run.dir / "figures"):
+        card = make(open_histories(path))
+        for file in write(card, path.parent, run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = history_gates.check(card)
+        problems = quality_checks.check(card)
         if problems:
             more = f", and {len(problems) - 1} more in data/histories/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for learning in context: {problems[0].rstrip('.')}{more}.")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.errors import ConfigError, DatasetError
+from regimen.system.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from regimen.run import Run
-    from regimen.schema import Config
+    from regimen.config.schema import Config
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -98,8 +98,8 @@ class Distill:
         """
         import torch
 
-        from regimen.checkpoint import Checkpoints
-        from regimen.resolve import resolve
+        from regimen.config.targets import resolve
+        from regimen.runs.checkpoint import Checkpoints
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
@@ -133,6 +133,6 @@ class Distill:
 
 
 def _step_of(last: Path) -> int:
-    from regimen import checkpoint
+    from regimen.runs import checkpoint
 
     return int(checkpoint.load(last)["step"])

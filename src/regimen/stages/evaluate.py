@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from regimen import checkpoint, figures
+from regimen.agents.export import header
+from regimen.config.targets import resolve
+from regimen.display import figures
 from regimen.envs import open_env
-from regimen.errors import CheckpointError, ConfigError, did_you_mean
-from regimen.export import reading
-from regimen.resolve import resolve
-from regimen.stages.evaluation_table import command_label, print_table
-from regimen.stages.first_episodes import FirstEpisodes
-from regimen.stages.judgement import EpisodeTable, Judgement, headline, judge_all, survival_curve
-from regimen.stages.playing import load_policy, play
-from regimen.stages.watching import watchers_of
+from regimen.runs import checkpoint
+from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, headline, judge_all, survival_curve
+from regimen.stages.evaluation.table import command_label, print_table
+from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.playback.observers import watchers_of
+from regimen.stages.playback.rollout import load_policy, play
+from regimen.system.errors import CheckpointError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from regimen.config.schema import Config, EvaluationCfg
     from regimen.envs.vec_env import VecEnv
-    from regimen.run import Run
-    from regimen.schema import Config, EvaluationCfg
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -76,12 +77,12 @@ class EvaluateCfg:
             lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
         if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
             lines.append("video_seconds and episode_length_s: expected more than 0 s.")
-        from regimen.stages import play_options
+        from regimen.stages.playback import options
 
         lines += grid_problems(judged, env.get("commands") or {})
-        lines += play_options.problems(self, config)
+        lines += options.problems(self, config)
         if self.faults:
-            from regimen.stages.fault_grid import problems
+            from regimen.stages.evaluation.fault_grid import problems
 
             lines += problems(judged, env)
         named = [("commands", judged.get("command"))] + [("events", name) for name in judged.get("disturbances") or []]
@@ -94,7 +95,7 @@ class EvaluateCfg:
         """Return how many environments this stage opens on the run's plain `config`, whatever its env.num_envs."""
         judged = config["env"].get("evaluation") or {}
         if self.faults and judged.get("fault_grid"):
-            from regimen.stages.fault_grid import cells_of
+            from regimen.stages.evaluation.fault_grid import cells_of
 
             return sum(cell.envs for cell in cells_of(judged["fault_grid"], config["env"]["robot"]))
         return self.envs_for(judged.get("grid") or [])
@@ -123,7 +124,7 @@ class Evaluate:
         config = self.prepare(config)
         bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopted(config)
         if self.cfg.faults:
-            from regimen.stages.faults import evaluate_faults
+            from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
@@ -143,7 +144,7 @@ class Evaluate:
 
     def _adopted(self, config: Config) -> dict[str, Any]:
         """Return a policy that rsl_rl itself saved as a bundle of ours."""
-        from regimen.agents.rsl_rl_adopt import adopt, io_of, joint_order
+        from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
 
         io = io_of(config)
         return adopt(Path(str(config.policy)), config, io, joint_order(self.cfg.joints or [], io))[0]
@@ -219,7 +220,7 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
     if policy is None:
         raise ConfigError("This stage needs a policy: policy=<run reference or file>, for example policy=latest.")
     path = Path(policy)
-    bundle = reading.bundle(path) if reading.is_exported(path) else checkpoint.load(path)
+    bundle = header.bundle(path) if header.is_exported(path) else checkpoint.load(path)
     missing = sorted({"agent", "io", "policy"} - set(bundle))
     if missing:
         raise CheckpointError(f"{policy} lacks {', '.join(missing)}: expected a checkpoint written by stage=train.")

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.envs.mass_range import MassRangeCfg
-from regimen.vintix.config import sixteen_bits
+from regimen.agents.vintix.config import sixteen_bits
+from regimen.envs.mass_randomization import MassRangeCfg
 
 if TYPE_CHECKING:
+    from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
-    from regimen.run import Run
-    from regimen.schema import Config
-    from regimen.stages.in_context_players import Player
-    from regimen.stages.lives import Lives, Scores
+    from regimen.runs.run import Run
+    from regimen.stages.in_context_evaluation.policies import Player
+    from regimen.stages.in_context_evaluation.results import Lives, Scores
 
 BASELINES = ("masked", "demonstrator", "random")
 
@@ -86,7 +86,7 @@ class InContext:
 
         from regimen.envs import open_env
         from regimen.stages.evaluate import load_bundle
-        from regimen.stages.in_context_players import players
+        from regimen.stages.in_context_evaluation.policies import players
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
@@ -101,7 +101,7 @@ class InContext:
 
     def prepare(self, config: Config) -> Config:
         """Return a copy of the run's config with the task as the policies live in it."""
-        from regimen.envs.mass_range import vary_mass
+        from regimen.envs.mass_randomization import vary_mass
 
         config = copy.deepcopy(config)
         config.env.num_envs = self.cfg.envs
@@ -110,9 +110,9 @@ class InContext:
 
     def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[Player]) -> list[Lives]:
         """Let one policy after the other live in the same environments, with the same goals, masses and starts."""
-        from regimen import checkpoint
-        from regimen.stages.lives import Lives
-        from regimen.stages.living import Clock, live
+        from regimen.runs import checkpoint
+        from regimen.stages.in_context_evaluation.results import Lives
+        from regimen.stages.in_context_evaluation.rollout import Clock, live
 
         kept, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
         rows = [Lives.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
@@ -123,10 +123,10 @@ class InContext:
         return rows
 
     def _finish(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives], wall_s: float) -> None:
-        from regimen.stages import in_context_figure
+        from regimen.stages.in_context_evaluation.figure import draw
 
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
-        in_context_figure.draw(figure, rows, cfg.bootstrap, config.seed)
+        draw(figure, rows, cfg.bootstrap, config.seed)
         run.artifact(figure, "figure")
         scores = self._scores(run, config, bundle, rows)
         told = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
@@ -154,7 +154,7 @@ class InContext:
 
     def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
         """Return what random actions and the demonstrator reached here; who did not play, what the data tell of it."""
-        from regimen.stages.lives import Scores
+        from regimen.stages.in_context_evaluation.results import Scores
 
         told = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
         reached = {row.name: float(row.returns.mean()) for row in rows}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.errors import ConfigError
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.run import Run
-    from regimen.schema import Config
+    from regimen.config.schema import Config
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -55,17 +55,17 @@ class Report:
         Raises:
             ConfigError: none of the runs says anything that could be reported, or what they say cannot be compared.
         """
-        from regimen.reports import faults, policies
-        from regimen.reports.sources import Sources
+        from regimen.stages.reports import fault_report, policy_report
+        from regimen.stages.reports.sources import Sources
 
         sources = Sources.read([Path(path) for path in config.runs])
         if any((sources.policies, sources.detectors, sources.datasets)):
-            report = faults.FaultReport(run, sources, self.cfg.title or faults.TITLE)
+            report = fault_report.FaultReport(run, sources, self.cfg.title or fault_report.TITLE)
             if config.video:
                 report.film(self.cfg.video_seconds)
             run.finish(report.headline(), report.write())
         elif sources.judged:
-            comparison = policies.PolicyReport(run, sources, self.cfg.title)
+            comparison = policy_report.PolicyReport(run, sources, self.cfg.title)
             run.finish(comparison.headline(), comparison.write())
         else:
             raise ConfigError(

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regimen.errors import ConfigError
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.checkpoint import Checkpoints
+    from regimen.agents.training_session import TrainingSession
+    from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
-    from regimen.run import Run
-    from regimen.schema import Config
-    from regimen.training import TrainingSession
+    from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.run import Run
 
 
 @dataclass
@@ -49,11 +49,11 @@ class Train:
         """
         import torch
 
-        from regimen import distributed
-        from regimen.checkpoint import Checkpoints
+        from regimen.agents.training_session import TrainingSession
+        from regimen.config.targets import resolve
         from regimen.envs import open_env
-        from regimen.resolve import resolve
-        from regimen.training import TrainingSession
+        from regimen.runs.checkpoint import Checkpoints
+        from regimen.system import distributed
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
@@ -83,8 +83,8 @@ class _Record:
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
     def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
-        from regimen import distributed
-        from regimen.checkpoint import rng_state
+        from regimen.runs.checkpoint import rng_state
+        from regimen.system import distributed
 
         common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
         training = {"agent": bundle["training"], **common}
@@ -98,7 +98,7 @@ class _Record:
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
     """Return the joints that failed while the policy learned, for a policy that knows one fault among others."""
-    from regimen.stages.policy_gate import fault_joints
+    from regimen.stages.recording.policy_check import fault_joints
 
     judged = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if judged is not None and judged.faults else []
@@ -106,7 +106,7 @@ def _faults(config: Config, env: VecEnv) -> list[str]:
 
 def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:
     """Continue from the last checkpoint, or begin anew, from another run's policy if one is named."""
-    from regimen import checkpoint
+    from regimen.runs import checkpoint
 
     last = run.checkpoints / "last.pt"
     if last.exists():
@@ -129,8 +129,8 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: the run had another number of workers.
     """
-    from regimen import distributed
-    from regimen.errors import CheckpointError
+    from regimen.system import distributed
+    from regimen.system.errors import CheckpointError
 
     others, rank, size = training.get("workers", []), distributed.rank(), distributed.world_size()
     if len(others) + 1 != size:
@@ -145,8 +145,8 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
-    from regimen import checkpoint
     from regimen.envs.vec_env import IOSpec
+    from regimen.runs import checkpoint
 
     bundle = checkpoint.load(path)
     io, state = IOSpec.from_dict(bundle["io"]), bundle["policy"]
@@ -158,7 +158,7 @@ def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
 
 
 def _finish(run: Run, session: Any, wall_s: float) -> None:
-    from regimen.figures import learning_curve
+    from regimen.display.figures import learning_curve
 
     figure = run.dir / "figures" / "learning_curve.png"
     figure.parent.mkdir(exist_ok=True)

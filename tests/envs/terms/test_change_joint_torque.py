@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from messages import raises_naming
+from helpers.messages import raises_naming
+from helpers.tasks import make_env, open_config, task_config
 from regimen.envs.manager_env import ManagerEnv
-from regimen.errors import ConfigError
-from tasks import make_env, open_config, task_config
+from regimen.system.errors import ConfigError
 
 ZERO = 19
 LEGS = 8

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from helpers.tasks import make_env
 from regimen.envs.terms.commands import GaitClock, UniformVelocityCommand
-from tasks import make_env
 
 
 @pytest.fixture(scope="module")

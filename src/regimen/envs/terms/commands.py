@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.errors import ConfigError
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv

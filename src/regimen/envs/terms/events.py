@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.envs.rotations import from_euler, multiply
-from regimen.errors import ConfigError, did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv

@@ -1,0 +1,1 @@
+"""Policies exported as ONNX or TorchScript."""

@@ -1,0 +1,157 @@
+"""The two formats: a network becomes bytes, bytes become something that acts."""
+
+from __future__ import annotations
+
+import io as streams
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from regimen.agents.export.header import EXTRA, require_runtime
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OUTPUTS = ["actions", "targets"]
+
+
+class Network(Protocol):
+    """An exported network that acts: one tensor (N, d) for each input -> actions (N, A) and targets (N, A)."""
+
+    def __call__(self, observations: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Act."""
+        ...
+
+
+class Onnx:
+    """A network in ONNX, run by onnxruntime on the CPU; inputs are named by their observation groups."""
+
+    SUFFIX = ".onnx"
+
+    def __init__(self, source: bytes | str) -> None:
+        """Open a session with one thread: some hundred rows cost more to share than to do.
+
+        Args:
+            source: the file's content, or its path.
+        """
+        require_runtime()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._inputs = [node.name for node in self._session.get_inputs()]
+
+    def __call__(self, observations: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return actions and targets on the device of the observations."""
+        arrays = [value.cpu().numpy() for value in observations]
+        found = self._session.run(OUTPUTS, dict(zip(self._inputs, arrays, strict=True)))
+        return [torch.from_numpy(value).to(observations[0].device) for value in found]
+
+    @staticmethod
+    def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
+        """Return the network as a model of the format.
+
+        Args:
+            network: to export.
+            observations: some for each group, (N, d).
+            groups: their names.
+        """
+        sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in groups)
+        with _quiet():
+            program = torch.onnx.export(
+                network, tuple(observations), input_names=groups, output_names=OUTPUTS, dynamo=True,
+                dynamic_shapes=(sizes,), verbose=False,
+            )  # fmt: skip
+        assert program is not None
+        model = program.model_proto  # made anew each time it is asked for
+        _forget_where(model)
+        return model
+
+    @staticmethod
+    def content(model: Any, told: dict[str, Any]) -> bytes:
+        """Return the content of the file of a traced model, with what it tells of itself."""
+        import onnx
+
+        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in told.items()})
+        return bytes(model.SerializeToString())
+
+    @staticmethod
+    def runtime() -> str:
+        """Return what runs it, with its version."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+
+class TorchScript:
+    """A network in TorchScript, run by libtorch."""
+
+    SUFFIX = ".torchscript.pt"
+
+    def __init__(self, source: bytes | str) -> None:
+        """Load it; `source` is the file's content, or its path."""
+        with _quiet():
+            self._module = torch.jit.load(streams.BytesIO(source) if isinstance(source, bytes) else source)
+
+    def __call__(self, observations: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Return actions and targets on the device of the observations."""
+        self._module.to(observations[0].device)
+        found: tuple[torch.Tensor, torch.Tensor] = self._module(*observations)
+        return found
+
+    @staticmethod
+    def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
+        """Return the network as a model of the format; see `Onnx.traced`."""
+        with _quiet(), torch.no_grad():
+            return torch.jit.trace(network, tuple(observations))
+
+    @staticmethod
+    def content(model: Any, told: dict[str, Any]) -> bytes:
+        """Return the content of the file of a traced model, with what it tells of itself."""
+        target = streams.BytesIO()
+        with _quiet():
+            torch.jit.save(model, target, _extra_files={EXTRA: json.dumps(told, indent=1)})
+        return target.getvalue()
+
+    @staticmethod
+    def runtime() -> str:
+        """Return what runs it, with its version."""
+        return f"libtorch {torch.__version__}"
+
+
+FORMATS: dict[str, type[Onnx] | type[TorchScript]] = {"onnx": Onnx, "torchscript": TorchScript}
+
+
+def open_network(path: Path) -> Network:
+    """Return the network of an exported file."""
+    return Onnx(str(path)) if path.suffix == Onnx.SUFFIX else TorchScript(str(path))
+
+
+def _forget_where(model: Any) -> None:
+    """Take the exporter's notes away: the lines of code behind each node, with the folders of this machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out that TorchScript is deprecated, which is no news to who asks for it, and the exporter's remarks."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for kind in (DeprecationWarning, FutureWarning, UserWarning):
+                warnings.simplefilter("ignore", kind)
+            yield
+    finally:
+        log.setLevel(level)

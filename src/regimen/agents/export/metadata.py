@@ -1,0 +1,117 @@
+"""What a robot has to know of a policy: what goes in, what comes out, pose and gains, and where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen import __version__
+from regimen.agents.export.header import FORMAT
+from regimen.config.structured import read_plain
+from regimen.envs.robots.robot import load
+from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.system import files
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.envs.robots.robot import Robot
+
+OBSERVATION = "(N, {size}) float32: the terms of `observations.{group}` side by side, each clipped, then scaled"
+OUTPUTS = {
+    "actions": "(N, A) float32: the policy's own action, before its clip; what an observation of the last action holds",
+    "targets": "(N, A) float32: action_offset + action_scale * clip(actions), for each of joint_names, in {unit}",
+}
+
+
+def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """Return all that is told of a policy, as plain data.
+
+    Args:
+        bundle: its checkpoint.
+        groups: observation groups that it reads.
+        config: of the task that it is for, plain.
+        run: run.json of the run that made it; empty if that is not known.
+    """
+    spec = IOSpec.from_dict(bundle["io"])
+    name = config["env"].get("robot")
+    robot = load(name) if name else None
+    known = list(dict.fromkeys(("policy", *groups)))
+    return {
+        "format": FORMAT,
+        "regimen": __version__,
+        "task": config["choices"].get("task"),
+        "run": bundle.get("run"),
+        "step": bundle.get("step"),
+        "commit": commit_of(run),
+        "agent": bundle["agent"]["_target_"],
+        "faults": bundle.get("faults") or [],
+        "inputs": {group: OBSERVATION.format(size=spec.size(group), group=group) for group in groups},
+        "outputs": {k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()},
+        "step_dt": spec.step_dt,
+        "observations": {g: _terms(spec, g) for g in known if g in spec.observations},
+        "joint_names": spec.action.joints,
+        "action_scale": spec.action.scale,
+        "action_offset": spec.action.offset,
+        "action_clip": spec.action.clip,
+        "joint_limits": spec.action.limits,
+        "robot": None if robot is None else _robot(robot),
+        "physics_dt": config["sim"]["dt"] if robot else None,
+    }
+
+
+def io_of(told: dict[str, Any]) -> IOSpec:
+    """Return what a policy reads and writes, of what `describe` told."""
+    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
+    meaning = {
+        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
+        for g, terms in told["observations"].items()
+    }
+    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
+    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
+    return IOSpec(sizes, action, told["step_dt"], meaning)
+
+
+def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the configuration and the record of the run that a checkpoint lies in, None if it lies in none."""
+    for folder in path.resolve().parents[:2]:
+        run = files.read_json(folder / "run.json")
+        if run is not None and (folder / "config.yaml").is_file():
+            config = read_plain(folder / "config.yaml")
+            return {**config, "choices": config.get("choices") or run.get("choices") or {}}, run
+    return None
+
+
+def commit_of(run: dict[str, Any]) -> str | None:
+    """Return the commit a run was made from, `+` after it if there were changes beside."""
+    git = run.get("git") or {}
+    return f"{git['commit']}{'+' if git.get('dirty') else ''}" if git.get("commit") else None
+
+
+def require_fit(bundle: dict[str, Any], config: dict[str, Any]) -> None:
+    """Raise if a policy moves joints that the robot of a task does not have.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    name = config["env"].get("robot")
+    strange = sorted(set(bundle["io"]["action"]["joints"]) - set(load(name).joints)) if name else []
+    if strange:
+        raise ConfigError(f"The policy moves {', '.join(strange)}, which robot {name} does not have: name its task.")
+
+
+def _terms(spec: IOSpec, group: str) -> dict[str, dict[str, Any]]:
+    meaning = spec.meaning.get(group, {})
+    return {name: {"size": size, **meaning.get(name, {})} for name, size in spec.observations[group].items()}
+
+
+def _robot(robot: Robot) -> dict[str, Any]:
+    """Return name, joints in order, pose in rad, and what the position controller of each joint needs."""
+    return {
+        "name": robot.name,
+        "joint_names": list(robot.joints),
+        "default_joint_pos": list(robot.default_joint_pos),
+        "stiffness": list(robot.stiffness),
+        "damping": list(robot.damping),
+        "effort_limit": list(robot.effort_limit),
+        "velocity_limit": list(robot.velocity_limit),
+    }

@@ -1,0 +1,155 @@
+"""A GRU that watches a robot and names the joint that has failed; learnt from recorded episodes with labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from regimen.agents.failure_detector.baseline_comparison import Baselines, guess_of, judge_all
+from regimen.agents.failure_detector.decision_rule import DecisionCfg
+from regimen.agents.failure_detector.frames import FrameSets, Layout
+from regimen.agents.failure_detector.model import GruNet, ModelCfg
+from regimen.agents.failure_detector.online import StreamingDetector
+from regimen.agents.failure_detector.trainer import Training, TrainingCfg
+from regimen.config import structured
+from regimen.envs.vec_env import IOSpec
+from regimen.runs import checkpoint
+from regimen.system.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from regimen.agents.failure_detector.dataset import DetectorData
+    from regimen.config.schema import Config
+    from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.run import Run
+    from regimen.stages.distill import DistillCfg, Opened, Outcome
+    from regimen.stages.evaluate import EvaluateCfg
+
+
+@dataclass
+class FailureGruCfg:
+    """A failure detector.
+
+    Attributes:
+        group: observation group that it reads.
+        model: the network.
+        training: how it learns.
+        decision: when it says which joint has failed.
+        resamples: bootstrap samples of envs behind each 95 % interval.
+    """
+
+    WATCHES: ClassVar[bool] = True
+    DATA: ClassVar[str] = ".h5"
+    _target_: str = "regimen.agents.failure_detector.FailureGru"
+    group: str = "discriminator"
+    model: ModelCfg = field(default_factory=ModelCfg)
+    training: TrainingCfg = field(default_factory=TrainingCfg)
+    decision: DecisionCfg = field(default_factory=DecisionCfg)
+    resamples: int = 1000
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the figures, one line each."""
+        lines = [*self.model.problems(), *self.training.problems(), *self.decision.problems()]
+        if self.resamples < 1:
+            lines.append(f"resamples={self.resamples}: expected 1 or more.")
+        return lines
+
+
+class FailureGru:
+    """Learns a detector; see `regimen.detector`."""
+
+    def __init__(self, cfg: FailureGruCfg, device: torch.device, seed: int) -> None:
+        """Keep the settings; the network is built when the data are known."""
+        self.cfg, self.device, self.seed = cfg, device, seed
+
+    @classmethod
+    def open_data(cls, config: Config, stage: DistillCfg) -> Opened:
+        """Return the datasets of a run, split, and what the gates have against them; see `detector.dataset`."""
+        from regimen.agents.failure_detector import dataset
+
+        return dataset.open_data(config, stage, config.agent.group)
+
+    def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> Outcome:
+        """Train, judge on the test split beside the baselines, draw; go on where a stopped run was.
+
+        Args:
+            data: the datasets, split.
+            run: receives metrics and figures.
+            checkpoints: receives the detector.
+        """
+        from regimen.agents.failure_detector import report
+
+        # The steps of a recurrent network are small: measured at 64 units, a second thread makes them slower.
+        torch.set_num_threads(1)
+        layout = Layout.of(data.io, self.cfg.group, data.joints, data.candidates)
+        sets = FrameSets.open(layout, data.io, data.paths, data.splits, data.memory_bytes)
+        torch.manual_seed(self.seed)
+        net = GruNet(layout.size, len(layout.classes), self.cfg.model).to(self.device)
+        keeper = _Keeper(checkpoints, self._head(layout, data.io))
+        training = Training(net, sets, self.cfg.training, run, keeper, self.seed, run.log)
+        training.fit()
+        baselines = Baselines.fit(sets, self.cfg.training, run, checkpoints.folder / "baselines.pt", self.seed)
+        run.progress(note="judging on the test split")
+        guesses = {"detector": guess_of(net), **baselines.guesses()}
+        frames = sets.test.epoch(self.cfg.training.batch_size)
+        judged = judge_all(guesses, frames, layout, self.cfg.decision, self.cfg.resamples, self.seed)
+        sets.close()
+        report.draw(run, judged, training.history)
+        return report.outcome(judged, {"epochs": len(training.history), "data_share": training.data_share})
+
+    def _head(self, layout: Layout, io: IOSpec) -> dict[str, Any]:
+        detector = {"classes": list(layout.classes), "group": layout.group}
+        return {"agent": asdict(self.cfg), "io": io.to_dict(), "detector": detector}
+
+    @classmethod
+    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> StreamingDetector:
+        """Return the detector of a checkpoint, ready to watch an environment.
+
+        Args:
+            bundle: content of the checkpoint.
+            io: names of the environment's observations; those of the detector's group must be the same.
+            device: of the observations.
+
+        Raises:
+            IOMismatchError: naming what differs.
+            CheckpointError: if it is no detector.
+        """
+        if "detector" not in bundle:
+            raise CheckpointError("estimator=…: expected a detector made by stage=distill, found another checkpoint.")
+        cfg: FailureGruCfg = structured.build(FailureGruCfg, bundle["agent"])
+        IOSpec.from_dict(bundle["io"]).require_fits(io, "detector", (cfg.group,))
+        classes = tuple(bundle["detector"]["classes"])
+        net = GruNet(io.size(cfg.group), len(classes), cfg.model).to(device)
+        net.load_state_dict(bundle["detector"]["network"])
+        return StreamingDetector(net, classes, cfg.group, cfg.decision, io.step_dt)
+
+    @classmethod
+    def evaluate(cls, run: Run, config: Config, cfg: EvaluateCfg) -> None:
+        """Judge `config.estimator` while `config.policy` walks in fresh environments of the task; see `watch`."""
+        from regimen.stages.detector_evaluation import evaluate
+
+        evaluate(run, config, cfg)
+
+
+class _Keeper:
+    """Checkpoints of a detector: what is needed to use it, and, apart, to go on training it."""
+
+    def __init__(self, checkpoints: Checkpoints, head: dict[str, Any]) -> None:
+        self.checkpoints, self.head = checkpoints, head
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the newest `training` part, or None."""
+        last = self.checkpoints.last
+        return checkpoint.load(last)["training"] if last.exists() else None
+
+    def save(self, step: int, network: dict[str, Any], training: dict[str, Any], metric: float | None) -> None:
+        """Write the checkpoint after `step` batches."""
+        detector = {**self.head["detector"], "network": network}
+        self.checkpoints.save(step, {**self.head, "detector": detector, "training": training}, metric)
+
+    def best(self) -> dict[str, Any]:
+        """Return the weights of the best checkpoint."""
+        network: dict[str, Any] = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
+        return network

@@ -1,0 +1,118 @@
+"""What verdicts come to: faults named, late, wrongly or never, and alarms without a fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from regimen.agents.failure_detector.predictions import Traces
+
+
+@dataclass
+class Events:
+    """What the verdicts of E episodes came to.
+
+    Attributes:
+        joint: (E,) class of the fault, 0 where none began.
+        delay: (E,) steps from the fault's first step to the verdict that names its joint; -1 without one.
+        at_risk: (E,) steps after the onset that were recorded; infinite where the robot fell: it will not come back.
+        wrong: (E,) bool, the first verdict after the onset named another joint.
+        fell: (E,) bool, the robot fell after the onset before the joint was named.
+        alarms: (E,) verdicts raised while healthy.
+        healthy: (E,) healthy frames.
+        unit: (E,) see `Traces`.
+    """
+
+    joint: np.ndarray
+    delay: np.ndarray
+    at_risk: np.ndarray
+    wrong: np.ndarray
+    fell: np.ndarray
+    alarms: np.ndarray
+    healthy: np.ndarray
+    unit: np.ndarray
+
+
+def events(traces: Traces) -> Events:
+    """Return the events of traces.
+
+    The fault's first step is the one before the first faulty observation, so the least delay possible is 1.
+    """
+    rows, onset, length = np.arange(len(traces.target)), traces.onset, traces.length
+    faulty = onset >= 0
+    joint = np.where(faulty, traces.target[rows, onset.clip(0)], 0)
+    after = traces.mask & faulty[:, None] & (np.arange(traces.mask.shape[1]) >= onset[:, None])
+    named = after & (traces.verdict == joint[:, None])
+    detected = named.any(1)
+    delay = np.where(detected, named.argmax(1) - onset + 1, -1)
+    before = np.concatenate((np.full_like(traces.verdict[:, :1], -1), traces.verdict[:, :-1]), axis=1)
+    raised = traces.mask & (traces.verdict > 0) & (traces.verdict != before)
+    first = raised & after
+    wrong = first.any(1) & (traces.verdict[rows, first.argmax(1)] != joint)
+    healthy = traces.mask & (traces.target == 0)
+    lost = faulty & traces.fell
+    return Events(
+        joint=joint,
+        delay=delay,
+        at_risk=np.where(lost, np.inf, length - onset.clip(0)),
+        wrong=wrong,
+        fell=lost & ~detected,
+        alarms=(raised & healthy).sum(1),
+        healthy=healthy.sum(1),
+        unit=traces.unit,
+    )
+
+
+def delay_quantile(found: Events, share: float, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the delay in steps within which `share` of the faults are named; infinite if fewer ever are.
+
+    The estimate of Kaplan and Meier (1958): a fault that the recording left before it was named is censored there; one
+    that felled the robot before it was named is never named.
+
+    Args:
+        found: the events.
+        share: such as 0.5.
+        weights: (R, E) how often each episode counts in each of R resamples; by default once.
+
+    Returns:
+        (R,) or, without weights, a scalar.
+    """
+    chosen = found.joint > 0
+    times = np.where(found.delay >= 0, found.delay, found.at_risk)[chosen]
+    # Where times are equal, those named come before those censored.
+    order = np.lexsort((found.delay[chosen] < 0, times))
+    times, named = times[order], (found.delay[chosen] >= 0)[order]
+    counted = (np.ones(len(found.joint)) if weights is None else weights)[..., chosen][..., order]
+    left = np.cumsum(counted[..., ::-1], axis=-1)[..., ::-1]
+    unnamed = np.cumprod(1.0 - counted * named / np.maximum(left, 1e-12), axis=-1)
+    reached = unnamed <= 1.0 - share + 1e-12
+    if not len(times):
+        return np.full(counted.shape[:-1], np.inf)
+    return np.where(reached.any(-1), times[reached.argmax(-1)], np.inf)
+
+
+def rates(found: Events, step_dt: float, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return the figures by event, (R,) with weights as in `delay_quantile`, else scalars.
+
+    Args:
+        found: the events.
+        step_dt: seconds of a frame, for alarms per hour of healthy walking.
+        weights: see `delay_quantile`.
+    """
+    counted = np.ones(len(found.joint)) if weights is None else weights
+    faulty = found.joint > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        faults = (counted * faulty).sum(-1)
+        of_faults = {
+            "detected": (counted * (found.delay >= 0)).sum(-1) / faults,
+            "wrong_joint": (counted * found.wrong).sum(-1) / faults,
+            "fell_first": (counted * found.fell).sum(-1) / faults,
+        }
+        hours = (counted * found.healthy).sum(-1) * step_dt / 3600.0
+        alarms = (counted * found.alarms).sum(-1) / hours
+    delays = {
+        "delay_steps": delay_quantile(found, 0.5, weights),
+        "delay_steps_p90": delay_quantile(found, 0.9, weights),
+    }
+    return of_faults | {"false_alarms_per_hour": alarms} | delays

@@ -1,0 +1,190 @@
+"""How good a failure detector is: by frame (confusion, F1, calibration) and by event (delay, misses, false alarms).
+
+A joint that never failed in the data has no recall and no F1, and counts in no average: predicting `healthy` for it is
+no merit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from regimen.agents.failure_detector.detection_events import Events, events, rates
+from regimen.agents.failure_detector.predictions import Traces
+from regimen.display.intervals import Figure
+
+BINS = 15
+"""Of the confidence, for the calibration error."""
+
+
+def confusion(target: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
+    """Return (C, C) counts, rows the truth, columns the guess, of classes (F,) by frame."""
+    flat = np.bincount(target.astype(np.int64) * classes + guess, minlength=classes * classes)
+    return flat.reshape(classes, classes)
+
+
+def by_class(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return precision, recall and F1 of each class, (…, C), from counts (…, C, C).
+
+    A class that is not there has NaN for all three; one that is there and is never guessed has precision NaN, F1 0.
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    there, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = np.where(there > 0, hits / there, np.nan)
+        precision = np.where((there > 0) & (guessed > 0), hits / guessed, np.nan)
+        f1 = np.where(there > 0, 2 * hits / (there + guessed), np.nan)
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """Return the mean F1 of the classes that are there, from counts (C, C)."""
+    return float(_mean(by_class(counts)["f1"]))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis of what is not NaN; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(-1)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
+
+
+def shares(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures by frame, (…), from counts (…, C, C)."""
+    total = np.maximum(counts.sum((-2, -1)), 1)
+    scores = by_class(counts)
+    hits = np.trace(counts, axis1=-2, axis2=-1)
+    return {
+        "accuracy": hits / total,
+        "majority_accuracy": counts.sum(-1).max(-1) / total,
+        "balanced_accuracy": _mean(scores["recall"]),
+        "macro_f1": _mean(scores["f1"]),
+    }
+
+
+@dataclass
+class Calibration:
+    """How often the class held most likely is the true one, by the probability given to it.
+
+    Attributes:
+        confidence: (BINS,) mean probability in the bin, NaN where it is empty.
+        accuracy: (BINS,) share of hits.
+        frames: (BINS,).
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    frames: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Naeini et al. 2015): the mean gap between both, weighed by frames."""
+        gap = np.abs(np.nan_to_num(self.confidence) - np.nan_to_num(self.accuracy))
+        return float((gap * self.frames).sum() / max(self.frames.sum(), 1))
+
+
+def calibration(probabilities: np.ndarray, target: np.ndarray) -> Calibration:
+    """Return the calibration of probabilities (F, C) for classes (F,)."""
+    top = probabilities.max(1)
+    hit = probabilities.argmax(1) == target
+    place = np.minimum((top * BINS).astype(int), BINS - 1)
+    frames = np.bincount(place, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(place, weights, BINS) / frames for weights in (top, hit)]
+    return Calibration(means[0], means[1], frames)
+
+
+@dataclass
+class Verdicts:
+    """The figures of one detector on one view of the data.
+
+    Attributes:
+        classes: names of the classes.
+        counts: (C, C) frames, rows the truth, columns the guess.
+        figures: name -> figure with its 95 % interval.
+        joints: joint -> precision, recall, F1, frames, faults, detected, delay_steps; of those that failed.
+        calibration: of the probabilities.
+        delays: (D,) steps of the faults that were named.
+    """
+
+    classes: Sequence[str]
+    counts: np.ndarray
+    figures: dict[str, Figure]
+    joints: dict[str, dict[str, float | None]]
+    calibration: Calibration
+    delays: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for result.json; what is infinite or unknown is null."""
+        figures = {name: {k: _known(v) for k, v in asdict(f).items()} for name, f in self.figures.items()}
+        return {
+            "figures": figures,
+            "joints": self.joints,
+            "confusion": {"classes": list(self.classes), "counts": self.counts.tolist()},
+            "calibration": {k: [_known(x) for x in v] for k, v in vars(self.calibration).items()},
+            "delays": sorted(int(d) for d in self.delays),
+        }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def judge(traces: Traces, classes: Sequence[str], step_dt: float, resamples: int, seed: int) -> dict[str, Verdicts]:
+    """Return the figures of a detector, by view of the faulty frames: `all` of them, and `active` ones only.
+
+    Args:
+        traces: what it said.
+        classes: names, `healthy` first.
+        step_dt: seconds of a frame.
+        resamples: bootstrap samples of envs behind each interval.
+        seed: of the bootstrap.
+    """
+    views = {"all": traces.mask, "active": traces.mask & ((traces.target == 0) | traces.active)}
+    return {name: _judge(traces, mask, classes, step_dt, resamples, seed) for name, mask in views.items()}
+
+
+def _judge(
+    traces: Traces, mask: np.ndarray, classes: Sequence[str], step_dt: float, resamples: int, seed: int
+) -> Verdicts:
+    size, guess = len(classes), traces.probabilities.argmax(2)
+    units, place = np.unique(traces.unit, return_inverse=True)
+    cell = (place[:, None] * size + traces.target) * size + guess
+    each = np.bincount(cell[mask], minlength=len(units) * size * size).reshape(len(units), size, size)
+    counts, found = each.sum(0), events(traces)
+    drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
+    spread = shares(np.tensordot(drawn, each, 1)) | rates(found, step_dt, drawn[:, place])
+    values = shares(counts) | rates(found, step_dt)
+    calibrated = calibration(traces.probabilities[mask], traces.target[mask])
+    figures = {name: _interval(float(value), spread[name]) for name, value in values.items()}
+    figures["calibration_error"] = Figure(calibrated.error, np.nan, np.nan)
+    joints = _joints(classes, counts, found, step_dt)
+    return Verdicts(classes, counts, figures, joints, calibrated, found.delay[found.delay >= 0])
+
+
+def _interval(value: float, draws: np.ndarray) -> Figure:
+    """Return a figure with the 95 % percentiles of its draws, of which some may be infinite."""
+    known = np.sort(draws[~np.isnan(draws)])
+    if not len(known):
+        return Figure(value, np.nan, np.nan)
+    low, high = (known[round(q * (len(known) - 1))] for q in (0.025, 0.975))
+    return Figure(value, float(low), float(high))
+
+
+def _joints(
+    classes: Sequence[str], counts: np.ndarray, found: Events, step_dt: float
+) -> dict[str, dict[str, float | None]]:
+    """Return the figures of each joint that failed."""
+    scores, table = by_class(counts), {}
+    for number, name in enumerate(classes):
+        faults = int((found.joint == number).sum())
+        if number == 0 or not (faults or counts[number].sum()):
+            continue
+        own = rates(Events(**{k: v[found.joint == number] for k, v in vars(found).items()}), step_dt)
+        known = {k: _known(float(v[number])) for k, v in scores.items()}
+        events_ = {k: _known(float(own[k])) for k in ("detected", "wrong_joint", "fell_first", "delay_steps")}
+        table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **known, **events_}
+    return table

@@ -1,0 +1,17 @@
+"""PPO of rsl_rl."""
+
+from typing import TYPE_CHECKING
+
+from regimen.system.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from regimen.agents.rsl_rl.ppo import RslRlPpo, RslRlPpoCfg
+
+__all__ = ["RslRlPpo", "RslRlPpoCfg"]
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "RslRlPpo": "regimen.agents.rsl_rl.ppo",
+        "RslRlPpoCfg": "regimen.agents.rsl_rl.ppo",
+    },
+)

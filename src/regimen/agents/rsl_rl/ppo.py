@@ -1,0 +1,252 @@
+"""PPO of rsl_rl 5, its configuration in the library's own runner keys, with the complete resume that its runner lacks.
+
+The library builds models, storage and algorithm, acts, stores and learns. The loop of its runner is ours: it values the
+observation before the automatic reset where an episode was cut off, logs into the run, and saves everything that
+decides the future.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from rsl_rl.utils import check_nan
+
+from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, groups_of
+from regimen.agents.rsl_rl.config import MOVED
+from regimen.agents.rsl_rl.policy import RslRlPolicy, load_actor, widened
+from regimen.agents.training_session import require_finite
+from regimen.system.errors import DivergedError
+
+if TYPE_CHECKING:
+    from regimen.agents.training_session import TrainingSession
+    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+
+MODEL = {
+    "package": "rsl_rl.models",
+    "supplied": ["obs", "obs_groups", "obs_set", "output_dim"],
+    "sections": {"distribution_cfg": {"package": "rsl_rl.modules", "supplied": ["output_dim"]}},
+}
+ALGORITHM = {
+    "package": "rsl_rl.algorithms",
+    "supplied": ["actor", "critic", "storage", "device", "multi_gpu_cfg"],
+    "extra": ["share_cnn_encoders"],
+    "sections": {
+        "rnd_cfg": {
+            "target": "rsl_rl.extensions:RandomNetworkDistillation",
+            "supplied": ["num_states", "obs_groups", "device"],
+        },
+        "symmetry_cfg": {"target": "rsl_rl.extensions:Symmetry", "supplied": ["env"]},
+    },
+}
+"""What the sections build, and what this module fills in; see `regimen.config.validation.built`."""
+
+
+@dataclass
+class RslRlPpoCfg:
+    """The dictionary of an rsl_rl runner, as far as it decides what is learned.
+
+    Attributes:
+        num_steps_per_env: steps of each env between two updates.
+        max_iterations: updates of the whole training.
+        obs_groups: set of observations -> groups of the task side by side: `actor`, `critic`, and `rnd_state` with
+            `algorithm.rnd_cfg`.
+        actor: the policy: `class_name` and the arguments of that class.
+        critic: the value function, likewise.
+        algorithm: hyperparameters, likewise.
+        check_for_nan: whether to stop at the first NaN that the environment returns.
+        torch_compile_mode: of the models; null: not compiled.
+        value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
+            another run: it has no critic.
+    """
+
+    MOVED: ClassVar[dict[str, str]] = MOVED
+    _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
+    num_steps_per_env: int = 24
+    max_iterations: int = 400
+    obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
+    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
+    check_for_nan: bool = True
+    torch_compile_mode: str | None = None
+    value_warmup_iterations: int = 0
+
+    def total_steps(self) -> int:
+        """Return the env steps per env of the whole training."""
+        return self.max_iterations * self.num_steps_per_env
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
+        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with this section on the run's plain `config`, one line each."""
+        from regimen.agents.rsl_rl.config import problems
+
+        return problems(self, config)
+
+
+class RslRlPpo:
+    """Learns with rsl_rl's PPO.
+
+    Attributes:
+        ppo: the library's algorithm.
+    """
+
+    def __init__(self, cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
+        """Build models and storage. See `rsl_rl_build.build`."""
+        self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
+        self.ppo = build(cfg, io, num_envs, device, seed)
+        self._seen = partial(as_tensordict, groups=groups_of(cfg), device=device)
+        self._learnt = [p for p in self.ppo.get_policy().parameters() if p.requires_grad]
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps per env of the whole training."""
+        return self.cfg.total_steps()
+
+    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+        """Train until `total_steps`.
+
+        Args:
+            env: new, or restored if `resume` is given.
+            session: told of every step and update.
+            resume: the `training` part of a checkpoint, or None to begin.
+
+        Raises:
+            DivergedError: naming what is not finite.
+        """
+        threads = torch.get_num_threads()
+        self.ppo.train_mode()
+        if resume is None:
+            obs = env.reset(seed=self.seed)
+            env.stagger()
+        else:
+            obs = self._restore(resume)
+        while session.steps_done < self.total_steps:
+            # Operations on some hundred rows cost more to share among threads than to do; the update is large enough.
+            torch.set_num_threads(1)
+            with torch.no_grad():
+                obs = self._rollout(env, session, obs)
+            torch.set_num_threads(threads)
+            for parameter in self._learnt:
+                parameter.requires_grad_(session.iteration >= self.cfg.value_warmup_iterations)
+            losses = self._update()
+            session.end_iteration(losses, partial(self._bundle, obs))
+
+    def _rollout(self, env: VecEnv, session: TrainingSession, obs: Obs) -> Obs:
+        """Fill the storage; return the observations (N, d) of each group that the next rollout begins with."""
+        for _ in range(self.cfg.num_steps_per_env):
+            action = self.ppo.act(self._seen(obs))
+            obs, reward, terminated, truncated, info = env.step(action.to(env.device))
+            session.step(reward, terminated, truncated, info)
+            self._record(obs, reward, terminated, truncated, info)
+        self.ppo.compute_returns(self._seen(obs))
+        return obs
+
+    def _record(
+        self, obs: Obs, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
+    ) -> None:
+        """Store a transition; where an episode was cut off, the value of its last observation is added to the reward.
+
+        The library's own way, `time_outs`, adds the value of the observation before the step instead.
+        """
+        seen, reward, done = self._seen(obs), reward.to(self.device), (terminated | truncated).to(self.device)
+        if self.cfg.check_for_nan:
+            try:
+                check_nan(seen, reward, done)
+            except ValueError as error:
+                raise DivergedError(str(error)) from error
+        cut = (truncated & ~terminated).to(self.device)
+        if cut.any():
+            reward = reward + self.ppo.gamma * cut * self._value(self._seen(info["final_obs"]))
+        self.ppo.process_env_step(seen, reward, done, {})
+
+    def _value(self, seen: Any) -> torch.Tensor:
+        """Return the value (N,) of observations, without a trace in a recurrent critic."""
+        memory = self.ppo.critic.get_hidden_state()
+        value: torch.Tensor = self.ppo.critic(seen).squeeze(1)
+        self.ppo.critic.reset(hidden_state=memory)
+        return value
+
+    def _update(self) -> dict[str, float]:
+        """Learn from the storage; return the scalars under the names that the library's logger gives them."""
+        try:
+            losses = self.ppo.update()
+        except RuntimeError:  # from drawing with a standard deviation that is not a number
+            self._require_finite()
+            raise
+        self._require_finite()
+        named = {f"Loss/{name}": float(value) for name, value in losses.items()}
+        std = float(self.ppo.get_policy().output_std.detach().mean())
+        return named | {"Loss/learning_rate": self.ppo.learning_rate, "Policy/mean_std": std}
+
+    def _require_finite(self) -> None:
+        require_finite(self.ppo.get_policy().state_dict(), "actor")
+        require_finite(self.ppo._raw_critic.state_dict(), "critic")
+
+    def policy_state(self) -> dict[str, Any]:
+        """Return what acting needs: the actor with its normaliser."""
+        return {"actor": self.ppo.get_policy().state_dict()}
+
+    def load_policy_state(self, state: dict[str, Any]) -> None:
+        """Start from the weights of another run's policy, as saved by `policy_state`.
+
+        Raises:
+            CheckpointError: it is of another architecture or of another agent.
+        """
+        load_actor(self.ppo.get_policy(), state)
+
+    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return a policy's state for this agent's wider observation; see `rsl_rl_policy.widened`.
+
+        Args:
+            state: as saved by `policy_state`.
+            columns: for each of the policy's columns, its place in this agent's observation.
+        """
+        return {"actor": widened(state["actor"], self.policy_state()["actor"], columns)}
+
+    def _bundle(self, obs: Obs) -> dict[str, Any]:
+        rnd = self.ppo.rnd
+        training = {
+            "algorithm": self.ppo.save(),
+            "memory": [self.ppo.actor.get_hidden_state(), self.ppo.critic.get_hidden_state()],
+            # What random network distillation keeps outside of its state_dict
+            "curiosity": None if rnd is None else {"updates": rnd.update_counter, "average": _average(rnd)},
+            "obs": {k: v.clone() for k, v in obs.items()},
+        }
+        return {"policy": self.policy_state(), "training": training}
+
+    def _restore(self, state: dict[str, Any]) -> Obs:
+        self.ppo.load(state["algorithm"], None, strict=True)
+        for model, memory in zip((self.ppo.actor, self.ppo.critic), state["memory"], strict=True):
+            model.reset(hidden_state=_on(memory, self.device))
+        if state["curiosity"] is not None:
+            self.ppo.rnd.update_counter = state["curiosity"]["updates"]
+            if state["curiosity"]["average"] is not None:
+                self.ppo.rnd.reward_normalizer.disc_avg.avg = state["curiosity"]["average"].to(self.device)
+        return {k: v.clone() for k, v in state["obs"].items()}
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> RslRlPolicy:
+        """Return the policy of a checkpoint, acting by its mean action."""
+        cfg = RslRlPpoCfg(**bundle["agent"])
+        actor = build_actor(cfg, io, device)
+        load_actor(actor, bundle["policy"])
+        return RslRlPolicy(actor, cfg.obs_groups["actor"])
+
+
+def _average(rnd: Any) -> torch.Tensor | None:
+    """Return the discounted average (N,) by which intrinsic rewards are normalised, None where they are not."""
+    average = getattr(rnd.reward_normalizer, "disc_avg", None)
+    return None if average is None else average.avg
+
+
+def _on(memory: Any, device: torch.device) -> Any:
+    """Return a recurrent state, None, a tensor or a pair of these, on a device."""
+    if memory is None:
+        return None
+    return tuple(part.to(device) for part in memory) if isinstance(memory, tuple) else memory.to(device)

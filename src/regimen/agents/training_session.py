@@ -1,0 +1,190 @@
+"""What every training shares, whatever learns: episode statistics, throughput, logs, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from regimen.system.distributed import world_size
+from regimen.system.errors import DivergedError
+
+if TYPE_CHECKING:
+    from regimen.runs.run import Run
+
+WINDOW = 100
+"""Episodes over which return and length are averaged, at least; with more envs, one episode of each."""
+
+
+class CheckpointRecord(Protocol):
+    """Where a session's checkpoints go."""
+
+    def due(self, step: int) -> bool:
+        """Return whether a checkpoint is due at `step`."""
+        ...
+
+    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+        """Write the agent's `bundle`; only a save with a metric may become the best."""
+        ...
+
+
+class TrainingSession:
+    """Follows a training step by step; the agent calls `step` for every env step and `end_iteration` after an update.
+
+    Attributes:
+        steps_done: env steps per env so far.
+        total_steps: env steps per env when the training is done.
+        steps_restored: of these, how many an earlier process did.
+        first_step_at: when this process had done its first env step, in seconds since the epoch.
+    """
+
+    def __init__(self, run: Run, checkpoints: CheckpointRecord, num_envs: int, total_steps: int) -> None:
+        """Start with empty statistics.
+
+        Args:
+            run: receives logs and progress.
+            checkpoints: receives bundles.
+            num_envs: N, of this worker; what is told of episodes is of these.
+            total_steps: env steps per env of the whole training.
+        """
+        self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
+        self.steps_done = self.iteration = 0
+        self.all_envs = num_envs * world_size()
+        self.returns: deque[float] = deque(maxlen=max(WINDOW, num_envs))
+        self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
+        self._return = torch.zeros(num_envs)
+        self._length = torch.zeros(num_envs, dtype=torch.long)
+        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, episodes it stands for)
+        self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
+        self._clock = time.perf_counter()
+        self._took = 0.0  # seconds a sample: times may be averaged, rates may not
+        self.first_step_at: float | None = None
+        self.steps_restored = 0
+
+    def step(
+        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
+    ) -> None:
+        """Take note of one env step: reward, terminated, truncated (N,) and the env's info."""
+        self.first_step_at = self.first_step_at or time.time()
+        self.steps_done += 1
+        self._return += reward.cpu()
+        self._length += 1
+        done = (terminated | truncated).cpu().nonzero().squeeze(1)
+        for name, value in info["log"].items():
+            self._logs.setdefault(name, []).append((value, len(done)))
+        for name, tensor in info["metrics"].items():
+            seen = self._metrics.get(name)
+            self._metrics[name] = tensor.clone() if seen is None else seen.add_(tensor)
+        if len(done):
+            self.returns.extend(self._return[done].tolist())
+            self.lengths.extend(self._length[done].tolist())
+            self._return[done], self._length[done] = 0.0, 0
+
+    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], dict[str, Any]]) -> None:
+        """Log one update, save a checkpoint if one is due, and stop if a signal asked for it.
+
+        Args:
+            losses: scalars of the update by name.
+            bundle: makes the checkpoint of this very moment.
+
+        Raises:
+            DivergedError: naming the first loss that is not finite.
+            StopRequested: after saving, if a signal came.
+        """
+        self.iteration += 1
+        for name, value in losses.items():
+            if not torch.isfinite(torch.tensor(value)):
+                raise DivergedError(f"`{name}` became {value} in iteration {self.iteration}, step {self.steps_done}.")
+        self._report(losses)
+        due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
+        if due:
+            self.checkpoints.save(self, bundle(), self.mean_return())
+        # A save that only the signal caused may not become the best: the uninterrupted training has no such save.
+        unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
+        self.run.check_stop(self.steps_done, unscheduled)
+
+    @property
+    def samples(self) -> int:
+        """Env steps of all envs of all workers so far."""
+        return self.steps_done * self.all_envs
+
+    @property
+    def samples_restored(self) -> int:
+        """Of these, how many an earlier process did."""
+        return self.steps_restored * self.all_envs
+
+    def mean_return(self) -> float | None:
+        """Return the mean return of the last episodes, or None before the first ended."""
+        return sum(self.returns) / len(self.returns) if self.returns else None
+
+    def mean_length(self) -> float | None:
+        """Return the mean length of the last episodes in steps, or None before the first ended."""
+        return sum(self.lengths) / len(self.lengths) if self.lengths else None
+
+    def _report(self, losses: dict[str, float]) -> None:
+        now = time.perf_counter()
+        steps = self.steps_done / self.iteration
+        took = max(now - self._clock, 1e-9) / (self.all_envs * steps)
+        self._took = took if self._took == 0.0 else 0.9 * self._took + 0.1 * took
+        self._clock = now
+        metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
+        metrics |= {f"Metrics/{name}": float(total.mean()) / steps for name, total in self._metrics.items()}
+        metrics |= {"Perf/samples_per_s": 1 / took}
+        mean_return, mean_length = self.mean_return(), self.mean_length()
+        if mean_return is not None and mean_length is not None:
+            metrics |= {"Train/return": mean_return, "Train/episode_length": mean_length}
+        self._logs.clear()
+        self._metrics.clear()
+        self.run.log(self.steps_done, metrics)
+        self.run.progress(
+            iteration=self.iteration,
+            iterations=round(self.total_steps / steps),
+            samples=self.samples,
+            samples_per_s=1 / self._took,
+            return_mean=mean_return,
+            episode_length=mean_length,
+            eta_s=(self.total_steps - self.steps_done) * self.all_envs * self._took,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counters and statistics."""
+        return {
+            "steps_done": self.steps_done,
+            "iteration": self.iteration,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "return": self._return.clone(),
+            "length": self._length.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.steps_done, self.iteration = state["steps_done"], state["iteration"]
+        self.steps_restored = self.steps_done
+        self.returns.extend(state["returns"])
+        self.lengths.extend(state["lengths"])
+        self._return, self._length = state["return"].clone(), state["length"].clone()
+
+
+def _mean(rows: list[tuple[float, int]]) -> float:
+    """Return the mean of values weighted by what they stand for."""
+    return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
+
+
+def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
+    """Raise unless all tensors are finite.
+
+    Args:
+        tensors: by name.
+        what: whose tensors they are, for the message.
+
+    Raises:
+        DivergedError: naming the first tensor that is not.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise DivergedError(f"{what}: tensor `{name}` has {bad} of {tensor.numel()} values that are not finite.")

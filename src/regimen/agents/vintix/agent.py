@@ -1,0 +1,212 @@
+"""Vintix: a transformer that learns a task in context, from histories in which a learner became better at it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from regimen.agents.vintix.config import ModelCfg, SamplingCfg, TrainingCfg
+from regimen.system.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from regimen.agents.vintix.policy import VintixPolicy
+    from regimen.agents.vintix.windows import Task
+    from regimen.config.schema import Config
+    from regimen.envs.vec_env import IOSpec
+    from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.run import Run
+    from regimen.stages.distill import DistillCfg, Opened, Outcome
+
+
+@dataclass
+class VintixCfg:
+    """A transformer that learns in context.
+
+    Attributes:
+        model: its size.
+        sampling: which windows it learns from.
+        training: how.
+    """
+
+    DISTRIBUTED: ClassVar[bool] = True
+    DATA: ClassVar[str] = ".json"
+    LOWER: ClassVar[str] = "agent.training.batch_size or agent.model.context"
+    _target_: str = "regimen.agents.vintix.Vintix"
+    model: ModelCfg = field(default_factory=ModelCfg)
+    sampling: SamplingCfg = field(default_factory=SamplingCfg)
+    training: TrainingCfg = field(default_factory=TrainingCfg)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the figures, one line each."""
+        return [*self.model.problems(), *self.sampling.problems(), *self.training.problems()]
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what a step of the optimiser takes with float32, whatever the environments.
+
+        These are weights, gradients and two moments, and what the blocks keep of each token for the way back: inputs
+        and outputs of two norms and two masks of dropout (hidden); queries, keys and values before and after their
+        norms, and attention in blocks and as a whole (inner); the perceptron's inside before and after GELU.
+        """
+        model, inside = self.model, self.model.feedforward or 4 * self.model.hidden
+        weights = model.layers * 2 * model.hidden * (2 * model.inner + inside)
+        kept = model.layers * (4 * model.hidden + 7 * model.inner + 2 * inside) + 10 * model.hidden
+        return 4 * (4 * weights + self.training.batch_size * model.context * kept)
+
+
+class Vintix:
+    """Learns a policy that improves within its context; see `regimen.vintix`."""
+
+    def __init__(self, cfg: VintixCfg, device: torch.device, seed: int) -> None:
+        """Keep the settings; the network is built when the data are known."""
+        self.cfg, self.device, self.seed = cfg, device, seed
+
+    @classmethod
+    def open_data(cls, config: Config, stage: DistillCfg) -> Opened:
+        """Return the histories, and what stands against learning to improve from them.
+
+        Raises:
+            DatasetError: see `regimen.agents.vintix.windows.load`.
+        """
+        from regimen.agents.vintix.windows import load
+        from regimen.data.histories import quality_checks
+        from regimen.data.histories.card import make
+        from regimen.data.histories.reader import open_histories
+        from regimen.stages.distill import Opened
+
+        paths, cfg = [Path(path) for path in config.data], config.agent
+        problems, known = [], []
+        for path in paths:
+            card = make(open_histories(path))
+            problems += [f"{card['task_name']}: {line}" for line in quality_checks.check(card)]
+            known.append({key: card[key] for key in ("task_name", "mode", "rows", "spearman")})
+        tasks = load(paths, cfg.sampling, cfg.model.context, config.seed, int(stage.memory_gb * 2**30))
+        windows = {t.name: {"windows": len(t.train), "held_out": len(t.val)} for t in tasks}
+        about = {"rows": sum(row["rows"] for row in known), "datasets": known, "tasks": windows}
+        return Opened(tasks, about, problems, "for learning in context")
+
+    def fit(self, data: list[Task], run: Run, checkpoints: Checkpoints) -> Outcome:
+        """Train; go on where a stopped run was.
+
+        Args:
+            data: tasks with their histories.
+            run: receives metrics and a figure.
+            checkpoints: receives the network.
+        """
+        import torch
+
+        from regimen.agents.vintix.model import VintixNet
+        from regimen.agents.vintix.trainer import Training
+        from regimen.stages.distill import Outcome
+
+        odd = self.cfg.model.odd_heads()
+        if odd and run.leads:
+            run.warn(odd)
+        torch.manual_seed(self.seed)
+        net = VintixNet({task.group: task.about for task in data}, self.cfg.model).to(self.device)
+        training = Training(net, data, self.cfg.training, run, _Keeper(checkpoints, self.cfg, data, net), self.seed)
+        training.fit()
+        if run.leads:
+            _draw(run)
+        headline = {"loss": training.loss} | ({} if training.val_loss is None else {"val_loss": training.val_loss})
+        count = sum(parameter.numel() for parameter in net.parameters())
+        steps = {"epochs": self.cfg.training.epochs, "optimizer_steps": training.schedule.total}
+        told = {"parameters": count, "windows": len(training.windows), "held_out_windows": len(training.held_out)}
+        return Outcome(headline, {**steps, **told, "data_share": training.data_share})
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> VintixPolicy:
+        """Return the policy of a checkpoint for the group of tasks whose observations and actions are `io`.
+
+        Raises:
+            CheckpointError: it learned no such group.
+        """
+        from regimen.agents.vintix.model import Group, VintixNet
+        from regimen.agents.vintix.policy import Scaling, VintixPolicy
+        from regimen.config import structured
+
+        cfg: VintixCfg = structured.build(VintixCfg, bundle["agent"])
+        known = bundle["policy"]
+        name = _group_for(io, known["groups"])
+        net = VintixNet({group: Group(**told["about"]) for group, told in known["groups"].items()}, cfg.model)
+        net.load_state_dict(known["network"])
+        told = known["groups"][name]
+        return VintixPolicy(net.to(device), name, Scaling(told["mean"], told["std"], told["reward_scale"]))
+
+
+def _group_for(io: IOSpec, groups: dict[str, dict[str, Any]]) -> str:
+    """Return the name of the group that an environment is of."""
+    from regimen.envs.vec_env import IOSpec
+
+    for name, told in groups.items():
+        if not IOSpec.from_dict(told["io"]).differences(io):
+            return name
+    raise CheckpointError(f"This model learned {', '.join(groups)}; none has this environment's observations.")
+
+
+class _Keeper:
+    """Checkpoints of a model: what is needed to use it, and, apart, to go on training it.
+
+    `NNNN_epoch.pt` holds the network after so many epochs, to be used; `step_*.pt`, `last.pt` and `best.pt` the
+    optimiser too.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, cfg: VintixCfg, tasks: list[Task], net: Any) -> None:
+        self.checkpoints, self.net = checkpoints, net
+        groups = {task.group: _about(task) for task in tasks}
+        ios = [told["io"] for told in groups.values()]
+        self.head = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
+        scores = ("random_score", "expert_score", "mode")
+        self.known = {
+            "groups": groups,
+            "tasks": {t.name: {"group": t.group} | {name: t.known[name] for name in scores} for t in tasks},
+        }
+
+    def load(self) -> dict[str, Any] | None:
+        """Restore the network of the newest checkpoint and return the rest of it, or None."""
+        from regimen.runs import checkpoint
+
+        if not self.checkpoints.last.exists():
+            return None
+        bundle = checkpoint.load(self.checkpoints.last)
+        self.net.load_state_dict(bundle["policy"]["network"])
+        training: dict[str, Any] = bundle["training"]
+        return training
+
+    def save(self, step: int, training: dict[str, Any], metric: float | None, epoch: int | None) -> None:
+        """Write the checkpoint after `step` optimiser steps; see the class."""
+        from regimen.runs import checkpoint
+
+        bundle = {**self.head, "policy": {**self.known, "network": dict(self.net.state_dict())}}
+        if epoch is not None:
+            path = self.checkpoints.folder / f"{epoch:04d}_epoch.pt"
+            checkpoint.save(path, {**bundle, "format": checkpoint.FORMAT, "step": step, "metric": metric})
+        self.checkpoints.save(step, {**bundle, "training": training}, metric)
+
+
+def _about(task: Task) -> dict[str, Any]:
+    """Return what a checkpoint tells of a task's group."""
+    scaling = {"mean": task.scaling.mean, "std": task.scaling.std, "reward_scale": task.scaling.reward}
+    return {"about": task.about.to_dict(), "io": io_of(task).to_dict(), **scaling}
+
+
+def io_of(task: Task) -> IOSpec:
+    """Return names and sizes of a task's observations and actions; those of an imported dataset have numbers only."""
+    from regimen.envs.vec_env import ActionSpec, IOSpec
+
+    if task.known["io"]:
+        return IOSpec.from_dict(task.known["io"])
+    count = task.about.action
+    action = ActionSpec([f"action_{i}" for i in range(count)], [1.0] * count, [0.0] * count)
+    return IOSpec({"policy": {"proprio": task.about.observation}}, action, 0.02)
+
+
+def _draw(run: Run) -> None:
+    from regimen.display.figures import learning_curve
+
+    figure = run.dir / "figures" / "learning_curve.png"
+    figure.parent.mkdir(exist_ok=True)
+    learning_curve(run.dir / "metrics.jsonl", figure)
+    run.artifact(figure, "figure")

@@ -1,0 +1,158 @@
+"""The transformer at work: it acts in N environments at once, and is told what reward each action got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from regimen.agents.vintix import half_precision
+from regimen.agents.vintix.config import sixteen_bits
+from regimen.agents.vintix.kv_cache import Context, KeyCache, TokenWindow
+from regimen.agents.vintix.loss import spread
+from regimen.system import host
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.agents.vintix.model import VintixNet
+    from regimen.envs.vec_env import Obs
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How observations and rewards of a task are scaled for the network.
+
+    Attributes:
+        mean: (D,) of the observations.
+        std: (D,), nowhere 0.
+        reward: factor.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    reward: float
+
+    def to(self, device: torch.device) -> Scaling:
+        """Return it on a device."""
+        return Scaling(self.mean.to(device), self.std.to(device), self.reward)
+
+
+@dataclass
+class Memory:
+    """What is remembered of N environments; it is changed in place.
+
+    Attributes:
+        net: the network, in the precision that it works with.
+        context: the steps so far.
+        generator: of actions that are drawn.
+        begins: (N,) bool, where an episode begins.
+        action: (N, A), the last one.
+        reward: (N,) for it, scaled; None until it is told.
+    """
+
+    net: VintixNet
+    context: Context
+    generator: torch.Generator
+    begins: torch.Tensor
+    action: torch.Tensor
+    reward: torch.Tensor | None
+
+
+class VintixPolicy:
+    """A policy that learns in context: an episode's end does not clear what it remembers.
+
+    Attributes:
+        use_cache: whether keys and values are kept, instead of computed again from the window at each step.
+        use_fp16: whether it computes with 16 bits, see `half`. Both count when the context begins.
+    """
+
+    def __init__(self, net: VintixNet, group: str, scaling: Scaling) -> None:
+        """Take a trained network, on the device of the environments.
+
+        Args:
+            net: from here on without dropout and gradients.
+            group: whose encoder and head it uses.
+            scaling: of the task.
+        """
+        self.use_cache, self.use_fp16 = True, False
+        self.net, self.group = net.eval().requires_grad_(False), group
+        self.device = net.norm.weight.device
+        self._scaling, self._about = scaling.to(self.device), net.groups[group]
+        self._seed = int(torch.randint(2**31, ()))
+
+    def act(self, obs: Obs, state: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """See `Policy.act`; a state None is an empty context.
+
+        Raises:
+            ConfigError: it was not told the last reward, or there is no memory for so many environments.
+        """
+        memory = state or self._empty(len(obs["policy"]))
+        if memory.reward is None:
+            raise ConfigError(
+                "A policy that learns in context has to be told the reward of each action, which this stage does "
+                "not do. Type stage=in_context, or stage=evaluate."
+            )
+        with torch.inference_mode():  # what it makes is its own, but for the copy
+            action = self._act(obs["policy"], memory)
+        memory.action, memory.reward = action.clone(), None
+        memory.begins.zero_()
+        return memory.action.clone(), memory
+
+    def observe(self, state: Memory, reward: torch.Tensor) -> Memory:
+        """Take the reward (N,) of the action that `act` returned last."""
+        state.reward = reward.float() * self._scaling.reward
+        return state
+
+    def reset(self, state: Memory, env_ids: torch.Tensor) -> Memory:
+        """Mark that episodes of `env_ids` (n,) begin; the context stays."""
+        state.begins[env_ids] = True
+        return state
+
+    def _act(self, observation: torch.Tensor, memory: Memory) -> torch.Tensor:
+        net, group, reward = memory.net, self.group, memory.reward
+        assert reward is not None, "`act` has seen to it"
+        scaled = (observation - self._scaling.mean) / self._scaling.std
+        inputs = (part.to(net.norm.weight.dtype) for part in (scaled, memory.action, reward))
+        out = net.heads[group](memory.context.step(net.encoders[group](*inputs, memory.begins))).float()
+        if not self._about.discrete and not net.cfg.stochastic:
+            return out
+        if not self._about.discrete:
+            mean, deviation = spread(out)
+            return mean + deviation * torch.randn(mean.shape, generator=memory.generator, device=mean.device)
+        drawn = torch.multinomial(out.softmax(-1), 1, generator=memory.generator).squeeze(1)
+        return functional.one_hot(drawn, self._about.action).float()
+
+    def _empty(self, envs: int) -> Memory:
+        """Return an empty context of `envs` environments."""
+        net = self._working_net()
+        kind = KeyCache if self.use_cache else TokenWindow
+        _require_memory(kind.bytes_of(net, envs), envs, self.device)
+        generator = torch.Generator(self.device).manual_seed(self._seed)
+        begins = torch.ones(envs, dtype=torch.bool, device=self.device)
+        nothing = torch.zeros(envs, self._about.action + 1, device=self.device)
+        return Memory(net, kind(net, envs), generator, begins, nothing[:, 1:], nothing[:, 0])
+
+    def _working_net(self) -> VintixNet:
+        """Return the network in the precision asked for.
+
+        Raises:
+            ConfigError: 16 bits are asked for where they are slower.
+        """
+        if not self.use_fp16:
+            return self.net
+        if problem := sixteen_bits(self.device.type):
+            raise ConfigError(problem)
+        return half_precision.halved(self.net)
+
+
+def _require_memory(needed: int, envs: int, device: torch.device) -> None:
+    """Raise before a context is made that memory cannot hold: a process that is killed for it says nothing."""
+    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
+    if needed > there:
+        fit = max(1, int(envs * there / needed))
+        raise ConfigError(
+            f"The context of {envs} environments needs {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free on "
+            f"{device}. Take about {fit} environments (stage.envs={fit}, or env.num_envs={fit})."
+        )

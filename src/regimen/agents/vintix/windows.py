@@ -1,0 +1,275 @@
+"""Windows of learning histories: `context + 1` rows in a row, of which the first is only what came before.
+
+At row t the model reads o_t, a_(t-1) and r_(t-1), and is asked for a_t. A history's own first row is the first token of
+a window, too: an empty context then means a learner that has learned nothing yet, as it does to one who acts. Nothing
+here depends on the order of files or datasets: histories are sorted by what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from regimen.agents.vintix.config import SamplingCfg
+from regimen.agents.vintix.model import Group
+from regimen.agents.vintix.policy import Scaling
+from regimen.data.histories.file import History
+from regimen.data.histories.reader import Histories, open_histories
+from regimen.system import files
+from regimen.system.errors import DatasetError
+
+LEAST_STD = 1e-2
+"""Standard deviation below which an observed channel counts as constant: what little it varies is not blown up."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T tokens of one task.
+
+    Attributes:
+        task: its number.
+        observation: (B, T, D), scaled.
+        action: (B, T, A) before the observation.
+        reward: (B, T) for that action, scaled.
+        begins: (B, T) bool, where an episode begins.
+        target: (B, T, A), the action that was taken.
+    """
+
+    task: int
+    observation: torch.Tensor
+    action: torch.Tensor
+    reward: torch.Tensor
+    begins: torch.Tensor
+    target: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return it on a device."""
+        names = ("observation", "action", "reward", "begins", "target")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, and the rows of all its histories one after the other.
+
+    Attributes:
+        name: of the task.
+        group: its group's name.
+        about: widths of the group.
+        known: what else its dataset tells: `io`, `random_score`, `expert_score`, `mode`.
+        scaling: of observations and rewards, that of the group: a task that nobody has seen yet has no other.
+        rows: `observation` (R, D), scaled, `action` (R, A), `reward` (R,), scaled, `begins` (R,).
+        train: rows before the first tokens of the windows that are learned from.
+        val: of those that are not.
+        histories: how many are learned from, and held out.
+    """
+
+    name: str
+    group: str
+    about: Group
+    known: dict[str, Any]
+    scaling: Scaling
+    rows: dict[str, torch.Tensor]
+    train: np.ndarray
+    val: np.ndarray
+    histories: tuple[int, int]
+
+
+class Windows:
+    """The windows of several tasks, numbered from 0.
+
+    Attributes:
+        tasks: sorted by name.
+    """
+
+    def __init__(self, tasks: Sequence[Task], context: int, held_out: bool = False) -> None:
+        """Number them.
+
+        Args:
+            tasks: see `load`.
+            context: T.
+            held_out: whether those that are not learned from are meant.
+        """
+        self.tasks = list(tasks)
+        starts = [task.val if held_out else task.train for task in self.tasks]
+        self._start = torch.from_numpy(np.concatenate(starts))
+        self._task = np.repeat(np.arange(len(starts)), [len(s) for s in starts])
+        self._steps = torch.arange(context)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._task)
+
+    def batches(self, numbers: np.ndarray) -> list[Batch]:
+        """Return the windows `numbers` (B,), those of each task side by side."""
+        of = self._task[numbers]
+        return [self._batch(int(task), numbers[of == task]) for task in np.unique(of)]
+
+    def _batch(self, task: int, numbers: np.ndarray) -> Batch:
+        before = self._start[torch.from_numpy(numbers)][:, None] + self._steps
+        rows = self.tasks[task].rows
+
+        def take(name: str, at: torch.Tensor) -> torch.Tensor:
+            return rows[name].index_select(0, at.flatten()).unflatten(0, at.shape)
+
+        here = before + 1
+        before = before.clamp(min=0)  # nothing came before the first history, nor is it looked at where one begins
+        earlier = (take("action", before), take("reward", before))
+        return Batch(task, take("observation", here), *earlier, take("begins", here), take("action", here))
+
+
+def load(paths: Sequence[Path], cfg: SamplingCfg, context: int, seed: int, memory_bytes: int) -> list[Task]:
+    """Return the tasks of several datasets, sorted by name; datasets of the same task are put together.
+
+    Args:
+        paths: of `histories.json`.
+        cfg: see `SamplingCfg`.
+        context: tokens of a window.
+        seed: of the choice of histories that are held out.
+        memory_bytes: what all rows may take.
+
+    Raises:
+        DatasetError: datasets of a task or group do not agree, histories are too short, or memory does not suffice.
+    """
+    by_task: dict[str, list[Histories]] = {}
+    for histories in map(open_histories, paths):
+        by_task.setdefault(histories.task, []).append(histories)
+    _require_room(by_task, memory_bytes)
+    found = [_Found.of(name, by_task[name], cfg, context, seed) for name in sorted(by_task)]
+    scaling = {group: _scaling(group, [f for f in found if f.group == group]) for group in {f.group for f in found}}
+    return [one.task(cfg, context, scaling[one.group]) for one in found]
+
+
+def _require_room(by_task: dict[str, list[Histories]], memory_bytes: int) -> None:
+    every = [h for datasets in by_task.values() for h in datasets]
+    needed = sum(int(h.rows.sum()) * 4 * (h.observation_size + h.num_actions + 2) for h in every)
+    if needed > memory_bytes:
+        raise DatasetError(
+            f"These histories take {needed / 2**30:.1f} GiB, allowed are {memory_bytes / 2**30:.1f}: set "
+            f"stage.memory_gb={needed / 2**30 + 0.1:.1f}, or leave datasets out."
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The histories of a task as they were read, some of them held out."""
+
+    name: str
+    group: str
+    about: Group
+    known: dict[str, Any]
+    histories: list[History]
+    held: set[int]
+
+    @classmethod
+    def of(cls, name: str, datasets: list[Histories], cfg: SamplingCfg, context: int, seed: int) -> _Found:
+        first = datasets[0]
+        for other in datasets[1:]:
+            _require_same(name, first, other)
+        found = sorted(((row["sha256"], _cut(h, i, cfg, context)) for h in datasets for i, row in _files(h)), key=_key)
+        names = ("io", "random_score", "expert_score", "reward_scale", "mode")
+        known = dict(files.plain({key: first.about.get(key) for key in names}))
+        about = Group(first.observation_size, first.num_actions, first.discrete)
+        held = _held_out(len(found), cfg.held_out, seed)
+        return cls(name, first.group, about, known, [history for _, history in found], held)
+
+    @property
+    def learned(self) -> list[History]:
+        return [history for i, history in enumerate(self.histories) if i not in self.held]
+
+    def task(self, cfg: SamplingCfg, context: int, scaling: Scaling) -> Task:
+        begin = np.cumsum([0, *map(len, self.histories)])
+        starts: dict[bool, list[np.ndarray]] = {True: [np.zeros(0, dtype=int)], False: [np.zeros(0, dtype=int)]}
+        for i, history in enumerate(self.histories):
+            every = context if i in self.held else cfg.trajectory_sparsity
+            starts[i in self.held].append(begin[i] + _starts(history, context, every))
+        train, val = np.concatenate(starts[False]), np.concatenate(starts[True])
+        counts = (len(self.histories) - len(self.held), len(self.held))
+        rows = _rows(self.histories, scaling)
+        return Task(self.name, self.group, self.about, self.known, scaling, rows, train, val, counts)
+
+
+def _require_same(name: str, first: Histories, other: Histories) -> None:
+    for key in ("group", "observation_shape", "action_dim", "action_type", "reward_scale", "io"):
+        if other.about.get(key) != first.about.get(key):
+            raise DatasetError(
+                f"{first.path.parent} and {other.path.parent} both hold task {name}, but their {key} differ: give "
+                "one of them another task_name."
+            )
+
+
+def _files(histories: Histories) -> list[tuple[int, dict[str, Any]]]:
+    return list(enumerate(histories.about["files"]))
+
+
+def _key(found: tuple[str, History]) -> str:
+    return found[0]
+
+
+def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> History:
+    """Return a history without the episodes and the early rows that are not wanted."""
+    every = cfg.episode_sparsity or int(histories.about["episode_sparsity"])
+    history = histories[index].thinned(every)
+    first = len(history) - round(cfg.last_frac * len(history))
+    if len(history) - first < context + 1:
+        raise DatasetError(
+            f"{histories.path.parent / history.name} has {len(history) - first} rows left, with "
+            f"episode_sparsity={every} and last_frac={cfg.last_frac:g}; a context of {context} needs {context + 1}. "
+            "Choose a shorter context (agent.model.context), keep more of it, or collect longer histories."
+        )
+    rows = slice(first, None)
+    columns = (history.observation[rows], history.action[rows], history.reward[rows], history.step_num[rows])
+    return History(history.name, *columns)
+
+
+def _held_out(count: int, share: float, seed: int) -> set[int]:
+    """Return the numbers of the histories to be held out; one learns from at least one."""
+    wanted = min(count - 1, max(1, round(share * count))) if share > 0 else 0
+    return set(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
+
+
+def _starts(history: History, context: int, every: int) -> np.ndarray:
+    """Return the rows before the first tokens of windows; the last window ends where the history does, at its best.
+
+    -1 stands for the window of a learner's first steps. A history that was cut within an episode has none: there is
+    something before its first row.
+    """
+    last = len(history) - context - 1
+    first = [-1] if history.step_num[0] == 0 else []
+    return np.unique([*first, *range(0, last + 1, every), last])
+
+
+def _scaling(group: str, found: list[_Found]) -> Scaling:
+    """Return mean and standard deviation (ddof 1) of the observations that a group's tasks learn from.
+
+    Raises:
+        DatasetError: the tasks do not agree in widths or in the scale of rewards.
+    """
+    first = found[0]
+    for other in found[1:]:
+        mine, its = ((f.about, f.known["reward_scale"]) for f in (first, other))
+        if mine != its:
+            raise DatasetError(
+                f"Tasks {first.name} and {other.name} are both of the group {group}, but differ in widths or "
+                f"reward_scale: {mine} and {its}. Give one of them another group."
+            )
+    rows = np.concatenate([history.observation for one in found for history in one.learned])
+    mean, std = rows.mean(0, dtype=np.float64), rows.std(0, ddof=1, dtype=np.float64)
+    parts = [torch.from_numpy(part.astype(np.float32)) for part in (mean, std.clip(LEAST_STD))]
+    return Scaling(parts[0], parts[1], float(first.known["reward_scale"]))
+
+
+def _rows(histories: list[History], scaling: Scaling) -> dict[str, torch.Tensor]:
+    observation = torch.from_numpy(np.concatenate([h.observation for h in histories]))
+    observation.sub_(scaling.mean).div_(scaling.std)
+    return {
+        "observation": observation,
+        "action": torch.from_numpy(np.concatenate([h.action for h in histories])),
+        "reward": torch.from_numpy(np.concatenate([h.reward for h in histories])) * scaling.reward,
+        "begins": torch.from_numpy(np.concatenate([h.step_num for h in histories]) == 0),
+    }

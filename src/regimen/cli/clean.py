@@ -1,0 +1,199 @@
+"""`regimen clean`: show what old runs take, and free it only when told to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regimen.cli.runs import choose, compact, joined, parser_of
+from regimen.display import formatting
+from regimen.runs import code_snapshot
+from regimen.runs.history import removal, retention
+from regimen.runs.history.filters import SPAN, moment, parse
+from regimen.runs.index.index import ROOTS, Index
+from regimen.runs.index.summary import RunRow, seconds
+from regimen.system.errors import ConfigError
+
+BROKEN = ("failed", "killed", "preempted", "diverged", "lost")
+"""Ends of runs that are candidates without being named, if they left neither a checkpoint nor a dataset."""
+
+DOES = (
+    "Show what could be freed, and free it with --yes. Without status= or id=: runs that failed, were killed or "
+    "preempted, diverged or got lost, and left neither a checkpoint nor a dataset. Never removed: runs that are queued "
+    "or running, tagged keep, or that another run was made from."
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to be freed.
+
+    Attributes:
+        run: the run it belongs to.
+        bytes: what it takes on disk.
+        what: what it is, for the reader.
+        files: the files, where it is not the whole run.
+    """
+
+    run: RunRow
+    bytes: int
+    what: str
+    files: tuple[Path, ...] = ()
+
+
+def clean_verb(argv: list[str]) -> int:
+    """Show or free what is no longer needed: `regimen clean status=failed --older 30d --yes`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = parser_of("clean", DOES)
+    parser.add_argument("--older", metavar="TIME", help="only runs that ended longer ago than this, such as 30d")
+    parser.add_argument(
+        "--checkpoints", action="store_true", help="free step_*.pt, all but @best and @last, of any run"
+    )
+    parser.add_argument("--yes", action="store_true", help="do it")
+    args = parser.parse_intermixed_args(joined(argv))
+    filters = parse(args.filters)
+    chosen, everything = choose(args.filters, args.sort)
+    if args.older:
+        chosen = _older(chosen, args.older)
+    if args.checkpoints:
+        items, spared = _checkpoints(chosen, everything)
+    else:
+        named = any(condition.key in ("status", "id") for condition in filters)
+        asked = {value for condition in filters if condition.key in ("sweep", "pipeline") for value in condition.values}
+        items, spared = _whole_runs([run for run in chosen if named or _is_broken(run)], everything, asked)
+    return _free(items, spared) if args.yes else _show(items, spared)
+
+
+def size(path: Path) -> int:
+    """Return the bytes that a file or folder takes on disk, a file with several names counted once."""
+    files = [path] if path.is_file() else [Path(at, name) for at, _, names in os.walk(path) for name in names]
+    taken: dict[int, int] = {}
+    for file in files:
+        try:
+            found = file.lstat()
+        except OSError:
+            continue
+        taken[found.st_ino] = found.st_blocks * 512
+    return sum(taken.values())
+
+
+def _older(runs: Sequence[RunRow], span: str) -> list[RunRow]:
+    if not SPAN.fullmatch(span):
+        raise ConfigError(f"--older {span}: expected a time span, such as 30d, 12h or 2w.")
+    before = moment(span)
+    return [run for run in runs if (seconds(run.ended) or run.began) < before]
+
+
+def _is_broken(run: RunRow) -> bool:
+    return run.status in BROKEN and not run.has_checkpoint and not run.has_data
+
+
+def _whole_runs(
+    runs: Sequence[RunRow], everything: Sequence[RunRow], asked: set[str]
+) -> tuple[list[Item], dict[str, str]]:
+    """Return what would be freed, and id -> why, of the runs that must stay."""
+    spared: dict[str, str] = {}
+    plans = retention.planned(ROOTS, asked, everything)
+    for run in runs:
+        useful = run.status == "finished" or run.has_checkpoint
+        why = retention.reason(run) or (plans.get(run.id) if useful else None)
+        if why:
+            spared[run.id] = why
+    spared |= retention.needed_by([run for run in runs if run.id not in spared], everything)
+    going = [run for run in runs if run.id not in spared]
+    return [Item(run, size(run.dir), _what(run)) for run in going], spared
+
+
+def _what(run: RunRow) -> str:
+    holds = [word for word, has in (("checkpoints", run.has_checkpoint), ("data", run.has_data)) if has]
+    return f"{run.status}, with {' and '.join(holds)}" if holds else f"{run.status}, no checkpoint"
+
+
+def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[list[Item], dict[str, str]]:
+    """Return the intermediate checkpoints that nothing refers to, and id -> why, of the runs not touched."""
+    used = {str(known.get("path")) for run in everything for known in run.inputs.values()}
+    used |= {reference for run in everything for reference in run.pending.values()}
+    items, spared = [], {}
+    for run in runs:
+        files = tuple(file for file in _intermediate(run.dir) if not _is_used(file, used))
+        why = retention.reason(run)
+        if files and why:
+            spared[run.id] = why
+        elif files:
+            items.append(Item(run, sum(map(size, files)), f"{len(files)} intermediate checkpoints", files))
+    return items, spared
+
+
+def _intermediate(folder: Path) -> Iterator[Path]:
+    """Yield the checkpoints of a run that are neither its best nor its last."""
+    steps = sorted((folder / "checkpoints").glob("step_*.pt"))
+    ends = [path for name in ("best", "last") for path in [folder / "checkpoints" / f"{name}.pt"] if path.exists()]
+    for step in steps if ends else steps[:-1]:
+        if not any(step.samefile(end) for end in ends):
+            yield step
+
+
+def _is_used(file: Path, used: set[str]) -> bool:
+    folder, step = file.parent.parent, int(file.stem.removeprefix("step_"))
+    return str(file.resolve()) in used or any(
+        f"{name}@{step}" in used for name in (folder.name, folder, folder.resolve())
+    )
+
+
+def _leftovers() -> dict[Path, str]:
+    """Return path -> what it is, of what belongs to no run: half removed ones, and code that none works from.
+
+    A copy of code that is younger than a day may be that of a run which is about to be made.
+    """
+    needed = {run.code for run in Index(ROOTS).rows()}
+    yesterday = time.time() - 86400
+    copies = [path for path in sorted(code_snapshot.STORE.glob("*")) if path.stat().st_mtime < yesterday]
+    unused = {path: "code that no run works from" for path in copies if str(path.resolve()) not in needed}
+    return {path: "left by an interrupted clean" for path in removal.leftovers(ROOTS)} | unused
+
+
+def _show(items: Sequence[Item], spared: dict[str, str]) -> int:
+    for item in items:
+        print(f"would free {formatting.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
+    _explain(spared)
+    left = _leftovers()
+    for path, what in left.items():
+        print(f"would free {formatting.size(size(path)):>8}  {path}  {what}")
+    if not items and not left:
+        print("nothing to free")
+        return 0
+    total = sum(item.bytes for item in items) + sum(map(size, left))
+    print(f"{_runs(items)}: {formatting.size(total)}. Nothing was removed; add --yes to do it.")
+    return 0
+
+
+def _free(items: Sequence[Item], spared: dict[str, str]) -> int:
+    stayed = removal.remove([item.run for item in items if not item.files], ROOTS)
+    stayed |= {item.run.id: why for item in items if item.files and (why := removal.remove_files(item.run, item.files))}
+    for path in _leftovers():
+        removal.delete(path)
+    freed = [item for item in items if item.run.id not in stayed]
+    for item in freed:
+        print(f"freed {formatting.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
+    _explain(spared | stayed)
+    print(f"{_runs(freed)}: {formatting.size(sum(item.bytes for item in freed))} freed")
+    return 0
+
+
+def _explain(spared: dict[str, str]) -> None:
+    for run, why in spared.items():
+        print(f"spared  {run}: {why}")
+
+
+def _age(run: RunRow) -> str:
+    return compact(time.time() - (seconds(run.ended) or run.began))
+
+
+def _runs(items: Sequence[Item]) -> str:
+    return "1 run" if len(items) == 1 else f"{len(items)} runs"

@@ -1,0 +1,165 @@
+"""`regimen compare`: several seeds of several settings, as interquartile means with intervals, and as curves."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimen.display.formatting import figure, table
+from regimen.runs.history import filters as query
+from regimen.runs.history.groups import grouped, same_seeds
+from regimen.runs.history.lineage_text import require_picture
+from regimen.runs.history.run_view import Seen, see, see_dir
+from regimen.runs.index.index import Index
+from regimen.system import files
+from regimen.system.errors import ConfigError, ReferenceError_, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+METRIC = "Train/return"
+
+
+def compare_verb(argv: list[str]) -> int:
+    """Compare runs of one task: `regimen compare A B C … [name=… sweep=…] [--metric Train/return] [--out file.png]`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen compare", description="Groups of seeds: IQM, intervals, curves.")
+    parser.add_argument("runs", nargs="+", help="run references, and filters as of `regimen runs`, such as sweep=<id>")
+    parser.add_argument("--metric", default=METRIC, help=f"what the learning curves show (default {METRIC})")
+    parser.add_argument(
+        "--out", type=Path, help="picture to write, .png, .svg or .pdf (default outputs/compare-<task>-<of what>.png)"
+    )
+    args = parser.parse_args(argv)
+    require_picture(args.out)
+    runs, left_out = select(args.runs)
+    groups = grouped(runs)
+    curves = {label: _curves(members, args.metric) for label, members in groups.items()}
+    if args.metric != METRIC and not any(curves.values()):
+        raise ConfigError(f"No run logged `{args.metric}`. {did_you_mean(args.metric, _metrics(runs))}")
+    print("\n".join(report(runs, groups, left_out)))
+    out = args.out or Path("outputs") / f"compare-{runs[0].choices.get('task')}-{_digest(runs)}.png"
+    from regimen.cli.compare_figure import draw
+
+    told, _ = _split(runs)
+    figures = {label: {k: v for k, v in headlines(members).items() if k in told} for label, members in groups.items()}
+    if not told and not any(curves.values()):
+        print("\nno picture: the figures are the same in all runs, and none logged a curve")
+        return 0
+    draw(out, args.metric, {k: v for k, v in curves.items() if v}, figures)
+    print(f"\n{out}")
+    return 0
+
+
+def select(words: Sequence[str]) -> tuple[list[Seen], list[Seen]]:
+    """Return the finished runs that references and filters name, and those left out because they did not finish.
+
+    Args:
+        words: references, and filters `key=value`, which must all hold for a run to be taken.
+
+    Raises:
+        ReferenceError_: nothing finished is named, or runs of several tasks or stages.
+    """
+    filters = [word for word in words if "=" in word and not Path(word).exists()]
+    found = [see(word) for word in words if word not in filters]
+    if filters:
+        rows = query.select(query.parse(filters), Index().rows())
+        found += [see_dir(row.dir) for row in rows if row.unreadable is None]
+    runs = list({run.dir: run for run in found}.values())
+    finished = sorted((run for run in runs if run.status == "finished"), key=lambda run: run.id)
+    if not finished:
+        states = ", ".join(f"{run.id} {run.status}" for run in runs[:5]) or "no run matches"
+        raise ReferenceError_(f"There is nothing to compare: {states}. Expected runs that finished.")
+    for group in ("task", "stage"):
+        options = {str(run.choices.get(group)): run.id for run in finished}
+        if len(options) > 1:
+            named = ", ".join(f"{option} ({run_id})" for option, run_id in options.items())
+            raise ReferenceError_(
+                f"Figures of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
+                f"with {group}={next(iter(options))}."
+            )
+    return finished, [run for run in runs if run.status != "finished"]
+
+
+def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Sequence[Seen]) -> Iterator[str]:
+    """Yield the table of headline figures, and what is to be minded.
+
+    Args:
+        runs: all that are compared.
+        groups: label -> runs.
+        left_out: runs that did not finish.
+    """
+    from regimen.display import interquartile
+
+    choices = runs[0].choices
+    yield f"{choices.get('stage')} of {choices.get('task')}: {len(runs)} runs, {len(groups)} groups"
+    yield ""
+    rows = [("figure", "group", "n", "IQM", "95 % interval", "min … max")]
+    told, same = _split(runs)
+    for name in told:
+        for label, members in groups.items():
+            values = headlines(members).get(name)
+            if values is not None:
+                ends = interquartile.interval(values)
+                between = f"{figure(float(ends[0]))} … {figure(float(ends[1]))}" if ends else "–"
+                extent = f"{figure(float(values.min()))} … {figure(float(values.max()))}"
+                middle = figure(float(interquartile.iqm(values)))
+                rows.append((name, label, str(len(values)), middle, between, extent))
+    yield from table(rows) if told else []
+    if same:
+        yield f"\nthe same in all runs: {', '.join(f'{name} {figure(value)}' for name, value in same.items())}"
+    yield from _cautions(groups, left_out, interquartile.FEW)
+
+
+def _split(runs: Sequence[Seen]) -> tuple[list[str], dict[str, float]]:
+    """Return the headline figures that differ between runs, and the values of those that do not."""
+    values = headlines(runs)
+    same = {name: float(v[0]) for name, v in values.items() if len(v) == len(runs) > 1 and (v == v[0]).all()}
+    return [name for name in values if name not in same], same
+
+
+def _cautions(groups: Mapping[str, list[Seen]], left_out: Sequence[Seen], few: int) -> Iterator[str]:
+    small = [label for label, members in groups.items() if len(members) < few]
+    if small:
+        yield f"\nfewer than {few} seeds, so that an interval means little: {'; '.join(small)}"
+    for label, members in groups.items():
+        if seeds := same_seeds(members):
+            yield f"\nthe same seed more than once, counted as if independent: {label}: {', '.join(map(str, seeds))}"
+    if left_out:
+        yield f"\nleft out, not finished: {', '.join(f'{run.id} ({run.status})' for run in left_out)}"
+
+
+def headlines(runs: Sequence[Seen]) -> dict[str, np.ndarray]:
+    """Return headline figure -> (n,) values of the runs that have it."""
+    import numpy as np
+
+    names = dict.fromkeys(name for run in runs for name in run.headline)
+    values = {name: [run.headline[name] for run in runs if run.headline.get(name) is not None] for name in names}
+    return {name: np.array(numbers, dtype=float) for name, numbers in values.items() if numbers}
+
+
+def _curves(runs: Sequence[Seen], metric: str) -> list[np.ndarray]:
+    """Return (k, 2) step and value for each run that logged the metric."""
+    import numpy as np
+
+    found = []
+    for run in runs:
+        rows = files.read_jsonl(run.dir / "metrics.jsonl")
+        points = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
+        found += [np.array(points, dtype=float)] if points else []
+    return found
+
+
+def _metrics(runs: Sequence[Seen]) -> set[str]:
+    """Return the names of all metrics that the runs logged."""
+    rows = [row for run in runs for row in files.read_jsonl(run.dir / "metrics.jsonl")]
+    return {name for row in rows for name in row} - {"step", "time_s"}
+
+
+def _digest(runs: Sequence[Seen]) -> str:
+    return hashlib.sha256("\n".join(run.id for run in runs).encode()).hexdigest()[:6]

@@ -1,0 +1,124 @@
+"""`make demo`: train a Go2 until it walks, evaluate it on video, and say what came of it, where, and what next."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from regimen.envs.sims import render
+from regimen.runs import references
+from regimen.system import files
+from regimen.system.errors import PreflightError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def main() -> int:
+    """Run the two launches and print the table; return the exit code of the first that fails."""
+    started = time.monotonic()
+    name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    launches = {
+        "1/2 training a Go2 quadruped to walk": ["experiment=go2_demo", f"name={name}"],
+        "2/2 evaluating it on fixed commands, and filming it": [
+            *("task=go2_flat", "stage=evaluate", f"policy={name}", f"name={name}-evaluation"),
+            *("stage.episode_length_s=10", *_video()),
+        ],
+    }
+    for what, arguments in launches.items():
+        command = ["launch.py", *arguments]
+        print(f"demo {what}\n     python {' '.join(command)}", flush=True)
+        code = _run([sys.executable, *command])
+        if code != 0:
+            print(f"demo: stopped, because that launch ended with exit code {code}; its last lines say why.")
+            return code
+    roots = [ROOT / root for root in references.ROOTS]
+    trained, judged = references.resolve_run(name, roots), references.resolve_run(f"{name}-evaluation", roots)
+    Console(width=110).print(report(trained, judged, time.monotonic() - started))
+    return 0
+
+
+def _video() -> list[str]:
+    """Return the argument that asks for a video; say so now, before the training, if this machine cannot make one."""
+    try:
+        render.pick_backend()
+    except PreflightError as error:
+        print(f"demo: there will be no video. {error}", flush=True)
+        return []
+    return ["video=true"]
+
+
+def _run(command: list[str]) -> int:
+    """Run a launch to its end, and return its exit code.
+
+    Ctrl-C reaches the launch by itself, which then needs time to save; ignoring it here would be inherited.
+    """
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        return subprocess.Popen(command, cwd=ROOT).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def report(trained: Path, judged: Path, wall_s: float) -> Table:
+    """Return the closing table.
+
+    Args:
+        trained: run directory of the training.
+        judged: run directory of the evaluation.
+        wall_s: duration of the whole demo in seconds.
+    """
+    run = files.read_json(trained / "run.json") or {}
+    result = files.read_json(judged / "result.json") or {}
+    table = Table(title=f"demo: done in {wall_s / 60:.1f} min", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    samples = run["headline"]["samples"] / 1e6
+    table.add_row("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min")
+    for row in result["commands"]:
+        table.add_row(*_command_row(row))
+    for what, path in _files(trained, judged).items():
+        table.add_row(what, str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
+    table.add_section()
+    commands = [
+        ". .venv/bin/activate",
+        f"python launch.py task=go2_flat stage=evaluate policy={trained.name} seed=1",
+        "python launch.py experiment=h1_healthy",
+        "tensorboard --logdir outputs",
+        "regimen list tasks",
+    ]
+    table.add_row("next", "\n".join(commands))
+    return table
+
+
+def _command_row(row: dict[str, Any]) -> tuple[str, str]:
+    """Label and sentence for one command's figures in result.json."""
+    forward, _, turn = row["command"]
+    name, unit, verb = ("turning_rate", "rad/s", "turns") if turn and not forward else ("forward_speed", "m/s", "walks")
+    got = row[name]
+    done = f"{verb} {got['value']:.2f} {unit} \\[{got['low']:.2f}, {got['high']:.2f}]"
+    return f"asked: {forward or turn:g} {unit}", f"{done}, falls in {row['falls']} of {row['episodes']} episodes"
+
+
+def _files(trained: Path, judged: Path) -> dict[str, Path]:
+    """What to look at, as far as it is there."""
+    files = {
+        "video": judged / "video" / "eval.mp4",
+        "evaluation": judged / "figures" / "evaluation.png",
+        "learning curves": trained / "figures" / "learning_curve.png",
+        "policy": trained / "checkpoints" / "best.pt",
+        "training run": trained,
+        "evaluation run": judged,
+    }
+    return {what: path for what, path in files.items() if path.exists()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

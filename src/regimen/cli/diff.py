@@ -1,0 +1,124 @@
+"""`regimen diff A B`: only what differs between two runs, in settings, code, packages, machine and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from regimen.display.formatting import duration, figure, table
+from regimen.runs.history.code_diff import CodeDifference, code_difference
+from regimen.runs.history.run_view import Seen, flatten, see
+from regimen.system import files
+
+ABSENT = "–"
+HOST = ("name", "system", "cores", "gpus", "python")
+NO_DIFFERENCE = "no difference"
+
+
+def diff_verb(argv: list[str]) -> int:
+    """Print what differs: `regimen diff A B [--code] [--json]`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen diff", description="What differs between two runs, and only that.")
+    parser.add_argument("a", help="run reference")
+    parser.add_argument("b", help="run reference")
+    parser.add_argument("--code", action="store_true", help="print the whole difference of the code")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
+    args = parser.parse_args(argv)
+    a, b = see(args.a), see(args.b)
+    code = code_difference(a, b)
+    if args.json:
+        print(json.dumps(files.plain({**differences(a, b), "code": code.lines, "code_diff": code.text}), indent=2))
+    else:
+        print("\n".join(describe(a, b, code)))
+        if args.code and code.text:
+            print(f"\n{code.text}", end="")
+    return 0
+
+
+def differences(a: Seen, b: Seen) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Return section -> name -> (value in a, value in b) of everything that differs; None where it is absent."""
+    hosts = [{key: (run.info.get("host") or {}).get(key) for key in HOST} for run in (a, b)]
+    return {
+        "settings": differing(settings(a), settings(b)),
+        "inputs": differing(_inputs(a), _inputs(b)),
+        "packages": differing(a.info.get("versions") or {}, b.info.get("versions") or {}),
+        "host": differing(*hosts),
+        "run": differing(_end(a), _end(b)),
+        "headline": differing(a.headline, b.headline),
+    }
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return key -> (value in a, value in b) where they differ, in the order of `a`, then of `b`."""
+    return {key: (a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)}
+
+
+def settings(run: Seen) -> dict[str, Any]:
+    """Return dotted key -> value of the configuration; choices such as `task` stand under their own name."""
+    config = {key: value for key, value in run.config.items() if key not in ("choices", "resume")}
+    return {**run.choices, **dict(flatten(config))}
+
+
+def describe(a: Seen, b: Seen, code: CodeDifference) -> Iterator[str]:
+    """Yield the lines of the screen.
+
+    Args:
+        a: the first run.
+        b: the second run.
+        code: how their code differs.
+    """
+    yield from table([("A", a.label, a.status), ("B", b.label, b.status)])
+    found = differences(a, b)
+    for title in ("settings", "inputs"):
+        yield from _section(title, [(key, _value(x), _value(y)) for key, (x, y) in found[title].items()])
+    yield from _lines("code", code.lines)
+    for title in ("packages", "host"):
+        yield from _section(title, [(key, _value(x), _value(y)) for key, (x, y) in found[title].items()])
+    yield from _section("how it went", [(key, figure(x), figure(y)) for key, (x, y) in found["run"].items()])
+    rows = [(key, figure(x), figure(y), *_distance(x, y)) for key, (x, y) in found["headline"].items()]
+    yield from _section("headline", rows, ("B − A", "relative"))
+
+
+def _section(title: str, rows: Sequence[tuple[str, ...]], more: tuple[str, ...] = ()) -> Iterator[str]:
+    head = [("", "A", "B", *more)] if rows else []
+    yield from _lines(title, table([*head, *rows]))
+
+
+def _lines(title: str, lines: list[str]) -> Iterator[str]:
+    yield ""
+    yield title if lines else f"{title}: {NO_DIFFERENCE}"
+    yield from (f"  {line}" for line in lines)
+
+
+def _distance(a: Any, b: Any) -> tuple[str, str]:
+    """Return the absolute and relative difference of two figures, as far as they are numbers."""
+    if not isinstance(a, int | float) or not isinstance(b, int | float):
+        return "", ""
+    return f"{b - a:+.4g}", f"{(b - a) / abs(a):+.1%}" if a else ""
+
+
+def _inputs(run: Seen) -> dict[str, str]:
+    """Return input -> the beginning of its checksum: where it lies does not matter here."""
+    return {name: f"sha256 {str(row.get('sha256'))[:12]}" for name, row in run.inputs.items()}
+
+
+def _end(run: Seen) -> dict[str, Any]:
+    return {
+        "status": run.status,
+        "resumed": len(run.info.get("resumed") or []),
+        "duration": duration(run.info.get("wall_s")),
+        "peak memory (GiB)": run.info.get("peak_memory_gib"),
+    }
+
+
+def _value(value: Any) -> str:
+    """Return a setting as it could be typed, shortened to what a column holds."""
+    if value is None:
+        return ABSENT
+    text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

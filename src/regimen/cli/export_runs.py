@@ -1,0 +1,85 @@
+"""Runs as a CSV table: every field, every headline metric and every override in a column of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from regimen.runs.index.summary import RunRow
+from regimen.system import files
+from regimen.system.errors import ConfigError, PreflightError
+
+PLAIN = (
+    *("id", "name", "task", "agent", "stage", "status", "started", "ended", "wall_s", "seed", "sim", "hardware"),
+    *("experiment", "tags", "notes", "parents", "sweep", "pipeline", "step", "rerun_of", "host", "commit"),
+    *("exit_code", "reason", "peak_memory_gib", "signature_config", "signature_code", "unreadable", "path"),
+)
+
+
+def export_verb(argv: list[str]) -> int:
+    """Write runs to a CSV file: `regimen export runs.csv task=h1_failure`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    from regimen.cli import runs
+
+    parser = runs.parser_of("export", "Write a table of runs as CSV.", "file to write, - for the standard output")
+    args = parser.parse_intermixed_args(runs.joined(argv))
+    if "=" in args.file and "/" not in args.file:
+        raise ConfigError(f"{args.file}: expected the file to write first: regimen export runs.csv {args.file}")
+    return write(runs.choose(args.filters, args.sort)[0], args.file)
+
+
+def write(chosen: Sequence[RunRow], file: str) -> int:
+    """Write runs to a CSV file, whole or not at all.
+
+    Args:
+        chosen: the runs.
+        file: its path, or `-`.
+
+    Raises:
+        PreflightError: it cannot be written.
+    """
+    text = table(chosen)
+    if file == "-":
+        sys.stdout.write(text)
+        return 0
+    try:
+        files.write_atomic(Path(file), text.encode())
+    except OSError as error:
+        raise PreflightError(f"Cannot write {file}: {error.strerror}. Name a file in a folder of yours.") from error
+    print(f"{len(chosen)} runs in {file}")
+    return 0
+
+
+def table(chosen: Sequence[RunRow]) -> str:
+    """Return runs as CSV text, with a header.
+
+    Args:
+        chosen: the runs.
+    """
+    headline = sorted({f"headline.{name}" for run in chosen for name in run.headline})
+    config = sorted({f"config.{key}" for run in chosen for key in _overrides(run)})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*PLAIN, *headline, *config], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_line(run) for run in chosen)
+    return text.getvalue()
+
+
+def _line(run: RunRow) -> dict[str, object]:
+    pipeline = run.pipeline or {}
+    line = {name: getattr(run, name) for name in PLAIN if name not in ("tags", "parents", "pipeline", "step")}
+    line |= {"tags": " ".join(run.tags), "parents": " ".join(run.parents)}
+    line |= {"pipeline": pipeline.get("id"), "step": pipeline.get("step")}
+    line |= {f"headline.{name}": value for name, value in run.headline.items()}
+    return line | {f"config.{key}": value for key, value in _overrides(run).items()}
+
+
+def _overrides(run: RunRow) -> dict[str, str]:
+    """Return key -> value of a run's overrides; `~key` removes a value and has none."""
+    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in run.overrides)}

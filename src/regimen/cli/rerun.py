@@ -1,0 +1,189 @@
+"""`regimen rerun` and `regimen resume`: do a run again from its frozen configuration, or continue it in place."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from regimen.config import groups
+from regimen.display.console import say
+from regimen.runs import outcome, signature
+from regimen.runs.history.result_equality import differences
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, Seen, see, see_dir
+from regimen.runs.run import Run
+from regimen.system import host, signals
+from regimen.system.errors import ReferenceError_, refuse
+
+OUTPUTS = Path("outputs")
+
+
+def rerun_verb(argv: list[str]) -> int:
+    """Do a run again and compare the results: `regimen rerun <run>`, or compare only: `regimen rerun <run> --check`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen rerun", description="Do a run again: same configuration and seed.")
+    parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
+    parser.add_argument("--check", action="store_true", help="run nothing; compare a rerun with what it repeats")
+    args = parser.parse_args(argv)
+    run = see(args.run)
+    if args.check:
+        return _check(run)
+    for line in cautions(run):
+        say(f"warning: {line}")
+    if _scheduled(run.config):
+        from regimen.orchestration.slurm.submit import check
+
+        refuse(check([run.config]))
+    with signals.handled(signals.leave):
+        again = create(run, ["regimen", "rerun", *argv])
+        code = _start(again, run.config)
+    return code or _compare(run, see_dir(again.dir))
+
+
+def resume_verb(argv: list[str]) -> int:
+    """Continue a run in place: `regimen resume <run>`, the same as `python launch.py resume=<run>`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen resume", description="Continue a run in place, as configured.")
+    parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
+    from regimen.cli.launch import launch
+
+    return launch([f"resume={parser.parse_args(argv).run}"], groups.config_home())
+
+
+def cautions(run: Seen) -> Iterator[str]:
+    """Yield what could make the result another one than that of `run`.
+
+    Raises:
+        ReferenceError_: the run cannot be repeated: its configuration or an input is gone.
+    """
+    if not run.config:
+        raise ReferenceError_(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
+    if run.info.get("pending"):
+        waits = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
+        raise ReferenceError_(f"{run.id} cannot be repeated before it has started: it waits for {waits}.")
+    for name, row in run.inputs.items():
+        state = run.input_state(name, read_all=True)
+        if state == GONE:
+            raise ReferenceError_(
+                f"{run.id} cannot be repeated: its input {name}, {row['path']}, is gone. Make it again, or launch "
+                f"with another one: python launch.py {' '.join(run.info.get('overrides') or [])}"
+            )
+        if state != UNCHANGED:
+            yield f"input {name}, {os.path.relpath(row['path'])}: {CHANGED if state == CHANGED else state}"
+    yield from _code_cautions(run)
+    device = str((run.config.get("hardware") or {}).get("device"))
+    if not device.startswith("cpu"):
+        yield f"it runs on {device}, where equal runs need not give equal bits"
+    if run.info.get("resumed"):
+        yield "it was resumed, possibly with other code; equal results are expected where resuming is exact"
+
+
+def _code_cautions(run: Seen) -> Iterator[str]:
+    """Yield how code and packages differ from those of the run."""
+    now = {"git": host.git(Path(__file__).parent)[0], "versions": host.versions()}
+    changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
+    packages = [line for line in changed if not line.startswith(("commit ", "uncommitted changes "))]
+    if packages:
+        yield f"other packages: {', '.join(packages)}"
+    if _copy(run):
+        return  # the code that ran is still there, and runs again
+    commits = [line for line in changed if line not in packages]
+    recorded = (run.info.get("signature") or {}).get("code")
+    if recorded is None and commits:
+        yield f"other code: {', '.join(commits)}"
+    elif recorded is not None and recorded != signature.code_signature(run.config):
+        yield f"other code: {', '.join(commits) or 'changes that are not committed'}; see git diff"
+    elif commits:
+        yield f"{', '.join(commits)}; the files that a run imports are the same"
+
+
+def create(run: Seen, argv: list[str]) -> Run:
+    """Return a new run of the same configuration, not started.
+
+    It has no name: the name is what others refer to, and keeps to mean the first.
+
+    Args:
+        run: what is repeated.
+        argv: the command line.
+    """
+    again = Run.create(
+        OUTPUTS,
+        {**run.config, "name": None},
+        argv,
+        list(run.info.get("overrides") or []),
+        files={name: Path(row["path"]) for name, row in run.inputs.items()},
+        references={name: str(row.get("ref", row["path"])) for name, row in run.inputs.items()},
+        parents=list(run.info.get("parents") or []),
+        rerun_of=run.id,
+        **_placement(run),
+    )
+    if (run.dir / ".hydra").is_dir():
+        shutil.copytree(run.dir / ".hydra", again.dir / ".hydra")
+    return again
+
+
+def _placement(run: Seen) -> dict[str, Any]:
+    """Return where the code is taken from, and that a run for a scheduler waits."""
+    from regimen.runs import code_snapshot
+
+    if _scheduled(run.config):
+        return {"status": "queued", "code": _copy(run) or str(code_snapshot.take(run.config))}
+    return {"code": _copy(run)}
+
+
+def _copy(run: Seen) -> str | None:
+    """Return the copy of the code that a run worked from, if it is still there."""
+    code = run.info.get("code")
+    return str(code) if code and Path(code).is_dir() else None
+
+
+def _scheduled(config: dict[str, Any]) -> bool:
+    return bool((config.get("hardware") or {}).get("scheduler"))
+
+
+def _start(run: Run, config: dict[str, Any]) -> int:
+    """Work on a run here, or hand it to the scheduler of its configuration."""
+    from regimen.cli.launch import not_started
+    from regimen.runs.supervisor import supervise
+
+    with not_started(run):
+        if not _scheduled(config):
+            return supervise(run)
+        from regimen.orchestration.slurm.submit import submit
+        from regimen.orchestration.slurm.wait import wait
+
+        job = submit([run])[run.id]
+    say(f"submitted: {os.path.relpath(run.dir)} as job {job}; once it ended: regimen rerun {run.id} --check")
+    return wait([run]) if config.get("wait") else 0
+
+
+def _check(run: Seen) -> int:
+    original = run.info.get("rerun_of")
+    if not original:
+        raise ReferenceError_(f"{run.id} repeats no run. Repeat it first: regimen rerun {run.id}")
+    return _compare(see(str(original)), run)
+
+
+def _compare(run: Seen, again: Seen) -> int:
+    """Print whether a rerun came to the same result; return 0 if so, or if it cannot be said (yet)."""
+    for one in (run, again):
+        if one.status != "finished":
+            say(f"not compared: {one.id} is {one.status}")
+            return 0
+    found = differences(run, again)
+    if not found:
+        say(f"equal: {again.id} came to the same result as {run.id}, bit for bit")
+        return 0
+    say(f"not equal: {again.id} differs from {run.id}")
+    for line in found:
+        say(f"  {line}")
+    return outcome.EXIT_FAILED

@@ -1,0 +1,1 @@
+"""From command-line arguments to one typed, checked configuration."""

@@ -1,0 +1,202 @@
+"""From overrides to one checked configuration: Hydra composes, the types and the named functions judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from regimen.config import interpolation, structured
+from regimen.config.error_location import Blame
+from regimen.config.groups import GROUPS
+from regimen.config.option_files import HydraNode, Selection, choosing, select
+from regimen.config.overrides import check_choices, make_loader, parse
+from regimen.config.provenance import Source, Tree
+from regimen.config.schema import Config
+from regimen.config.structured import load_config
+from regimen.config.validation import Checker, Problem
+from regimen.system.errors import Refusal, did_you_mean, refuse
+
+__all__ = ["Composed", "Refusal", "compose", "load_config", "refuse"]
+
+
+LAUNCHERS = {
+    "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
+    "pipeline": "runs a pipeline: write it on the command line, `python launch.py pipeline=<name>`.",
+    "resume": "continues a run: write it alone on the command line, `python launch.py resume=<run reference>`.",
+    "choices": "is filled in by the launcher: choose options by their group, such as task=<name>.",
+}
+"""Keys of the whole configuration that nothing else may set."""
+
+
+@dataclass
+class Composed:
+    """A configuration that passed every check.
+
+    Attributes:
+        config: resolved plain data in the shape of `schema.Config`, defaults included.
+        choices: group -> option.
+        files: group -> YAML file of the option.
+        tree: each value with what set it.
+        node: Hydra's own node, shared by configurations of the same options: not to be changed.
+        overrides: the arguments, as typed.
+        types: key -> dataclass of `env`, `sim`, `agent` and `stage`.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    files: dict[str, Path]
+    tree: Tree
+    node: HydraNode
+    overrides: list[str]
+    types: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hydra(self) -> DictConfig:
+        """Hydra's view, with its `hydra` node: made anew at each call, because launchers write into it."""
+        return _hydra_view(self.node.config, self.tree, self.overrides)
+
+    def record(self) -> dict[str, Any]:
+        """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
+        plain = self.node.plain
+        return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
+
+
+def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> Composed:
+    """Compose one run and check it.
+
+    Args:
+        overrides: `key=value` arguments, without sweeps.
+        config_dirs: folder of config.yaml, then the user's own.
+        config_name: primary config.
+
+    Raises:
+        ConfigError: listing everything that is wrong, each with the file or argument it stands in.
+    """
+    version.setbase("1.3")
+    setup_globals()
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    wrong += check_choices(parsed, loader, multirun=False)
+    refuse(wrong)
+    return _Composition(Blame(loader, config_dirs, parsed), config_name).run()
+
+
+class _Composition:
+    """The steps of one composition, from parsed overrides to checked data."""
+
+    def __init__(self, blame: Blame, name: str) -> None:
+        self.blame, self.name = blame, name
+        self.selection: Selection = select(blame, name)
+
+    def run(self) -> Composed:
+        blame, selection, tree = self.blame, self.selection, self.blame.tree
+        chosen = choosing(blame.loader, blame.parsed)
+        self._lay_arguments([o for o in blame.parsed if o not in chosen])
+        plain = interpolation.resolved(tree.data)
+        self._refuse(self._check(tree.data if plain is None else plain))
+        node = self._hydra_node(chosen)
+        texts = [o.input_line or "" for o in blame.parsed]
+        if plain is None:
+            plain = blame.translated(lambda: _resolved(_hydra_view(node.config, tree, texts)))
+            self._refuse(self._check(plain))
+        config = self._freeze(plain) | {"choices": dict(selection.choices)}
+        return Composed(config, dict(selection.choices), blame.files, tree, node, texts, dict(selection.types))
+
+    def _hydra_node(self, chosen: list[Override]) -> HydraNode:
+        """Return Hydra's own node, which the arguments that only set values have no part in.
+
+        Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
+        """
+        texts = [o.input_line or "" for o in chosen]
+        if self.selection.hydra is None:
+            load = self.blame.loader.load_configuration
+            node = self.blame.translated(lambda: load(self.name, texts, RunMode.RUN)).hydra
+            self.selection.hydra = HydraNode(node, typing.cast(dict[str, Any], OmegaConf.to_container(node)))
+        return self.selection.hydra
+
+    def _lay_arguments(self, overrides: list[Override]) -> None:
+        """Lay the arguments over the files."""
+        wrong, tree = [], self.blame.tree
+        for override in overrides:
+            text, key = override.input_line or "", override.key_or_group
+            if override.is_delete():
+                if not tree.remove(key):
+                    wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
+                continue
+            tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
+            if not tree.has(key):
+                wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
+        refuse(wrong)
+
+    def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
+        hints = {**structured.hints(Config), **self.selection.types}
+        checker = Checker(self.blame.tree.was_set)
+        for key, value in data.items():
+            if key in LAUNCHERS and value:
+                first = next(iter(value)) if isinstance(value, dict) else ""
+                yield Problem(f"{key}.{first}".rstrip("."), f"`{key}` {LAUNCHERS[key]}")
+            elif key not in hints:
+                deeper = [f"`{node}.{key}`" for node, kind in hints.items() if key in _fields(kind)]
+                near = did_you_mean(key, [*GROUPS, *(k for k in hints if k not in LAUNCHERS)])
+                yield Problem(key, f"There is no key `{key}`. " + (f"Write {' or '.join(deeper)}." if deeper else near))
+            else:
+                yield from checker.check(hints[key], value, key)
+        yield from _values(data)
+
+    def _refuse(self, problems: Iterator[Problem]) -> None:
+        refuse([f"{self.blame.where(p.path)}: {p.message}" for p in problems])
+
+    def _near(self, key: str) -> str:
+        above, _, last = key.rpartition(".")
+        node = self.blame.tree.get(above) if above else self.blame.tree.data
+        return did_you_mean(last, node) if isinstance(node, dict) else ""
+
+    def _freeze(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """Return plain data in the shape and order of the types, every scalar converted to its type."""
+        types = self.selection.types
+        config = structured.plain(structured.build(Config, {k: None if k in types else v for k, v in plain.items()}))
+        return config | {n: structured.plain(structured.build(kind, plain[n])) for n, kind in types.items()}
+
+
+def _fields(kind: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _values(data: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with keys of the whole configuration whose types are right."""
+    seed, name = data.get("seed"), data.get("name")
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
+    if isinstance(name, str) and (name in ("", "latest") or "@" in name):
+        yield Problem(
+            "name", f"name={name}: no run could be called by it: `latest` and what follows an `@` mean others."
+        )
+
+
+def _hydra_view(node: DictConfig, tree: Tree, texts: list[str]) -> DictConfig:
+    """Return Hydra's configuration: its own node, and the checked tree in place of what it would compose."""
+    hydra = OmegaConf.create({"hydra": node, **tree.data})
+    hydra.hydra.overrides.task = _task_overrides(texts)
+    HydraConfig.instance().set_config(hydra)
+    OmegaConf.set_readonly(hydra.hydra, False)  # launchers write the job's number
+    return hydra
+
+
+def _task_overrides(texts: list[str]) -> list[str]:
+    return [t for t in texts if not t.startswith("hydra")]
+
+
+def _resolved(hydra: DictConfig) -> dict[str, Any]:
+    data = OmegaConf.masked_copy(hydra, [str(k) for k in hydra if k != "hydra"])
+    return typing.cast(dict[str, Any], OmegaConf.to_container(data, resolve=True))

@@ -1,0 +1,80 @@
+"""Where a mistake stands: the argument or the line of a file, and what Hydra's errors mean in the user's own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from regimen.config import overrides
+from regimen.config.provenance import SCHEMA, Tree, shown
+from regimen.config.structured import NODES
+from regimen.system.errors import Refusal, did_you_mean
+
+Result = TypeVar("Result")
+
+
+class Blame:
+    """Knows who set what.
+
+    Attributes:
+        tree: the values so far, each with its source.
+        files: group -> YAML file of the option.
+    """
+
+    def __init__(self, loader: ConfigLoaderImpl, dirs: list[Path], parsed: list[Override]) -> None:
+        self.loader, self.dirs, self.parsed = loader, dirs, parsed
+        self.tree = Tree()
+        self.files: dict[str, Path] = {}
+
+    def where(self, path: str) -> str:
+        """Return the argument or file a path was set in; the option's file for what nothing sets."""
+        source = self.tree.who(path)
+        group = next((g for g, node in NODES.items() if node == path.split(".")[0]), None)
+        return shown(self.files[group]) if source is SCHEMA and group in self.files else source.at(path)
+
+    def translated(self, call: Callable[[], Result]) -> Result:
+        """Call Hydra, and say its errors without its advice and internals.
+
+        Raises:
+            Refusal: in place of what Hydra, OmegaConf or YAML raise.
+        """
+        try:
+            return call()
+        except MissingConfigException as error:
+            raise Refusal([self._missing(error)]) from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{shown(Path(mark.name))}:{mark.line + 1}" if mark else "a YAML file"
+            raise Refusal([f"{where}: not valid YAML: {error.problem}."]) from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            key = getattr(error, "full_key", None)
+            said = _clean(error)
+            guilty = next((o.input_line for o in self.parsed if o.key_or_group in said), None)
+            where = f"argument `{guilty}`: " if guilty else ""
+            where = f"{self.where(key)}: `{key}`: " if key and self.tree.has(key) else where
+            raise Refusal([where + said]) from error
+
+    def _missing(self, error: MissingConfigException) -> str:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        for folder in self.dirs:
+            for file in sorted(folder.glob("*/*.yaml")):
+                if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", file.read_text(), re.M):
+                    hint = did_you_mean(name, overrides.options(self.loader, group))
+                    return f"{shown(file)}: there is no {group} `{name}`. {hint}"
+        return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, overrides.options(self.loader, group))}"
+
+
+def _clean(error: Exception) -> str:
+    """Return the first sentences of Hydra's message, without links, `+` advice and internals."""
+    causes = [str(e) for e in (error, error.__cause__) if e is not None and str(e)]
+    lines = [line.strip() for text in causes for line in text.splitlines()]
+    hidden = ("http", "To append", "full_key:", "object_type", "reference_type", "Set the environment")
+    return " ".join(line for line in lines if line and not any(h in line for h in hidden))

@@ -1,0 +1,73 @@
+"""What can be chosen: the options of each group with the first line of their description."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from regimen.system.errors import ConfigError
+
+GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
+"""Groups of which a run takes one option."""
+
+MULTI_GROUPS = ("logger",)
+"""Groups of which a run takes any number: `logger=[csv,mlflow]`."""
+
+
+def config_home() -> Path:
+    """Return the folder of the project's configuration: that of the current directory, else of the checkout."""
+    here, checkout = Path("conf"), Path(__file__).resolve().parents[3] / "conf"
+    return here if (here / "config.yaml").is_file() else checkout
+
+
+def options(group: str, config_dirs: list[Path]) -> dict[str, str]:
+    """Return name -> description of a group's options, in alphabetical order.
+
+    Args:
+        group: `task`, `agent`, …
+        config_dirs: folders searched, the first one wins.
+
+    Raises:
+        ConfigError: if a folder does not exist.
+    """
+    found: dict[str, str] = {}
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}. Expected one with subfolders such as `{group}/`.")
+        for file in (folder / group).glob("*.yaml"):
+            found.setdefault(file.stem, description(file))
+    return dict(sorted(found.items()))
+
+
+def description(file: Path) -> str:
+    """Return the first comment line of a YAML file that is not a header for Hydra."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.lstrip("# ").rstrip()
+        if not line.startswith("#"):
+            return ""
+        if text and not text.startswith("@"):
+            return text
+    return ""
+
+
+def table(group: str, config_dirs: list[Path], indent: str = "") -> str:
+    """Return one line for each option of a group."""
+    rows = options(group, config_dirs)
+    width = max((len(name) for name in rows), default=0)
+    return "\n".join(f"{indent}{name:<{width}}  {text}".rstrip() for name, text in rows.items())
+
+
+def list_verb(argv: list[str]) -> int:
+    """List the options of a group: `regimen list tasks`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
+    plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
+    parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group.")
+    parser.add_argument("what", choices=sorted(plurals), help="group")
+    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
+    args = parser.parse_args(argv)
+    print(table(plurals[args.what], [config_home(), *args.config_dir]))
+    return 0

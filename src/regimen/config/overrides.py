@@ -1,0 +1,111 @@
+"""The command line: parse overrides and group choices, and say what is wrong with them in our own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from regimen.config.groups import GROUPS, MULTI_GROUPS
+from regimen.config.sweep_grid import make_parser
+from regimen.system.errors import ConfigError, did_you_mean
+
+
+def make_loader(config_dirs: list[Path]) -> ConfigLoaderImpl:
+    """Return Hydra's config loader over folders, the first one holding config.yaml.
+
+    Raises:
+        ConfigError: if one of the folders does not exist.
+    """
+    for folder in config_dirs:
+        if not folder.is_dir():
+            near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+            raise ConfigError(f"--config-dir: there is no folder {folder}. {did_you_mean(folder.name, near)}")
+    search = create_config_search_path(str(config_dirs[0].resolve()))
+    for folder in config_dirs[1:]:
+        anchor = SearchPathQuery(provider="schema")
+        search.prepend(provider="command-line", path=f"file://{folder.resolve()}", anchor=anchor)
+    return ConfigLoaderImpl(config_search_path=search)
+
+
+def options(loader: ConfigLoaderImpl, group: str) -> list[str]:
+    """Return the names of a group's options, those of all folders."""
+    return loader.repository.get_group_options(group, ObjectType.CONFIG)
+
+
+def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:
+    """Return the overrides that can be read, and a line for each that cannot."""
+    parser = make_parser(loader)
+    parsed, wrong = [], []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+            parsed[-1].config_loader = loader  # a glob looks for the options that fit
+        except (HydraException, ValueError, RecursionError):
+            wrong.append(f"argument `{text}`: {_syntax_advice(text, loader)}")
+    return parsed, wrong
+
+
+def _syntax_advice(text: str, loader: ConfigLoaderImpl) -> str:
+    key, equals, value = text.partition("=")
+    if not equals:
+        group = key.lstrip("+~").partition("@")[0]
+        if group in (*GROUPS, *MULTI_GROUPS):
+            return f"write `{group}=<name>`. {did_you_mean('', options(loader, group))}"
+        return f"expected key=value. To set it write `{key}=<value>`; to see all keys add `--cfg job`."
+    if "[" in key:
+        dotted = re.sub(r"\[(\d+)\]", r".\1", key)
+        return f"elements of a list are reached with a dot: write `{dotted}={value}`."
+    if value.startswith("zip("):
+        return f"write `{key}=zip(a,b,c)` or `{key}=zip(range(3))`: plain values, as in choice(...)."
+    return f"the value cannot be read. Quote it: `'{key}=\"{value}\"'`; a list is [1,2], a mapping {{a:1}}."
+
+
+def check_choices(parsed: list[Override], loader: ConfigLoaderImpl, multirun: bool) -> list[str]:
+    """Return a line for each group choice or sweep that is wrong."""
+    return [line for override in parsed for line in _check_choice(override, loader, multirun)]
+
+
+def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) -> list[str]:
+    text, key = override.input_line or "", override.key_or_group
+    said = f"argument `{text}`:"
+    if override.is_sweep_override() and not multirun:
+        key_, _, value = text.partition("=")
+        return [f"{said} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
+    if key == "hydra.searchpath":
+        return [f"{said} your own options are found with --config-dir <folder>."]
+    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
+        return [f"{said} the launcher names run directories itself. To find a run again name it: name=<word>."]
+    if key in MULTI_GROUPS:
+        return _check_multi_choice(override, loader, said)
+    if key not in GROUPS:
+        return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
+    known = options(loader, key)
+    if override.is_delete() or (override.value() is None and not override.is_sweep_override()):
+        instead = f"`{key}=none`" if "none" in known else f"one of {', '.join(known)}"
+        return [f"{said} the group `{key}` needs an option: choose {instead}."]
+    if override.is_add() or override.is_force_add():
+        return [f"{said} write `{text.lstrip('+')}`."]
+    names = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    return [
+        f"{said} there is no {key} `{name}`. {did_you_mean(str(name), known)}" for name in names if name not in known
+    ]
+
+
+def _check_multi_choice(override: Override, loader: ConfigLoaderImpl, said: str) -> list[str]:
+    key, known = override.key_or_group, options(loader, override.key_or_group)
+    if override.is_sweep_override() or override.is_delete() or override.value() is None:
+        return [f"{said} choose any of {', '.join(known)}, such as `{key}=[{known[0]}]`; none at all is `{key}=[]`."]
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
+    return [
+        f"{said} there is no {key} `{n}`. {did_you_mean(str(n), known)} None at all is `{key}=[]`."
+        for n in names
+        if n not in known
+    ]

@@ -1,0 +1,242 @@
+"""Read types and signatures from source text, so that the launcher knows them without importing torch.
+
+A module is parsed, never imported. A configuration dataclass is made real by executing only the statements it is built
+from (other dataclasses, constants, plain functions, imports of light modules) in a module of its own.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import functools
+import importlib
+import sys
+import types
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from regimen.config.static_modules import Module, bound, find, read, split_target
+from regimen.system.errors import ConfigError
+
+LIGHT = (
+    "omegaconf",
+    "regimen.config.schema",
+    "regimen.system.errors",
+    "regimen.envs.robots",
+    "regimen.envs.robots.robot",
+)
+"""Modules beside the standard library that are imported as they are."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a function read from source.
+
+    Attributes:
+        name: its name; `*` or `**` marks the catch-all ones.
+        required: whether it has no default.
+        annotation: source text of its type, empty if it has none.
+    """
+
+    name: str
+    required: bool
+    annotation: str
+
+
+def load_cfg_class(target: str) -> type[Any]:
+    """Return the dataclass that configures a class, `XCfg` beside `X`, without importing its module.
+
+    Args:
+        target: `pkg.mod.Class`.
+
+    Raises:
+        ConfigError: if the class or its dataclass is not there, or needs more than plain Python.
+    """
+    module, name = split_target(target)
+    find(module, name)
+    found = _execute(module, f"{name}Cfg")
+    if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
+        raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
+    return found
+
+
+def signature(target: str) -> list[Param]:
+    """Return the parameters of `pkg.mod:name`; of a class, those of its `__init__` after `self`.
+
+    Raises:
+        ConfigError: if there is no such function or class.
+    """
+    module, name = split_target(target)
+    source, statement = find(module, name)
+    if isinstance(statement, ast.FunctionDef):
+        return _params(statement.args)
+    if isinstance(statement, ast.ClassDef):
+        return _init_params(source, statement)
+    raise ConfigError(f"`{target}` is neither a function nor a class.")
+
+
+def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _params(statement.args)[1:]
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            try:
+                where, parent = find(source.name, base.id)
+            except ConfigError:
+                continue
+            if isinstance(parent, ast.ClassDef):
+                return _init_params(where, parent)
+    return []
+
+
+def methods(target: str) -> set[str]:
+    """Return the names of the methods of `pkg.mod.Class`, those of its bases that can be found included.
+
+    Raises:
+        ConfigError: if there is no such class.
+    """
+    source, node = find(*split_target(target))
+    if not isinstance(node, ast.ClassDef):
+        raise ConfigError(f"`{target}` is not a class.")
+    found = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
+    for base in (b.id for b in node.bases if isinstance(b, ast.Name)):
+        with suppress(ConfigError):
+            found |= methods(f"{source.name}.{base}")
+    return found
+
+
+def _params(args: ast.arguments) -> list[Param]:
+    plain = args.posonlyargs + args.args
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
+    pairs = list(zip(plain, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
+    found = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
+    if args.vararg:
+        found.append(Param("*" + args.vararg.arg, False, ""))
+    if args.kwarg:
+        found.append(Param("**" + args.kwarg.arg, False, ""))
+    return found
+
+
+def library_fields(target: str) -> dict[str, tuple[str, str]]:
+    """Return field -> (annotation, module it stands in) of a library's own dataclass and of its bases.
+
+    Args:
+        target: `pkg.mod:Class`.
+    """
+    source, node = find(*split_target(target))
+    fields: dict[str, tuple[str, str]] = {}
+    if not isinstance(node, ast.ClassDef):
+        raise ConfigError(f"`{target}` is not a class.")
+    for base in node.bases:
+        if isinstance(base, ast.Name) and (source.definition(base.id) or source.imported(base.id)):
+            origin = (source.name, base.id) if source.definition(base.id) else source.imported(base.id)
+            if origin and origin[0].split(".")[0] not in sys.stdlib_module_names:
+                fields |= library_fields(":".join(origin))
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            fields[statement.target.id] = (ast.unparse(statement.annotation), source.name)
+    return fields
+
+
+@functools.lru_cache(maxsize=1024)
+def alternatives(annotation: str) -> list[str]:
+    """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
+
+    def flat(node: ast.expr) -> list[str]:
+        if isinstance(node, ast.BinOp):
+            return flat(node.left) + flat(node.right)
+        return [ast.unparse(node.value if isinstance(node, ast.Subscript) else node)]
+
+    return flat(ast.parse(annotation, mode="eval").body) if annotation else [""]
+
+
+def _execute(module: str, name: str) -> Any:
+    """Return the object bound to `name`, by executing only what it needs."""
+    if _is_light(module):
+        return getattr(importlib.import_module(module), name)
+    source, _ = find(module, name)
+    if source.name != module:
+        elsewhere = read(module).imported(name)
+        assert elsewhere is not None  # find() followed it
+        return _execute(*elsewhere)
+    return _execute_from(source, name)
+
+
+def _execute_from(source: Module, name: str) -> Any:
+    """Return the object, made anew if its module or anything it takes from another one has changed."""
+    made, taken = _made.get((source, name), (None, None))
+    if taken is None or not _is_current(taken):
+        taken = {}
+        made = _make(source, name, taken)
+        _made[source, name] = made, taken
+    return made
+
+
+Taken = dict[tuple[str, str], Any]
+"""(module, name) -> what an object took from there."""
+
+_made: dict[tuple[Module, str], tuple[Any, Taken]] = {}
+
+
+def _is_current(taken: Taken) -> bool:
+    try:
+        return all(_execute(*where) is what for where, what in taken.items())
+    except (ConfigError, AttributeError):
+        return False
+
+
+def _make(source: Module, name: str, taken: Taken) -> Any:
+    shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
+    shadow.__file__ = str(source.path)
+    sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
+    flags = __future__.annotations.compiler_flag if source.imported("annotations") else 0
+    problems: list[str] = []
+    needed = _needed(source, name)
+    for wanted in needed:
+        _bind_import(source, wanted, shadow, taken, problems)
+    for statement in source.body:
+        if bound(statement) & needed:
+            code = compile(ast.Module([statement], []), str(source.path), "exec", flags, dont_inherit=True)
+            try:
+                exec(code, shadow.__dict__)
+            except Exception as error:
+                problems.append(f"{', '.join(bound(statement))}: {error}")
+    if not hasattr(shadow, name):
+        why = "; ".join(problems)
+        raise ConfigError(f"`{source.name}.{name}` must be readable without importing its module. {why}")
+    return getattr(shadow, name)
+
+
+def _needed(source: Module, name: str) -> set[str]:
+    """Return the names reachable from `name` through top-level definitions of the module."""
+    needed, todo = set(), [name]
+    while todo:
+        current = todo.pop()
+        if current in needed:
+            continue
+        needed.add(current)
+        statement = source.definition(current)
+        if statement is not None:
+            todo += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    return needed
+
+
+def _bind_import(source: Module, name: str, shadow: types.ModuleType, taken: Taken, problems: list[str]) -> None:
+    elsewhere = source.imported(name)
+    try:
+        if elsewhere is not None:
+            taken[elsewhere] = _execute(*elsewhere)
+            setattr(shadow, name, taken[elsewhere])
+        else:
+            for alias in (a for s in source.body if isinstance(s, ast.Import) for a in s.names):
+                if (alias.asname or alias.name.split(".")[0]) == name and _is_light(alias.name):
+                    imported = importlib.import_module(alias.name)
+                    setattr(shadow, name, imported if alias.asname else sys.modules[name])
+    except (ConfigError, AttributeError) as error:
+        problems.append(f"{name}: {error}")
+
+
+def _is_light(module: str) -> bool:
+    return module in LIGHT or module.split(".")[0] in (sys.stdlib_module_names | {"omegaconf"})

@@ -1,0 +1,134 @@
+"""From plain data to instances of the configuration dataclasses, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
+
+from regimen.config import static_types
+from regimen.config.schema import Config
+from regimen.config.static_modules import find, split_target
+from regimen.system.errors import ConfigError, did_you_mean
+
+NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
+"""Groups whose type is named by their option's `_target_`, and the key each stands at."""
+
+SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
+    int: (IntegerNode, "a whole number"),
+    float: (FloatNode, "a number"),
+    bool: (BooleanNode, "true or false"),
+    str: (StringNode, "text"),
+}
+"""Scalar types: OmegaConf's node, which converts as Hydra does, and what to call a value of it."""
+
+DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
+
+
+@functools.lru_cache(maxsize=512)
+def hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; a class does not change, and evaluating its annotations is slow."""
+    return typing.get_type_hints(kind)
+
+
+def strip_optional(kind: Any) -> tuple[Any, bool]:
+    """Return a type without its `| None`, and whether it had one; other unions become Any."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        optional = len(inner) < len(typing.get_args(kind))
+        return (inner[0] if len(inner) == 1 else Any), optional
+    return kind, False
+
+
+def build(kind: Any, data: Any) -> Any:
+    """Return `data` as an instance of `kind`, dataclasses made recursively, their defaults filled in.
+
+    Raises:
+        ConfigError: for a key that the dataclass does not have.
+    """
+    kind, _ = strip_optional(kind)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if data is None:
+        return None
+    if dataclasses.is_dataclass(kind) and isinstance(data, dict):
+        types = hints(typing.cast(Any, kind))
+        for key in data:
+            if key not in types:
+                raise ConfigError(
+                    f"`{getattr(kind, '__name__', kind)}` has no key `{key}`. {did_you_mean(str(key), types)}"
+                )
+        return typing.cast(Any, kind)(**{k: build(types[k], v) for k, v in data.items()})
+    if origin is dict and isinstance(data, dict):
+        return {k: build(args[1], v) for k, v in data.items()}
+    if origin in (list, tuple) and isinstance(data, (list, tuple)):
+        return origin(build(args[0] if args else Any, v) for v in data)
+    return SCALARS[kind][0](value=data)._value() if kind in SCALARS else data
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses as mappings and tuples as lists, as YAML holds them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a dataclass as plain data; `???` for a field without one."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.default_factory is not dataclasses.MISSING:
+            values[field.name] = plain(field.default_factory())
+        else:
+            values[field.name] = "???" if field.default is dataclasses.MISSING else plain(field.default)
+    return values
+
+
+def load_config(path: Path) -> Config:
+    """Read a frozen configuration; `env`, `sim`, `agent` and `stage` become instances of their own dataclasses.
+
+    Args:
+        path: `config.yaml` of a run.
+
+    Raises:
+        ConfigError: if it does not fit the code that is there now.
+    """
+    return build_config(read_plain(path))
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return a frozen configuration as plain data, read by the C parser of YAML where PyYAML has it.
+
+    Args:
+        path: `config.yaml` of a run.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    return typing.cast(dict[str, Any], yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def build_config(data: dict[str, Any]) -> Config:
+    """Return a resolved plain configuration as typed objects; see `load_config`."""
+    config: Config = build(Config, data)
+    for node in NODES.values():
+        value = data.get(node)
+        if isinstance(value, dict):
+            target = value.get("_target_", DEFAULT_TARGETS.get(node))
+            setattr(config, node, build(_cfg_class(str(target)), value))
+    config.logger = {name: build(_cfg_class(value["_target_"]), value) for name, value in config.logger.items()}
+    return config
+
+
+def _cfg_class(target: str) -> Any:
+    """Return the dataclass of a class: the one its module holds at run time, else the one its source names."""
+    module, name = split_target(target)
+    find(module, name)
+    return getattr(importlib.import_module(module), f"{name}Cfg", None) or static_types.load_cfg_class(target)

@@ -1,0 +1,255 @@
+"""Check plain configuration data against the types and functions it names, and report everything that is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import ValidationError
+
+from regimen.config import static_types, structured
+from regimen.config.schema import EventTermCfg, TermCfg
+from regimen.config.static_modules import split_target
+from regimen.config.structured import SCALARS, strip_optional
+from regimen.system.errors import ConfigError, did_you_mean
+
+EVENT_MODES = ("startup", "reset", "interval")
+SUPPLIED = ("env", "env_ids")
+"""Leading parameters of a term that the manager fills in."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        path: dotted key it stands at.
+        message: what was wrong, what was expected, what to type.
+    """
+
+    path: str
+    message: str
+
+
+class Checker:
+    """Walks data and its type side by side, yielding problems.
+
+    Args:
+        was_set: tells whether a path ever held a value other than null, which a null then switches off.
+    """
+
+    def __init__(self, was_set: Callable[[str], bool]) -> None:
+        self.was_set = was_set
+
+    def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        """Yield the problems of `data`, which stands at `path` and should be a `kind`."""
+        kind, optional = strip_optional(kind)
+        origin = typing.get_origin(kind)
+        if data is None:
+            if not optional and kind is not Any:
+                yield Problem(path, f"`{path}` cannot be null.")
+        elif isinstance(data, str) and "${" in data:
+            return  # checked again once resolved
+        elif data == "???":
+            yield Problem(path, f"`{path}` has no value: set it with `{path}=...`.")
+        elif dataclasses.is_dataclass(kind):
+            yield from self._node(kind, data, path)
+        elif origin is dict:
+            yield from self._mapping(typing.get_args(kind)[1], data, path)
+        elif origin in (list, tuple):
+            yield from self._sequence(kind, data, path)
+        elif kind in SCALARS:
+            yield from scalar(kind, data, path)
+
+    def _node(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, dict):
+            yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
+            return
+        hints = structured.hints(kind)
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        for key, value in data.items():
+            here = f"{path}.{key}" if path else str(key)
+            if key not in fields:
+                moved = getattr(kind, "MOVED", {}).get(key)
+                yield Problem(here, f"There is no key `{key}` in `{path}`. {moved or did_you_mean(str(key), fields)}")
+                continue
+            yield from self.check(hints[key], value, here)
+            if "library" in fields[key].metadata and isinstance(value, dict):
+                yield from library(fields[key].metadata, value, here)
+            if "built" in fields[key].metadata and isinstance(value, dict):
+                yield from built(fields[key].metadata["built"], value, here)
+        for name, field in fields.items():
+            if field.default == "???" and name not in data:
+                yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
+        if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
+            yield from term(kind, data, path)
+
+    def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, dict):
+            yield Problem(path, f"`{path}` holds keys, not the value `{data}`.")
+            return
+        real = [k for k, v in data.items() if self.was_set(f"{path}.{k}") and (not _is_term(kind) or _has_func(v))]
+        for key, value in data.items():
+            here = f"{path}.{key}"
+            if value is None and kind is not Any and not self.was_set(here):
+                yield Problem(here, f"There is no {_noun(path)} `{key}` to switch off. {did_you_mean(key, real)}")
+            elif _is_term(kind) and isinstance(value, dict) and not _has_func(value):
+                what = f"There is no {_noun(path)} `{key}`. {did_you_mean(key, real)}"
+                yield Problem(here, f"{what} A new one needs `func`.")
+            else:
+                yield from self.check(kind, value, here)
+
+    def _sequence(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
+        if not isinstance(data, (list, tuple)):
+            yield Problem(path, f"`{path}` must be a list, not `{data}`: write `{path}=[...]`.")
+            return
+        inner = [k for k in typing.get_args(kind) if k is not Ellipsis]
+        if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind) and len(inner) != len(data):
+            yield Problem(path, f"`{path}` must have {len(inner)} values, not {len(data)}.")
+            return
+        for i, value in enumerate(data):
+            yield from self.check(inner[min(i, len(inner) - 1)] if inner else Any, value, f"{path}.{i}")
+
+
+def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem unless `data` converts to the scalar type as Hydra would convert it."""
+    node, expected = SCALARS[kind]
+    try:
+        if isinstance(data, (dict, list)):
+            raise ValidationError
+        node(value=data)
+    except ValidationError:
+        said = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
+        yield Problem(path, f"`{path}` must be {expected}, not {said}.")
+
+
+def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
+    func, params = data["func"], data.get("params") or {}
+    group = path.split(".")[1]
+    module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
+    try:
+        accepted = [
+            p for i, p in enumerate(static_types.signature(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
+        ]
+    except ConfigError as error:
+        yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
+        return
+    if isinstance(params, dict):
+        yield from _params(func, accepted, params, f"{path}.params")
+    if issubclass(kind, EventTermCfg) and data.get("mode") not in (*EVENT_MODES, None, "???"):
+        yield Problem(f"{path}.mode", f"`{data['mode']}` is no event mode. {did_you_mean(data['mode'], EVENT_MODES)}")
+    if issubclass(kind, EventTermCfg) and data.get("mode") == "interval" and not data.get("interval_range_s"):
+        yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
+
+
+def _params(func: str, accepted: list[static_types.Param], params: dict[str, Any], path: str) -> Iterator[Problem]:
+    known = {p.name: p for p in accepted if not p.name.startswith("*")}
+    anything = any(p.name.startswith("**") for p in accepted)
+    for name, value in params.items():
+        if name not in known and not anything:
+            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, known)}")
+        elif name in known and value is not None:
+            yield from annotated(known[name].annotation, value, f"{path}.{name}")
+    for name, param in known.items():
+        if param.required and name not in params:
+            yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
+
+
+def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
+
+    Args:
+        metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
+        data: the values.
+        path: where they stand.
+    """
+    fields: dict[str, tuple[str, str]] = {}
+    for target in metadata["library"]:
+        fields |= static_types.library_fields(target)
+    known = set(fields) | set(metadata.get("extra", ()))
+    for key, value in data.items():
+        annotation, module = fields.get(key, ("", ""))
+        if key not in known:
+            what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
+            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
+        elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
+            yield from library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
+        elif value is not None:
+            yield from annotated(annotation, value, f"{path}.{key}")
+
+
+def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Yield what a library's class would not take of the section it is built from.
+
+    Args:
+        metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as `target`;
+            `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections within this one.
+        data: the values.
+        path: where they stand.
+    """
+    name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
+    if "target" not in metadata and not isinstance(name, str):
+        yield Problem(f"{path}.class_name", f"`{path}` needs `class_name`, a class of {metadata['package']}.")
+        return
+    own = ":" in str(name) or "." in str(name)
+    target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
+    try:
+        accepted = [p for p in static_types.signature(target) if p.name not in metadata["supplied"]]
+    except ConfigError as error:
+        yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
+        return
+    known = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
+    yield from _params(target.rpartition(":")[2], accepted, known, path)
+    for key, section in sections.items():
+        if isinstance(known.get(key), dict):
+            yield from built(section, known[key], f"{path}.{key}")
+
+
+def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem if the value is none of the plain types that an annotation, read as text, allows.
+
+    Args:
+        annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
+        value: the value.
+        path: where it stands.
+    """
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        return
+    parts = static_types.alternatives(annotation)
+    names = {kind.__name__: kind for kind in SCALARS}
+    containers = {"list": list, "tuple": list, "dict": dict}
+    if not all(part in names or part in containers or part == "None" for part in parts):
+        return
+    if any(isinstance(value, containers[part]) for part in parts if part in containers):
+        return
+    if all(list(scalar(names[part], value, path)) for part in parts if part in names):
+        said = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
+        wanted = " or ".join(SCALARS[names[p]][1] if p in names else said[p] for p in parts if p != "None")
+        yield Problem(path, f"`{path}` must be {wanted}, not `{value}`.")
+
+
+def _is_term(kind: Any) -> bool:
+    kind = strip_optional(kind)[0]
+    return isinstance(kind, type) and issubclass(kind, TermCfg)
+
+
+def _has_func(value: Any) -> bool:
+    return value is None or (isinstance(value, dict) and value.get("func") not in (None, "???"))
+
+
+def _noun(path: str) -> str:
+    """Return what an entry of this group is called: `env.rewards` -> `reward`."""
+    return path.rpartition(".")[2].removesuffix("s")
+
+
+def _keys(kind: Any, path: str) -> str:
+    return f"Its keys: {', '.join(f'`{path}.{f.name}`' for f in dataclasses.fields(kind)[:6])}."
+
+
+def _expected(kind: Any) -> str:
+    kind = strip_optional(kind)[0]
+    return SCALARS[kind][1] if kind in SCALARS else "a value"

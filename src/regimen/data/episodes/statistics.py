@@ -1,0 +1,153 @@
+"""One pass over a dataset, chunk by chunk: counts per class, episodes, channels, fingerprints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from regimen.data.episodes.reader import FAULT, EpisodeFile, EpisodeTable
+
+BEGINNING = 32
+"""Rows of an episode that are enough to recognise it by."""
+
+
+@dataclass
+class ChannelFigures:
+    """What one observation group, or the action, holds, channel by channel.
+
+    Attributes:
+        low: (d,) smallest finite value.
+        high: (d,) largest.
+        broken: (d,) values that are not finite.
+        total: (d,) sum over healthy rows.
+        square: (d,) sum of squares over healthy rows.
+        rows: how many healthy rows.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    broken: np.ndarray
+    total: np.ndarray
+    square: np.ndarray
+    rows: int = 0
+
+    @classmethod
+    def of(cls, width: int) -> ChannelFigures:
+        """Return the figures of nothing."""
+        zeros = np.zeros(width)
+        return cls(zeros + np.inf, zeros - np.inf, np.zeros(width, int), zeros.copy(), zeros.copy())
+
+    def add(self, values: np.ndarray, healthy: np.ndarray) -> None:
+        """Add rows (…, d), `healthy` (…) telling which of them count for the mean."""
+        finite = np.isfinite(values)
+        if not finite.all():
+            self.broken += (~finite).sum(axis=(0, 1))
+            values = np.where(finite, values, np.nan)
+        self.low = np.fmin(self.low, np.fmin.reduce(values, axis=(0, 1)))
+        self.high = np.fmax(self.high, np.fmax.reduce(values, axis=(0, 1)))
+        rows = values[healthy].astype(np.float64)
+        rows = np.where(np.isfinite(rows), rows, 0.0)
+        self.total += rows.sum(0)
+        self.square += (rows * rows).sum(0)
+        self.rows += len(rows)
+
+    def mean(self) -> np.ndarray:
+        """Mean over healthy rows, (d,)."""
+        return np.asarray(self.total / max(self.rows, 1))
+
+    def std(self) -> np.ndarray:
+        """Standard deviation over healthy rows, (d,)."""
+        return np.sqrt(np.clip(self.square / max(self.rows, 1) - self.mean() ** 2, 0.0, None))
+
+
+@dataclass
+class Scan:
+    """What a pass over one file found.
+
+    Attributes:
+        table: its episodes, E of them.
+        joint: (E,) id of the joint that failed, -1 for none.
+        onset: (E,) steps from the episode's first row to the first faulty one, -1 for none.
+        fingerprint: (E,) equal for equal observations and actions.
+        beginning: (E,) the same of the first `BEGINNING` rows.
+        frames: (N, 1 + J) rows of each env by class, healthy first.
+        ends: (T,) episodes that ended in each row.
+        channels: column -> its figures.
+    """
+
+    table: EpisodeTable
+    joint: np.ndarray
+    onset: np.ndarray
+    fingerprint: np.ndarray
+    beginning: np.ndarray
+    frames: np.ndarray
+    ends: np.ndarray
+    channels: dict[str, ChannelFigures] = field(default_factory=dict)
+
+
+def scan(file: EpisodeFile) -> Scan:
+    """Go through a file once; memory is a chunk and a few numbers per episode and row."""
+    table = file.episodes()
+    wide = [name for name in file.columns if name.startswith("obs/") or name == "action"]
+    found = _empty(file, table, wide)
+    by_id = np.argsort(table.id)
+    sorted_ids = table.id[by_id]
+    names = [*wide, "terminated", "truncated", "episode", *([FAULT] if FAULT in file.columns else [])]
+    weights = {n: _weights(file.columns[n][0], seed) for seed, n in enumerate(wide)}
+    for first, values in file.chunks(names):
+        fault = values.get(FAULT, np.full(values["episode"].shape, -1))
+        slot = by_id[np.searchsorted(sorted_ids, values["episode"])]
+        rows = np.arange(first, first + len(slot))
+        age = rows[:, None] - table.start[slot]
+        found.ends[rows] = (values["terminated"] | values["truncated"]).sum(1)
+        envs = np.broadcast_to(np.arange(file.num_envs), fault.shape)
+        np.add.at(found.frames, (envs, fault + 1), 1)
+        _find_onsets(found, fault, slot, age)
+        for name in wide:
+            found.channels[name].add(values[name], fault < 0)
+        rows_hash = np.asarray(np.sum([_row_hash(values[n], weights[n]) for n in wide], axis=0, dtype=np.uint64))
+        _fingerprints(found, rows_hash, slot, age)
+    return found
+
+
+def _empty(file: EpisodeFile, table: EpisodeTable, wide: list[str]) -> Scan:
+    count = len(table)
+    nothing = np.full(count, -1)
+    marks = np.zeros(count, np.uint64)
+    frames = np.zeros((file.num_envs, 1 + len(file.joints)), int)
+    channels = {name: ChannelFigures.of(file.columns[name][0]) for name in wide}
+    return Scan(table, nothing, nothing.copy(), marks, marks.copy(), frames, np.zeros(file.steps, int), channels)
+
+
+def _find_onsets(found: Scan, fault: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
+    """Note joint and age of the first faulty row of each episode."""
+    rows = np.flatnonzero(fault.ravel() >= 0)  # in the order of time
+    episodes, first = np.unique(slot.ravel()[rows], return_index=True)
+    new = found.onset[episodes] < 0
+    episodes, at = episodes[new], rows[first[new]]
+    found.onset[episodes], found.joint[episodes] = age.ravel()[at], fault.ravel()[at]
+
+
+def _weights(width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 2**63, width, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def _row_hash(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return (rows, N) 64 bits of each row's float32 values (rows, N, d), sums modulo 2^64."""
+    return np.asarray(_mixed(values.view(np.uint32).astype(np.uint64) @ weights))
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """Spread 64 bits over all others (the finaliser of splitmix64, Steele, Lea and Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def _fingerprints(found: Scan, rows: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
+    """Add rows to the fingerprints of their episodes, each weighed by its place in the episode."""
+    placed = rows * (np.uint64(2) * _mixed(age.astype(np.uint64) + np.uint64(1)) + np.uint64(1))
+    np.add.at(found.fingerprint, slot, placed)
+    early = age < BEGINNING
+    np.add.at(found.beginning, slot[early], placed[early])

@@ -1,0 +1,162 @@
+"""Writes episodes: one row per control step of N envs, chunk by chunk, readable while it grows and after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from regimen.data.episodes.schema import FORMAT, Column, chunk_envs, chunk_steps
+from regimen.system.errors import DatasetError
+
+LIBVER = ("v110", "v110")
+"""The oldest file format with SWMR, single writer and multiple readers: any HDF5 since 1.10 reads it."""
+
+
+class EpisodeWriter:
+    """Appends rows; a full chunk is compressed and written by a thread while the next one fills.
+
+    Attributes:
+        path: the file.
+        rows: rows given so far.
+    """
+
+    def __init__(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: dict[str, Any]) -> None:
+        """Make the file.
+
+        Args:
+            path: replaced if it exists.
+            columns: see `columns_for`.
+            num_envs: N.
+            attrs: what the file says of itself: numbers and text as they are, all else as JSON.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._begin(path, columns, num_envs, attrs)
+        self._start(0)
+
+    def _begin(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: dict[str, Any]) -> None:
+        self.path, self._columns, self._num_envs, self._chunk = path, columns, num_envs, chunk_steps(num_envs)
+        self._file = h5py.File(path, "w", libver=LIBVER)
+        for name, column in columns.items():
+            shape = (num_envs, *column.tail)
+            block = (self._chunk, chunk_envs(column, self._chunk, num_envs), *column.tail)
+            # Measured on walking with sensor noise: lzf with shuffle 162 MB/s and 6 % smaller, gzip-1 57 MB/s and 15 %.
+            self._file.create_dataset(
+                name, (0, *shape), column.dtype, maxshape=(None, *shape), chunks=block, compression="lzf", shuffle=True
+            )
+        for name, value in {"format": FORMAT, "steps": np.int64(0), "num_envs": num_envs, **attrs}.items():
+            self._file.attrs[name] = value if isinstance(value, str | int | float | np.integer) else json.dumps(value)
+
+    def _start(self, rows: int) -> None:
+        self._file.swmr_mode = True
+        self.rows = self._written = rows
+        self._buffers = [
+            {n: np.zeros((self._chunk, self._num_envs, *c.tail), c.dtype) for n, c in self._columns.items()}
+            for _ in range(2)
+        ]
+        self._thread = ThreadPoolExecutor(1, "episodes")
+        self._pending: Future[None] | None = None
+
+    @classmethod
+    def resume(cls, path: Path, rows: int) -> EpisodeWriter:
+        """Go on with a file, whatever way its writer ended, from row `rows`; what is after it is cut off.
+
+        Raises:
+            DatasetError: the file has fewer rows.
+        """
+        self = cls.__new__(cls)
+        tmp = path.with_name(f".{path.name}.tmp")
+        with h5py.File(path, "r", swmr=True) as old:
+            if int(old.attrs["steps"]) < rows:
+                raise DatasetError(f"{path} has {old.attrs['steps']} rows, fewer than the {rows} to go on from.")
+            columns = {n: Column(str(d.dtype), d.shape[2:]) for n, d in datasets(old).items()}
+            self._begin(tmp, columns, int(old.attrs["num_envs"]), {})
+            for name, value in old.attrs.items():
+                self._file.attrs[name] = value
+            for name in columns:
+                _copy_rows(old[name], self._file[name], rows)
+        self._file.attrs["steps"] = np.int64(rows)
+        os.replace(tmp, path)
+        self.path = path
+        self._start(rows)
+        return self
+
+    @property
+    def at_chunk(self) -> bool:
+        """Whether the rows given so far fill whole chunks."""
+        return self.rows % self._chunk == 0
+
+    def add(self, values: dict[str, np.ndarray]) -> None:
+        """Take one row, (N, …) of each column; the arrays are copied."""
+        buffer, row = self._buffers[self.rows // self._chunk % 2], self.rows % self._chunk
+        for name, value in values.items():
+            buffer[name][row] = value
+        self.rows += 1
+        if self.at_chunk:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the thread write what was given since the last time; waits for its earlier work."""
+        self._wait()
+        first, last = self._written, self.rows
+        if first < last:
+            buffer = self._buffers[first // self._chunk % 2]
+            self._pending = self._thread.submit(self._write, buffer, first, last)
+            self._written = last
+
+    def _write(self, buffer: dict[str, np.ndarray], first: int, last: int) -> None:
+        begin = first % self._chunk
+        for name, values in buffer.items():
+            dataset = self._file[name]
+            dataset.resize(last, axis=0)
+            dataset[first:last] = values[begin : begin + last - first]
+        self._file.flush()
+        self._file.attrs.modify("steps", np.int64(last))  # only now are the rows there for a reader
+        self._file.flush()
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def flush(self) -> None:
+        """Return when all rows given so far are in the file, those of an open chunk too.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._hand_over()
+        self._wait()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        try:
+            self.flush()
+        finally:
+            self._thread.shutdown()
+            self._file.close()
+
+
+def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return name -> dataset of the layout, `obs/<group>` and `labels/<name>` included."""
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    return found
+
+
+def _copy_rows(old: h5py.Dataset, new: h5py.Dataset, rows: int) -> None:
+    """Copy the first `rows` rows: whole chunks as they are on disk, the rest decoded."""
+    new.resize(rows, axis=0)
+    whole = rows - rows % old.chunks[0]
+    for index in range(old.id.get_num_chunks()):
+        offset = old.id.get_chunk_info(index).chunk_offset
+        if offset[0] < whole:
+            mask, data = old.id.read_direct_chunk(offset)
+            new.id.write_direct_chunk(offset, data, mask)
+    if whole < rows:
+        new[whole:rows] = old[whole:rows]

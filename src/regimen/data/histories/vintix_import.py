@@ -1,0 +1,104 @@
+"""Public data of the Vintix kind, made ours: `regimen import-histories <folder> --out <folder>`.
+
+A public dataset is a folder of HDF5 files with four datasets a group, and `<folder name>.json` beside them. A known
+recorder writes one observation more than actions into each group, the one after the last action: put together, every
+later group is shifted against its actions. The surplus is taken away here, and told.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from regimen.data.histories.file import BLOCK, PUBLIC, append, read, surplus_observations
+from regimen.data.histories.index import write_index
+from regimen.system import files
+from regimen.system.errors import DatasetError
+
+
+def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
+    """Write a public dataset as one of ours.
+
+    Args:
+        folder: holds `*.h5` and `<folder name>.json`.
+        out: new folder.
+        scores: `random_score`, `expert_score`, `reward_scale`, `episode_sparsity`, which its JSON may lack.
+
+    Returns:
+        The path of `histories.json`, and what had to be mended, one line for each file.
+
+    Raises:
+        DatasetError: the layout is not the public one, or `out` is there.
+    """
+    about = _metadata(folder)
+    files = sorted(folder.glob("*.h5"))
+    if not files:
+        raise DatasetError(f"{folder} holds no histories: there is no *.h5 in it.")
+    if out.exists():
+        raise DatasetError(f"{out} is there already. Name a new folder.")
+    out.mkdir(parents=True)
+    mended = []
+    for number, file in enumerate(files):
+        surplus = surplus_observations(file)
+        columns = _without_surplus(file) if surplus else read(file, tuple(PUBLIC))
+        if surplus:
+            mended.append(f"{file.name}: {len(surplus)} groups had one observation more than actions; taken away.")
+        for first in range(0, len(columns["reward"]), BLOCK):
+            append(out / f"{number:05d}.h5", first, {name: v[first : first + BLOCK] for name, v in columns.items()})
+    each = {"source": [file.name for file in files]}
+    return write_index(out, about | {name: v for name, v in scores.items() if v is not None}, each), mended
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """Return what `<folder name>.json` says, as our index says it.
+
+    Raises:
+        DatasetError: it is missing, or lacks what cannot be known otherwise.
+    """
+    path = folder / f"{folder.name}.json"
+    found = files.read_json(path)
+    if found is None:
+        raise DatasetError(f"{folder} has no readable {path.name}: expected task_name, action_type and shapes in it.")
+    missing = [name for name in ("task_name", "action_type") if name not in found]
+    if missing:
+        raise DatasetError(f"{path} lacks {', '.join(missing)}.")
+    task = str(found["task_name"])
+    known = {"task_name": task, "group": task, "reward_scale": 1.0, "episode_sparsity": 1, "io": None, "mode": "public"}
+    known |= {"random_score": 0.0, "expert_score": 1.0, "parents": [], "seed": None}
+    return known | {name: value for name, value in found.items() if name in known or name == "action_type"}
+
+
+def _without_surplus(path: Path) -> dict[str, np.ndarray]:
+    """Return the columns of a file, the last observation of each group that has one too many left out."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in PUBLIC}
+    with h5py.File(path, "r") as file:
+        for key in sorted(file, key=lambda name: int(name.partition("-")[0])):
+            rows = len(file[key]["action"])
+            for name, kind in PUBLIC.items():
+                parts[name].append(file[key][name][:rows].astype(kind, copy=False))
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def import_verb(argv: list[str]) -> int:
+    """Make a dataset of public histories: `regimen import-histories <folder> --out <folder>`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen import-histories", description=import_verb.__doc__)
+    parser.add_argument("folder", type=Path, help="holds *.h5 and <folder name>.json")
+    parser.add_argument("--out", type=Path, required=True, help="new folder")
+    parser.add_argument("--random-score", type=float, help="mean return of random actions")
+    parser.add_argument("--expert-score", type=float, help="mean return of the best policy")
+    parser.add_argument("--reward-scale", type=float, help="factor that a learner applies to rewards")
+    parser.add_argument("--episode-sparsity", type=int, help="a learner reads every so many-th episode")
+    given = vars(parser.parse_args(argv))
+    path, mended = convert(given.pop("folder").resolve(), given.pop("out"), **given)
+    for line in mended:
+        print(f"warning: {line}")
+    print(path)
+    return 0

@@ -1,0 +1,123 @@
+"""Writes learning histories, one for each of N envs at once.
+
+The rows of all envs go step by step into one file, `rows.part`, which a crash leaves readable up to its last chunk; at
+the end they are taken apart into one file for each env. So nothing is lost that was flushed, whatever ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from regimen.data.episodes.schema import Column
+from regimen.data.episodes.writer import EpisodeWriter
+from regimen.data.histories import file
+from regimen.data.histories.file import BLOCK, KINDS, PUBLIC
+from regimen.data.histories.index import write_index
+
+ROWS = "rows.part"
+ENVS_AT_ONCE = 64
+"""Files that are written at a time."""
+
+
+class HistoryWriter:
+    """Appends one row of N histories at a time.
+
+    Attributes:
+        folder: `histories.json` and the files will be here.
+    """
+
+    def __init__(self, folder: Path, num_envs: int, observation: int, action: int, label: str) -> None:
+        """Begin; what is in the folder of an earlier attempt is replaced.
+
+        Args:
+            folder: made if it is not there.
+            num_envs: N.
+            observation: width D.
+            action: width A.
+            label: `epsilon` or `checkpoint`: what says how far each history has come.
+        """
+        widths: dict[str, tuple[int, ...]] = {"proprio_observation": (observation,), "action": (action,)}
+        names = (*PUBLIC, label, "terminated", "truncated")
+        columns = {n: Column(np.dtype(KINDS[n]).name, widths.get(n, ())) for n in names}
+        self.folder = folder
+        self._rows = EpisodeWriter(folder / ROWS, columns, num_envs, {})
+
+    @classmethod
+    def resume(cls, folder: Path, rows: int) -> HistoryWriter:
+        """Go on from row `rows`; what was written after it is cut off.
+
+        Raises:
+            DatasetError: there are fewer rows.
+        """
+        self = cls.__new__(cls)
+        self.folder = folder
+        self._rows = EpisodeWriter.resume(folder / ROWS, rows)
+        return self
+
+    @property
+    def rows(self) -> int:
+        """Rows given so far."""
+        return self._rows.rows
+
+    def add(self, values: dict[str, np.ndarray]) -> None:
+        """Take one row of every history, (N, …) of each dataset; the arrays are copied."""
+        self._rows.add(values)
+
+    def flush(self) -> None:
+        """Return when all rows given so far are safe."""
+        self._rows.flush()
+
+    def close(self) -> None:
+        """Stop for now: `resume` goes on."""
+        self._rows.close()
+
+    def finish(
+        self, about: dict[str, Any], rows_of: np.ndarray | None = None, each: dict[str, list[Any]] | None = None
+    ) -> Path:
+        """Make the files and `histories.json`, whose path is returned; the writer is closed.
+
+        Args:
+            about: see `write_index`.
+            rows_of: (N,) rows that belong to each history, by default all.
+            each: see `write_index`.
+        """
+        self.close()
+        split(self.folder, rows_of)
+        path = write_index(self.folder, about, each)
+        (self.folder / ROWS).unlink()
+        return path
+
+
+def split(folder: Path, rows_of: np.ndarray | None = None) -> list[Path]:
+    """Take the rows of all envs apart: write `00000.h5`, … and return them; safe to repeat.
+
+    Args:
+        folder: holds what a closed `HistoryWriter` wrote.
+        rows_of: see `HistoryWriter.finish`.
+    """
+    for old in folder.glob("*.h5"):
+        old.unlink()
+    with h5py.File(folder / ROWS, "r", swmr=True) as rows:
+        steps, num_envs = int(rows.attrs["steps"]), int(rows.attrs["num_envs"])
+        lengths = np.full(num_envs, steps) if rows_of is None else rows_of
+        for first, envs, block in _blocks(rows, steps, num_envs):
+            for column, env in enumerate(envs):
+                here = min(int(lengths[env]) - first, len(block["reward"]))
+                if here > 0:
+                    values = {name: value[:here, column] for name, value in block.items()}
+                    file.append(folder / f"{env:05d}.h5", first, values)
+    return sorted(folder.glob("*.h5"))
+
+
+def _blocks(rows: h5py.File, steps: int, num_envs: int) -> Iterator[tuple[int, range, dict[str, np.ndarray]]]:
+    """Yield (first row, envs, name -> (rows, envs, …)), all blocks of some envs after another."""
+    for low in range(0, num_envs, ENVS_AT_ONCE):
+        envs = range(low, min(low + ENVS_AT_ONCE, num_envs))
+        for first in range(0, steps, BLOCK):
+            last = min(first + BLOCK, steps)
+            yield first, envs, {name: rows[name][first:last, envs.start : envs.stop] for name in rows}

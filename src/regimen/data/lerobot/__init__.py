@@ -1,0 +1,1 @@
+"""Export in the LeRobot v3 layout."""

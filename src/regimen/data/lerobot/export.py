@@ -1,0 +1,201 @@
+"""Exports recorded episodes and learning histories to the LeRobot v3 layout: `regimen export-lerobot <run> <folder>`.
+
+`observation.state` is what the policy reads, `next.reward` and `next.done` belong to the step that the action of their
+row caused, as in our own files. The truth of `labels/` becomes features `label.<name>`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regimen.data.episodes.reader import EpisodeFile, open_all
+from regimen.data.histories.reader import INDEX, Histories, open_histories
+from regimen.envs.vec_env import IOSpec
+from regimen.runs import references
+from regimen.system.errors import DatasetError, PreflightError
+
+STATE = "observation.state"
+PLAIN = {"action": "action", "reward": "next.reward", "obs/policy": STATE}
+ENDS = ("terminated", "truncated")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        task: name of the task.
+        step_dt: seconds between two rows, None where the dataset does not say.
+        features: name -> (numpy name of the type, names of its channels).
+        episodes: name -> (n, …) of one episode after the other.
+    """
+
+    task: str
+    step_dt: float | None
+    features: dict[str, tuple[str, tuple[str, ...]]]
+    episodes: Iterator[dict[str, np.ndarray]]
+
+
+def export(dataset: Path, folder: Path, fps: int | None = None) -> dict[str, int]:
+    """Write a dataset to a new folder, whole or not at all; return the number of episodes and rows.
+
+    Args:
+        dataset: a file of episodes, a folder of such files, or the `histories.json` of learning histories.
+        folder: to make.
+        fps: rows a second, of a dataset that does not say; none for all others.
+
+    Raises:
+        PreflightError: the extra is not installed, or there is such a folder already.
+        DatasetError: the dataset cannot be read, is empty, or has no whole number of rows a second.
+    """
+    require_extra()
+    if folder.exists():
+        raise PreflightError(f"{folder} is there already: name a new folder, or take that one away.")
+    source = of_histories(open_histories(dataset)) if dataset.name == INDEX else of_episodes(open_all([dataset]))
+    rate, part = _rate(source, fps), folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        told = _write(source, part, rate)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return told
+
+
+def require_extra() -> None:
+    """Raise unless pyarrow, which writes Parquet, is installed.
+
+    Raises:
+        PreflightError: it is not; the message says what to type.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise PreflightError(
+            f"Parquet files are written by pyarrow, which {sys.executable} does not have. "
+            f"Type: {sys.executable} -m pip install -e '.[lerobot]'"
+        )
+
+
+def of_episodes(files: list[EpisodeFile]) -> Source:
+    """Return files of `stage=collect` as a source.
+
+    Args:
+        files: that fit each other.
+    """
+    first = files[0]
+    kept = [name for name in first.columns if name not in ("episode", *ENDS)]
+    names = {name: _name(name) for name in kept}
+    channels = {"action": tuple(first.io.action.joints)}
+    channels |= {f"obs/{group}": _channels(first.io, group) for group in first.io.observations}
+    with_type = first.read(kept, slice(0, 0))
+    features = {names[n]: (str(with_type[n].dtype), channels.get(n, (names[n],))) for n in kept} | _END_FEATURES
+    task = str(first.attrs.get("task", "unknown"))
+    return Source(task, float(first.attrs["step_dt"]), features, _rows_of_files(files, names))
+
+
+def of_histories(histories: Histories) -> Source:
+    """Return learning histories as a source; `history` counts the learners, whose episodes stay in order.
+
+    Args:
+        histories: the dataset.
+    """
+    io, more = histories.io, histories[0].more
+    observation = _channels(io, "policy") if io else _numbered("observation", histories.observation_size)
+    action = tuple(io.action.joints) if io else _numbered("action", histories.num_actions)
+    if len(action) != histories.num_actions:  # a discrete action has one column for each choice
+        action = _numbered("action", histories.num_actions)
+    features: dict[str, tuple[str, tuple[str, ...]]] = {STATE: ("float32", observation), "action": ("float32", action)}
+    features |= {"next.reward": ("float32", ("next.reward",)), "history": ("int64", ("history",))}
+    features |= {name: (str(value.dtype), (name,)) for name, value in more.items() if name not in ENDS} | _END_FEATURES
+    return Source(histories.task, io.step_dt if io else None, features, _rows_of_histories(histories))
+
+
+_END_FEATURES = {name: ("bool", (name,)) for name in ("next.done", "next.truncated")}
+
+
+def _name(column: str) -> str:
+    group = column.removeprefix("obs/")
+    return PLAIN.get(column) or (f"observation.{group}" if group != column else column.replace("labels/", "label."))
+
+
+def _channels(io: IOSpec, group: str) -> tuple[str, ...]:
+    terms = io.observations[group].items()
+    return tuple(name for term, size in terms for name in ((term,) if size == 1 else _numbered(term, size)))
+
+
+def _numbered(name: str, size: int) -> tuple[str, ...]:
+    return tuple(f"{name}.{i}" for i in range(size))
+
+
+def _rows_of_files(files: list[EpisodeFile], names: dict[str, str]) -> Iterator[dict[str, np.ndarray]]:
+    for file in files:
+        for episode in file.iterate([*names, *ENDS]):
+            yield {new: episode[old] for old, new in names.items()} | _ends(episode["terminated"], episode["truncated"])
+
+
+def _rows_of_histories(histories: Histories) -> Iterator[dict[str, np.ndarray]]:
+    for number, history in enumerate(histories):
+        last = np.zeros(len(history), bool)
+        last[history.stop[history.whole] - 1] = True
+        ends = _ends(history.more.get("terminated", last), history.more.get("truncated", np.zeros_like(last)))
+        columns = {STATE: history.observation, "action": history.action, "next.reward": history.reward} | ends
+        columns |= {name: value for name, value in history.more.items() if name not in ENDS}
+        for start, stop in zip(history.start, history.stop, strict=True):
+            episode = {name: value[start:stop] for name, value in columns.items()}
+            yield episode | {"history": np.full(stop - start, number)}
+
+
+def _ends(terminated: np.ndarray, truncated: np.ndarray) -> dict[str, np.ndarray]:
+    return {"next.done": terminated | truncated, "next.truncated": truncated}
+
+
+def _rate(source: Source, fps: int | None) -> int:
+    """Return rows a second, a whole number in this format."""
+    if source.step_dt is None:
+        if fps is None or fps < 1:
+            raise DatasetError("The dataset does not say how long a step is; say it: --fps <rows a second, 1 or more>.")
+        return fps
+    rate = round(1 / source.step_dt)
+    if abs(rate * source.step_dt - 1) > 1e-6:
+        raise DatasetError(f"A step of {source.step_dt} s is no whole number of rows a second, which LeRobot expects.")
+    if fps not in (None, rate):
+        raise DatasetError(f"--fps {fps}: the dataset itself says {rate}. Leave --fps out.")
+    return rate
+
+
+def _write(source: Source, folder: Path, fps: int) -> dict[str, int]:
+    from regimen.data.lerobot.layout import Feature, LerobotWriter
+
+    features = {name: Feature(dtype, names) for name, (dtype, names) in source.features.items()}
+    writer, told = LerobotWriter(folder, features, fps, source.task), {"episodes": 0, "rows": 0}
+    for episode in source.episodes:
+        writer.add(episode)
+        told = {"episodes": told["episodes"] + 1, "rows": told["rows"] + len(episode["next.done"])}
+    if not told["rows"]:
+        raise DatasetError("The dataset has no rows: there is nothing to export.")
+    writer.close()
+    return told
+
+
+def export_verb(argv: list[str]) -> int:
+    """Write a dataset in the LeRobot v3 layout: `regimen export-lerobot <run or file> <folder>`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen export-lerobot", description=export_verb.__doc__)
+    parser.add_argument("dataset", help="run of stage=collect or stage=collect_histories, or its file or folder")
+    parser.add_argument("folder", type=Path, help="to make")
+    parser.add_argument("--fps", type=int, help="rows a second, of an imported dataset that does not say")
+    given: dict[str, Any] = vars(parser.parse_args(argv))
+    told = export(references.resolve_data(given["dataset"]), given["folder"], given["fps"])
+    print(f"{given['folder']}: {told['episodes']} episodes, {told['rows']} rows, LeRobot v3")
+    return 0

@@ -1,0 +1,162 @@
+"""What the screen shows while a run works: its output, a progress line, and one last line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from regimen.system import files
+
+PLAIN_INTERVAL_S = 10.0
+LIVE_INTERVAL_S = 0.5
+SCREEN_LOST = (OSError, ValueError)
+"""What writing to a screen raises: it went away, was closed, or cannot show a character."""
+
+
+class Screen:
+    """The terminal, or a file standing in for one: rich progress line in the first case, plain lines in the second.
+
+    A screen that went away (closed terminal, full disk) never stops the run.
+    """
+
+    def __init__(self, run_dir: Path, out: TextIO | None = None) -> None:
+        """Args: run_dir: whose worker.log and progress.json are shown; out: by default stdout."""
+        self._out = out or sys.stdout
+        self._progress_path = run_dir / "progress.json"
+        self._log_path = run_dir / "logs" / "worker.log"
+        self._offset = self._log_path.stat().st_size if self._log_path.exists() else 0
+        self._partial = b""
+        self._live: Any = None
+        self._due = time.monotonic() + LIVE_INTERVAL_S
+        self._shown = ""
+
+    def refresh(self) -> None:
+        """Show what is new: complete lines of output at once, progress from time to time."""
+        self._show_output(last=False)
+        if time.monotonic() < self._due:
+            return
+        text = describe(files.read_json(self._progress_path) or {})
+        if self._out.isatty():
+            self._due = time.monotonic() + LIVE_INTERVAL_S
+            try:
+                self._show_live(text)
+            except SCREEN_LOST:
+                _silence(self._out)
+        elif text and text != self._shown:
+            self._due = time.monotonic() + PLAIN_INTERVAL_S
+            self.line(text)
+        self._shown = text
+
+    def line(self, text: str) -> None:
+        """Print one line above the progress line."""
+        if self._live is None:
+            say(text, self._out)
+            return
+        try:
+            self._live.console.out(text, highlight=False)
+        except SCREEN_LOST:
+            _silence(self._out)
+
+    def close(self) -> None:
+        """Show the rest of the output and take the progress line away."""
+        self._show_output(last=True)
+        if self._live is not None:
+            with suppress(*SCREEN_LOST):
+                self._live.stop()
+            self._live = None
+
+    def _show_output(self, last: bool) -> None:
+        try:
+            with self._log_path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return
+        self._offset += len(data)
+        *lines, self._partial = (self._partial + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if last and self._partial:
+            lines.append(self._partial)
+            self._partial = b""
+        for line in lines:
+            self.line(line.decode(errors="replace"))
+
+    def _show_live(self, text: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._live is None:
+            self._live = Live(console=Console(file=self._out), auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Text(text or "starting", no_wrap=True, overflow="ellipsis", style="bold cyan"), refresh=True)
+
+
+def say(text: str, out: TextIO | None = None) -> None:
+    """Print one line at once; a screen that went away (closed terminal, full disk) is no reason to stop.
+
+    Args:
+        text: the line.
+        out: by default stdout.
+    """
+    out = out or sys.stdout
+    try:
+        print(text, file=out, flush=True)
+    except SCREEN_LOST:
+        _silence(out)
+
+
+def _silence(out: TextIO) -> None:
+    """Lead a screen that went away to nowhere, so that Python's last flush cannot change the exit code."""
+    with suppress(*SCREEN_LOST):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, out.fileno())
+        os.close(null)
+
+
+def describe(progress: dict[str, Any]) -> str:
+    """Return one line such as `iteration 12/400 · 2.9M samples · 15.2k/s · return 12.3 · episode 480 · ETA 3:12`.
+
+    Args:
+        progress: the fields of `Run.progress`; absent ones are left out.
+
+    Returns:
+        the line, empty while nothing is known.
+    """
+    iteration, total = progress.get("iteration"), progress.get("iterations")
+    known = {
+        "iteration {}": f"{iteration}/{total}" if iteration is not None and total else iteration,
+        "{} samples": _short(progress.get("samples")),
+        "{}/s": _short(progress.get("samples_per_s")),
+        "return {}": _figure(progress.get("return_mean")),
+        "episode {}": _figure(progress.get("episode_length")),
+        "ETA {}": clock(progress.get("eta_s")),
+        "{}": progress.get("note"),
+    }
+    parts = [label.format(value) for label, value in known.items() if value is not None]
+    return " · ".join(parts)
+
+
+def _short(number: float | None) -> str | None:
+    if number is None:
+        return None
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def _figure(number: float | None) -> str | None:
+    return None if number is None else f"{number:.4g}"
+
+
+def clock(seconds: float | None) -> str | None:
+    """Return seconds as `3:12` or `1:03:12`."""
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

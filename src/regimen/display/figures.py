@@ -1,0 +1,256 @@
+"""Pictures of numbers: learning curves and evaluations, drawn without a display."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regimen.display.intervals import Figure as Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
+MAX_PANELS = 15
+ORDER = ("Train", "Metrics", "Episode_Reward", "Episode_Termination", "Loss", "Policy", "Learning", "Perf")
+"""Prefixes of metrics, most telling first."""
+UNITS = {
+    "forward_speed": "m/s",
+    "speed_error": "m/s",
+    "lin_vel_error": "m/s",
+    "turning_rate": "rad/s",
+    "ang_vel_error": "rad/s",
+    "distance": "m",
+    "power": "W",
+    "episode_length": "steps",
+    "episode_length_s": "s",
+    "samples_per_s": "1/s",
+    "survival": "share of episodes",
+}
+SMOOTH_FROM = 100
+"""Rows from which a curve is drawn faint under its running mean."""
+
+
+@dataclass
+class Panel:
+    """One pair of axes of the learning curve.
+
+    Attributes:
+        title: what it shows.
+        names: metrics that share it, at most one a colour.
+        left_out: how many more belong here and are not drawn.
+        shared: whether the title names a group of metrics, so that each curve needs its own name.
+    """
+
+    title: str
+    names: list[str] = field(default_factory=list)
+    left_out: int = 0
+    shared: bool = False
+
+
+def learning_curve(metrics_jsonl: Path, out: Path) -> None:
+    """Draw the metrics of a run over its steps: what was learnt first, then why, then the optimiser's figures.
+
+    Args:
+        metrics_jsonl: the run's metrics, one JSON object a line with `step`.
+        out: PNG to write.
+    """
+    rows = read_rows(metrics_jsonl)
+    panels = _panels(rows)
+    shown = panels[:MAX_PANELS]
+    figure, axes = sheet(max(len(shown), 1), columns=3)
+    window = len(rows) // 40 if len(rows) >= SMOOTH_FROM else 1
+    for ax, panel in zip(axes, shown, strict=False):
+        for name, color in zip(panel.names, COLORS, strict=False):
+            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+            _curve(ax, np.array(points, dtype=float), color, name.split("/", 1)[-1], window)
+        _label(ax, panel.title, "")
+        if panel.shared:
+            _legend_below(ax, panel.left_out)
+    figure.supxlabel(_footnote(window, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
+    save(figure, out)
+
+
+def _curve(ax: Axes, points: np.ndarray, color: str, label: str, window: int) -> None:
+    """Draw `points` (n, 2), and over them their mean over `window` neighbours if that is more than one."""
+    x, y = points.T
+    if window < 2 or len(x) < 2 * window:
+        ax.plot(x, y, color=color, linewidth=1.4, marker="." if len(x) < 3 else None, label=label)
+        return
+    ax.plot(x, y, color=color, linewidth=0.8, alpha=0.3)
+    kernel = np.ones(window)
+    mean = np.convolve(y, kernel, "same") / np.convolve(np.ones_like(y), kernel, "same")
+    ax.plot(x, mean, color=color, linewidth=1.6, label=label)
+
+
+def _footnote(window: int, left_out: Sequence[str]) -> str:
+    lines = ["horizontal: steps of each env"]
+    if window > 1:
+        lines[0] += f"; faint: each log line, bold: mean of {window} around it"
+    if left_out:
+        lines.append(f"not drawn, see metrics.jsonl: {', '.join(left_out)}")
+    return "\n".join(lines)
+
+
+def read_rows(metrics_jsonl: Path) -> list[dict[str, Any]]:
+    """Return the rows of a metrics file; a last line cut short by a crash is left out."""
+    rows = []
+    for line in metrics_jsonl.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
+    """What is drawn, in order, of all metrics that have a number somewhere."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name in row.keys() - {"step", "time_s"}:
+            if isinstance(row[name], int | float):
+                values.setdefault(name, []).append(row[name])
+    means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
+    groups: dict[str, list[str]] = {}
+    for name in sorted(means, key=lambda name: _rank(name, means[name])):
+        groups.setdefault(_shared_panel(name, means[name]) or name, []).append(name)
+    return [_panel(key, names, means) for key, names in groups.items()]
+
+
+def _shared_panel(name: str, mean: float) -> str | None:
+    """Rewards share a panel, and so do penalties, which are much smaller, and terminations; others have their own."""
+    prefix = name.split("/")[0]
+    if prefix == "Episode_Reward":
+        return "rewards (per s of full length)" if mean > 0 else "penalties (per s of full length)"
+    return "ends of episodes (share)" if prefix == "Episode_Termination" else None
+
+
+def _panel(key: str, names: Sequence[str], means: Mapping[str, float]) -> Panel:
+    """Keep as many metrics as there are colours: those of the largest mean magnitude, in the order of `names`."""
+    largest = sorted(names, key=lambda name: -abs(means[name]))[: len(COLORS)]
+    title = title_of(key.split("/", 1)[-1])
+    kept = [name for name in names if name in largest]
+    return Panel(title, kept, len(names) - len(kept), shared=key not in means)
+
+
+def _rank(name: str, mean: float) -> tuple[int, bool, bool, str]:
+    """Place of a metric: its prefix in `ORDER`, unknown ones last; rewards before penalties, the return first."""
+    prefix = name.split("/")[0]
+    place = ORDER.index(prefix) if prefix in ORDER else len(ORDER)
+    return place, prefix == "Episode_Reward" and mean <= 0, name != "Train/return", name
+
+
+def evaluation(
+    out: Path,
+    labels: Sequence[str],
+    bars: Mapping[str, Sequence[Interval]],
+    times: np.ndarray,
+    survival: Sequence[np.ndarray],
+    wanted: Mapping[str, Sequence[float]] | None = None,
+    command: str = "command",
+) -> None:
+    """Draw one panel a figure with its intervals per command, and the survival curves.
+
+    Args:
+        out: PNG to write.
+        labels: one name per command.
+        bars: name -> one figure per command.
+        times: (T,) s.
+        survival: per command, (T,) share without a fall.
+        wanted: name of a figure -> the value each command asks for, drawn beside it.
+        command: what the labels are.
+    """
+    figure, axes = sheet(len(bars) + 1, columns=3)
+    for ax, (name, values) in zip(axes, bars.items(), strict=False):
+        _intervals(ax, labels, values)
+        if wanted is not None and name in wanted:
+            ax.scatter(range(len(labels)), wanted[name], marker="_", s=300, color=COLORS[1], label="asked for")
+            ax.legend(fontsize=8, frameon=False)
+        limits(ax, name, max(v.high for v in values))
+        _label(ax, title_of(name), command)
+    _survival(axes[len(bars)], labels, times, survival)
+    figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; survival: Wilson)", fontsize=9)
+    save(figure, out)
+
+
+def limits(ax: Axes, name: str, high: float) -> None:
+    """Shares and errors are drawn from zero, so that a small difference looks small."""
+    if name == "survival":
+        ax.set_ylim(-0.03, 1.05)
+    elif (name.endswith("error") or name == "distance") and high > 0:
+        ax.set_ylim(0.0, 1.15 * high)
+
+
+def _survival(ax: Axes, labels: Sequence[str], times: np.ndarray, survival: Sequence[np.ndarray]) -> None:
+    """Draw the curves, each thinner than the last, so that equal ones stay visible."""
+    widths = np.linspace(4.5, 1.2, len(labels))
+    for label, curve, color, width in zip(labels, survival, COLORS * len(labels), widths, strict=False):
+        ax.plot(times, curve, color=color, linewidth=width, label=label)
+    ax.set_ylim(-0.03, 1.05)
+    _label(ax, "share without a fall so far", "time in the episode (s)")
+    ax.legend(fontsize=8, frameon=False, loc="lower left", title="command", title_fontsize=8)
+
+
+def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> None:
+    middle = np.array([v.value for v in values])
+    ends = np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
+    ax.errorbar(range(len(values)), middle, yerr=ends.clip(min=0), fmt="o", markersize=5, color=COLORS[0], capsize=5)
+    crowded = sum(map(len, labels)) > 40
+    ax.set_xticks(range(len(labels)), labels, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+    ax.margins(x=0.15, y=0.15)
+
+
+def style(ax: Axes) -> None:
+    """Give axes the look that all our figures share."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def title_of(name: str) -> str:
+    """Return a metric's name in words, with its unit where it is known."""
+    return name.replace("_", " ") + (f" ({UNITS[name]})" if name in UNITS else "")
+
+
+def _label(ax: Axes, title: str, xlabel: str) -> None:
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel(xlabel, fontsize=8)
+
+
+def _legend_below(ax: Axes, left_out: int) -> None:
+    """Name the curves under the panel, where they hide nothing."""
+    if left_out:
+        ax.plot([], [], color="none", label=f"and {left_out} smaller, not drawn")
+    ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handlelength=1.2)
+
+
+def sheet(panels: int, columns: int, size: tuple[float, float] = (4.2, 2.8)) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `panels` axes, each of about `size` inches, in rows of at most `columns`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), layout=layout)
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes:
+        style(ax)
+    for ax in axes[panels:]:
+        ax.set_visible(False)
+    return figure, axes
+
+
+def save(figure: Figure, out: Path) -> None:
+    """Write a figure as PNG `out`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)

@@ -1,0 +1,104 @@
+"""Films: an MP4 that plays everywhere, and a small GIF for a README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regimen.envs.sims.render import Renderer, pick_backend
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Renderer", "VideoWriter", "pick_backend", "write_gif"]
+
+
+class VideoWriter:
+    """Writes an MP4 (H.264, yuv420p) frame by frame; the file appears under its name once it is complete.
+
+    Attributes:
+        path: the file.
+        frames: how many were written.
+    """
+
+    def __init__(self, path: Path, fps: float = 25.0) -> None:
+        """Prepare to write `path` at `fps` frames a second; nothing is opened before the first frame."""
+        self.path = Path(path)
+        self.frames = 0
+        self._part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._rate = Fraction(fps).limit_denominator(1000)
+        self._container: Any = None
+        self._stream: Any = None
+
+    def add(self, frame: np.ndarray) -> None:
+        """Append a picture (H, W, 3) uint8; an odd last row or column is left out, as H.264 demands."""
+        import av
+
+        height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
+        if self._container is None:
+            self._open(width, height)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+        self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def _open(self, width: int, height: int) -> None:
+        import av
+
+        self._container = av.open(str(self._part), "w", options={"movflags": "faststart"})
+        options = {"crf": "21", "preset": "veryfast"}
+        self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+
+    def close(self) -> None:
+        """Complete the file; without a frame there is none. A second call does nothing."""
+        if self._container is None:
+            return
+        self._container.mux(self._stream.encode())
+        self._abandon()
+        self._part.replace(self.path)
+
+    def _abandon(self) -> None:
+        self._container.close()
+        self._container = None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        elif self._container is not None:
+            self._abandon()
+            self._part.unlink(missing_ok=True)
+
+
+def write_gif(frames: Sequence[np.ndarray], path: Path, fps: float = 12.5, width: int = 320, colors: int = 64) -> None:
+    """Write an endless GIF with one palette for all frames.
+
+    Args:
+        frames: pictures (H, W, 3) uint8.
+        path: the file.
+        fps: frames a second; a GIF counts in hundredths of a second.
+        width: of the GIF, px; the height follows.
+        colors: size of the palette.
+    """
+    from PIL.Image import Dither
+
+    if not frames:
+        raise ValueError("a GIF needs at least one frame")
+    pictures = [_scaled(frame, width) for frame in frames]
+    palette = pictures[len(pictures) // 2].quantize(colors)
+    indexed = [picture.quantize(palette=palette, dither=Dither.NONE) for picture in pictures]
+    duration_ms = round(100 / fps) * 10
+    indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=duration_ms, loop=0, optimize=True)
+
+
+def _scaled(frame: np.ndarray, width: int) -> Image:
+    from PIL import Image
+
+    picture = Image.fromarray(frame)
+    return picture.resize((width, round(frame.shape[0] * width / frame.shape[1])), Image.Resampling.LANCZOS)

@@ -1,0 +1,1 @@
+"""The conformance checker of the VecEnv contract."""

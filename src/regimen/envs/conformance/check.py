@@ -1,0 +1,130 @@
+"""The conformance checker: every rule of the `VecEnv` contract, tried on a real environment.
+
+`regimen check-env task=<name>` prints one line per rule; `require_env` is the same for a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimen.config.schema import EvaluationCfg
+from regimen.envs import open_env
+from regimen.envs.conformance.rollouts import MakeEnv, Probe
+from regimen.envs.conformance.rules import RULES
+from regimen.system.errors import EnvContractError, RegimenError
+
+if TYPE_CHECKING:
+    from regimen.config.schema import Config
+    from regimen.envs.vec_env import VecEnv
+
+CONF = Path(__file__).resolve().parents[4] / "conf"
+
+
+@dataclass
+class RuleResult:
+    """How one rule ended.
+
+    Attributes:
+        rule: its name.
+        ok: whether the environment keeps it.
+        seen: what was observed.
+    """
+
+    rule: str
+    ok: bool
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{'ok    ' if self.ok else 'FAILED'}  {self.rule:<18} {self.seen}"
+
+
+def check_env(
+    make_env: MakeEnv,
+    num_envs: int = 16,
+    seed: int = 0,
+    command: str | None = None,
+    grid: list[list[float]] | None = None,
+) -> Iterator[RuleResult]:
+    """Try every rule on environments made by `make_env`, one result at a time.
+
+    Args:
+        make_env: number of environments -> a new environment.
+        num_envs: how many to step together.
+        seed: seed of the environments and of the actions.
+        command: name of the command that `stage=evaluate` holds; without one that rule has nothing to try.
+        grid: values of the command.
+    """
+    probe = Probe(make_env, num_envs, seed, command, grid or [])
+    for name, rule in RULES.items():
+        try:
+            yield RuleResult(name, True, rule(probe))
+        except RegimenError as error:
+            yield RuleResult(name, False, str(error))
+        except Exception as error:  # a crash of the environment is a broken rule, with its place
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            yield RuleResult(name, False, f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+
+
+def require_env(
+    make_env: MakeEnv,
+    num_envs: int = 16,
+    seed: int = 0,
+    command: str | None = None,
+    grid: list[list[float]] | None = None,
+) -> None:
+    """Raise unless the environment keeps every rule: the checker for a test. Arguments as for `check_env`.
+
+    Raises:
+        EnvContractError: one line per broken rule.
+    """
+    broken = [str(result) for result in check_env(make_env, num_envs, seed, command, grid) if not result.ok]
+    if broken:
+        raise EnvContractError("The environment breaks its contract:\n  " + "\n  ".join(broken))
+
+
+def main(argv: list[str]) -> int:
+    """`regimen check-env task=<name> [key=value …]`: print one line per rule; return 0 if all are kept.
+
+    Args:
+        argv: overrides as for launch.py, and `--config-dir <folder>` for options of your own.
+    """
+    parser = argparse.ArgumentParser(
+        "regimen check-env", description="Try every rule of the VecEnv contract on a task."
+    )
+    parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
+    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+    arguments = parser.parse_args(argv)
+    config = compose_config(arguments.overrides, arguments.config_dir)
+    print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
+    judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
+    broken = 0
+    for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
+        print(result, flush=True)
+        broken += not result.ok
+    print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
+    return 1 if broken else 0
+
+
+def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:
+    """Return the typed configuration that launch.py would run with these overrides."""
+    from regimen.config.compose import compose
+    from regimen.config.structured import build_config
+
+    return build_config(compose(overrides, [CONF, *(config_dirs or [])]).config)
+
+
+def factory(config: Config) -> MakeEnv:
+    """Return what opens the configured environment in any size."""
+
+    def make(num_envs: int) -> VecEnv:
+        sized = copy.deepcopy(config)
+        sized.env.num_envs = num_envs
+        return open_env(sized)
+
+    return make

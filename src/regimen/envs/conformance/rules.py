@@ -1,0 +1,221 @@
+"""The rules of the `VecEnv` contract: each returns what it saw, or raises `EnvContractError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from regimen.envs.conformance.rollouts import (
+    Probe,
+    Step,
+    expect,
+    expect_obs,
+    expect_step,
+    first_difference,
+    rollout,
+    same,
+    step,
+)
+from regimen.envs.conformance.usage_rules import check_command, check_info, check_labels_at_ends, check_stagger
+from regimen.envs.vec_env import Obs, VecEnv
+
+
+def check_shapes(probe: Probe) -> str:
+    """Shapes, dtypes, device, finite values, of `reset` and of 20 steps."""
+    with probe.open() as env:
+        expect_obs("reset()", env.reset(seed=probe.seed), env)
+        for action in probe.actions(env, 20):
+            given = action.clone()
+            expect_step(step(env, action), env)
+            expect(torch.equal(given, action), "step() changed the action tensor it was given")
+        widths = ", ".join(f"{group} {env.io.size(group)}" for group in env.io.observations)
+        return f"{env.num_envs} envs, observations: {widths}, actions {env.io.num_actions}, on {env.device}"
+
+
+def check_io(probe: Probe) -> str:
+    """The IOSpec is complete, has no name twice, and its step time is the environment's."""
+    with probe.open() as env:
+        action = env.io.action
+        expect(len(set(action.joints)) == len(action.joints), f"io.action.joints names a joint twice: {action.joints}")
+        for what in ("scale", "offset"):
+            have = len(getattr(action, what))
+            expect(have == len(action.joints), f"io.action.{what} has {have} values for {len(action.joints)} joints")
+        expect(env.step_dt > 0, f"step_dt is {env.step_dt}, expected a time in seconds")
+        expect(env.io.step_dt == env.step_dt, f"io.step_dt is {env.io.step_dt}, env.step_dt is {env.step_dt}")
+        expect(env.max_episode_length >= 1, f"max_episode_length is {env.max_episode_length}")
+        copy = type(env.io).from_dict(env.io.to_dict())
+        expect(copy == env.io, "io.to_dict() does not lead back to the same IOSpec")
+        terms = sum(len(names) for names in env.io.observations.values())
+        return f"{terms} observation terms, {len(action.joints)} joints, step {env.step_dt * 1e3:g} ms"
+
+
+def _seeded(probe: Probe, env: VecEnv, seed: int, actions: torch.Tensor) -> list[Step]:
+    obs = {k: v.clone() for k, v in env.reset(seed=seed).items()}
+    none = torch.zeros(env.num_envs, dtype=torch.bool)
+    first = Step(obs, none.float(), none, none)
+    return [first, *rollout(env, actions)]
+
+
+def check_determinism(probe: Probe) -> str:
+    """The same seed and actions give the same future, bit for bit; another seed gives another."""
+    with probe.open() as a, probe.open() as b:
+        actions = probe.actions(a, 60)
+        one, two = _seeded(probe, a, probe.seed, actions), _seeded(probe, b, probe.seed, actions)
+        found = first_difference(one, two)
+        expect(found is None, f"two envs, same seed, same actions: {found}")
+        found = first_difference(one, _seeded(probe, a, probe.seed, actions))
+        expect(found is None, f"reset with the same seed a second time: {found}")
+        other = _seeded(probe, b, probe.seed + 1, actions)
+        expect(
+            first_difference(one, other) is not None, f"seeds {probe.seed} and {probe.seed + 1} give the same rollout"
+        )
+        return f"{len(actions)} steps bit-equal for seed {probe.seed}, different for {probe.seed + 1}"
+
+
+def check_final_obs(probe: Probe) -> str:
+    """`info['final_obs']` is the observation before the automatic reset, not the one after, nor an old one."""
+    nearer: list[torch.Tensor] = []
+    with probe.open() as env:
+        before = {k: v.clone() for k, v in env.reset(seed=probe.seed).items()}
+        held = probe.actions(env, 1, size=0.5)[0]
+        turned = held.clone()
+        turned[0] *= -1.0
+        for t in range(env.max_episode_length + 1):
+            # Env 0 turns back at the last step: where all were held at a wall, none would move.
+            got = step(env, turned if t == env.max_episode_length - 1 else held)
+            if got.done.any():
+                expect_obs("info['final_obs']", _rows(got.info["final_obs"], got.done), _Rows(env, got.done))
+                nearer.append(_compare_final(before["policy"], got))
+            before = {k: v.clone() for k, v in got.obs.items()}
+    expect(bool(nearer), "no episode ended within max_episode_length + 1 steps")
+    ends = torch.cat(nearer)
+    share = ends.float().mean().item()
+    expect(
+        share > 0.5,
+        f"only {share:.0%} of {len(ends)} final observations are nearer to the step before than the observation "
+        "after the reset is: expected the state in which the episode ended",
+    )
+    return f"{len(ends)} ends, {share:.0%} nearer to the step before than the observation after the reset"
+
+
+def _compare_final(before: torch.Tensor, got: Step) -> torch.Tensor:
+    old, final, new = (x[got.done] for x in (before, got.info["final_obs"]["policy"], got.obs["policy"]))
+    expect((final != new).any(), "info['final_obs'] equals the observation after the reset")
+    expect((final != old).any(), "info['final_obs'] equals the observation of the step before")
+    return (final - old).norm(dim=1) < (new - old).norm(dim=1)
+
+
+class _Rows:
+    """The part of an environment that the shape checks read, for the envs that ended only."""
+
+    def __init__(self, env: VecEnv, mask: torch.Tensor) -> None:
+        self.num_envs, self.io, self.device = int(mask.sum()), env.io, env.device
+
+
+def _rows(obs: Obs, mask: torch.Tensor) -> Obs:
+    return {k: v[mask] for k, v in obs.items()}
+
+
+def check_ends(probe: Probe) -> str:
+    """An episode is terminated or truncated, never both; truncated exactly at `max_episode_length`."""
+    ends = {"terminated": 0, "truncated": 0}
+    with probe.open() as env:
+        env.reset(seed=probe.seed)
+        age = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
+        for action in probe.actions(env, env.max_episode_length + 1, size=0.2):
+            got = step(env, action)
+            age += 1
+            expect(not (got.terminated & got.truncated).any(), "an env is terminated and truncated in one step")
+            early = got.truncated & (age != env.max_episode_length)
+            expect(not early.any(), f"truncated at step {age[early].tolist()}, expected {env.max_episode_length}")
+            late = (age >= env.max_episode_length) & ~got.done
+            expect(
+                not late.any(), f"{int(late.sum())} envs still run after max_episode_length={env.max_episode_length}"
+            )
+            ends["terminated"] += int(got.terminated.sum())
+            ends["truncated"] += int(got.truncated.sum())
+            age[got.done] = 0
+        return f"{ends['terminated']} terminated, {ends['truncated']} truncated at {env.max_episode_length} steps"
+
+
+def check_independence(probe: Probe) -> str:
+    """Another action for env 0 changes env 0 and no other, until the first reset."""
+    expect(probe.num_envs > 1, "needs two envs or more")
+    with probe.open() as a, probe.open() as b:
+        a.reset(seed=probe.seed)
+        b.reset(seed=probe.seed)
+        actions = probe.actions(a, 20, size=0.3)
+        changed = actions.clone()
+        changed[:, 0] = -changed[:, 0] + 0.5
+        one, two = rollout(a, actions), rollout(b, changed)
+    until = next((t for t in range(20) if (one[t].done | two[t].done).any()), 20)
+    expect(until > 0, "an env ended in its first step")
+    found = first_difference(one[:until], two[:until], slice(1, None))
+    expect(found is None, f"another action for env 0 changes other envs: {found}")
+    expect(
+        first_difference(one[:until], two[:until], slice(0, 1)) is not None, "another action changes nothing in env 0"
+    )
+    return f"{until} steps: env 0 differs, {probe.num_envs - 1} others bit-equal"
+
+
+def check_state(probe: Probe) -> str:
+    """`state_dict` is a snapshot, and restores the same future, resets included, in this env and in a new one."""
+    with probe.open() as env, probe.open() as other:
+        env.reset(seed=probe.seed)
+        actions = probe.actions(env, 120)
+        for k in range(max(20, env.max_episode_length - 60)):
+            env.step(0.1 * actions[k % 20])
+        state = env.state_dict()
+        future = rollout(env, actions[20:])
+        for which, target in (("the same env", env), ("a new env", other)):
+            target.load_state_dict(state)
+            found = first_difference(future, rollout(target, actions[20:]))
+            expect(found is None, f"state restored in {which}: {found}")
+        resets = sum(int(s.done.sum()) for s in future)
+        return f"{len(future)} steps bit-equal in the same and in a new env, {resets} resets among them"
+
+
+def check_one_env(probe: Probe) -> str:
+    """A single environment works as well."""
+    with probe.open(1) as env:
+        expect(env.num_envs == 1, f"asked for 1 env, num_envs is {env.num_envs}")
+        expect_obs("reset()", env.reset(seed=probe.seed), env)
+        for action in probe.actions(env, 10):
+            expect_step(step(env, action), env)
+        return "num_envs=1, 10 steps"
+
+
+def check_aliasing(probe: Probe) -> str:
+    """What a step returned stays as it was when the environment steps on."""
+    with probe.open() as env:
+        first = {k: (v, v.clone()) for k, v in env.reset(seed=probe.seed).items()}
+        kept: list[dict[str, torch.Tensor]] = []
+        copies: list[dict[str, torch.Tensor]] = []
+        for action in probe.actions(env, 10):
+            got = step(env, action).tensors()
+            kept.append(got)
+            copies.append({k: v.clone() for k, v in got.items()})
+        for name, (value, copy) in first.items():
+            expect(same(value, copy), f"reset()[{name!r}] changed when the env stepped on: return a copy")
+        for held, copied in zip(kept, copies, strict=True):
+            for name, value in held.items():
+                expect(same(value, copied[name]), f"{name} changed when the env stepped on: return a copy")
+        return f"{len(kept)} steps, {len(kept[0])} tensors unchanged"
+
+
+RULES: dict[str, Callable[[Probe], str]] = {
+    "shapes": check_shapes,
+    "io spec": check_io,
+    "determinism": check_determinism,
+    "final observation": check_final_obs,
+    "episode ends": check_ends,
+    "independence": check_independence,
+    "state restore": check_state,
+    "log and labels": check_info,
+    "labels at ends": check_labels_at_ends,
+    "stagger": check_stagger,
+    "fixed command": check_command,
+    "one env": check_one_env,
+    "no aliasing": check_aliasing,
+}

@@ -1,0 +1,1 @@
+"""Fault estimates in the observations: oracle, detector, wrapper."""

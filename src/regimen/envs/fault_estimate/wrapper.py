@@ -1,0 +1,217 @@
+"""A task whose policy is told of the robot's faults: by nobody, by an oracle, or by a detector that watches it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from regimen.config.targets import resolve
+from regimen.envs.fault_estimate.columns import HEALTHY, SINCE_CLIP_S, with_estimate
+from regimen.envs.fault_estimate.oracle import Oracle
+from regimen.envs.robots.robot import load as load_robot
+from regimen.envs.robots.robot import match
+from regimen.system.errors import ConfigError, IOMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from regimen.config.schema import Config
+    from regimen.envs.fault_estimate.estimator import Estimator
+    from regimen.envs.vec_env import Obs, VecEnv
+
+SEED_OFFSET = 1_000_003
+"""Keeps the draws of the estimate apart from those of the environment, which begin at the same seed."""
+
+
+class _Source(Protocol):
+    def seed(self, seed: int) -> None: ...
+
+    def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class EstimatedEnv:
+    """Adds to the group `policy` of an env what is known of its faults. The contract is `regimen.envs.vec_env.VecEnv`.
+
+    `fault_probability` (1 + C) are the probabilities of healthy and of each joint that can fail, those of an oracle
+    being 0 and 1; `time_since_verdict` (1) is the age of the verdict that the decision rule has reached, in units of
+    `SINCE_CLIP_S`, 0 while there is none. Probabilities, not the verdict alone: they are there some steps earlier and
+    tell how sure the detector is, and the policy learns how much of that to believe.
+
+    A final observation carries what was known before it, a step older: nobody acts on it, so no detector reads it.
+    """
+
+    def __init__(
+        self, env: VecEnv, joints: Sequence[str], numbered: Sequence[str], source: Oracle | Estimator, seed: int
+    ) -> None:
+        """Wrap `env`.
+
+        Args:
+            env: its labels name the fault: `fault_joint` (N,), -1 while healthy.
+            joints: names of the C joints that can fail.
+            numbered: all joints, in the order in which the label counts them.
+            source: an oracle or a detector.
+            seed: of the oracle's draws.
+
+        Raises:
+            IOMismatchError: if a detector knows other joints.
+        """
+        self.env, self.num_envs, self.device = env, env.num_envs, env.device
+        self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
+        self.io = with_estimate(env.io, list(joints))
+        self._classes = _class_table(joints, numbered).to(self.device)
+        self._source: _Source
+        if isinstance(source, Oracle):
+            self._source = _Told(source, len(joints), env.step_dt)
+        else:
+            _require_classes(source.classes, (HEALTHY, *joints))
+            self._source = _Asked(source)
+        self._source.seed(seed + SEED_OFFSET)
+        self._healthy = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self._columns = torch.zeros(self.num_envs, len(joints) + 2, device=self.device)
+
+    @classmethod
+    def wrap(cls, env: VecEnv, config: Config, mode: str) -> EstimatedEnv:
+        """Wrap `env` as `config.env.estimate` asks for.
+
+        Raises:
+            ConfigError: if `mode` is classifier and no estimator is named.
+        """
+        estimate, robot = config.env.estimate, load_robot(config.env.robot)
+        joints = match(robot.joints, *estimate.joints)
+        if mode != "classifier":
+            source: Oracle | Estimator = Oracle(estimate, mode, len(joints), env.num_envs, env.step_dt, env.device)
+        elif config.estimator is None:
+            raise ConfigError("env.estimate.mode=classifier needs a detector: estimator=<run reference or file>.")
+        else:
+            source = _load_estimator(config.estimator, env, config)
+        return cls(env, joints, robot.joints, source, config.seed)
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Reset all envs. See `VecEnv.reset`."""
+        if seed is not None:
+            self._source.seed(seed + SEED_OFFSET)
+        obs = self.env.reset(seed)
+        everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        return self._tell(obs, self._healthy, everyone)
+
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step all envs. See `VecEnv.step`."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        begun = terminated | truncated
+        final = _appended(info["final_obs"], self._older())
+        return (
+            self._tell(obs, self._fault(info["labels"]) * ~begun, begun),
+            reward,
+            terminated,
+            truncated,
+            {**info, "final_obs": final},
+        )
+
+    def _fault(self, labels: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the (N,) class at work; a task whose fault event is switched off stays healthy."""
+        joint = labels.get("fault_joint")
+        return self._healthy if joint is None else self._classes[joint.long()]
+
+    def _tell(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> Obs:
+        probabilities, since = self._source.update(obs, fault, begun)
+        self._columns = torch.cat((probabilities, (since / SINCE_CLIP_S).clamp_max(1.0)[:, None]), dim=1)
+        return _appended(obs, self._columns)
+
+    def _older(self) -> torch.Tensor:
+        """Return the columns of the step before, a verdict being one step older."""
+        age = self._columns[:, -1:]
+        older = torch.where(age > 0, (age + self.step_dt / SINCE_CLIP_S).clamp_max(1.0), age)
+        return torch.cat((self._columns[:, :-1], older), dim=1)
+
+    def stagger(self) -> None:
+        """Spread the envs over their episodes."""
+        self.env.stagger()
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        """Hold command `name` at `values` (N, k) for good."""
+        self.env.fix_command(name, values)
+
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Have event `name` happen as given, each value (N,), for good."""
+        self.env.fix_event(name, **values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides the future: the environment, the estimate, what was told last."""
+        return {"env": self.env.state_dict(), "estimate": self._source.state_dict(), "told": self._columns.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.env.load_state_dict(state["env"])
+        self._source.load_state_dict(state["estimate"])
+        self._columns = state["told"].clone()
+
+    def render(self) -> np.ndarray:
+        """Return a picture of env 0, (H, W, 3) uint8."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self.env.close()
+
+
+class _Told:
+    """An oracle as a source: classes become probabilities of 0 and 1."""
+
+    def __init__(self, oracle: Oracle, num_joints: int, step_dt: float) -> None:
+        self.oracle, self.classes, self.step_dt = oracle, num_joints + 1, step_dt
+        self.seed, self.state_dict, self.load_state_dict = oracle.seed, oracle.state_dict, oracle.load_state_dict
+
+    def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.oracle.update(fault, begun)
+        sure = torch.nn.functional.one_hot(self.oracle.told, self.classes).float()
+        return sure, self.oracle.steps * self.step_dt
+
+
+class _Asked:
+    """A detector as a source: it reads the observations and is not told the fault."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator = estimator
+        self.state_dict, self.load_state_dict = estimator.state_dict, estimator.load_state_dict
+
+    def seed(self, seed: int) -> None:
+        """A detector draws nothing."""
+
+    def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            estimate = self.estimator.update(obs, begun)
+        return estimate.probabilities, estimate.since
+
+
+def _appended(obs: Obs, columns: torch.Tensor) -> Obs:
+    return {**obs, "policy": torch.cat((obs["policy"], columns), dim=1)}
+
+
+def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor:
+    """Return (J + 1,) class of each joint number: 0 where it is no candidate, and for the last entry, found by -1."""
+    return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
+
+
+def _require_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
+    if list(known) != list(wanted):
+        raise IOMismatchError(
+            f"The estimator tells {', '.join(known)} apart; env.estimate.joints makes the classes {', '.join(wanted)}. "
+            "Train a detector on this task, or set env.estimate.joints to its joints."
+        )
+
+
+def _load_estimator(path: str, env: VecEnv, config: Config) -> Estimator:
+    from pathlib import Path
+
+    from regimen.runs import checkpoint
+
+    bundle = checkpoint.load(Path(path))
+    estimator: Estimator = resolve(bundle["agent"]["_target_"]).load_estimator(bundle, env.io, env.device)
+    return estimator

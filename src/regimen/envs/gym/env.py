@@ -1,0 +1,238 @@
+"""Tasks of Gymnasium behind the VecEnv contract: continuous actions and flat observations, N copies in one process."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.config.schema import EvaluationCfg
+from regimen.envs.gym.state import EnvState, state_of
+from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regimen.config.schema import Config
+
+MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
+"""Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would lay another MuJoCo over the one in use."""
+
+
+@dataclass
+class GymEnvCfg:
+    """A task registered with Gymnasium.
+
+    Attributes:
+        id: its name, such as Pendulum-v1; `module:Name-v0` imports your module first.
+        kwargs: arguments of `gymnasium.make`.
+        num_envs: environments stepped together.
+        episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
+        observation_noise: what `stage=evaluate` switches in tasks of this project; there is none here.
+    """
+
+    _target_: str = "regimen.envs.gym.GymEnv"
+    id: str = "Pendulum-v1"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    num_envs: int = 8
+    episode_length_s: float | None = None
+    observation_noise: bool = False
+    evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the task's name and figures, and what it needs that is not installed."""
+        import gymnasium
+
+        lines = [] if self.num_envs >= 1 else [f"num_envs={self.num_envs}: expected 1 or more."]
+        if self.episode_length_s is not None and not self.episode_length_s > 0:
+            lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0, or null.")
+        if ":" in self.id:
+            return lines
+        if self.id not in gymnasium.registry:
+            return [*lines, f"id={self.id}: Gymnasium has no such task. {did_you_mean(self.id, gymnasium.registry)}"]
+        needs = MUJOCO_NEEDS if "gymnasium.envs.mujoco" in str(gymnasium.spec(self.id).entry_point) else ()
+        missing = [name for name in needs if importlib.util.find_spec(name) is None]
+        if missing:
+            lines.append(f"id={self.id}: needs {' and '.join(missing)}. Type: pip install {' '.join(missing)}")
+        return lines
+
+
+class GymEnv:
+    """N copies of a Gymnasium task. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
+
+    An action of -1 to 1 spans the task's own range. Gymnasium's time limit and automatic reset are not used: steps are
+    counted here, and an env is reset in the step in which it ends, after its last observation was read.
+    """
+
+    def __init__(self, cfg: GymEnvCfg, seed: int, render: bool = False) -> None:
+        """Open the copies.
+
+        Args:
+            cfg: the task.
+            seed: of everything random.
+            render: whether pictures will be asked for.
+
+        Raises:
+            ConfigError: spaces that are not flat, or no time limit.
+            PreflightError: something that the task needs is not installed.
+        """
+        self.cfg, self.num_envs, self.device = cfg, cfg.num_envs, torch.device("cpu")
+        self.vector = _open(cfg, "rgb_array" if render else None)
+        self.step_dt = _step_dt(self.vector.envs[0])
+        self.max_episode_length = self._length()
+        self.io = self._io()
+        self._middle, self._half = (torch.tensor(v) for v in (self.io.action.offset, self.io.action.scale))
+        self.age = torch.zeros(self.num_envs, dtype=torch.long)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.reset(seed)
+
+    @classmethod
+    def open(cls, config: Config) -> GymEnv:
+        """Open the task of a run, and write the length of its episodes into `config`, where the stages look it up."""
+        env = cls(config.env, config.seed, config.video)
+        config.env.episode_length_s = env.max_episode_length * env.step_dt
+        return env
+
+    def _length(self) -> int:
+        if self.cfg.episode_length_s is not None:
+            return max(1, round(self.cfg.episode_length_s / self.step_dt))
+        import gymnasium
+
+        limit = gymnasium.spec(self.cfg.id).max_episode_steps
+        if limit is None:
+            raise ConfigError(f"{self.cfg.id} has no time limit of its own: type env.episode_length_s=<seconds>.")
+        return limit
+
+    def _io(self) -> IOSpec:
+        observation, action = self.vector.single_observation_space, self.vector.single_action_space
+        for what, space in (("observation", observation), ("action", action)):
+            if type(space).__name__ != "Box" or len(space.shape) != 1:
+                raise ConfigError(
+                    f"{self.cfg.id}: its {what} is {space}, expected a flat Box. Choose a task with continuous "
+                    "actions, or register yours with a wrapper around it."
+                )
+        bounded = bool(action.is_bounded())
+        middle, half = ((action.high + action.low) / 2, (action.high - action.low) / 2) if bounded else (None, None)
+        count = action.shape[0]
+        spec = ActionSpec(
+            joints=[f"action_{i}" for i in range(count)],
+            scale=half.tolist() if half is not None else [1.0] * count,
+            offset=middle.tolist() if middle is not None else [0.0] * count,
+            clip=1.0 if bounded else None,
+        )
+        told = {"policy": {"observation": {"of": self.cfg.id}}}
+        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, told)
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Reset all envs; with a seed, each gets its own generator, seeded with it and its number."""
+        if seed is not None:
+            self.generator.manual_seed(seed)
+        obs, _ = self.vector.reset(seed=seed)
+        self.age = torch.zeros(self.num_envs, dtype=torch.long)
+        return _obs(obs)
+
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Step all envs by actions (N, A). See `VecEnv.step`.
+
+        Raises:
+            DivergedError: if an action is not finite.
+        """
+        if not torch.isfinite(action).all():
+            raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.")
+        clip = self.io.action.clip
+        given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
+        found, reward, terminated, truncated, _ = self.vector.step(given.numpy())
+        self.age += 1
+        terminal = torch.from_numpy(terminated.copy())
+        cut = (torch.from_numpy(truncated.copy()) | (self.age >= self.max_episode_length)) & ~terminal
+        final = obs = _obs(found)
+        done = terminal | cut
+        if done.any():
+            after, _ = self.vector.reset(options={"reset_mask": done.numpy()})
+            obs, self.age = _obs(after), self.age.masked_fill(done, 0)
+        info: dict[str, Any] = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
+        return obs, torch.from_numpy(reward).float(), terminal, cut, info
+
+    def stagger(self) -> None:
+        """Put the envs at random moments of their time, so that not all are cut off in the same step."""
+        self.age = (torch.rand(self.num_envs, generator=self.generator) * self.max_episode_length).long()
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        """Refuse: these tasks are told nothing."""
+        raise ConfigError(f"{self.cfg.id} has no command `{name}`.")
+
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Refuse: nothing happens to these tasks."""
+        raise ConfigError(f"{self.cfg.id} has no event `{name}`.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides the future; of a task whose state cannot be read, that it is missing."""
+        states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
+        inner = None if None in states else [state.read() for state in states if state is not None]
+        return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`.
+
+        Raises:
+            CheckpointError: the task cannot be put back to where it was.
+        """
+        if state["envs"] is None:
+            raise CheckpointError(
+                f"{self.cfg.id} cannot be put back to where it was: only Gymnasium's classic control and MuJoCo tasks "
+                "tell their whole state. Start anew from the policy: policy=<run reference>."
+            )
+        self.age = state["age"].clone()
+        self.generator.set_state(state["generator"])
+        for env, inner in zip(self.vector.envs, state["envs"], strict=True):
+            found = state_of(env)
+            assert found is not None
+            found.write(inner)
+
+    def render(self) -> np.ndarray:
+        """Return a picture of env 0, (H, W, 3) uint8.
+
+        Raises:
+            PreflightError: what draws it is not installed.
+        """
+        from gymnasium.error import DependencyNotInstalled
+
+        try:
+            picture: np.ndarray = self.vector.envs[0].render()
+        except DependencyNotInstalled as error:
+            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true away.") from error
+        return picture
+
+    def close(self) -> None:
+        """Close all copies."""
+        self.vector.close()
+
+
+def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
+    """Return Gymnasium's vector of N copies, without its time limit, its checks, and its automatic reset."""
+    import gymnasium
+    from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+    make = partial(gymnasium.make, cfg.id, max_episode_steps=-1, disable_env_checker=True, render_mode=render_mode)
+    try:
+        return SyncVectorEnv([partial(make, **cfg.kwargs)] * cfg.num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise PreflightError(f"{cfg.id}: {error}") from error
+    except gymnasium.error.Error as error:
+        raise ConfigError(f"{cfg.id}: {error}") from error
+    except TypeError as error:
+        raise ConfigError(f"env.kwargs={cfg.kwargs}: {error}") from error
+
+
+def _step_dt(env: Any) -> float:
+    """Return the seconds of a step: as the task tells, or else those of its pictures, or else 1."""
+    told = getattr(env.unwrapped, "dt", None)
+    return float(told) if told is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
+
+
+def _obs(found: np.ndarray) -> Obs:
+    return {"policy": torch.tensor(found, dtype=torch.float32)}

@@ -1,0 +1,99 @@
+"""Robots of different masses, one for each env: what a policy has to adapt to when it is told nothing of it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regimen.config.schema import EventTermCfg
+from regimen.envs.robots.robot import load
+
+if TYPE_CHECKING:
+    import torch
+
+    from regimen.config.schema import Config
+    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.robots.robot import Robot
+
+EVENT = "mass_scale"
+"""Name of the event, and of its label."""
+
+REPLACED = "randomize_rigid_body_mass"
+LIGHTEST_BASE = 0.1
+"""Share of its mass that the base keeps at least: simulators hold to it."""
+
+
+@dataclass
+class MassRangeCfg:
+    """The robot of each env has its nominal mass times a factor, which stays over all its episodes.
+
+    Attributes:
+        enabled: whether masses differ; if not, the task's own events stay as they are.
+        mass_range_min: lowest factor of the whole robot's mass.
+        mass_range_max: highest factor.
+    """
+
+    enabled: bool = False
+    mass_range_min: float = 0.8
+    mass_range_max: float = 1.2
+
+    def problems(self, env: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the range for the task `env`, plain data, one line each."""
+        if not self.enabled:
+            return []
+        low, high = self.mass_range_min, self.mass_range_max
+        if not 0 < low <= high:
+            return [f"domain_randomization.mass_range_min={low:g}: expected above 0, at most mass_range_max={high:g}."]
+        if not env.get("robot"):
+            return ["domain_randomization.enabled=true: this task has no robot whose mass could differ. Take it away."]
+        lowest = _lightest(load(env["robot"]))
+        if low < lowest:
+            line = f"domain_randomization.mass_range_min={low:g}: the base of {env['robot']} takes the difference, and"
+            return [f"{line} cannot be that light; expected {lowest:.3f} or more."]
+        return []
+
+
+def vary_mass(config: Config, cfg: MassRangeCfg) -> None:
+    """Have the envs of `config`, which are still to be opened, draw their masses; replaces the task's own mass event.
+
+    The draw is made once, when the env is first reset, by the env's generator, so that the same seed gives the same
+    masses. `info["labels"]["mass_scale"]` tells them.
+    """
+    if not cfg.enabled:
+        return
+    events = config.env.events
+    for name in [n for n, event in events.items() if event is not None and event.func == REPLACED]:
+        events[name] = None
+    limits = {"low": cfg.mass_range_min, "high": cfg.mass_range_max}
+    events[EVENT] = EventTermCfg(func=f"{__name__}:MassScale", params=limits, mode="startup")
+
+
+class MassScale:
+    """Event that scales the mass of each robot, the base carrying the difference, as it does a load.
+
+    Attributes:
+        scale: (N,) factor of the whole robot's mass.
+    """
+
+    def __init__(self, env: ManagerEnv, low: float, high: float) -> None:
+        """Prepare the draws between two factors."""
+        self.env, self.low, self.high = env, low, high
+        self.scale = env.default_joint_pos.new_ones(env.num_envs)
+
+    def __call__(self, env_ids: torch.Tensor) -> None:
+        """Draw the factors of `env_ids` (n,)."""
+        self.scale[env_ids] = self.low + self.env.rand(len(env_ids)) * (self.high - self.low)
+        self.env.world.add_base_mass(env_ids, (self.scale[env_ids] - 1.0) * self.env.robot.total_mass)
+
+    def labels(self) -> dict[str, torch.Tensor]:
+        """Return the factors."""
+        return {EVENT: self.scale.clone()}
+
+
+def _lightest(robot: Robot) -> float:
+    """Return the lowest factor at which the base keeps `LIGHTEST_BASE` of its mass; 0 if the MJCF does not tell it."""
+    body = ElementTree.parse(robot.mjcf).find(f".//body[@name='{robot.base_body}']/inertial")
+    if body is None:
+        return 0.0
+    return 1.0 - (1.0 - LIGHTEST_BASE) * float(body.attrib["mass"]) / robot.total_mass

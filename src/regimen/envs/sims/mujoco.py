@@ -1,0 +1,250 @@
+"""MuJoCo behind the World seam: one `mujoco.batch.Batch` for all robots of a process.
+
+Batch state rows are float64 numpy arrays; `read` copies them once into float32 tensors. Derived quantities (sensors,
+actuator forces) are one physics step behind the state, as after `mj_step`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regimen.envs.sims.world import WorldState
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    import mujoco
+
+    from regimen.display.video import Renderer
+    from regimen.envs.robots.robot import Robot
+
+# Model fields that events change per robot; saved with the state when they have been.
+_EXPANDABLE = (
+    "actuator_forcerange", "actuator_gainprm", "actuator_biasprm",
+    "jnt_range", "geom_friction", "body_mass", "body_inertia",
+)  # fmt: skip
+
+
+@dataclass
+class MujocoWorldCfg:
+    """The embedded default simulator, on the CPU.
+
+    Attributes:
+        dt: physics step in seconds.
+        render_size: width and height of a rendered picture in pixels.
+    """
+
+    _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
+    dt: float = 0.005
+    render_size: list[int] = field(default_factory=lambda: [640, 480])
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what the batch takes: state, expanded fields and derived outputs per robot, arena per thread."""
+        return num_envs * 12_000 + 64 * 2**20
+
+
+class MujocoWorld:
+    """N copies of one robot in one `Batch`. See `regimen.envs.sims.world.World` for the meaning of each method."""
+
+    def __init__(self, cfg: MujocoWorldCfg, robot: Robot, num_envs: int, threads: int) -> None:
+        """Compile the robot's MJCF and allocate the batch.
+
+        Args:
+            cfg: the `sim` group.
+            robot: names, gains and the MJCF.
+            num_envs: N.
+            threads: physics threads; results do not depend on it.
+        """
+        from mujoco.batch import Batch
+
+        self.cfg, self.num_envs, self.device, self.dt = cfg, num_envs, torch.device("cpu"), cfg.dt
+        self.model = _compile(robot, cfg.dt)
+        self.batch = Batch(self.model, num_envs, max(1, threads))
+        self.joints = list(robot.joints)
+        self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
+        self.sites = [n.removeprefix("pos_") for n in _sensor_names(self.model, "pos_")]
+        self._base = self.model.body(robot.base_body).id
+        self._floating = robot.floating_base
+        self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
+        self._joint_ids = np.arange(self.model.njnt)[-len(self.joints) :]
+        self.joint_range = torch.from_numpy(self.model.jnt_range[self._joint_ids].copy()).float()
+        self._bind()
+        self._renderer: Renderer | None = None
+
+    def _bind(self) -> None:
+        bind = self.batch.bind
+        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._warmstart, self._time = bind("qacc_warmstart"), bind("time")
+        self._qacc, self._force, self._sensors = bind("qacc"), bind("actuator_force"), bind("sensordata")
+        self._contact_columns = _columns(self.model, [f"contact_{b}" for b in self.bodies])
+        self._pos_columns = _columns(self.model, [f"pos_{s}" for s in self.sites])
+        self._vel_columns = _columns(self.model, [f"vel_{s}" for s in self.sites])
+        # Derived fields bound after construction are zero until a call computes them.
+        self.batch.forward()
+
+    def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
+        """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
+        rows = slice(None) if env_ids is None else env_ids.numpy()
+        qpos, qvel, sensors = _tensor(self._qpos[rows]), _tensor(self._qvel[rows]), _tensor(self._sensors[rows])
+        n, sites = len(qpos), len(self.sites)
+        contact = sensors[:, self._contact_columns].reshape(n, len(self.bodies), 4)
+        q0, v0 = self._q0, self._v0
+        root = (qpos[:, :3], qpos[:, 3:7], qvel[:, :3], qvel[:, 3:6]) if self._floating else _fixed_root(n)
+        return WorldState(
+            joint_pos=qpos[:, q0:],
+            joint_vel=qvel[:, v0:],
+            joint_acc=_tensor(self._qacc[rows])[:, v0:],
+            joint_torque=_tensor(self._force[rows]),
+            root_pos=root[0],
+            root_quat=root[1],
+            root_lin_vel=root[2],
+            root_ang_vel=root[3],
+            # Contact sensors report (found, force xyz); without contact the force is zero.
+            contact_force=torch.linalg.vector_norm(contact[..., 1:], dim=-1),
+            site_pos=sensors[:, self._pos_columns].reshape(n, sites, 3),
+            site_vel=sensors[:, self._vel_columns].reshape(n, sites, 3),
+        )
+
+    def set_joint_targets(self, targets: torch.Tensor) -> None:
+        """Set position targets (N, J) in rad."""
+        self._ctrl[:] = targets.numpy()
+
+    def step(self, substeps: int) -> torch.Tensor:
+        """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
+        # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo
+        # resets a robot, so it is cleared before and looked at after.
+        self.batch.warning[:, 3:7] = 0
+        self.batch.step(nstep=substeps)
+        return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)
+
+    def reset(
+        self,
+        env_ids: torch.Tensor,
+        root_pose: torch.Tensor,
+        root_vel: torch.Tensor,
+        joint_pos: torch.Tensor,
+        joint_vel: torch.Tensor,
+    ) -> None:
+        """Put the robots `env_ids` (n,) into a state, with fresh sensors and no memory of the solver."""
+        ids = env_ids.numpy()
+        if self._floating:
+            self._qpos[ids, :7], self._qvel[ids, :6] = root_pose.numpy(), root_vel.numpy()
+        self._qpos[ids, self._q0 :], self._qvel[ids, self._v0 :] = joint_pos.numpy(), joint_vel.numpy()
+        self._ctrl[ids] = joint_pos.numpy()
+        self._warmstart[ids], self._time[ids] = 0.0, 0.0
+        self.batch.forward(ids=ids)
+
+    def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
+        """Set the largest absolute torque (n, J) in N·m."""
+        field = self.batch.expand("actuator_forcerange")
+        ids, values = env_ids.numpy(), limits.numpy()
+        field[ids, :, 0], field[ids, :, 1] = -values, values
+
+    def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
+        """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
+        ids, kp = env_ids.numpy(), stiffness.numpy()
+        self.batch.expand("actuator_gainprm")[ids, :, 0] = kp
+        bias = self.batch.expand("actuator_biasprm")
+        bias[ids, :, 1], bias[ids, :, 2] = -kp, -damping.numpy()
+
+    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
+        """Set the joint ranges (n, J, 2) in rad."""
+        self.batch.expand("jnt_range")[np.ix_(env_ids.numpy(), self._joint_ids)] = ranges.numpy()
+
+    def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
+        """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""
+        ids, nominal = env_ids.numpy(), self.model.body_mass[self._base]
+        mass = np.maximum(nominal + delta.numpy().astype(np.float64), 0.1 * nominal)
+        self.batch.expand("body_mass")[ids, self._base] = mass
+        inertia = self.model.body_inertia[self._base][None] * (mass / nominal)[:, None]
+        self.batch.expand("body_inertia")[ids, self._base] = inertia
+        self.batch.set_const(ids)
+
+    def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
+        """Set the sliding friction (n,) of floor and robot: a contact takes the larger of the two."""
+        self.batch.expand("geom_friction")[env_ids.numpy(), :, 0] = friction.numpy()[:, None]
+
+    def push(self, env_ids: torch.Tensor, velocity: torch.Tensor) -> None:
+        """Add (n, 6) to the base velocity."""
+        if not self._floating:
+            raise ConfigError("push_by_setting_velocity: this robot's base is fixed; switch the event off with null.")
+        self._qvel[env_ids.numpy(), :6] += velocity.numpy()
+
+    def render(self, env_id: int) -> np.ndarray:
+        """Return a picture (H, W, 3) uint8 of one robot."""
+        import mujoco
+
+        from regimen.display.video import Renderer
+
+        if self._renderer is None:
+            width, height = self.cfg.render_size
+            self._renderer = Renderer(self.model, width, height)
+        data = self.batch.get_data(env_id)
+        mujoco.mj_forward(self.model, data)
+        return self._renderer.render(data)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return state rows and changed model fields as tensors."""
+        changed = {n: self.batch.expanded(n) for n in _EXPANDABLE}
+        return {
+            "rows": torch.from_numpy(self.batch.state.copy()),
+            "expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; fields expanded since then go back to the model's values.
+
+        Derived outputs are not part of it: they hold the last call's until the next step, and the environment keeps the
+        reading it made.
+        """
+        for name in _EXPANDABLE:
+            if self.batch.expanded(name) is not None or name in state["expanded"]:
+                saved = state["expanded"].get(name)
+                self.batch.expand(name)[:] = getattr(self.model, name)[None] if saved is None else saved.numpy()
+        if "body_mass" in state["expanded"] or self.batch.expanded("body_mass") is not None:
+            self.batch.set_const()
+        self.batch.state[:] = state["rows"].numpy()
+
+    def close(self) -> None:
+        """Free the renderer; the batch is freed with the object."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """Copy a float64 array, which may be read-only, into a float32 tensor."""
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _compile(robot: Robot, dt: float) -> mujoco.MjModel:
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(os.fspath(robot.mjcf))
+    spec.option.timestep = dt
+    spec.memory = 1 << 20  # the default arena is 14 MB for each thread's MjData
+    return spec.compile()
+
+
+def _sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
+    names = [model.sensor(i).name for i in range(model.nsensor)]
+    return [n for n in names if n.startswith(prefix)]
+
+
+def _columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor | slice:
+    """Return the columns of `sensordata` that hold the named sensors, in order; a slice, so a view, if they adjoin."""
+    spans = [(int(model.sensor(n).adr[0]), int(model.sensor(n).dim[0])) for n in names]
+    columns = [c for start, size in spans for c in range(start, start + size)]
+    if columns and columns == list(range(columns[0], columns[-1] + 1)):
+        return slice(columns[0], columns[-1] + 1)
+    return torch.tensor(columns, dtype=torch.long)
+
+
+def _fixed_root(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    quat = torch.zeros(n, 4)
+    quat[:, 0] = 1.0
+    return torch.zeros(n, 3), quat, torch.zeros(n, 3), torch.zeros(n, 3)

@@ -1,0 +1,36 @@
+"""Whether a task has a mirror image (`regimen.envs.symmetry`), as far as can be known before its simulator starts."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from regimen.config.static_modules import find, split_target
+from regimen.envs.fault_estimate.columns import mode_of
+from regimen.envs.robots.robot import load
+
+
+def unmirrored(config: dict[str, Any]) -> str | None:
+    """Return why a task has no mirror image, None if nothing is known against it.
+
+    Args:
+        config: the whole resolved configuration.
+    """
+    env = config["env"]
+    robot = load(env["robot"]) if env.get("robot") else None
+    if robot is None:
+        return "the task has no robot whose left and right are known"
+    if robot.mirror is None:
+        return f"the robot `{robot.name}` declares no left and right (`mirror` in its robot.py)"
+    if mode_of(env.get("estimate"), config.get("estimator")):
+        return "what a policy is told of faults has no mirror image"
+    terms = {f"{g}.{n}": t for g, group in env["observations"].items() for n, t in group["terms"].items() if t}
+    undeclared = [name for name, term in terms.items() if not _declares(term["func"])]
+    return f"no mirror image is declared (@mirrors) for observations {', '.join(undeclared)}" if undeclared else None
+
+
+def _declares(func: str) -> bool:
+    """Return whether an observation term stands under `@mirrors(...)`, read from its source."""
+    _, term = find(*split_target(func if ":" in func else f"regimen.envs.terms.observations:{func}"))
+    marks = getattr(term, "decorator_list", [])
+    return any(isinstance(mark, ast.Call) and ast.unparse(mark.func).split(".")[-1] == "mirrors" for mark in marks)

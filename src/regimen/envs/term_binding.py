@@ -1,0 +1,91 @@
+"""From a term's configuration to something that can be called: find the function, resolve its names to ids."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.config.targets import resolve
+from regimen.system.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.config.schema import TermCfg
+    from regimen.envs.manager_env import ManagerEnv
+
+
+def find_term(kind: str, func: str) -> Callable[..., Any]:
+    """Return the function or class of a term.
+
+    Args:
+        kind: module under `regimen.envs.terms` in which bare names are looked up.
+        func: bare name or `pkg.mod:name`.
+    """
+    return resolve(func if ":" in func else f"regimen.envs.terms.{kind}:{func}")
+
+
+def match_ids(patterns: str | Sequence[str], names: list[str], where: str) -> torch.Tensor:
+    """Return the ids (k,) of all names that fully match one of the regular expressions, in the order of `names`.
+
+    Raises:
+        ConfigError: if a pattern matches nothing.
+    """
+    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in wanted:
+        if not any(re.fullmatch(pattern, n) for n in names):
+            raise ConfigError(f"{where}: `{pattern}` matches none of the names. {did_you_mean(pattern, names)}")
+    ids = [i for i, n in enumerate(names) if any(re.fullmatch(p, n) for p in wanted)]
+    return torch.tensor(ids, dtype=torch.long)
+
+
+def compact(ids: list[int], device: torch.device) -> torch.Tensor | slice:
+    """Return an index for columns: a slice, which costs no copy, where `ids` adjoin, else the ids as a tensor."""
+    if ids and ids == list(range(ids[0], ids[-1] + 1)):
+        return slice(ids[0], ids[-1] + 1)
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
+def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
+    """Return a term ready to be called: a partial function, or an instance of a stateful term.
+
+    Args:
+        env: given to the term as its first argument.
+        kind: as in `find_term`.
+        name: the term's name in the task, for messages.
+        cfg: its configuration.
+
+    Raises:
+        ConfigError: if a name in `joints`, `bodies`, `sites` or `rewards` matches nothing, or a parameter does not
+            exist.
+    """
+    func = find_term(kind, cfg.func)
+    names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
+    names |= {"rewards": list(env.rewards.terms)} if kind == "curriculum" else {}
+    params = dict(cfg.params)
+    for key in names.keys() & params.keys():
+        ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
+        params[key] = ids.to(env.device) if isinstance(func, type) else compact(ids.tolist(), env.device)
+    known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
+    for key in params:
+        if key not in known:
+            raise ConfigError(f"{kind}.{name}: {cfg.func} has no parameter `{key}`. {did_you_mean(key, known)}")
+    bound: Callable[..., Any] = func(env, **params) if isinstance(func, type) else partial(func, env, **params)
+    return bound
+
+
+def joint_terms(env: Any) -> list[str] | None:
+    """Return the terms of the group `policy` with one value for each joint, None for a task that does not tell.
+
+    Args:
+        env: a task's typed configuration.
+    """
+    groups = getattr(env, "observations", None)
+    if groups is None:
+        return None
+    terms = {name: find_term("observations", term.func) for name, term in groups["policy"].terms.items() if term}
+    per_joint = ("joints", "last_action")
+    return [n for n, f in terms.items() if {f.__name__, *inspect.signature(f).parameters} & set(per_joint)]

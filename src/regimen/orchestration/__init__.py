@@ -1,0 +1,1 @@
+"""Checks before the start, one run, sweeps, pipelines, Slurm."""

@@ -1,0 +1,180 @@
+"""Whether agent, policy and detector suit what a run is to do, found without importing or opening anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regimen.agents.export import header
+from regimen.config import static_types
+from regimen.config.compose import Composed
+from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
+from regimen.envs.robots.robot import Robot, match
+from regimen.orchestration import policy_fit
+from regimen.system.errors import ConfigError, RegimenError
+
+TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
+NOT_TOLD = "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
+
+
+def agent_problems(composed: Composed) -> list[str]:
+    """Return a line if the agent cannot do what the stage asks of it.
+
+    A stage says in its dataclass by `NEEDS: ClassVar[str]` which method of the agent it calls.
+    """
+    needed = getattr(composed.types["stage"], "NEEDS", None)
+    agent, stage = composed.choices["agent"], composed.choices["stage"]
+    if needed and needed not in static_types.methods(composed.config["agent"]["_target_"]):
+        return [
+            f"agent={agent} has no `{needed}`, which stage={stage} calls. Agents with it: {_with(composed, needed)}."
+        ]
+    watches = getattr(composed.types["agent"], "WATCHES", False)
+    if stage == "evaluate" and watches and not composed.config.get("estimator"):
+        return [f"stage=evaluate agent={agent} judges a detector: estimator=<run reference> is missing."]
+    return []
+
+
+KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning histories (stage=collect_histories)"}
+"""Suffix of a dataset's file -> what it holds."""
+
+
+def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+    """Return a line for each dataset that is of another kind than the agent learns from.
+
+    An agent says by `DATA: ClassVar[str]` which one that is: `.h5` for episodes, `.json` for histories.
+
+    Args:
+        composed: the run.
+        files: name of an input -> its file.
+    """
+    wanted = getattr(composed.types["agent"], "DATA", None)
+    paths = [path for name, path in files.items() if name.startswith("data.")]
+    return [
+        f"data={path} are {KINDS[path.suffix]}; agent={composed.choices['agent']} learns from {KINDS[wanted]}."
+        for path in paths
+        if wanted in KINDS and path.suffix in KINDS and path.suffix != wanted
+    ]
+
+
+def _with(composed: Composed, method: str) -> str:
+    """Return the names of the agents beside the chosen one that have `method`."""
+    names = []
+    for name, target in _agents(composed):
+        with suppress(ConfigError):
+            if method in static_types.methods(target):
+                names.append(name)
+    return ", ".join(names) or "none here"
+
+
+def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
+    """Yield name and class of the agents beside the chosen one."""
+    for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
+        target = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("_target_")
+        if target:
+            yield file.stem, target
+
+
+def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Robot) -> list[str]:
+    """Return a line for a policy that does not fit the task, naming every difference, and for what is no detector.
+
+    A policy may read less than the task offers where only a part of it is made, and where an agent that says so by
+    `WATCHES: ClassVar[bool] = True` is judged while the policy acts: it need not be told what that agent makes of it.
+
+    Args:
+        composed: the run.
+        files: name of an input -> its file.
+        robot: of the task.
+    """
+    if not composed.config["env"]["_target_"].endswith(".ManagerEnv"):
+        return []
+    checks = {"policy": _policy, "estimator": _estimator}
+    wrong = []
+    for name, check in checks.items():
+        path = files.get(name)
+        if path is not None and path.suffix in (".pt", ".onnx"):
+            try:
+                wrong += check(path, composed, robot)
+            except RegimenError as error:
+                wrong.append(f"{name}={path}: {error}")
+    return wrong
+
+
+def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+    """Return a line for a policy that is no checkpoint or not one of this agent.
+
+    That is all that can be told where a task does not name its observations and joints before it is open. What a
+    stage of somebody else takes for a policy is not known.
+    """
+    path, stage = files.get("policy"), composed.config["stage"]["_target_"]
+    if path is None or path.suffix not in (".pt", ".onnx") or not stage.startswith("regimen.stages."):
+        return []
+    try:
+        return _of_another_agent(path, policy_fit.read_plain(path), composed)
+    except RegimenError as error:
+        return [f"policy={path}: {error}"]
+
+
+def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed) -> list[str]:
+    """Return a line if a training would begin with the policy of another agent of this package."""
+    theirs, own = str((bundle.get("agent") or {}).get("_target_")), str(composed.config["agent"]["_target_"])
+    if theirs == own or composed.choices["stage"] != "train":
+        return []
+    if theirs == header.AGENT:
+        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
+    if not all(target.startswith("regimen.agents.") for target in (theirs, own)):
+        return []  # whose agents may well begin with what these leave
+    options = " or ".join(f"agent={name}" for name, target in _agents(composed) if target == theirs)
+    return [
+        f"policy={path} is one of {theirs.rpartition('.')[2]}, with which agent={composed.choices['agent']} cannot "
+        f"begin: its networks are others. Type {options or 'the agent of its run'}, or leave policy= away."
+    ]
+
+
+def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
+    joints = composed.config["stage"].get("joints") if composed.choices["stage"] == "evaluate" else None
+    try:
+        bundle = policy_fit.read_plain(path)
+    except policy_fit.ForeignError:
+        if joints is None:
+            raise
+        return _foreign(joints, composed, robot)
+    if joints is not None:
+        return [f"stage.joints={joints}: {path} says itself which joints it moves. Take it away."]
+    if "detector" in bundle:
+        return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
+    if bundle.get("agent", {}).get("_target_") == header.AGENT and composed.choices["stage"] == "assemble":
+        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
+    if other := _of_another_agent(path, bundle, composed):
+        return other
+    wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
+    known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
+    lines = min((policy_fit.misfits(io, composed.config, robot, wider) for io in known), key=len)
+    if not lines:
+        return []
+    told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
+    hint = [TOLD if "only the policy" in told[0] else NOT_TOLD] if told else []
+    return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
+
+
+def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
+    """Return what stands against evaluating a checkpoint of rsl_rl itself, as far as names tell."""
+    lines = []
+    if not composed.config["agent"]["_target_"].endswith(".RslRlPpo"):
+        lines.append(f"agent={composed.choices['agent']}: this policy is one of rsl_rl. Type agent=rsl_rl_ppo.")
+    acting = match(robot.joints, *composed.config["env"]["actions"]["joints"])
+    if joints != ["task"] and sorted(joints) != sorted(acting):
+        lines.append(f"stage.joints={joints}: expected, in the policy's order, {', '.join(acting)}; or [task].")
+    return lines
+
+
+def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
+    bundle = policy_fit.read_plain(path)
+    if "detector" not in bundle:
+        return [f"estimator={path} is a policy, not a detector. A detector is made by stage=distill agent=failure_gru."]
+    lines = policy_fit.misfits(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
+    lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
+    return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []

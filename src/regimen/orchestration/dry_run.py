@@ -1,0 +1,92 @@
+"""The dry run: what would run where, with which inputs, and where each value that is not a default comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from regimen.config.compose import Composed
+from regimen.config.provenance import shown
+from regimen.config.schema import HardwareCfg
+from regimen.orchestration.preflight import Preflight
+from regimen.system import host
+
+WIDTH = 12
+
+
+def describe(composed: Composed, found: Preflight, where: Path) -> str:
+    """Return the plan of one run.
+
+    Args:
+        composed: the run.
+        found: what preflight saw.
+        where: pattern of the run directory.
+    """
+    config, choices = composed.config, composed.choices
+    hardware = HardwareCfg(**config["hardware"])
+    lines = [_row(group, f"{choices[group]:<14}{shown(composed.files[group])}") for group in choices]
+    lines += [
+        _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
+        _row("python", f"{host.interpreter(config)} -m regimen.runs.worker"),
+        _row("directory", str(where)),
+        _row("memory", _memory(found)),
+        _row("disk", f"{found.disk_free / 1e9:.1f} GB free"),
+    ]
+    lines += [_row(name, shown(path)) for name, path in found.inputs.items()] or [_row("inputs", "none")]
+    lines += [_row("warning", text) for text in found.warnings]
+    return "\n".join([*lines, "", *changes(composed)])
+
+
+def describe_sweep(jobs: list[Composed], found: list[Preflight], where: Path) -> str:
+    """Return the plan of a sweep: what its jobs share, then what differs.
+
+    Args:
+        jobs: the runs.
+        found: what preflight saw for each of them.
+        where: pattern of a job's directory.
+    """
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
+    most = jobs[0].config["hardware"]["max_jobs"]
+    largest = max(sum(f.memory.values()) for f in found) / 2**30
+    lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
+    for number, job in enumerate(jobs):
+        lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
+    lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest of them")]
+    return "\n".join([*lines, "", "The first of them:", describe(jobs[0], found[0], where)])
+
+
+def changes(composed: Composed) -> list[str]:
+    """Return one line for each value that an experiment or an argument sets, with its source."""
+    rows = [
+        (path, f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value), source.at(path))
+        for path, value, source, before in composed.tree.changed()
+        if path not in ("dry_run", "choices")
+    ]
+    if not rows:
+        return ["All values are the defaults of the options above."]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    table = [f"  {path:<{widths[0]}}  {value:<{widths[1]}}  {source}" for path, value, source in rows]
+    return ["Values that are not the defaults of the options above:", *table]
+
+
+def _row(name: str, text: str) -> str:
+    return f"{name:<{WIDTH}}{text}"
+
+
+def _memory(found: Preflight) -> str:
+    gib = 2**30
+    if not found.memory:
+        return f"{found.available / gib:.1f} GiB available; what this task takes is known once it is open"
+    parts = ", ".join(f"{name} {size / gib:.2f}" for name, size in found.memory.items())
+    return f"about {sum(found.memory.values()) / gib:.2f} of {found.available / gib:.1f} GiB available ({parts})"
+
+
+def _value(value: Any) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 40 else text[: 40 - 1] + "…"
+
+
+def run_directory(root: Path, choices: dict[str, str]) -> Path:
+    """Return the pattern of a run directory under `root`."""
+    return Path(os.path.relpath(root)) / f"<time>-{choices['task']}-{choices['agent']}-<4 hex>"

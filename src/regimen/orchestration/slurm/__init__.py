@@ -1,0 +1,1 @@
+"""Submission to Slurm and what happens to jobs there."""

@@ -1,0 +1,126 @@
+"""What is asked of the scheduler: `hardware.submitit`, in the keys of hydra-submitit-launcher."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+from regimen.runs import code_snapshot
+from regimen.runs.run import Run
+from regimen.system.errors import did_you_mean
+
+SAID_ELSEWHERE = {
+    "nodes": "set hardware.nodes",
+    "tasks_per_node": "set hardware.processes; Slurm starts one task on each node, which starts them",
+    "name": "set name, the name of the run; the job has it too",
+    "submitit_folder": "scripts and logs are in .submitit beside the run directories",
+    "stderr_to_stdout": "a job has one log",
+    "_target_": "set hardware.scheduler",
+}
+"""Keys of the library that would say a thing twice -> what to do instead."""
+
+NO_LIMIT = 1_000_000
+"""For submitit's own count of restarts, which must not end a chain: `requeue` judges that."""
+
+SIGNAL_DELAY_S = 30
+"""How long before its limit a job on this machine is asked to save."""
+
+
+def problems(hardware: dict[str, Any]) -> list[str]:
+    """Return what is wrong with `hardware.submitit`, one line each.
+
+    Args:
+        hardware: that section of a resolved configuration.
+    """
+    given, scheduler = hardware["submitit"], hardware["scheduler"]
+    known = _keys(scheduler)
+    lines = []
+    for key in given:
+        if key in SAID_ELSEWHERE:
+            lines.append(f"`hardware.submitit.{key}` is not taken: {SAID_ELSEWHERE[key]}.")
+        elif key not in known:
+            lines.append(f"`hardware.submitit.{key}` is not known to {scheduler}. {did_you_mean(key, known)}")
+    if given.get("max_num_timeout", 0) < 0:
+        lines.append("`hardware.submitit.max_num_timeout`: expected 0 for no bound, or the most restarts to allow.")
+    if given.get("timeout_min", 1) < 1:
+        lines.append("`hardware.submitit.timeout_min`: expected minutes, 1 or more.")
+    return lines
+
+
+def _keys(scheduler: str) -> list[str]:
+    from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+
+    fields = dataclasses.fields(SlurmQueueConf if scheduler == "slurm" else LocalQueueConf)
+    return [field.name for field in fields if field.name not in SAID_ELSEWHERE]
+
+
+def slurm_executor(
+    folder: Path, hardware: dict[str, Any], name: str, code: str | None = None, after: list[str] | None = None
+) -> Any:
+    """Return submitit's executor with all that is asked of Slurm. Writes nothing.
+
+    Args:
+        folder: for scripts and logs.
+        hardware: that section of a resolved configuration.
+        name: of the job.
+        code: copy of the code that the job imports from, see `snapshot.take`.
+        after: jobs that must have succeeded before this one starts; if one fails, this one is removed.
+    """
+    import submitit
+
+    wanted = {k: v for k, v in hardware["submitit"].items() if v is not None and k != "max_num_timeout"}
+    lines = [
+        *wanted.pop("setup", []),
+        *(f"export {k}={shlex.quote(v)}" for k, v in code_snapshot.environment(code).items()),
+    ]
+    more = {k.replace("_", "-"): v for k, v in wanted.pop("additional_parameters", {}).items()}
+    if after:
+        more |= {"dependency": ",".join(filter(None, [more.get("dependency"), "afterok:" + ":".join(after)]))}
+        more |= {"kill-on-invalid-dep": "yes"}
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=NO_LIMIT)
+    # Since 22.05 srun does not take over what sbatch was given: a task would be bound to one core.
+    srun = [f"--cpus-per-task={wanted['cpus_per_task']}"] if "cpus_per_task" in wanted else []
+    asked = {
+        **wanted,
+        "name": name,
+        "nodes": hardware["nodes"],
+        "tasks_per_node": 1,
+        "additional_parameters": more,
+        "setup": lines or None,
+        "srun_args": srun,
+        "stderr_to_stdout": True,
+        "wckey": None,  # submitit's default is refused where such keys are kept track of
+    }
+    executor.update_parameters(**executor._convert_parameters({"timeout_min": 60, **asked}))
+    return executor
+
+
+def local_executor(folder: Path, hardware: dict[str, Any], code: str | None) -> Any:
+    """Return submitit's executor of jobs on this machine.
+
+    Args:
+        folder: for logs.
+        hardware: that section of a resolved configuration.
+        code: copy of the code that the job imports from.
+    """
+    import submitit
+
+    wanted = {k: v for k, v in hardware["submitit"].items() if v is not None}
+    timeout_min = wanted.pop("timeout_min", 60)
+    executor = submitit.LocalExecutor(folder, max_num_timeout=NO_LIMIT)
+    executor.update_parameters(
+        **wanted,
+        timeout_min=timeout_min,
+        signal_delay_s=min(SIGNAL_DELAY_S, timeout_min * 30),
+        stderr_to_stdout=True,
+        setup=[f"export {k}={shlex.quote(v)}" for k, v in code_snapshot.environment(code).items()],
+    )
+    return executor
+
+
+def job_name(runs: list[Run]) -> str:
+    """Return the name of a job, or of an array of jobs."""
+    info = runs[0].info
+    return str(info.get("name") or runs[0].id) if len(runs) == 1 else str(info.get("sweep") or runs[0].dir.parent.name)

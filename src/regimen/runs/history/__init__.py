@@ -1,0 +1,1 @@
+"""Read-only views of recorded runs: filters, groups, lineage, differences, removal."""

@@ -1,0 +1,132 @@
+"""How runs come from each other: what each was made from, what was made from it, and through which files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regimen.runs.history.run_view import CHANGED, GONE, file_state
+from regimen.runs.index import liveness, summary
+from regimen.runs.index.index import Index
+from regimen.runs.index.summary import RunRow
+from regimen.system import files
+
+FILE = "file"
+"""Status of an input that no run made, such as a pretrained policy; its id is its path."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One thing that a run took from another.
+
+    Attributes:
+        parent: id of the run it was taken from, or the path of a file that no run made.
+        child: id of the run that took it.
+        label: name of the input and the file, such as `policy best.pt`.
+        state: of the file, see `seen.file_state`; empty where no file is known.
+    """
+
+    parent: str
+    child: str
+    label: str = ""
+    state: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the child's input is no longer what it was."""
+        return self.state in (CHANGED, GONE)
+
+
+class Family:
+    """All runs that are known, by what they were made from."""
+
+    def __init__(self, rows: Sequence[RunRow]) -> None:
+        """Args: rows: all known runs."""
+        self._rows = {run.id: run for run in rows}
+        self._children: dict[str, list[str]] = {}
+        for run in rows:
+            for parent in dict.fromkeys([*run.parents, *(_source(run, name) for name in run.inputs)]):
+                self._children.setdefault(parent, []).append(run.id)
+
+    @classmethod
+    def known(cls) -> Family:
+        """Return the family of all runs that the index finds."""
+        return cls(Index().rows())
+
+    def parents(self, run: RunRow) -> list[RunRow]:
+        """Return what a run was made from: runs, files of no run, and what is gone."""
+        return [self._find(parent, run) for parent in dict.fromkeys(link.parent for link in links_of(run))]
+
+    def children(self, run: RunRow) -> list[RunRow]:
+        """Return the known runs that were made from a run, oldest first."""
+        return [self._rows[child] for child in sorted(self._children.get(run.id, [])) if child != run.id]
+
+    def graph(self, run: RunRow) -> tuple[dict[str, RunRow], list[Link]]:
+        """Return all ancestors and descendants of a run, itself included, with their links; circles do no harm.
+
+        Args:
+            run: whose family it is.
+        """
+        relatives, links = {run.id: run}, dict[Link, None]()
+        todo = [run]
+        while todo:  # up
+            child = todo.pop()
+            links |= dict.fromkeys(links_of(child))
+            for parent in self.parents(child):
+                if parent.id not in relatives:
+                    relatives[parent.id] = parent
+                    todo.append(parent)
+        below, todo = {run.id}, [run]
+        while todo:  # down
+            source = todo.pop()
+            for relative in self.children(source):
+                links |= dict.fromkeys(link for link in links_of(relative) if link.parent == source.id)
+                relatives.setdefault(relative.id, relative)
+                if relative.id not in below:
+                    below.add(relative.id)
+                    todo.append(relative)
+        return relatives, list(links)
+
+    def _find(self, parent: str, child: RunRow) -> RunRow:
+        """Return a run by its id, or by the files that `child` took from it, wherever they lie."""
+        if parent in self._rows:
+            return self._rows[parent]
+        for taken in child.inputs.values():
+            if taken["path"] == parent:
+                return RunRow(parent, status=FILE if Path(parent).exists() else GONE)
+            folder = next((folder for folder in Path(taken["path"]).parents if _is_run(folder, parent)), None)
+            found = summary.read(str(folder)) if folder else None
+            if found is not None:
+                found.id = parent
+                liveness.judge([found])
+                return found
+        return RunRow(parent, status=GONE)
+
+
+def _is_run(folder: Path, run_id: str) -> bool:
+    """Return whether a folder is a run of this id, or was: a pretrained policy stands in a folder of another name."""
+    return folder.name == run_id or (files.read_json(folder / "run.json") or {}).get("id") == run_id
+
+
+def links_of(run: RunRow) -> list[Link]:
+    """Return what a run took, and from where; parents named without a file come last."""
+    found = []
+    for name, taken in run.inputs.items():
+        path = Path(taken["path"])
+        now = file_state(path, taken.get("sha256"), run.started)
+        found.append(Link(_source(run, name), run.id, f"{name} {path.name}", now))
+    for name, reference in run.pending.items():
+        folder, _, which = reference.rpartition("@")
+        found.append(Link(Path(folder or which).name, run.id, f"{name} @{which}" if folder else name))
+    named = {link.parent for link in found}
+    return found + [Link(parent, run.id) for parent in run.parents if parent not in named]
+
+
+def _source(run: RunRow, name: str) -> str:
+    """Return the id of the run that made an input, or its path where no run is known to have made it."""
+    taken = run.inputs[name]
+    if taken.get("run"):
+        return str(taken["run"])
+    folders = [folder.name for folder in Path(taken["path"]).parents]
+    return next((parent for parent in run.parents if parent in folders), str(taken["path"]))

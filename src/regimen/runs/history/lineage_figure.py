@@ -1,0 +1,40 @@
+"""The family of a run as a picture: from left to right, each run to the right of all that it was made from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from regimen.display.graph_figure import BAD, COLORS, QUIET, Arrow, Box
+from regimen.display.graph_figure import draw as draw_graph
+from regimen.runs.history.lineage import FILE, Link
+from regimen.runs.history.lineage_text import headline
+from regimen.runs.history.run_view import GONE
+from regimen.runs.index.summary import RunRow
+
+
+def draw(out: Path, run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> None:
+    """Draw the family.
+
+    Args:
+        out: file to write; its ending says the format.
+        run: whose family it is; its box is filled.
+        relatives: id -> run.
+        links: between them; those whose file changed or is gone are red.
+    """
+    draw_graph(out, [_box(relative, run) for relative in relatives.values()], [_arrow(link) for link in links])
+
+
+def _box(run: RunRow, chosen: RunRow) -> Box:
+    if run.status == FILE:
+        path = Path(run.id)
+        return Box(run.id, path.name, [os.path.relpath(path.parent)], QUIET)
+    title = run.name or " ".join(filter(None, [run.stage, run.task])) or GONE
+    state = " · ".join(filter(None, [run.stage, run.status, headline(run)]))
+    return Box(run.id, title, [run.id, state], COLORS.get(run.status, BAD), run.id == chosen.id, run.status == GONE)
+
+
+def _arrow(link: Link) -> Arrow:
+    if link.broken:
+        return Arrow(link.parent, link.child, f"{link.label}\n{link.state}", BAD)
+    return Arrow(link.parent, link.child, link.label)

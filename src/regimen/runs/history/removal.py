@@ -1,0 +1,174 @@
+"""How a run is removed: locked against its supervisor, moved out of sight in one step, and only then deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from regimen.runs.history import retention
+from regimen.runs.index import summary
+from regimen.runs.index.index import Index
+from regimen.runs.index.summary import COLUMNS, RunRow
+
+TRASH = ".trash-"
+"""Beginning of the folder a run is moved to below its root; no list of runs looks into it."""
+
+BATCH = 200
+"""Runs moved before they are deleted; each keeps a file open."""
+
+CHANGED = "it has changed meanwhile"
+
+
+@dataclass
+class Moved:
+    """A run out of sight, which can still be put back.
+
+    Attributes:
+        run: its row.
+        trash: where it is now.
+        lock: its `.supervisor`, held, so that nobody works on it or deletes it.
+    """
+
+    run: RunRow
+    trash: Path
+    lock: IO[str]
+
+    def put_back(self) -> str:
+        """Undo the move; return what to add to the reason if that cannot be done."""
+        try:
+            self.trash.rename(self.run.dir)
+        except OSError as error:
+            return f"; it could not be put back ({error.strerror}) and is in {self.trash}"
+        finally:
+            self.lock.close()
+        return ""
+
+    def delete(self) -> dict[str, str]:
+        """Remove it for good; return id -> what is left, if something is."""
+        self.lock.close()  # before: NFS keeps a file that is open, and with it the folder
+        try:
+            delete(self.trash)
+        except OSError as error:
+            return {self.run.id: f"parts of it are left in {self.trash}: {error.strerror}"}
+        return {}
+
+
+def remove(runs: Sequence[RunRow], roots: Sequence[Path]) -> dict[str, str]:
+    """Remove runs; return id -> why, of those that stayed.
+
+    A run is first moved, and put back if it changed since it was chosen, or if a run that stays, perhaps made
+    meanwhile, names it. Newer runs go first: where a child cannot be removed, its parents are not.
+
+    Args:
+        runs: as they were when they were chosen.
+        roots: folders of runs and of sweeps.
+    """
+    stayed: dict[str, str] = {}
+    ordered = sorted(runs, key=lambda run: run.began, reverse=True)
+    for first in range(0, len(ordered), BATCH):
+        moved = [one for run in ordered[first : first + BATCH] for one in _moved(run, roots, stayed)]
+        changed = [one for one in moved if not _is_same(one.run, summary.read(os.fspath(one.trash)))]
+        stayed |= {one.run.id: CHANGED + one.put_back() for one in changed}
+        going = [one for one in moved if one not in changed]
+        needed = retention.needed_by([one.run for one in going], Index(roots).rows())
+        for one in going:
+            if one.run.id in needed:
+                stayed[one.run.id] = needed[one.run.id] + one.put_back()
+            else:
+                stayed |= one.delete()
+    return stayed
+
+
+def remove_files(run: RunRow, files: Iterable[Path]) -> str | None:
+    """Remove some files of a run; return why not, if it is worked on.
+
+    Args:
+        run: as it was when they were chosen.
+        files: in its directory.
+    """
+    try:
+        with _lock(run.dir):
+            if not _is_same(run, summary.read(run.path)):
+                return CHANGED
+            for file in files:
+                file.unlink(missing_ok=True)
+    except OSError as error:
+        return _why(error)
+    return None
+
+
+def leftovers(roots: Iterable[Path]) -> list[Path]:
+    """Return what an interrupted removal left behind, without what another process is removing now.
+
+    Args:
+        roots: folders of runs and of sweeps.
+    """
+    return [path for root in roots for path in sorted(root.glob(f"{TRASH}*")) if not _is_held(path)]
+
+
+def delete(folder: Path) -> None:
+    """Remove a folder, of which another process may remove parts at the same time."""
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+
+
+def _moved(run: RunRow, roots: Sequence[Path], stayed: dict[str, str]) -> Iterator[Moved]:
+    """Yield the run, moved; note in `stayed` why it cannot be."""
+    root = next(root for root in roots if run.dir.is_relative_to(root))
+    trash = root / f"{TRASH}{run.id}-{secrets.token_hex(2)}"
+    try:
+        lock = _lock(run.dir)
+    except OSError as error:
+        stayed[run.id] = _why(error)
+        return
+    try:
+        run.dir.rename(trash)
+    except OSError as error:
+        stayed[run.id] = _why(error)
+        lock.close()
+    else:
+        yield Moved(run, trash, lock)
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, BlockingIOError):
+        return "somebody has begun to work on it"
+    if isinstance(error, FileNotFoundError):
+        return "it is gone already"
+    return f"it cannot be removed: {error.strerror}"
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Take the lock that a supervisor holds while it works; BlockingIOError where one does."""
+    file = (folder / ".supervisor").open("a")  # without changing its time, which is a sign of life
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        _lock(folder).close()
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_same(before: RunRow, now: RunRow | None) -> bool:
+    """Return whether a record is what it was; `lost` is not recorded, and a moved run has another name and folder."""
+    names = [name for name in COLUMNS if name not in ("id", "status", "sweep")]
+    return now is not None and all(getattr(now, name) == getattr(before, name) for name in names)

@@ -1,0 +1,127 @@
+"""Whether two runs came to the same result, bit for bit: final checkpoint, logged metrics, result and datasets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from regimen.runs.history.run_view import Seen
+from regimen.system import files
+from regimen.system.errors import CheckpointError
+
+TIMED = ("run", "time_s", "wall_s", "samples_per_s", "first_step_at", "ref", "path")
+"""Keys of what differs between equal runs: identity, place and clock."""
+
+TIMED_METRIC = re.compile(r"Perf/.*|.* time \((s|ms)\)")
+"""Metrics that tell how fast it went."""
+
+MOST = 12
+
+
+def differences(a: Seen, b: Seen) -> list[str]:
+    """Return what differs between the results of two runs; empty if they are equal.
+
+    Args:
+        a: the first run.
+        b: the second run, of the same configuration.
+    """
+    found = [*_checkpoints(a, b), *_metrics(a, b), *_results(a, b), *_datasets(a, b)]
+    return found if len(found) <= MOST else [*found[:MOST], f"… and {len(found) - MOST} more"]
+
+
+def _checkpoints(a: Seen, b: Seen) -> Iterator[str]:
+    paths = [run.dir / "checkpoints" / "last.pt" for run in (a, b)]
+    there = [path.exists() for path in paths]
+    if there[0] != there[1]:
+        yield f"checkpoints/last.pt: {'only the first' if there[0] else 'only the second'} run has one"
+    elif all(there):
+        from regimen.runs import checkpoint
+
+        try:
+            old, new = (checkpoint.load(path) for path in paths)
+        except CheckpointError as error:
+            yield str(error)
+        else:
+            yield from (f"checkpoints/last.pt: {line}" for line in unequal(old, new))
+
+
+def _metrics(a: Seen, b: Seen) -> Iterator[str]:
+    """Yield the number of rows if it differs, and for each metric the first step at which it does."""
+    old, new = ({row.get("step"): row for row in files.read_jsonl(run.dir / "metrics.jsonl")} for run in (a, b))
+    if old.keys() != new.keys():
+        yield f"metrics.jsonl: {len(old)} and {len(new)} logged steps"
+    said: set[str] = set()
+    for step in old.keys() & new.keys() if old.keys() != new.keys() else old:
+        for line in unequal(old[step], new[step]):
+            name = line.partition(":")[0]
+            if name not in said:
+                said.add(name)
+                yield f"metrics.jsonl: {line} at step {step}, where it differs first"
+
+
+def _results(a: Seen, b: Seen) -> Iterator[str]:
+    old, new = (files.read_json(run.dir / "result.json") or {} for run in (a, b))
+    yield from (f"result.json: {line}" for line in unequal(old, new))
+
+
+def _datasets(a: Seen, b: Seen) -> Iterator[str]:
+    kinds = ("dataset", "table")
+    old, new = ({row["path"]: row["sha256"] for row in _artifacts(run) if row.get("kind") in kinds} for run in (a, b))
+    yield from (f"{path}: its content differs" for path in sorted({*old, *new}) if old.get(path) != new.get(path))
+
+
+def _artifacts(run: Seen) -> list[dict[str, Any]]:
+    return run.info.get("artifacts") or []
+
+
+def unequal(a: Any, b: Any, where: str = "") -> Iterator[str]:
+    """Yield where two nested values differ; not-a-number equals itself.
+
+    Args:
+        a: dicts, lists, tensors and plain values.
+        b: likewise.
+        where: dotted key of both.
+    """
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys([*a, *b]):
+            if key not in TIMED and not TIMED_METRIC.fullmatch(str(key)):
+                place = f"{where}.{key}" if where else str(key)
+                if (key in a) != (key in b):
+                    yield f"{place}: only the {'first' if key in a else 'second'} run has it"
+                else:
+                    yield from unequal(a[key], b[key], place)
+    elif isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        for index, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from unequal(x, y, f"{where}.{index}")
+    elif hasattr(a, "shape") and hasattr(b, "shape"):
+        yield from _unequal_tensors(a, b, where)
+    elif type(a) is not type(b) or (a != b and not (a != a and b != b)):
+        yield f"{where}: {_short(a)} and {_short(b)}"
+
+
+def _unequal_tensors(a: Any, b: Any, where: str) -> Iterator[str]:
+    import torch
+
+    if a.shape != b.shape or a.dtype != b.dtype:
+        yield f"{where}: {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
+    elif not torch.equal(_bits(a), _bits(b)):
+        number = int((_bits(a) != _bits(b)).sum())
+        yield f"{where}: {number} of {a.numel()} values differ, by at most {_largest(a, b):.3g}"
+
+
+def _bits(tensor: Any) -> Any:
+    """Return a tensor as integers where it holds floats, so that equal means the same bits."""
+    import torch
+
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return tensor.cpu().view(kinds[tensor.element_size()]) if tensor.is_floating_point() else tensor.cpu()
+
+
+def _largest(a: Any, b: Any) -> float:
+    return float((a.double() - b.double()).abs().max())
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,173 @@
+"""One run as the views see it: its record, its configuration, and whether the files it names are still the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regimen.runs.index import liveness
+from regimen.runs.index.summary import RunRow, summary
+from regimen.runs.references import resolve_run
+from regimen.system import files
+from regimen.system.errors import ReferenceError_
+
+UNCHANGED, CHANGED, GONE = "unchanged", "CHANGED since", "gone"
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The C reader of YAML, where PyYAML has it: many times faster."""
+
+READ_BYTES = 256 * 2**20
+"""Larger files are judged by their time of change, unless reading them is asked for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run that is looked at, not worked on.
+
+    Attributes:
+        dir: its directory, absolute.
+        info: the content of run.json.
+    """
+
+    dir: Path
+    info: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The name of its directory."""
+        return self.dir.name
+
+    @cached_property
+    def row(self) -> RunRow:
+        """What a list says of it."""
+        row = summary(self.id, str(self.dir), self.info)
+        liveness.judge([row])
+        return row
+
+    @property
+    def status(self) -> str:
+        """As recorded, or `lost` where nobody works on a run that says `running`."""
+        return self.row.status
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Group -> option, such as task -> reach."""
+        return self.info.get("choices") or {}
+
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Name -> path, sha256 and run of each file it read."""
+        return self.info.get("inputs") or {}
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """Its few headline figures."""
+        return self.info.get("headline") or {}
+
+    @property
+    def where(self) -> str:
+        """Its directory, relative to the current one."""
+        return os.path.relpath(self.dir)
+
+    @property
+    def label(self) -> str:
+        """Its name, if it has one, and its id."""
+        name = self.info.get("name")
+        return f"{name} ({self.id})" if name else self.id
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The frozen configuration; empty where its file is missing or cannot be read."""
+        try:
+            data = yaml.load((self.dir / "config.yaml").read_text(), Loader=LOADER)
+        except (OSError, yaml.YAMLError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    @property
+    def patch(self) -> bytes:
+        """The changes that were not committed, empty where there were none."""
+        path = self.dir / "code.patch"
+        return path.read_bytes() if path.exists() else b""
+
+    def input_state(self, name: str, read_all: bool = False) -> str:
+        """Return whether an input still is what this run read: `UNCHANGED`, `CHANGED`, `GONE`, or a word of doubt.
+
+        Args:
+            name: of the input.
+            read_all: read large files, too.
+        """
+        known = self.inputs[name]
+        return file_state(Path(known["path"]), known.get("sha256"), self.info.get("started"), read_all)
+
+
+def see(reference: str) -> Seen:
+    """Return the run that a reference names.
+
+    Raises:
+        ReferenceError_: no run or several runs are meant, or its record cannot be read.
+    """
+    return see_dir(resolve_run(reference))
+
+
+def see_dir(folder: Path) -> Seen:
+    """Return the run in a directory.
+
+    Raises:
+        ReferenceError_: its record cannot be read.
+    """
+    info = files.read_json(folder / "run.json")
+    if info is None:
+        raise ReferenceError_(
+            f"The record {os.path.relpath(folder / 'run.json')} cannot be read: expected one JSON object. "
+            "Its other files are whole: look into config.yaml, logs/ and checkpoints/."
+        )
+    return Seen(folder.resolve(), info)
+
+
+def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool = False) -> str:
+    """Return how a file stands to its recorded checksum.
+
+    Args:
+        path: the file.
+        sha256: as recorded, if it was.
+        since: time of the record, ISO; decides for a large file that is not read.
+        read_all: read large files, too.
+    """
+    try:
+        stat = path.stat()
+        if not sha256:
+            return "there, no checksum recorded"
+        if stat.st_size > READ_BYTES and not read_all:
+            older = since is not None and stat.st_mtime <= datetime.fromisoformat(since).timestamp()
+            return "not written since, not read (--verify reads it)" if older else "written since, --verify reads it"
+        return UNCHANGED if files.sha256(path) == sha256 else CHANGED
+    except FileNotFoundError:
+        return GONE
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every leaf; lists of plain values are leaves.
+
+    Args:
+        node: nested dicts and lists.
+        prefix: dotted key of `node` itself.
+    """
+    if isinstance(node, dict) and node:
+        items = node.items()
+    elif isinstance(node, list) and any(isinstance(item, dict) for item in node):
+        items = dict(enumerate(node)).items()
+    else:
+        yield prefix, node
+        return
+    for key, value in items:
+        yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))

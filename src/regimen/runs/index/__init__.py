@@ -1,0 +1,1 @@
+"""The index of all runs: summaries, their cache, liveness."""

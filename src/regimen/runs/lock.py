@@ -1,0 +1,114 @@
+"""Who works on a run: one supervisor and its workers at a time, whatever machine they are on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from regimen.runs.run import Run
+from regimen.system import host
+from regimen.system.errors import PreflightError
+
+HEARTBEAT_S = 20.0
+"""How often a supervisor touches the file `.supervisor`, by which other machines see that it lives."""
+
+ATTEMPTS, ATTEMPT_S = 5, 0.05
+
+FRESH_S = 60.0
+"""A supervisor of another machine that gave a sign of life so short ago is taken to live."""
+
+
+@contextmanager
+def held(run: Run) -> Iterator[IO[str]]:
+    """Hold the run for this process and its workers alone; the lock ends with them, however they end.
+
+    Args:
+        run: to work on.
+
+    Raises:
+        PreflightError: someone else works on it, or nothing may be written there.
+    """
+    try:
+        file = _lock(run).open("a")  # which leaves its time as it is
+    except OSError as error:
+        raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
+    with file:
+        if not _locked(file):
+            raise PreflightError(_taken(run))
+        if not run.info:
+            raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
+        if _has_living_owner(run):
+            raise PreflightError(_taken(run))
+        beat(run)
+        yield file
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock; asked more than once, because who looks whether a run is free holds it for an instant."""
+    for _ in range(ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(ATTEMPT_S)
+    return False
+
+
+def is_free(run: Run) -> bool:
+    """Return whether nobody works on the run: `held` would succeed."""
+    with suppress(FileNotFoundError), _lock(run).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return not _has_living_owner(run)
+
+
+def beat(run: Run) -> None:
+    """Give a sign of life for the run."""
+    with suppress(OSError):
+        os.utime(_lock(run))
+
+
+def silence_s(folder: Path) -> float:
+    """Return for how many seconds the supervisor of a run has given no sign of life; infinite if it never did.
+
+    Args:
+        folder: the run directory.
+    """
+    try:
+        return time.time() - (folder / ".supervisor").stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _has_living_owner(run: Run) -> bool:
+    """Return what the record says, for file systems that do not share locks between machines."""
+    owner = run.info.get("supervisor")
+    if run.status != "running" or not owner or (owner["pid"], owner["host"]) == (os.getpid(), socket.gethostname()):
+        return False
+    alive = host.is_alive(owner)
+    return silence_s(run.dir) < FRESH_S if alive is None else alive
+
+
+def _lock(run: Run) -> Path:
+    return run.dir / ".supervisor"
+
+
+def _taken(run: Run) -> str:
+    owner = run.info.get("supervisor")  # nothing where a clean holds it and has moved it away
+    if not owner:
+        return f"running already: run {run.id} is being started by another process."
+    if host.is_alive(owner) is False:
+        return (
+            f"running still: the supervisor of run {run.id} is gone, but its worker is saving what it has. "
+            "Try again in a minute."
+        )
+    where = f"process {owner['pid']} on {owner['host']}"
+    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner['pid']})."

@@ -1,0 +1,1 @@
+"""Loggers beside TensorBoard and the process that forwards metrics to them."""

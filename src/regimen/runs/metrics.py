@@ -1,0 +1,89 @@
+"""The scalars of a run: one line of `metrics.jsonl` and one TensorBoard event per call, rewindable on resume."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from regimen.system.files import plain, write_atomic
+
+
+class MetricsLog:
+    """Writer of the scalars under a run directory; nothing is opened before the first `write`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: the run directory."""
+        self.path = folder / "metrics.jsonl"
+        self._tb_folder = folder / "tb"
+        self._tb_file: Path | None = None
+        self._purge_step: int | None = None
+        self._start = time.time()
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Append the metrics of one step, visible to readers at once.
+
+        Args:
+            step: environment steps per env so far.
+            metrics: name -> value; a non-finite value is kept as null in the file and as it is in TensorBoard.
+        """
+        values = {name: float(value) for name, value in metrics.items()}
+        row = {"step": int(step), "time_s": round(time.time() - self._start, 3), **plain(values)}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._write_event(int(step), values)
+
+    def rewind(self, step: int) -> None:
+        """Forget everything after `step`: a resumed run writes those steps again.
+
+        Args:
+            step: the checkpoint's step; its own row is kept.
+        """
+        if self.path.exists():
+            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
+            write_atomic(self.path, "".join(line + "\n" for line in kept).encode())
+        self._purge_step = step + 1
+        self._tb_file = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what was written so far, oldest first; empty before the first `write`."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text().splitlines() if _step_of(line) < float("inf")]
+
+    def _write_event(self, step: int, values: dict[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+        if self._tb_file is None:
+            self._begin_events()
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        self._append(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _begin_events(self) -> None:
+        """Begin a new file; after a rewind it tells TensorBoard to drop what earlier files say of later steps."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        self._tb_folder.mkdir(exist_ok=True)
+        self._tb_file = self._tb_folder / f"events.out.tfevents.{time.time_ns() / 1e9:.6f}.{socket.gethostname()}"
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if self._purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._append(Event(wall_time=time.time(), step=self._purge_step, session_log=start))
+
+    def _append(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        assert self._tb_file is not None
+        with self._tb_file.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
+
+
+def _step_of(line: str) -> float:
+    """Step of a row; infinite for a line that a crash cut short."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,228 @@
+"""How a run ended, judged from what the worker left behind: the one place where status, reason and exit code meet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import textwrap
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regimen.config import static_types
+from regimen.runs.run import Run
+from regimen.system import files
+from regimen.system.errors import ConfigError
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_DIVERGED = 3
+EXIT_PREEMPTED = 75
+
+BAD_INPUT = ("ConfigError", "ReferenceError_", "PreflightError", "IOMismatchError", "EnvContractError")
+"""Errors the user mends by typing something else."""
+
+NO_RESULT = "NoResult"
+"""Kind of the failure of a worker that ended without a word."""
+
+LAST_LINES = 20
+REASON_LENGTH = 240
+
+
+@dataclass
+class Outcome:
+    """The end of a run.
+
+    Attributes:
+        status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
+        exit_code: of the supervisor.
+        reason: one line for the screen, empty when all went well.
+        signal: number of the signal, if one ended the run.
+        error: type, message and last lines of output, if something failed.
+    """
+
+    status: str
+    exit_code: int
+    reason: str = ""
+    signal: int | None = None
+    error: dict[str, Any] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of run.json that this outcome decides."""
+        return {
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "reason": self.reason or None,
+            "signal": self.signal,
+            "error": self.error,
+        }
+
+
+def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False) -> Outcome:
+    """Return how the worker of `run` ended.
+
+    Args:
+        run: its directory; the worker's `result.json` and `logs/error.json` are the evidence.
+        returncode: of the worker, negative for a signal.
+        memory: a clause on the memory seen and available, for an unexplained SIGKILL.
+        asked_kill: whether the user asked for the SIGKILL.
+    """
+    error = files.read_json(run.logs / "error.json")
+    if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
+        return Outcome("finished", 0, _afterwards(returncode, error))
+    if returncode < 0:
+        return _ended_by(run, -returncode, memory, asked_kill)
+    if error and error["kind"] == "StopRequested":
+        return _stopped(run, error)
+    if error:
+        return _failed(run, error)
+    why = "something called exit in the middle of the work"
+    if returncode:
+        why = next(iter(last_lines(run.logs / "worker.log", 1)), "it said nothing")
+    message = f"the worker ended with exit code {returncode} without a result: {why}"
+    return _failed(run, {"kind": NO_RESULT, "message": message})
+
+
+def signalled(number: int, reason: str = "") -> Outcome:
+    """Return the outcome of what a signal ended: SIGUSR2 announces a preemption."""
+    if number == signal.SIGUSR2:
+        return Outcome("preempted", EXIT_PREEMPTED, reason, number)
+    return Outcome("killed", 128 + number, reason, number)
+
+
+def record_end(run: Run, end: Outcome, **fields: Any) -> None:
+    """Write into run.json how the run ended, then the hashes of its files, which cannot change that.
+
+    Args:
+        run: the run.
+        end: how it ended.
+        fields: what else is known at the end.
+    """
+    result = files.read_json(run.dir / "result.json") or {}
+    run.update(**end.fields(), ended=files.now(), headline=result.get("headline", {}), **fields)
+    with suppress(OSError):
+        run.update(artifacts=run.artifacts())
+        run.reserve.unlink(missing_ok=True)
+
+
+def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
+    """Return the last lines of a text file, or none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 64 * 1024))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def next_command(run: Run, status: str, exit_code: int) -> str:
+    """Return what to type next, by how the run ended; empty if nothing in particular.
+
+    Args:
+        run: the run.
+        status: how it ended.
+        exit_code: which tells bad input from other failures.
+    """
+    info = run.info
+    name = shlex.quote(run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir))
+    has_checkpoint = (run.checkpoints / "last.pt").exists()
+    if status == "finished":
+        choices = info.get("choices") or {}
+        task, agent = choices.get("task"), choices.get("agent", "")
+        if not has_checkpoint or not task:
+            return ""
+        stage, made = "evaluate", "policy"
+        if info.get("stage") == "distill":
+            watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
+            stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
+        return f"python launch.py stage={stage} {naming(task, _config(run).get('env') or {})} {made}={name}"
+    if exit_code == EXIT_BAD_INPUT:
+        return "correct the command and launch again"
+    if status == "diverged":
+        return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
+    return f"python launch.py resume={name}"
+
+
+def naming(task: str, env: Mapping[str, Any]) -> str:
+    """Return the arguments that choose a task: its option, and of a task of Gymnasium its name there.
+
+    Args:
+        task: the option.
+        env: its configuration.
+    """
+    return f"task={shlex.quote(task)}" + (f" env.id={shlex.quote(env['id'])}" if "id" in env else "")
+
+
+def _config(run: Run) -> dict[str, Any]:
+    from regimen.config import structured  # a worker judges itself, and needs no types for that
+
+    return structured.read_plain(run.config_path) or {}
+
+
+def _acts(run: Run) -> bool:
+    """Whether what a distillation made acts, and does not watch others act."""
+    agent = _config(run).get("agent") or {}
+    with suppress(ConfigError):
+        return "_target_" in agent and "load_policy" in static_types.methods(agent["_target_"])
+    return False
+
+
+def _afterwards(returncode: int, error: dict[str, Any] | None) -> str:
+    """Return a warning on how the worker ended once its result was written, or nothing if it ended well."""
+    how = f"exit code {returncode}" if returncode > 0 else ""
+    if returncode < 0:
+        how = signal_name(-returncode)
+    elif error:
+        how = textwrap.shorten(f"{error['kind']}: {error['message']}", REASON_LENGTH, placeholder=" …")
+    return f"warning: the result is whole, but the worker ended with {how}" if how else ""
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGTERM; most real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
+    number = int(error["signal"])
+    reason = f"stopped by {signal_name(number)}, checkpoint saved at step {error['step']}"
+    if not (run.checkpoints / "last.pt").exists():
+        reason = f"stopped by {signal_name(number)} at step {error['step']}"
+    return signalled(number, reason)
+
+
+def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
+    name = signal_name(number)
+    if number == signal.SIGKILL:
+        reason = "killed at your request (SIGKILL)" if asked_kill else f"SIGKILL, probably out of memory: {memory}"
+    elif number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
+        what = {"SIGSEGV": "segmentation fault", "SIGABRT": "aborted by native code"}.get(name, "crash in native code")
+        reason = f"{what} ({name}){_crash_site(last_lines(run.logs / 'worker.log', 400))}"
+    else:
+        reason = f"ended by {name} before a checkpoint of this moment could be saved"
+    outcome = signalled(number, reason)
+    outcome.error = {"type": name, "message": reason, "last_lines": last_lines(run.logs / "worker.log")}
+    return outcome
+
+
+def _crash_site(lines: list[str]) -> str:
+    """Return where the faulthandler saw the crashing thread, as ` at File "…", line … in …`, or nothing."""
+    starts = [index for index, line in enumerate(lines) if line.startswith("Current thread")]
+    frames = [line.strip() for line in lines[starts[-1] + 1 :][:1] if line.startswith("  File")] if starts else []
+    return f" at {frames[0]}" if frames else ""
+
+
+def _failed(run: Run, error: dict[str, Any]) -> Outcome:
+    kind, message = error["kind"], error["message"]
+    details = {"type": kind, "message": message, "last_lines": last_lines(run.logs / "worker.log")}
+    short = textwrap.shorten(message, REASON_LENGTH, placeholder=" …")
+    if kind == "DivergedError":
+        return Outcome("diverged", EXIT_DIVERGED, short, error=details)
+    reason = short if kind == NO_RESULT else ": ".join(filter(None, [kind.removesuffix("_"), short]))
+    code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
+    return Outcome("failed", code, reason, error=details)

@@ -1,0 +1,236 @@
+"""Run references: how a run or a policy is named as an input, turned into exactly one path or a clear error."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from regimen.runs.index import summary
+from regimen.runs.index.index import ROOTS, Index
+from regimen.runs.index.summary import UNREADABLE, RunRow
+from regimen.system.errors import ReferenceError_, did_you_mean, suggest
+
+PRETRAINED = Path(__file__).resolve().parents[3] / "pretrained"
+
+FORMS = (
+    "A run is named by its id, a unique beginning of it, its name, `latest` or its directory; a policy also by "
+    "<run>@best, <run>@last, <run>@<step>, pretrained:<name> or a file."
+)
+
+DATA_FORMS = (
+    "A dataset is named by the run that made it (id, a unique beginning of it, name, `latest`), a folder or a file."
+)
+
+
+def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+    """Return all runs under `roots` whose record can be read, newest first.
+
+    Args:
+        roots: folders of runs and of sweeps.
+    """
+    return [run for run in Index(roots).rows() if run.status != UNREADABLE]
+
+
+def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
+    """Return the directory of the run that `ref` names.
+
+    Args:
+        ref: id, unique beginning of an id, name, `latest`, or a directory.
+        roots: folders of runs and of sweeps.
+
+    Raises:
+        ReferenceError_: no run or several runs are meant; the message lists candidates.
+    """
+    folder = Path(ref).expanduser()
+    if (folder / "run.json").is_file():
+        return folder.resolve()
+    return _one(ref, Index(roots).rows(), roots).dir.resolve()
+
+
+def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = PRETRAINED) -> Path:
+    """Return the checkpoint file that `ref` names.
+
+    Args:
+        ref: a run (see `resolve_run`), optionally with `@best`, `@last`, `@<step>` or, of an agent that keeps such,
+            `@<NNNN>_epoch` (default: best if there is one, else last); a file; or `pretrained:<name>`.
+        roots: folders of runs and of sweeps.
+        pretrained: folder of the policies that come with the repository.
+
+    Raises:
+        ReferenceError_: no checkpoint or several runs are meant; the message lists candidates.
+    """
+    if ref.startswith("pretrained:"):
+        return _pretrained(ref.removeprefix("pretrained:"), pretrained)
+    if Path(ref).expanduser().is_file():
+        return Path(ref).expanduser().resolve()
+    if ref.endswith((".pt", ".pth", ".onnx")):
+        raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
+    name, at, which = ref.rpartition("@")
+    if not at or (Path(ref).expanduser() / "run.json").is_file():
+        name, which = ref, ""
+    folder = _newest(roots, "a checkpoint", _has_checkpoint) if name == "latest" else resolve_run(name, roots)
+    return _checkpoint(folder, which)
+
+
+def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
+    """Return the dataset that `ref` names: a file, or a folder of files; of learning histories their histories.json.
+
+    Args:
+        ref: a run (see `resolve_run`) that made a dataset, `latest` being the newest of these; a file or a folder.
+        roots: folders of runs and of sweeps.
+
+    Raises:
+        ReferenceError_: no dataset or several runs are meant; the message lists candidates.
+    """
+    path = Path(ref).expanduser()
+    if path.is_file():
+        return path.resolve()
+    if ref.endswith((".h5", ".hdf5")):
+        raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {DATA_FORMS}")
+    if path.is_dir() and not (path / "run.json").is_file():
+        files, folder = _datasets(path), path.resolve()
+        if not files:
+            raise ReferenceError_(f"The folder {ref} holds no dataset: there is no *.h5 in it. {DATA_FORMS}")
+    else:
+        run = _newest(roots, "a dataset", _has_data) if ref == "latest" else _run_of_data(ref, roots)
+        files, folder = _datasets(run / "data") or [*run.glob("data/histories/histories.json")], run / "data"
+        if not files:
+            raise ReferenceError_(f"Run {run.name} made no dataset. {_with_data(roots)}")
+    return files[0].resolve() if len(files) == 1 else folder
+
+
+def resolve_result(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
+    """Return the result.json of the run that `ref` names.
+
+    Args:
+        ref: a run (see `resolve_run`), or a result.json.
+        roots: folders of runs and of sweeps.
+
+    Raises:
+        ReferenceError_: no run or several runs are meant, or the run has no result.
+    """
+    path = Path(ref).expanduser()
+    if path.is_file():
+        return path.resolve()
+    run = resolve_run(ref, roots)
+    if not (run / "result.json").is_file():
+        raise ReferenceError_(f"Run {run.name} left no result: it has not finished. Resume it, or name another run.")
+    return run / "result.json"
+
+
+def _datasets(folder: Path) -> list[Path]:
+    """Return the datasets in a folder: the index of learning histories, whose files are no datasets each, or files."""
+    index = folder / "histories.json"
+    return [index] if index.is_file() else sorted(folder.glob("*.h5"))
+
+
+def _has_checkpoint(run: RunRow) -> bool:
+    return run.has_checkpoint
+
+
+def _has_data(run: RunRow) -> bool:
+    return run.has_data
+
+
+def _newest(roots: Sequence[Path], what: str, has: Callable[[RunRow], bool]) -> Path:
+    newest = [*islice(filter(has, known_runs(roots)), 1)]
+    return _one("latest", newest, roots, f"with {what} ").dir.resolve()
+
+
+def _run_of_data(ref: str, roots: Sequence[Path]) -> Path:
+    try:
+        return resolve_run(ref, roots)
+    except ReferenceError_ as error:
+        name, at, which = ref.rpartition("@")
+        if not at:
+            raise
+        raise ReferenceError_(f"`{ref}`: a dataset has no @{which}; write `{name}`. {DATA_FORMS}") from error
+
+
+def _with_data(roots: Sequence[Path]) -> str:
+    runs = [*islice(filter(_has_data, known_runs(roots)), 6)]
+    if not runs:
+        return "No run has: make one with `python launch.py stage=collect policy=<run> …`."
+    return f"Runs that did:\n{_listing(runs, 5)}"
+
+
+def _one(ref: str, runs: list[RunRow], roots: Iterable[Path], kind: str = "") -> RunRow:
+    readable = [run for run in runs if run.status != UNREADABLE]
+    if not readable:
+        places = ", ".join(str(root) for root in roots)
+        raise ReferenceError_(
+            f"`{ref}` names no run: there is no run {kind}under {places}. Start one first "
+            "(python launch.py stage=train …), or name a policy by its file or as pretrained:<name>."
+        )
+    if ref == "latest":
+        return readable[0]
+    for matches in (
+        [run for run in runs if run.id == ref],
+        [run for run in runs if run.name == ref],
+        [run for run in runs if ref and run.id.startswith(ref)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise ReferenceError_(
+                f"`{ref}` names {len(matches)} runs; say which by its id or directory:\n{_listing(matches)}"
+            )
+    raise ReferenceError_(_not_found(ref, runs))
+
+
+def _not_found(ref: str, runs: list[RunRow]) -> str:
+    near = set(suggest(ref, [run.id for run in runs] + [run.name for run in runs if run.name]))
+    candidates = [run for run in runs if run.id in near or run.name in near]
+    heading = "The nearest" if candidates else "The newest"
+    return f"`{ref}` names no run. {heading}:\n{_listing(candidates or runs[:5])}\n{FORMS}"
+
+
+def _checkpoint(folder: Path, which: str) -> Path:
+    checkpoints = folder / "checkpoints"
+    steps = sorted(int(path.stem.removeprefix("step_")) for path in checkpoints.glob("step_*.pt"))
+    names = {"best": checkpoints / "best.pt", "last": checkpoints / "last.pt"}
+    there = [name for name, path in names.items() if path.exists()]
+    if not there and not steps:
+        run = summary.read(os.path.relpath(folder))
+        raise ReferenceError_(f"This run has no checkpoint yet:\n{_listing([run] if run else [])}\nName another run.")
+    which = which or [*map(str, steps), *reversed(there)][-1]
+    if which in there:
+        return names[which]
+    if re.fullmatch(r"\d+", which) and int(which) in steps:
+        return checkpoints / f"step_{int(which):09d}.pt"
+    epochs = {path.stem: path for path in sorted(checkpoints.glob("*_epoch.pt"))}
+    if which in epochs:
+        return epochs[which]
+    offers = [f"@{name}" for name in (*there, *steps, *epochs)]
+    raise ReferenceError_(f"Run {folder.name} has no checkpoint @{which}. It has {', '.join(offers)}.")
+
+
+def _pretrained(name: str, folder: Path) -> Path:
+    path = folder / name / "policy.pt"
+    if path.is_file():
+        return path
+    known = [file.parent.name for file in folder.glob("*/policy.pt")]
+    raise ReferenceError_(f"There is no policy `{name}` in {folder}. {did_you_mean(name, known)}")
+
+
+def _listing(runs: list[RunRow], most: int = 8) -> str:
+    lines = [f"  {_describe(run)}" for run in runs[:most]]
+    return "\n".join(lines + ([f"  … and {len(runs) - most} more"] if len(runs) > most else []))
+
+
+def _describe(run: RunRow) -> str:
+    """Return one line to choose by: id, name, status, age, directory."""
+    name = f" (name {run.name})" if run.name else ""
+    return f"{run.id}{name}: {run.status}, started {_age(run.began)}, {run.path}"
+
+
+def _age(began: float) -> str:
+    seconds = time.time() - began
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"

@@ -1,0 +1,239 @@
+"""The run: one execution of one stage, which is one directory whose files are the truth."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from regimen.runs.loggers.forwarder import Loggers
+from regimen.runs.metrics import MetricsLog
+from regimen.system import files
+from regimen.system.errors import ReferenceError_, StopRequested
+
+PROGRESS_INTERVAL_S = 0.5
+
+
+class Run:
+    """A run directory, seen from the supervisor or from the worker.
+
+    Attributes:
+        dir: the directory, absolute.
+        id: its name, unique.
+        stop_signal: number of the signal that asked the work to stop, or None. Set by the worker's handlers.
+        loggers: where metrics go beside TensorBoard; none unless the worker opens some.
+        leads: whether this process keeps the record; false in all workers of a run but the first.
+    """
+
+    leads = True
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: an existing run directory; use `Run.create` or `Run.open`."""
+        self.dir = folder.resolve()
+        self.id: str = self.dir.name
+        self.stop_signal: int | None = None
+        self.loggers = Loggers(self, [])
+        self._metrics = MetricsLog(self.dir)
+        self._progress: dict[str, Any] = {}
+        self._progress_due = 0.0
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        config: dict[str, Any],
+        argv: list[str],
+        overrides: list[str],
+        run_id: str | None = None,
+        **more: Any,
+    ) -> Run:
+        """Claim a new directory under `root` and record in it all that is known before the work starts.
+
+        Args:
+            root: folder of runs, such as `outputs`.
+            config: the resolved configuration, plain data; frozen as `config.yaml`.
+            argv: the command line.
+            overrides: its `key=value` part.
+            run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
+            more: what else is known, see `creation.create`.
+
+        Raises:
+            PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
+        """
+        from regimen.runs import create
+
+        return cls(create.create(root, config, argv, overrides, run_id, **more))
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open an existing run, to work in it, resume it or read it.
+
+        Raises:
+            ReferenceError_: there is no whole run at `folder`.
+        """
+        if files.read_json(folder / "run.json") is None or not (folder / "config.yaml").exists():
+            raise ReferenceError_(
+                f"{folder} is not a run: it has no readable run.json and config.yaml. "
+                "Expected a run directory, such as one of outputs/* or multirun/*/*."
+            )
+        return cls(folder)
+
+    @property
+    def config_path(self) -> Path:
+        """The frozen configuration."""
+        return self.dir / "config.yaml"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the worker's output and of its last error."""
+        return self.dir / "logs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints; absent before the first one."""
+        return self.dir / "checkpoints"
+
+    @property
+    def reserve(self) -> Path:
+        """File whose space is given up on a full disk, so that the record can be completed."""
+        return self.dir / ".reserve"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of run.json, read anew."""
+        return files.read_json(self.dir / "run.json") or {}
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `failed`, `killed`, `preempted` or `diverged`, as recorded."""
+        return str(self.info.get("status"))
+
+    def update(self, **fields: Any) -> None:
+        """Replace fields of run.json atomically; safe between supervisor and worker.
+
+        Args:
+            fields: JSON data by field name.
+        """
+        self.amend(lambda info: fields)
+
+    def amend(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Replace fields of run.json by what `change` makes of the present ones, while no one else may write.
+
+        Args:
+            change: present content -> the fields that change.
+        """
+        with self._locked():
+            info = self.info
+            files.write_json(self.dir / "run.json", info | change(info), self.reserve)
+
+    def warn(self, text: str) -> None:
+        """Print a warning and keep it in the record.
+
+        Args:
+            text: one line.
+        """
+        print(f"warning: {text}", flush=True)
+        self.amend(lambda info: {"warnings": [*info.get("warnings", []), text]})
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Write scalars to TensorBoard, metrics.jsonl and the chosen loggers.
+
+        Args:
+            step: environment steps per env so far.
+            metrics: name -> value.
+        """
+        self._metrics.write(step, metrics)
+        self.loggers.write(step, metrics)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return all rows logged so far: `step`, `time_s` and the metrics; for learning curves."""
+        return self._metrics.rows()
+
+    def rewind(self, step: int) -> None:
+        """Forget metrics after `step`, because the work continues from there (-1: from the beginning)."""
+        self._metrics.rewind(step)
+        self.loggers.rewind(step)
+
+    def progress(self, **fields: Any) -> None:
+        """Tell the supervisor how far the work is; written at most every half second.
+
+        Args:
+            fields: some of iteration, iterations, samples, samples_per_s, return_mean, episode_length, eta_s, note.
+        """
+        self._progress.update(fields)
+        if time.monotonic() >= self._progress_due:
+            self._flush_progress()
+
+    def check_stop(self, step: int, save: Callable[[], Any]) -> None:
+        """Stop here if a signal asked for it, after saving.
+
+        Args:
+            step: environment steps per env so far.
+            save: writes the checkpoint of this very step.
+
+        Raises:
+            StopRequested: a signal had come; the checkpoint is written.
+        """
+        from regimen.system.distributed import agreed_stop
+
+        signal = agreed_stop(self.stop_signal)
+        if signal is not None:
+            save()
+            raise StopRequested(signal, step)
+
+    def artifact(self, path: Path, kind: str) -> None:
+        """Name a file of this run worth keeping; its SHA-256 is recorded when the run ends.
+
+        Args:
+            path: file inside the run directory.
+            kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
+        """
+        row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
+        with (self.logs / "artifacts.jsonl").open("a") as file:
+            file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Return path, kind, bytes and SHA-256 of the named files that exist."""
+        rows = files.read_jsonl(self.logs / "artifacts.jsonl")
+        kinds = {row["path"]: row["kind"] for row in rows if (self.dir / row["path"]).is_file()}
+        return [
+            {"path": path, "kind": kind, "bytes": file.stat().st_size, "sha256": files.sha256(file)}
+            for path, kind in sorted(kinds.items())
+            for file in [self.dir / path]
+        ]
+
+    def finish(self, headline: dict[str, float], result: dict[str, Any]) -> None:
+        """Declare the work done: without this call an ended worker counts as failed.
+
+        Args:
+            headline: the few figures shown in lists of runs.
+            result: everything worth reading later; written to result.json together with the headline.
+        """
+        self._flush_progress()
+        files.write_json(self.dir / "result.json", {"headline": headline, **result}, self.reserve)
+
+    def write_error(self, error: dict[str, Any]) -> None:
+        """Leave the worker's account of its end for the supervisor, even on a full disk."""
+        files.write_json(self.logs / "error.json", error, self.reserve)
+
+    def _flush_progress(self) -> None:
+        self._progress_due = time.monotonic() + PROGRESS_INTERVAL_S
+        try:
+            files.write_json(self.dir / "progress.json", self._progress, durable=False)
+        except OSError as error:  # a display is no reason to end the work; the next checkpoint is
+            if not files.is_no_space(error):
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fd = os.open(self.dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)

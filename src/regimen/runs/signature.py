@@ -1,0 +1,72 @@
+"""What decides the result of a run, as two short hashes: equal hashes mean that it need not be repeated."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from regimen.runs import code_snapshot, inputs
+
+LENGTH = 16
+
+IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
+"""Keys of the whole configuration that cannot change what is learned or measured."""
+
+RELEVANT_HARDWARE = ("device", "nodes", "processes")
+
+INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
+"""Keys whose value is a path: what lies there counts, not where it lies."""
+
+
+def config_signature(config: dict[str, Any], checksums: dict[str, str]) -> str:
+    """Return a hash of the configuration without what cannot change the result, and of the inputs' content.
+
+    Args:
+        config: resolved plain configuration.
+        checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
+    """
+    kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
+    kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
+    kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
+    return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
+
+
+def code_signature(config: dict[str, Any], code: str | None = None) -> str:
+    """Return a hash of the content of this package and of the user's modules that the configuration names.
+
+    Args:
+        config: resolved plain configuration.
+        code: copy that the run works from, see `snapshot.take`; None for the code as it is now.
+    """
+    digest = hashlib.sha256()
+    for name, path in code_snapshot.copied(Path(code)) if code else code_snapshot.sources(config):
+        digest.update(f"{name}\0{_content(path)}\0".encode())
+    return digest.hexdigest()[:LENGTH]
+
+
+def continued(before: str | None, now: str) -> str:
+    """Return the code signature of work that was begun with one code and goes on with another: that of neither.
+
+    Args:
+        before: as recorded.
+        now: of the code that it goes on with.
+    """
+    return now if before in (None, now) else _hash(f"{before} {now}".encode())
+
+
+def _content(path: Path) -> str:
+    stat = path.stat()
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if key not in _contents:
+        _contents[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _contents[key]
+
+
+_contents: dict[tuple[str, int, int], str] = {}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:LENGTH]

@@ -1,0 +1,244 @@
+"""The supervisor: starts the worker of a run, passes signals on, shows its output, and records how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import regimen
+from regimen.config import structured
+from regimen.display.console import Screen
+from regimen.runs import code_snapshot, inputs, outcome, signature
+from regimen.runs.lock import HEARTBEAT_S, beat, held
+from regimen.runs.outcome import Outcome
+from regimen.runs.run import Run
+from regimen.system import distributed, files, host, signals
+from regimen.system.errors import PreflightError, RegimenError
+
+POLL_S = 0.1
+MEMORY_INTERVAL_S = 1.0
+SUPERVISED = "REGIMEN_SUPERVISED"
+"""Set in the worker's environment to the descriptor of the run's lock: its stdin ends when the supervisor does."""
+
+
+def supervise(run: Run) -> int:
+    """Work on `run` until it ends, resuming it if it was started before; return the exit code.
+
+    Must be called from the main thread, because it handles signals.
+
+    Args:
+        run: a run created by `Run.create` or opened by `Run.open`.
+    """
+    screen = Screen(run.dir)
+    if run.status == "finished":
+        screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
+        return 0
+    try:
+        with held(run) as lock:
+            return _Supervisor(run, screen, lock).run_worker()
+    except RegimenError as error:
+        screen.line(str(error))
+        return outcome.EXIT_BAD_INPUT
+
+
+class _Supervisor:
+    """One attempt at a run."""
+
+    def __init__(self, run: Run, screen: Screen, lock: IO[str]) -> None:
+        self.run = run
+        self.screen = screen
+        self.lock = lock
+        self.worker: subprocess.Popen[bytes] | None = None
+        self.received: list[int] = []
+        self.asked_kill = False
+        self.peak_rss = 0
+        self.cpu_s = 0.0
+        self.before = run.info
+        self.available = host.memory_available()
+        self.started = time.monotonic()
+
+    def run_worker(self) -> int:
+        """Start the worker, wait for it, write the record, and say the last word."""
+        with signals.handled(self._on_signal):
+            self._begin()
+            try:
+                end = self._refused_inputs() or self._work()
+            except BaseException as error:
+                self._kill_group()
+                self._record(Outcome("failed", outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}"))
+                raise
+            self._kill_group()
+            self._record(end)
+        return end.exit_code
+
+    def _begin(self) -> None:
+        """Renew what the attempt needs; a run worked on before becomes a resumed one."""
+        try:
+            files.keep_reserve(self.run.reserve)
+        except OSError as error:
+            raise PreflightError(f"Cannot continue {self.run.id}: {files.no_space_message(self.run.dir)}.") from error
+        for stale in ("logs/error.json", "result.json", "progress.json"):
+            (self.run.dir / stale).unlink(missing_ok=True)
+        fields: dict[str, Any] = {"status": "running", "supervisor": host.process(os.getpid())}
+        differences: list[str] = []
+        if self.before["status"] == "queued" and not self.before["supervisor"]:
+            fields |= {"started": files.now(), "host": host.host()}
+        if self.before["supervisor"]:
+            git = self.before["git"] if self.before.get("code") else host.git(Path(__file__).parent)[0]
+            code = {"git": git, "versions": host.versions()}
+            attempts = [self.before, *(row for row in self.before["resumed"] if "versions" in row)]
+            differences = host.differences(attempts[-1], code)
+            again = {"at": files.now(), "previous_status": self.before["status"], **code}
+            fields |= {"resumed": [*self.before["resumed"], again], "ended": None, "error": None, "signal": None}
+            fields["signature"] = self._signature()
+        self.run.update(**fields, exit_code=None, reason=None)
+        self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
+        if differences:
+            self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
+
+    def _signature(self) -> dict[str, str]:
+        """Return the hashes of a run that goes on: a checkpoint holds what the code of the attempts before made."""
+        now = signature.code_signature(structured.read_plain(self.run.config_path), self.before.get("code"))
+        known = self.before.get("signature") or {}
+        begun = (self.run.checkpoints / "last.pt").exists()
+        return known | {"code": signature.continued(known.get("code"), now) if begun else now}
+
+    def _refused_inputs(self) -> Outcome | None:
+        """Have the work read what the record names, and nothing else; a resumed training has its policy already."""
+        try:
+            inputs.settle(self.run)
+            goes_on = self.before["stage"] == "train" and (self.run.checkpoints / "last.pt").exists()
+            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+        except RegimenError as error:
+            details = {"type": type(error).__name__, "message": str(error)}
+            reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
+            return Outcome("failed", outcome.EXIT_BAD_INPUT, reason, error=details)
+        return None
+
+    def _work(self) -> Outcome:
+        try:
+            self.worker = _start_worker(self.run, self.lock.fileno())
+        except OSError as error:
+            message = f"cannot start the worker: {error}. Set hardware.interpreters.<sim> to a Python that exists."
+            return Outcome("failed", outcome.EXIT_BAD_INPUT, message, error={"type": "OSError", "message": message})
+        for number in self.received:  # signals that came while it was being started
+            signals.send(self.worker, number)
+        returncode = self._wait(self.worker)
+        return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
+
+    def _wait(self, worker: subprocess.Popen[bytes]) -> int:
+        sample_due = beat_due = 0.0
+        while True:
+            pid, status, usage = os.wait4(worker.pid, os.WNOHANG)
+            if pid:
+                worker.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu_s = usage.ru_utime + usage.ru_stime
+                self.peak_rss = max(self.peak_rss, usage.ru_maxrss * 1024)
+                return worker.returncode
+            if time.monotonic() >= sample_due:
+                self.peak_rss = max(self.peak_rss, host.tree_rss(worker.pid))
+                sample_due = time.monotonic() + MEMORY_INTERVAL_S
+            if time.monotonic() >= beat_due:
+                beat(self.run)
+                beat_due = time.monotonic() + HEARTBEAT_S
+            self.screen.refresh()
+            time.sleep(POLL_S)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Forward a signal once; a second Ctrl-C insists with SIGTERM, a third kills."""
+        again = self.received.count(number)
+        self.received.append(number)
+        if number == signal.SIGINT and again:
+            number = signal.SIGTERM if again == 1 else signal.SIGKILL
+            self.asked_kill = number == signal.SIGKILL
+        elif again:
+            return
+        if self.worker is not None:
+            signals.send(self.worker, number)
+
+    def _kill_group(self) -> None:
+        """End what the worker may have left running."""
+        if self.worker is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.worker.pid, signal.SIGKILL)
+        if self.worker.returncode is None:
+            self.worker.wait()
+        if self.worker.stdin:
+            self.worker.stdin.close()
+
+    def _record(self, end: Outcome) -> None:
+        """Write the record before the screen is touched, which may be gone."""
+        wall_s = time.monotonic() - self.started
+        outcome.record_end(
+            self.run,
+            end,
+            wall_s=round(self.before["wall_s"] + wall_s, 3),
+            cpu_s=round(self.before["cpu_s"] + self.cpu_s, 3),
+            peak_memory_gib=round(max(self.before["peak_memory_gib"], self.peak_rss / 2**30), 3),
+        )
+        self.screen.close()
+        self.screen.line(_last_line(self.run, end, wall_s))
+
+    def _memory_clause(self) -> str:
+        return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+
+
+def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
+    headline = ", ".join(f"{name} {value:.4g}" for name, value in run.info["headline"].items() if value is not None)
+    said = end.reason or headline
+    command = outcome.next_command(run, end.status, end.exit_code)
+    parts = [
+        f"{end.status} (exit code {end.exit_code}): {os.path.relpath(run.dir)} after {wall_s:.1f} s",
+        f" — {said}" if said else "",
+        f" — next: {command}" if command else "",
+    ]
+    return "".join(parts)
+
+
+def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
+    """Start the worker in a session of its own, its output appended to logs/worker.log.
+
+    It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
+    """
+    code = code_snapshot.environment(run.info.get("code"))
+    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    source = Path(regimen.__file__).parents[1]
+    is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
+    if not code and is_checkout:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
+    with (run.logs / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            distributed.command(run),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=env,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+
+
+def main() -> int:
+    """Run `python -m regimen.runs.supervisor <run directory>`."""
+    if len(sys.argv) != 2:
+        print("usage: python -m regimen.runs.supervisor <run directory>")
+        return outcome.EXIT_BAD_INPUT
+    try:
+        run = Run.open(Path(sys.argv[1]))
+    except RegimenError as error:
+        print(error)
+        return outcome.EXIT_BAD_INPUT
+    return supervise(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The worker: `python -m regimen.runs.worker <run directory>` does the work that the frozen config.yaml describes.
+
+It reads nothing else, says how it ended in `result.json` or `logs/error.json`, and leaves judging to the supervisor.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from regimen.runs import outcome
+from regimen.runs.run import Run
+from regimen.system import distributed, files, signals
+from regimen.system.errors import RegimenError, StopRequested
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ORPHAN_GRACE_S = 60.0
+"""Time to save a checkpoint after the supervisor has vanished."""
+
+
+def main() -> int:
+    """Work on the run named on the command line; return the exit code."""
+    faulthandler.enable()
+    began = time.monotonic()
+    try:
+        run = distributed.open_run(Path(sys.argv[1]))
+    except (IndexError, RegimenError) as error:
+        print(f"usage: python -m regimen.runs.worker <run directory>\n{error}", file=sys.stderr)
+        return outcome.EXIT_BAD_INPUT
+    _handle_signals(run)
+    watch = _SupervisorWatch(run) if _is_supervised() else None
+    code = _account(run)
+    if watch and watch.orphaned and run.leads:
+        worked_s = float(run.info.get("wall_s") or 0.0) + time.monotonic() - began
+        outcome.record_end(run, outcome.judge(run, code), wall_s=round(worked_s, 3))
+    return code
+
+
+def _is_supervised() -> bool:
+    """Return whether a supervisor started this process; keep the run's lock from the processes it starts itself."""
+    lock = os.environ.pop("REGIMEN_SUPERVISED", None)
+    if lock and distributed.world_size() == 1:  # between several workers and the supervisor stands torch's launcher
+        os.set_inheritable(int(lock), False)
+    return bool(lock) or distributed.world_size() > 1
+
+
+def _account(run: Run) -> int:
+    """Work, and turn whatever ends it into `logs/error.json` and an exit code."""
+    try:
+        _work(run)
+    except Exception as error:
+        account = _describe(run, error)
+        _print_error(error, account)
+        distributed.write_error(run, account)
+        distributed.leave()  # only now: for the loss of this worker the others fail too, and the first account counts
+        end = outcome.judge(run, outcome.EXIT_FAILED)
+        run.loggers.close(end.status)
+        return end.exit_code
+    distributed.leave()
+    run.loggers.close(outcome.judge(run, 0).status)
+    return 0
+
+
+def _work(run: Run) -> None:
+    """Set up the process before anything heavy is imported, then call the stage."""
+    plain = yaml.safe_load(run.config_path.read_text())
+    _set_threads((plain.get("hardware") or {}).get("threads"))
+    from regimen.config.structured import load_config
+    from regimen.config.targets import resolve
+    from regimen.runs.loggers.forwarder import open_loggers
+
+    config = load_config(run.config_path)
+    if run.leads:
+        run.loggers = open_loggers(config.logger, run)
+    if "mujoco" in str(getattr(config.sim, "_target_", "")):
+        _keep_mujoco_log(run.logs / "mujoco.txt")
+    distributed.join(config.hardware.device)
+    resolve(config.stage._target_)(config.stage)(run, config)
+
+
+def _set_threads(threads: int | None) -> None:
+    """Limit the threads of numerical libraries, and how long an idle one spins before it sleeps.
+
+    Measured with PPO on h1_flat, 2 cores: GNU OpenMP's default spin is as fast as this on a quiet machine and collapses
+    on a busy one; OMP_WAIT_POLICY=passive costs a quarter of the speed on a quiet one.
+    """
+    for name in THREAD_VARIABLES:
+        if threads is not None:
+            os.environ[name] = str(threads)
+        else:
+            os.environ.setdefault(name, str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+def _keep_mujoco_log(path: Path) -> None:
+    """Have MuJoCo write its warnings to `path` instead of MUJOCO_LOG.TXT in the working directory."""
+    import mujoco
+
+    log = mujoco.MjLogConfig.get()
+    log.logfile = str(path)
+    mujoco.MjLogConfig.set(log)
+
+
+def _handle_signals(run: Run) -> None:
+    """Turn the first signal into a request to stop; SIGTERM after SIGINT (a second Ctrl-C) ends at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if run.stop_signal is None:
+            run.stop_signal = number
+        elif run.stop_signal == signal.SIGINT and number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    for number in signals.FORWARDED:
+        signal.signal(number, on_signal)
+
+
+class _SupervisorWatch:
+    """Waits for the end of stdin, which is the end of the supervisor, then asks the work to stop.
+
+    Attributes:
+        orphaned: whether the supervisor has vanished.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.orphaned = False
+        self._run = run
+        self._pipe = os.dup(0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        threading.Thread(target=self._wait, name="supervisor-watch", daemon=True).start()
+
+    def _wait(self) -> None:
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, signals.FORWARDED
+        )  # they must wake the main thread, where they are handled
+        while os.read(self._pipe, 1):
+            pass
+        self.orphaned = True
+        if self._run.stop_signal is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_GRACE_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _describe(run: Run, error: Exception) -> dict[str, Any]:
+    no_space = files.is_no_space(error)
+    message = str(error)
+    if no_space and not isinstance(error, RegimenError):
+        message = f"{files.no_space_message(run.dir)}. Free some space, then resume."
+    account = {"kind": type(error).__name__, "message": message, "no_space": no_space}
+    if isinstance(error, StopRequested):
+        return {**account, "signal": error.signal, "step": error.step}
+    return {**account, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _print_error(error: Exception, account: dict[str, Any]) -> None:
+    """Show the error: a message written for the user as it is, anything else with its traceback."""
+    if isinstance(error, StopRequested):
+        return  # the supervisor says so in its last line
+    if isinstance(error, RegimenError):
+        text = f"{type(error).__name__.removesuffix('_')}: {error}\n"
+    else:
+        text = account["traceback"]
+    try:
+        sys.stderr.write(text)
+    except OSError:  # a full disk: the same words are in error.json
+        return
+
+
+if __name__ == "__main__":
+    distributed.end(main())

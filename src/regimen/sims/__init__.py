@@ -1,1 +1,0 @@
-"""Simulators behind the World seam."""

@@ -1,1 +1,0 @@
-"""Runs that a scheduler starts: Slurm, or processes of this machine through the same path (`submitit_local`)."""

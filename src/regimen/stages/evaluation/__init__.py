@@ -1,0 +1,1 @@
+"""Evaluation of policies: metrics, fault grids, tables."""

@@ -1,0 +1,157 @@
+"""`stage=evaluate stage.faults=true`: one joint at a time breaks, at each severity; who is still walking at the end?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regimen.envs import open_env
+from regimen.envs.fault_estimate.columns import mode_of
+from regimen.stages.evaluation import fault_figure
+from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
+from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, judge
+from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.playback.observers import watchers_of
+from regimen.stages.playback.rollout import load_policy, play
+
+if TYPE_CHECKING:
+    from regimen.config.schema import Config, FaultGridCfg
+    from regimen.envs.vec_env import VecEnv
+    from regimen.runs.run import Run
+    from regimen.stages.evaluate import EvaluateCfg
+
+
+@dataclass
+class FaultJudgement:
+    """The figures of the episodes with one fault, or with several together.
+
+    Attributes:
+        cell: the fault; None for several.
+        judged: survival, return, and from the onset on: velocity error, power.
+        time_to_fall_s: median time from the onset to the fall, of those that fell; None if none did.
+    """
+
+    cell: Cell | None
+    judged: Judgement
+    time_to_fall_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for result.json."""
+        head = {"joint": self.cell.joint, "severity": self.cell.severity} if self.cell and self.cell.joint else {}
+        figures = {k: v for k, v in self.judged.to_dict().items() if k != "command"}
+        return head | figures | {"time_to_fall_s": self.time_to_fall_s}
+
+
+def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
+    """Judge `config.policy`; write result.json, a picture, and a video if asked.
+
+    Args:
+        run: the run.
+        config: prepared by the stage: size, length, noise, disturbances.
+        cfg: the stage.
+        bundle: the policy's checkpoint.
+    """
+    started, grid = time.perf_counter(), config.env.evaluation.fault_grid
+    cells = cells_of(asdict(grid), config.env.robot)
+    env = open_env(config)
+    try:
+        table, told = _play(run, config, cfg, env, bundle, cells)
+    finally:
+        env.close()
+    each = [_judge(table, table.command_of_env == k, cell, grid, cfg, config.seed) for k, cell in enumerate(cells)]
+    broken = _judge(table, table.command_of_env > 0, None, grid, cfg, config.seed)
+    joints = {
+        name: _judge(table, np.isin(table.command_of_env, [k for k, c in enumerate(cells) if c.joint == name]), None,
+                     grid, cfg, config.seed)
+        for name in dict.fromkeys(cell.joint for cell in cells if cell.joint)
+    }  # fmt: skip
+    figure = run.dir / "figures" / "faults.png"
+    fault_figure.draw(figure, {name: [e for e in each if e.cell and e.cell.joint == name] for name in joints})
+    run.artifact(figure, "figure")
+    _print(each[0], joints, broken)
+    result = (
+        _head(config, bundle, grid, cfg)
+        | told
+        | {
+            "healthy": each[0].to_dict(),
+            "overall": broken.to_dict(),
+            "joints": {name: judged.to_dict() for name, judged in joints.items()},
+            "cells": [judged.to_dict() for judged in each[1:]],
+            "wall_s": time.perf_counter() - started,
+        }
+    )
+    run.finish(_headline(broken, each[0]), result)
+
+
+def _play(
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[Cell]
+) -> tuple[EpisodeTable, dict[str, Any]]:
+    """Hold command and faults fixed, an env one cell's, and play the first episodes; see `Evaluate.play`."""
+    grid, judged = config.env.evaluation.fault_grid, config.env.evaluation
+    policy = load_policy(bundle, env, config.seed)
+    index = cell_of_env(cells, grid.film)
+    numbers = _joint_numbers(cells, config)
+    severity = torch.tensor([cell.severity for cell in cells])[index].to(env.device)
+    onset = torch.full((env.num_envs,), grid.onset_s, device=env.device)
+    env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
+    env.fix_command(judged.command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
+    episodes = FirstEpisodes(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
+    told = play(run, env, policy, episodes, config.seed, watchers_of(cfg, run, config, env))
+    return EpisodeTable.of(episodes, index, env.step_dt), told
+
+
+def _joint_numbers(cells: list[Cell], config: Config) -> list[int]:
+    from regimen.envs.robots.robot import load
+
+    names = load(config.env.robot).joints
+    return [names.index(cell.joint) if cell.joint else -1 for cell in cells]
+
+
+def _judge(
+    table: EpisodeTable, rows: np.ndarray, cell: Cell | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
+) -> FaultJudgement:
+    judged = judge(table, rows, None, cfg.bootstrap, seed)
+    fell = table.columns["episode_length_s"][rows & table.fell] - grid.onset_s
+    after = fell[fell >= 0.0]
+    return FaultJudgement(cell, judged, float(np.median(after)) if len(after) else None)
+
+
+def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
+    """Return what was tried."""
+    return {
+        "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
+        "estimate": {"mode": mode_of(config.env.estimate, config.estimator), "estimator": config.estimator},
+        "task": config.choices.get("task"),
+        "seed": config.seed,
+        "command": grid.command,
+        "onset_s": grid.onset_s,
+        "episode_length_s": config.env.episode_length_s,
+        "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples for means, Wilson for survival; velocity error and "
+        "power from the onset to the end of the episode",
+    }
+
+
+def _headline(broken: FaultJudgement, healthy: FaultJudgement) -> dict[str, float]:
+    figures = broken.judged.figures
+    named = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
+    return named | {"survival_healthy": healthy.judged.figures["survival"].value, "falls": float(broken.judged.falls)}
+
+
+def _print(healthy: FaultJudgement, joints: dict[str, FaultJudgement], broken: FaultJudgement) -> None:
+    """Print one line for each joint, over its severities, and one for all."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    names = [n for n in healthy.judged.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
+    heads = [*(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
+    table = Table("broken", "falls", *heads, title="one broken joint at a time, over all severities", box=SIMPLE_HEAD)
+    for name, row in {"none": healthy, **joints, "any joint": broken}.items():
+        fall = "-" if row.time_to_fall_s is None else f"{row.time_to_fall_s:.1f}"
+        cells = [row.judged.figures[n].two_lines() for n in names]
+        table.add_row(name, f"{row.judged.falls}\nof {row.judged.episodes}", *cells, fall)
+    Console(width=100).print(table)

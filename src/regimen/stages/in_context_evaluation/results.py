@@ -1,0 +1,144 @@
+"""Several episodes in a row in every environment: what each brought, and how it went on from the first to the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from regimen.display.interquartile import iqm
+from regimen.display.intervals import Figure, bootstrap
+
+LAST_SHARE = 0.2
+"""Share of the episodes, at the end, that improvement is measured on."""
+
+
+class EpisodeLog:
+    """Sums over the first E episodes of each of N environments; they end when they end, each env for itself.
+
+    Attributes:
+        returns: (N, E) sum of rewards.
+        steps: (N, E) length in steps.
+        fell: (N, E) bool, ended by a termination.
+    """
+
+    def __init__(self, num_envs: int, episodes: int, device: torch.device) -> None:
+        """Start with nothing counted."""
+        self.returns = torch.zeros(num_envs, episodes, dtype=torch.float64, device=device)
+        self.steps = torch.zeros(num_envs, episodes, dtype=torch.long, device=device)
+        self.fell = torch.zeros(num_envs, episodes, dtype=torch.bool, device=device)
+        self._episode = torch.zeros(num_envs, dtype=torch.long, device=device)
+        self._row = torch.arange(num_envs, device=device)
+        self._last = episodes - 1
+
+    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
+        """Count one step, each (N,); envs that have lived through all episodes are not counted any more."""
+        counted = self._episode <= self._last
+        where = (self._row, self._episode.clamp(max=self._last))
+        self.returns[where] += torch.where(counted, reward, 0.0)
+        self.steps[where] += counted
+        self.fell[where] |= counted & terminated
+        self._episode += terminated | truncated
+
+    @property
+    def finished(self) -> bool:
+        """Whether every environment has lived through all episodes."""
+        return bool((self._episode > self._last).all())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Returns of an episode that are 0 and 1 when normalised; None where nothing tells them."""
+
+    random: float | None
+    expert: float | None
+
+    def normalized(self, returns: np.ndarray) -> np.ndarray | None:
+        """Return `returns` in units of the way from random to expert."""
+        if self.random is None or self.expert is None or self.expert == self.random:
+            return None
+        return np.asarray((returns - self.random) / (self.expert - self.random))
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What one policy did in N environments over E episodes each.
+
+    Attributes:
+        name: key of the policy in result.json.
+        label: what it is, for people.
+        returns: (N, E).
+        steps: (N, E).
+        fell: (N, E) bool.
+        steps_per_s: environment steps done in a second.
+    """
+
+    name: str
+    label: str
+    returns: np.ndarray
+    steps: np.ndarray
+    fell: np.ndarray
+    steps_per_s: float
+
+    @classmethod
+    def of(cls, name: str, label: str, log: EpisodeLog, wall_s: float) -> Lives:
+        """Read a finished log."""
+        returns, steps, fell = (value.cpu().numpy() for value in (log.returns, log.steps, log.fell))
+        return cls(name, label, returns, steps, fell, float(steps.sum() / wall_s))
+
+    def curve(self, resamples: int, seed: int) -> list[Figure]:
+        """Return the mean return of each episode with its interval over the environments, length E."""
+        return [bootstrap(column, resamples, seed) for column in self.returns.T]
+
+    @property
+    def final(self) -> np.ndarray:
+        """Mean return over the last fifth of the episodes of each environment, (N,)."""
+        count = max(1, round(LAST_SHARE * self.returns.shape[1]))
+        return np.asarray(self.returns[:, -count:].mean(1))
+
+    def improvement(self, resamples: int, seed: int) -> Figure:
+        """Return the last fifth of the episodes minus the first one, with its interval over the environments."""
+        return bootstrap(self.final - self.returns[:, 0], resamples, seed)
+
+    def episodes_to_90(self) -> int | None:
+        """Return the number of the first episode that has made 90 % of the improvement; None where there is none."""
+        mean, final = self.returns.mean(0), float(self.final.mean())
+        if final <= mean[0]:
+            return None
+        return int(np.argmax(mean >= mean[0] + 0.9 * (final - mean[0]))) + 1
+
+    def to_dict(self, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
+        """Return plain data for result.json; lists are by episode, those of lists by environment and episode."""
+        improvement, curve = self.improvement(resamples, seed), self.curve(resamples, seed)
+        normalized = scores.normalized(self.returns)
+        scaled = scores.normalized(np.array([improvement.value, improvement.low, improvement.high]))
+        origin = scores.normalized(np.zeros(1))
+        relative = None if scaled is None or origin is None else Figure(*(scaled - origin).tolist()).to_dict()
+        return {
+            "label": self.label,
+            "episode_returns": self.returns.tolist(),
+            "episode_lengths": self.steps.tolist(),
+            "normalized": None if normalized is None else normalized.mean(0).tolist(),
+            "iqm": iqm(self.returns).tolist(),
+            "mean": [figure.value for figure in curve],
+            "interval": [[figure.low, figure.high] for figure in curve],
+            "std": self.returns.std(0, ddof=1).tolist() if len(self.returns) > 1 else None,
+            "improvement": improvement.to_dict(),
+            "improvement_normalized": relative,
+            "episodes_to_90": self.episodes_to_90(),
+            "fall_rate": float(self.fell.mean()),
+            "steps_per_s": self.steps_per_s,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a killed run needs not to repeat this."""
+        arrays = {name: torch.as_tensor(getattr(self, name)) for name in ("returns", "steps", "fell")}
+        return {"name": self.name, "label": self.label, "steps_per_s": self.steps_per_s} | arrays
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Lives:
+        """Rebuild from `state_dict`."""
+        known: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+        return cls(**known)

@@ -1,0 +1,1 @@
+"""Rollouts with observers: video, real time, step log, viewer."""

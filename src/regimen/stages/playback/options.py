@@ -1,0 +1,109 @@
+"""Whether what is to look on while a policy plays can do so here; known before a simulator starts."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from regimen.config import static_types
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.stages.evaluate import EvaluateCfg
+
+INSTEAD = "For a film of it type video=true instead."
+
+_PROBE = """
+import sys, warnings, glfw
+warnings.simplefilter("ignore")
+glfw.init() or sys.exit("no display answers")
+glfw.window_hint(glfw.VISIBLE, False)
+glfw.create_window(64, 64, "", None, None) or sys.exit("the display opens no OpenGL window")
+"""
+
+
+def problems(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the stage's `video_length`, `real_time`, `viewer` and `log_*`, one line each.
+
+    Args:
+        cfg: the stage.
+        config: the run's plain configuration.
+    """
+    lines = []
+    if cfg.video_length is not None and cfg.video_length < 1:
+        lines.append(f"video_length={cfg.video_length}: expected steps, 1 or more, or null for video_seconds.")
+    if cfg.video_length is not None and not config.get("video"):
+        lines.append(f"video_length={cfg.video_length}: no film is made. Type video=true too.")
+    if cfg.log_data:
+        lines += _log_problems(cfg.log_steps, cfg.log_env_ids, cfg.num_envs(config))
+    if cfg.viewer:
+        lines += _viewer_problems(config)
+    return lines + _unheard(cfg, config)
+
+
+def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
+    lines = [] if steps >= 1 else [f"log_steps={steps}: expected 1 or more."]
+    beyond = [i for i in env_ids if not 0 <= i < num_envs]
+    if not env_ids or len(set(env_ids)) < len(env_ids):
+        lines.append(f"log_env_ids={env_ids}: expected numbers of envs, each once, such as [0].")
+    elif beyond:
+        lines.append(
+            f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens {num_envs}, "
+            f"number 0 to {num_envs - 1}; stage.envs_per_command decides how many."
+        )
+    return lines
+
+
+def _viewer_problems(config: dict[str, Any]) -> list[str]:
+    sim, env = (config.get(key) or {} for key in ("sim", "env"))
+    hardware = config.get("hardware") or {}
+    managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
+    if not managed:
+        return [
+            "viewer=true: the window is MuJoCo's and shows tasks of sim=mujoco; sim=genesis has one of its "
+            f"own, sim.viewer=true. {INSTEAD}"
+        ]
+    if hardware.get("scheduler"):
+        return [f"viewer=true: a scheduler starts this run where nobody looks. {INSTEAD}"]
+    why = no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
+    return [f"viewer=true: {why} {INSTEAD}"] if why else []
+
+
+@functools.cache
+def no_window(display: str | None, wayland: str | None) -> str | None:
+    """Return why no window can be opened here, None if one can; tried in a process of its own, which may crash.
+
+    Args:
+        display: name of the X display.
+        wayland: name of the Wayland display.
+    """
+    if sys.platform == "linux" and not display and not wayland:
+        return "there is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set."
+    if importlib.util.find_spec("glfw") is None:
+        return f"windows are opened by glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
+    try:
+        tried = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return f"the display {display or wayland} gave no answer within 60 s."
+    if tried.returncode == 0:
+        return None
+    told = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
+    return f"no window opens on the display {display or wayland} ({told[-1]})."
+
+
+def _unheard(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
+    """Return a line if an agent judges itself, in a loop of its own that nobody watches."""
+    asked = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
+    target = (config.get("agent") or {}).get("_target_")
+    if not asked or target is None:
+        return []
+    with suppress(ConfigError):  # told elsewhere
+        if "evaluate" in static_types.methods(target):
+            named = ", ".join(asked)
+            return [f"{named}: {target.rpartition('.')[2]} judges itself, which is not shown. Take it away."]
+    return []

@@ -1,0 +1,91 @@
+"""Before learning histories are recorded: what the best and a random policy reach, and where noise is drawn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.envs.vec_env import ActionSpec
+from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.playback.rollout import play
+from regimen.stages.recording.noise import Uniform
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.agents.base import Policy
+    from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.run import Run
+
+
+def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
+    """Play one episode an env with the best policy, one with random actions; nothing of it is recorded.
+
+    Args:
+        run: shows progress.
+        env: left as it is after the trial; reset it with a seed.
+        expert: the best policy.
+        box: see `NoiseCfg`.
+        seed: of the resets.
+
+    Returns:
+        `box` (2, A), and the mean returns `expert` and `random`.
+
+    Raises:
+        ConfigError: the actions have no bounds of the kind that `box` asks for.
+    """
+    bounds = None if box == "demonstrator" else _bounds(env.io.action, box).to(env.device)
+    watched = _Watched(expert)
+    scores = {"expert": _score(run, env, watched, seed)}
+    limits = watched.range() if bounds is None else bounds
+    random = Uniform(limits, bool(getattr(env, "discrete_actions", False)))
+    scores["random"] = _score(run, env, random, seed)
+    return {"box": limits, **scores}
+
+
+def _score(run: Run, env: VecEnv, policy: Policy, seed: int) -> float:
+    """Return the mean return of the first episodes."""
+    torch.manual_seed(seed)
+    episodes = FirstEpisodes(env.num_envs, env.device)
+    play(run, env, policy, episodes, seed)
+    return float(episodes.returns.mean())
+
+
+def _bounds(action: ActionSpec, box: str) -> torch.Tensor:
+    """Return lowest and highest action, (2, A), as the spec tells them."""
+    if box == "clip":
+        if action.clip is None:
+            raise ConfigError("stage.noise.box=clip: the actions of this task have no clip. Choose box=demonstrator.")
+        high = torch.full((len(action.joints),), float(action.clip))
+        return torch.stack((-high, high))
+    if action.limits is None:
+        raise ConfigError("stage.noise.box=limits: this task tells no joint limits. Choose box=demonstrator.")
+    ends = (torch.tensor(action.limits).T - torch.tensor(action.offset)) / torch.tensor(action.scale)
+    return ends.sort(dim=0).values
+
+
+class _Watched:
+    """A policy whose lowest and highest actions are noted."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Watch `policy`."""
+        self._policy = policy
+        self._low: torch.Tensor | None = None
+        self._high: torch.Tensor | None = None
+
+    def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
+        """Return its action."""
+        action, state = self._policy.act(obs, state)
+        low, high = action.amin(0), action.amax(0)
+        self._low = low if self._low is None else torch.minimum(self._low, low)
+        self._high = high if self._high is None else torch.maximum(self._high, high)
+        return action, state
+
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        """Have it forget."""
+        return self._policy.reset(state, env_ids)
+
+    def range(self) -> torch.Tensor:
+        """Return (2, A)."""
+        assert self._low is not None and self._high is not None, "it has acted"
+        return torch.stack((self._low, self._high))

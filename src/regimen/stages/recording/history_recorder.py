@@ -1,0 +1,217 @@
+"""The loop of `stage=collect_histories`, and what it needs to go on after a kill."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.data.histories.reader import INDEX
+from regimen.data.histories.writer import ROWS, HistoryWriter
+from regimen.envs.mass_randomization import EVENT
+from regimen.runs import checkpoint
+from regimen.stages.recording.calibration import try_out
+from regimen.system import files
+from regimen.system.errors import PreflightError
+
+if TYPE_CHECKING:
+    from regimen.config.schema import Config
+    from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.run import Run
+    from regimen.stages.collect_histories import CollectHistoriesCfg
+    from regimen.stages.recording.actors import Actor
+
+
+class HistoryCollection:
+    """In each env a learner seems to get better, every step is written down; a checkpoint now and then allows to go on.
+
+    Attributes:
+        step_num: (N,) step of the episode.
+        episodes: (N,) episodes that ended.
+        rows_of: (N,) rows that belong to the history, 0 while it grows.
+    """
+
+    def __init__(self, cfg: CollectHistoriesCfg, run: Run, config: Config, env: VecEnv, actor: Actor) -> None:
+        """Prepare; nothing is played yet."""
+        self.cfg, self.run, self.config, self.env, self.actor = cfg, run, config, env, actor
+        n, device = env.num_envs, env.device
+        self.folder = run.dir / "data" / "histories"
+        self.step_num = torch.zeros(n, dtype=torch.int32, device=device)
+        self.episodes = torch.zeros(n, dtype=torch.int32, device=device)
+        self.rows_of = torch.zeros(n, dtype=torch.long, device=device)
+        self.returns = torch.zeros(n, dtype=torch.float64, device=device)
+        self.best = {"total": 0.0, "episodes": 0}
+        self.ended = 0
+        self.mass: torch.Tensor | None = None
+        self.trial: dict[str, Any] = {}
+        self.obs: Obs = {}
+        self.writer: HistoryWriter | None = None
+
+    def collect(self, saved: dict[str, Any] | None) -> Path:
+        """Record all histories, or what is left of them; return the path of histories.json."""
+        if saved is not None and not (self.folder / ROWS).exists():
+            return self.folder / INDEX  # all was done but the card
+        first, clock = self._begin() if saved is None else self._restore(saved), time.perf_counter()
+        assert self.writer is not None, "opened by both"
+        try:
+            for row in count(first):
+                self.run.check_stop(row, self._save)
+                if self._over(row):
+                    break
+                self._step(row)
+                if (row + 1) % self.cfg.checkpoint_interval == 0:
+                    self._save()
+                self._progress(row + 1, first, clock)
+            self._save()  # what follows may be repeated
+            self.run.progress(note="taking the histories apart")
+            return self._finish()
+        finally:
+            self.writer.close()
+
+    def _begin(self) -> int:
+        self.run.rewind(-1)
+        seed, n = self.config.seed, self.env.num_envs
+        self._require_space()
+        self.trial = try_out(self.run, self.env, self.actor.expert, self.cfg.noise.box, seed)
+        torch.manual_seed(seed)
+        self.obs = self.env.reset(seed=seed)
+        everyone = torch.arange(n, device=self.env.device)
+        self.actor.begin(everyone, torch.zeros(n, device=self.env.device))
+        io = self.env.io
+        self.writer = HistoryWriter(self.folder, n, io.size(), io.num_actions, self.actor.label)
+        return 0
+
+    def _require_space(self) -> None:
+        """Raise if the disk cannot take the rows twice: as they come, and taken apart."""
+        io, n = self.env.io, self.env.num_envs
+        rows = self.cfg.steps or (self.cfg.episodes or 0) * self.env.max_episode_length
+        needed, free = 2 * 4 * rows * n * (io.size() + io.num_actions + 5), shutil.disk_usage(self.run.dir).free
+        if needed > free:
+            raise PreflightError(
+                f"The histories need up to {needed / 1e9:.1f} GB, {self.run.dir} has {free / 1e9:.1f} GB free. Free "
+                f"some space, or lower env.num_envs={n}, stage.steps or stage.episodes."
+            )
+
+    def _over(self, row: int) -> bool:
+        if self.cfg.steps is not None:
+            return row >= self.cfg.steps
+        return row > 0 and bool((self.rows_of > 0).all())
+
+    def _step(self, row: int) -> None:
+        """Act, record, and begin the episodes that follow those which end."""
+        action = self.actor.act(self.obs, self.trial["box"])
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if self.mass is None and EVENT in info["labels"]:
+            self.mass = info["labels"][EVENT].clone()
+        values = {"proprio_observation": self.obs["policy"], "action": action, "reward": reward}
+        values |= {"step_num": self.step_num, self.actor.label: self.actor.value}
+        values |= {"terminated": terminated, "truncated": truncated}
+        assert self.writer is not None, "opened by collect"
+        self.writer.add({name: value.cpu().numpy() for name, value in values.items()})
+        self.obs = obs
+        self.returns = self.returns + reward
+        self.step_num = self.step_num + 1
+        self._end_episodes((terminated | truncated).nonzero().squeeze(1), row + 1)
+
+    def _end_episodes(self, ended: torch.Tensor, rows: int) -> None:
+        """Count the episodes of the envs `ended` (n,), which have `rows` rows, and begin the next ones."""
+        if not len(ended):
+            return
+        goes_on = self.rows_of[ended] == 0
+        best = ended[goes_on & self.actor.at_best()[ended]]
+        self.best["total"] += float(self.returns[best].sum())
+        self.best["episodes"] += len(best)
+        self.episodes[ended] += 1
+        self.step_num = self.step_num.index_fill(0, ended, 0)
+        self.returns = self.returns.index_fill(0, ended, 0.0)
+        self.ended += int(goes_on.sum())
+        if self.cfg.episodes is not None:
+            over = ended[goes_on & (self.episodes[ended] >= self.cfg.episodes)]
+            self.rows_of[over] = rows
+            # Of the last episode nothing is left: it is the best's, whatever the noise-free share.
+            share = self.episodes[ended] / max(self.cfg.episodes - 1, 1)
+        else:
+            share = torch.full((len(ended),), rows / (self.cfg.steps or 1), device=ended.device)
+        self.actor.begin(ended, share.clamp(max=1.0))
+
+    def _finish(self) -> Path:
+        assert self.writer is not None, "opened by collect"
+        rows_of = None if self.cfg.steps is not None else self.rows_of.cpu().numpy()
+        each = {} if self.mass is None else {EVENT: self.mass.tolist()}
+        return self.writer.finish(self._about(), rows_of, each)
+
+    def _about(self) -> dict[str, Any]:
+        """Return what the dataset says of itself."""
+        cfg, config, info = self.cfg, self.config, self.run.info
+        task, best = config.choices.get("task", ""), self.best
+        expert = best["total"] / best["episodes"] if best["episodes"] else self.trial["expert"]
+        known = {
+            "task_name": task,
+            "group": cfg.group or task,
+            "action_type": "discrete" if getattr(self.env, "discrete_actions", False) else "continuous",
+            "reward_scale": cfg.reward_scale,
+            "episode_sparsity": cfg.episode_sparsity,
+            "io": self.env.io.to_dict(),
+            "mode": cfg.mode,
+            "random_score": self.trial["random"],
+            "expert_score": expert,
+            "expert_episodes": best["episodes"],
+            "noise": asdict(cfg.noise) | {"range": self.trial["box"]} if cfg.mode == "noise" else None,
+            "domain_randomization": asdict(cfg.domain_randomization),
+            "step_dt": self.env.step_dt,
+            "sim": config.choices.get("sim", ""),
+            "seed": config.seed,
+            "run": self.run.id,
+            "parents": info.get("parents") or [],
+            "command": shlex.join(info.get("argv") or []),
+            "policy_sha256": files.sha256(Path(config.policy)) if config.policy else None,
+        }
+        return known | self.actor.about()
+
+    def _progress(self, done: int, first: int, clock: float) -> None:
+        """Tell how many steps, or episodes of all histories, are done."""
+        spent, n = max(time.perf_counter() - clock, 1e-9), self.env.num_envs
+        known: dict[str, Any] = {"samples": done * n, "samples_per_s": (done - first) * n / spent, "note": "collecting"}
+        if self.cfg.steps is not None:
+            left = (self.cfg.steps - done) * spent / (done - first)
+            known |= {"iteration": done, "iterations": self.cfg.steps, "eta_s": left}
+        else:
+            known |= {"iteration": self.ended, "iterations": n * (self.cfg.episodes or 0)}
+        self.run.progress(**known)
+
+    def _save(self) -> None:
+        """Write the checkpoint of this very step, after the rows it counts on."""
+        assert self.writer is not None, "opened by collect"
+        self.writer.flush()
+        state = {
+            "rows": self.writer.rows,
+            "env": self.env.state_dict(),
+            "obs": dict(self.obs),
+            "actor": self.actor.state_dict(),
+            "trial": self.trial,
+            "best": dict(self.best),
+            "ended": self.ended,
+            "mass": self.mass,
+            "counts": {name: getattr(self, name) for name in ("step_num", "episodes", "rows_of", "returns")},
+            "rng": checkpoint.rng_state(),
+        }
+        bundle = {"format": checkpoint.FORMAT, "run": self.run.id, "step": self.writer.rows, "collect": state}
+        checkpoint.save(self.run.checkpoints / "last.pt", bundle)
+
+    def _restore(self, saved: dict[str, Any]) -> int:
+        self.env.load_state_dict(saved["env"])
+        self.actor.load_state_dict(saved["actor"])
+        self.obs, self.trial, self.best, self.mass = (saved[name] for name in ("obs", "trial", "best", "mass"))
+        self.ended = saved["ended"]
+        for name, value in saved["counts"].items():
+            setattr(self, name, value)
+        self.writer = HistoryWriter.resume(self.folder, saved["rows"])
+        checkpoint.set_rng_state(saved["rng"])
+        self.run.rewind(saved["rows"])
+        return int(saved["rows"])

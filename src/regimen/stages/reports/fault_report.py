@@ -1,0 +1,136 @@
+"""The report of a study of joint failures: what its runs measured, compared, drawn, filmed and put on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen.stages.reports import detection, figures, sections
+from regimen.stages.reports.figures import PLACES
+from regimen.stages.reports.sources import Sources
+from regimen.stages.reports.survival import Arm, Comparison, Study, compare
+from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
+from regimen.stages.reports.write_report import folder_of, publish
+
+if TYPE_CHECKING:
+    from regimen.runs.run import Run
+
+TITLE = "Joint failures: who survives, and what it takes"
+FIGURES = ("lin_vel_error", "power")
+"""What is drawn by joint beside survival, where the evaluations measured it."""
+
+
+class FaultReport:
+    """One report.
+
+    Attributes:
+        sources: the runs it is made from.
+        study: the policies among them.
+        comparisons: the kinds of policies against the healthy one.
+    """
+
+    def __init__(self, run: Run, sources: Sources, title: str) -> None:
+        """Sort what the runs say by kinds of policies."""
+        self.run, self.sources, self.title = run, sources, title
+        self.folder = folder_of(run)
+        self.study = Study.of(self.sources.policies)
+        self.comparisons = compare(self.study, HEALTHY, ORACLE)
+        self.films: list[Path] = []
+
+    def headline(self) -> dict[str, float]:
+        """Return the few numbers for run.json."""
+        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.study.arms}
+        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.comparisons if c.variant is TOLERANT}
+        return found
+
+    def film(self, seconds: float) -> None:
+        """Film the healthy policy beside the one that copes best of those given a detector or an oracle."""
+        from regimen.stages.reports import side_by_side_video
+
+        healthy, other = self.study.arm(HEALTHY), self.study.arm(TOLERANT) or self.study.arm(ORACLE)
+        if healthy is None or other is None:
+            self.run.warn("no film: it needs the evaluation of a healthy policy and of a tolerant one or an oracle")
+            return
+        fault = side_by_side_video.fault_of(other.sources[0])
+        takes = []
+        for arm in (healthy, other):
+            self.run.progress(note=f"filming {arm.variant.title}")
+            stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
+            takes.append(side_by_side_video.play(arm.sources[0], arm.variant.title, fault, seconds, stop))
+        self.films = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
+        side_by_side_video.write(takes, fault, *self.films)
+
+    def write(self) -> dict[str, Any]:
+        """Draw all pictures, write the page and the numbers; return what is written to result.json."""
+        self.run.progress(note="drawing")
+        drawn = dict(self._draw())
+        return publish(self.run, self.title, sections.lead(self), sections.all_of(self, drawn), self._told())
+
+    def _draw(self) -> Iterator[tuple[str, Path]]:
+        """Draw; yield name -> file of each picture."""
+        if self.study.arms:
+            yield from self._draw_study()
+        yield "lineage", sections.draw_lineage(self.run, self.folder / "lineage.png")
+
+    def _draw_study(self) -> Iterator[tuple[str, Path]]:
+        study = self.study
+        figures.survival_by_joint(study, None, self.folder / "survival.png")
+        yield "survival", self.folder / "survival.png"
+        if len(study.levels) > 1:
+            figures.survival_over_severity(study, self.folder / "severity.png")
+            yield "severity", self.folder / "severity.png"
+            for level in study.levels:
+                path = self.folder / f"survival_{level + 1}.png"
+                figures.survival_by_joint(study, level, path)
+                yield path.stem, path
+        for name in FIGURES:
+            if any(arm.mean(name) for arm in study.arms):
+                path = self.folder / f"{name}.png"
+                figures.figure_by_joint(study, name, path)
+                yield name, path
+
+    def _told(self) -> dict[str, Any]:
+        """Return everything measured as plain data."""
+        study = self.study
+        arms = {
+            arm.variant.key: {
+                "title": arm.variant.title,
+                "runs": [source.id for source in arm.sources],
+                "seeds": [source.learnt_seed for source in arm.sources],
+                "survival": list(_survival(arm, study)),
+                **{name: _plain(arm.mean(name)) for name in FIGURES},
+            }
+            for arm in study.arms
+        }
+        return {
+            "format": 1,
+            "runs": [source.id for source in self.sources.all],
+            "policies": arms,
+            "comparison": [_comparison(c) for c in self.comparisons],
+            "not_evaluated": [variant.key for variant in study.missing],
+            "detectors": [asdict(row) for row in detection.rows(self.sources.detectors)],
+        }
+
+
+def _value(arm: Arm) -> float:
+    figure = arm.survival()
+    return figure.value if figure else 0.0
+
+
+def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
+    for level in (None, *study.levels):
+        for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
+            if (figure := arm.survival(joint, level)) is not None:
+                severity = study.severities[joint][level] if joint and level is not None else None
+                known = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
+                yield known | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {"policy": found.variant.key, "gain_points": _plain(found.gain), "share_of_oracle": _plain(found.share)}
+
+
+def _plain(figure: Any) -> dict[str, float] | None:
+    return None if figure is None else figure.to_dict()

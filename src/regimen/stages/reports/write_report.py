@@ -1,0 +1,47 @@
+"""A report is written: its page, its numbers, and what run.json knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from regimen.stages.reports import html
+from regimen.system import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regimen.runs.run import Run
+
+FOLDER = "report"
+KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", ".mp4": "video"}
+"""Ending -> kind of the artifact."""
+
+
+def folder_of(run: Run) -> Path:
+    """Return the directory of a report, made if needed."""
+    folder = run.dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def publish(
+    run: Run, title: str, lead: Iterable[str], sections: Sequence[html.Section], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write `report.html` and `report.json` beside the pictures, and return what belongs into result.json.
+
+    Args:
+        run: the report's own.
+        title: heading of the page.
+        lead: HTML above the sections.
+        sections: of the page.
+        told: every number.
+    """
+    folder = folder_of(run)
+    numbers = dict(files.plain(told))
+    (folder / "report.html").write_text(html.page(title, lead, sections), encoding="utf-8")
+    files.write_json(folder / "report.json", numbers)
+    for path in sorted(folder.iterdir()):
+        run.artifact(path, KINDS[path.suffix])
+    print(f"report: {folder / 'report.html'}", flush=True)
+    return {"report": f"{FOLDER}/report.html", **numbers}

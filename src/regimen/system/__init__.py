@@ -1,0 +1,1 @@
+"""Files, processes, git, signals and errors; imports nothing of the other packages."""

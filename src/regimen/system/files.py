@@ -1,0 +1,196 @@
+"""Files that are either whole or absent: atomic JSON, exclusive directories, ids, a reserve for a full disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from regimen.system.errors import PreflightError
+
+RESERVE_BYTES = 256 * 1024
+"""Space set aside in a run directory so that its last words fit on a full disk."""
+
+
+def now() -> str:
+    """Return the local time in ISO format with its offset, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def new_id(*parts: str) -> str:
+    """Return `YYYYMMDD-HHMMSS-<part>-…-<4 hex digits>`, safe as a directory name.
+
+    Args:
+        parts: words that tell a reader what the run was, such as task and agent.
+    """
+    words = [re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts if part]
+    return "-".join([datetime.now().strftime("%Y%m%d-%H%M%S"), *words, secrets.token_hex(2)])
+
+
+def claim(root: Path, *parts: str) -> Path:
+    """Make a new directory under `root` that no other process has, and return it.
+
+    Args:
+        root: folder of runs; made if absent.
+        parts: words of the id, see `new_id`.
+
+    Raises:
+        PreflightError: the disk is full, or nothing may be written there.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / new_id(*parts)
+            if not path.exists():
+                with suppress(FileExistsError):
+                    path.mkdir()
+                    return path
+    except OSError as error:
+        raise unwritable(root, error) from error
+
+
+def unwritable(root: Path, error: OSError) -> PreflightError:
+    """Return the error of a run that cannot be started for `error`, met while its directory was made.
+
+    Args:
+        root: folder of runs.
+        error: what the system said.
+    """
+    if is_no_space(error):
+        return PreflightError(f"Cannot start a run: {no_space_message(root)}. Free some.")
+    why = error.strerror or error
+    return PreflightError(f"Cannot make a run directory in {root.resolve()}: {why}. Start where you may write.")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: paths as text, array scalars as numbers, non-finite numbers as null.
+
+    Args:
+        value: nested dicts, lists and scalars.
+    """
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str | None) else str(value)
+
+
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Replace `path` by `data`, so that a reader or a crash sees the old or the new file, never a part.
+
+    Args:
+        path: file to write.
+        data: its whole content.
+        durable: wait until the disk has it.
+    """
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with tmp.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        tmp.replace(path)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: dict[str, Any], reserve: Path | None = None, durable: bool = True) -> None:
+    """Write JSON atomically; on a full disk give up the reserve and try once more.
+
+    Args:
+        path: file to write.
+        data: passed through `plain`.
+        reserve: file of `keep_reserve`, if this write must succeed.
+        durable: wait until the disk has it.
+    """
+    text = (json.dumps(plain(data), indent=2) + "\n").encode()
+    try:
+        write_atomic(path, text, durable)
+    except OSError as error:
+        if reserve is None or not is_no_space(error) or not reserve.exists():
+            raise
+        reserve.unlink()
+        write_atomic(path, text, durable)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file, or None where there is no whole one."""
+    try:
+        data = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a file of one JSON object per line, without lines that cannot be read."""
+    return parse_jsonl(path.read_bytes()) if path.exists() else []
+
+
+def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
+    """Return the objects of `read_jsonl` in its bytes."""
+    rows = []
+    for line in data.splitlines():
+        with suppress(ValueError):
+            row = json.loads(line)
+            rows += [row] if isinstance(row, dict) else []
+    return rows
+
+
+def keep_reserve(path: Path) -> None:
+    """Set aside `RESERVE_BYTES` at `path`, or raise OSError on a disk that is full already."""
+    try:
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def is_no_space(error: BaseException | None) -> bool:
+    """Return whether `error`, or what caused it, is a full disk or an exhausted quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def no_space_message(path: Path, needed: int | None = None) -> str:
+    """Return a sentence naming the full file system that holds `path`.
+
+    Args:
+        path: a file or folder on it.
+        needed: bytes that were to be written, if known.
+    """
+    mount = path.resolve()
+    while not os.path.ismount(mount):
+        mount = mount.parent
+    free = shutil.disk_usage(mount).free / 1e6
+    wanted = f"{needed / 1e6:.1f} MB needed, " if needed is not None else ""
+    return f"no space left on {mount}: {wanted}{free:.1f} MB free"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; of a folder that of the names and hashes of its files."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        lines = "".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

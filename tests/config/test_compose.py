@@ -1,0 +1,350 @@
+"""Every configuration mistake is refused with the place it stands in and what to type instead."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.messages import assert_names, missing_names, raises_naming
+from helpers.user_folder import make_lab, write
+from regimen.cli.launch import launch
+from regimen.config.compose import Composed, Refusal, compose, load_config
+from regimen.config.schema import EventTermCfg, ManagerEnvCfg
+from regimen.config.structured import build, plain
+from regimen.system.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    return make_lab(tmp_path)
+
+
+def age(folder: Path) -> None:
+    """Have all files look older than a clock tick, so that what was read of them may be used again."""
+    for path in [folder, *folder.rglob("*")]:
+        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+
+
+def composed(*overrides: str, lab: Path | None = None) -> Composed:
+    return compose(list(overrides), [CONF, *([lab] if lab else [])])
+
+
+def refusal(*overrides: str, lab: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        composed(*overrides, lab=lab)
+    text = str(caught.value)
+    assert "https://" not in text
+    assert "use +" not in text
+    return text
+
+
+def problems(*overrides: str, lab: Path | None = None) -> list[str]:
+    with pytest.raises(Refusal) as caught:
+        composed(*overrides, lab=lab)
+    return caught.value.lines
+
+
+def about(problems: list[str], place: str) -> str:
+    """Return the one problem that names an argument or a line of a file."""
+    (problem,) = [problem for problem in problems if not missing_names(problem, place)]
+    return problem
+
+
+@pytest.mark.parametrize("task", [p.stem for p in (CONF / "task").glob("*.yaml")])
+def test_every_task_composes(task: str) -> None:
+    assert composed(f"task={task}").choices["task"] == task
+
+
+@pytest.mark.parametrize("experiment", [p.stem for p in (CONF / "experiment").glob("*.yaml")])
+def test_every_experiment_composes_and_stays_small(experiment: str) -> None:
+    assert composed(f"experiment={experiment}").choices["experiment"] == experiment
+    assert len((CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()) < 30
+
+
+@pytest.mark.parametrize("stage", [p.stem for p in (CONF / "stage").glob("*.yaml")])
+@pytest.mark.parametrize("hardware", [p.stem for p in (CONF / "hardware").glob("*.yaml")])
+def test_every_stage_and_hardware_composes(stage: str, hardware: str) -> None:
+    config = composed("task=reach", f"stage={stage}", f"hardware={hardware}").config
+    assert config["choices"] | {"stage": stage, "hardware": hardware} == config["choices"]
+
+
+def test_the_overrides_of_the_manual_work() -> None:
+    config = composed(
+        *("task=h1_failure", "env.events.change_joint_torque=null"),
+        *("agent.trainer.timesteps=64000", "env.num_envs=256"),
+    ).config
+    assert config["env"]["events"]["change_joint_torque"] is None
+    assert config["agent"]["trainer"]["timesteps"] == 64000
+    assert config["env"]["num_envs"] == 256
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("env.rewards.gait_contact.params.command=gait", ("rewards", "gait_contact", "params", "command"), "gait"),
+        ("env.observations.policy.terms.actions.scale=2", ("observations", "policy", "terms", "actions", "scale"), 2.0),
+        ("env.evaluation.grid.0=[1,0,0]", ("evaluation", "grid", 0), [1.0, 0, 0]),
+        ("env.events.extra={func: randomize_rigid_body_mass, mode: startup, params: {mass_distribution_params: [0,1]}}",
+         ("events", "extra", "mode"), "startup"),
+    ],
+)  # fmt: skip
+def test_a_valid_key_that_no_file_sets_needs_no_plus(override: str, path: tuple[str | int, ...], value: object) -> None:
+    node = composed("task=go2_flat", override).config["env"]
+    for key in path:
+        node = node[key]
+    assert node == value
+
+
+def test_a_removed_term_is_gone() -> None:
+    assert "push_robot" not in composed("task=go2_flat", "~env.events.push_robot").config["env"]["events"]
+
+
+WRONG: dict[str, tuple[str, ...]] = {
+    "num_envs=8": ("env.num_envs",),
+    "processes=2": ("hardware.processes",),
+    "tsk=reach": ("tsk", "task"),
+    "task=go3_flat": ("go3_flat", "go2_flat"),
+    "agent=null": ("agent", "skrl_ppo", "fast_sac"),
+    "experiment=null": ("experiment=none",),
+    "experiment=h1_helthy": ("h1_helthy", "h1_healthy"),
+    "+experiment=none": ("experiment=none",),
+    "~agent": ("agent", "skrl_ppo", "fast_sac"),
+    "agent@foo=skrl_ppo": ("agent",),
+    "env.events.chnage_joint_torque=null": ("chnage_joint_torque", "change_joint_torque"),
+    "env.events.push_robt.mode=reset": ("push_robt", "push_robot", "func"),
+    "~env.events.push_robt": ("env.events.push_robt", "push_robot"),
+    "env.rewrds.alive.weight=1": ("rewrds", "env", "rewards"),
+    "env.rewards.alive.weigth=1": ("weigth", "env.rewards.alive", "weight"),
+    "env.rewards.feet_height.params.hight=1": ("feet_height_exp", "hight", "height"),
+    "env.rewards.alive.func=is_alvie": ("is_alvie", "regimen.envs.terms.rewards", "is_alive"),
+    "env.rewards.alive.func=my_terms:alive": ("my_terms", "PYTHONPATH"),
+    "env.events.push_robot.mode=intervall": ("intervall", "interval"),
+    "env.events.push_robot.params.velocity_range=3": ("env.events.push_robot.params.velocity_range", "3", "mapping"),
+    "agent.trainer.timestep=9": ("timestep", "TrainerCfg", "timesteps"),
+    "agent.agent.learning_rat=1": ("learning_rat", "PPO_CFG", "learning_rate"),
+    "agent.agent.learning_rate=fast": ("agent.agent.learning_rate", "fast", "number", "list"),
+    "agent.agent.experiment.wnadb=true": ("wnadb", "ExperimentCfg", "wandb"),
+    "hardware.thread=2": ("thread", "hardware", "threads"),
+    "sim.dtt=0.1": ("dtt", "sim", "dt"),
+    "stage.keep_checkpoint=1": ("keep_checkpoint", "stage", "keep_checkpoints"),
+    "seed=hello": ("seed", "hello", "number"),
+    "seed=1e3": ("seed", "1000.0", "number"),
+    "env.num_envs=many": ("env.num_envs", "many", "number"),
+    "env=3": ("env", "3", "env.num_envs"),
+    "+env.foo=3": ("foo", "env"),
+    "++agent.foo=1": ("foo", "agent", "trainer"),
+    "seed": ("seed=<value>", "--cfg job"),
+    "task": ("task=<name>", "reach"),
+    "env.evaluation.grid[0]=1": ("env.evaluation.grid.0=1",),
+    "name=a b(c": ("""'name="a b(c"'""",),
+    "seed=1,2": ("-m", "seed=[1,2]"),
+    "seed=${nothing}": ("seed", "nothing"),
+    "hydra.foo=1": ("hydra.foo", "foo"),
+    "env.evaluation.grid.99=[1,0,0]": ("list",),
+    "env.evaluation.grid.first=[1,0,0]": ("list",),
+    "hydra.searchpath=[x]": ("--config-dir",),
+    "hydra.run.dir=x": ("name=<word>",),
+    "hydra.sweep.dir=x": ("name=<word>",),
+    "++resume=x": ("resume=<run reference>",),
+    "choices.task=reach": ("choices", "task=<name>"),
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_argument_is_refused_by_name(override: str) -> None:
+    said = refusal("task=h1_failure", override) if not override.lstrip("+~").startswith("task") else refusal(override)
+    assert_names(said, override)
+    assert_names(said.replace(override, "", 1), *WRONG[override])  # what it says besides repeating the argument
+
+
+def test_a_mode_without_its_interval_names_the_line_of_the_term_and_the_key() -> None:
+    said = refusal("task=h1_failure", "env.events.push_robot.interval_range_s=null")
+    assert re.search(r"task/h1_flat\.yaml:\d+", said)
+    assert_names(said, "env.events.push_robot", "interval", "interval_range_s", "[shortest, longest]")
+
+
+def test_all_problems_are_said_at_once() -> None:
+    wrong = ("seed=hello", "env.num_envs=many", "env.rewrds.x=1")
+    found = problems(*wrong)
+    assert len({about(found, override) for override in wrong}) == len(found) == 3
+    first = problems("tsk=1", "task=go3_flat", "agent=nothing")  # choices first: keys depend on them
+    assert len({about(first, choice) for choice in ("task=go3_flat", "agent=nothing")}) == len(first) == 2
+
+
+def test_a_typo_in_an_experiment_names_file_and_line(lab: Path) -> None:
+    write(
+        lab / "experiment/typo.yaml",
+        "# @package _global_\n# Wrong\ndefaults:\n  - override /task: reach\nenv:\n  events:\n    reset_robt: null\n"
+        "agent:\n  trainer: {timestep: 3}\nnam: x\n",
+    )
+    found = problems("experiment=typo", lab=lab)
+    assert_names(about(found, "typo.yaml:7"), "reset_robt", "reset_robot_joints")
+    assert_names(about(found, "typo.yaml:9"), "timestep", "TrainerCfg", "timesteps")
+    assert_names(about(found, "typo.yaml:10"), "nam", "name")
+
+
+def test_a_wrong_choice_in_an_experiment_names_the_file(lab: Path) -> None:
+    file = write(lab / "experiment/gone.yaml", "# @package _global_\ndefaults:\n  - override /task: reech\n")
+    assert_names(refusal("experiment=gone", lab=lab), file, "task", "reech", "reach")
+
+
+def test_typos_in_task_and_agent_files_name_file_and_line(lab: Path) -> None:
+    write(lab / "task/bad.yaml", "# @package env\ndefaults: [reach, _self_]\nrewards:\n  near: {wieght: 1}\n")
+    write(lab / "agent/bad.yaml", "_target_: regimen.agents.skrl_ppo.SkrlPpo\nmodles: {}\n")
+    found = problems("task=bad", "agent=bad", lab=lab)
+    assert_names(about(found, "task/bad.yaml:4"), "wieght", "env.rewards.near", "weight")
+    assert_names(about(found, "agent/bad.yaml:2"), "modles", "agent", "models")
+
+
+def test_missing_values_name_the_task_file(lab: Path) -> None:
+    file = write(lab / "task/empty.yaml", "# @package env\nrobot: reach_arm\n")
+    found = problems("task=empty", lab=lab)
+    for key in ("env.num_envs", "env.episode_length_s", "env.actions.scale"):
+        assert_names(about(found, key), file)
+
+
+def test_a_missing_header_line_is_named(lab: Path) -> None:
+    write(lab / "task/headless.yaml", "robot: reach_arm\n")
+    write(lab / "experiment/headless.yaml", "defaults:\n  - override /task: reach\n")
+    assert_names(refusal("task=headless", lab=lab), "task/headless.yaml", "# @package env")
+    assert_names(refusal("experiment=headless", lab=lab), "experiment/headless.yaml", "# @package _global_")
+
+
+def test_broken_yaml_names_file_and_line(lab: Path) -> None:
+    write(lab / "agent/broken.yaml", "_target_: a.B\nx: [1\ny: 2\n")
+    assert_names(refusal("agent=broken", lab=lab), "agent/broken.yaml:3", "YAML")
+
+
+def test_a_wrong_class_names_the_file(lab: Path) -> None:
+    write(lab / "agent/wrong.yaml", "_target_: regimen.agents.skrl_ppo.SkrlPpoo\n")
+    write(lab / "agent/none.yaml", "x: 1\n")
+    target = "_target_: regimen.agents.skrl_ppo.SkrlPpoo"
+    assert_names(refusal("agent=wrong", lab=lab), "agent/wrong.yaml", target, "SkrlPpo")
+    assert_names(refusal("agent=none", lab=lab), "agent/none.yaml", "_target_: pkg.mod.Class")
+
+
+def test_an_option_hidden_by_a_built_in_one_is_refused(lab: Path) -> None:
+    yours = write(lab / "task/reach.yaml", "# @package env\nrobot: h1\n")
+    said = refusal("task=reach", lab=lab)
+    assert_names(said, yours)
+    assert_names(said.replace(str(yours), ""), "conf/task/reach.yaml")
+
+
+def test_a_missing_config_dir_offers_the_near_one(lab: Path) -> None:
+    assert_names(refusal(lab=lab.parent / "cnof"), "--config-dir", lab.parent / "cnof", "conf")
+
+
+def test_own_terms_and_options_work_and_are_checked(lab: Path) -> None:
+    config = composed("task=lean", "env.rewards.leaning.params.limit=0.2", lab=lab).config
+    assert config["env"]["rewards"]["leaning"]["params"] == {"limit": 0.2}
+    assert config["env"]["rewards"]["near"]["weight"] == 1.0  # of the task it builds on
+    said = refusal("task=lean", "env.rewards.leaning.params.axes=y", lab=lab)
+    assert_names(said, "lab_terms:leaning", "axes", "axis")
+    said = refusal("task=lean", "env.rewards.leaning.func=lab_terms:leening", lab=lab)
+    assert_names(said.replace("env.rewards.leaning.func", ""), "lab_terms", "leening", "leaning")
+
+
+def test_an_experiment_beats_the_task_and_an_argument_beats_both(lab: Path) -> None:
+    write(lab / "experiment/e.yaml", "# @package _global_\ndefaults:\n  - override /task: reach\nenv: {num_envs: 5}\n")
+    assert composed("experiment=e", lab=lab).config["env"]["num_envs"] == 5
+    assert composed("experiment=e", "env.num_envs=6", lab=lab).config["env"]["num_envs"] == 6
+
+
+def test_an_experiment_may_use_another_agent_with_its_own_type(lab: Path) -> None:
+    write(lab / "agent/zero.yaml", "_target_: lab_agent.Zero\ngain: 2\n")
+    code = "from dataclasses import dataclass\n\n@dataclass\nclass ZeroCfg:\n    gain: float = 1.0\n\nclass Zero: ...\n"
+    write(lab.parent / "lab_agent.py", code.replace("gain", "_target_: str = 'lab_agent.Zero'\n    gain", 1))
+    write(lab / "experiment/z.yaml", "# @package _global_\ndefaults:\n  - override /agent: zero\nagent: {gain: 3}\n")
+    assert composed("experiment=z", "agent.gain=4", lab=lab).config["agent"]["gain"] == 4.0
+    assert_names(refusal("experiment=z", "agent.gian=4", lab=lab), "gian", "agent", "gain")
+
+
+def test_interpolations_are_resolved_and_then_checked(lab: Path) -> None:
+    assert composed("seed=${env.decimation}").config["seed"] == 4
+    said = refusal("agent.agent.entropy_loss_scale=${agent.agent.class}")
+    assert_names(said, "agent.agent.entropy_loss_scale", "number", "PPO")
+
+
+def test_the_frozen_configuration_reads_back_typed(tmp_path: Path) -> None:
+    config = composed("task=h1_failure", "env.events.push_robot=null").config
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    typed = load_config(file)
+    assert isinstance(typed.env, ManagerEnvCfg)
+    assert isinstance(typed.env.events["change_joint_torque"], EventTermCfg)
+    assert typed.env.events["push_robot"] is None
+    assert typed.env.observations["policy"].terms["joint_pos"].noise == 0.01
+    assert typed.hardware.num_threads() >= 1
+    assert plain(typed) == config
+
+
+def test_a_frozen_configuration_of_other_code_is_refused_by_key() -> None:
+    with raises_naming(ConfigError, "ManagerEnvCfg", "num_env", "num_envs"):
+        build(ManagerEnvCfg, {"num_env": 3})
+
+
+def test_what_only_the_launcher_sets_is_refused_in_a_file(lab: Path) -> None:
+    write(lab / "experiment/sly.yaml", "# @package _global_\n# Sly\nresume: latest\nchoices: {task: reach}\n")
+    found = problems("experiment=sly", lab=lab)
+    assert_names(about(found, "sly.yaml:3"), "resume", "resume=<run reference>")
+    assert_names(about(found, "sly.yaml:4"), "choices", "task=<name>")
+
+
+def test_another_primary_config_and_a_resume_with_a_plus(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(lab.parent)
+    assert launch(["--config-name", "other", "task=reach"], CONF) == 2
+    assert_names(capsys.readouterr().err, "--config-name other", "config.yaml", "experiment=<name>")
+    assert launch(["+resume=nothing"], CONF) == 2
+    assert_names(capsys.readouterr().err, "nothing", "outputs", "multirun")
+
+
+def test_what_changed_between_two_compositions_is_read_again(lab: Path) -> None:
+    file = write(lab / "experiment/e.yaml", "# @package _global_\ndefaults:\n  - override /task: lean\nseed: 5\n")
+    age(lab)
+    first = composed("experiment=e", "name=a", lab=lab)
+    assert first.config["seed"] == 5
+    file.write_text(file.read_text().replace("seed: 5", "seed: 6\nagent: {gian: 1}"))
+    assert_names(refusal("experiment=e", "name=a", lab=lab), "e.yaml:5", "gian", "agent")
+    file.write_text(file.read_text().replace("seed: 6\nagent: {gian: 1}", "seed: 7"))
+    assert composed("experiment=e", "name=a", lab=lab).config["seed"] == 7
+    write(lab / "agent/wrong.yaml", "x: 1\n")
+    assert_names(refusal("experiment=e", "agent=wrong", lab=lab), "agent/wrong.yaml", "_target_")
+    file.unlink()
+    assert_names(refusal("experiment=e", "name=a", lab=lab), "experiment=e", "go2_demo")
+
+
+def test_compositions_of_the_same_options_share_nothing_that_can_change(lab: Path) -> None:
+    age(lab)
+    a, b = (composed("task=lean", "env.evaluation.grid.0=[1,0]", f"seed={seed}", lab=lab) for seed in (1, 2))
+    a.config["env"]["rewards"].clear()
+    a.config["choices"]["task"] = "other"
+    a.tree.data["env"]["evaluation"]["grid"][0][0] = 9
+    a.hydra.hydra.job.num = 3
+    again = composed("task=lean", "seed=2", lab=lab)
+    assert b.config["env"]["rewards"] and again.config["env"]["rewards"] == b.config["env"]["rewards"]
+    assert again.config["env"]["evaluation"]["grid"][0] != [1, 0]
+    assert again.choices["task"] == "lean"
+    assert again.record()["hydra"]["overrides"]["task"] == ["task=lean", "seed=2"]
+    assert "num" not in again.record()["hydra"]["job"] or again.record()["hydra"]["job"]["num"] == "???"
+    assert a.types == again.types
+
+
+def test_a_further_composition_is_quick(lab: Path) -> None:
+    age(lab)
+    composed("task=lean", "seed=0", lab=lab)
+    seconds = []
+    for seed in range(1, 12):
+        began = time.process_time()
+        composed("task=lean", f"seed={seed}", lab=lab)
+        seconds.append(time.process_time() - began)
+    assert sorted(seconds)[2] < 0.05, "the files are read again for each job of a sweep"

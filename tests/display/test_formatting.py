@@ -1,0 +1,34 @@
+"""Numbers, times and tables are short and aligned."""
+
+from __future__ import annotations
+
+import pytest
+
+from regimen.display.formatting import duration, figure, size, table, when
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "–"),
+        (3.21, "3.2 s"),
+        (61, "1 min 01 s"),
+        (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (90000, "1 d 01 h"),
+    ],
+)
+def test_durations_have_two_units(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_figures_sizes_and_times() -> None:
+    assert [figure(v) for v in (None, 1234.567, 3, True)] == ["–", "1235", "3", "True"]
+    assert [size(n) for n in (12, 201_000, 1.3e9, 4e12)] == ["12 B", "201 kB", "1.3 GB", "4 TB"]
+    assert when("2026-11-20T10:05:09+00:00") == "2026-11-20 10:05"
+    assert when(None) == when("yesterday") == "–"
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table([("a", "bb", "c"), ("long", "b")]) == ["a     bb  c", "long  b"]
+    assert table([]) == []

@@ -1,0 +1,160 @@
+"""Gymnasium's tasks behind the VecEnv contract: the last observation of an episode, ranges, and states put back."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from helpers.messages import assert_names, missing_names, raises_naming
+from regimen.envs.conformance.check import compose_config, require_env
+from regimen.envs.gym.env import GymEnv, GymEnvCfg
+from regimen.envs.gym.state import state_of
+from regimen.runs import checkpoint
+from regimen.system.errors import CheckpointError, ConfigError, PreflightError
+
+
+class Ramp(gymnasium.Env):
+    """Counts its steps, ends at the fifth, or is cut off at the third if told so."""
+
+    observation_space = gymnasium.spaces.Box(-100, 100, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(np.array([-1.0, 0.0]), np.array([3.0, 10.0]), dtype=np.float64)
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, cut: bool = False, render_mode: str | None = None) -> None:
+        self.cut, self.t, self.given = cut, 0, None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.array([0.0]), {}
+
+    def step(self, action):
+        self.t, self.given = self.t + 1, action
+        return np.array([float(self.t)]), 1.0, self.t == 5, self.cut and self.t == 3, {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered():
+    gymnasium.register("Ramp-v0", Ramp, max_episode_steps=5)
+    gymnasium.register("Endless-v0", Ramp)
+    yield
+    gymnasium.registry.pop("Ramp-v0")
+    gymnasium.registry.pop("Endless-v0")
+
+
+def ramp(num_envs: int = 2, **changes: object) -> GymEnv:
+    return GymEnv(GymEnvCfg(**{"id": "Ramp-v0", "num_envs": num_envs, **changes}), seed=0)
+
+
+def test_pendulum_keeps_every_rule_of_the_contract():
+    require_env(lambda n: GymEnv(GymEnvCfg(num_envs=n), seed=0), num_envs=4)
+
+
+def test_an_episode_ends_with_its_own_last_observation_and_no_step_is_lost():
+    env = ramp()
+    seen = [float(env.reset(seed=0)["policy"][0])]
+    finals = []
+    for _ in range(10):
+        obs, _, terminated, truncated, info = env.step(torch.zeros(2, 2))
+        seen.append(float(obs["policy"][0]))
+        if terminated.any():
+            finals.append(float(info["final_obs"]["policy"][0]))
+        assert not truncated.any()  # where both come together, the end is the task's
+    assert seen == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0]
+    assert finals == [5.0, 5.0]
+
+
+def test_a_time_out_is_no_termination():
+    env = ramp(episode_length_s=3.0)
+    for _ in range(3):
+        obs, _, terminated, truncated, info = env.step(torch.zeros(2, 2))
+    assert truncated.all() and not terminated.any()
+    assert info["final_obs"]["policy"].tolist() == [[3.0], [3.0]] and obs["policy"].tolist() == [[0.0], [0.0]]
+    own = ramp(kwargs={"cut": True})
+    ends = [own.step(torch.zeros(2, 2))[3].all() for _ in range(3)]
+    assert ends == [False, False, True]
+
+
+def test_an_action_of_one_is_the_end_of_the_tasks_own_range():
+    env = ramp(1)
+    for action, given in (([1.0, 1.0], [3.0, 10.0]), ([-1.0, -7.0], [-1.0, 0.0]), ([0.0, 0.0], [1.0, 5.0])):
+        env.step(torch.tensor([action]))
+        assert env.vector.envs[0].unwrapped.given.tolist() == given
+    assert (env.io.action.scale, env.io.action.offset, env.io.action.clip) == ([2.0, 5.0], [1.0, 5.0], 1.0)
+
+
+def test_staggered_envs_are_cut_off_at_different_steps():
+    env = GymEnv(GymEnvCfg(num_envs=8), seed=0)
+    env.stagger()
+    assert len(set(env.age.tolist())) > 4
+
+
+@pytest.mark.parametrize("task", ["Pendulum-v1", "MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
+def test_a_state_goes_through_a_checkpoint_bit_for_bit(tmp_path, task):
+    if task in ("Hopper-v5", "Ant-v5"):
+        for needed in ("glfw", "imageio"):
+            pytest.importorskip(needed, reason="Gymnasium's MuJoCo tasks need: pip install glfw imageio")
+    env, other = (GymEnv(GymEnvCfg(id=task, num_envs=3), seed=seed) for seed in (0, 1))
+    env.stagger()
+    actions = torch.rand(40, 3, env.io.num_actions) * 2 - 1
+    for action in actions[:10]:
+        env.step(action)
+    checkpoint.save(tmp_path / "x.pt", {"format": checkpoint.FORMAT, "env": env.state_dict()})
+    other.load_state_dict(checkpoint.load(tmp_path / "x.pt")["env"])
+    for either in (env, other):
+        either.age += either.max_episode_length - 30  # some are reset on the way
+    for action in actions[10:]:
+        one, two = env.step(action), other.step(action)
+        assert torch.equal(one[0]["policy"], two[0]["policy"]) and torch.equal(one[1], two[1])
+        assert torch.equal(one[3], two[3])
+
+
+def test_a_task_that_hides_its_state_says_so_only_when_it_should_be_put_back():
+    env = ramp()
+    assert state_of(env.vector.envs[0]) is None
+    with raises_naming(CheckpointError, "Ramp-v0", "policy=<run reference>"):
+        env.load_state_dict(env.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"id": "CartPole-v1"}, ("CartPole-v1", "action", "Discrete(2)", "Box")),
+        ({"id": "Endless-v0"}, ("Endless-v0", "env.episode_length_s=<seconds>")),
+        ({"kwargs": {"gravity": 3}}, ("env.kwargs={'gravity': 3}", "gravity")),
+    ],
+)
+def test_a_task_that_does_not_fit_is_refused(changes, names):
+    with raises_naming(ConfigError, *names):
+        ramp(**changes)
+
+
+def test_a_wrong_name_and_what_is_not_installed_are_told_before_the_start(monkeypatch):
+    import importlib.util
+
+    [line] = GymEnvCfg(id="Pendulm-v1").problems({})
+    assert_names(line, "id=Pendulm-v1", "Pendulum-v1")
+    assert GymEnvCfg(id="Pendulum-v1").problems({}) == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "glfw" else True)
+    [line] = GymEnvCfg(id="Hopper-v5").problems({})
+    assert_names(line, "id=Hopper-v5", "pip install glfw")
+    assert missing_names(line, "imageio"), "it is there"
+
+
+def test_the_length_of_an_episode_is_written_where_stages_look_it_up():
+    config = compose_config(["task=gym", "env.num_envs=1"])
+    GymEnv.open(config)
+    assert config.env.episode_length_s == pytest.approx(10.0)
+
+
+def test_a_picture_that_cannot_be_drawn_names_what_to_install(monkeypatch):
+    env = GymEnv(GymEnvCfg(num_envs=1), seed=0, render=True)
+
+    def broken() -> None:
+        raise gymnasium.error.DependencyNotInstalled("pygame is missing")
+
+    monkeypatch.setattr(env.vector.envs[0].unwrapped, "render", broken)
+    with raises_naming(PreflightError, "Pendulum-v1", "pygame", "video=true"):
+        env.render()

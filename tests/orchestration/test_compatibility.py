@@ -1,0 +1,107 @@
+"""An agent that cannot do what its stage asks, a policy in a detector's place: told before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.messages import assert_names, missing_names
+from regimen.config.compose import compose
+from regimen.orchestration.preflight import preflight
+from regimen.runs import checkpoint
+from regimen.system.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+WALKER = ROOT / "pretrained" / "h1_flat" / "policy.pt"
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> Path:
+    """A file with what preflight reads of a detector: whose it is, its group, and names of observations."""
+    from helpers.tasks import make_env
+    from regimen.agents.failure_detector.agent import FailureGruCfg
+
+    path = tmp_path_factory.mktemp("detector") / "detector.pt"
+    io = make_env("h1_failure", 1).io.to_dict()
+    known = {"classes": ["healthy"], "group": "discriminator", "network": {"w": torch.zeros(1)}}
+    checkpoint.save(path, {"agent": asdict(FailureGruCfg()), "io": io, "detector": known, "format": checkpoint.FORMAT})
+    return path
+
+
+def refusal(tmp_path, *arguments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        preflight(compose(list(arguments), [ROOT / "conf"]), tmp_path)
+    return str(caught.value)
+
+
+def line_naming(text: str, *names: str) -> str:
+    (line,) = [line for line in text.splitlines() if not missing_names(line, *names)]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "able", "unable"),
+    [
+        (["agent=failure_gru"], ("agent=failure_gru", "learn", "stage=train"), "skrl_ppo", "vintix"),
+        (["stage=distill", "data=[x]"], ("agent=skrl_ppo", "fit", "stage=distill"), "failure_gru", "fast_sac"),
+    ],
+)
+def test_an_agent_that_cannot_do_it_is_told_with_those_that_can(tmp_path, arguments, named, able, unable):
+    line = line_naming(refusal(tmp_path, "task=reach", *arguments), *named)
+    assert missing_names(line, able, unable) == [unable]
+
+
+def test_a_detector_to_be_judged_has_to_be_named(tmp_path):
+    told = refusal(tmp_path, "stage=evaluate", "task=h1_failure", "agent=failure_gru", f"policy={WALKER}")
+    assert_names(told, "stage=evaluate", "agent=failure_gru", "detector", "estimator=<run reference>")
+
+
+def test_a_policy_is_no_detector_and_a_detector_no_policy(tmp_path, detector):
+    start = ["task=h1_failure", "stage=evaluate"]
+    told = refusal(tmp_path, *start, f"policy={WALKER}", f"estimator={WALKER}")
+    line = line_naming(told, f"estimator={WALKER}")
+    assert_names(line, "policy", "detector", "stage=distill agent=failure_gru")
+    told = refusal(tmp_path, *start, f"policy={detector}")
+    assert_names(told, f"policy={detector}", "detector", f"estimator={detector}")
+
+
+def test_a_detector_must_fit_the_task_by_the_group_that_it_reads(tmp_path, detector):
+    start = ["task=h1_failure", "stage=train", f"policy={WALKER}", f"estimator={detector}"]
+    preflight(compose(start, [ROOT / "conf"]), tmp_path)
+    told = refusal(tmp_path, *start, "env.observations.discriminator.terms.joint_effort.scale=0.5")
+    assert_names(told, f"estimator={detector}", "task=h1_failure")
+    assert_names(line_naming(told, "discriminator.joint_effort"), "scale", "detector 1.0", "env 0.5")
+
+
+def test_a_policy_that_is_told_of_faults_says_how_to_tell_it(tmp_path):
+    told = refusal(tmp_path, "task=h1_failure", "stage=evaluate", f"policy={WALKER}", "env.estimate.mode=oracle")
+    assert_names(told, f"policy={WALKER}", "estimator=", "env.estimate.mode=")
+
+
+@pytest.mark.parametrize(
+    ("agent", "file", "given", "needed"),
+    [
+        ("failure_gru", "histories.json", "stage=collect_histories", "stage=collect"),
+        ("vintix_small", "episodes.h5", "stage=collect", "stage=collect_histories"),
+    ],
+)
+def test_data_of_another_kind_are_refused(tmp_path, agent, file, given, needed):
+    (tmp_path / file).write_text("{}")
+    told = refusal(tmp_path, "stage=distill", "task=reach", f"agent={agent}", f"data=[{tmp_path / file}]")
+    assert_names(told, f"data={tmp_path / file}", f"agent={agent}", given, needed)
+
+
+def test_a_file_that_is_no_policy_is_told_for_tasks_without_a_robot_too(tmp_path):
+    file = tmp_path / "model_00001000.pt"
+    file.write_bytes(b"cut")
+    told = refusal(tmp_path, "task=gym", "stage=evaluate", f"policy={file}")
+    assert_names(told, f"policy={file}", "checkpoint")
+
+
+@pytest.mark.parametrize("task", ["h1_flat", "gym"])
+def test_a_training_does_not_begin_with_the_networks_of_another_agent(tmp_path, task):
+    told = refusal(tmp_path, f"task={task}", "agent=fast_sac", f"policy={WALKER}")
+    assert_names(told, f"policy={WALKER}", "SkrlPpo", "agent=fast_sac", "agent=skrl_ppo")

@@ -1,0 +1,230 @@
+"""The dry run and the preflight: what they say, what they refuse, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names, missing_names
+from helpers.user_folder import make_lab, write
+from regimen.cli.launch import launch
+from regimen.config.compose import Composed, compose
+from regimen.orchestration import dry_run
+from regimen.orchestration.preflight import PROCESS_BYTES, num_envs, preflight
+from regimen.system.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def composed(*overrides: str, lab: Path | None = None) -> Composed:
+    return compose(list(overrides), [CONF, *([lab] if lab else [])])
+
+
+def described(*overrides: str, lab: Path | None = None) -> str:
+    run = composed(*overrides, lab=lab)
+    return dry_run.describe(run, preflight(run, Path("outputs")), dry_run.run_directory(Path("outputs"), run.choices))
+
+
+def refused(*overrides: str, lab: Path | None = None, parallel: int = 1) -> str:
+    with pytest.raises(ConfigError) as caught:
+        preflight(composed(*overrides, lab=lab), Path("outputs"), parallel)
+    return str(caught.value)
+
+
+def row(text: str, key: str) -> str:
+    """Return what the one line of a plan that begins with this key says of it."""
+    ((_, said),) = [words for line in text.splitlines() if (words := line.split(maxsplit=1))[:1] == [key]]
+    return said
+
+
+def line_naming(text: str, name: str) -> str:
+    (line,) = [line for line in text.splitlines() if not missing_names(line, name)]
+    return line
+
+
+def test_the_plan_says_what_would_run_where(tmp_path: Path) -> None:
+    text = described("task=reach", "hardware.threads=1")
+    assert_names(row(text, "task"), "reach", CONF / "task/reach.yaml")
+    assert_names(row(text, "device"), "cpu", 1)
+    assert row(text, "python") == f"{sys.executable} -m regimen.runs.worker"
+    assert row(text, "directory") == "outputs/<time>-reach-skrl_ppo-<4 hex>"
+    assert_names(row(text, "memory"), "GiB", "process", "env", "sim", "agent")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_names_the_source_of_each_value_that_is_no_default(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    text = "# @package _global_\n# E\ndefaults:\n  - override /task: reach\nenv:\n  num_envs: 5\n  decimation: 2\n"
+    write(lab / "experiment/e.yaml", text)
+    said = described("experiment=e", "env.decimation=3", "env.events.reset_robot_joints=null", lab=lab)
+    assert_names(row(said, "env.num_envs"), 5, 64, "conf/experiment/e.yaml:6")
+    assert_names(row(said, "env.decimation"), 3, 4, "env.decimation=3")
+    assert row(said, "env.events.reset_robot_joints").startswith("null")
+    first_words = [line.split()[0] for line in described("task=reach").splitlines() if line]
+    assert "inputs" in first_words and not any("." in word for word in first_words)
+
+
+def test_a_plan_in_a_fresh_process_is_light_and_leaves_nothing(tmp_path: Path, repo_root: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from regimen.cli.launch import launch\n"
+        f"code = launch(['task=go2_flat', 'dry_run=true'], Path({str(CONF)!r}))\n"
+        "heavy = sorted({'torch', 'numpy', 'mujoco', 'skrl', 'rich', 'matplotlib'} & set(sys.modules))\n"
+        "print(code, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_envs_are_refused_with_how_much_and_which_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.system.host.memory_available", lambda: 4 * 2**30)
+    said = refused("task=go2_flat", "env.num_envs=1000000")
+    assert_names(said, "4.0 GiB", "env.num_envs=1000000")
+    (fits,) = re.findall(r"(?<![=.\d])\d{3,}(?![.\d])", said)
+    assert preflight(composed("task=go2_flat", f"env.num_envs={fits}"), Path("outputs")).warnings == []
+
+
+def test_a_replay_ring_that_takes_the_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.system.host.memory_available", lambda: 4 * 2**30)
+    said = refused("task=reach", "agent=fast_sac", "env.num_envs=64", "agent.buffer_size=1000000")
+    assert_names(said, "4.0 GiB", "agent.buffer_size", "agent.batch_size", "env.num_envs=64")
+
+
+def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.system.host.memory_available", lambda: 3 * PROCESS_BYTES)
+    assert preflight(composed("task=reach"), Path("outputs"), parallel=2).memory["process"] == PROCESS_BYTES
+    assert_names(refused("task=reach", parallel=4), "env.num_envs=64", "hardware.max_jobs")
+
+
+def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.orchestration.resources.disk_free", lambda root: 5_000_000)
+    assert_names(refused("task=reach"), "5 MB", "200 MB", tmp_path / "outputs")
+
+
+def test_what_the_machine_lacks_is_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regimen.orchestration.resources.NVIDIA", (Path("/no/driver"),))
+    said = refused("task=reach", "hardware=gpu", "hardware.interpreters.mujoco=/no/python", "env.robot=reach_arn")
+    assert_names(line_naming(said, "hardware.device=cuda"), "NVIDIA", "hardware=cpu")
+    assert line_naming(said, "hardware.interpreters.mujoco=/no/python")
+    assert_names(line_naming(said, "env.robot=reach_arn"), "robot", "reach_arn", "reach_arm")
+
+
+def test_an_unknown_device_is_refused() -> None:
+    assert_names(refused("task=reach", "hardware.device=gpu"), "hardware.device=gpu", "cpu", "cuda", "cuda:<number>")
+
+
+def test_more_threads_than_cores_only_warn() -> None:
+    found = preflight(composed("task=reach", "hardware.threads=4096"), Path("outputs"))
+    (warning,) = found.warnings
+    assert_names(warning, "hardware.threads=4096", len(os.sched_getaffinity(0)))
+
+
+def test_jobs_at_once_share_the_cores() -> None:
+    run = composed("task=reach")
+    preflight(run, Path("outputs"), parallel=2)
+    assert run.config["hardware"]["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Path) -> None:
+    from helpers.tasks import make_env
+    from regimen.runs import checkpoint
+
+    said = refused("task=reach", "stage=evaluate")
+    assert_names(said, "stage=evaluate", "policy=<run reference>", "policy=<file>", "policy=pretrained:<name>")
+    assert_names(refused("task=reach", "stage=evaluate", "policy=walk"), "policy=walk", "outputs", "multirun")
+    run = tmp_path / "outputs/20260101-000000-reach-x-0001"
+    write(
+        run / "run.json",
+        json.dumps({"id": "copied-from", "name": "walk", "status": "finished", "started": "2026-01-01T00:00:00+00:00"}),
+    )
+    checkpoint.save(run / "checkpoints/last.pt", {"format": 1, "io": make_env("reach", 1).io.to_dict()})
+    made = composed("task=reach", "stage=evaluate", "policy=walk")
+    found = preflight(made, Path("outputs"))
+    assert made.config["policy"] == str(run / "checkpoints/last.pt")
+    assert found.parents == ["copied-from"]
+    assert re.search(r"^policy +outputs/", described("task=reach", "stage=evaluate", "policy=walk"), re.M)
+
+
+def test_a_dataclass_may_check_the_whole_configuration(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    stage = tmp_path / "lab_stage.py"
+    method = "\n    def problems(self, config):\n        return [f'seed {config[\"seed\"]} is odd']\n"
+    stage.write_text(stage.read_text().replace("    sleep_s: float = 0.0\n", "    sleep_s: float = 0.0\n" + method))
+    assert_names(refused("task=reach", "stage=act", "seed=3", lab=lab), "stage", "seed 3 is odd")
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("hardware.max_jobs=0", ("1",)),
+        ("hardware.threads=-3", ("1",)),
+        ("seed=-1", ("0", "4294967295")),
+        ("seed=4294967296", ("0", "4294967295")),
+        ("name=latest", ("latest", "@")),
+        ("name=walk@best", ("latest", "@")),
+        ("name=''", ("latest", "@")),
+        ("env.num_envs=0", ("1",)),
+        ("env.actions.unit=satur", ("saturation",)),
+        ("env.decimation=0", ("1",)),
+        ("env.episode_length_s=0", ("env.episode_length_s=0.0", "seconds")),
+        (
+            "env.rewards.joint_deviation.params.joints=.*_hip_jiont",
+            ("env.rewards.joint_deviation.params.joints", ".*_hip_jiont", "RR_hip_joint"),
+        ),
+        ("env.actions.joints=[.*_calf_joint,knee]", ("env.actions.joints", "knee", "FL_calf_joint")),
+        (
+            "env.rewards.joint_deviation.params.joints='(x'",
+            ("env.rewards.joint_deviation.params.joints", "(x", "regular expression"),
+        ),
+        (
+            "env.terminations.base_contact.params.bodies=bse",
+            ("env.terminations.base_contact.params.bodies", "bse", "base"),
+        ),
+    ],
+)
+def test_figures_and_names_that_cannot_be_are_refused(override: str, named: tuple[str, ...]) -> None:
+    said = refused("task=go2_flat", override)
+    assert_names(said, override)
+    assert_names(said.replace(override, "", 1), *named)
+
+
+@pytest.mark.parametrize("task", [p.stem for p in (CONF / "task").glob("*.yaml")])
+def test_every_task_names_joints_and_bodies_of_its_robot(task: str) -> None:
+    preflight(composed(f"task={task}"), Path("outputs"))
+
+
+def test_a_swept_number_of_jobs_may_not_be_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(["-m", "task=reach", "seed=0,1", "hardware.max_jobs=0"], CONF) == 2
+    assert_names(capsys.readouterr().err, "hardware.max_jobs=0", 1)
+
+
+def test_evaluate_needs_memory_for_its_own_envs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "policy.pt", "")
+    made = ["task=go2_flat", "stage=evaluate", "policy=policy.pt", "stage.envs_per_command=10"]
+    assert num_envs(composed(*made)) == 40
+    monkeypatch.setattr("regimen.system.host.memory_available", lambda: PROCESS_BYTES + 10**7)
+    said = refused(*made[:3], "stage.envs_per_command=10000")
+    assert_names(line_naming(said, "40000"), "GiB", "stage=evaluate")
+
+
+def test_the_plan_of_a_sweep_shows_the_first_job_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(["-m", "task=reach", "env.num_envs=8,4096", "dry_run=true"], CONF) == 0
+    of_all, of_first = re.findall(r"^memory\D+([\d.]+)", capsys.readouterr().out, re.M)
+    assert float(of_all) > float(of_first)
+
+
+def test_runs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "outputs", "a file")
+    assert_names(refused("task=reach"), tmp_path / "outputs", "folder")

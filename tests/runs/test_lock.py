@@ -1,0 +1,72 @@
+"""One run, one owner: by a lock, and by signs of life where machines do not share locks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import raises_naming
+from helpers.supervised_runs import make_run
+from regimen.runs import lock
+from regimen.system import host
+from regimen.system.errors import PreflightError
+
+ELSEWHERE = {"host": "another-machine", "pid": 1, "start": 1}
+
+
+def test_a_held_run_is_not_free_and_free_again_afterwards(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    assert lock.is_free(run)
+    with lock.held(run):
+        assert not lock.is_free(run)
+        with raises_naming(PreflightError, run.id), lock.held(run):
+            pass
+    assert lock.is_free(run)
+
+
+def test_a_run_that_a_clean_has_moved_away_is_refused_in_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with lock.held(run):
+        (run.dir / "run.json").unlink()
+        with raises_naming(PreflightError, run.id), lock.held(run):
+            pass
+
+
+def test_a_supervisor_of_another_machine_lives_while_it_gives_signs_of_life(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with lock.held(run):
+        pass
+    run.update(status="running", supervisor=ELSEWHERE)
+    assert not lock.is_free(run)
+    with raises_naming(PreflightError, run.id, "another-machine", "kill 1"), lock.held(run):
+        pass
+    silent = time.time() - lock.FRESH_S - 1
+    os.utime(run.dir / ".supervisor", (silent, silent))
+    assert lock.is_free(run)
+    with lock.held(run):
+        assert lock.silence_s(run.dir) < 5
+
+
+def test_a_refused_claim_is_no_sign_of_life(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with lock.held(run):
+        pass
+    earlier = time.time() - 30
+    os.utime(run.dir / ".supervisor", (earlier, earlier))
+    run.update(status="running", supervisor=ELSEWHERE)
+    with pytest.raises(PreflightError), lock.held(run):
+        pass
+    assert lock.silence_s(run.dir) > 29
+
+
+def test_the_dead_supervisor_of_this_machine_holds_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    run.update(status="running", supervisor={**host.process(os.getpid()), "start": 0})
+    assert lock.is_free(run)
+
+
+def test_a_run_that_nobody_touched_is_silent_for_ever(tmp_path: Path) -> None:
+    assert lock.silence_s(tmp_path) == float("inf")

@@ -1,0 +1,79 @@
+"""Two runs have one signature exactly if the second need not be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regimen.runs.signature import code_signature, config_signature, continued
+
+CONFIG: dict[str, Any] = {
+    "env": {"num_envs": 4},
+    "agent": {"learning_rate": 0.1},
+    "hardware": {"device": "cpu", "threads": 2, "max_jobs": 1, "nodes": 1, "processes": 1, "submitit": {}},
+    "choices": {"task": "reach", "hardware": "cpu", "experiment": "none"},
+    "seed": 0,
+    "name": None,
+    "policy": "/somewhere/policy.pt",
+    "data": [],
+    "logger": {},
+    "dry_run": False,
+}
+INPUTS = {"policy": "ab12"}
+
+
+def with_(**changes: Any) -> dict[str, Any]:
+    return {**CONFIG, **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "walker"},
+        {"logger": {"csv": {"_target_": "regimen.runs.loggers.forwarder.csv.Csv"}}},
+        {"policy": "/elsewhere/policy.pt"},
+        {"hardware": {**CONFIG["hardware"], "threads": 8, "scheduler": "slurm", "submitit": {"partition": "low"}}},
+        {"choices": {**CONFIG["choices"], "hardware": "slurm", "experiment": "mine"}},
+    ],
+)
+def test_what_cannot_change_the_result_does_not_count(changes: dict[str, Any]) -> None:
+    assert config_signature(with_(**changes), INPUTS) == config_signature(CONFIG, INPUTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"env": {"num_envs": 5}},
+        {"hardware": {**CONFIG["hardware"], "device": "cuda"}},
+        {"hardware": {**CONFIG["hardware"], "processes": 2}},
+        {"choices": {**CONFIG["choices"], "task": "other"}},
+    ],
+)
+def test_what_can_change_the_result_counts(changes: dict[str, Any]) -> None:
+    assert config_signature(with_(**changes), INPUTS) != config_signature(CONFIG, INPUTS)
+
+
+def test_work_of_two_codes_is_that_of_neither() -> None:
+    mixed = continued("a" * 16, "b" * 16)
+    assert mixed not in ("a" * 16, "b" * 16, continued("b" * 16, "a" * 16)) and len(mixed) == 16
+    assert continued(mixed, "a" * 16) != "a" * 16
+    assert continued("a" * 16, "a" * 16) == continued(None, "a" * 16) == "a" * 16
+
+
+def test_the_content_of_the_inputs_counts() -> None:
+    assert config_signature(CONFIG, {"policy": "cd34"}) != config_signature(CONFIG, INPUTS)
+
+
+def test_an_edit_of_a_users_module_changes_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "signed_stage.py"
+    module.write_text("VALUE = 1\n")
+    config = {"stage": {"_target_": "signed_stage.Act"}}
+    before = code_signature(config)
+    assert code_signature(config) == before
+    module.write_text("VALUE = 2  # another length\n")
+    assert code_signature(config) != before
+    assert code_signature({}) != before

@@ -1,0 +1,318 @@
+"""However a worker ends, run.json, the exit code and the last line on the screen say the same, and the truth."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names
+from helpers.subprocesses import PATIENCE_S, said
+from helpers.supervised_runs import ended, make_run, start, wait_for, worker_pid
+from helpers.user_folder import make_lab
+from regimen.cli.launch import launch
+from regimen.display.console import Screen
+from regimen.runs import outcome
+from regimen.runs import supervisor as supervise
+from regimen.system import host, signals
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def test_normal_end(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["error"]) == ("finished", 0, None)
+    assert info["headline"] == {"return": 12.5}
+    [artifact] = info["artifacts"]
+    assert (artifact["path"], artifact["kind"], len(artifact["sha256"])) == ("figure.txt", "figure", 64)
+    assert info["cpu_s"] > 0 and info["peak_memory_gib"] > 0.005
+    assert "working\n" in screen and (run.logs / "worker.log").read_text() == "working\n"
+    assert not run.reserve.exists()
+
+
+def test_exception_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "fail")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 1)
+    assert info["reason"] == "ValueError: the gripper is upside down"
+    assert any('raise ValueError("the gripper' in line for line in info["error"]["last_lines"])
+    assert "Traceback" in screen and screen.strip().endswith(f"python launch.py resume={run.id}")
+
+
+def test_message_for_the_user_comes_without_traceback(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "bad_input")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2)
+    assert "\n  joint knee: only the policy has it\n" in screen and "Traceback" not in screen
+    assert_names(info["reason"], "joint knee")
+
+
+@pytest.mark.parametrize("act", ["exit_0", "hard_exit_0"])
+def test_exit_code_0_without_result_is_a_failure(tmp_path: Path, act: str) -> None:
+    run = make_run(tmp_path, act)
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 1)
+    assert_names(info["reason"], "exit code 0", "result")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (signal.SIGINT, "killed", 130),
+        (signal.SIGTERM, "killed", 143),
+        (signal.SIGUSR2, "preempted", 75),
+        (signal.SIGHUP, "killed", 129),
+    ],
+)
+def test_signal_saves_a_checkpoint_and_stops(tmp_path: Path, number: int, status: str, code: int) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(number)
+    info, screen = ended(process, run)
+    assert (info["status"], info["exit_code"], info["signal"]) == (status, code, number)
+    step = int((run.checkpoints / "last.pt").read_text())
+    assert_names(info["reason"], signal.Signals(number).name, "checkpoint", f"step {step}")
+    assert screen.strip().endswith(f"python launch.py resume={run.id}")
+
+
+def test_second_and_third_ctrl_c_insist(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "ignore_signals")
+    process = start(run)
+    wait_for((run.dir / "progress.json").exists)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # one SIGTERM is an insistence, too: the worker was asked already
+    info, _ = ended(process, run)
+    assert (info["status"], info["exit_code"]) == ("killed", 143)
+
+
+def test_sigkill_is_reported_as_probably_out_of_memory(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "kill_itself")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["signal"]) == ("killed", 137, 9)
+    assert_names(info["reason"], "SIGKILL", "memory")
+    peak, available = (float(number) for number in re.findall(r"([\d.]+) GiB", info["reason"]))
+    assert peak > 0.08 and available > peak
+    assert info["peak_memory_gib"] > 0.08
+
+
+def test_segfault_says_where(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "segfault")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("killed", 139)
+    assert_names(info["reason"], "SIGSEGV")
+    assert re.search(r'File ".*", line \d+', info["reason"])
+    assert "stages_for_tests.py" in screen
+
+
+def test_diverged_names_the_tensor(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "diverge")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("diverged", 3)
+    assert_names(info["reason"], "net.0.weight")
+
+
+def test_full_disk_is_told_by_name(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        run = make_run(disk, "fill_disk")
+        info, _ = ended(start(run), run)
+        assert (info["status"], info["exit_code"]) == ("failed", 1)
+        assert_names(info["reason"], "space", disk)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_worker_ends_with_its_supervisor(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    pid = worker_pid(run)
+    worker = host.process(pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not host.is_alive(worker))
+    assert run.status == "killed"
+    assert_names(run.info["reason"], "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
+
+
+def test_children_of_the_worker_do_not_outlive_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "leave_child")
+    ended(start(run), run)
+    from regimen.system.files import read_json
+
+    child = (read_json(run.dir / "result.json") or {})["child"]
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or host.process(child)["start"] is None)
+
+
+def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    first, _ = ended(process, run)
+    step = int((run.checkpoints / "last.pt").read_text())
+
+    (run.dir / "progress.json").unlink()
+    process = start(run)
+    worker_pid(run)
+    second = start(run)
+    message = said(second)
+    assert second.returncode == 2
+    assert_names(message, run.id, f"kill {process.pid}")
+    assert run.status == "running"
+    process.send_signal(signal.SIGUSR2)
+    info, _ = ended(process, run)
+    assert info["status"] == "preempted"
+    assert [r["previous_status"] for r in info["resumed"]] == ["killed"]
+    assert info["resumed"][0]["versions"] == info["versions"] and info["resumed"][0]["git"] != info["git"]
+    assert int((run.checkpoints / "last.pt").read_text()) > step
+    assert info["wall_s"] > first["wall_s"]
+    assert info["signature"] == first["signature"]
+
+
+def test_a_run_that_goes_on_with_other_code_is_signed_by_neither(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    mine = run.info["signature"]["code"]
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    ended(process, run)
+    run.update(signature={**run.info["signature"], "code": "0" * 16})
+    (run.dir / "progress.json").unlink()
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGTERM)
+    ended(process, run)
+    assert run.info["signature"]["code"] not in ("0" * 16, mine)
+
+
+def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    ended(start(run), run)
+    before = run.info
+    again = start(run)
+    screen = said(again)
+    assert again.returncode == 0
+    assert_names(screen, "finished", run.id)
+    assert run.info == before
+
+
+def test_interpreter_of_the_sim(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish", interpreters={"none": "/nowhere/python"})
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2)
+    assert_names(info["reason"], "/nowhere/python", "hardware.interpreters")
+
+
+def test_progress_line_on_a_terminal(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    screen, terminal = pty.openpty()
+    process = start(run, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    wait_for(lambda: "iteration" in os.read(screen, 4096).decode(errors="replace"))
+    process.send_signal(signal.SIGINT)
+    rest = b""
+    while b"killed (exit code 130)" not in rest:
+        rest += os.read(screen, 4096)
+    assert process.wait(PATIENCE_S) == 130
+    os.close(screen)
+
+
+def test_a_signal_after_the_end_of_the_worker_does_not_hide_how_it_ended(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    with (tmp_path / "lock").open("w") as lock:
+        supervisor = supervise._Supervisor(run, Screen(run.dir), lock)
+        worker = supervisor.worker = subprocess.Popen(["true"])
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
+        supervisor._on_signal(signal.SIGTERM, None)
+        assert supervisor._wait(worker) == 0
+
+
+def test_a_closed_terminal_stops_neither_run_nor_record(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    screen, terminal = pty.openpty()
+    process = start(run, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    wait_for(lambda: "iteration" in os.read(screen, 4096).decode(errors="replace"))
+    os.close(screen)
+    wait_for(lambda: (run.dir / "progress.json").stat().st_mtime > (run.dir / "run.json").stat().st_mtime + 1)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(PATIENCE_S) == 129
+    assert (run.status, run.info["exit_code"]) == ("killed", 129)
+    assert_names(run.info["reason"], "SIGHUP", "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
+
+
+def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "save_slowly")
+    process = start(run)
+    worker_pid(run)
+    killed = time.monotonic()
+    process.kill()
+    process.communicate()
+    second = start(run)
+    assert_names(said(second), run.id, "worker")
+    assert second.returncode == 2
+    saved_s = time.monotonic() - killed
+    (run.dir / "enough").touch()
+    wait_for(lambda: run.status == "killed" and run.info["artifacts"])
+    assert [a["path"] for a in run.info["artifacts"]] == ["saved.txt"]
+    assert run.info["wall_s"] > saved_s
+
+
+def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish_and_crash")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["headline"]) == ("finished", 0, {"return": 1.0})
+    assert_names(info["reason"], "warning", "SIGSEGV")
+
+
+def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "last.pt").touch()
+    run.update(choices={"task": "gym"})
+    run.config_path.write_text("env: {id: Hopper-v5}\n")
+    assert "stage=evaluate task=gym env.id=Hopper-v5 policy=" in outcome.next_command(run, "finished", 0)
+    run.config_path.write_text("env: {robot: k1}\n")
+    assert "stage=evaluate task=gym policy=" in outcome.next_command(run, "finished", 0)
+
+
+def test_signals_without_a_name_and_names_with_spaces(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my runs", "finish")
+    assert_names(outcome.judge(run, -40).reason, "signal 40")
+    assert "/my runs/" in outcome.next_command(run, "killed", 143).split("resume=")[1].strip("'")
+    assert outcome.next_command(run, "killed", 143).endswith("'")
+
+
+def test_signals_ignored_on_purpose_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.handled(signals.leave):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGUSR2) is signals.leave
+        assert signal.getsignal(signal.SIGUSR2) is not signals.leave
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_before_the_supervisor_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_lab(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(supervise, "supervise", lambda run: os.kill(os.getpid(), signal.SIGTERM))
+    assert launch(["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"], CONF) == 143
+    (run,) = (tmp_path / "outputs").iterdir()
+    info = supervise.Run.open(run).info
+    assert (info["status"], info["exit_code"]) == ("killed", 143)
+    assert_names(info["reason"], "SIGTERM", "started")

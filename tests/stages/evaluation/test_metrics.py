@@ -1,0 +1,83 @@
+"""What an evaluation counts, and the figures it draws from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regimen.stages.evaluation.metrics import EpisodeTable, headline, judge_all, survival_curve
+from regimen.stages.playback.first_episodes import FirstEpisodes
+
+
+def flags(*values: int) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.bool)
+
+
+def test_only_the_first_episode_counts() -> None:
+    episodes = FirstEpisodes(3, torch.device("cpu"))
+    ones = torch.ones(3)
+    episodes.add(ones, flags(0, 0, 0), flags(0, 0, 0), {"metrics": {"speed": torch.tensor([1.0, 2.0, 3.0])}})
+    episodes.add(ones, flags(1, 0, 0), flags(0, 0, 0), {"metrics": {"speed": torch.tensor([3.0, 2.0, 3.0])}})
+    assert not episodes.finished
+    episodes.add(5 * ones, flags(1, 0, 1), flags(0, 1, 0), {"metrics": {"speed": torch.tensor([9.0, 5.0, 0.0])}})
+    assert episodes.finished
+    assert episodes.returns.tolist() == [2.0, 7.0, 7.0]
+    assert episodes.steps.tolist() == [2, 3, 3]
+    assert episodes.fell.tolist() == [True, False, True]
+    assert episodes.means()["speed"].tolist() == [2.0, 3.0, 2.0]
+
+
+def test_later_values_that_are_not_finite_do_not_spoil_a_finished_episode() -> None:
+    episodes = FirstEpisodes(1, torch.device("cpu"))
+    episodes.add(torch.ones(1), flags(0), flags(1), {})
+    episodes.add(torch.tensor([float("nan")]), flags(0), flags(0), {})
+    assert episodes.returns.tolist() == [1.0]
+
+
+@pytest.fixture
+def table() -> EpisodeTable:
+    """Two commands, 0 and 1 m/s, two episodes each; one fall at 4 s."""
+    columns = {
+        "return": np.array([1.0, 2.0, 3.0, 4.0]),
+        "episode_length_s": np.array([10.0, 10.0, 4.0, 10.0]),
+        "forward_speed": np.array([0.1, -0.1, 0.5, 0.9]),
+    }
+    return EpisodeTable(np.array([0, 0, 1, 1]), columns, np.array([False, False, True, False]))
+
+
+def test_figures_per_command_and_together(table: EpisodeTable) -> None:
+    whole, (stand, walk) = judge_all(table, [[0.0, 0.0], [1.0, 0.0]], 200, seed=0)
+    assert (whole.episodes, whole.falls, walk.falls, stand.falls) == (4, 1, 1, 0)
+    assert stand.figures["speed_error"].value == pytest.approx(0.0, abs=1e-12)
+    assert walk.figures["speed_error"].value == pytest.approx(0.3)
+    assert whole.figures["speed_error"].value == pytest.approx(0.3), "the worst command"
+    assert whole.figures["return"].value == 2.5
+    assert walk.figures["survival"].value == 0.5
+    for judgement in (whole, stand, walk):
+        for figure in judgement.figures.values():
+            assert figure.low <= figure.value <= figure.high
+    assert walk.to_dict()["return"].keys() == {"value", "low", "high"}
+
+
+def test_a_speed_error_near_zero_lies_in_its_own_interval() -> None:
+    """Resampled |mean - wanted| is hardly ever as near to zero as the figure itself: the folded interval is."""
+    speeds = 1.0 + np.random.default_rng(0).normal(0.0, 0.1, size=64)
+    speeds += 1.0 - speeds.mean() + 1e-6
+    columns = {"return": speeds, "episode_length_s": speeds, "forward_speed": speeds}
+    table = EpisodeTable(np.zeros(64, dtype=int), columns, np.zeros(64, dtype=bool))
+    [judged] = judge_all(table, [[1.0, 0.0]], 2000, seed=0)[1]
+    error = judged.figures["speed_error"]
+    assert error.low == 0.0 and error.value == pytest.approx(1e-6)
+    assert error.high == pytest.approx(1.96 * speeds.std() / 8, rel=0.15)
+
+
+def test_survival_curve_drops_when_an_env_falls(table: EpisodeTable) -> None:
+    curve = survival_curve(table, table.command_of_env == 1, np.array([0.0, 3.9, 4.0, 10.0]))
+    assert curve.tolist() == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_headline_starts_with_the_tasks_own_figure(table: EpisodeTable) -> None:
+    whole, _ = judge_all(table, [[0.0], [1.0]], 50, seed=0)
+    assert list(headline(whole, "speed_error")) == ["speed_error", "return", "survival", "falls"]
+    assert headline(whole, "return") == {"return": 2.5, "survival": 0.75, "falls": 1.0}

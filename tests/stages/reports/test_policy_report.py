@@ -1,0 +1,91 @@
+"""The report that compares policies, from evaluations written directly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.fault_studies import figure, made
+from helpers.messages import raises_naming
+from regimen.config.schema import Config
+from regimen.config.structured import plain
+from regimen.runs.run import Run
+from regimen.stages.report import Report, ReportCfg
+from regimen.system.errors import ConfigError
+from stages.reports.test_report import Outline
+
+COMMANDS = [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
+
+
+def judged(root: Path, agent: str, seed: int, value: float, **changes: Any) -> Path:
+    """A training and the evaluation of its policy, all figures `value`; the latter's result.json."""
+    config = {"env": {"num_envs": 4}, "choices": {"agent": agent}, "seed": seed, "agent": {"_target_": agent}}
+    training = made(root, f"{agent}_{seed}", config, {}, name=f"my_{agent}", agent=agent, seed=seed, cpu_s=30.0)
+    log = [{"step": step, "time_s": 2.0 * step, "Train/return": value - 1 / step} for step in (1, 2, 500_000)]
+    (training.parent / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    row = {name: figure(value) for name in ("return", "survival", "speed_error")} | {"episodes": 8, "falls": seed}
+    result = {
+        "task": "reach", "overall": row, "commands": [{"command": c, **row} for c in COMMANDS],
+        "envs_per_command": 8, "episode_length_s": 5.0, "disturbances": False, **changes,
+    }  # fmt: skip
+    config = {"env": {}, "choices": {"stage": "evaluate"}, "seed": 1000, "policy": str(training)}
+    taken = {"policy": {"path": str(training), "run": training.parent.name}}
+    return made(root, f"judge_{agent}_{seed}", config, result, stage="evaluate", inputs=taken)
+
+
+@pytest.fixture
+def make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compose_config: Callable[[list[str]], Config]
+) -> Callable[..., tuple[Run, dict[str, Any]]]:
+    """Report on evaluations; return the report's run and numbers."""
+    monkeypatch.chdir(tmp_path)
+
+    def make_report(*paths: Path) -> tuple[Run, dict[str, Any]]:
+        config = compose_config(["task=reach", "stage=report", f"runs=[{','.join(map(str, paths))}]"])
+        parents = [path.parent.name for path in paths]
+        run = Run.create(tmp_path / "outputs", plain(config), [], [], repository=tmp_path, parents=parents)
+        Report(ReportCfg())(run, config)
+        return run, json.loads((run.dir / "report/report.json").read_text())
+
+    return make_report
+
+
+def test_seeds_of_an_agent_are_one_policy_with_an_interval_over_them(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    values = {("sac", 0): 3.0, ("sac", 1): 5.0, ("ppo", 0): 2.0}
+    run, told = make(*(judged(root, agent, seed, value) for (agent, seed), value in values.items()))
+    sac, ppo = told["policies"]
+    assert (sac["policy"], sac["seeds"], ppo["policy"], ppo["seeds"]) == ("my_sac", [0, 1], "my_ppo", [0])
+    assert sac["overall"]["return"] == {"value": 4.0, "low": 3.0, "high": 5.0}
+    assert ppo["overall"]["return"] == figure(2.0), "of one seed: over its episodes"
+    assert [made["cpu_s"] for made in sac["trainings"]] == [30.0, 30.0]
+    result = json.loads((run.dir / "result.json").read_text())
+    assert result["headline"] == {"return_my_sac": 4.0, "return_my_ppo": 2.0}
+
+    page = Outline((run.dir / "report/report.html").read_text())
+    assert page.texts["h1"] == ["reach: my_sac and my_ppo"]
+    assert page.texts["h2"] == ["Policies", "Commands", "Trainings", "Lineage", "Runs"]
+    assert "2 M, 2 M" in page.texts["td"] and "0, 1" in page.texts["td"] and "0 of 8" in page.texts["td"]
+    assert [s[:22] for s in page.sources] == ["data:image/png;base64,"] * 3
+    assert {"commands.png", "trainings.png"} <= {file.name for file in (run.dir / "report").iterdir()}
+
+
+def test_a_task_without_commands_and_a_policy_from_elsewhere(make: Any, tmp_path: Path) -> None:
+    path = judged(tmp_path / "outputs", "sac", 0, 3.0, commands=[])
+    (tmp_path / "outputs/sac_0/metrics.jsonl").unlink()
+    run, _ = make(path)
+    headings = Outline((run.dir / "report/report.html").read_text()).texts["h2"]
+    assert headings == ["Policies", "Lineage", "Runs"]
+
+
+def test_what_was_judged_differently_is_not_compared(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    first = judged(root, "sac", 0, 3.0)
+    with raises_naming(ConfigError, "task", "judge_sac_0: reach", "judge_ppo_0: walk"):
+        make(first, judged(root, "ppo", 0, 3.0, task="walk"))
+    with raises_naming(ConfigError, "commands", f"judge_sac_0: {COMMANDS}", "judge_ppo_1: []"):
+        make(first, judged(root, "ppo", 1, 3.0, commands=[]))

@@ -1,0 +1,67 @@
+"""Facts of machine and processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names
+from regimen.system import host as facts
+
+
+def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+    me = facts.process(os.getpid())
+    assert facts.is_alive(me) is True
+    assert facts.is_alive({**me, "start": me["start"] - 1}) is False
+    assert facts.is_alive({**me, "host": "elsewhere"}) is None
+    assert facts.is_alive(None) is False
+
+
+def test_an_ended_process_is_not_alive() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        known = facts.process(child.pid)
+        assert facts.is_alive(known) is True
+        assert facts.tree_rss(os.getpid()) > facts.tree_rss(child.pid) > 0
+    assert facts.is_alive(known) is False
+    assert facts.tree_rss(child.pid) == 0
+
+
+def test_memory_and_host() -> None:
+    host = facts.host()
+    assert 0 < facts.memory_available() <= host["memory_gib"] * 2**30 * 1.01
+    assert host["python"] == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("membership", "group", "names"),
+    [
+        ("0::/pod/job", "pod", facts.GROUP_V2),
+        ("0::/elsewhere", ".", facts.GROUP_V2),
+        ("4:memory:/pod/job\n0::/", "memory/pod/job", facts.GROUP_V1),
+    ],
+)
+def test_memory_of_a_container_counts_what_can_be_given_back(
+    tmp_path: Path, membership: str, group: str, names: tuple[str, str, str]
+) -> None:
+    folder = tmp_path / "groups" / group
+    (tmp_path / "groups" / "pod" / "job").mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(names[:2], ("1000", "700"), strict=True):
+        (folder / name).write_text(text + "\n")
+    (folder / "memory.stat").write_text(f"anon 300\n{names[2]} 250\n")
+    (tmp_path / "cgroup").write_text(membership + "\n")
+    assert list(facts._left_in_groups(tmp_path / "cgroup", tmp_path / "groups")) == [550]
+
+
+def test_what_changed_since_is_named() -> None:
+    before = {"git": {"commit": "a" * 40, "dirty": False}, "versions": {"torch": "2.1", "numpy": "2.0"}}
+    now = {"git": {"commit": "b" * 40, "dirty": True}, "versions": {"torch": "2.2", "numpy": "2.0"}}
+    assert facts.differences(before, before) == []
+    commit, torch, uncommitted = facts.differences(before, now)
+    assert_names(commit, "commit", "a" * 10, "b" * 10)
+    assert_names(torch, "torch", "2.1", "2.2")
+    assert_names(uncommitted, "uncommitted", False, True)
