@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +63,7 @@ def launch(argv: list[str], config_dir: Path) -> int:
         print(f"{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
     except signals.Interrupted as error:
-        return outcome.signalled(error.number).exit_code
+        return signals.exit_code(error.number)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -170,7 +168,7 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
 
     with signals.handled(signals.leave):
         run = create_run(composed, root, found)
-        with not_started(run):
+        with outcome.not_started(run):
             return supervise(run)
 
 
@@ -194,7 +192,7 @@ def _submit(composed: Composed, root: Path, found: Preflight) -> int:
     from regimen.runs import code_snapshot
 
     run = create_run(composed, root, found, status="queued", code=str(code_snapshot.take(composed.config)))
-    with not_started(run):
+    with outcome.not_started(run):
         job = submit([run])[run.id]
     say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")
     return wait([run]) if composed.config["wait"] else 0
@@ -215,28 +213,13 @@ def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | N
     argv = ["launch.py", *sys.argv[1:]]
     run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
-    with not_started(run):
+    with outcome.not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
             (folder / f"{name}.yaml").write_text(create.as_yaml(data), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
-
-
-@contextmanager
-def not_started(run: Run) -> Iterator[None]:
-    """Have run.json tell of what goes wrong before a supervisor has taken the run over."""
-    try:
-        yield
-    except BaseException as error:
-        end = outcome.Outcome("failed", outcome.EXIT_FAILED, f"not started: {error}")
-        if isinstance(error, signals.Interrupted):
-            end = outcome.signalled(error.number, f"not started: {outcome.signal_name(error.number)} came first")
-        if run.info.get("supervisor") is None:
-            with suppress(OSError):
-                outcome.record_end(run, end)
-        raise
 
 
 def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
@@ -258,7 +241,7 @@ def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
         with signals.handled(signals.leave):
             run_through_hydra(folder, flags.overrides, dirs)
     except signals.Interrupted as error:
-        stopped = outcome.signalled(error.number).exit_code
+        stopped = signals.exit_code(error.number)
     finally:  # whatever a sweeper meets, its jobs ran
         code = report.report(folder)
     return stopped or code

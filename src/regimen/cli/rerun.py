@@ -152,10 +152,9 @@ def _scheduled(config: dict[str, Any]) -> bool:
 
 def _start(run: Run, config: dict[str, Any]) -> int:
     """Work on a run here, or hand it to the scheduler of its configuration."""
-    from regimen.cli.launch import not_started
     from regimen.runs.supervisor import supervise
 
-    with not_started(run):
+    with outcome.not_started(run):
         if not _scheduled(config):
             return supervise(run)
         from regimen.orchestration.slurm.submit import submit

@@ -6,21 +6,20 @@ import os
 import shlex
 import signal
 import textwrap
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
 from regimen.runs.run import Run
-from regimen.system import files
+from regimen.system import files, signals
 from regimen.system.errors import ConfigError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
-EXIT_PREEMPTED = 75
 
 BAD_INPUT = ("ConfigError", "ReferenceError_", "PreflightError", "IOMismatchError", "EnvContractError")
 """Errors the user mends by typing something else."""
@@ -88,9 +87,8 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
 
 def signalled(number: int, reason: str = "") -> Outcome:
     """Return the outcome of what a signal ended: SIGUSR2 announces a preemption."""
-    if number == signal.SIGUSR2:
-        return Outcome("preempted", EXIT_PREEMPTED, reason, number)
-    return Outcome("killed", 128 + number, reason, number)
+    status = "preempted" if number == signal.SIGUSR2 else "killed"
+    return Outcome(status, signals.exit_code(number), reason, number)
 
 
 def record_end(run: Run, end: Outcome, **fields: Any) -> None:
@@ -174,30 +172,22 @@ def _afterwards(returncode: int, error: dict[str, Any] | None) -> str:
     """Return a warning on how the worker ended once its result was written, or nothing if it ended well."""
     how = f"exit code {returncode}" if returncode > 0 else ""
     if returncode < 0:
-        how = signal_name(-returncode)
+        how = signals.signal_name(-returncode)
     elif error:
         how = textwrap.shorten(f"{error['kind']}: {error['message']}", REASON_LENGTH, placeholder=" …")
     return f"warning: the result is whole, but the worker ended with {how}" if how else ""
 
 
-def signal_name(number: int) -> str:
-    """Return a signal's name, such as SIGTERM; most real-time signals have a number only."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
     number = int(error["signal"])
-    reason = f"stopped by {signal_name(number)}, checkpoint saved at step {error['step']}"
+    reason = f"stopped by {signals.signal_name(number)}, checkpoint saved at step {error['step']}"
     if not (run.checkpoints / "last.pt").exists():
-        reason = f"stopped by {signal_name(number)} at step {error['step']}"
+        reason = f"stopped by {signals.signal_name(number)} at step {error['step']}"
     return signalled(number, reason)
 
 
 def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
-    name = signal_name(number)
+    name = signals.signal_name(number)
     if number == signal.SIGKILL:
         reason = "killed at your request (SIGKILL)" if asked_kill else f"SIGKILL, probably out of memory: {memory}"
     elif number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
@@ -226,3 +216,22 @@ def _failed(run: Run, error: dict[str, Any]) -> Outcome:
     reason = short if kind == NO_RESULT else ": ".join(filter(None, [kind.removesuffix("_"), short]))
     code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
     return Outcome("failed", code, reason, error=details)
+
+
+@contextmanager
+def not_started(run: Run) -> Iterator[None]:
+    """Record an error that ends a launch before a supervisor works on the run; raise it again.
+
+    Args:
+        run: created or reopened, and not started yet.
+    """
+    try:
+        yield
+    except BaseException as error:
+        end = Outcome("failed", EXIT_FAILED, f"not started: {error}")
+        if isinstance(error, signals.Interrupted):
+            end = signalled(error.number, f"not started: {signals.signal_name(error.number)} came first")
+        if run.info.get("supervisor") is None:
+            with suppress(OSError):
+                record_end(run, end)
+        raise

@@ -1,4 +1,4 @@
-"""Signals: which ones a launch passes on, and how to do so without disturbing who waits for the process."""
+"""Signals: those that a launch forwards, the exit codes they mean, and sending one to a process that has a waiter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,28 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from regimen.runs import outcome
-
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], Any]
+
+EXIT_PREEMPTED = 75
+"""Exit code of a run that the scheduler stops and starts again: EX_TEMPFAIL of sysexits.h."""
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code of a process that a signal ends; SIGUSR2 announces a preemption.
+
+    Args:
+        number: of the signal.
+    """
+    return EXIT_PREEMPTED if number == signal.SIGUSR2 else 128 + number
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGTERM; most real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Interrupted(SystemExit):
@@ -24,7 +42,7 @@ class Interrupted(SystemExit):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(outcome.signalled(number).exit_code)
+        super().__init__(exit_code(number))
         self.number = number
 
 

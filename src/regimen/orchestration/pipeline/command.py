@@ -13,9 +13,8 @@ from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.plan import alone
 from regimen.orchestration.pipeline.record import Book
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, Known
-from regimen.runs import outcome
 from regimen.runs.index.index import Index
-from regimen.system import files
+from regimen.system import files, signals
 
 FOLDER = Path("multirun")
 
@@ -58,7 +57,7 @@ def _here(name: str, all_jobs: list[Job], known: dict[str, Known], again: str) -
         LocalPipeline(all_jobs, book, known).run()
     finally:
         code = report.report(book, again)
-    return outcome.signalled(book.signal).exit_code if book.signal else code
+    return signals.exit_code(book.signal) if book.signal else code
 
 
 def _on_cluster(name: str, all_jobs: list[Job], again: str) -> int:

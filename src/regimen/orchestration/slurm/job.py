@@ -53,7 +53,7 @@ class SlurmJob:
                 requeue.begin(run)
                 code = supervise(run)
         except signals.Interrupted as error:
-            end = outcome.signalled(error.number, f"{outcome.signal_name(error.number)} came before the work began")
+            end = outcome.signalled(error.number, f"{signals.signal_name(error.number)} came before the work began")
             if run.status == "queued":
                 outcome.record_end(run, end)
             code = end.exit_code

@@ -7,9 +7,8 @@ import signal
 import subprocess
 from typing import Any
 
-from regimen.runs import outcome
 from regimen.runs.run import Run
-from regimen.system import files
+from regimen.system import files, signals
 
 TIME_LIMIT, PREEMPTED = "time limit", "preempted"
 
@@ -34,7 +33,7 @@ def after(run: Run, code: int) -> int:
     if refusal:
         _record(run, cause, step, again=False, refusal=refusal)
     print(f"{cause}: {refusal or 'the job goes on when the scheduler lets it'}", flush=True)
-    return outcome.EXIT_PREEMPTED
+    return signals.EXIT_PREEMPTED
 
 
 def begin(run: Run) -> None:
@@ -58,18 +57,18 @@ def slurm_job() -> str | None:
 
 def _cause(code: int) -> str:
     """Return why the scheduler ended the attempt, or nothing if it was not the scheduler."""
-    if code not in (outcome.EXIT_PREEMPTED, 128 + signal.SIGTERM):
+    if code not in (signals.EXIT_PREEMPTED, 128 + signal.SIGTERM):
         return ""
     number = slurm_job()
     if number is None:
-        return TIME_LIMIT if code == outcome.EXIT_PREEMPTED else ""
+        return TIME_LIMIT if code == signals.EXIT_PREEMPTED else ""
     job = show(number)
     if job.get("JobState") == "CANCELLED":
         return ""
     if job.get("PreemptTime", "None") != "None" or job.get("JobState") == "PREEMPTED":
         return PREEMPTED
     # SIGTERM at the limit: the notice of it came too late to be used, or was none.
-    return TIME_LIMIT if code == outcome.EXIT_PREEMPTED or job.get("Reason") == "TimeLimit" else ""
+    return TIME_LIMIT if code == signals.EXIT_PREEMPTED or job.get("Reason") == "TimeLimit" else ""
 
 
 def _no_more(cause: str, step: int, queue: dict[str, Any], bound: int) -> str:
@@ -106,7 +105,7 @@ def _record(run: Run, cause: str, step: int, again: bool, refusal: str = "") -> 
         said = str(info["reason"] or "").partition(" — ")[0]
         return {
             "status": "preempted",
-            "exit_code": outcome.EXIT_PREEMPTED,
+            "exit_code": signals.EXIT_PREEMPTED,
             "reason": f"{cause}: {said} — {what}",
             "queue": {**queue, "again": again},
         }

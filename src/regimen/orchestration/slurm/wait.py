@@ -37,7 +37,7 @@ def wait(runs: list[Run]) -> int:
         going = [run for run in runs if run.status not in FINAL]
         names = " ".join(run.id for run in going) if len(going) <= 4 else "all"
         say(f"the jobs go on without this command. To see them: regimen queue. To stop them: regimen cancel {names}")
-        return outcome.signalled(error.number).exit_code
+        return signals.exit_code(error.number)
 
 
 class _Watch:

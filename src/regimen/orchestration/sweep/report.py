@@ -14,7 +14,7 @@ import yaml
 from regimen.display.console import say
 from regimen.orchestration.sweep.record import OPEN, Book, Job
 from regimen.runs import outcome
-from regimen.system import files
+from regimen.system import files, signals
 
 
 def report(folder: Path) -> int:
@@ -42,7 +42,7 @@ def report(folder: Path) -> int:
     if len(finished) < len(book.jobs):
         say(f"To rerun only the others: {again(folder)}")
     if data.get("signal"):
-        return outcome.signalled(int(data["signal"])).exit_code
+        return signals.exit_code(int(data["signal"]))
     return 0 if len(finished) == len(book.jobs) else outcome.EXIT_FAILED
 
 

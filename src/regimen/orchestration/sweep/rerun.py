@@ -13,7 +13,7 @@ from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
 from regimen.orchestration.sweep.local import queue
 from regimen.orchestration.sweep.record import OPEN, Book, Job
 from regimen.orchestration.sweep.report import report
-from regimen.runs import code_snapshot, create, outcome, signature
+from regimen.runs import code_snapshot, create, signature
 from regimen.runs.run import Run
 from regimen.system import files, host, signals
 from regimen.system.errors import ReferenceError_, did_you_mean, refuse
@@ -45,7 +45,7 @@ def rerun(reference: str) -> int:
             with signals.handled(signals.leave):
                 _again(book, jobs)
         except signals.Interrupted as error:
-            stopped = outcome.signalled(error.number).exit_code
+            stopped = signals.exit_code(error.number)
         code = report(book.folder)
     return stopped or code
 
