@@ -24,6 +24,7 @@ from regimen.data.episodes.batches import Sequences
 from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
 from regimen.stages.collect import CollectCfg
@@ -38,7 +39,7 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     config = compose_config(["task=h1_failure", f"env.num_envs={num_envs}"])
     config.policy = str(policy)
     cfg = CollectCfg(steps=steps, checkpoint_interval=steps)
-    run = Run.create(folder, {"stage": asdict(cfg)}, ["launch.py"], [])
+    run = Run(create_run_dir(folder, {"stage": asdict(cfg)}, ["launch.py"], []))
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env, bundle = open_env(config), checkpoint.load(policy)
 

@@ -25,6 +25,7 @@ from measure import alternate, ratio, report
 from regimen.data.histories.reader import open_histories
 from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config
+from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistoriesCfg
@@ -38,7 +39,7 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     config = compose_config(["task=go2_flat", f"env.num_envs={num_envs}"])
     config.policy = str(resolve_policy("pretrained:go2_flat"))
     cfg = CollectHistoriesCfg(steps=steps, checkpoint_interval=steps)
-    run = Run.create(folder, {"stage": asdict(cfg)}, ["launch.py"], [])
+    run = Run(create_run_dir(folder, {"stage": asdict(cfg)}, ["launch.py"], []))
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env = open_env(config)
     actor = find_actor(cfg, config, env)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from measure import RESULTS, machine
 
+from regimen.runs.create import create_run_dir
 from regimen.runs.loggers.forwarder import open_loggers
 from regimen.runs.run import Run
 
@@ -37,7 +38,7 @@ def cost(chosen: list[str], rows: int, pause_s: float) -> dict[str, float]:
         if "mlflow" in loggers:
             loggers["mlflow"]["uri"] = f"sqlite:///{folder}/mlflow.db"
         config: dict[str, Any] = {"choices": {"task": "reach"}, "logger": loggers}
-        run = Run.create(Path(folder), config, [], [], repository=Path(folder))
+        run = Run(create_run_dir(Path(folder), config, [], [], repository=Path(folder)))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run.loggers = open_loggers(loggers, run)
         took = []
@@ -48,7 +49,7 @@ def cost(chosen: list[str], rows: int, pause_s: float) -> dict[str, float]:
             took.append(time.perf_counter() - started)
         run.finish({"return": 1.0}, {})
         started = time.perf_counter()
-        run.loggers.close("finished")
+        run.close_loggers("finished")
         closing_s = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if run.info["warnings"]:

@@ -23,6 +23,7 @@ from regimen.agents.skrl_ppo import SkrlPpo, Spaces, sections_for
 from regimen.agents.training_session import TrainingSession
 from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 
 
@@ -70,7 +71,7 @@ def ours(config: Any, folder: Path) -> float:
     """Return samples a second of our loop."""
     env = open_env(config)
     agent = SkrlPpo(config.agent, env.io, env.num_envs, env.device, config.seed)
-    run = Run.create(folder, asdict(config), [], [])
+    run = Run(create_run_dir(folder, asdict(config), [], []))
     session = TrainingSession(run, NoCheckpoints(), env.num_envs, agent.total_steps)
     started = time.perf_counter()
     agent.learn(env, session, None)

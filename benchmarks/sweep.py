@@ -61,10 +61,11 @@ def hydra(folder: Path, jobs: int, timesteps: int) -> int:
 
 def bare(folder: Path, jobs: int, timesteps: int) -> int:
     """Run the worker's module in `AT_ONCE` processes at a time; return how many trainings finished."""
+    from regimen.runs.create import create_run_dir
     from regimen.runs.run import Run
 
     config = write_config(folder / "conf", timesteps)
-    runs = [Run.create(folder, config | {"seed": seed}, [], [], run_id=f"run{seed}") for seed in range(jobs)]
+    runs = [Run(create_run_dir(folder, config | {"seed": seed}, [], [], run_id=f"run{seed}")) for seed in range(jobs)]
     work = [[sys.executable, "-m", "regimen.runs.worker", str(run.dir)] for run in runs]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda command: call(command, folder), work))

@@ -19,13 +19,14 @@ def main(cfg: DictConfig) -> float:
 
     from regimen.config import structured
     from regimen.config.targets import resolve
+    from regimen.runs.create import create_run_dir
     from regimen.runs.run import Run
     from regimen.system.files import read_json
 
     plain = OmegaConf.to_container(cfg, resolve=True)
     torch.set_num_threads(plain["hardware"]["threads"])
     output = Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
-    run = Run.create(output, plain, [], [], run_id="run")
+    run = Run(create_run_dir(output, plain, [], [], run_id="run"))
     config = structured.build_config(plain)
     resolve(config.stage._target_)(config.stage)(run, config)
     return next(iter(read_json(run.dir / "result.json")["headline"].values()))

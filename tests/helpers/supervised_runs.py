@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.subprocesses import PATIENCE_S, popen, said
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 
 TESTS = Path(__file__).parents[1]
@@ -35,7 +36,7 @@ def make_run(root: Path, act: str, **hardware: Any) -> Run:
         "dry_run": False,
         "choices": {"task": "none", "sim": "none", "agent": "act", "stage": "act"},
     }
-    return Run.create(root, config, ["launch.py"], [f"stage.act={act}"], repository=root)
+    return Run(create_run_dir(root, config, ["launch.py"], [f"stage.act={act}"], repository=root))
 
 
 def start(run: Run, **kwargs: Any) -> subprocess.Popen[str]:

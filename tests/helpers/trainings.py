@@ -13,6 +13,7 @@ from helpers.tasks import CONF, task_config
 from regimen.agents.skrl_ppo import SkrlPpoCfg
 from regimen.config.schema import Config, HardwareCfg
 from regimen.envs.sims.mujoco import MujocoWorldCfg
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.train import Train, TrainCfg
 
@@ -37,7 +38,7 @@ def training_config(task: str, timesteps: int, num_envs: int, interval: int = 24
 
 def new_run(root: Path, config: Config) -> Run:
     """A claimed directory for `config`."""
-    return Run.create(root, asdict(config), ["launch.py"], [], repository=root)
+    return Run(create_run_dir(root, asdict(config), ["launch.py"], [], repository=root))
 
 
 def train(run: Run, config: Config) -> None:

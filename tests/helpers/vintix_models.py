@@ -14,6 +14,7 @@ from regimen.agents.vintix.agent import VintixCfg
 from regimen.agents.vintix.config import ModelCfg, SamplingCfg, TrainingCfg
 from regimen.agents.vintix.model import Group, VintixNet
 from regimen.config.schema import Config, HardwareCfg
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.distill import Distill, DistillCfg
 
@@ -65,7 +66,7 @@ def config_for(data: list[Path], stage: DistillCfg | None = None, seed: int = 3,
 
 def new_run(root: Path, config: Config) -> Run:
     """Return a claimed directory."""
-    return Run.create(root, {"stage": asdict(config.stage)}, ["launch.py"], [], repository=root)
+    return Run(create_run_dir(root, {"stage": asdict(config.stage)}, ["launch.py"], [], repository=root))
 
 
 def distill(root: Path, config: Config) -> Run:

@@ -16,6 +16,7 @@ import torch
 from helpers.messages import raises_naming
 from regimen.runs import checkpoint
 from regimen.runs.checkpoint import Checkpoints
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
 
@@ -24,7 +25,7 @@ BUNDLE = {"format": 1, "policy": {"w": torch.arange(4000.0)}, "training": {"coun
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path, {"choices": {}}, [], [], repository=tmp_path)
+    return Run(create_run_dir(tmp_path, {"choices": {}}, [], [], repository=tmp_path))
 
 
 def test_save_and_load(tmp_path: Path) -> None:

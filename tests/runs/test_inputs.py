@@ -10,7 +10,8 @@ import yaml
 
 from helpers.messages import assert_names, raises_naming
 from helpers.supervised_runs import ended, make_run, start
-from regimen.runs import inputs
+from regimen.runs import inputs, pending_inputs
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
@@ -28,7 +29,7 @@ def make_parent(root: Path) -> Run:
 def make_child(root: Path, **known: Any) -> Run:
     """A run that reads a policy."""
     config = yaml.safe_load(make_run(root, "finish").config_path.read_text())
-    return Run.create(root, config | {"policy": "of the parent"}, [], [], repository=root, **known)
+    return Run(create_run_dir(root, config | {"policy": "of the parent"}, [], [], repository=root, **known))
 
 
 def test_names_and_values_of_references() -> None:
@@ -80,7 +81,7 @@ def test_a_run_does_not_start_on_an_input_that_changed(tmp_path: Path, change: s
         path.unlink()
     assert inputs.changed(run.info) == {"policy": word}
     with raises_naming(ReferenceError_, run.id, "policy", path, word):
-        inputs.require_unchanged(run)
+        pending_inputs.require_unchanged(run)
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)
 

@@ -14,6 +14,7 @@ import yaml
 
 from helpers.messages import raises_naming
 from helpers.subprocesses import popen, said
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import PreflightError, ReferenceError_, StopRequested
@@ -26,12 +27,12 @@ from regimen.runs.run import Run
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 root = Path(sys.argv[1])
 for i in range(10):
-    Run.create(root, {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], repository=root)
+    create_run_dir(root, {"choices": {"task": "t", "agent": "a"}}, [], [f"i={i}"], repository=root)
 """
 
 
 def create(root: Path, **kwargs: object) -> Run:
-    return Run.create(root, CONFIG, ["launch.py", "seed=3"], ["seed=3"], repository=root, **kwargs)  # type: ignore[arg-type]
+    return Run(create_run_dir(root, CONFIG, ["launch.py", "seed=3"], ["seed=3"], repository=root, **kwargs))  # type: ignore[arg-type]
 
 
 def test_create_records_what_is_known(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     git("commit", "-qm", "first")
     for setting, value in (("diff.noprefix", "true"), ("color.diff", "always"), ("diff.external", "false")):
         git("config", setting, value)
-    clean = Run.create(tmp_path / "outputs", CONFIG, [], [], repository=repo)
+    clean = Run(create_run_dir(tmp_path / "outputs", CONFIG, [], [], repository=repo))
     assert clean.info["git"]["dirty"] is False and not (clean.dir / "code.patch").exists()
     assert len(clean.info["git"]["commit"]) == 40
 
@@ -185,7 +186,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     (repo / "new dir").mkdir()
     (repo / "new dir" / "new.py").write_text("b = 1\n\x0cc = 'ä'")
     (repo / "binary").write_bytes(b"\0\xff")
-    run = Run.create(tmp_path / "outputs", CONFIG, [], [], repository=repo)
+    run = Run(create_run_dir(tmp_path / "outputs", CONFIG, [], [], repository=repo))
     assert run.info["git"]["dirty"] is True
     git("stash", "-q", "--include-untracked")
     git("apply", str(run.dir / "code.patch"))

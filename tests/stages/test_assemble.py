@@ -12,6 +12,7 @@ from helpers.messages import assert_names, raises_naming
 from helpers.tasks import CONF
 from regimen.config.schema import Config
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.assemble import Assemble, AssembleCfg
 from regimen.system.errors import ConfigError
@@ -27,7 +28,7 @@ def expert(folder: Path, side: str) -> str:
 
 
 def assemble(folder: Path, config: Config) -> Path:
-    run = Run.create(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], []))
     Assemble(config.stage)(run, config)
     return run.checkpoints / "last.pt"
 

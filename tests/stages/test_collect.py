@@ -16,6 +16,7 @@ from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
 from regimen.config.schema import Config, EvaluationCfg, EventTermCfg, GateCfg
 from regimen.data.episodes.reader import EpisodeFile
 from regimen.envs.vec_env import Obs
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.collect import Collect, CollectCfg
 from regimen.stages.recording import policy_check
@@ -65,7 +66,7 @@ def task(num_envs: int = 8, gate: GateCfg | None = None, **fields: Any) -> Point
 
 
 def new_run(folder: Path, cfg: CollectCfg) -> Run:
-    run = Run.create(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=collect"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=collect"], []))
     run.logs.mkdir(exist_ok=True)
     return run
 

@@ -18,6 +18,7 @@ from regimen.data.histories.reader import Histories, open_histories
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.envs.vec_env import ActionSpec
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistories, CollectHistoriesCfg, NoiseCfg
 from regimen.stages.recording import calibration
@@ -48,7 +49,7 @@ def task(num_envs: int) -> PointEnvCfg:
 
 
 def new_run(folder: Path, cfg: CollectHistoriesCfg) -> Run:
-    run = Run.create(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=collect_histories"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=collect_histories"], []))
     run.logs.mkdir(exist_ok=True)
     return run
 

@@ -23,6 +23,7 @@ from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
 from regimen.runs.run import Run
 from regimen.stages.distill import Distill, DistillCfg
@@ -47,7 +48,7 @@ def config_for(data: Path | list[Path], stage: DistillCfg | None = None, **train
 
 
 def new_run(root: Path, config: Config) -> Run:
-    return Run.create(root, {"stage": asdict(config.stage)}, ["launch.py"], [], repository=root)
+    return Run(create_run_dir(root, {"stage": asdict(config.stage)}, ["launch.py"], [], repository=root))
 
 
 def distill(root: Path, config: Config) -> tuple[Run, dict[str, Any]]:

@@ -14,6 +14,7 @@ from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
 from regimen.config.schema import Config
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.evaluate import Evaluate, EvaluateCfg, assign_commands, load_bundle
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
@@ -35,7 +36,7 @@ def save_policy(folder: Path, gain: float = 1.0, **changes: Any) -> Path:
 def evaluate(folder: Path, policy: Path | str | None, cfg: EvaluateCfg | None = None, **fields: Any) -> dict[str, Any]:
     cfg = cfg or EvaluateCfg(envs_per_command=16, bootstrap=100)
     config = Config(env=PointEnvCfg(), stage=cfg, policy=str(policy) if policy else None, **fields)
-    run = Run.create(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py"], []))
     Evaluate(cfg)(run, config)
     return {"dir": run.dir} | json.loads((run.dir / "result.json").read_text())
 

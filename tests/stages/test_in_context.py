@@ -17,6 +17,7 @@ from regimen.config.schema import Config
 from regimen.envs.hidden_goal.dark_room import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.in_context import InContext, InContextCfg
 from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives, Scores
@@ -85,7 +86,7 @@ def save(folder: Path, kind: str, io: IOSpec) -> Path:
 
 
 def start(folder: Path, cfg: InContextCfg) -> Run:
-    run = Run.create(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=in_context"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py", "stage=in_context"], []))
     run.logs.mkdir(exist_ok=True)
     return run
 

@@ -10,13 +10,14 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.supervised_runs import ended, make_run, start, worker_pid
+from regimen.runs import worker_group
 from regimen.system import distributed
 from regimen.system.errors import PreflightError
 from regimen.system.files import read_json, read_jsonl
 
 
 def test_one_worker_needs_no_launcher(tmp_path: Path) -> None:
-    assert distributed.command(make_run(tmp_path, "finish"))[1:3] == ["-m", "regimen.runs.worker"]
+    assert worker_group.command(make_run(tmp_path, "finish"))[1:3] == ["-m", "regimen.runs.worker"]
     assert distributed.agreed_stop(signal.SIGTERM) == signal.SIGTERM
     assert distributed.agreed_stop(None) is None
 

@@ -206,18 +206,18 @@ def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | N
         root: folder of runs.
         found: what preflight saw: the inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
-        known: what else the record says from the start, see `creation.create`.
+        known: what else the record says from the start, see `create_run_dir`.
     """
-    from regimen.runs import create
+    from regimen.runs.create import as_yaml, create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
+    run = Run(create_run_dir(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known))
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with outcome.not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
-            (folder / f"{name}.yaml").write_text(create.as_yaml(data), encoding="utf-8")
+            (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
 

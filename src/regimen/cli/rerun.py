@@ -12,6 +12,7 @@ from typing import Any
 from regimen.config import groups
 from regimen.display.console import say
 from regimen.runs import outcome, signature
+from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, Seen, see, see_dir
 from regimen.runs.run import Run
@@ -116,16 +117,18 @@ def create(run: Seen, argv: list[str]) -> Run:
         run: what is repeated.
         argv: the command line.
     """
-    again = Run.create(
-        OUTPUTS,
-        {**run.config, "name": None},
-        argv,
-        list(run.info.get("overrides") or []),
-        files={name: Path(row["path"]) for name, row in run.inputs.items()},
-        references={name: str(row.get("ref", row["path"])) for name, row in run.inputs.items()},
-        parents=list(run.info.get("parents") or []),
-        rerun_of=run.id,
-        **_placement(run),
+    again = Run(
+        create_run_dir(
+            OUTPUTS,
+            {**run.config, "name": None},
+            argv,
+            list(run.info.get("overrides") or []),
+            files={name: Path(row["path"]) for name, row in run.inputs.items()},
+            references={name: str(row.get("ref", row["path"])) for name, row in run.inputs.items()},
+            parents=list(run.info.get("parents") or []),
+            rerun_of=run.id,
+            **_placement(run),
+        )
     )
     if (run.dir / ".hydra").is_dir():
         shutil.copytree(run.dir / ".hydra", again.dir / ".hydra")

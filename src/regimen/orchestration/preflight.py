@@ -51,7 +51,7 @@ class Preflight:
     pending: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """Return what the record of the run says of its inputs, see `creation.create`."""
+        """Return what the record of the run says of its inputs, see `create_run_dir`."""
         known = {name: getattr(self, name) for name in ("parents", "references", "pending")}
         return {"files": self.inputs, **known}
 

@@ -15,10 +15,10 @@ from regimen.system.files import claim, keep_reserve, now, unwritable, write_ato
 from regimen.system.git import repository_state
 
 DECIDED = ("status", "queue", "parents", "references", "pending", "sweep", "pipeline", "rerun_of", "code")
-"""Fields of run.json that the caller of `create` decides."""
+"""Fields of run.json that the caller of `create_run_dir` decides."""
 
 
-def create(
+def create_run_dir(
     root: Path,
     config: dict[str, Any],
     argv: list[str],

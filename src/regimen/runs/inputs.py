@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import Any
 
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
-from regimen.system.errors import ReferenceError_
 from regimen.system.files import read_json, sha256
-
-if TYPE_CHECKING:
-    from regimen.runs.run import Run
-
 
 SINGLE = ("policy", "estimator")
 """Keys of the configuration that hold one reference, each to a checkpoint."""
@@ -98,31 +91,6 @@ def owner(path: Path) -> str | None:
     return None
 
 
-def settle(run: Run) -> None:
-    """Turn the references that waited for other runs into paths, in the configuration and in the record.
-
-    Args:
-        run: about to start; its parents have finished.
-
-    Raises:
-        ReferenceError_: a parent did not leave what is needed.
-    """
-    from regimen.runs import create
-
-    pending = run.info.get("pending") or {}
-    if not pending:
-        return
-    config = yaml.safe_load(run.config_path.read_text())
-    found = {name: resolve(name, reference) for name, reference in pending.items()}
-    for name, path in found.items():
-        put(config, name, path)
-    info = run.info
-    rows = info["inputs"] | read(found, pending)
-    create.freeze(run.dir, config)
-    signed = create.sign(config, {**info, "inputs": rows, "pending": {}})
-    run.update(inputs=rows, pending={}, signature=signed)
-
-
 def changed(info: dict[str, Any]) -> dict[str, str]:
     """Return input name -> what happened to it since the record was made: `changed` or `gone`.
 
@@ -137,23 +105,3 @@ def changed(info: dict[str, Any]) -> dict[str, str]:
         elif sha256(path) != row["sha256"]:
             found[name] = "changed"
     return found
-
-
-def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
-    """Refuse to work on other files than the record names.
-
-    Args:
-        run: about to start or to go on.
-        except_for: inputs that are not read again.
-
-    Raises:
-        ReferenceError_: naming each input that changed since.
-    """
-    rows = run.info.get("inputs") or {}
-    if lines := [
-        f"{name} ({rows[name]['path']}): {what}" for name, what in changed(run.info).items() if name not in except_for
-    ]:
-        raise ReferenceError_(
-            f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
-            "Launch it anew to use them as they are."
-        )

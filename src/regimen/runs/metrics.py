@@ -6,9 +6,38 @@ import json
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from regimen.system.files import plain, write_atomic
+
+
+class MetricSink(Protocol):
+    """Receiver of the scalars of a run beside `MetricsLog`; called by the one worker that writes the run's files."""
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Receive the metrics of one step, after they stand in metrics.jsonl.
+
+        Args:
+            step: environment steps per env so far.
+            metrics: name -> value.
+        """
+        ...
+
+    def rewind(self, step: int) -> None:
+        """Drop everything after `step`, after metrics.jsonl was rewound to it.
+
+        Args:
+            step: the checkpoint's step; -1 for a run from the beginning.
+        """
+        ...
+
+    def close(self, status: str) -> None:
+        """Finish within bounded time.
+
+        Args:
+            status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
+        """
+        ...
 
 
 class MetricsLog:

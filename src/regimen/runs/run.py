@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regimen.runs.loggers.forwarder import Loggers
-from regimen.runs.metrics import MetricsLog
-from regimen.system import files
+from regimen.runs.metrics import MetricSink, MetricsLog
+from regimen.system import distributed, files
 from regimen.system.errors import ReferenceError_, StopRequested
 
 PROGRESS_INTERVAL_S = 0.5
@@ -26,48 +25,21 @@ class Run:
         dir: the directory, absolute.
         id: its name, unique.
         stop_signal: number of the signal that asked the work to stop, or None. Set by the worker's handlers.
-        loggers: where metrics go beside TensorBoard; none unless the worker opens some.
+        loggers: receivers of metrics beside TensorBoard; empty unless the worker assigns some.
         leads: whether this process keeps the record; false in all workers of a run but the first.
     """
 
     leads = True
 
     def __init__(self, folder: Path) -> None:
-        """Args: folder: an existing run directory; use `Run.create` or `Run.open`."""
+        """Args: folder: an existing run directory; see `create_run_dir` and `Run.open`."""
         self.dir = folder.resolve()
         self.id: str = self.dir.name
         self.stop_signal: int | None = None
-        self.loggers = Loggers(self, [])
+        self.loggers: list[MetricSink] = []
         self._metrics = MetricsLog(self.dir)
         self._progress: dict[str, Any] = {}
         self._progress_due = 0.0
-
-    @classmethod
-    def create(
-        cls,
-        root: Path,
-        config: dict[str, Any],
-        argv: list[str],
-        overrides: list[str],
-        run_id: str | None = None,
-        **more: Any,
-    ) -> Run:
-        """Claim a new directory under `root` and record in it all that is known before the work starts.
-
-        Args:
-            root: folder of runs, such as `outputs`.
-            config: the resolved configuration, plain data; frozen as `config.yaml`.
-            argv: the command line.
-            overrides: its `key=value` part.
-            run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
-            more: what else is known, see `creation.create`.
-
-        Raises:
-            PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
-        """
-        from regimen.runs import create
-
-        return cls(create.create(root, config, argv, overrides, run_id, **more))
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -148,7 +120,8 @@ class Run:
             metrics: name -> value.
         """
         self._metrics.write(step, metrics)
-        self.loggers.write(step, metrics)
+        for logger in self.loggers:
+            logger.write(step, metrics)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return all rows logged so far: `step`, `time_s` and the metrics; for learning curves."""
@@ -157,7 +130,17 @@ class Run:
     def rewind(self, step: int) -> None:
         """Forget metrics after `step`, because the work continues from there (-1: from the beginning)."""
         self._metrics.rewind(step)
-        self.loggers.rewind(step)
+        for logger in self.loggers:
+            logger.rewind(step)
+
+    def close_loggers(self, status: str) -> None:
+        """Have the loggers receive what is left and the end of the run; bounded in time.
+
+        Args:
+            status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
+        """
+        for logger in self.loggers:
+            logger.close(status)
 
     def progress(self, **fields: Any) -> None:
         """Tell the supervisor how far the work is; written at most every half second.
@@ -179,9 +162,7 @@ class Run:
         Raises:
             StopRequested: a signal had come; the checkpoint is written.
         """
-        from regimen.system.distributed import agreed_stop
-
-        signal = agreed_stop(self.stop_signal)
+        signal = distributed.agreed_stop(self.stop_signal)
         if signal is not None:
             save()
             raise StopRequested(signal, step)

@@ -16,11 +16,11 @@ from typing import IO, Any
 import regimen
 from regimen.config import structured
 from regimen.display.console import Screen
-from regimen.runs import code_snapshot, inputs, outcome, signature
+from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
 from regimen.runs.lock import HEARTBEAT_S, beat, held
 from regimen.runs.outcome import Outcome
 from regimen.runs.run import Run
-from regimen.system import distributed, files, host, signals
+from regimen.system import files, host, signals
 from regimen.system.errors import PreflightError, RegimenError
 from regimen.system.git import repository_state
 
@@ -36,7 +36,7 @@ def supervise(run: Run) -> int:
     Must be called from the main thread, because it handles signals.
 
     Args:
-        run: a run created by `Run.create` or opened by `Run.open`.
+        run: of a directory made by `create_run_dir`, or opened by `Run.open`.
     """
     screen = Screen(run.dir)
     if run.status == "finished":
@@ -113,11 +113,11 @@ class _Supervisor:
         return known | {"code": signature.continued(known.get("code"), now) if begun else now}
 
     def _refused_inputs(self) -> Outcome | None:
-        """Have the work read what the record names, and nothing else; a resumed training has its policy already."""
+        """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
-            inputs.settle(self.run)
+            pending_inputs.resolve_pending(self.run)
             goes_on = self.before["stage"] == "train" and (self.run.checkpoints / "last.pt").exists()
-            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+            pending_inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
             details = {"type": type(error).__name__, "message": str(error)}
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
@@ -218,7 +218,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
     with (run.logs / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            distributed.command(run),
+            worker_group.command(run),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

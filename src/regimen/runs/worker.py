@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from regimen.runs import outcome
+from regimen.runs import outcome, worker_group
 from regimen.runs.run import Run
 from regimen.system import distributed, files, signals
 from regimen.system.errors import RegimenError, StopRequested
@@ -33,7 +33,7 @@ def main() -> int:
     faulthandler.enable()
     began = time.monotonic()
     try:
-        run = distributed.open_run(Path(sys.argv[1]))
+        run = worker_group.open_run(Path(sys.argv[1]))
     except (IndexError, RegimenError) as error:
         print(f"usage: python -m regimen.runs.worker <run directory>\n{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
@@ -61,13 +61,13 @@ def _account(run: Run) -> int:
     except Exception as error:
         account = _describe(run, error)
         _print_error(error, account)
-        distributed.write_error(run, account)
+        worker_group.write_error(run, account)
         distributed.leave()  # only now: for the loss of this worker the others fail too, and the first account counts
         end = outcome.judge(run, outcome.EXIT_FAILED)
-        run.loggers.close(end.status)
+        run.close_loggers(end.status)
         return end.exit_code
     distributed.leave()
-    run.loggers.close(outcome.judge(run, 0).status)
+    run.close_loggers(outcome.judge(run, 0).status)
     return 0
 
 

@@ -21,6 +21,7 @@ from regimen.config.schema import Config
 from regimen.envs.sims.mujoco import MujocoWorldCfg
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.evaluate import Evaluate, EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
@@ -96,7 +97,7 @@ def watch_config(folder: Path, io: IOSpec, **fields: Any) -> Config:
 
 
 def evaluate(folder: Path, config: Config) -> tuple[Run, dict[str, Any]]:
-    run = Run.create(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], [], repository=folder)
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], [], repository=folder))
     Evaluate(config.stage)(run, config)
     return run, json.loads((run.dir / "result.json").read_text())
 

@@ -18,6 +18,7 @@ from helpers.tasks import CONF
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.train import _own_part
 from regimen.system.errors import CheckpointError, ConfigError
@@ -45,7 +46,7 @@ def new_pair(root: Path, steps: int) -> Run:
     """A run of two processes with four envs each, not started."""
     config = sac_config("reach", 8, steps=steps, num_updates=2)
     config.hardware.processes = 2
-    return Run.create(root, asdict(config), ["launch.py"], [], repository=root)
+    return Run(create_run_dir(root, asdict(config), ["launch.py"], [], repository=root))
 
 
 def work(run: Run, *, stop: bool = False) -> str:

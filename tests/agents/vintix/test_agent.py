@@ -23,6 +23,7 @@ from regimen.config.structured import build
 from regimen.envs.vec_env import IOSpec
 from regimen.orchestration.preflight import estimate, preflight
 from regimen.runs import checkpoint, references
+from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
 from regimen.runs.run import Run
 from regimen.stages.distill import DistillCfg
@@ -143,7 +144,7 @@ def test_a_training_that_memory_cannot_hold_is_refused_with_what_to_lower(tmp_pa
 
 def test_what_to_type_next_is_to_let_it_live(tmp_path):
     config = {"stage": {}, "agent": {"_target_": "regimen.agents.vintix.Vintix"}}
-    run = Run.create(tmp_path / "outputs", config, ["launch.py"], [], repository=tmp_path)
+    run = Run(create_run_dir(tmp_path / "outputs", config, ["launch.py"], [], repository=tmp_path))
     (run.checkpoints / "last.pt").parent.mkdir(exist_ok=True)
     (run.checkpoints / "last.pt").touch()
     run.update(stage="distill", choices={"task": "dark_room", "agent": "vintix"})

@@ -27,6 +27,7 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     """
     from regimen.cli.clean import clean_verb
     from regimen.runs import create
+    from regimen.runs.create import create_run_dir
     from regimen.runs.index.index import Index
     from regimen.runs.run import Run
     from regimen.system.errors import PreflightError
@@ -39,7 +40,7 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     keep: list[str] = []
     children: list[str] = []
     for turn in range(rounds):
-        made = Run.create(outputs, config, [], [])
+        made = Run(create_run_dir(outputs, config, [], []))
         (made.dir / "policy.pt").write_bytes(b"weights")
         made.update(status="failed" if turn % 10 else "finished")
         if turn % 10 == 0:
@@ -47,7 +48,7 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
         if turn % 10 == 5:  # the other process may be removing the parent at this very moment
             policy = made.dir / "policy.pt"
             with contextlib.suppress(PreflightError):
-                child = Run.create(outputs, config, [], [], files={"policy": policy}, parents=[made.id])
+                child = Run(create_run_dir(outputs, config, [], [], files={"policy": policy}, parents=[made.id]))
                 child.update(status="finished")
                 keep.append(child.id)
                 children.append(made.id)

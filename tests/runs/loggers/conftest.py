@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from runs.loggers.runs import attempt
 
@@ -24,6 +25,6 @@ def new_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ru
 
     def make(**loggers: dict[str, Any]) -> Run:
         config = {"seed": 3, "env": {"num_envs": 4}, "choices": {"task": "reach", "stage": "train"}, "logger": loggers}
-        return attempt(Run.create(tmp_path, config, ["launch.py"], ["seed=3"], repository=tmp_path))
+        return attempt(Run(create_run_dir(tmp_path, config, ["launch.py"], ["seed=3"], repository=tmp_path)))
 
     return make

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from helpers.subprocesses import look_after
-from regimen.runs.loggers.forwarder import open_loggers
+from regimen.runs.loggers.forwarder import LoggerProcess, open_loggers
 from regimen.runs.run import Run
 
 
@@ -18,9 +18,17 @@ def attempt(run: Run) -> Run:
     """The run as the worker of a new attempt opens it."""
     run = Run.open(run.dir)
     run.loggers = open_loggers(yaml.safe_load(run.config_path.read_text())["logger"], run)
-    if run.loggers._process:
-        look_after(run.loggers._process)
+    if run.loggers:
+        look_after(forwarding(run))
     return run
+
+
+def forwarding(run: Run) -> subprocess.Popen[bytes]:
+    """The process that forwards the metrics."""
+    (logger,) = run.loggers
+    assert isinstance(logger, LoggerProcess)
+    assert logger._process is not None
+    return logger._process
 
 
 def log(run: Run, *steps: int) -> None:
@@ -32,13 +40,12 @@ def log(run: Run, *steps: int) -> None:
 def finish(run: Run) -> None:
     """End as a worker does."""
     run.finish({"return": 30.0}, {})
-    run.loggers.close("finished")
+    run.close_loggers("finished")
 
 
 def kill(run: Run) -> None:
     """kill -9 the forwarding, as it dies with a killed worker."""
-    process = run.loggers._process
-    assert process is not None
+    process = forwarding(run)
     process.kill()
     process.wait()
     assert process.stdin is not None

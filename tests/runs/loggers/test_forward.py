@@ -14,7 +14,7 @@ from regimen.runs.loggers import forwarder
 from regimen.runs.loggers.forward import Tail
 from regimen.system import signals
 from runs.loggers.keeper import HANGS_S
-from runs.loggers.runs import attempt, finish, kill, log
+from runs.loggers.runs import attempt, finish, forwarding, kill, log
 
 KEEPER = {"_target_": "runs.loggers.keeper.Keeper"}
 
@@ -38,8 +38,8 @@ def test_all_rows_arrive_in_order_and_then_the_end(new_run):
 def test_without_loggers_nothing_is_started(new_run):
     run = new_run()
     log(run, 10)
-    run.loggers.close("finished")
-    assert run.loggers._process is None
+    run.close_loggers("finished")
+    assert run.loggers == []
 
 
 @pytest.mark.parametrize("verb", ["open", "rewind", "write", "close"])
@@ -86,7 +86,7 @@ def test_signals_to_the_whole_group_do_not_end_it_before_the_worker(new_run):
     log(run, 10)
     wait_for(lambda: (run.dir / "kept.jsonl").exists())
     for number in signals.FORWARDED:
-        run.loggers._process.send_signal(number)
+        forwarding(run).send_signal(number)
     finish(run)
     assert kept(run)[-1][0] == "close"
 
@@ -94,8 +94,8 @@ def test_signals_to_the_whole_group_do_not_end_it_before_the_worker(new_run):
 def test_when_the_worker_is_gone_the_rest_is_sent_without_a_verdict(new_run):
     run = new_run(keeper=KEEPER)
     log(run, 10)
-    run.loggers._process.stdin.close()
-    assert run.loggers._process.wait(PATIENCE_S) == 0
+    forwarding(run).stdin.close()
+    assert forwarding(run).wait(PATIENCE_S) == 0
     assert [c[0] for c in kept(run)] == ["open", "rewind", "write"]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from helpers.tasks import CONF
 from regimen.config.schema import Config
+from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.evaluate import Evaluate, EvaluateCfg
 from regimen.stages.evaluation.fault_evaluation import _judge
@@ -25,7 +26,7 @@ WALKER = str(CONF.parent / "pretrained" / "h1_flat" / "policy.pt")
 
 def evaluate(folder: Path, config: Config) -> dict[str, Any]:
     config.policy = WALKER
-    run = Run.create(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], [])
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(config.stage)}, ["launch.py"], []))
     Evaluate(config.stage)(run, config)
     return {"dir": run.dir} | json.loads((run.dir / "result.json").read_text())
 

@@ -44,9 +44,9 @@ class SlurmJob:
             print(f"{run.id} was cancelled before it started")
             return 0
         if requeue.slurm_job() and int(os.environ.get("SLURM_NODEID", 0)) > 0:
-            from regimen.system import distributed
+            from regimen.runs import worker_group
 
-            return distributed.companion(run)
+            return worker_group.run_secondary_node(run)
         try:
             with signals.handled(signals.leave):
                 wait_until_free(run)

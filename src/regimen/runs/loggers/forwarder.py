@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
-if TYPE_CHECKING:
-    from regimen.runs.run import Run
+from regimen.runs.metrics import MetricSink
+from regimen.runs.run import Run
 
 CLOSE_S = 60.0
 """How long a finished run waits until everything has been forwarded."""
@@ -19,17 +19,19 @@ STOP_S = 10.0
 """The same for a run that was stopped, and may have little time left."""
 
 
-def open_loggers(chosen: dict[str, Any], run: Run) -> Loggers:
-    """Start the forwarding of a run's metrics; only the one process that writes the run's files may do so.
+def open_loggers(chosen: dict[str, Any], run: Run) -> list[MetricSink]:
+    """Start the forwarding of a run's metrics; only the worker that writes the run's files may do so.
+
+    The result belongs into `Run.loggers`.
 
     Args:
         chosen: `config.logger`, name -> its configuration; nothing is started for none.
         run: the run; the process reads the rest from its frozen configuration.
     """
-    return Loggers(run, list(chosen))
+    return [LoggerProcess(run, list(chosen))] if chosen else []
 
 
-class Loggers:
+class LoggerProcess:
     """The worker's end: tells the forwarding process what to do, and never waits for it before the end.
 
     The process follows metrics.jsonl. So a slow server costs the training nothing, a logger that draws random numbers
@@ -37,16 +39,16 @@ class Loggers:
     """
 
     def __init__(self, run: Run, names: list[str]) -> None:
-        """Start the process, unless there is nothing to forward to.
+        """Start the process.
 
         Args:
             run: the run.
-            names: of the chosen loggers.
+            names: of the chosen loggers, at least one.
         """
         self._run = run
         self._names = names
         self._following = False
-        self._process = self._start() if names else None
+        self._process = self._start()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Take note that metrics were logged; they are read from metrics.jsonl."""
