@@ -23,7 +23,7 @@ CONFIG = {"name": "mine", "seed": 3, "choices": {"task": "go2_flat", "agent": "s
 TEN_RUNS = """
 import sys, time
 from pathlib import Path
-from regimen.runs.run import Run
+from regimen.runs.create import create_run_dir
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 root = Path(sys.argv[1])
 for i in range(10):

@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.display.formatting import duration, figure, table
 from regimen.runs.history.code_diff import CodeDifference, code_difference
-from regimen.runs.history.run_view import Seen, flatten, see
+from regimen.runs.history.run_view import Seen, see, settings
 from regimen.system import files
 
 ABSENT = "–"
@@ -56,12 +56,6 @@ def differences(a: Seen, b: Seen) -> dict[str, dict[str, tuple[Any, Any]]]:
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return key -> (value in a, value in b) where they differ, in the order of `a`, then of `b`."""
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)}
-
-
-def settings(run: Seen) -> dict[str, Any]:
-    """Return dotted key -> value of the configuration; choices such as `task` stand under their own name."""
-    config = {key: value for key, value in run.config.items() if key not in ("choices", "resume")}
-    return {**run.choices, **dict(flatten(config))}
 
 
 def describe(a: Seen, b: Seen, code: CodeDifference) -> Iterator[str]:

@@ -98,7 +98,10 @@ def choose(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow
     """
     parsed = parse(filters)
     everything = Index().rows()
-    liveness.ask_schedulers(everything)
+    if any(liveness.is_scheduled(run) for run in everything):
+        from regimen.orchestration.slurm.reconcile import ask_schedulers
+
+        ask_schedulers(everything)
     chosen = select(parsed, everything)
     return (chosen if sort == "-started" else order(chosen, sort)), everything
 

@@ -14,6 +14,7 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.recorded_runs import DEAD, ago, change, record_run
+from regimen.orchestration.slurm import reconcile
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.cache import FILE, Store
 from regimen.runs.index.index import Index
@@ -237,7 +238,7 @@ def test_schedulers_are_asked_for_the_runs_that_they_have(tmp_path: Path, proces
     record_run(tmp_path, "ours")
     rows = Index([tmp_path]).rows()
     assert {run.id: run.status for run in rows}["theirs"] == "queued"
-    liveness.ask_schedulers(rows)
+    reconcile.ask_schedulers(rows)
     assert {run.id: run.status for run in rows} == {"theirs": status, "ours": "finished"}
 
 
@@ -246,5 +247,5 @@ def test_a_scheduler_that_does_not_answer_changes_nothing(tmp_path: Path, monkey
     queue = {"kind": "slurm", "job": "7", "folder": str(tmp_path), "submitted": ago(hours=1)}
     record_run(tmp_path, "theirs", status="queued", queue=queue)
     rows = Index([tmp_path]).rows()
-    liveness.ask_schedulers(rows)
+    reconcile.ask_schedulers(rows)
     assert [run.status for run in rows] == ["queued"]

@@ -12,9 +12,12 @@ from typing import Any
 from regimen.orchestration.slurm import job_states, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
+from regimen.runs.index.liveness import is_scheduled, judge
+from regimen.runs.index.summary import RunRow, read
 from regimen.runs.lock import is_free
 from regimen.runs.run import Run
 from regimen.system import files
+from regimen.system.errors import RegimenError
 
 OPEN = ("queued", "running", "preempted")
 """Statuses of runs that a scheduler may still have."""
@@ -116,3 +119,27 @@ def log(queue: dict[str, Any]) -> Path:
 def _exit_code(state: JobState) -> str:
     code = requeue.show(state.job).get("ExitCode", "")
     return f", exit code {code}" if code else ""
+
+
+def ask_schedulers(rows: list[RunRow]) -> None:
+    """Update the rows of runs that Slurm (or its stand-in) has: the record cannot show that a job is gone.
+
+    The rows stay as recorded if the scheduler does not answer.
+
+    Args:
+        rows: of the index; replaced in place.
+    """
+    scheduled = {row.id: at for at, row in enumerate(rows) if is_scheduled(row)}
+    if not scheduled:
+        return
+    try:
+        going = reconcile(Run(rows[at].dir) for at in scheduled.values())
+    except RegimenError:
+        return
+    for run_id, at in scheduled.items():
+        fresh = read(rows[at].path)
+        if fresh is not None:
+            rows[at] = fresh
+            judge([fresh])
+        if fresh is not None and fresh.status == "lost" and run_id in going:  # its node is gone: it was requeued
+            fresh.status = "queued"

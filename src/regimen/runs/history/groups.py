@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regimen.cli.diff import settings
-from regimen.runs.history.run_view import Seen, see_dir
+from regimen.runs.history.run_view import Seen, see_dir, settings
 from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
 from regimen.system import files
 

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from regimen.display.formatting import figure
-from regimen.runs.history.lineage import FILE, Family, Link
+from regimen.runs.history.lineage import FILE, Family, Link, headline
 from regimen.runs.history.run_view import see
 from regimen.runs.index.summary import RunRow
 from regimen.system.errors import ConfigError
@@ -78,11 +77,6 @@ def describe(run: RunRow) -> str:
         return os.path.relpath(run.id)
     named = f"{run.name} ({run.id})" if run.name else run.id
     return "  ".join(filter(None, [named, run.stage, run.status, headline(run)]))
-
-
-def headline(run: RunRow) -> str:
-    """Return the first headline figure of a run, empty where it has none."""
-    return next((f"{name} {figure(value)}" for name, value in run.headline.items() if value is not None), "")
 
 
 def _branches(

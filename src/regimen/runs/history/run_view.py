@@ -171,3 +171,9 @@ def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, value in items:
         yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def settings(run: Seen) -> dict[str, Any]:
+    """Return dotted key -> value of the configuration; choices such as `task` stand under their own name."""
+    config = {key: value for key, value in run.config.items() if key not in ("choices", "resume")}
+    return {**run.choices, **dict(flatten(config))}

@@ -6,9 +6,8 @@ import time
 from collections.abc import Sequence
 
 from regimen.runs import lock
-from regimen.runs.index.summary import RunRow, read
+from regimen.runs.index.summary import RunRow
 from regimen.system import host
-from regimen.system.errors import RegimenError
 
 OPEN = ("running", "queued")
 """Statuses of runs that are not at their end."""
@@ -31,35 +30,11 @@ def judge(rows: Sequence[RunRow]) -> None:
             row.status = "lost"
 
 
-def ask_schedulers(rows: list[RunRow]) -> None:
-    """Bring the rows of runs that Slurm (or its stand-in) has up to date: only it knows of a job that is gone.
-
-    Where it does not answer, the rows stay as recorded.
-
-    Args:
-        rows: of the index; replaced in place.
-    """
-    scheduled = {row.id: at for at, row in enumerate(rows) if _is_scheduled(row)}
-    if not scheduled:
-        return
-    from regimen.orchestration.slurm import reconcile
-    from regimen.runs.run import Run
-
-    try:
-        going = reconcile.reconcile(Run(rows[at].dir) for at in scheduled.values())
-    except RegimenError:
-        return
-    for run_id, at in scheduled.items():
-        fresh = read(rows[at].path)
-        if fresh is not None:
-            rows[at] = fresh
-            judge([fresh])
-        if fresh is not None and fresh.status == "lost" and run_id in going:  # its node is gone: it was requeued
-            fresh.status = "queued"
-
-
-def _is_scheduled(row: RunRow) -> bool:
-    return (row.status in (*OPEN, "lost") and (row.queue or {}).get("kind") in SCHEDULERS) or waits_to_go_on(row)
+def is_scheduled(row: RunRow) -> bool:
+    """Return whether a scheduler may have the run, so that its record alone does not tell the status."""
+    if row.status == "preempted":
+        return waits_to_go_on(row)
+    return row.status in (*OPEN, "lost") and (row.queue or {}).get("kind") in SCHEDULERS
 
 
 def waits_to_go_on(row: RunRow) -> bool:
