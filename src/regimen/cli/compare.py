@@ -94,7 +94,7 @@ def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Seq
         groups: label -> runs.
         left_out: runs that did not finish.
     """
-    from regimen.display import interquartile
+    from regimen.display import intervals
 
     choices = runs[0].choices
     yield f"{choices.get('stage')} of {choices.get('task')}: {len(runs)} runs, {len(groups)} groups"
@@ -105,15 +105,15 @@ def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Seq
         for label, members in groups.items():
             values = headlines(members).get(name)
             if values is not None:
-                ends = interquartile.interval(values)
+                ends = intervals.iqm_interval(values)
                 between = f"{figure(float(ends[0]))} … {figure(float(ends[1]))}" if ends else "–"
                 extent = f"{figure(float(values.min()))} … {figure(float(values.max()))}"
-                middle = figure(float(interquartile.iqm(values)))
+                middle = figure(float(intervals.iqm(values)))
                 rows.append((name, label, str(len(values)), middle, between, extent))
     yield from table(rows) if told else []
     if same:
         yield f"\nthe same in all runs: {', '.join(f'{name} {figure(value)}' for name, value in same.items())}"
-    yield from _cautions(groups, left_out, interquartile.FEW)
+    yield from _cautions(groups, left_out, intervals.FEW_RUNS)
 
 
 def _split(runs: Sequence[Seen]) -> tuple[list[str], dict[str, float]]:

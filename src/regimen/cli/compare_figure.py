@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.display.figures import COLORS, style, title_of
-from regimen.display.interquartile import common_curve, interval, iqm
+from regimen.display.intervals import common_curve, iqm, iqm_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def _curve(ax: Axes, curves: Sequence[np.ndarray], label: str, number: int) -> N
         ax.plot(*curve.T, color=color, linewidth=0.6, alpha=0.25)
     line = LINES[number // len(COLORS) % len(LINES)]
     ax.plot(steps, iqm(values), color=color, linewidth=1.8, linestyle=line, label=f"{label} (n = {len(curves)})")
-    ends = interval(values, CURVE_RESAMPLES)
+    ends = iqm_interval(values, CURVE_RESAMPLES)
     if ends is not None:
         ax.fill_between(steps, *ends, color=color, alpha=0.18, linewidth=0)
 
@@ -88,7 +88,7 @@ def _curve(ax: Axes, curves: Sequence[np.ndarray], label: str, number: int) -> N
 def _values(ax: Axes, values: np.ndarray, label: str, number: int) -> None:
     color = COLORS[number % len(COLORS)]
     middle = float(iqm(values))
-    ends = interval(values)
+    ends = iqm_interval(values)
     error = [[max(middle - float(ends[0]), 0.0)], [max(float(ends[1]) - middle, 0.0)]] if ends is not None else None
     ax.scatter(np.full(len(values), number - 0.18), values, s=12, color=color, alpha=0.35, linewidth=0)
     mark = MARKS[number // len(COLORS) % len(MARKS)]

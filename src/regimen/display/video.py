@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regimen.envs.sims.render import Renderer, pick_backend
-
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-__all__ = ["Renderer", "VideoWriter", "pick_backend", "write_gif"]
 
 
 class VideoWriter:

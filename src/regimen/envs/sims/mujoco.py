@@ -19,8 +19,8 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     import mujoco
 
-    from regimen.display.video import Renderer
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.sims.render import Renderer
 
 # Model fields that events change per robot; saved with the state when they have been.
 _EXPANDABLE = (
@@ -178,7 +178,7 @@ class MujocoWorld:
         """Return a picture (H, W, 3) uint8 of one robot."""
         import mujoco
 
-        from regimen.display.video import Renderer
+        from regimen.envs.sims.render import Renderer
 
         if self._renderer is None:
             width, height = self.cfg.render_size

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regimen.display.interquartile import iqm
-from regimen.display.intervals import Figure, bootstrap
+from regimen.display.intervals import Figure, bootstrap, iqm
 
 LAST_SHARE = 0.2
 """Share of the episodes, at the end, that improvement is measured on."""

@@ -12,8 +12,7 @@ import numpy as np
 
 from regimen.display.figures import COLORS, limits, read_rows, save, sheet, title_of
 from regimen.display.formatting import duration
-from regimen.display.interquartile import interval, iqm
-from regimen.display.intervals import Figure
+from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import see_dir
 from regimen.stages.evaluation.table import command_label
@@ -60,7 +59,7 @@ class Group:
         """Return a figure over all commands: of one seed as it was judged, of several their interquartile mean."""
         found = [Figure(**source.result["overall"][name]) for source in self.judged]
         values = np.array([figure.value for figure in found])
-        ends = interval(values)
+        ends = iqm_interval(values)
         return found[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
 
 

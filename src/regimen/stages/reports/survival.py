@@ -1,7 +1,7 @@
 """How often each kind of policy survives a fault: by joint and severity, over seeds, and compared with each other.
 
 Of one seed a share of episodes carries its Wilson interval. Of several seeds it is the interquartile mean over the
-seeds with its bootstrap interval, see `regimen.display.interquartile`; episodes of one policy are no seeds. Differences
+seeds with its bootstrap interval, see `regimen.display.intervals`; episodes of one policy are no seeds. Differences
 and ratios are drawn: of one seed from the Jeffreys posterior of its share, Beta(k + 1/2, n - k + 1/2), of several from
 the bootstrap of their interquartile mean.
 """
@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from regimen.display.interquartile import interval, iqm
-from regimen.display.intervals import Figure, share
+from regimen.display.intervals import Figure, iqm, iqm_interval, share
 from regimen.stages.reports.sources import Source
 from regimen.stages.reports.variants import VARIANTS, Variant, variant_of
 
@@ -108,7 +107,7 @@ class Arm:
 def over_seeds(values: Sequence[float]) -> Figure:
     """Return the interquartile mean of one value for each of several seeds, with its bootstrap interval."""
     array = np.asarray(values, dtype=np.float64)
-    ends = interval(array)
+    ends = iqm_interval(array)
     middle = float(iqm(array))
     return Figure(middle, *(float(end) for end in ends)) if ends else Figure(middle, middle, middle)
 
