@@ -14,8 +14,8 @@ from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.config.compose import Composed, Refusal, compose, load_config
-from regimen.config.schema import EventTermCfg, ManagerEnvCfg
 from regimen.config.structured import build, plain
+from regimen.config.task_schema import EventTermCfg, ManagerEnvCfg
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

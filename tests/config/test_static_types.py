@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from regimen.config.schema import ActionCfg
+from regimen.config.task_schema import ActionCfg
 from peeked_other import OtherCfg as NamedCfg
 
 WIDTH = 7

@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import raises_naming
-from regimen.config.schema import TermCfg
 from regimen.config.targets import resolve
+from regimen.config.task_schema import TermCfg
 from regimen.system.errors import ConfigError
 
 
 def test_both_spellings_name_the_same_object() -> None:
-    assert resolve("regimen.config.schema:TermCfg") is resolve("regimen.config.schema.TermCfg") is TermCfg
+    assert resolve("regimen.config.task_schema:TermCfg") is resolve("regimen.config.task_schema.TermCfg") is TermCfg
 
 
 @pytest.mark.parametrize(
     ("target", "named"),
     [
-        ("regimen.config.schema:TermCgf", ("regimen.config.schema", "TermCgf", "TermCfg")),
+        ("regimen.config.task_schema:TermCgf", ("regimen.config.task_schema", "TermCgf", "TermCfg")),
         ("regimen.config.shema:TermCfg", ("regimen.config.shema", "schema")),
         ("TermCfg", ("TermCfg", "pkg.mod:function", "pkg.mod.Class")),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from helpers.point_env import PointEnv
-from regimen.config.schema import EstimateCfg
+from regimen.config.task_schema import EstimateCfg
 from regimen.envs.fault_estimate.estimator import Estimate
 from regimen.envs.fault_estimate.oracle import Oracle
 from regimen.envs.fault_estimate.wrapper import EstimatedEnv

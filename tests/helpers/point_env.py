@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from regimen.config.schema import Config, EvaluationCfg
+from regimen.config.schema import Config
+from regimen.config.task_schema import EvaluationCfg
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 
 

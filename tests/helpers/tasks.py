@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from regimen.config.schema import ManagerEnvCfg
+from regimen.config.task_schema import ManagerEnvCfg
 from regimen.envs.manager_env import ManagerEnv
 from regimen.envs.robots.robot import load
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg

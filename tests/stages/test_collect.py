@@ -13,7 +13,8 @@ import torch
 
 from helpers.messages import assert_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
-from regimen.config.schema import Config, EvaluationCfg, EventTermCfg, GateCfg
+from regimen.config.schema import Config
+from regimen.config.task_schema import EvaluationCfg, EventTermCfg, GateCfg
 from regimen.data.episodes.reader import EpisodeFile
 from regimen.envs.vec_env import Obs
 from regimen.runs.create import create_run_dir

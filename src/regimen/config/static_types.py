@@ -22,6 +22,7 @@ from regimen.system.errors import ConfigError
 LIGHT = (
     "omegaconf",
     "regimen.config.schema",
+    "regimen.config.task_schema",
     "regimen.system.errors",
     "regimen.envs.robots",
     "regimen.envs.robots.robot",

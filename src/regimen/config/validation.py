@@ -11,9 +11,9 @@ from typing import Any
 from omegaconf import ValidationError
 
 from regimen.config import static_types, structured
-from regimen.config.schema import EventTermCfg, TermCfg
 from regimen.config.static_modules import split_target
 from regimen.config.structured import SCALARS, strip_optional
+from regimen.config.task_schema import EventTermCfg, TermCfg
 from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")

@@ -4,8 +4,8 @@ Over episodes: `bootstrap` of a mean, Wilson's interval of a share. Over trainin
 bootstrap, as Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021) recommend;
 the IQM is `scipy.stats.trim_mean` with a quarter cut off at either end, as in the authors' `rliable`. Runs are drawn
 within their group, the only stratum, as all runs compared here are of one task. `rliable` 1.2.0 is not used: it depends
-on statsmodels, pandas, seaborn and `arch`, whose newest versions do not import together (`arch` 7.2, the newest allowed,
-fails at import with pandas 3).
+on statsmodels, pandas, seaborn and `arch`, which fail to import together at their newest versions (`arch` 7.2, the
+newest allowed, with pandas 3).
 
 SciPy is imported where it is used: `Figure` is a type that the launcher reads.
 """

@@ -26,7 +26,8 @@ from regimen.system.errors import DivergedError
 if TYPE_CHECKING:
     import numpy as np
 
-    from regimen.config.schema import Config, ManagerEnvCfg
+    from regimen.config.schema import Config
+    from regimen.config.task_schema import ManagerEnvCfg
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
 

@@ -12,7 +12,7 @@ from regimen.envs.term_binding import bind_term
 from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
+    from regimen.config.task_schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
     from regimen.envs.manager_env import ManagerEnv
 
 

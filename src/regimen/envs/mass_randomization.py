@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from regimen.config.schema import EventTermCfg
+from regimen.config.task_schema import EventTermCfg
 from regimen.envs.robots.robot import load
 
 if TYPE_CHECKING:

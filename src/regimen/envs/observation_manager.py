@@ -12,7 +12,7 @@ from regimen.envs.term_binding import bind_term, match_ids
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.schema import ObservationGroupCfg, ObservationTermCfg
+    from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import Obs
 

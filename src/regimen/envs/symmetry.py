@@ -19,7 +19,7 @@ from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
 
 if TYPE_CHECKING:
-    from regimen.config.schema import ObservationTermCfg
+    from regimen.config.task_schema import ObservationTermCfg
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import Obs
 

@@ -14,7 +14,7 @@ from regimen.config.targets import resolve
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.schema import TermCfg
+    from regimen.config.task_schema import TermCfg
     from regimen.envs.manager_env import ManagerEnv
 
 

@@ -24,7 +24,8 @@ from regimen.stages.playback.rollout import load_policy, play
 from regimen.system.errors import CheckpointError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, EvaluationCfg
+    from regimen.config.schema import Config
+    from regimen.config.task_schema import EvaluationCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
 

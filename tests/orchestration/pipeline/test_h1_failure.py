@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names
-from regimen.config.schema import ESTIMATE_MODES
+from regimen.config.task_schema import ESTIMATE_MODES
 from regimen.orchestration.pipeline import graph, sizes, spec
 from regimen.stages.reports.variants import VARIANTS
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimen.config.schema import EvaluationCfg
+from regimen.config.task_schema import EvaluationCfg
 from regimen.envs import open_env
 from regimen.envs.conformance.rollouts import MakeEnv, Probe
 from regimen.envs.conformance.rules import RULES

@@ -12,7 +12,7 @@ import torch
 from regimen.envs.manager_base import term_state
 
 if TYPE_CHECKING:
-    from regimen.config.schema import EstimateCfg
+    from regimen.config.task_schema import EstimateCfg
 
 FALSE_ALARM_S = (0.2, 2.0)
 """How long a false alarm lasts unless the true verdict or the end of the episode comes first."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.config.schema import EvaluationCfg
+from regimen.config.task_schema import EvaluationCfg
 from regimen.envs.gym.state import EnvState, state_of
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from regimen.config.schema import EvaluationCfg
+from regimen.config.task_schema import EvaluationCfg
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

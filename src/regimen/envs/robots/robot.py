@@ -14,9 +14,6 @@ from pathlib import Path
 
 from regimen.system.errors import ConfigError, did_you_mean
 
-ACTION_UNITS = ("rad", "saturation")
-"""What an action's scale may count in: radians, or the angle at which a joint's motor saturates."""
-
 
 @dataclass(frozen=True)
 class Mirror:

@@ -19,7 +19,8 @@ from regimen.stages.playback.observers import watchers_of
 from regimen.stages.playback.rollout import load_policy, play
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, FaultGridCfg
+    from regimen.config.schema import Config
+    from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
     from regimen.stages.evaluate import EvaluateCfg

@@ -12,7 +12,8 @@ from regimen.stages.evaluation.metrics import Judgement, judge_all
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, GateCfg
+    from regimen.config.schema import Config
+    from regimen.config.task_schema import GateCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
 

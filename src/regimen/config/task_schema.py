@@ -1,0 +1,251 @@
+"""Configuration of a manager-based task: its terms, actions, events, estimate and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from regimen.system.errors import did_you_mean
+
+ACTION_UNITS = ("rad", "saturation")
+"""What an action's scale may count in: radians, or the angle at which a joint's motor saturates."""
+
+
+@dataclass
+class TermCfg:
+    """One function of a manager.
+
+    Attributes:
+        func: name of a function or class in the group's own module under `regimen.envs.terms`, or
+            `pkg.mod:name` for one of yours.
+        params: its keyword arguments. Regular expressions given to `joints`, `bodies` and, in the curriculum,
+            `rewards` are resolved to ids.
+    """
+
+    func: str = MISSING
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ObservationTermCfg(TermCfg):
+    """One part of an observation group.
+
+    Attributes:
+        noise: half width of the uniform noise added while `env.observation_noise` is on; unit of the term.
+        scale: factor applied after the noise.
+        clip: bound on the absolute value, applied before the scale; null for none.
+    """
+
+    noise: float = 0.0
+    scale: float = 1.0
+    clip: float | None = None
+
+
+@dataclass
+class ObservationGroupCfg:
+    """One tensor an agent may read: its terms side by side, in order.
+
+    Attributes:
+        extends: an earlier group whose very values, noise included, stand before the terms of this one.
+    """
+
+    extends: str | None = None
+    terms: dict[str, ObservationTermCfg | None] = field(default_factory=dict)
+
+
+@dataclass
+class RewardTermCfg(TermCfg):
+    """One reward; its value is multiplied by `weight` and by the step time."""
+
+    weight: float = MISSING
+
+
+@dataclass
+class TerminationTermCfg(TermCfg):
+    """One reason to end an episode; `time_out` makes it a truncation instead of a termination."""
+
+    time_out: bool = False
+
+
+@dataclass
+class EventTermCfg(TermCfg):
+    """One change made to the simulation.
+
+    Attributes:
+        mode: `startup` (once), `reset` (for the envs that reset) or `interval` (per env, at random times).
+        interval_range_s: shortest and longest time between two `interval` events, in seconds.
+    """
+
+    mode: str = MISSING
+    interval_range_s: list[float] | None = None
+
+
+@dataclass
+class ActionCfg:
+    """Joint position targets: `default_pose + scale * unit * action`.
+
+    Attributes:
+        joints: regular expressions; the action follows the robot's joint order.
+        scale: how many units an action of 1 moves a joint.
+        unit: `rad`, or `saturation`: each joint's own angle at which its motor saturates, effort limit / stiffness.
+        clip: bound on the absolute action before scaling; null for none.
+    """
+
+    joints: list[str] = field(default_factory=lambda: [".*"])
+    scale: float = MISSING
+    unit: str = "rad"
+    clip: float | None = 100.0
+
+    def problems(self) -> list[str]:
+        """Return a line if the unit is unknown."""
+        if self.unit not in ACTION_UNITS:
+            return [f"actions.unit={self.unit}: {did_you_mean(self.unit, ACTION_UNITS)}"]
+        return []
+
+
+@dataclass
+class GateCfg:
+    """What a policy must reach before data are collected with it; figures of its evaluation by name.
+
+    Attributes:
+        at_least: figure -> lowest value, such as survival.
+        at_most: figure -> highest value, such as speed_error.
+    """
+
+    at_least: dict[str, float] = field(default_factory=dict)
+    at_most: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class FaultGridCfg:
+    """Faults that `stage=evaluate stage.faults=true` tries one at a time, each joint at each severity.
+
+    Attributes:
+        event: the event that breaks a joint.
+        severity: regular expression of joints -> severities, mildest first, as many for each joint.
+        onset_s: time of the fault after the reset, in s.
+        envs: episodes for each joint and severity; as many without a fault as for a whole joint.
+        command: what the robot is asked to do.
+        film: joint whose fault env 0, the one on video, gets at the middle severity; null: the first.
+    """
+
+    event: str = MISSING
+    severity: dict[str, list[float]] = field(default_factory=dict)
+    onset_s: float = 3.0
+    envs: int = 16
+    command: list[float] = field(default_factory=list)
+    film: str | None = None
+
+
+@dataclass
+class EvaluationCfg:
+    """How this task is judged by `stage=evaluate`.
+
+    Attributes:
+        command: name of the command term that is held fixed, or null for a task without one.
+        grid: the commands; each is given to an equal share of the envs.
+        disturbances: events switched off while evaluating, unless the stage asks for them.
+        headline: metric written to run.json.
+        faults: events that break the robot; `stage=collect` switches them off where it tries a policy first.
+        gate: what that policy must reach; nothing by default.
+        fault_grid: the faults tried by `stage.faults=true`.
+    """
+
+    command: str | None = None
+    grid: list[list[float]] = field(default_factory=list)
+    disturbances: list[str] = field(default_factory=list)
+    headline: str = "return"
+    faults: list[str] = field(default_factory=list)
+    gate: GateCfg = field(default_factory=GateCfg)
+    fault_grid: FaultGridCfg | None = None
+
+
+ESTIMATE_MODES = ("none", "oracle", "oracle_delayed", "classifier")
+
+
+@dataclass
+class EstimateCfg:
+    """What the policy is told of the robot's faults, in columns added to what it observes.
+
+    Attributes:
+        mode: `classifier` asks `estimator`, `oracle` tells the truth at once, `oracle_delayed` after `delay_steps`,
+            `none` adds the columns and always says healthy; null is `classifier` where an estimator is given, and
+            otherwise adds no columns.
+        delay_steps: shortest and longest delay of `oracle_delayed`, in steps, drawn for each fault.
+        false_alarms_per_hour: wrong verdicts of the oracles, per hour and robot, of a random joint.
+        joints: regular expressions of the joints that can fail; in the robot's order they are the classes told.
+    """
+
+    mode: str | None = None
+    delay_steps: list[int] = field(default_factory=lambda: [5, 20])
+    false_alarms_per_hour: float = 0.0
+    joints: list[str] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the figures, one line each."""
+        lines = []
+        if self.mode not in (None, *ESTIMATE_MODES):
+            lines.append(f"estimate.mode={self.mode}: expected {', '.join(ESTIMATE_MODES)}, or null.")
+        if len(self.delay_steps) != 2 or not 0 <= self.delay_steps[0] <= self.delay_steps[1]:
+            lines.append(f"estimate.delay_steps={self.delay_steps}: expected [shortest, longest] in steps, from 0 on.")
+        if self.false_alarms_per_hour < 0:
+            lines.append(f"estimate.false_alarms_per_hour={self.false_alarms_per_hour:g}: expected 0 or more.")
+        return lines
+
+
+@dataclass
+class ManagerEnvCfg:
+    """A task in Isaac Lab's manager vocabulary, for every sim behind the World seam.
+
+    Attributes:
+        robot: folder under `regimen.envs.robots`, or `pkg.mod:NAME` of your own `Robot`.
+        num_envs: environments stepped together.
+        episode_length_s: time after which an episode is truncated, in seconds.
+        decimation: physics steps per control step; step time = sim.dt * decimation.
+        observation_noise: whether the noise of the observation terms is applied.
+        observations: groups of terms; agents read `policy`.
+    """
+
+    _target_: str = "regimen.envs.manager_env.ManagerEnv"
+    robot: str = MISSING
+    num_envs: int = MISSING
+    episode_length_s: float = MISSING
+    decimation: int = 4
+    observation_noise: bool = True
+    actions: ActionCfg = field(default_factory=ActionCfg)
+    commands: dict[str, TermCfg | None] = field(default_factory=dict)
+    observations: dict[str, ObservationGroupCfg] = field(default_factory=dict)
+    rewards: dict[str, RewardTermCfg | None] = field(default_factory=dict)
+    terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
+    events: dict[str, EventTermCfg | None] = field(default_factory=dict)
+    curriculum: dict[str, TermCfg | None] = field(default_factory=dict)
+    estimate: EstimateCfg = field(default_factory=EstimateCfg)
+    evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the task's figures, one line each."""
+        lines = at_least_one(num_envs=self.num_envs, decimation=self.decimation)
+        if not self.episode_length_s > 0:
+            lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
+        lines += self.actions.problems() + self.estimate.problems()
+        return lines + self._estimate_problems(config.get("estimator"))
+
+    def _estimate_problems(self, estimator: str | None) -> list[str]:
+        """Return a line if an estimate is asked for that nobody can make."""
+        asked = self.estimate.mode or ("classifier" if estimator else None)
+        if asked is not None and not self.estimate.joints:
+            return [f"estimate.mode={asked}: env.estimate.joints is empty: name the joints that can fail."]
+        if asked == "classifier" and not estimator:
+            return ["estimate.mode=classifier: needs a detector: estimator=<run reference or file>."]
+        return []
+
+
+def at_least_one(**numbers: int) -> list[str]:
+    """Return a line for each number below 1.
+
+    Args:
+        numbers: value by key.
+    """
+    return [f"{name}={value}: expected 1 or more." for name, value in numbers.items() if value < 1]
