@@ -10,6 +10,7 @@ import pytest
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.trainings import new_run, train, training_config
+from regimen.agents.policy_header import read_header
 from regimen.config.compose import compose
 from regimen.envs.robots.robot import load
 from regimen.orchestration import policy_fit
@@ -77,8 +78,8 @@ def test_what_only_the_policy_has_is_named_as_such(policy, tmp_path, arguments, 
 
 def test_plain_values_are_read_without_torch(policy):
     code = (
-        "import sys, pathlib; from regimen.orchestration.policy_fit import read_plain;"
-        "plain = read_plain(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib; from regimen.agents.policy_header import read_header;"
+        "plain = read_header(pathlib.Path(sys.argv[1]));"
         "assert plain['io']['step_dt'] == 0.02; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(policy)], check=True)
@@ -88,7 +89,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(b"hello")
     with raises_naming(CheckpointError, path, "checkpoint"):
-        policy_fit.read_plain(path)
+        read_header(path)
 
 
 @pytest.mark.parametrize(("task", "robot"), [("go2_flat", "go2"), ("h1_failure", "h1")])

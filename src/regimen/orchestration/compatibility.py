@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from regimen.agents.export import header
+from regimen.agents.policy_header import read_header
 from regimen.config import static_types
 from regimen.config.compose import Composed
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
 from regimen.envs.robots.robot import Robot, match
 from regimen.orchestration import policy_fit
+from regimen.runs.checkpoint_header import ForeignError
 from regimen.system.errors import ConfigError, RegimenError
 
 TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
@@ -113,7 +115,7 @@ def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
     if path is None or path.suffix not in (".pt", ".onnx") or not stage.startswith("regimen.stages."):
         return []
     try:
-        return _of_another_agent(path, policy_fit.read_plain(path), composed)
+        return _of_another_agent(path, read_header(path), composed)
     except RegimenError as error:
         return [f"policy={path}: {error}"]
 
@@ -137,8 +139,8 @@ def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed)
 def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     joints = composed.config["stage"].get("joints") if composed.choices["stage"] == "evaluate" else None
     try:
-        bundle = policy_fit.read_plain(path)
-    except policy_fit.ForeignError:
+        bundle = read_header(path)
+    except ForeignError:
         if joints is None:
             raise
         return _foreign(joints, composed, robot)
@@ -172,7 +174,7 @@ def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
 
 
 def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
-    bundle = policy_fit.read_plain(path)
+    bundle = read_header(path)
     if "detector" not in bundle:
         return [f"estimator={path} is a policy, not a detector. A detector is made by stage=distill agent=failure_gru."]
     lines = policy_fit.misfits(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))

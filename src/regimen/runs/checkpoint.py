@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 
-from regimen.orchestration import policy_fit
+from regimen.runs import checkpoint_header
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
 from regimen.system.files import is_no_space, no_space_message
@@ -83,7 +83,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         ) from error
     except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path} is cut short or is not a checkpoint. {_others(path)}") from error
-    policy_fit.require_own(path, bundle)
+    checkpoint_header.require_regimen_checkpoint(path, bundle)
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
         found = f"format {bundle['format']}" if isinstance(bundle, dict) and "format" in bundle else "no format number"
         raise CheckpointError(

@@ -18,8 +18,8 @@ from regimen.config.compose import compose
 from regimen.envs.conformance.check import compose_config
 from regimen.envs.term_binding import joint_terms
 from regimen.envs.vec_env import IOSpec
-from regimen.orchestration.policy_fit import read_plain
 from regimen.runs import checkpoint
+from regimen.runs.checkpoint_header import read_plain
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 
 MADE = Path(__file__).parent / "rsl_rl_2"

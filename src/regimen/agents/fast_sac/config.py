@@ -159,14 +159,14 @@ class FastSacCfg:
 
     def _start_problems(self, config: dict[str, Any]) -> list[str]:
         """Return a line for each setting by which the actor is another than that of the policy to begin with."""
-        from regimen.orchestration import policy_fit
+        from regimen.agents.policy_header import read_header
 
         policy = Path(config.get("policy") or "")
         if not policy.is_file() or config["choices"]["stage"] != "train":
             return []
         theirs: dict[str, Any] = {}
         with suppress(RegimenError):  # a file that is no policy is told elsewhere
-            theirs = policy_fit.read_plain(policy).get("agent") or {}
+            theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:
             return []
         own, told = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))

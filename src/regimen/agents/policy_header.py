@@ -1,0 +1,22 @@
+"""Plain values of a policy file, read without torch: of a checkpoint or of an exported policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from regimen.agents.export import header
+from regimen.runs import checkpoint_header
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the plain values of a policy, its tensors left out.
+
+    Args:
+        path: checkpoint, or ONNX or TorchScript file of `regimen export`.
+
+    Raises:
+        CheckpointError: the file is no policy of this project.
+        PreflightError: the file is ONNX, and onnxruntime is not installed.
+    """
+    return header.bundle(path) if header.is_exported(path) else checkpoint_header.read_plain(path)

@@ -1,0 +1,79 @@
+"""Plain values of a checkpoint, read without torch.
+
+A checkpoint is a zip whose pickle holds the plain values and only refers to the tensors: the plain values can be read
+alone.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from regimen.system.errors import CheckpointError
+
+OF_RSL_RL = {"model_state_dict", "actor_state_dict"}
+"""Keys of what rsl_rl's own runner saves."""
+
+
+class ForeignError(CheckpointError):
+    """A checkpoint of rsl_rl itself."""
+
+
+class _Absent:
+    """Placeholder of a tensor."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+
+class _PlainReader(pickle.Unpickler):
+    """Reads the plain values of a checkpoint; every class of torch becomes `_Absent`, any other is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if module.split(".")[0] == "torch":
+            return _Absent
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a checkpoint")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _Absent()
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's plain values, its tensors left out.
+
+    Args:
+        path: file written by `regimen.runs.checkpoint.save`.
+
+    Raises:
+        CheckpointError: the file is not such a checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+            bundle = _PlainReader(io.BytesIO(archive.read(name))).load()
+    except (zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher: {error or 'it has no data'}.") from error
+    require_regimen_checkpoint(path, bundle)
+    if not isinstance(bundle, dict) or "io" not in bundle:
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher: it does not say what its policy reads.")
+    return bundle
+
+
+def require_regimen_checkpoint(path: Path, bundle: Any) -> None:
+    """Raise if a file was saved by rsl_rl's own runner.
+
+    Raises:
+        ForeignError: with the command that makes a policy of it.
+    """
+    if isinstance(bundle, dict) and bundle.keys() & OF_RSL_RL:
+        raise ForeignError(
+            f"{path} is a checkpoint of rsl_rl itself, which does not say what it reads and which joints it moves. "
+            f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> task=<task>. "
+            "To evaluate it as it is: agent=rsl_rl_ppo stage.joints=[task], or in their order"
+        )
