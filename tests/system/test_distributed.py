@@ -1,23 +1,17 @@
-"""Several workers of one run: they meet, stop together, and fail with one account."""
+"""Processes of one run: device, process group, agreement on a stop."""
 
 from __future__ import annotations
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
 
-from helpers.messages import assert_names, raises_naming
-from helpers.supervised_runs import ended, make_run, start, worker_pid
-from regimen.runs import worker_group
+from helpers.messages import raises_naming
 from regimen.system import distributed
 from regimen.system.errors import PreflightError
-from regimen.system.files import read_json, read_jsonl
 
 
-def test_one_worker_needs_no_launcher(tmp_path: Path) -> None:
-    assert worker_group.command(make_run(tmp_path, "finish"))[1:3] == ["-m", "regimen.runs.worker"]
+def test_one_process_agrees_with_itself() -> None:
     assert distributed.agreed_stop(signal.SIGTERM) == signal.SIGTERM
     assert distributed.agreed_stop(None) is None
 
@@ -36,43 +30,3 @@ def test_each_worker_takes_a_gpu_of_its_own_before_they_meet(monkeypatch: pytest
     monkeypatch.setenv("LOCAL_RANK", "2")
     with raises_naming(PreflightError, "GPU", "hardware.processes=2"):
         distributed.join("cuda")
-
-
-@pytest.mark.slow
-def test_workers_share_and_the_first_keeps_the_record(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "share", processes=2)
-    info, screen = ended(start(run), run)
-    assert info["status"] == "finished", screen
-    assert info["headline"] == {"total": 3.0}
-    assert (read_json(run.dir / "result.json") or {})["workers"] == 2
-    assert len(read_jsonl(run.dir / "metrics.jsonl")) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
-def test_all_workers_stop_at_the_same_step(tmp_path: Path, number: signal.Signals) -> None:
-    run = make_run(tmp_path, "share_until_stopped", processes=2)
-    process = start(run)
-    worker_pid(run)
-    process.send_signal(number)
-    info, screen = ended(process, run)
-    assert info["status"] == ("preempted" if number == signal.SIGUSR2 else "killed"), screen
-    assert (run.dir / "rank0").read_text() == (run.dir / "rank1").read_text()
-
-
-@pytest.mark.slow
-def test_one_worker_is_asked_and_all_stop(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "share_until_stopped", processes=2)
-    process = start(run)
-    os.kill(worker_pid(run), signal.SIGTERM)
-    info, screen = ended(process, run)
-    assert info["status"] == "killed", screen
-    assert (run.dir / "rank0").read_text() == (run.dir / "rank1").read_text()
-
-
-@pytest.mark.slow
-def test_the_first_failure_is_the_one_told(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "fail_apart", processes=2)
-    info, screen = ended(start(run), run)
-    assert info["status"] == "failed", screen
-    assert_names(info["reason"], "the second worker tripped")
