@@ -1,4 +1,4 @@
-"""The first moment of a run: its directory, its frozen configuration, and all that is known before the work starts."""
+"""Creation of a run: its directory, its frozen configuration, and the first record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def create_run_dir(
     git: tuple[dict[str, Any] | None, str] | None = None,
     **known: Any,
 ) -> Path:
-    """Claim a new directory under `root`, record in it all that is known, and return it.
+    """Create a run directory under `root` with frozen configuration and first record; return it.
 
     Args:
         root: folder of runs, such as `outputs`.
@@ -85,7 +85,7 @@ def _fill(
 
 
 def _require_there(files: dict[str, Path]) -> None:
-    """Refuse an input that a clean has taken away by now; one that takes it away later sees this record first."""
+    """Raise if an input was removed meanwhile; `regimen clean` keeps it once this record exists."""
     for name, path in files.items():
         if not path.exists():
             raise PreflightError(f"The {name} {path} was removed while the run was being made. Name another one.")

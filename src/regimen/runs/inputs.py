@@ -1,4 +1,4 @@
-"""What a run reads of other runs: named by a reference, found as a path, recorded with its checksum, checked again."""
+"""Input files of a run: references, paths, recorded entries with checksums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def references(config: dict[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Resolve each reference once while this lasts: jobs of a sweep share their inputs."""
+    """Resolve each reference only once within this context: jobs of a sweep share their inputs."""
     _resolved.append({})
     try:
         yield

@@ -17,41 +17,37 @@ from regimen.system.distributed import rank, world_size
 from regimen.system.errors import PreflightError
 
 SHUTDOWN_S = 80
-"""Time for all workers to save and end once they were asked to, before torch.distributed.run kills them."""
-
+"""Time for all workers to save and end after a stop signal, before torch.distributed.run kills them."""
 
 FIRST_PORT = 20000
-
-
 PORTS = 20000
-
 
 SIGNALS = ",".join(number.name for number in signals.FORWARDED)
 
 
 class NonLeaderRun(Run):
-    """The run as seen by every worker but the first: it stops with the others and writes nothing but its error."""
+    """The run in a worker other than rank 0: it stops with the others and writes nothing but errors."""
 
     leads = False
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Leave the scalars to the first worker."""
+        """Do nothing: rank 0 writes the scalars."""
 
     def rewind(self, step: int) -> None:
-        """Leave the scalars to the first worker."""
+        """Do nothing: rank 0 writes the scalars."""
 
     def progress(self, **fields: Any) -> None:
-        """Leave the display to the first worker."""
+        """Do nothing: rank 0 writes the progress."""
 
     def artifact(self, path: Path, kind: str) -> None:
-        """Leave the files to the first worker."""
+        """Do nothing: rank 0 records the files."""
 
     def finish(self, headline: dict[str, float], result: dict[str, Any]) -> None:
-        """Leave the result to the first worker."""
+        """Do nothing: rank 0 writes the result."""
 
 
 def open_run(folder: Path) -> Run:
-    """Open a run as the first of its workers or as one of the others.
+    """Open a run for this worker: `Run` for rank 0, `NonLeaderRun` for the others.
 
     Raises:
         ReferenceError_: there is no whole run at `folder`.
@@ -60,11 +56,11 @@ def open_run(folder: Path) -> Run:
 
 
 def command(run: Run, node: int = 0) -> list[str]:
-    """Return what starts the workers of a run on one machine: the worker itself, or torch's launcher of several.
+    """Return the command that starts the workers of a run on one node: one worker, or torch's launcher of several.
 
     Args:
         run: the run.
-        node: number of this machine among those of the run.
+        node: number of this node among those of the run.
     """
     config = yaml.safe_load(run.config_path.read_text())
     hardware = config["hardware"]
@@ -85,9 +81,9 @@ def command(run: Run, node: int = 0) -> list[str]:
 
 
 def run_secondary_node(run: Run) -> int:
-    """Work on a run that the first machine supervises; return an exit code.
+    """Start the workers of a node other than the first, whose supervisor has the run; return their exit code.
 
-    The signals that this process gets go to its workers, and so does its end: they watch its pipe.
+    Signals are forwarded to the workers; they also stop when this process ends, because they watch its pipe.
 
     Args:
         run: the run.
@@ -113,7 +109,7 @@ def run_secondary_node(run: Run) -> int:
 
 
 def write_error(run: Run, error: dict[str, Any]) -> None:
-    """Leave the account of the first worker that failed: the others fail for the loss of it.
+    """Write the error of the first worker that failed: the others fail because it is gone.
 
     Args:
         run: the run.
@@ -125,7 +121,7 @@ def write_error(run: Run, error: dict[str, Any]) -> None:
 
 
 def _first_node() -> str:
-    """Return the name of the first machine of this Slurm job."""
+    """Return the name of the first node of this Slurm job."""
     try:
         listed = subprocess.run(
             ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],

@@ -13,7 +13,7 @@ from regimen.system.errors import ConfigError, PreflightError
 
 
 def rank() -> int:
-    """Return the number of this worker among all of the run; the first, 0, keeps the record."""
+    """Return the rank of this worker in the run; rank 0 writes the record."""
     return int(os.environ.get("RANK", 0))
 
 
@@ -23,9 +23,9 @@ def world_size() -> int:
 
 
 def join(device: str) -> None:
-    """Meet the other workers of this run, if there are any: gloo between CPUs, NCCL between GPUs.
+    """Initialize the process group of several workers: gloo between CPUs, NCCL between GPUs.
 
-    On GPUs each worker takes its own, which `cuda` means from then on: NCCL refuses two workers on one.
+    On GPUs each worker selects its own as the current `cuda` device: NCCL refuses two workers on one.
 
     Args:
         device: of the agent, such as `cpu` or `cuda:0`.
@@ -60,7 +60,7 @@ def share_of(num_envs: int) -> int:
 
 
 def gather_to_first(part: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return, to the first worker, what each of the others gave, in their order; to them nothing."""
+    """Return on rank 0 the values that ranks 1, 2, … pass, in this order; an empty list on the others."""
     if world_size() == 1:
         return []
     from torch import distributed
@@ -71,7 +71,7 @@ def gather_to_first(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def leave() -> None:
-    """Part from the other workers; without this the last one out complains of a lost connection."""
+    """Destroy the process group; otherwise the last worker logs a lost connection."""
     if world_size() > 1:
         from torch import distributed
 
@@ -80,11 +80,11 @@ def leave() -> None:
 
 
 def end(code: int) -> NoReturn:
-    """End this process; one of several workers at once, without taking the interpreter down.
+    """Exit; one of several workers exits at once, without finalizing the interpreter.
 
-    A thread of gloo may still hold the tensors of the last message, and gives them back under the interpreter's lock.
-    If the interpreter is going down by then, the process aborts although all went well (seen with PyTorch 2.13 on busy
-    cores; PyTorch's pull request 179291 tells why).
+    A thread of gloo may still hold the tensors of the last message, and releases them under the interpreter's lock.
+    If the interpreter is being finalized by then, the process aborts although nothing failed (seen with PyTorch 2.13
+    on busy cores; PyTorch's pull request 179291 has the reason).
     """
     if world_size() > 1:
         sys.stdout.flush()
@@ -94,10 +94,10 @@ def end(code: int) -> NoReturn:
 
 
 def agreed_stop(signal: int | None) -> int | None:
-    """Return the signal that any of the workers received, so that all stop at the same step.
+    """Return the signal that any of the workers received, or None, so that all stop at the same step.
 
     Args:
-        signal: what this one received; None for none.
+        signal: signal that this worker received, or None.
     """
     if world_size() == 1:
         return signal
