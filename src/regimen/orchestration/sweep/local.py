@@ -17,6 +17,7 @@ from regimen.runs import code_snapshot, outcome
 from regimen.runs.run import Run
 from regimen.system import host, signals
 from regimen.system.errors import RegimenError
+from regimen.system.git import read_state
 
 POLL_S = 0.05
 
@@ -34,7 +35,7 @@ def make_runs(book: Book, jobs: list[Job], composed: list[Composed], found: list
         found: what preflight saw for each.
     """
     runs = {}
-    git = host.git(Path(host.__file__).parent)
+    git = read_state(Path(host.__file__).parent)
     for job, config, inputs in zip(jobs, composed, found, strict=True):
         known: dict[str, Any] = {"status": "queued", "queue": queue(config.config), "sweep": book.folder.name}
         try:
