@@ -192,7 +192,7 @@ def _explain(spared: dict[str, str]) -> None:
 
 
 def _age(run: RunRow) -> str:
-    return compact(time.time() - (seconds(run.ended) or run.began))
+    return duration(time.time() - (seconds(run.ended) or run.began), "compact")
 
 
 def _runs(items: Sequence[Item]) -> str:

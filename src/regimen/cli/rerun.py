@@ -17,7 +17,7 @@ from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, Seen, see, s
 from regimen.runs.run import Run
 from regimen.system import host, signals
 from regimen.system.errors import ReferenceError_, refuse
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 OUTPUTS = Path("outputs")
 
@@ -90,7 +90,7 @@ def cautions(run: Seen) -> Iterator[str]:
 
 def _code_cautions(run: Seen) -> Iterator[str]:
     """Yield how code and packages differ from those of the run."""
-    now = {"git": read_state(Path(__file__).parent)[0], "versions": host.versions()}
+    now = {"git": repository_state(Path(__file__).parent)[0], "versions": host.versions()}
     changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
     packages = [line for line in changed if not line.startswith(("commit ", "uncommitted changes "))]
     if packages:

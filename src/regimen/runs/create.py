@@ -12,7 +12,7 @@ from regimen.runs import inputs, signature
 from regimen.system import host
 from regimen.system.errors import PreflightError
 from regimen.system.files import claim, keep_reserve, now, unwritable, write_atomic, write_json
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 DECIDED = ("status", "queue", "parents", "references", "pending", "sweep", "pipeline", "rerun_of", "code")
 """Fields of run.json that the caller of `create` decides."""
@@ -39,7 +39,7 @@ def create(
         run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
         files: input name -> file or folder it reads, such as the policy; recorded with its SHA-256.
         repository: a folder of the repository whose commit and changes are recorded.
-        git: what `read_state` returned, for callers that make many runs; by default it is read now.
+        git: what `repository_state` returned, for callers that make many runs; by default it is read now.
         known: fields of run.json, of `DECIDED`: `status` (`queued` for a run that someone starts later),
             `queue`, `parents`, `references` (input name -> as typed), `pending` (input name -> reference that will
             exist when a parent has finished), `sweep`, `pipeline`, `rerun_of`, `code` (see `snapshot.take`).
@@ -56,7 +56,7 @@ def create(
         folder = _claim_named(root / run_id)
     try:
         info = _first_record(folder.name, config, argv, overrides) | known
-        _fill(folder, config, files or {}, git or read_state(repository), info)
+        _fill(folder, config, files or {}, git or repository_state(repository), info)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):

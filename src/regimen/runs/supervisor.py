@@ -22,7 +22,7 @@ from regimen.runs.outcome import Outcome
 from regimen.runs.run import Run
 from regimen.system import distributed, files, host, signals
 from regimen.system.errors import PreflightError, RegimenError
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
@@ -93,7 +93,7 @@ class _Supervisor:
         if self.before["status"] == "queued" and not self.before["supervisor"]:
             fields |= {"started": files.now(), "host": host.host()}
         if self.before["supervisor"]:
-            git = self.before["git"] if self.before.get("code") else read_state(Path(__file__).parent)[0]
+            git = self.before["git"] if self.before.get("code") else repository_state(Path(__file__).parent)[0]
             code = {"git": git, "versions": host.versions()}
             attempts = [self.before, *(row for row in self.before["resumed"] if "versions" in row)]
             differences = host.differences(attempts[-1], code)

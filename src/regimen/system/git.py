@@ -16,7 +16,7 @@ MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
 
 
-def read_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
+def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     """Return ({commit, branch, dirty}, patch) of the repository around `folder`; (None, "") outside of one.
 
     The patch is the difference to the commit, followed by the untracked text files, and can be applied with

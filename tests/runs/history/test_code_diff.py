@@ -12,7 +12,7 @@ from helpers.messages import assert_names
 from helpers.run_directories import add
 from regimen.runs.history.code_diff import code_difference
 from regimen.runs.history.run_view import Seen, see_dir
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 
 class Repository:
@@ -35,7 +35,7 @@ class Repository:
             self.git("commit", "-qm", content)
 
     def run(self, run_id: str, **fields: Any) -> Seen:
-        known, patch = read_state(self.folder)
+        known, patch = repository_state(self.folder)
         folder = add(self.runs, run_id, **{"git": known, **fields})
         if patch:
             (folder / "code.patch").write_text(patch)

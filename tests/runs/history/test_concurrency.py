@@ -32,7 +32,7 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     from regimen.system.errors import PreflightError
 
     create.signature.code_signature = lambda *_: ""  # slow, and not what this is about; nor is a loss of power
-    create.read_state = lambda folder: (None, "")
+    create.repository_state = lambda folder: (None, "")
     os.fsync = lambda descriptor: None
     outputs = Path("outputs")
     config = {"name": f"process{number}", "choices": {"task": "reach", "agent": "skrl_ppo", "stage": "train"}}

@@ -17,7 +17,7 @@ from regimen.runs import code_snapshot, outcome
 from regimen.runs.run import Run
 from regimen.system import host, signals
 from regimen.system.errors import RegimenError
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 POLL_S = 0.05
 
@@ -35,7 +35,7 @@ def make_runs(book: Book, jobs: list[Job], composed: list[Composed], found: list
         found: what preflight saw for each.
     """
     runs = {}
-    git = read_state(Path(host.__file__).parent)
+    git = repository_state(Path(host.__file__).parent)
     for job, config, inputs in zip(jobs, composed, found, strict=True):
         known: dict[str, Any] = {"status": "queued", "queue": queue(config.config), "sweep": book.folder.name}
         try:
@@ -126,7 +126,7 @@ class Batch:
         working = len(self.supervisors.running)
         ended = self.total - working - len(self.waiting)
         left = self.remaining_s()
-        eta = f", ETA {clock(left)}" if left is not None and ended < self.total else ""
+        eta = f", ETA {duration(left, 'clock')}" if left is not None and ended < self.total else ""
         return f"  ({ended} of {self.total}{eta})" if self.total > 1 else ""
 
     def remaining_s(self) -> float | None:

@@ -17,7 +17,7 @@ from regimen.runs import code_snapshot, create, outcome, signature
 from regimen.runs.run import Run
 from regimen.system import files, signals
 from regimen.system.errors import ReferenceError_, did_you_mean, refuse
-from regimen.system.git import read_state
+from regimen.system.git import repository_state
 
 ROOT = Path("multirun")
 ENDED_BADLY = ("failed", "diverged")
@@ -178,7 +178,7 @@ def _ready(run: Run, config: dict[str, Any]) -> None:
         if taken != code:
             say(f"code      {run.id}  reruns with the code as it is now")
             info["code"] = taken
-            git = read_state(Path(__file__).parent)[0]
+            git = repository_state(Path(__file__).parent)[0]
             signed = create.sign(config, info)
             if (run.checkpoints / "last.pt").exists():
                 signed["code"] = signature.continued(info["signature"].get("code"), signed["code"])
