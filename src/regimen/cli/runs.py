@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regimen.cli import export_runs
+from regimen.display.formatting import duration, table
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, near_misses, order, parse, select
 from regimen.runs.index import liveness
 from regimen.runs.index.index import Index

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from regimen.display.formatting import duration
 from regimen.system import files
 
 PLAIN_INTERVAL_S = 10.0

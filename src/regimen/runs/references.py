@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
+from regimen.display.formatting import duration
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import UNREADABLE, RunRow
@@ -225,4 +226,4 @@ def _listing(runs: list[RunRow], most: int = 8) -> str:
 def _describe(run: RunRow) -> str:
     """Return one line to choose by: id, name, status, age, directory."""
     name = f" (name {run.name})" if run.name else ""
-    return f"{run.id}{name}: {run.status}, started {duration(time.time() - run.began)} ago, {run.path}"
+    return f"{run.id}{name}: {run.status}, started {duration(max(0.0, time.time() - run.began))} ago, {run.path}"

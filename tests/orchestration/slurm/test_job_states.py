@@ -10,6 +10,7 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.supervised_runs import make_run
+from regimen.display.formatting import duration
 from regimen.orchestration.slurm import job_states, reconcile, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.run import Run

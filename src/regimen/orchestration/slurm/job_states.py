@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from regimen.display.formatting import duration
 from regimen.system import host
 from regimen.system.errors import PreflightError
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from regimen.display import formatting
 from regimen.display.console import say
 from regimen.orchestration.sweep.record import OPEN, Book, Job
 from regimen.runs import outcome
@@ -66,10 +67,8 @@ def settings(job: Job) -> dict[str, str]:
 
 def _print_table(jobs: list[Job], swept: list[str]) -> None:
     rows = [("job", "overrides", "status", "headline"), *(_row(job, swept) for job in jobs)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    say("")
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in ["", *formatting.table(rows)]:
+        say(line)
 
 
 def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
