@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from regimen.config.yaml_io import flatten
 from regimen.display.formatting import duration, figure, table
 from regimen.runs.history.code_diff import CodeDifference, code_difference
-from regimen.runs.history.run_view import Seen, flatten, see
+from regimen.runs.history.run_view import Seen, see
 from regimen.system import files
 
 ABSENT = "–"
