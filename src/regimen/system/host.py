@@ -1,7 +1,7 @@
 """Machine and software of a run: packages, host, memory, identity of processes.
 
-`psutil` is imported where it is used: the launcher's start must not wait for it. The limits of control groups are read
-here, because `psutil` reports the memory of the machine only.
+`psutil` judges processes, imported where that is done. Memory is read here: importing `psutil` takes 10 ms, which
+`dry_run=true` would wait for, and it knows nothing of the limits of control groups.
 """
 
 from __future__ import annotations
@@ -64,10 +64,9 @@ def instructions() -> frozenset[str]:
 
 def memory_available() -> int:
     """Return the bytes this process may still take: of the machine and of its control group."""
-    import psutil
-
-    left = _left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    return max(0, min([psutil.virtual_memory().available, *left]))
+    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
+    return max(0, min([available, *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]))
 
 
 def _left_in_groups(membership: Path, mount: Path) -> Iterator[int]:
