@@ -18,6 +18,7 @@ from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import PreflightError, ReferenceError_, StopRequested
+from regimen.system.git import MAX_UNTRACKED_BYTES
 
 CONFIG = {"name": "mine", "seed": 3, "choices": {"task": "go2_flat", "agent": "skrl_ppo", "stage": "train"}}
 TEN_RUNS = """
@@ -186,12 +187,20 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     (repo / "new dir").mkdir()
     (repo / "new dir" / "new.py").write_text("b = 1\n\x0cc = 'ä'")
     (repo / "binary").write_bytes(b"\0\xff")
+    (repo / "large.txt").write_text("a" * (MAX_UNTRACKED_BYTES + 1))
+    (repo / "empty").touch()
+    (repo / "script.sh").write_text("exit\n")
+    (repo / "script.sh").chmod(0o755)
+    before = {path: path.stat().st_mtime_ns for path in (repo / ".git").rglob("*")}
     run = Run(create_run_dir(tmp_path / "outputs", CONFIG, [], [], repository=repo))
     assert run.info["git"]["dirty"] is True
+    assert {path: path.stat().st_mtime_ns for path in (repo / ".git").rglob("*")} == before, "nor the user's index"
     git("stash", "-q", "--include-untracked")
     git("apply", str(run.dir / "code.patch"))
     assert (repo / "old.py").read_text() == "a = 2\n"
     assert (repo / "new dir" / "new.py").read_text() == "b = 1\n\x0cc = 'ä'"
+    assert (repo / "empty").exists() and (repo / "script.sh").stat().st_mode & 0o100
+    assert not (repo / "binary").exists() and not (repo / "large.txt").exists()
 
 
 def test_json_is_plain_and_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

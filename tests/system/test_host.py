@@ -21,6 +21,13 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     assert facts.is_alive(None) is False
 
 
+def test_the_start_of_a_process_is_the_one_that_records_of_version_0_1_hold() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        for pid in (1, os.getpid(), child.pid):
+            ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+            assert facts.process(pid)["start"] == ticks
+
+
 def test_an_ended_process_is_not_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         known = facts.process(child.pid)

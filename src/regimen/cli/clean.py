@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.cli.runs import choose, compact, joined, parser_of
+from regimen.cli.runs import choose, joined, parser_of
 from regimen.display import formatting
+from regimen.display.formatting import duration
 from regimen.runs import code_snapshot
 from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
@@ -192,7 +193,7 @@ def _explain(spared: dict[str, str]) -> None:
 
 
 def _age(run: RunRow) -> str:
-    return compact(time.time() - (seconds(run.ended) or run.began))
+    return duration(time.time() - (seconds(run.ended) or run.began), "compact")
 
 
 def _runs(items: Sequence[Item]) -> str:

@@ -10,9 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from regimen.display.formatting import table
 from regimen.envs.sims import render
 from regimen.runs import references
 from regimen.system import files
@@ -41,7 +39,7 @@ def main() -> int:
             return code
     roots = [ROOT / root for root in references.ROOTS]
     trained, judged = references.resolve_run(name, roots), references.resolve_run(f"{name}-evaluation", roots)
-    Console(width=110).print(report(trained, judged, time.monotonic() - started))
+    print("\n".join(report(trained, judged, time.monotonic() - started)))
     return 0
 
 
@@ -67,8 +65,8 @@ def _run(command: list[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def report(trained: Path, judged: Path, wall_s: float) -> Table:
-    """Return the closing table.
+def report(trained: Path, judged: Path, wall_s: float) -> list[str]:
+    """Return the lines of the closing table.
 
     Args:
         trained: run directory of the training.
@@ -77,16 +75,13 @@ def report(trained: Path, judged: Path, wall_s: float) -> Table:
     """
     run = files.read_json(trained / "run.json") or {}
     result = files.read_json(judged / "result.json") or {}
-    table = Table(title=f"demo: done in {wall_s / 60:.1f} min", show_header=False, title_justify="left")
-    table.add_column()
-    table.add_column(overflow="fold")
     samples = run["headline"]["samples"] / 1e6
-    table.add_row("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min")
-    for row in result["commands"]:
-        table.add_row(*_command_row(row))
+    rows = [
+        ("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min"),
+        *map(_command_row, result["commands"]),
+    ]
     for what, path in _files(trained, judged).items():
-        table.add_row(what, str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
-    table.add_section()
+        rows.append((what, str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)))
     commands = [
         ". .venv/bin/activate",
         f"python launch.py task=go2_flat stage=evaluate policy={trained.name} seed=1",
@@ -94,8 +89,8 @@ def report(trained: Path, judged: Path, wall_s: float) -> Table:
         "tensorboard --logdir outputs",
         "regimen list tasks",
     ]
-    table.add_row("next", "\n".join(commands))
-    return table
+    following = [("next" if number == 0 else "", command) for number, command in enumerate(commands)]
+    return [f"demo: done in {wall_s / 60:.1f} min", *table([*rows, *following], indent="  ")]
 
 
 def _command_row(row: dict[str, Any]) -> tuple[str, str]:
@@ -103,7 +98,7 @@ def _command_row(row: dict[str, Any]) -> tuple[str, str]:
     forward, _, turn = row["command"]
     name, unit, verb = ("turning_rate", "rad/s", "turns") if turn and not forward else ("forward_speed", "m/s", "walks")
     got = row[name]
-    done = f"{verb} {got['value']:.2f} {unit} \\[{got['low']:.2f}, {got['high']:.2f}]"
+    done = f"{verb} {got['value']:.2f} {unit} [{got['low']:.2f}, {got['high']:.2f}]"
     return f"asked: {forward or turn:g} {unit}", f"{done}, falls in {row['falls']} of {row['episodes']} episodes"
 
 

@@ -74,9 +74,9 @@ def _launch(argv: list[str], config_dir: Path) -> int:
         if given:
             argv.remove(given[0])
             return continue_(given[0].partition("=")[2], argv)
-    from hydra._internal.utils import get_args_parser
+    from regimen.config.hydra_adapter import argument_parser
 
-    flags, unknown = get_args_parser().parse_known_intermixed_args(argv)
+    flags, unknown = argument_parser().parse_known_intermixed_args(argv)
     if unknown:
         raise ConfigError(f"There is no flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
     if flags.config_name:

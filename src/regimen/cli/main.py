@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from regimen.display.formatting import table
 from regimen.runs import outcome
 from regimen.system.errors import RegimenError, did_you_mean
 
@@ -54,8 +55,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def usage() -> str:
     """Return the help: one line for each verb."""
-    width = max(len(verb) for verb in VERBS)
-    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    lines = table([(verb, text) for verb, (_, text) in VERBS.items()], indent="  ")
     return "\n".join(["regimen <verb> ...", *lines, "Runs are started with `python launch.py --help`."])
 
 

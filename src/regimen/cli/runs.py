@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regimen.cli import export_runs
+from regimen.display.formatting import duration, table
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, near_misses, order, parse, select
 from regimen.runs.index import liveness
 from regimen.runs.index.index import Index
@@ -129,7 +130,7 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
     shown = chosen[:limit] if limit else chosen
     metric = next((key.removeprefix("-") for key in sort.split(",") if key.removeprefix("-") not in ORDER), None)
     rows = _with_one_metric([HEADER, *(_cells(run, metric) for run in shown)])
-    lines = _fit(rows, [run.id for run in everything], terminal.columns) if terminal else _aligned(rows)
+    lines = _fit(rows, [run.id for run in everything], terminal.columns) if terminal else table(rows)
     if terminal:
         more = "; --limit 0 shows all" if len(shown) < len(chosen) else ""
         lines.append(f"{len(shown):,} of {len(chosen):,} runs{more}")
@@ -142,8 +143,8 @@ def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     worked = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a supervisor that was killed recorded no time
     if run.status == "running":
         worked += now - (seconds(run.attempt) or run.began)
-    span = compact(worked) if worked else NONE
-    return (*(word or NONE for word in words), _headline(run, metric), compact(now - run.began), span)
+    span = duration(worked, "compact") if worked else NONE
+    return (*(word or NONE for word in words), _headline(run, metric), duration(now - run.began, "compact"), span)
 
 
 def _headline(run: RunRow, metric: str | None) -> str:
@@ -163,21 +164,6 @@ def _with_one_metric(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [(*HEADER[:METRIC], *names, *HEADER[METRIC + 1 :]), *lines]
 
 
-def compact(seconds: float) -> str:
-    """Return a time span in at most six characters: `7s`, `4m05s`, `2h10m`, `3d04h`, `57d`."""
-    whole = max(0, round(seconds))
-    for size, unit, below, below_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= size:
-            rest = "" if whole >= 10 * 86400 else f"{whole % size // below:02d}{below_unit}"
-            return f"{whole // size}{unit}{rest}"
-    return f"{whole}s"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def _fit(rows: Sequence[Sequence[str]], ids: Sequence[str], columns: int) -> list[str]:
     """Return aligned lines that fit a terminal: first ids are shortened, then wide columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -191,7 +177,7 @@ def _fit(rows: Sequence[Sequence[str]], ids: Sequence[str], columns: int) -> lis
             break
         widths[widest] -= 1
     cut = [[_cut(cell, widths[i], i == METRIC) for i, cell in enumerate(row)] for row in rows]
-    return [line[:columns] for line in _aligned(cut)]
+    return [line[:columns] for line in table(cut)]
 
 
 def _cut(cell: str, width: int, at_start: bool) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
-from regimen.config import overrides
+from regimen.config.hydra_adapter import HydraLoader, group_options
 from regimen.config.provenance import SCHEMA, Tree, shown
 from regimen.config.structured import NODES
 from regimen.system.errors import Refusal, did_you_mean
@@ -29,7 +28,7 @@ class Blame:
         files: group -> YAML file of the option.
     """
 
-    def __init__(self, loader: ConfigLoaderImpl, dirs: list[Path], parsed: list[Override]) -> None:
+    def __init__(self, loader: HydraLoader, dirs: list[Path], parsed: list[Override]) -> None:
         self.loader, self.dirs, self.parsed = loader, dirs, parsed
         self.tree = Tree()
         self.files: dict[str, Path] = {}
@@ -67,9 +66,9 @@ class Blame:
         for folder in self.dirs:
             for file in sorted(folder.glob("*/*.yaml")):
                 if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", file.read_text(), re.M):
-                    hint = did_you_mean(name, overrides.options(self.loader, group))
+                    hint = did_you_mean(name, group_options(self.loader, group))
                     return f"{shown(file)}: there is no {group} `{name}`. {hint}"
-        return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, overrides.options(self.loader, group))}"
+        return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, group_options(self.loader, group))}"
 
 
 def _clean(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from regimen.display import formatting
 from regimen.system.errors import ConfigError
 
 GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
@@ -52,9 +53,7 @@ def description(file: Path) -> str:
 
 def table(group: str, config_dirs: list[Path], indent: str = "") -> str:
     """Return one line for each option of a group."""
-    rows = options(group, config_dirs)
-    width = max((len(name) for name in rows), default=0)
-    return "\n".join(f"{indent}{name:<{width}}  {text}".rstrip() for name, text in rows.items())
+    return "\n".join(formatting.table(list(options(group, config_dirs).items()), indent))
 
 
 def list_verb(argv: list[str]) -> int:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
@@ -22,6 +21,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from regimen.config import static_types, structured
 from regimen.config.error_location import Blame
 from regimen.config.groups import GROUPS, MULTI_GROUPS
+from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
 from regimen.config.provenance import SCHEMA, Source, Tree, shown
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
@@ -94,14 +94,14 @@ def select(blame: Blame, name: str) -> Selection:
     return selection
 
 
-def choosing(loader: ConfigLoaderImpl, parsed: list[Override]) -> list[Override]:
+def choosing(loader: HydraLoader, parsed: list[Override]) -> list[Override]:
     """Return the arguments that choose options or concern Hydra itself; all others only set values."""
     return [o for o in parsed if o.is_hydra_override() or _is_choice(loader, o)]
 
 
-def _is_choice(loader: ConfigLoaderImpl, override: Override) -> bool:
+def _is_choice(loader: HydraLoader, override: Override) -> bool:
     group = override.key_or_group
-    return "." not in group and loader.repository.group_exists(group) and not isinstance(override.value(), dict)
+    return "." not in group and group_exists(loader, group) and not isinstance(override.value(), dict)
 
 
 _selections: dict[tuple[Any, ...], tuple[Stamp, Selection]] = {}
@@ -201,9 +201,9 @@ class _Reader:
             yield _placed(data, source.package), source
 
     def _load(self, path: str) -> Container:
-        loaded = self.blame.translated(lambda: self.blame.loader.repository.load_config(path))
+        loaded = self.blame.translated(lambda: load_file(self.blame.loader, path))
         assert loaded is not None  # it is on the defaults list
-        return loaded.config
+        return loaded
 
     def _require_experiment_header(self) -> None:
         """An experiment without its header line would compose into a key `experiment` of its own."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from regimen.config import hydra_adapter
 from regimen.config.groups import GROUPS, MULTI_GROUPS
+from regimen.config.hydra_adapter import HydraLoader, group_options
 from regimen.config.sweep_grid import make_parser
 from regimen.system.errors import ConfigError, did_you_mean
 
 
-def make_loader(config_dirs: list[Path]) -> ConfigLoaderImpl:
+def make_loader(config_dirs: list[Path]) -> HydraLoader:
     """Return Hydra's config loader over folders, the first one holding config.yaml.
 
     Raises:
@@ -27,19 +25,10 @@ def make_loader(config_dirs: list[Path]) -> ConfigLoaderImpl:
         if not folder.is_dir():
             near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
             raise ConfigError(f"--config-dir: there is no folder {folder}. {did_you_mean(folder.name, near)}")
-    search = create_config_search_path(str(config_dirs[0].resolve()))
-    for folder in config_dirs[1:]:
-        anchor = SearchPathQuery(provider="schema")
-        search.prepend(provider="command-line", path=f"file://{folder.resolve()}", anchor=anchor)
-    return ConfigLoaderImpl(config_search_path=search)
+    return hydra_adapter.make_loader(config_dirs)
 
 
-def options(loader: ConfigLoaderImpl, group: str) -> list[str]:
-    """Return the names of a group's options, those of all folders."""
-    return loader.repository.get_group_options(group, ObjectType.CONFIG)
-
-
-def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:
+def parse(overrides: list[str], loader: HydraLoader) -> tuple[list[Override], list[str]]:
     """Return the overrides that can be read, and a line for each that cannot."""
     parser = make_parser(loader)
     parsed, wrong = [], []
@@ -52,12 +41,12 @@ def parse(overrides: list[str], loader: ConfigLoaderImpl) -> tuple[list[Override
     return parsed, wrong
 
 
-def _syntax_advice(text: str, loader: ConfigLoaderImpl) -> str:
+def _syntax_advice(text: str, loader: HydraLoader) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         group = key.lstrip("+~").partition("@")[0]
         if group in (*GROUPS, *MULTI_GROUPS):
-            return f"write `{group}=<name>`. {did_you_mean('', options(loader, group))}"
+            return f"write `{group}=<name>`. {did_you_mean('', group_options(loader, group))}"
         return f"expected key=value. To set it write `{key}=<value>`; to see all keys add `--cfg job`."
     if "[" in key:
         dotted = re.sub(r"\[(\d+)\]", r".\1", key)
@@ -67,12 +56,12 @@ def _syntax_advice(text: str, loader: ConfigLoaderImpl) -> str:
     return f"the value cannot be read. Quote it: `'{key}=\"{value}\"'`; a list is [1,2], a mapping {{a:1}}."
 
 
-def check_choices(parsed: list[Override], loader: ConfigLoaderImpl, multirun: bool) -> list[str]:
+def check_choices(parsed: list[Override], loader: HydraLoader, multirun: bool) -> list[str]:
     """Return a line for each group choice or sweep that is wrong."""
     return [line for override in parsed for line in _check_choice(override, loader, multirun)]
 
 
-def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) -> list[str]:
+def _check_choice(override: Override, loader: HydraLoader, multirun: bool) -> list[str]:
     text, key = override.input_line or "", override.key_or_group
     said = f"argument `{text}`:"
     if override.is_sweep_override() and not multirun:
@@ -86,7 +75,7 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
         return _check_multi_choice(override, loader, said)
     if key not in GROUPS:
         return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
-    known = options(loader, key)
+    known = group_options(loader, key)
     if override.is_delete() or (override.value() is None and not override.is_sweep_override()):
         instead = f"`{key}=none`" if "none" in known else f"one of {', '.join(known)}"
         return [f"{said} the group `{key}` needs an option: choose {instead}."]
@@ -98,8 +87,8 @@ def _check_choice(override: Override, loader: ConfigLoaderImpl, multirun: bool) 
     ]
 
 
-def _check_multi_choice(override: Override, loader: ConfigLoaderImpl, said: str) -> list[str]:
-    key, known = override.key_or_group, options(loader, override.key_or_group)
+def _check_multi_choice(override: Override, loader: HydraLoader, said: str) -> list[str]:
+    key, known = override.key_or_group, group_options(loader, override.key_or_group)
     if override.is_sweep_override() or override.is_delete() or override.value() is None:
         return [f"{said} choose any of {', '.join(known)}, such as `{key}=[{known[0]}]`; none at all is `{key}=[]`."]
     value = override.value()

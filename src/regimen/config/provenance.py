@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from regimen.config.yaml_io import key_lines
+
 
 @dataclass(frozen=True)
 class Source:
@@ -153,14 +155,8 @@ def _put(node: Any, key: str, value: Any) -> None:
 def _line_of(file: Path, keys: list[str]) -> int | None:
     """Return the line on which the last of nested `keys` stands that the file has, counted from 1."""
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"))
+        lines = key_lines(file)
     except (OSError, yaml.YAMLError):
         return None
-    line = None
-    for key in keys:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next(((k, v) for k, v in pairs if k.value == key), None)
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 1, found[1]
-    return line
+    prefixes = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
+    return next((lines[prefix] for prefix in prefixes if prefix in lines), None)

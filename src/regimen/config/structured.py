@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 
 from regimen.config import static_types
 from regimen.config.schema import Config
 from regimen.config.static_modules import find, split_target
+from regimen.config.yaml_io import read_yaml
 from regimen.system.errors import ConfigError, did_you_mean
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
@@ -106,13 +106,12 @@ def load_config(path: Path) -> Config:
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """Return a frozen configuration as plain data, read by the C parser of YAML where PyYAML has it.
+    """Return a frozen configuration as plain data.
 
     Args:
         path: `config.yaml` of a run.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    return typing.cast(dict[str, Any], yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return typing.cast(dict[str, Any], read_yaml(Path(path)))
 
 
 def build_config(data: dict[str, Any]) -> Config:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from regimen.config.hydra_adapter import quoted, raw_value, value_text
 from regimen.system.errors import refuse
 
 
@@ -66,7 +67,7 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
 
 def is_zip(override: Override) -> bool:
     """Return whether an argument was written `key=zip(...)`."""
-    return isinstance(override._value, Zip)
+    return isinstance(raw_value(override), Zip)
 
 
 def size(parsed: list[Override]) -> int:
@@ -92,9 +93,9 @@ def _as_argument(value: Any) -> str:
 
     Hydra takes the quotes off those of `choice(...)`, so that '1' becomes a number and an apostrophe cannot be read.
     """
-    text = Override._get_value_element_as_str(value)
+    text = value_text(value)
     if isinstance(value, str) and _read(text) != value:
-        return QuotedString(value, Quote.single).with_quotes()
+        return quoted(value)
     return text
 
 

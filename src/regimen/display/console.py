@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from regimen.display.formatting import duration
 from regimen.system import files
 
 PLAIN_INTERVAL_S = 10.0
@@ -126,14 +127,14 @@ def describe(progress: dict[str, Any]) -> str:
     Returns:
         the line, empty while nothing is known.
     """
-    iteration, total = progress.get("iteration"), progress.get("iterations")
+    iteration, total, eta = (progress.get(name) for name in ("iteration", "iterations", "eta_s"))
     known = {
         "iteration {}": f"{iteration}/{total}" if iteration is not None and total else iteration,
         "{} samples": _short(progress.get("samples")),
         "{}/s": _short(progress.get("samples_per_s")),
         "return {}": _figure(progress.get("return_mean")),
         "episode {}": _figure(progress.get("episode_length")),
-        "ETA {}": clock(progress.get("eta_s")),
+        "ETA {}": None if eta is None else duration(eta, "clock"),
         "{}": progress.get("note"),
     }
     parts = [label.format(value) for label, value in known.items() if value is not None]
@@ -151,12 +152,3 @@ def _short(number: float | None) -> str | None:
 
 def _figure(number: float | None) -> str | None:
     return None if number is None else f"{number:.4g}"
-
-
-def clock(seconds: float | None) -> str | None:
-    """Return seconds as `3:12` or `1:03:12`."""
-    if seconds is None:
-        return None
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 
 def figure(value: Any) -> str:
@@ -14,18 +14,34 @@ def figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time span in its two largest units, such as `2 h 05 min`."""
+def duration(seconds: float | None, style: Literal["words", "compact", "clock"] = "words") -> str:
+    """Return a time span, `–` where there is none.
+
+    Args:
+        seconds: its length.
+        style: `words` has the two largest units, such as `2 h 05 min` or `3.4 s`; `compact` the same in at most six
+            characters, such as `2h05m`, `7s` or `57d`; `clock` all of them as Slurm writes them, such as `3:12`,
+            `1:03:12` or `2-01:03:12`.
+    """
     if seconds is None:
         return "–"
-    if seconds < 60:
+    if style == "words" and seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02d} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    if style == "clock":
+        start = f"{days}-{hours:02d}:{minutes:02d}" if days else f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+        return f"{start}:{rest:02d}"
+    units = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
+    first = next((i for i, (count, _) in enumerate(units[:3]) if count), 3)
+    two = units[first : first + 2]
+    if style == "words":
+        (large, unit), (small, below) = two
+        return f"{large} {unit} {small:02d} {below}"
+    if days >= 10:
+        return f"{days}d"
+    return "".join(f"{count:02d}{unit[0]}" if i else f"{count}{unit[0]}" for i, (count, unit) in enumerate(two))
 
 
 def size(count: float) -> str:

@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regimen.agents.export import header
 from regimen.agents.policy_header import read_header
 from regimen.config import static_types
 from regimen.config.compose import Composed
+from regimen.config.yaml_io import read_yaml
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
 from regimen.envs.robots.robot import Robot, match
 from regimen.orchestration import policy_fit
@@ -75,7 +74,7 @@ def _with(composed: Composed, method: str) -> str:
 def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
     """Yield name and class of the agents beside the chosen one."""
     for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
-        target = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("_target_")
+        target = (read_yaml(file) or {}).get("_target_")
         if target:
             yield file.stem, target
 

@@ -9,6 +9,7 @@ from typing import Any
 from regimen.config.compose import Composed
 from regimen.config.provenance import shown
 from regimen.config.schema import HardwareCfg
+from regimen.display.formatting import table
 from regimen.orchestration.preflight import Preflight
 from regimen.system import host
 
@@ -65,9 +66,7 @@ def changes(composed: Composed) -> list[str]:
     ]
     if not rows:
         return ["All values are the defaults of the options above."]
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    table = [f"  {path:<{widths[0]}}  {value:<{widths[1]}}  {source}" for path, value, source in rows]
-    return ["Values that are not the defaults of the options above:", *table]
+    return ["Values that are not the defaults of the options above:", *table(rows, indent="  ")]
 
 
 def _row(name: str, text: str) -> str:

@@ -1,4 +1,7 @@
-"""A copy of the code that a waiting run will need, so that an edit made meanwhile does not change it."""
+"""A copy of the code that a waiting run will need, so that an edit made meanwhile does not change it.
+
+A git worktree or a wheel would not do: uncommitted changes count, and so do modules of the user outside any repository.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Who works on a run: one supervisor and its workers at a time, whatever machine they are on."""
+"""Who works on a run: one supervisor and its workers at a time, whatever machine they are on.
+
+The lock of `.supervisor` is a plain `flock`, not `files.locked` nor a library: workers inherit its open file, so that
+it lasts until the last of them has ended, and whoever looks whether a run is free takes it shared. The file's time is
+the heartbeat for other machines and must not change with the lock.
+"""
 
 from __future__ import annotations
 

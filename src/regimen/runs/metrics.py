@@ -1,4 +1,8 @@
-"""The scalars of a run: one line of `metrics.jsonl` and one TensorBoard event per call, rewindable on resume."""
+"""The scalars of a run: one line of `metrics.jsonl` and one TensorBoard event per call, rewindable on resume.
+
+TensorBoard's own record writer encodes the events, but the file is opened and closed here for each of them:
+`SummaryWriter` buffers in a thread, and what it holds is lost when a worker is killed with SIGKILL.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
+from regimen.display.formatting import duration
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import UNREADABLE, RunRow
@@ -225,12 +226,4 @@ def _listing(runs: list[RunRow], most: int = 8) -> str:
 def _describe(run: RunRow) -> str:
     """Return one line to choose by: id, name, status, age, directory."""
     name = f" (name {run.name})" if run.name else ""
-    return f"{run.id}{name}: {run.status}, started {_age(run.began)}, {run.path}"
-
-
-def _age(began: float) -> str:
-    seconds = time.time() - began
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"
+    return f"{run.id}{name}: {run.status}, started {duration(max(0.0, time.time() - run.began))} ago, {run.path}"

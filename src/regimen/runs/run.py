@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +96,7 @@ class Run:
         Args:
             change: present content -> the fields that change.
         """
-        with self._locked():
+        with files.locked(self.dir / ".lock"):
             info = self.info
             files.write_json(self.dir / "run.json", info | change(info), self.reserve)
 
@@ -209,12 +206,3 @@ class Run:
         except OSError as error:  # a display is no reason to end the work; the next checkpoint is
             if not files.is_no_space(error):
                 raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fd = os.open(self.dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)

@@ -1,4 +1,8 @@
-"""The supervisor: starts the worker of a run, passes signals on, shows its output, and records how it ended."""
+"""The supervisor: starts the worker of a run, passes signals on, shows its output, and records how it ended.
+
+No process manager does this: the worker inherits the lock of the run, its exit code and signal are judged against what
+it wrote, and the record must be right after a kill of either process.
+"""
 
 from __future__ import annotations
 

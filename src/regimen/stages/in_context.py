@@ -181,14 +181,12 @@ def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str
 
 def print_table(rows: Sequence[Lives], resamples: int, seed: int) -> None:
     """Print one line per policy."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from regimen.display.text_tables import TextTable, print_tables
 
     title = "return of an episode, with 95 % intervals: bootstrap over environments"
-    table = Table("policy", "first", "last", "improvement", "falls", "steps/s", title=title, box=SIMPLE_HEAD)
+    cells = []
     for row in rows:
         curve = row.curve(resamples, seed)
-        cells = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
-        table.add_row(row.label, *cells, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}")
-    Console(width=100).print(table)
+        figures = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
+        cells.append((row.label, *figures, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}"))
+    print_tables([TextTable(title, ("policy", "first", "last", "improvement", "falls", "steps/s"), cells)])

@@ -1,8 +1,9 @@
-"""Files that are either whole or absent: atomic JSON, exclusive directories, ids, a reserve for a full disk."""
+"""Files that are either whole or absent: atomic JSON, exclusive directories, ids, locks, a reserve for a full disk."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -10,7 +11,8 @@ import os
 import re
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,23 @@ def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
             row = json.loads(line)
             rows += [row] if isinstance(row, dict) else []
     return rows
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file, which is made if absent; it ends with the process, however it ends.
+
+    Args:
+        path: the lock file; its folder must exist.
+        wait: until another process releases the lock.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is false.
+        OSError: the file cannot be opened.
+    """
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def keep_reserve(path: Path) -> None:

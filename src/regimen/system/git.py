@@ -1,17 +1,16 @@
-"""Git: commit and branch of a repository, and its uncommitted changes as a patch."""
+"""Commit, branch and uncommitted changes of a git repository."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PLAIN_DIFF = (
-    *("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color"),
-    *("--src-prefix=a/", "--dst-prefix=b/"),
-)
-"""A difference that `git apply` takes, whatever the user's settings make of `git diff`."""
+PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
+"""Options of `git diff` whose output `git apply` takes, whatever the user's settings make of `git diff`."""
 
 MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
@@ -21,12 +20,13 @@ def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     """Return ({commit, branch, dirty}, patch) of the repository around `folder`; (None, "") outside of one.
 
     The patch is the difference to the commit, followed by the untracked text files, and can be applied with
-    `git apply`.
+    `git apply`. Neither the index nor the objects of the repository change.
 
     Args:
         folder: any folder of the repository.
     """
-    status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    top = next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
+    status = _git(top, "status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
     if status is None:
         return None, ""
     lines = status.split("\0")
@@ -40,45 +40,46 @@ def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     }
     untracked = [line[2:] for line in changed if line.startswith("? ")]
     tracked = len(changed) > len(untracked) and facts["commit"]
-    patch = (_git(folder, *PLAIN_DIFF) or "") if tracked else ""
+    patch = (_git(top, "diff", "HEAD", *PLAIN_DIFF) or "") if tracked else ""
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
-    return facts, patch + _untracked_patch(_top(folder), untracked)
+    return facts, patch + _untracked_patch(top, list(_small_text_files(top, untracked)))
+
+
+def _small_text_files(top: Path, names: list[str]) -> Iterator[str]:
+    """Yield the files that belong into a patch, until it is full."""
+    total = 0
+    for name in names:
+        try:
+            data = (top / name).read_bytes() if (top / name).stat().st_size <= MAX_UNTRACKED_BYTES else b"\0"
+            data.decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if b"\0" not in data and total <= MAX_PATCH_BYTES:
+            total += len(data)
+            yield name
 
 
 def _untracked_patch(top: Path, names: list[str]) -> str:
-    parts: list[str] = []
-    for name in names:
-        try:
-            path = top / name
-            if path.stat().st_size > MAX_UNTRACKED_BYTES or sum(map(len, parts)) > MAX_PATCH_BYTES:
-                continue
-            text = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if "\0" not in text:
-            parts.append(_new_file_patch(name, text))
-    return "".join(parts)
+    """Return a patch that adds the files, made with an index of its own that holds the intent to add them."""
+    if not names:
+        return ""
+    options = ("-c", "core.splitIndex=false", "-c", "core.safecrlf=false", "--literal-pathspecs")
+    listed = "\0".join(names).encode(errors="surrogateescape")
+    add = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
+    with tempfile.TemporaryDirectory() as scratch:
+        own = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_OBJECT_DIRECTORY": scratch}
+        if _git(top, *options, *add, stdin=listed, variables=own) is None:
+            return ""
+        return _git(top, *options, "diff", *PLAIN_DIFF, variables=own) or ""
 
 
-def _new_file_patch(name: str, text: str) -> str:
-    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n"
-    if not text:
-        return head
-    lines = text.removesuffix("\n").split("\n")
-    body = "".join(f"+{line}\n" for line in lines)
-    end = "" if text.endswith("\n") else "\\ No newline at end of file\n"
-    return f"{head}--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(lines)} @@\n{body}{end}"
-
-
-def _top(folder: Path) -> Path:
-    return next((p for p in (folder, *folder.parents) if (p / ".git").exists()), folder)
-
-
-def _git(folder: Path, *args: str) -> str | None:
-    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+def _git(top: Path, *args: str, stdin: bytes = b"", variables: dict[str, str] | None = None) -> str | None:
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", **(variables or {})}
     try:
-        done = subprocess.run(["git", *args], cwd=_top(folder), env=env, capture_output=True, timeout=20, check=True)
+        done = subprocess.run(
+            ["git", *args], cwd=top, env=env, input=stdin, capture_output=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode(errors="surrogateescape")

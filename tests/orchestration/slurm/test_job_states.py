@@ -10,6 +10,7 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.supervised_runs import make_run
+from regimen.display.formatting import duration
 from regimen.orchestration.slurm import job_states, reconcile, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.run import Run
@@ -38,7 +39,7 @@ def test_a_start_that_is_known_is_said() -> None:
 
 
 def test_times_as_slurm_writes_them() -> None:
-    assert [job_states.clock(s) for s in (5, 65, 3605, 90_061)] == ["0:05", "1:05", "1:00:05", "1-01:01:01"]
+    assert [duration(s, "clock") for s in (5, 65, 3605, 90_061)] == ["0:05", "1:05", "1:00:05", "1-01:01:01"]
 
 
 def fake(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.run_directories import add, add_file
+from regimen.config.yaml_io import flatten
 from regimen.runs.history import run_view
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, flatten, see, see_dir
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, see, see_dir
 from regimen.system import host
 from regimen.system.errors import ReferenceError_
 

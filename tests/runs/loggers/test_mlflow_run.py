@@ -13,8 +13,9 @@ import pytest
 
 from helpers.messages import assert_names, missing_names
 from helpers.supervised_runs import wait_for
+from regimen.config.yaml_io import flatten
 from regimen.runs.loggers import forwarder
-from regimen.runs.loggers.mlflow_run import SETTINGS, MlflowRunCfg, _absolute, _flat
+from regimen.runs.loggers.mlflow_run import SETTINGS, MlflowRunCfg, _absolute, _text
 from runs.loggers.runs import ask, attempt, finish, kill, log
 
 TARGET = {"_target_": "regimen.runs.loggers.mlflow_run.MlflowRun", "experiment": None}
@@ -124,7 +125,8 @@ def test_a_path_is_taken_from_where_the_run_was_launched(tmp_path, monkeypatch):
 
 
 def test_parameters_are_the_leaves_of_the_configuration():
-    assert _flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == [("a.b", "1"), ("a.c", "{}"), ("d", "[1, 2]")]
+    leaves = flatten({"a": {"b": 1, "c": {}}, "d": [1, 2]})
+    assert [(key, _text(value)) for key, value in leaves] == [("a.b", "1"), ("a.c", "{}"), ("d", "[1, 2]")]
 
 
 def test_a_missing_package_is_said_with_the_command_that_installs_it(tmp_path):

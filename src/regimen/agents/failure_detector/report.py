@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from regimen.agents.failure_detector import figures
+from regimen.display.text_tables import TextTable, print_tables
 from regimen.stages.distill import Outcome
 
 if TYPE_CHECKING:
@@ -60,14 +61,11 @@ def draw(run: Run, judged: Judged, history: list[dict[str, float]]) -> None:
 
 def print_table(judged: Judged) -> None:
     """Print one line per detector and view."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     title = "failure detection, with 95 % intervals over environments"
-    heads = [name.replace("_", "\n") for name in SHOWN]
-    table = Table("detector", "faulty\nframes", *heads, title=title, box=SIMPLE_HEAD, collapse_padding=True)
-    for name, views in judged.items():
-        for view, found in views.items():
-            table.add_row(name.replace("_", "\n"), view, *[found.figures[n].two_lines() for n in SHOWN])
-    Console(width=120).print(table)
+    heads = ["detector", "faulty\nframes", *(name.replace("_", "\n") for name in SHOWN)]
+    rows = [
+        (name.replace("_", "\n"), view, *(found.figures[n].two_lines() for n in SHOWN))
+        for name, views in judged.items()
+        for view, found in views.items()
+    ]
+    print_tables([TextTable(title, heads, rows)])

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from regimen.config.yaml_io import read_yaml
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.reuse import DONE, Known
 from regimen.runs import signature
@@ -28,8 +29,6 @@ MOST = 20
 
 FAR = 10.0
 """Ratio of env steps from which a past run tells nothing of another."""
-
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
@@ -119,7 +118,7 @@ def _signature(folder: Path) -> str | None:
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return the configuration of a past run, None where it cannot be read."""
     try:
-        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader)
+        config = read_yaml(folder / "config.yaml")
     except (OSError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None

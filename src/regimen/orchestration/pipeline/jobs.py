@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import Composed, Refusal, compose, refuse
+from regimen.config.hydra_adapter import quoted
 from regimen.orchestration.pipeline.graph import Node
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.orchestration.preflight import Preflight, preflight
@@ -187,10 +188,4 @@ def _input_arguments(references: dict[str, str]) -> list[str]:
     for name, reference in references.items():
         key, _, number = name.partition(".")
         found[key] = [*found.get(key, []), reference] if number else reference
-    return [f"{key}={_quoted(found[key])}" for key in INPUT_KEYS if key in found]
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(map(_quoted, value))}]"
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return [f"{key}={quoted(found[key])}" for key in INPUT_KEYS if key in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunRow
 from regimen.system.errors import RegimenError
+from regimen.system.files import locked
 
 
 def plan(jobs: list[Job], rows: Sequence[RunRow] | None = None) -> dict[str, Known]:
@@ -84,6 +84,5 @@ def _known(job: Job, jobs: list[Job], known: Mapping[str, Known], rows: Sequence
 def alone() -> Iterator[None]:
     """Let one pipeline at a time look for a run and make one, so that two do not start the same."""
     ROOT.mkdir(exist_ok=True)
-    with (ROOT / ".pipelines").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(ROOT / ".pipelines"):
         yield

@@ -15,6 +15,7 @@ from regimen.config import groups, structured
 from regimen.config.compose import refuse
 from regimen.config.provenance import shown
 from regimen.config.validation import Checker
+from regimen.config.yaml_io import key_lines, read_yaml
 from regimen.system.errors import ConfigError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
@@ -108,26 +109,12 @@ def read(name: str, config_dirs: list[Path]) -> Pipeline:
 def _load(file: Path) -> tuple[Any, dict[str, int]]:
     """Return the content and the line of each path in it."""
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        lines = dict(_lines(node, "")) if node else {}
-        data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        lines = {".".join(keys): line for keys, line in key_lines(file).items()}
+        data = read_yaml(file) or {}
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{shown(file)}{line}: not valid YAML: {error.problem}.") from error
     return data, lines
-
-
-def _lines(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
-    yield path, node.start_mark.line + 1
-    pairs: list[tuple[Any, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        pairs = [(key.value, value) for key, value in node.value]
-        yield from ((f"{path}.{key.value}".lstrip("."), key.start_mark.line + 1) for key, _ in node.value)
-    elif isinstance(node, yaml.SequenceNode):
-        pairs = list(enumerate(node.value))
-    for key, below in pairs:
-        here = f"{path}.{key}".lstrip(".")
-        yield from ((p, line) for p, line in _lines(below, here) if p != here or isinstance(key, int))
 
 
 def _at(file: Path, lines: dict[str, int], path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from regimen.display.formatting import duration
 from regimen.system import host
 from regimen.system.errors import PreflightError
 
@@ -168,7 +169,7 @@ def _process(queue: dict[str, Any]) -> JobState | None:
     """Return the state of a job of this machine, by its own process or by the one that starts it."""
     process = queue.get("process")
     if process and host.is_alive(process) is not False:
-        return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=clock(_age(process)))
+        return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=duration(_age(process), "clock"))
     if host.is_alive(queue.get("starter")) is False:
         return None
     return JobState(queue["job"], "PENDING", reason="hardware.max_jobs run already")
@@ -177,13 +178,3 @@ def _process(queue: dict[str, Any]) -> JobState | None:
 def _age(process: dict[str, Any]) -> float:
     """Return the seconds since a process of this machine started, 0 for one elsewhere."""
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (process.get("start") or 0) / os.sysconf("SC_CLK_TCK"))
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as Slurm writes it: `1-02:03:04`, `2:03:04` or `3:04`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}-{hours:02d}:{minutes:02d}:{rest:02d}"
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -12,8 +12,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from regimen.config.yaml_io import read_yaml
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
@@ -116,7 +115,7 @@ def resume(run: Run) -> int:
     """
     from regimen.orchestration.slurm import reconcile
 
-    config = yaml.safe_load(run.config_path.read_text())
+    config = read_yaml(run.config_path)
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
@@ -151,8 +150,7 @@ def _groups(runs: list[Run], after: dict[str, list[str]]) -> list[Group]:
 
 
 def _hardware(run: Run) -> dict[str, Any]:
-    config = yaml.load(run.config_path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return dict(config["hardware"])
+    return dict(read_yaml(run.config_path)["hardware"])
 
 
 def _to_slurm(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: list[str]) -> dict[str, str]:

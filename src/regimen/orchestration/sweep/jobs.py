@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, RunMode
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from regimen.config import structured, sweep_grid
 from regimen.config.compose import Composed, compose
-from regimen.config.overrides import check_choices, make_loader, options, parse
+from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
+from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.display.console import say
 from regimen.orchestration.preflight import Preflight, preflight
 from regimen.orchestration.sweep.cluster import submit_jobs, wait_for
@@ -44,7 +42,7 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     refuse(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
-    if sweeper not in (known := options(loader, "hydra/sweeper")):
+    if sweeper not in (known := group_options(loader, "hydra/sweeper")):
         extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
         refuse([f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, known)}"])
     if sweeper != "regimen":
@@ -112,8 +110,7 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
     master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
     if "max_failure_rate" in master.hydra.sweeper and not any("max_failure_rate" in text for text in own):
         master.hydra.sweeper.max_failure_rate = 1.0  # of optuna: by default the first failed trial ends the study
-    context = HydraContext(loader, Callbacks(master))
-    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=_never_called, config=master)
+    sweeper = instantiate_sweeper(loader, master)
     try:
         sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
     except ValueError as error:
@@ -122,7 +119,7 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
         say("no trial finished, so the study has no best one")
 
 
-class CheckedLoader(ConfigLoaderImpl):
+class CheckedLoader(HydraLoader):
     """Hydra's loader, which takes the jobs of a sweep from our own composition."""
 
     def __init__(self, config_dirs: list[Path]) -> None:
@@ -132,11 +129,6 @@ class CheckedLoader(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the configuration of one job."""
         return compose_all([sweep_overrides], self.config_dirs)[0].hydra
-
-
-def _never_called(config: DictConfig) -> None:
-    """Stand where Hydra wants the function of a job; our launchers start processes instead."""
-    raise AssertionError("a launcher ran a job in its own process")
 
 
 def run_batch(

@@ -9,7 +9,8 @@ from typing import Any
 
 from regimen.cli.launch import create_run
 from regimen.config.compose import Composed
-from regimen.display.console import clock, say
+from regimen.display.console import say
+from regimen.display.formatting import duration
 from regimen.orchestration.preflight import Preflight
 from regimen.orchestration.supervisor_pool import PROGRESS_S, Ended, Supervisors
 from regimen.orchestration.sweep.record import NOT_STARTED, Book, Job
@@ -126,7 +127,7 @@ class Batch:
         working = len(self.supervisors.running)
         ended = self.total - working - len(self.waiting)
         left = self.remaining_s()
-        eta = f", ETA {clock(left)}" if left is not None and ended < self.total else ""
+        eta = f", ETA {duration(left, 'clock')}" if left is not None and ended < self.total else ""
         return f"  ({ended} of {self.total}{eta})" if self.total > 1 else ""
 
     def remaining_s(self) -> float | None:

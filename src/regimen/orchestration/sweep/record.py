@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,9 +135,9 @@ class Book:
         Raises:
             PreflightError: another process does so.
         """
-        with (self.folder / ".sweeping").open("a") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(files.locked(self.folder / ".sweeping", wait=False))
             except BlockingIOError:
                 owner = (files.read_json(self.folder / "sweep.json") or {}).get("process") or {}
                 raise PreflightError(

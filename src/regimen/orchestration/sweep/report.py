@@ -9,8 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from regimen.config.yaml_io import read_yaml
+from regimen.display import formatting
 from regimen.display.console import say
 from regimen.orchestration.sweep.record import OPEN, Book, Job
 from regimen.runs import outcome
@@ -66,10 +66,8 @@ def settings(job: Job) -> dict[str, str]:
 
 def _print_table(jobs: list[Job], swept: list[str]) -> None:
     rows = [("job", "overrides", "status", "headline"), *(_row(job, swept) for job in jobs)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    say("")
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in ["", *formatting.table(rows)]:
+        say(line)
 
 
 def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
@@ -83,7 +81,7 @@ def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
 def _say_best(folder: Path) -> None:
     """Repeat what a study found, where there was one."""
     file = folder / "optimization_results.yaml"
-    found = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    found = read_yaml(file) if file.is_file() else {}
     if "best_value" in found:
         best = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
         say(f"best of the study: {found['best_value']:.4g} with {best}; see {os.path.relpath(file)}")

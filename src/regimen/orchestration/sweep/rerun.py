@@ -8,6 +8,7 @@ from typing import Any
 
 from regimen.cli.launch import create_run
 from regimen.config import structured
+from regimen.config.hydra_adapter import quoted
 from regimen.display.console import say
 from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
 from regimen.orchestration.sweep.local import queue
@@ -159,14 +160,7 @@ def _check_scheduler(configs: list[dict[str, Any]]) -> None:
 def _arguments(job: Job) -> list[str]:
     """Return a job's arguments, its inputs named by the files that the references led to then."""
     own = [text for text in job.overrides if text.partition("=")[0] not in job.inputs]
-    return [*own, *(f"{key}={_quoted(value)}" for key, value in job.inputs.items())]
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(_quoted(part) for part in value)}]"
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return [*own, *(f"{key}={quoted(value)}" for key, value in job.inputs.items())]
 
 
 def _ready(run: Run, config: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from regimen.config.yaml_io import flatten, read_yaml
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunRow, summary
 from regimen.runs.references import resolve_run
@@ -19,9 +19,6 @@ from regimen.system import files
 from regimen.system.errors import ReferenceError_
 
 UNCHANGED, CHANGED, GONE = "unchanged", "CHANGED since", "gone"
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C reader of YAML, where PyYAML has it: many times faster."""
 
 READ_BYTES = 256 * 2**20
 """Larger files are judged by their time of change, unless reading them is asked for."""
@@ -86,7 +83,7 @@ class Seen:
     def config(self) -> dict[str, Any]:
         """The frozen configuration; empty where its file is missing or cannot be read."""
         try:
-            data = yaml.load((self.dir / "config.yaml").read_text(), Loader=LOADER)
+            data = read_yaml(self.dir / "config.yaml")
         except (OSError, yaml.YAMLError):
             return {}
         return data if isinstance(data, dict) else {}
@@ -153,24 +150,6 @@ def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool
         return GONE
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every leaf; lists of plain values are leaves.
-
-    Args:
-        node: nested dicts and lists.
-        prefix: dotted key of `node` itself.
-    """
-    if isinstance(node, dict) and node:
-        items = node.items()
-    elif isinstance(node, list) and any(isinstance(item, dict) for item in node):
-        items = dict(enumerate(node)).items()
-    else:
-        yield prefix, node
-        return
-    for key, value in items:
-        yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def settings(run: Seen) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The SQLite file of an index: a memory of what was read, which may be lost, broken or busy at any time."""
+"""The SQLite file of an index: a memory of what was read, which may be lost, broken or busy at any time.
+
+No cache library: a row is valid for one time, size and inode of its run.json, and every failure of the file leads to
+reading the directories instead, never to an error.
+"""
 
 from __future__ import annotations
 

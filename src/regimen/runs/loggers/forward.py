@@ -7,7 +7,6 @@ and nothing is said of how the run ended, because it may be resumed.
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import json
 import queue
@@ -15,8 +14,7 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +35,7 @@ def main() -> int:
     run = Run.open(Path(sys.argv[1]))
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
-    with _alone(run):
+    with files.locked(run.logs / ".forward"):  # an attempt that was killed may still forward
         _forward(run, commands)
     return 0
 
@@ -46,14 +44,6 @@ def _listen(commands: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin:
         commands.put(json.loads(line))
     commands.put({"close": None})
-
-
-@contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Wait until the forwarding of an attempt that was killed has ended."""
-    with (run.logs / ".forward").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _forward(run: Run, commands: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -12,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from regimen.system import files
 
@@ -122,6 +119,7 @@ class MlflowRun:
     def _begin(self, uri: str) -> str:
         from mlflow.entities import Param, RunTag
 
+        from regimen.config.yaml_io import flatten, read_yaml
         from regimen.runs.loggers.logger import about
 
         facts = about(self._run)
@@ -129,7 +127,8 @@ class MlflowRun:
         created = self._client.create_run(experiment, run_name=facts.get("name") or self._run.id)
         run: str = created.info.run_id
         files.write_json(self._known, {"uri": uri, "run": run})
-        params = [Param(_key(k), v) for k, v in _flat(yaml.safe_load(self._run.config_path.read_text())) if k]
+        leaves = flatten(read_yaml(self._run.config_path))
+        params = [Param(_key(key), _text(value)) for key, value in leaves if key]
         for start in range(0, len(params), 100):  # at most so many a request
             self._client.log_batch(run, params=params[start : start + 100])
         self._client.log_batch(run, tags=[RunTag(name, value) for name, value in facts.items()])
@@ -174,8 +173,7 @@ def _alone(uri: str) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with files.locked(path.with_name(f".{path.name}.lock")):
         yield
 
 
@@ -197,8 +195,5 @@ def _key(name: str) -> str:
     return re.sub(r"[^\w\-./: ]", "_", name)
 
 
-def _flat(value: Any, at: str = "") -> list[tuple[str, str]]:
-    """Return the leaves of a configuration: dotted key and text."""
-    if isinstance(value, dict) and value:
-        return [leaf for name, inner in value.items() for leaf in _flat(inner, f"{at}.{name}".lstrip("."))]
-    return [(at, json.dumps(value) if isinstance(value, dict | list) else str(value))]
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

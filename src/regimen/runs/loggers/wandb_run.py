@@ -1,4 +1,8 @@
-"""Metrics in Weights & Biases, online or to be uploaded later by `wandb sync`."""
+"""Metrics in Weights & Biases, online or to be uploaded later by `wandb sync`.
+
+The file of an offline run is scanned here: the steps that it holds must not be logged twice, `wandb` offers no public
+reader of it, and a kill may have cut its last block short.
+"""
 
 from __future__ import annotations
 

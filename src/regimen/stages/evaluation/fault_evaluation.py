@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import mode_of
 from regimen.stages.evaluation import fault_figure
@@ -144,15 +145,11 @@ def _headline(broken: FaultJudgement, healthy: FaultJudgement) -> dict[str, floa
 
 def _print(healthy: FaultJudgement, joints: dict[str, FaultJudgement], broken: FaultJudgement) -> None:
     """Print one line for each joint, over its severities, and one for all."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     names = [n for n in healthy.judged.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
-    heads = [*(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
-    table = Table("broken", "falls", *heads, title="one broken joint at a time, over all severities", box=SIMPLE_HEAD)
+    heads = ["broken", "falls", *(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
+    rows = []
     for name, row in {"none": healthy, **joints, "any joint": broken}.items():
         fall = "-" if row.time_to_fall_s is None else f"{row.time_to_fall_s:.1f}"
         cells = [row.judged.figures[n].two_lines() for n in names]
-        table.add_row(name, f"{row.judged.falls}\nof {row.judged.episodes}", *cells, fall)
-    Console(width=100).print(table)
+        rows.append((name, f"{row.judged.falls}\nof {row.judged.episodes}", *cells, fall))
+    print_tables([TextTable("one broken joint at a time, over all severities", heads, rows)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regimen.display.text_tables import TextTable, print_tables
 from regimen.stages.evaluation.metrics import Judgement
 
 
@@ -12,18 +13,18 @@ def command_label(command: list[float] | None) -> str:
 
 def print_table(whole: Judgement, each: list[Judgement]) -> None:
     """Print one line per command and one for all together."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     rows = [*each, whole] if each[0].command else [whole]
     names = each[0].shown()
-    heads = [name.replace("_", "\n") for name in names]
+    heads = ["command", "falls", *(name.replace("_", "\n") for name in names)]
     title = "evaluation, with 95 % intervals: bootstrap, for survival Wilson"
     if "speed_error" in names:
         title += " (speed error of `all`: the worst command's)"
-    table = Table("command", "falls", *heads, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for row in rows:
-        cells = [row.figures[name].two_lines() for name in names]
-        table.add_row(command_label(row.command), f"{row.falls}\nof {row.episodes}", *cells)
-    Console(width=100).print(table)
+    cells = [
+        (
+            command_label(row.command),
+            f"{row.falls}\nof {row.episodes}",
+            *(row.figures[name].two_lines() for name in names),
+        )
+        for row in rows
+    ]
+    print_tables([TextTable(title, heads, cells)])

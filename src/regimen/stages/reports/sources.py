@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from regimen.config.yaml_io import read_yaml
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
 
@@ -48,7 +47,7 @@ class Source:
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
             info = files.read_json(folder / "run.json")
             if info is not None and (folder / "config.yaml").is_file():
-                config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+                config = read_yaml(folder / "config.yaml")
                 return cls(folder, info, config, files.read_json(folder / "result.json") or {})
         raise ReferenceError_(f"{path} belongs to no run: there is no run.json with a config.yaml above it.")
 
