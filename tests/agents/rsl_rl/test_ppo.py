@@ -18,7 +18,8 @@ from end_to_end.test_resume import assert_same
 from helpers.messages import raises_naming
 from helpers.tasks import CONF, make_env
 from helpers.trainings import new_run, train, training_config
-from regimen.agents.rsl_rl.ppo import RslRlPpo, RslRlPpoCfg
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
+from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.agents.skrl_ppo import SkrlPpo
 from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import CheckpointError, PreflightError
 
 FORMAT = 1
@@ -51,14 +52,24 @@ def bundle(path: Path) -> dict[str, Any]:
         CheckpointError: see `described`.
         PreflightError: onnxruntime is not installed.
     """
-    from regimen.agents.export.metadata import io_of
-
     told = described(path)
     if path.suffix == ".onnx":
         require_runtime()
     policy = {"path": str(path), "inputs": list(told["inputs"])}
     head = {"agent": {"_target_": AGENT}, "io": io_of(told).to_dict(), "faults": told["faults"]}
     return head | {"run": told["run"], "step": told["step"], "policy": policy}
+
+
+def io_of(told: dict[str, Any]) -> IOSpec:
+    """Return what a policy reads and writes, of what `describe` told."""
+    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
+    meaning = {
+        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
+        for g, terms in told["observations"].items()
+    }
+    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
+    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
+    return IOSpec(sizes, action, told["step_dt"], meaning)
 
 
 def require_runtime() -> None:

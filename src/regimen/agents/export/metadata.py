@@ -9,7 +9,7 @@ from regimen import __version__
 from regimen.agents.export.header import FORMAT
 from regimen.config.structured import read_plain
 from regimen.envs.robots.robot import load
-from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import ConfigError
 
@@ -57,18 +57,6 @@ def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], 
         "robot": None if robot is None else _robot(robot),
         "physics_dt": config["sim"]["dt"] if robot else None,
     }
-
-
-def io_of(told: dict[str, Any]) -> IOSpec:
-    """Return what a policy reads and writes, of what `describe` told."""
-    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
-    meaning = {
-        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
-        for g, terms in told["observations"].items()
-    }
-    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
-    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
-    return IOSpec(sizes, action, told["step_dt"], meaning)
 
 
 def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:

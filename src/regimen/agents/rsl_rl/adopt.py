@@ -15,9 +15,9 @@ import torch
 
 from regimen.agents.rsl_rl import foreign_checkpoint
 from regimen.agents.rsl_rl.build import build_actor
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
 from regimen.agents.rsl_rl.foreign_checkpoint import LegacyPolicy
 from regimen.agents.rsl_rl.policy import load_actor
-from regimen.agents.rsl_rl.ppo import RslRlPpoCfg
 from regimen.envs.term_binding import joint_terms
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint

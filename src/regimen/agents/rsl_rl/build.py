@@ -14,7 +14,7 @@ from rsl_rl.utils import resolve_callable, resolve_class
 from tensordict import TensorDict
 
 if TYPE_CHECKING:
-    from regimen.agents.rsl_rl.ppo import RslRlPpoCfg
+    from regimen.agents.rsl_rl.config import RslRlPpoCfg
     from regimen.envs.vec_env import IOSpec
 
 

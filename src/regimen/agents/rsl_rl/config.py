@@ -1,11 +1,11 @@
-"""What is wrong with an rsl_rl configuration, found without importing the library: its source says what it takes."""
+"""`RslRlPpoCfg` and its checks. The library is not imported: its source is parsed for what it accepts."""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from regimen.config import static_modules
 from regimen.system.errors import did_you_mean
 
 SCHEDULES = ("adaptive", "fixed")
@@ -37,21 +37,75 @@ MOVED = {
 """Keys of other runners' dictionaries -> where that is said here."""
 
 
-def problems(agent: Any, config: dict[str, Any]) -> list[str]:
-    """Return what is wrong with an `RslRlPpoCfg`, one line each.
+MODEL = {
+    "package": "rsl_rl.models",
+    "supplied": ["obs", "obs_groups", "obs_set", "output_dim"],
+    "sections": {"distribution_cfg": {"package": "rsl_rl.modules", "supplied": ["output_dim"]}},
+}
+ALGORITHM = {
+    "package": "rsl_rl.algorithms",
+    "supplied": ["actor", "critic", "storage", "device", "multi_gpu_cfg"],
+    "extra": ["share_cnn_encoders"],
+    "sections": {
+        "rnd_cfg": {
+            "target": "rsl_rl.extensions:RandomNetworkDistillation",
+            "supplied": ["num_states", "obs_groups", "device"],
+        },
+        "symmetry_cfg": {"target": "rsl_rl.extensions:Symmetry", "supplied": ["env"]},
+    },
+}
+"""Classes that the sections `actor`, `critic` and `algorithm` construct, and the arguments that this package supplies;
+read by `regimen.config.validation`."""
 
-    Args:
-        agent: the section.
-        config: the run's plain configuration.
+
+@dataclass
+class RslRlPpoCfg:
+    """The dictionary of an rsl_rl runner, as far as it decides what is learned.
+
+    Attributes:
+        num_steps_per_env: steps of each env between two updates.
+        max_iterations: updates of the whole training.
+        obs_groups: set of observations -> groups of the task side by side: `actor`, `critic`, and `rnd_state` with
+            `algorithm.rnd_cfg`.
+        actor: the policy: `class_name` and the arguments of that class.
+        critic: the value function, likewise.
+        algorithm: hyperparameters, likewise.
+        check_for_nan: whether to stop at the first NaN that the environment returns.
+        torch_compile_mode: of the models; null: not compiled.
+        value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
+            another run: it has no critic.
     """
-    return [
-        *_counts(agent, config),
-        *_choices(agent),
-        *_groups(agent.obs_groups, config["env"].get("observations")),
-    ]
+
+    MOVED: ClassVar[dict[str, str]] = MOVED
+    _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
+    num_steps_per_env: int = 24
+    max_iterations: int = 400
+    obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
+    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
+    check_for_nan: bool = True
+    torch_compile_mode: str | None = None
+    value_warmup_iterations: int = 0
+
+    def total_steps(self) -> int:
+        """Return the env steps per env of the whole training."""
+        return self.max_iterations * self.num_steps_per_env
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
+        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is wrong with this section on the run's plain `config`, one line each."""
+        return [
+            *_counts(self, config),
+            *_choices(self),
+            *_groups(self.obs_groups, config["env"].get("observations")),
+        ]
 
 
-def _counts(agent: Any, config: dict[str, Any]) -> list[str]:
+def _counts(agent: RslRlPpoCfg, config: dict[str, Any]) -> list[str]:
     counts = {name: getattr(agent, name) for name in ("num_steps_per_env", "max_iterations")}
     lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
     if agent.value_warmup_iterations < 0:
@@ -66,7 +120,7 @@ def _counts(agent: Any, config: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _choices(agent: Any) -> list[str]:
+def _choices(agent: RslRlPpoCfg) -> list[str]:
     """Return a line for each name that the library would refuse or, as it does with schedules, take for another."""
     activations, optimizers = (_known(f) for f in ("resolve_nn_activation", "resolve_optimizer"))
     given = [(f"{model}.activation", getattr(agent, model).get("activation"), activations) for model in MODELS]
@@ -82,7 +136,9 @@ def _choices(agent: Any) -> list[str]:
 
 def _known(function: str) -> tuple[str, ...]:
     """Return the names that one of the library's resolving functions has a table of."""
-    _, statement = static_modules.find("rsl_rl.utils.utils", function)
+    from regimen.config.static_modules import find
+
+    _, statement = find("rsl_rl.utils.utils", function)
     tables = [node for node in ast.walk(statement) if isinstance(node, ast.Dict)]
     return tuple(str(key.value) for table in tables for key in table.keys if isinstance(key, ast.Constant))
 

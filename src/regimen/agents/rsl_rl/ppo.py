@@ -7,15 +7,14 @@ decides the future.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rsl_rl.utils import check_nan
 
 from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, groups_of
-from regimen.agents.rsl_rl.config import MOVED
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
 from regimen.agents.rsl_rl.policy import RslRlPolicy, load_actor, widened
 from regimen.agents.training_session import require_finite
 from regimen.system.errors import DivergedError
@@ -23,70 +22,6 @@ from regimen.system.errors import DivergedError
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
-
-MODEL = {
-    "package": "rsl_rl.models",
-    "supplied": ["obs", "obs_groups", "obs_set", "output_dim"],
-    "sections": {"distribution_cfg": {"package": "rsl_rl.modules", "supplied": ["output_dim"]}},
-}
-ALGORITHM = {
-    "package": "rsl_rl.algorithms",
-    "supplied": ["actor", "critic", "storage", "device", "multi_gpu_cfg"],
-    "extra": ["share_cnn_encoders"],
-    "sections": {
-        "rnd_cfg": {
-            "target": "rsl_rl.extensions:RandomNetworkDistillation",
-            "supplied": ["num_states", "obs_groups", "device"],
-        },
-        "symmetry_cfg": {"target": "rsl_rl.extensions:Symmetry", "supplied": ["env"]},
-    },
-}
-"""What the sections build, and what this module fills in; see `regimen.config.validation.built`."""
-
-
-@dataclass
-class RslRlPpoCfg:
-    """The dictionary of an rsl_rl runner, as far as it decides what is learned.
-
-    Attributes:
-        num_steps_per_env: steps of each env between two updates.
-        max_iterations: updates of the whole training.
-        obs_groups: set of observations -> groups of the task side by side: `actor`, `critic`, and `rnd_state` with
-            `algorithm.rnd_cfg`.
-        actor: the policy: `class_name` and the arguments of that class.
-        critic: the value function, likewise.
-        algorithm: hyperparameters, likewise.
-        check_for_nan: whether to stop at the first NaN that the environment returns.
-        torch_compile_mode: of the models; null: not compiled.
-        value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
-            another run: it has no critic.
-    """
-
-    MOVED: ClassVar[dict[str, str]] = MOVED
-    _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
-    num_steps_per_env: int = 24
-    max_iterations: int = 400
-    obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
-    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
-    check_for_nan: bool = True
-    torch_compile_mode: str | None = None
-    value_warmup_iterations: int = 0
-
-    def total_steps(self) -> int:
-        """Return the env steps per env of the whole training."""
-        return self.max_iterations * self.num_steps_per_env
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
-        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this section on the run's plain `config`, one line each."""
-        from regimen.agents.rsl_rl.config import problems
-
-        return problems(self, config)
 
 
 class RslRlPpo:

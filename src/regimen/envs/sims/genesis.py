@@ -5,7 +5,6 @@ Genesis is an optional extra (`make genesis`) and is imported when a world is ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ import torch
 from regimen.envs.rotations import rotate
 from regimen.envs.sims import genesis_memory, genesis_scene
 from regimen.envs.sims.genesis_outline import read_outline
+from regimen.envs.sims.genesis_scene import GenesisWorldCfg
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -20,39 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
-
-
-@dataclass
-class GenesisWorldCfg:
-    """Genesis, an optional extra: on a CPU, or on a GPU with `hardware=gpu`.
-
-    Attributes:
-        dt: physics step in seconds.
-        device: where it computes, `cpu` or `cuda`.
-        render_size: width and height of a rendered picture in pixels.
-        viewer: a window that shows the robots; needs a display.
-        performance_mode: about a fifth faster, with kernels of its own for each number of robots.
-        cache: folder of compiled kernels, shared by all runs; it may be deleted.
-    """
-
-    _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
-    dt: float = 0.005
-    device: str = "cpu"
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
-    viewer: bool = False
-    performance_mode: bool = False
-    cache: str = "~/.cache/regimen/genesis"
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is missing to start Genesis, one line each."""
-        from regimen.envs.sims.genesis_scene import missing
-        from regimen.system.host import interpreter
-
-        return missing(interpreter(config), self.viewer)
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the scene takes."""
-        return num_envs * 220_000 + 600 * 2**20
 
 
 class GenesisWorld:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,6 @@ from regimen.system.errors import PreflightError
 
 if TYPE_CHECKING:
     from regimen.envs.robots.robot import Robot
-    from regimen.envs.sims.genesis import GenesisWorldCfg
 
 PLANE_FRICTION = 0.01
 """The least that Genesis takes: a contact has the larger friction of the two, so the robot's rules, as in the MJCF."""
@@ -28,6 +28,38 @@ LIBRARIES = {"GL": "libgl1", "Xrender": "libxrender1", "EGL": "libegl1"}
 """Library that Genesis loads -> its Debian package."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class GenesisWorldCfg:
+    """Genesis, an optional extra: on a CPU, or on a GPU with `hardware=gpu`.
+
+    Attributes:
+        dt: physics step in seconds.
+        device: where it computes, `cpu` or `cuda`.
+        render_size: width and height of a rendered picture in pixels.
+        viewer: a window that shows the robots; needs a display.
+        performance_mode: about a fifth faster, with kernels of its own for each number of robots.
+        cache: folder of compiled kernels, shared by all runs; it may be deleted.
+    """
+
+    _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
+    dt: float = 0.005
+    device: str = "cpu"
+    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    viewer: bool = False
+    performance_mode: bool = False
+    cache: str = "~/.cache/regimen/genesis"
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return what is missing to start Genesis, one line each."""
+        from regimen.system.host import interpreter
+
+        return missing(interpreter(config), self.viewer)
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return about what the scene takes."""
+        return num_envs * 220_000 + 600 * 2**20
 
 
 def missing(python: str, viewer: bool) -> list[str]:
