@@ -1,8 +1,8 @@
-"""A task in Isaac Lab's manager vocabulary on any sim behind the World seam.
+"""A task in Isaac Lab's manager vocabulary, on every simulator that implements `regimen.envs.sims.world.World`.
 
-One control step: apply due faults, act, advance the physics, decide terminations and rewards, hand out the final
-observation of episodes that ended, move the curriculum, reset them, fire interval events, observe. Commands advance
-before the final observation is made, so that it is the successor the policy would have seen.
+One control step: set joint targets, apply due faults, advance the physics, compute terminations and rewards, compute
+the final observation of ended episodes, update the curriculum, reset ended episodes, fire interval events, observe.
+Commands advance before the final observation is computed, so that it is the successor of the last action.
 """
 
 from __future__ import annotations
@@ -41,19 +41,13 @@ _BUFFERS = (
 
 
 class ManagerEnv:
-    """N copies of one task. The contract is `regimen.envs.vec_env.VecEnv`.
+    """N copies of one task.
+
+    Agents use it as a `regimen.envs.vec_env.VecEnv`, terms as a `regimen.envs.term_env.TermEnv`, where the attributes
+    that terms read are documented.
 
     Attributes:
-        world: the simulator.
-        state: the present reading, shared by all terms.
-        generator: the one source of everything random, part of `state_dict`.
-        action: (N, A) of the last step; `previous_action` of the one before.
-        episode_length: (N,) steps since the reset.
-        common_step_counter: control steps since the seeded reset.
-        terminated: (N,) bool of the last step.
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
-        default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `stiffness` (J,) N·m/rad;
-            `damping` (J,) N·m·s/rad; `soft_joint_range` (J, 2) rad.
     """
 
     def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
@@ -83,7 +77,7 @@ class ManagerEnv:
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
         self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
-        self.symmetry = Symmetry.of(self)
+        self.symmetry = Symmetry.of(self, self.io, cfg.observations)
 
     @classmethod
     def open(cls, config: Config) -> ManagerEnv:
@@ -152,11 +146,11 @@ class ManagerEnv:
             self.common_step_counter = 0
             self.rewards.restart()
             self.curriculum.restart()
-        everyone = torch.arange(self.num_envs, device=self.device)
+        all_ids = torch.arange(self.num_envs, device=self.device)
         if not self._started:
-            self.events.startup(everyone)
+            self.events.startup(all_ids)
             self._started = True
-        self._reset_envs(everyone)
+        self._reset_envs(all_ids)
         return self.observations.compute(self.observations.draw_noise())
 
     def _reset_envs(self, env_ids: torch.Tensor) -> None:
@@ -185,11 +179,11 @@ class ManagerEnv:
         """
         self._act(action)
         self.events.step()
-        broken = self.world.step(self.cfg.decimation)
+        diverged = self.world.step(self.cfg.decimation)
         self.state = self._read()
         self.episode_length += 1
         self.common_step_counter += 1
-        terminated, truncated = self.terminations.compute(broken)
+        terminated, truncated = self.terminations.compute(diverged)
         self.terminated = terminated
         reward = self.rewards.compute()
         info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self._metrics(), "log": {}}
@@ -197,14 +191,14 @@ class ManagerEnv:
         self.observations.step()
         noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
-        lessons = self.curriculum.step(done)
+        curriculum_log = self.curriculum.step(done)
         if len(done):
             info["final_obs"] = self.observations.compute(noise)
-            info["log"] = self.rewards.log(done) | self.terminations.log(done) | lessons
+            info["log"] = self.rewards.log(done) | self.terminations.log(done) | curriculum_log
             self._reset_envs(done)
-        pushed = self.events.interval()
-        if len(pushed):
-            self.state.update(pushed, self._read(pushed))
+        pushed_ids = self.events.interval()
+        if len(pushed_ids):
+            self.state.update(pushed_ids, self._read(pushed_ids))
         obs = self.observations.compute(noise)
         info.setdefault("final_obs", obs)
         return obs, reward, terminated, truncated, info

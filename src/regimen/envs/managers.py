@@ -13,13 +13,13 @@ from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 class RewardManager(Stateful):
     """Sum of weighted terms times the step time, and what each term earned over the episode."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
         used = {n: t for n, t in enabled(terms).items() if t.weight != 0.0}
@@ -81,7 +81,7 @@ class RewardManager(Stateful):
 class TerminationManager(Stateful):
     """Reasons to end an episode; a breakdown of the physics is always one."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
         """Bind the terms."""
         used = enabled(terms)
         self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
@@ -108,7 +108,7 @@ class TerminationManager(Stateful):
 class CurriculumManager(Stateful):
     """What changes the task as learning goes on; after the other managers, whose terms it changes."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Bind the terms."""
         self.terms = {n: bind_term(env, "curriculum", n, t) for n, t in enabled(terms).items()}
         self._moving = [term for term in self.terms.values() if hasattr(term, "set_level")]
@@ -138,7 +138,7 @@ class CurriculumManager(Stateful):
 class CommandManager(Stateful):
     """Commands by name."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Make the command terms, in the task's order: a later one may read an earlier one."""
         self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
 
@@ -165,7 +165,7 @@ class CommandManager(Stateful):
 class EventManager(Stateful):
     """Startup, reset and interval events, and events with a memory such as joint failures."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
         """Bind the events and start the interval timers."""
         self.env = env
         used = enabled(terms)

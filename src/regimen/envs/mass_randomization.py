@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
 
     from regimen.config.schema import Config
-    from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.term_env import TermEnv
 
 EVENT = "mass_scale"
 """Name of the event, and of its label."""
@@ -76,7 +76,7 @@ class MassScale:
         scale: (N,) factor of the whole robot's mass.
     """
 
-    def __init__(self, env: ManagerEnv, low: float, high: float) -> None:
+    def __init__(self, env: TermEnv, low: float, high: float) -> None:
         """Prepare the draws between two factors."""
         self.env, self.low, self.high = env, low, high
         self.scale = env.default_joint_pos.new_ones(env.num_envs)

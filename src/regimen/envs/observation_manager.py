@@ -13,7 +13,7 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.schema import ObservationGroupCfg, ObservationTermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
     from regimen.envs.vec_env import Obs
 
 
@@ -23,7 +23,7 @@ class ObservationManager(Stateful):
     A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
     """
 
-    def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
+    def __init__(self, env: TermEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
         """Bind the terms of every group; `noise` says whether theirs is applied."""
         self.env = env
         self.groups: dict[str, _ObservationGroup] = {}
@@ -78,7 +78,7 @@ def _with_base(groups: dict[str, _ObservationGroup], name: str, what: str) -> di
 class _ObservationGroup:
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         group: str,
         terms: dict[str, ObservationTermCfg],
         noise: bool,
@@ -117,12 +117,12 @@ class _ObservationGroup:
         return obs
 
 
-def _spread(values: list[tuple[float, int]], env: ManagerEnv) -> torch.Tensor:
+def _spread(values: list[tuple[float, int]], env: TermEnv) -> torch.Tensor:
     """Repeat each value over the columns of its term."""
     return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
 
 
-def _meaning(env: ManagerEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
+def _meaning(env: TermEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
     """Return scale, clip and the names behind the columns of a term, as far as it has any."""
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     chosen = {

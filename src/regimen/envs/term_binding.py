@@ -15,7 +15,7 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.schema import TermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 def find_term(kind: str, func: str) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def compact(ids: list[int], device: torch.device) -> torch.Tensor | slice:
     return torch.tensor(ids, dtype=torch.long, device=device)
 
 
-def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
+def bind_term(env: TermEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
     """Return a term ready to be called: a partial function, or an instance of a stateful term.
 
     Args:

@@ -15,8 +15,8 @@ import torch
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.symmetry import Image
+    from regimen.envs.term_env import TermEnv
 
 
 def _require_shape(name: str, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ class UniformVelocityCommand:
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         lin_vel_x: list[float],
         lin_vel_y: list[float],
         ang_vel_z: list[float],
@@ -115,7 +115,7 @@ class GaitClock:
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         frequency_hz: float,
         offsets: list[float],
         stance_ratio: float = 0.55,
@@ -188,7 +188,7 @@ class UniformPlanarTarget:
         value: (N, 2) m, its x and y.
     """
 
-    def __init__(self, env: ManagerEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
+    def __init__(self, env: TermEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
         """Prepare the draws: distance from the base in m and direction in rad, each from a range."""
         self.env, self._radius, self._angle = env, radius, angle
         self.position = torch.zeros(env.num_envs, 3, device=env.device)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 def modify_reward_weight(
-    env: ManagerEnv, env_ids: torch.Tensor, rewards: torch.Tensor | slice, weight: float, num_steps: int
+    env: TermEnv, env_ids: torch.Tensor, rewards: torch.Tensor | slice, weight: float, num_steps: int
 ) -> float:
     """Give rewards another weight once every env has made `num_steps` control steps; as Isaac Lab's term of this name.
 
@@ -40,7 +40,7 @@ class RewardScaleByEpisodeLength:
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         rewards: torch.Tensor,
         start: float = 0.5,
         end: float = 1.0,

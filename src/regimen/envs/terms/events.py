@@ -15,19 +15,19 @@ from regimen.envs.rotations import from_euler, multiply
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
-def _uniform(env: ManagerEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
+def _uniform(env: TermEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
     """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
     low, high = torch.tensor([ranges.get(k, (0.0, 0.0)) for k in _POSE], device=env.device).unbind(1)
     return low + env.rand(n, 6) * (high - low)
 
 
 def reset_root_state_uniform(
-    env: ManagerEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
+    env: TermEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
 ) -> None:
     """Put the base at its spawn pose plus draws from `pose_range` (m, rad) with `velocity_range` (m/s, rad/s)."""
     n = len(env_ids)
@@ -39,13 +39,13 @@ def reset_root_state_uniform(
     env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
 
 
-def _between(env: ManagerEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
+def _between(env: TermEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
     """Draw (n, J) uniform between two limits."""
     return limits[0] + env.rand(len(env_ids), len(env.joints)) * (limits[1] - limits[0])
 
 
 def reset_joints_by_scale(
-    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
     """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
     position = env.default_joint_pos * _between(env, env_ids, position_range)
@@ -54,7 +54,7 @@ def reset_joints_by_scale(
 
 
 def reset_joints_by_offset(
-    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
     """Start joints at the default pose plus a draw from `position_range` rad, at speeds from `velocity_range`."""
     position = env.default_joint_pos + _between(env, env_ids, position_range)
@@ -62,20 +62,20 @@ def reset_joints_by_offset(
     env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
 
 
-def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
+def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
     """Draw the sliding friction of floor and robot together: a contact takes the larger of the two."""
     draws = env.rand(len(env_ids))
     env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
 
 
-def randomize_rigid_body_mass(env: ManagerEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
+def randomize_rigid_body_mass(env: TermEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
     """Add a draw from the range, in kg, to the nominal mass of the base."""
     low, high = mass_distribution_params
     env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
 
 
 def randomize_actuator_gains(
-    env: ManagerEnv,
+    env: TermEnv,
     env_ids: torch.Tensor,
     stiffness_distribution_params: list[float],
     damping_distribution_params: list[float],
@@ -86,7 +86,7 @@ def randomize_actuator_gains(
     env.world.set_gains(env_ids, stiffness, damping)
 
 
-def push_by_setting_velocity(env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
+def push_by_setting_velocity(env: TermEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
     """Kick the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
     env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
 
@@ -112,7 +112,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         joints: torch.Tensor,
         probability: float,
         onset_s: list[float],
