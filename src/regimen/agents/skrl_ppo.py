@@ -61,7 +61,7 @@ class SkrlPpoCfg:
         return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)
 
 
-class Spaces:
+class SkrlEnvStub:
     """What skrl's Runner reads from an environment before it steps it."""
 
     def __init__(self, io: IOSpec, num_envs: int, device: torch.device) -> None:
@@ -104,7 +104,7 @@ def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed
     from skrl.utils.runner.torch import Runner
 
     logger.setLevel(logging.WARNING)
-    return Runner(Spaces(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
+    return Runner(SkrlEnvStub(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
 
 
 class SkrlPpo:
@@ -158,7 +158,7 @@ class SkrlPpo:
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
-                session.end_iteration(self._losses(), partial(self._bundle, obs))
+                session.end_iteration(self._losses(), partial(self._checkpoint_state, obs))
 
     def _record(
         self,
@@ -212,7 +212,7 @@ class SkrlPpo:
         for name, tensors in state.items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
 
-    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
         """Return a policy's state for an observation with more columns: it acts on the new ones only once it learns.
 
         New columns get weight 0, mean 0 and variance 1. The normaliser's count stays, so that what the policy knows how
@@ -225,11 +225,11 @@ class SkrlPpo:
         size = self.io.size()
         modules = {name: self.ppo.checkpoint_modules[name].state_dict() for name in state}
         return {
-            name: {key: _widened(key, value, modules[name][key], columns, size) for key, value in tensors.items()}
+            name: {key: _extended(key, value, modules[name][key], columns, size) for key, value in tensors.items()}
             for name, tensors in state.items()
         }
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
         training = {
             "modules": {k: m.state_dict() for k, m in modules.items()},
@@ -260,7 +260,7 @@ class SkrlPpo:
         return SkrlPolicy(agent.ppo)
 
 
-def _widened(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:
+def _extended(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:
     """Return a tensor whose last dimension, one entry for each observed column, has become `size`."""
     if value.shape == like.shape or like.dim() == 0 or like.shape[-1] != size:
         return value

@@ -50,7 +50,7 @@ class SwitchedExperts:
         """
         classes = _classes(io)
         for bundle in (healthy, *experts):
-            IOSpec.from_dict(bundle["io"]).require_fits(io, "part of the policy", wider=True)
+            IOSpec.from_dict(bundle["io"]).require_fits(io, "part of the policy", allow_extra_terms=True)
         expert_of = []
         for joint in classes[1:]:
             able = [k for k, bundle in enumerate(experts, start=1) if joint in bundle.get("faults", [])]

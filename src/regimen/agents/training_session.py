@@ -19,8 +19,8 @@ WINDOW = 100
 """Episodes over which return and length are averaged, at least; with more envs, one episode of each."""
 
 
-class CheckpointRecord(Protocol):
-    """Where a session's checkpoints go."""
+class SessionCheckpoints(Protocol):
+    """Receives the checkpoints of a training in an environment."""
 
     def due(self, step: int) -> bool:
         """Return whether a checkpoint is due at `step`."""
@@ -28,6 +28,33 @@ class CheckpointRecord(Protocol):
 
     def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
         """Write the agent's `bundle`; only a save with a metric may become the best."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Reads and writes the checkpoints of a training on recorded data."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the `training` part of the newest checkpoint; None where there is none."""
+        ...
+
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
+        """Write the checkpoint of a step.
+
+        Args:
+            step: optimiser steps or batches so far.
+            network: `state_dict` of the network.
+            training: everything else that a resumed training needs.
+            metric: higher is better; a checkpoint with None never becomes the best.
+            epoch: number of complete epochs, where the network is also to be kept under that number.
+        """
         ...
 
 
@@ -41,7 +68,7 @@ class TrainingSession:
         first_step_at: when this process had done its first env step, in seconds since the epoch.
     """
 
-    def __init__(self, run: Run, checkpoints: CheckpointRecord, num_envs: int, total_steps: int) -> None:
+    def __init__(self, run: Run, checkpoints: SessionCheckpoints, num_envs: int, total_steps: int) -> None:
         """Start with empty statistics.
 
         Args:

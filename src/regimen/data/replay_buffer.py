@@ -46,7 +46,7 @@ class Batch:
     next_obs: Obs
 
 
-class Ring:
+class ReplayRing:
     """The last `capacity` transitions of each of N envs.
 
     Attributes:

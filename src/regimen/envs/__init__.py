@@ -16,10 +16,10 @@ def open_env(config: Config) -> VecEnv:
         config: the whole run; `env._target_` names the environment's class, whose `open` reads what it needs.
     """
     from regimen.config.targets import resolve
-    from regimen.envs.fault_estimate.columns import mode_of
+    from regimen.envs.fault_estimate.columns import resolve_mode
 
     env: VecEnv = resolve(config.env._target_).open(config)
-    mode = mode_of(getattr(config.env, "estimate", None), config.estimator)
+    mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return env
     from regimen.envs.fault_estimate.wrapper import EstimatedEnv

@@ -19,7 +19,7 @@ from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
-from regimen.envs.term_binding import compact, match_ids
+from regimen.envs.term_binding import as_slice, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.system.errors import DivergedError
 
@@ -96,11 +96,11 @@ class ManagerEnv:
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
         self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]], device=device)
-        self._foot_bodies = compact([self.bodies.index(f) for f in robot.feet], device)
-        self._foot_sites = compact([self.sites.index(f) for f in robot.feet], device)
+        self._foot_bodies = as_slice([self.bodies.index(f) for f in robot.feet], device)
+        self._foot_sites = as_slice([self.sites.index(f) for f in robot.feet], device)
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
         self._acting_pose = self.default_joint_pos[self._acting]
-        self._acting_columns = compact(self._acting.tolist(), device)
+        self._acting_columns = as_slice(self._acting.tolist(), device)
         self._acting_scale = torch.tensor(self._action_spec().scale, device=device)
 
     def _allocate(self) -> None:

@@ -86,23 +86,23 @@ class TerminationManager(Stateful):
         used = enabled(terms)
         self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
         self.time_out = {n: t.time_out for n, t in used.items()}
-        self.fired: dict[str, torch.Tensor] = {}
+        self.termination_masks: dict[str, torch.Tensor] = {}
 
-    def compute(self, broken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def compute(self, diverged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return terminated and truncated, (N,) bool each; an env is never both.
 
         Args:
-            broken: (N,) bool, robots whose physics broke down.
+            diverged: (N,) bool, robots whose physics broke down.
         """
-        self.fired = {n: f() for n, f in self.terms.items()} | {"physics": broken}
-        terminated, truncated = broken.clone(), torch.zeros_like(broken)
+        self.termination_masks = {n: f() for n, f in self.terms.items()} | {"physics": diverged}
+        terminated, truncated = diverged.clone(), torch.zeros_like(diverged)
         for name, time_out in self.time_out.items():
-            (truncated if time_out else terminated).logical_or_(self.fired[name])
+            (truncated if time_out else terminated).logical_or_(self.termination_masks[name])
         return terminated, truncated & ~terminated
 
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the share of ended episodes each term fired in."""
-        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.fired.items()}
+        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.termination_masks.items()}
 
 
 class CurriculumManager(Stateful):
@@ -221,15 +221,15 @@ class EventManager(Stateful):
 
     def interval(self) -> torch.Tensor:
         """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
-        touched = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
+        pushed = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
         for name, left in self.time_left.items():
             left -= self.env.step_dt
             due = (left <= 0.0).nonzero().squeeze(1)
             if len(due):
                 self.terms[name](due)
                 self._draw_interval(name, due)
-                touched[due] = True
-        return touched.nonzero().squeeze(1)
+                pushed[due] = True
+        return pushed.nonzero().squeeze(1)
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step, each (N,)."""

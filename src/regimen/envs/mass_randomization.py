@@ -54,7 +54,7 @@ class MassRangeCfg:
         return []
 
 
-def vary_mass(config: Config, cfg: MassRangeCfg) -> None:
+def randomize_mass(config: Config, cfg: MassRangeCfg) -> None:
     """Have the envs of `config`, which are still to be opened, draw their masses; replaces the task's own mass event.
 
     The draw is made once, when the env is first reset, by the env's generator, so that the same seed gives the same

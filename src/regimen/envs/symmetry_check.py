@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from regimen.config.static_modules import find, split_target
-from regimen.envs.fault_estimate.columns import mode_of
+from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.robots.robot import load
 
 
@@ -22,7 +22,7 @@ def unmirrored(config: dict[str, Any]) -> str | None:
         return "the task has no robot whose left and right are known"
     if robot.mirror is None:
         return f"the robot `{robot.name}` declares no left and right (`mirror` in its robot.py)"
-    if mode_of(env.get("estimate"), config.get("estimator")):
+    if resolve_mode(env.get("estimate"), config.get("estimator")):
         return "what a policy is told of faults has no mirror image"
     terms = {f"{g}.{n}": t for g, group in env["observations"].items() for n, t in group["terms"].items() if t}
     undeclared = [name for name, term in terms.items() if not _declares(term["func"])]

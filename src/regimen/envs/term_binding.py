@@ -42,7 +42,7 @@ def match_ids(patterns: str | Sequence[str], names: list[str], where: str) -> to
     return torch.tensor(ids, dtype=torch.long)
 
 
-def compact(ids: list[int], device: torch.device) -> torch.Tensor | slice:
+def as_slice(ids: list[int], device: torch.device) -> torch.Tensor | slice:
     """Return an index for columns: a slice, which costs no copy, where `ids` adjoin, else the ids as a tensor."""
     if ids and ids == list(range(ids[0], ids[-1] + 1)):
         return slice(ids[0], ids[-1] + 1)
@@ -68,7 +68,7 @@ def bind_term(env: TermEnv, kind: str, name: str, cfg: TermCfg) -> Callable[...,
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
         ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
-        params[key] = ids.to(env.device) if isinstance(func, type) else compact(ids.tolist(), env.device)
+        params[key] = ids.to(env.device) if isinstance(func, type) else as_slice(ids.tolist(), env.device)
     known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
         if key not in known:

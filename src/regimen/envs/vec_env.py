@@ -84,18 +84,22 @@ class IOSpec:
                 "the version named in its run.json."
             ) from error
 
-    def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",), wider: bool = False) -> list[str]:
+    def differences(
+        self, other: IOSpec, groups: tuple[str, ...] = ("policy",), allow_extra_terms: bool = False
+    ) -> list[str]:
         """Return one line per difference that matters to a policy reading `groups`; empty if it fits.
 
         Args:
             other: the environment's spec, `self` being the policy's.
             groups: observation groups the policy reads.
-            wider: whether the environment may have terms that the policy does not read, as it may for its weights.
+            allow_extra_terms: whether the environment may have terms that the policy does not read.
         """
         lines: list[str] = []
         for group in groups:
             mine, theirs = self.observations.get(group, {}), other.observations.get(group, {})
-            lines += _dict_differences(group, mine, {n: d for n, d in theirs.items() if n in mine} if wider else theirs)
+            lines += _dict_differences(
+                group, mine, {n: d for n, d in theirs.items() if n in mine} if allow_extra_terms else theirs
+            )
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
         if abs(self.step_dt - other.step_dt) > 1e-9:
@@ -110,14 +114,18 @@ class IOSpec:
         return [starts[name] + i for name, size in self.observations[group].items() for i in range(size)]
 
     def require_fits(
-        self, other: IOSpec, what: str = "policy", groups: tuple[str, ...] = ("policy",), wider: bool = False
+        self,
+        other: IOSpec,
+        what: str = "policy",
+        groups: tuple[str, ...] = ("policy",),
+        allow_extra_terms: bool = False,
     ) -> None:
         """Raise unless a policy with this spec can act in an env with spec `other`; arguments as for `differences`.
 
         Raises:
             IOMismatchError: naming every term, joint and figure that differs.
         """
-        lines = self.differences(other, groups, wider)
+        lines = self.differences(other, groups, allow_extra_terms)
         if lines:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 

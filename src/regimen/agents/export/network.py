@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from regimen.agents.base import FeedForwardPolicy
 from regimen.config.targets import resolve
 from regimen.system.errors import CheckpointError
 
@@ -22,7 +23,7 @@ CHECKED = 1000
 TOLERANCE = 1e-5
 
 
-class Deployed(nn.Module):
+class DeployedPolicy(nn.Module):
     """Observations of each group (N, d) -> actions (N, A) and targets (N, A)."""
 
     scale: torch.Tensor
@@ -54,13 +55,13 @@ def load(bundle: dict[str, Any], io: IOSpec) -> tuple[Policy, nn.Module, list[st
     """
     target = bundle["agent"]["_target_"]
     policy = resolve(target).load_policy(bundle, io, torch.device("cpu"))
-    if not hasattr(policy, "feed_forward"):
+    if not isinstance(policy, FeedForwardPolicy):
         raise CheckpointError(
             f"A policy of {target.rpartition('.')[2]} cannot be exported: it acts by more than the present "
             "observation. Feed-forward ones can: those of skrl_ppo, rsl_rl_ppo and fast_sac."
         )
     network, groups = policy.feed_forward()
-    return policy, Deployed(network, io.action).eval().requires_grad_(False), groups
+    return policy, DeployedPolicy(network, io.action).eval().requires_grad_(False), groups
 
 
 def random_observations(io: IOSpec, groups: list[str], rows: int = CHECKED) -> dict[str, torch.Tensor]:

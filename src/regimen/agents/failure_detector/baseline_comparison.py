@@ -13,7 +13,7 @@ from regimen.agents.failure_detector.baselines import TorqueThreshold, majority
 from regimen.agents.failure_detector.frames import statistics
 from regimen.agents.failure_detector.metrics import Verdicts, judge
 from regimen.agents.failure_detector.model import FrameNet, unroll
-from regimen.agents.failure_detector.predictions import joined, traces
+from regimen.agents.failure_detector.predictions import joined, make_predictions
 from regimen.agents.failure_detector.trainer import Training, TrainingCfg
 from regimen.runs import checkpoint
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regimen.agents.failure_detector.model import DetectorNet
     from regimen.runs.run import Run
 
-Guess = Callable[[torch.Tensor], torch.Tensor]
+Baseline = Callable[[torch.Tensor], torch.Tensor]
 """From inputs (B, L, d) of whole episodes to probabilities (B, L, C)."""
 
 FRAME_HIDDEN = 128
@@ -55,14 +55,14 @@ class Baselines:
             path: checkpoint of their own.
             seed: of order and initial weights.
         """
-        keeper = _OneFile(path)
+        checkpoints = _BaselineCheckpoints(path)
         torch.manual_seed(seed)
         frame = FrameNet(sets.layout.size, len(sets.layout.classes), FRAME_HIDDEN)
-        Training(frame, sets, cfg, run, keeper, seed).fit()
+        Training(frame, sets, cfg, run, checkpoints, seed).fit()
         counts = statistics(sets.train, cfg.batch_size)[2]
         rule = None if sets.layout.torques is None else TorqueThreshold.tuned(sets.train, cfg.batch_size)
         tuned = None if rule is None else {"window": rule.window, "thresholds": rule.thresholds}
-        keeper.close({"network": frame.state_dict(), "counts": counts, "rule": tuned})
+        checkpoints.close({"network": frame.state_dict(), "counts": counts, "rule": tuned})
         return cls(counts, frame, rule)
 
     @classmethod
@@ -75,9 +75,9 @@ class Baselines:
         rule = None if tuned is None else TorqueThreshold(layout, tuned["window"], tuned["thresholds"])
         return cls(known["counts"], frame.eval(), rule)
 
-    def guesses(self) -> dict[str, Guess]:
+    def guesses(self) -> dict[str, Baseline]:
         """Return name -> guess of each."""
-        found: dict[str, Guess] = {
+        found: dict[str, Baseline] = {
             "majority": lambda inputs: majority(self.counts, inputs),
             "one_frame": lambda inputs: guess_of(self.frame)(inputs),
         }
@@ -86,8 +86,8 @@ class Baselines:
         return found
 
 
-class _OneFile:
-    """Checkpoints of a training whose best weights are in the same file as all else."""
+class _BaselineCheckpoints:
+    """A `BestCheckpointStore` of one file: best weights, newest training state and, at the end, the baselines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,7 +103,14 @@ class _OneFile:
         training: dict[str, Any] = known["training"]
         return training
 
-    def save(self, step: int, network: dict[str, Any], training: dict[str, Any], metric: float | None) -> None:
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
         if metric is not None and (self._metric is None or metric > self._metric):
             self._best, self._metric = {name: value.clone() for name, value in network.items()}, metric
         self._training = training
@@ -113,7 +120,7 @@ class _OneFile:
         return self._best
 
     def close(self, known: dict[str, Any]) -> None:
-        """Add what is there at the end."""
+        """Add the fitted baselines `known` to the file."""
         training = self.load()
         assert training is not None  # `save` was called for every epoch
         self._training = training
@@ -124,14 +131,14 @@ class _OneFile:
         checkpoint.save(self.path, {"format": checkpoint.FORMAT, **state})
 
 
-def guess_of(net: DetectorNet) -> Guess:
+def guess_of(net: DetectorNet) -> Baseline:
     """Return a network's guess."""
     device = net.scaler.mean.device
     return lambda inputs: net.probabilities(unroll(net, inputs.to(device))).cpu()
 
 
 def judge_all(
-    guesses: dict[str, Guess],
+    guesses: dict[str, Baseline],
     frames: Iterable[Frames],
     layout: Layout,
     decision: DecisionCfg,
@@ -152,5 +159,7 @@ def judge_all(
     for batch in frames:
         for name, guess in guesses.items():
             given = guess(batch.inputs)
-            parts[name].append(traces(batch.target, given, batch.active, batch.mask, batch.unit, batch.fell, decision))
+            parts[name].append(
+                make_predictions(batch.target, given, batch.active, batch.mask, batch.unit, batch.fell, decision)
+            )
     return {name: judge(joined(p), layout.classes, layout.step_dt, resamples, seed) for name, p in parts.items()}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regimen.agents.failure_detector.detection_events import Events, events, rates
-from regimen.agents.failure_detector.predictions import Traces
+from regimen.agents.failure_detector.predictions import Predictions
 from regimen.display.intervals import Figure
 
 BINS = 15
@@ -133,32 +133,34 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def judge(traces: Traces, classes: Sequence[str], step_dt: float, resamples: int, seed: int) -> dict[str, Verdicts]:
+def judge(
+    predictions: Predictions, classes: Sequence[str], step_dt: float, resamples: int, seed: int
+) -> dict[str, Verdicts]:
     """Return the figures of a detector, by view of the faulty frames: `all` of them, and `active` ones only.
 
     Args:
-        traces: what it said.
+        predictions: what it said.
         classes: names, `healthy` first.
         step_dt: seconds of a frame.
         resamples: bootstrap samples of envs behind each interval.
         seed: of the bootstrap.
     """
-    views = {"all": traces.mask, "active": traces.mask & ((traces.target == 0) | traces.active)}
-    return {name: _judge(traces, mask, classes, step_dt, resamples, seed) for name, mask in views.items()}
+    views = {"all": predictions.mask, "active": predictions.mask & ((predictions.target == 0) | predictions.active)}
+    return {name: _judge(predictions, mask, classes, step_dt, resamples, seed) for name, mask in views.items()}
 
 
 def _judge(
-    traces: Traces, mask: np.ndarray, classes: Sequence[str], step_dt: float, resamples: int, seed: int
+    predictions: Predictions, mask: np.ndarray, classes: Sequence[str], step_dt: float, resamples: int, seed: int
 ) -> Verdicts:
-    size, guess = len(classes), traces.probabilities.argmax(2)
-    units, place = np.unique(traces.unit, return_inverse=True)
-    cell = (place[:, None] * size + traces.target) * size + guess
+    size, guess = len(classes), predictions.probabilities.argmax(2)
+    units, place = np.unique(predictions.unit, return_inverse=True)
+    cell = (place[:, None] * size + predictions.target) * size + guess
     each = np.bincount(cell[mask], minlength=len(units) * size * size).reshape(len(units), size, size)
-    counts, found = each.sum(0), events(traces)
+    counts, found = each.sum(0), events(predictions)
     drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
     spread = shares(np.tensordot(drawn, each, 1)) | rates(found, step_dt, drawn[:, place])
     values = shares(counts) | rates(found, step_dt)
-    calibrated = calibration(traces.probabilities[mask], traces.target[mask])
+    calibrated = calibration(predictions.probabilities[mask], predictions.target[mask])
     figures = {name: _interval(float(value), spread[name]) for name, value in values.items()}
     figures["calibration_error"] = Figure(calibrated.error, np.nan, np.nan)
     joints = _joints(classes, counts, found, step_dt)

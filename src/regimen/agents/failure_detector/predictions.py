@@ -12,7 +12,7 @@ from regimen.agents.failure_detector.decision_rule import DecisionCfg, decide
 
 
 @dataclass(frozen=True)
-class Traces:
+class Predictions:
     """E episodes side by side, padded at the end to L frames, on the CPU.
 
     Attributes:
@@ -45,7 +45,7 @@ class Traces:
         return np.where(faulty.any(1), faulty.argmax(1), -1)
 
 
-def traces(
+def make_predictions(
     target: torch.Tensor,
     probabilities: torch.Tensor,
     active: torch.Tensor,
@@ -53,10 +53,10 @@ def traces(
     unit: torch.Tensor,
     fell: torch.Tensor,
     decision: DecisionCfg,
-) -> Traces:
+) -> Predictions:
     """Return traces with the verdicts that `decision` makes of the probabilities; shapes as in `Traces`."""
     verdict = decide(decision, probabilities, mask)
-    return Traces(
+    return Predictions(
         target.to(torch.int8).cpu().numpy(),
         probabilities.float().cpu().numpy(),
         verdict.cpu().numpy(),
@@ -67,11 +67,13 @@ def traces(
     )
 
 
-def joined(parts: Sequence[Traces]) -> Traces:
+def joined(parts: Sequence[Predictions]) -> Predictions:
     """Return the episodes of all parts, padded to the longest."""
     longest = max(part.mask.shape[1] for part in parts)
-    fields = {name: [getattr(part, name) for part in parts] for name in Traces.__dataclass_fields__}
-    return Traces(**{name: np.concatenate([_padded(v, longest) for v in values]) for name, values in fields.items()})
+    fields = {name: [getattr(part, name) for part in parts] for name in Predictions.__dataclass_fields__}
+    return Predictions(
+        **{name: np.concatenate([_padded(v, longest) for v in values]) for name, values in fields.items()}
+    )
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

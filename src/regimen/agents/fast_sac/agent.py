@@ -21,7 +21,7 @@ from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac.policy import FastSacPolicy, action_bounds, build_actor
 from regimen.agents.training_session import require_finite
-from regimen.data.replay_buffer import Batch, Ring, ring_bytes
+from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
 from regimen.system import host
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
@@ -46,7 +46,7 @@ class FastSac:
         updates: of the critics so far.
     """
 
-    ring: Ring
+    ring: ReplayRing
 
     def __init__(self, cfg: FastSacCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
         """Build networks and optimisers.
@@ -147,7 +147,7 @@ class FastSac:
                 losses = self._losses(session) | {f"Perf/{what}_s": spent for what, spent in seconds.items()}
                 seconds = dict.fromkeys(seconds, 0.0)
                 data_parallel.share_curriculum(env)
-                session.end_iteration(losses, partial(self._bundle, obs))
+                session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     def _open_ring(self) -> None:
         width, count = sum(self.sizes.values()), self.io.num_actions
@@ -158,7 +158,7 @@ class FastSac:
                 f"The replay ring of {self.num_envs} envs x {self.cfg.buffer_size} transitions takes {_gib(needed)}, "
                 f"{_gib(free)} are free on {self.device}. Type agent.buffer_size={fits}, or lower env.num_envs."
             )
-        self.ring = Ring(self.num_envs, self.cfg.buffer_size, self.sizes, count, self.device)
+        self.ring = ReplayRing(self.num_envs, self.cfg.buffer_size, self.sizes, count, self.device)
 
     def _tell(self) -> None:
         """Say what follows from the configuration and the task together."""
@@ -359,7 +359,7 @@ class FastSac:
         networks = (self.actor, self.critics, self.target)
         return [self.log_alpha, *(p for network in networks for p in network.parameters())]
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
         """Return what a checkpoint holds; of a worker but the first, only what is its own."""
         own: dict[str, Any] = {"obs": {k: v.clone() for k, v in obs.items()}}
         own["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None

@@ -82,7 +82,7 @@ def load_actor(actor: Any, state: dict[str, Any]) -> None:
         ) from error
 
 
-def widened(
+def extended(
     state: dict[str, torch.Tensor], like: dict[str, torch.Tensor], columns: list[int]
 ) -> dict[str, torch.Tensor]:
     """Return a policy's tensors for an observation with more columns, on which it acts only once it learns.

@@ -15,7 +15,7 @@ from rsl_rl.utils import check_nan
 
 from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, groups_of
 from regimen.agents.rsl_rl.config import RslRlPpoCfg
-from regimen.agents.rsl_rl.policy import RslRlPolicy, load_actor, widened
+from regimen.agents.rsl_rl.policy import RslRlPolicy, extended, load_actor
 from regimen.agents.training_session import require_finite
 from regimen.system.errors import DivergedError
 
@@ -35,8 +35,8 @@ class RslRlPpo:
         """Build models and storage. See `rsl_rl_build.build`."""
         self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
         self.ppo = build(cfg, io, num_envs, device, seed)
-        self._seen = partial(as_tensordict, groups=groups_of(cfg), device=device)
-        self._learnt = [p for p in self.ppo.get_policy().parameters() if p.requires_grad]
+        self._to_tensordict = partial(as_tensordict, groups=groups_of(cfg), device=device)
+        self._trainable = [p for p in self.ppo.get_policy().parameters() if p.requires_grad]
 
     @property
     def total_steps(self) -> int:
@@ -67,19 +67,19 @@ class RslRlPpo:
             with torch.no_grad():
                 obs = self._rollout(env, session, obs)
             torch.set_num_threads(threads)
-            for parameter in self._learnt:
+            for parameter in self._trainable:
                 parameter.requires_grad_(session.iteration >= self.cfg.value_warmup_iterations)
             losses = self._update()
-            session.end_iteration(losses, partial(self._bundle, obs))
+            session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     def _rollout(self, env: VecEnv, session: TrainingSession, obs: Obs) -> Obs:
         """Fill the storage; return the observations (N, d) of each group that the next rollout begins with."""
         for _ in range(self.cfg.num_steps_per_env):
-            action = self.ppo.act(self._seen(obs))
+            action = self.ppo.act(self._to_tensordict(obs))
             obs, reward, terminated, truncated, info = env.step(action.to(env.device))
             session.step(reward, terminated, truncated, info)
             self._record(obs, reward, terminated, truncated, info)
-        self.ppo.compute_returns(self._seen(obs))
+        self.ppo.compute_returns(self._to_tensordict(obs))
         return obs
 
     def _record(
@@ -89,7 +89,7 @@ class RslRlPpo:
 
         The library's own way, `time_outs`, adds the value of the observation before the step instead.
         """
-        seen, reward, done = self._seen(obs), reward.to(self.device), (terminated | truncated).to(self.device)
+        seen, reward, done = self._to_tensordict(obs), reward.to(self.device), (terminated | truncated).to(self.device)
         if self.cfg.check_for_nan:
             try:
                 check_nan(seen, reward, done)
@@ -97,7 +97,7 @@ class RslRlPpo:
                 raise DivergedError(str(error)) from error
         cut = (truncated & ~terminated).to(self.device)
         if cut.any():
-            reward = reward + self.ppo.gamma * cut * self._value(self._seen(info["final_obs"]))
+            reward = reward + self.ppo.gamma * cut * self._value(self._to_tensordict(info["final_obs"]))
         self.ppo.process_env_step(seen, reward, done, {})
 
     def _value(self, seen: Any) -> torch.Tensor:
@@ -135,16 +135,16 @@ class RslRlPpo:
         """
         load_actor(self.ppo.get_policy(), state)
 
-    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
         """Return a policy's state for this agent's wider observation; see `rsl_rl_policy.widened`.
 
         Args:
             state: as saved by `policy_state`.
             columns: for each of the policy's columns, its place in this agent's observation.
         """
-        return {"actor": widened(state["actor"], self.policy_state()["actor"], columns)}
+        return {"actor": extended(state["actor"], self.policy_state()["actor"], columns)}
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
         rnd = self.ppo.rnd
         training = {
             "algorithm": self.ppo.save(),

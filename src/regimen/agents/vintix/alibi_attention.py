@@ -23,7 +23,7 @@ BLOCK = 256
 """Queries of a block."""
 
 
-def forgotten(dtype: torch.dtype) -> float:
+def attention_horizon(dtype: torch.dtype) -> float:
     """Return x: keys that together weigh less than e^-x of the newest are left out; `dtype` has no digit for them."""
     return -math.log(torch.finfo(dtype).eps / 2)
 
@@ -85,7 +85,7 @@ def _least_bias(q: torch.Tensor, k: torch.Tensor, slope: torch.Tensor) -> int:
     """
     most = float(q.detach().norm(dim=-1).max() * k.detach().norm(dim=-1).max()) / math.sqrt(q.shape[-1])
     tail = -math.log1p(-math.exp(-float(slope.min())))
-    return -16 * math.ceil((2 * most + forgotten(q.dtype) + tail) / 16) if math.isfinite(most) else -(2**20)
+    return -16 * math.ceil((2 * most + attention_horizon(q.dtype) + tail) / 16) if math.isfinite(most) else -(2**20)
 
 
 @lru_cache(maxsize=8)

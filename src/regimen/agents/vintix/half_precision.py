@@ -16,7 +16,7 @@ from torch import nn
 from regimen.agents.vintix.model import VintixNet
 
 
-def halved(net: VintixNet) -> VintixNet:
+def to_half_precision(net: VintixNet) -> VintixNet:
     """Return a copy that computes with 16 bits; it is not to be trained or saved."""
     found = copy.deepcopy(net)
     if net.norm.weight.device.type == "cuda":

@@ -35,7 +35,7 @@ class Context(Protocol):
         ...
 
 
-def reaches(net: VintixNet) -> list[int]:
+def layer_contexts(net: VintixNet) -> list[int]:
     """Return for each head how many of the newest keys it can tell from none, at most the context.
 
     A query and a key are layer-normalised, so that their product is bounded by the norms' weights, by b say; a key that
@@ -47,7 +47,9 @@ def reaches(net: VintixNet) -> list[int]:
     steps = []
     for slope in alibi_attention.slopes(net.cfg.heads).tolist():
         tail = -math.log1p(-math.exp(-slope))  # all keys beyond are a geometric series
-        steps.append(min(context, math.ceil((2 * bound + alibi_attention.forgotten(net.computes_with) + tail) / slope)))
+        steps.append(
+            min(context, math.ceil((2 * bound + alibi_attention.attention_horizon(net.computes_with) + tail) / slope))
+        )
     return steps
 
 
@@ -99,7 +101,7 @@ class KeyCache:
     def __init__(self, net: VintixNet, envs: int) -> None:
         """Take all the memory it will need; see `bytes_of`."""
         self.net, self._steps = net, 0
-        reach, device = reaches(net), net.norm.weight.device
+        reach, device = layer_contexts(net), net.norm.weight.device
         self.rings = rings(reach, envs)
         heads = [head for ring in self.rings for head in ring.heads]
         sizes = torch.tensor([ring.size for ring in self.rings for _ in ring.heads], device=device)
@@ -118,7 +120,7 @@ class KeyCache:
     @staticmethod
     def bytes_of(net: VintixNet, envs: int) -> int:
         """Return the bytes that `envs` environments take."""
-        rows = sum(len(ring.heads) * ring.size for ring in rings(reaches(net), envs))
+        rows = sum(len(ring.heads) * ring.size for ring in rings(layer_contexts(net), envs))
         return 2 * net.cfg.layers * envs * rows * net.cfg.width * net.computes_with.itemsize
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -144,7 +144,7 @@ class VintixPolicy:
             return self.net
         if problem := sixteen_bits(self.device.type):
             raise ConfigError(problem)
-        return half_precision.halved(self.net)
+        return half_precision.to_half_precision(self.net)
 
 
 def _require_memory(needed: int, envs: int, device: torch.device) -> None:

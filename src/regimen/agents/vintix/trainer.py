@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,21 +22,10 @@ from regimen.system import distributed
 from regimen.system.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
+    from regimen.agents.training_session import CheckpointStore
     from regimen.agents.vintix.config import TrainingCfg
     from regimen.agents.vintix.model import VintixNet
     from regimen.runs.run import Run
-
-
-class Keeper(Protocol):
-    """Where a training's checkpoints go and come from."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the newest state, or None to begin."""
-        ...
-
-    def save(self, step: int, training: dict[str, Any], metric: float | None, epoch: int | None) -> None:
-        """Write the checkpoint of an optimiser step; `epoch` where that many are complete and it is to be kept."""
-        ...
 
 
 class Training:
@@ -49,7 +38,7 @@ class Training:
     """
 
     def __init__(
-        self, net: VintixNet, tasks: list[Task], cfg: TrainingCfg, run: Run, keeper: Keeper, seed: int
+        self, net: VintixNet, tasks: list[Task], cfg: TrainingCfg, run: Run, checkpoints: CheckpointStore, seed: int
     ) -> None:
         """Prepare.
 
@@ -58,10 +47,10 @@ class Training:
             tasks: see `data.load`.
             cfg: see `TrainingCfg`.
             run: receives metrics, shows progress and may ask to stop.
-            keeper: of checkpoints.
+            checkpoints: of this training; its `load` also restores the network.
             seed: of order and dropout.
         """
-        self.net, self.cfg, self.run, self.keeper, self.seed = net, cfg, run, keeper, seed
+        self.net, self.cfg, self.run, self.checkpoints, self.seed = net, cfg, run, checkpoints, seed
         self.tasks = tasks
         self.windows = Windows(tasks, net.cfg.context)
         self.held_out = Windows(tasks, net.cfg.context, held_out=True)
@@ -87,7 +76,7 @@ class Training:
             DivergedError: the gradient or the weights became non-finite.
             ConfigError: a resumed run would have other steps.
         """
-        saved = self.keeper.load()
+        saved = self.checkpoints.load()
         if saved is not None:
             self._restore(saved)
         while self._epoch < self.cfg.epochs:
@@ -232,7 +221,7 @@ class Training:
             "norm": self._norm,
         }
         if self.run.leads:
-            self.keeper.save(self._step, state, metric, epoch)
+            self.checkpoints.save(self._step, dict(self.net.state_dict()), state, metric, epoch)
 
     def _restore(self, state: dict[str, Any]) -> None:
         plan = [self.schedule.per_epoch, self.schedule.total]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from regimen.data.episodes.reader import EpisodeFile, EpisodeTable, open_all
+from regimen.data.episodes.reader import EpisodeFile, EpisodeIndex, open_all
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Batch:
 class _Pool:
     """Some envs of one or more files in memory, env after env, so that every episode is contiguous."""
 
-    def __init__(self, parts: list[tuple[int, EpisodeFile, EpisodeTable, np.ndarray]], names: Sequence[str]) -> None:
+    def __init__(self, parts: list[tuple[int, EpisodeFile, EpisodeIndex, np.ndarray]], names: Sequence[str]) -> None:
         values: dict[str, list[torch.Tensor]] = {name: [] for name in names}
         rows, starts, lengths, origin = 0, [], [], []
         for number, file, table, envs in parts:
@@ -154,7 +154,7 @@ class Sequences:
 
     def _parts(
         self, numbers: list[int], envs: Sequence[np.ndarray]
-    ) -> list[tuple[int, EpisodeFile, EpisodeTable, np.ndarray]]:
+    ) -> list[tuple[int, EpisodeFile, EpisodeIndex, np.ndarray]]:
         return [(n, self._files[n], self._tables[n], e) for n, e in zip(numbers, envs, strict=True) if len(e)]
 
     def _split_envs(self, rng: np.random.Generator | None) -> list[tuple[int, np.ndarray]]:

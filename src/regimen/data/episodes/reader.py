@@ -27,7 +27,7 @@ FAULT = "labels/fault_joint"
 
 
 @dataclass(frozen=True)
-class EpisodeTable:
+class EpisodeIndex:
     """One entry per episode, ordered by env and time.
 
     Attributes:
@@ -57,9 +57,9 @@ class EpisodeTable:
         """Rows of each, (E,)."""
         return self.stop - self.start
 
-    def select(self, keep: np.ndarray) -> EpisodeTable:
+    def select(self, keep: np.ndarray) -> EpisodeIndex:
         """Return the episodes chosen by a mask or by indices."""
-        return EpisodeTable(**{name: value[keep] for name, value in vars(self).items()})
+        return EpisodeIndex(**{name: value[keep] for name, value in vars(self).items()})
 
 
 class EpisodeFile:
@@ -156,13 +156,13 @@ class EpisodeFile:
         for first in range(0, self.steps, size):
             yield first, self.read(names, slice(first, first + size))
 
-    def episodes(self) -> EpisodeTable:
+    def episodes(self) -> EpisodeIndex:
         """Return all episodes, those that the beginning and the end of the file cut included."""
         columns = self.read(["episode", "terminated", "truncated"])
         ids = columns["episode"].T  # (N, T): an episode is a run of equal ids in a row
         flat = ids.ravel()
         if not len(flat):
-            return EpisodeTable(*[np.zeros(0, int)] * 4, *[np.zeros(0, bool)] * 3)
+            return EpisodeIndex(*[np.zeros(0, int)] * 4, *[np.zeros(0, bool)] * 3)
         begins = np.ones(ids.shape, bool)
         begins[:, 1:] = ids[:, 1:] != ids[:, :-1]
         start = np.flatnonzero(begins)
@@ -170,7 +170,7 @@ class EpisodeFile:
         env, first_row = np.divmod(start, self.steps)
         terminated, truncated = (columns[n].T.ravel()[last] for n in ("terminated", "truncated"))
         staggered = (first_row == 0) & bool(self.attrs.get("staggered", False))
-        return EpisodeTable(flat[start], env, first_row, last % self.steps + 1, terminated, truncated, staggered)
+        return EpisodeIndex(flat[start], env, first_row, last % self.steps + 1, terminated, truncated, staggered)
 
     def iterate(self, names: Sequence[str], envs: Sequence[int] | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yield each episode as {name: (length, …)}, env by env; one block of envs is in memory at a time.

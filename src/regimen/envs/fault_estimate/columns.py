@@ -13,7 +13,7 @@ SINCE_CLIP_S = 2.0
 """Time after which a verdict is no longer told to be older: by then the robot has fallen or copes."""
 
 
-def mode_of(estimate: Any, estimator: str | None) -> str | None:
+def resolve_mode(estimate: Any, estimator: str | None) -> str | None:
     """Return the mode in which faults are told, or None if nothing is added to the observation.
 
     Args:

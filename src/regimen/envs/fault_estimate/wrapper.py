@@ -26,7 +26,7 @@ SEED_OFFSET = 1_000_003
 """Keeps the draws of the estimate apart from those of the environment, which begin at the same seed."""
 
 
-class _Source(Protocol):
+class _EstimateSource(Protocol):
     def seed(self, seed: int) -> None: ...
 
     def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
@@ -66,12 +66,12 @@ class EstimatedEnv:
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
         self.io = with_estimate(env.io, list(joints))
         self._classes = _class_table(joints, numbered).to(self.device)
-        self._source: _Source
+        self._source: _EstimateSource
         if isinstance(source, Oracle):
-            self._source = _Told(source, len(joints), env.step_dt)
+            self._source = _OracleEstimate(source, len(joints), env.step_dt)
         else:
             _require_classes(source.classes, (HEALTHY, *joints))
-            self._source = _Asked(source)
+            self._source = _DetectorEstimate(source)
         self._source.seed(seed + SEED_OFFSET)
         self._healthy = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(self.num_envs, len(joints) + 2, device=self.device)
@@ -161,7 +161,7 @@ class EstimatedEnv:
         self.env.close()
 
 
-class _Told:
+class _OracleEstimate:
     """An oracle as a source: classes become probabilities of 0 and 1."""
 
     def __init__(self, oracle: Oracle, num_joints: int, step_dt: float) -> None:
@@ -174,7 +174,7 @@ class _Told:
         return sure, self.oracle.steps * self.step_dt
 
 
-class _Asked:
+class _DetectorEstimate:
     """A detector as a source: it reads the observations and is not told the fault."""
 
     def __init__(self, estimator: Estimator) -> None:
