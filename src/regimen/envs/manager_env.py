@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from regimen.envs.sims.world import World
 
 SOFT_LIMIT_FACTOR = 0.9
-"""Share of a joint's range that counts as safe, as in Isaac Lab's robot assets."""
+"""Share of a joint's range within the soft limits, as in Isaac Lab's robot assets."""
 
 
 _BUFFERS = (
@@ -57,7 +57,7 @@ class ManagerEnv:
             cfg: the task.
             robot: names, gains and default pose.
             world: N copies of the robot.
-            seed: of everything random.
+            seed: of the generator.
         """
         self.cfg, self.robot, self.world = cfg, robot, world
         self.num_envs, self.device = world.num_envs, world.device
@@ -81,7 +81,7 @@ class ManagerEnv:
 
     @classmethod
     def open(cls, config: Config) -> ManagerEnv:
-        """Open the world `config.sim` describes with the task's robot, and build the task on it."""
+        """Open the simulator `config.sim` with the task's robot, and build the task."""
         robot = load_robot(config.env.robot)
         world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, config.hardware.num_threads())
         return cls(config.env, robot, world, config.seed)
@@ -110,7 +110,7 @@ class ManagerEnv:
         self.episode_length = torch.zeros(n, dtype=torch.long, device=device)
         self.terminated = torch.zeros(n, dtype=torch.bool, device=device)
         self._targets = self.default_joint_pos.repeat(n, 1)
-        # Where the next reset of each env starts; reset events write here.
+        # State that the next reset of each env starts from; written by reset events.
         self.reset_root_pose = self.default_root_pose.repeat(n, 1)
         self.reset_root_vel = torch.zeros(n, 6, device=device)
         self.reset_joint_pos = self.default_joint_pos.repeat(n, 1)
@@ -139,7 +139,7 @@ class ManagerEnv:
         return self.state.site_vel[:, self._foot_sites]
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; with a seed, everything random starts over, startup events included."""
+        """Reset all envs; with a seed, reseed the generator and repeat the startup events."""
         if seed is not None:
             self.generator.manual_seed(seed)
             self._started = False
@@ -204,7 +204,7 @@ class ManagerEnv:
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
-        """Return how well the commands are followed, and the mechanical power of all joints in W, each (N,)."""
+        """Return the metrics of the commands, and the mechanical power of all joints in W, each (N,)."""
         power = (self.state.joint_torque * self.state.joint_vel).abs().sum(1)
         return {**self.commands.metrics(), "power": power}
 
@@ -222,28 +222,28 @@ class ManagerEnv:
         self.world.set_joint_targets(self._targets)
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k) for good, for evaluation."""
+        """Hold command `name` at `values` (N, k), for evaluation."""
         self.commands[name].fix(values)
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Have event `name` happen as given, each value (N,), from the next reset of each env on, for good."""
+        """Hold event `name` at the given values, each (N,), from the next reset of each env on."""
         self.events.fix(name, **values)
 
     def stagger(self) -> None:
-        """Put the envs at random moments of their episodes, so that not all time out in the same step."""
+        """Set the envs to random times of their episodes, so that they do not all time out in the same step."""
         self.episode_length = (self.rand(self.num_envs) * self.max_episode_length).long()
         self.events.stagger()
 
     def rand(self, *shape: int) -> torch.Tensor:
-        """Draw numbers uniform in [0, 1) from the environment's one generator."""
+        """Draw numbers uniform in [0, 1) from `generator`."""
         return torch.rand(shape, generator=self.generator, device=self.device)
 
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8."""
+        """Return an image of env 0, (H, W, 3) uint8."""
         return self.world.render(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides the future: physics, generator, counters, terms."""
+        """Return the full state: physics, generator, counters, terms."""
         return {
             "world": self.world.state_dict(),
             "reading": {k: v.clone() for k, v in self.state.world.tensors().items()},
@@ -264,7 +264,7 @@ class ManagerEnv:
         for name, value in state["buffers"].items():
             setattr(self, name, value.clone())
         for name, manager in self._managers().items():
-            manager.load_state_dict(state["terms"].get(name, {}))  # older ones have no curriculum
+            manager.load_state_dict(state["terms"].get(name, {}))  # checkpoints of older versions have no curriculum
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 

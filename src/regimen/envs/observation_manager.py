@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class ObservationManager(Stateful):
     """Observation groups: the terms side by side, with noise, clip and scale.
 
-    A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
+    A term is evaluated more than once a step, so a stateful one advances in its `step()`, called once a control step.
     """
 
     def __init__(self, env: TermEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
-        """Bind the terms of every group; `noise` says whether theirs is applied."""
+        """Bind the terms of every group; `noise` is whether their noise is applied."""
         self.env = env
         self.groups: dict[str, _ObservationGroup] = {}
         for name, cfg in groups.items():
@@ -43,11 +43,11 @@ class ObservationManager(Stateful):
         return {g: _with_base(self.groups, g, "sizes") for g in self.groups}
 
     def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
+        """Return group -> term -> scale, clip and joints."""
         return {g: _with_base(self.groups, g, "meaning") for g in self.groups}
 
     def step(self) -> None:
-        """Advance the terms that have a memory by one control step."""
+        """Advance the stateful terms by one control step."""
         for term in self.terms.values():
             if hasattr(term, "step"):
                 term.step()
@@ -123,7 +123,7 @@ def _spread(values: list[tuple[float, int]], env: TermEnv) -> torch.Tensor:
 
 
 def _meaning(env: TermEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
-    """Return scale, clip and the names behind the columns of a term, as far as it has any."""
+    """Return scale, clip and the joint, body or site names of the columns of a term."""
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     chosen = {
         key: [all_names[i] for i in match_ids(cfg.params[key], all_names, f"observations.{name}.params.{key}").tolist()]

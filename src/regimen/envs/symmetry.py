@@ -1,10 +1,10 @@
-"""Mirror images: what a robot with a left and a right would see and do on the other side of its x-z plane.
+"""Left-right symmetry: the mirror image of observations and actions in the robot's x-z plane.
 
-A mirror image is a new order of the columns and a sign for each, found by name: a robot says which of its names swap
-and which joints turn the other way (`regimen.envs.robots.Mirror`), and each observation term says by `@mirrors` what it
-holds. Vectors turn their y; angular velocities, which are axial, their x and z. A gait clock seen in the mirror has
+A mirror image is a permutation of the columns and a sign for each, found by name: a robot declares which of its names
+swap and which joints change their sign (`regimen.envs.robots.Mirror`), and each observation term declares its kind by
+`@mirrors`. Vectors negate y; angular velocities, which are axial, negate x and z. The mirror image of a gait clock has
 its legs swapped, which is the same clock half a stride later: sine and cosine change their signs (the public FastSAC
-turned one of the two, which is another clock: holosoma, pull request 184).
+negates one of the two, which is another clock: holosoma, pull request 184).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Term = TypeVar("Term", bound=Callable[..., Any])
 
 
 def mirrors(kind: str) -> Callable[[Term], Term]:
-    """Declare what an observation term holds, so that its mirror image is known.
+    """Declare the kind of an observation term, which determines its mirror image.
 
     Args:
         kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
@@ -47,11 +47,11 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
 class Symmetry:
     """The mirror image of observations and actions. Its own inverse.
 
-    What is mirrored may be on another device than the environments: an agent's ring is on its GPU.
+    The tensors may be on another device than the environments, such as an agent's replay buffer on a GPU.
     """
 
     def __init__(self, observations: Mapping[str, Image], action: Image) -> None:
-        """Take the images of each observation group and of the action."""
+        """Store the images of each observation group and of the action."""
         self._observations = {group: _Columns(image) for group, image in observations.items()}
         self._action = _Columns(action)
 
@@ -81,17 +81,17 @@ class Symmetry:
 
 
 class _Columns:
-    """A mirror image of the last dimension, brought once to each device that it is asked for on."""
+    """A mirror image of the last dimension; its index and signs are copied once to each device used."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._there: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._on_device: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device not in self._there:
+        if x.device not in self._on_device:
             order, signs = (torch.tensor(values, device=x.device) for values in self._image)
-            self._there[x.device] = order, signs
-        order, signs = self._there[x.device]
+            self._on_device[x.device] = order, signs
+        order, signs = self._on_device[x.device]
         return x.index_select(-1, order) * signs
 
 

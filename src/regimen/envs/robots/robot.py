@@ -15,7 +15,7 @@ from pathlib import Path
 from regimen.system.errors import ConfigError, did_you_mean
 
 ACTION_UNITS = ("rad", "saturation")
-"""What an action's scale may count in: radians, or the angle at which a joint's motor saturates."""
+"""Units of an action's scale: radians, or the angle at which a joint's motor saturates."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a task and a simulator need to know about a robot beside its MJCF.
+    """Description of a robot for tasks and simulators, in addition to its MJCF.
 
     All per-joint tuples follow `joints`, which is also the order of the joints and actuators in the MJCF.
 

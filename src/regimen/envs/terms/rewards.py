@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
 
 CONTACT_N = 1.0
-"""Force above which a foot counts as on the ground, in N."""
+"""Contact force in N above which a foot is on the ground."""
 
 
 def is_alive(env: TermEnv) -> torch.Tensor:
@@ -85,7 +85,7 @@ def action_rate_l2(env: TermEnv) -> torch.Tensor:
 
 
 def joint_pos_limits(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
-    """Sum of how far joints are beyond their soft limits, rad."""
+    """Sum of the joints' distances from their soft limits, outside of these, rad."""
     low, high = env.soft_joint_range[joints].unbind(1)
     position = env.state.joint_pos[:, joints]
     return ((low - position).clamp_min(0.0) + (position - high).clamp_min(0.0)).sum(1)
@@ -99,7 +99,7 @@ def joint_deviation_l1(env: TermEnv, joints: torch.Tensor | slice = slice(None))
 def stand_still_joint_deviation_l1(
     env: TermEnv, command: str = "base_velocity", joints: torch.Tensor | slice = slice(None)
 ) -> torch.Tensor:
-    """As `joint_deviation_l1`, only while the command is to stand."""
+    """As `joint_deviation_l1`, only while the command is to stand still."""
     return joint_deviation_l1(env, joints) * (~env.commands[command].moving).float()
 
 
@@ -128,7 +128,7 @@ class feet_air_time:  # noqa: N801 - a term is named as in Isaac Lab
         return reward
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Forget the steps under way."""
+        """Reset the timers of `env_ids`."""
         self.air_time[env_ids] = 0.0
 
 
