@@ -1,4 +1,4 @@
-"""What every training shares, whatever learns: episode statistics, throughput, logs, checkpoints, stopping."""
+"""The loop bookkeeping of a training: episode statistics, throughput, logs, checkpoints, stopping."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CheckpointStore(Protocol):
 
 
 class TrainingSession:
-    """Follows a training step by step; the agent calls `step` for every env step and `end_iteration` after an update.
+    """Records a training; the agent calls `step` for every env step and `end_iteration` after every update.
 
     Attributes:
         steps_done: env steps per env so far.
@@ -74,7 +74,7 @@ class TrainingSession:
         Args:
             run: receives logs and progress.
             checkpoints: receives bundles.
-            num_envs: N, of this worker; what is told of episodes is of these.
+            num_envs: N of this process; episode statistics are of these.
             total_steps: env steps per env of the whole training.
         """
         self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
@@ -84,7 +84,7 @@ class TrainingSession:
         self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
         self._return = torch.zeros(num_envs)
         self._length = torch.zeros(num_envs, dtype=torch.long)
-        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, episodes it stands for)
+        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, number of episodes)
         self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
         self._clock = time.perf_counter()
         self._took = 0.0  # seconds a sample: times may be averaged, rates may not
@@ -94,7 +94,7 @@ class TrainingSession:
     def step(
         self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
     ) -> None:
-        """Take note of one env step: reward, terminated, truncated (N,) and the env's info."""
+        """Record one env step: reward, terminated, truncated (N,) and the env's info."""
         self.first_step_at = self.first_step_at or time.time()
         self.steps_done += 1
         self._return += reward.cpu()
@@ -115,7 +115,7 @@ class TrainingSession:
 
         Args:
             losses: scalars of the update by name.
-            bundle: makes the checkpoint of this very moment.
+            bundle: returns the present content of a checkpoint.
 
         Raises:
             DivergedError: naming the first loss that is not finite.
@@ -129,7 +129,7 @@ class TrainingSession:
         due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
         if due:
             self.checkpoints.save(self, bundle(), self.mean_return())
-        # A save that only the signal caused may not become the best: the uninterrupted training has no such save.
+        # A save caused by a signal alone may not become the best: an uninterrupted training has no such save.
         unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
         self.run.check_stop(self.steps_done, unscheduled)
 
@@ -197,7 +197,7 @@ class TrainingSession:
 
 
 def _mean(rows: list[tuple[float, int]]) -> float:
-    """Return the mean of values weighted by what they stand for."""
+    """Return the mean of values weighted by their number of episodes."""
     return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
 
 
@@ -206,7 +206,7 @@ def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
 
     Args:
         tensors: by name.
-        what: whose tensors they are, for the message.
+        what: owner of the tensors, for the message.
 
     Raises:
         DivergedError: naming the first tensor that is not.

@@ -80,8 +80,8 @@ class IOSpec:
             )
         except (KeyError, TypeError) as error:
             raise IOMismatchError(
-                f"The observations and actions of this policy are not described as this version expects: {error}. Train "
-                "again, or use the version named in its run.json."
+                f"The observations and actions of this policy are not described as this version expects: {error}. "
+                "Train again, or use the version named in its run.json."
             ) from error
 
     def differences(

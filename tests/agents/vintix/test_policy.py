@@ -218,7 +218,7 @@ def test_rings_of_any_order_that_grow_and_are_shared_see_what_they_should(heads,
     """Three heads are not steepest first; bounds are made small, so that heads forget within the test."""
     monkeypatch.setattr(kv_cache, "CHUNK", 8)
     monkeypatch.setattr(kv_cache, "_largest_product", lambda attention: 0.0)
-    monkeypatch.setattr(alibi_attention, "forgotten", lambda dtype: 6.0)
+    monkeypatch.setattr(alibi_attention, "attention_horizon", lambda dtype: 6.0)
     model = net(context=40, heads=heads, hidden=66)
     reach = layer_contexts(model)
     assert len(set(reach)) > 1 and len(rings(reach, 1)) == 1, "one ring for heads that reach differently far"

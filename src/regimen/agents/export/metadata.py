@@ -1,4 +1,4 @@
-"""What a robot has to know of a policy: what goes in, what comes out, pose and gains, and where it came from."""
+"""The description written into an exported policy: inputs, outputs, pose, gains and origin."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OUTPUTS = {
 
 
 def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """Return all that is told of a policy, as plain data.
+    """Return the description of a policy as plain data.
 
     Args:
         bundle: its checkpoint.
         groups: observation groups that it reads.
-        config: of the task that it is for, plain.
-        run: run.json of the run that made it; empty if that is not known.
+        config: plain configuration of its task.
+        run: run.json of its run; empty if it is not known.
     """
     spec = IOSpec.from_dict(bundle["io"])
     name = config["env"].get("robot")
@@ -60,7 +60,7 @@ def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], 
 
 
 def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the configuration and the record of the run that a checkpoint lies in, None if it lies in none."""
+    """Return configuration and record of the run that a checkpoint is in; None if it is in no run."""
     for folder in path.resolve().parents[:2]:
         run = files.read_json(folder / "run.json")
         if run is not None and (folder / "config.yaml").is_file():
@@ -70,7 +70,7 @@ def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 
 def commit_of(run: dict[str, Any]) -> str | None:
-    """Return the commit a run was made from, `+` after it if there were changes beside."""
+    """Return the commit of a run, followed by `+` if there were uncommitted changes."""
     git = run.get("git") or {}
     return f"{git['commit']}{'+' if git.get('dirty') else ''}" if git.get("commit") else None
 

@@ -1,4 +1,4 @@
-"""A GRU that watches a robot and names the joint that has failed; learnt from recorded episodes with labels."""
+"""A GRU that detects which joint of a robot has failed, trained on recorded episodes with labels."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class FailureGruCfg:
     Attributes:
         group: observation group that it reads.
         model: the network.
-        training: how it learns.
-        decision: when it says which joint has failed.
+        training: hyperparameters of the training.
+        decision: the decision rule.
         resamples: bootstrap samples of envs behind each 95 % interval.
     """
 
@@ -58,10 +58,10 @@ class FailureGruCfg:
 
 
 class FailureGru:
-    """Learns a detector; see `regimen.detector`."""
+    """Trains a failure detector."""
 
     def __init__(self, cfg: FailureGruCfg, device: torch.device, seed: int) -> None:
-        """Keep the settings; the network is built when the data are known."""
+        """Store the settings; `fit` builds the network."""
         self.cfg, self.device, self.seed = cfg, device, seed
 
     @classmethod
@@ -105,7 +105,7 @@ class FailureGru:
 
     @classmethod
     def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> StreamingDetector:
-        """Return the detector of a checkpoint, ready to watch an environment.
+        """Return the detector of a checkpoint for an environment.
 
         Args:
             bundle: content of the checkpoint.

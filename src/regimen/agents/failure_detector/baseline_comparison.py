@@ -1,4 +1,4 @@
-"""The detector and what it has to beat, judged by the same metrics on the same episodes."""
+"""Detector and baselines, evaluated by the same metrics on the same episodes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FRAME_HIDDEN = 128
 
 @dataclass
 class Baselines:
-    """What a detector has to beat, trained and tuned on the same training split.
+    """The baselines of a detector, trained and tuned on the same training split.
 
     Attributes:
         counts: (C,) training frames of each class.
-        frame: the network that sees one frame.
+        frame: the network that reads one frame.
         rule: the rule on the torques; None where the observations have none.
     """
 
@@ -46,13 +46,13 @@ class Baselines:
 
     @classmethod
     def fit(cls, sets: FrameSets, cfg: TrainingCfg, run: Run, path: Path, seed: int) -> Baselines:
-        """Train and tune them, or go on where that stopped.
+        """Train and tune the baselines, from their checkpoint if there is one.
 
         Args:
             sets: the data.
             cfg: as for the detector itself.
-            run: shows progress, may ask to stop.
-            path: checkpoint of their own.
+            run: receives progress; its `check_stop` may stop the training.
+            path: their checkpoint.
             seed: of order and initial weights.
         """
         checkpoints = _BaselineCheckpoints(path)
@@ -67,7 +67,7 @@ class Baselines:
 
     @classmethod
     def load(cls, path: Path, layout: Layout) -> Baselines:
-        """Read what `fit` left at `path`."""
+        """Load the baselines that `fit` saved at `path`."""
         known = checkpoint.load(path)["baselines"]
         frame = FrameNet(layout.size, len(layout.classes), FRAME_HIDDEN)
         frame.load_state_dict(known["network"])
@@ -76,7 +76,7 @@ class Baselines:
         return cls(known["counts"], frame.eval(), rule)
 
     def guesses(self) -> dict[str, Baseline]:
-        """Return name -> guess of each."""
+        """Return name -> baseline."""
         found: dict[str, Baseline] = {
             "majority": lambda inputs: majority(self.counts, inputs),
             "one_frame": lambda inputs: guess_of(self.frame)(inputs),
@@ -132,7 +132,7 @@ class _BaselineCheckpoints:
 
 
 def guess_of(net: DetectorNet) -> Baseline:
-    """Return a network's guess."""
+    """Return a network as a `Baseline`."""
     device = net.scaler.mean.device
     return lambda inputs: net.probabilities(unroll(net, inputs.to(device))).cpu()
 
@@ -145,12 +145,12 @@ def judge_all(
     resamples: int,
     seed: int,
 ) -> dict[str, dict[str, Verdicts]]:
-    """Return name -> view -> figures; all see the same episodes, decide by the same rule, and share the resamples.
+    """Return name -> view -> metrics, on the same episodes, with the same decision rule and resamples.
 
     Args:
-        guesses: name -> guess.
+        guesses: name -> baseline or detector.
         frames: the episodes.
-        layout: what the numbers mean.
+        layout: meaning of the columns.
         decision: the rule.
         resamples: behind each interval.
         seed: of the resamples.

@@ -1,4 +1,4 @@
-"""What verdicts come to: faults named, late, wrongly or never, and alarms without a fault."""
+"""Detection events: hits, delays, wrong joints, misses and false alarms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regimen.agents.failure_detector.predictions import Predictions
 
 @dataclass
 class Events:
-    """What the verdicts of E episodes came to.
+    """Detection events of E episodes.
 
     Attributes:
         joint: (E,) class of the fault, 0 where none began.
@@ -73,7 +73,7 @@ def delay_quantile(found: Events, share: float, weights: np.ndarray | None = Non
     Args:
         found: the events.
         share: such as 0.5.
-        weights: (R, E) how often each episode counts in each of R resamples; by default once.
+        weights: (R, E) weight of each episode in each of R resamples; by default 1.
 
     Returns:
         (R,) or, without weights, a scalar.

@@ -1,4 +1,4 @@
-"""What a detector said of whole episodes, beside the truth: the one thing all metrics are computed from."""
+"""Predictions of a detector for whole episodes with their labels: the input of all metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Predictions:
         target: (E, L) int8 class, 0 for healthy.
         probabilities: (E, L, C) float32.
         verdict: (E, L) int16 class, -1 for none.
-        active: (E, L) bool, faulty, and the fault has shown (see `frames.saturated_since`).
+        active: (E, L) bool, faulty, and the joint has reached its limit (see `frames.saturated_since`).
         mask: (E, L) bool.
-        unit: (E,) what is resampled as a whole for intervals: the env an episode comes from.
+        unit: (E,) env of the episode, the unit of resampling for intervals.
         fell: (E,) bool, the episode ended by a termination.
     """
 
@@ -54,7 +54,7 @@ def make_predictions(
     fell: torch.Tensor,
     decision: DecisionCfg,
 ) -> Predictions:
-    """Return traces with the verdicts that `decision` makes of the probabilities; shapes as in `Traces`."""
+    """Return predictions with the verdicts of `decision`; shapes as in `Predictions`."""
     verdict = decide(decision, probabilities, mask)
     return Predictions(
         target.to(torch.int8).cpu().numpy(),

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingCfg:
-    """How the network learns.
+    """Hyperparameters of the training.
 
     Attributes:
-        epochs: at most; every epoch sees each training episode once.
+        epochs: at most; each epoch reads every training episode once.
         patience: epochs without a better macro-F1 on validation after which it stops.
         batch_size: episodes side by side.
         chunk: steps through which gradients go back.
         learning_rate: of Adam at the begin; it falls to zero over `epochs` along half a cosine (Loshchilov and Hutter
             2017).
-        class_weighting: 0 counts all frames alike, 1 gives each class the same weight; between them, in between.
+        class_weighting: 0 weighs all frames equally, 1 all classes equally; values between interpolate.
         grad_norm_clip: bound on the norm of the gradient.
     """
 
@@ -96,7 +96,7 @@ class Training:
             net: on the device to train on.
             sets: the data.
             cfg: see `TrainingCfg`.
-            run: shows progress and may ask to stop.
+            run: receives progress; its `check_stop` may stop the training.
             checkpoints: of this training.
             seed: of order and dropout.
             log: called after every epoch with the batches so far and figures by name.
@@ -154,7 +154,7 @@ class Training:
             self._learn(frames)
             self._batch, self._step = number + 1, self._step + 1
             self._seconds[0] += waited
-            self._tell()
+            self._show_progress()
             self.run.check_stop(self._step, lambda: self._save(None))
             clock, waited = time.perf_counter(), 0.0
         self._seconds[1] += time.perf_counter() - begun
@@ -221,7 +221,7 @@ class Training:
             counts += confusion(target[mask].cpu().numpy(), guess[mask].cpu().numpy(), len(counts))
         return {"val_loss": total / max(frames_seen, 1.0), "val_macro_f1": macro_f1(counts)}
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
         per_epoch = self.sets.train.batches(self.cfg.batch_size)
         done, total = self._epoch * per_epoch + self._batch, self.cfg.epochs * per_epoch
         self._clock = self._clock or (done, time.perf_counter())

@@ -1,4 +1,4 @@
-"""The library's objects built from a configuration, and what it reads of an environment before it steps it."""
+"""Build the library's objects from a configuration, with a stub of the environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EnvStub:
-    """Sizes and times of the task; what a user's symmetry function gets as `env`.
+    """Sizes and times of the task; the argument `env` of a user's symmetry function.
 
     Attributes:
         io: names, sizes and order of observations and actions.
@@ -39,7 +39,7 @@ class EnvStub:
         return self
 
     def no_observations(self, groups: list[str]) -> dict[str, torch.Tensor]:
-        """Return group -> zeros (N, d), from which the library takes the sizes."""
+        """Return group -> zeros (N, d), from which the library reads the sizes."""
         return {group: torch.zeros(self.num_envs, self.io.size(group), device=self.device) for group in groups}
 
 

@@ -34,7 +34,7 @@ MOVED = {
     "init_member_classes": "Nothing takes its place: leave it out.",
     "multi_gpu": "This agent learns in one process: leave it out.",
 }
-"""Keys of other runners' dictionaries -> where that is said here."""
+"""Keys of other runners' dictionaries -> the setting to use here."""
 
 
 MODEL = {
@@ -60,7 +60,7 @@ read by `regimen.config.validation`."""
 
 @dataclass
 class RslRlPpoCfg:
-    """The dictionary of an rsl_rl runner, as far as it decides what is learned.
+    """The settings of an rsl_rl runner that affect the training.
 
     Attributes:
         num_steps_per_env: steps of each env between two updates.
@@ -93,11 +93,11 @@ class RslRlPpoCfg:
         return self.max_iterations * self.num_steps_per_env
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
+        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
         return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this section on the run's plain `config`, one line each."""
+        """Return one line for each problem of this section in the plain `config`."""
         return [
             *_counts(self, config),
             *_choices(self),
@@ -121,7 +121,7 @@ def _counts(agent: RslRlPpoCfg, config: dict[str, Any]) -> list[str]:
 
 
 def _choices(agent: RslRlPpoCfg) -> list[str]:
-    """Return a line for each name that the library would refuse or, as it does with schedules, take for another."""
+    """Return a line for each name that the library does not accept, or silently replaces, as it does with schedules."""
     activations, optimizers = (_known(f) for f in ("resolve_nn_activation", "resolve_optimizer"))
     given = [(f"{model}.activation", getattr(agent, model).get("activation"), activations) for model in MODELS]
     given.append(("algorithm.optimizer", agent.algorithm.get("optimizer"), optimizers))
@@ -144,7 +144,7 @@ def _known(function: str) -> tuple[str, ...]:
 
 
 def _groups(sets: dict[str, list[str]], offered: dict[str, Any] | None) -> list[str]:
-    """Return a line for each set of observations that cannot be made of the task's groups."""
+    """Return a line for each set of observations that names an unknown group of the task."""
     lines = [f"obs_groups.{model}: missing; such as [policy]." for model in MODELS if not sets.get(model)]
     if sets.get("actor") and sets["actor"] != ["policy"]:
         lines.append(

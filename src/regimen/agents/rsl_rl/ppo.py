@@ -1,8 +1,7 @@
-"""PPO of rsl_rl 5, its configuration in the library's own runner keys, with the complete resume that its runner lacks.
+"""PPO of rsl_rl 5, configured by the library's runner keys, with a complete resume.
 
-The library builds models, storage and algorithm, acts, stores and learns. The loop of its runner is ours: it values the
-observation before the automatic reset where an episode was cut off, logs into the run, and saves everything that
-decides the future.
+Models, storage, algorithm, acting and updates are the library's. The loop of its runner is replaced: it bootstraps from
+the observation before the automatic reset where an episode was truncated, logs into the run, and saves the full state.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class RslRlPpo:
     """
 
     def __init__(self, cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
-        """Build models and storage. See `rsl_rl_build.build`."""
+        """Build models and storage. See `regimen.agents.rsl_rl.build.build`."""
         self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
         self.ppo = build(cfg, io, num_envs, device, seed)
         self._to_tensordict = partial(as_tensordict, groups=groups_of(cfg), device=device)
@@ -48,7 +47,7 @@ class RslRlPpo:
 
         Args:
             env: new, or restored if `resume` is given.
-            session: told of every step and update.
+            session: receives every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
 
         Raises:
@@ -62,7 +61,7 @@ class RslRlPpo:
         else:
             obs = self._restore(resume)
         while session.steps_done < self.total_steps:
-            # Operations on some hundred rows cost more to share among threads than to do; the update is large enough.
+            # Operations on some hundred rows are slower with several threads; the update is large enough.
             torch.set_num_threads(1)
             with torch.no_grad():
                 obs = self._rollout(env, session, obs)
@@ -101,14 +100,14 @@ class RslRlPpo:
         self.ppo.process_env_step(seen, reward, done, {})
 
     def _value(self, seen: Any) -> torch.Tensor:
-        """Return the value (N,) of observations, without a trace in a recurrent critic."""
+        """Return the value (N,) of observations, without changing the state of a recurrent critic."""
         memory = self.ppo.critic.get_hidden_state()
         value: torch.Tensor = self.ppo.critic(seen).squeeze(1)
         self.ppo.critic.reset(hidden_state=memory)
         return value
 
     def _update(self) -> dict[str, float]:
-        """Learn from the storage; return the scalars under the names that the library's logger gives them."""
+        """Update from the storage; return the scalars under the names of the library's logger."""
         try:
             losses = self.ppo.update()
         except RuntimeError:  # from drawing with a standard deviation that is not a number
@@ -124,11 +123,11 @@ class RslRlPpo:
         require_finite(self.ppo._raw_critic.state_dict(), "critic")
 
     def policy_state(self) -> dict[str, Any]:
-        """Return what acting needs: the actor with its normaliser."""
+        """Return the actor with its normaliser."""
         return {"actor": self.ppo.get_policy().state_dict()}
 
     def load_policy_state(self, state: dict[str, Any]) -> None:
-        """Start from the weights of another run's policy, as saved by `policy_state`.
+        """Initialise the actor by another run's policy, as saved by `policy_state`.
 
         Raises:
             CheckpointError: it is of another architecture or of another agent.
@@ -136,7 +135,7 @@ class RslRlPpo:
         load_actor(self.ppo.get_policy(), state)
 
     def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
-        """Return a policy's state for this agent's wider observation; see `rsl_rl_policy.widened`.
+        """Return a policy's state for this agent's observations; see `regimen.agents.rsl_rl.policy.extended`.
 
         Args:
             state: as saved by `policy_state`.
@@ -149,7 +148,7 @@ class RslRlPpo:
         training = {
             "algorithm": self.ppo.save(),
             "memory": [self.ppo.actor.get_hidden_state(), self.ppo.critic.get_hidden_state()],
-            # What random network distillation keeps outside of its state_dict
+            # State of random network distillation outside of its state_dict
             "curiosity": None if rnd is None else {"updates": rnd.update_counter, "average": _average(rnd)},
             "obs": {k: v.clone() for k, v in obs.items()},
         }
