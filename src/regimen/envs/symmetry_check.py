@@ -23,7 +23,7 @@ def unmirrored(config: dict[str, Any]) -> str | None:
     if robot.mirror is None:
         return f"the robot `{robot.name}` declares no left and right (`mirror` in its robot.py)"
     if resolve_mode(env.get("estimate"), config.get("estimator")):
-        return "a fault estimate has no mirror image"
+        return "an estimate of faults has no mirror image"
     terms = {f"{g}.{n}": t for g, group in env["observations"].items() for n, t in group["terms"].items() if t}
     undeclared = [name for name, term in terms.items() if not _declares(term["func"])]
     return f"no mirror image is declared (@mirrors) for observations {', '.join(undeclared)}" if undeclared else None

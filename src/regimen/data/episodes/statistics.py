@@ -14,7 +14,7 @@ BEGINNING = 32
 
 @dataclass
 class ChannelFigures:
-    """What one observation group, or the action, holds, channel by channel.
+    """Statistics of one observation group, or of the action, by channel.
 
     Attributes:
         low: (d,) smallest finite value.
@@ -63,7 +63,7 @@ class ChannelFigures:
 
 @dataclass
 class Scan:
-    """What a pass over one file found.
+    """Statistics of one file.
 
     Attributes:
         table: its episodes, E of them.
