@@ -39,8 +39,8 @@ def layer_contexts(net: VintixNet) -> list[int]:
     """Return for each head the number of newest keys whose weight is above rounding, at most the context.
 
     A query and a key are layer-normalised, so that their product is bounded by the norms' weights, by b say; a key that
-    is x steps old has at most e^(2b - m x) of the weight of the newest one. Leaving older keys out is exact: their weight
-    is below the precision of the type. Steep heads need a few hundred keys, whatever the context.
+    is x steps old has at most e^(2b - m x) of the weight of the newest one. Leaving older keys out is exact, as their
+    weight is below the precision of the type. Steep heads need a few hundred keys, whatever the context.
     """
     bound = max(_largest_product(block.attention) for block in net.layers)
     context = net.cfg.context

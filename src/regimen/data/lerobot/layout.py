@@ -2,8 +2,8 @@
 
 Many episodes share a file: `data/chunk-000/file-000.parquet` holds rows, `meta/episodes/…` the place and
 statistics of each episode, `meta/stats.json` those of all, `meta/tasks.parquet` the tasks, `meta/info.json` the
-features. Written from the format's description (huggingface.co/docs/lerobot/lerobot-dataset-v3) with pyarrow alone: LeRobot itself pins
-other versions of torch, and is not needed.
+features. Written from the format's description (huggingface.co/docs/lerobot/lerobot-dataset-v3) with pyarrow alone:
+LeRobot itself pins other versions of torch, and is not needed.
 """
 
 from __future__ import annotations
