@@ -19,7 +19,7 @@ from measure import ratio, report
 from skrl.envs.wrappers.torch import Wrapper
 from skrl.utils.runner.torch import Runner
 
-from regimen.agents.skrl_ppo import SkrlPpo, Spaces, sections_for
+from regimen.agents.skrl_ppo import SkrlEnvStub, SkrlPpo, sections_for
 from regimen.agents.training_session import TrainingSession
 from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config
@@ -31,7 +31,7 @@ class SkrlEnv(Wrapper):
     """Our environment as skrl's trainer sees one."""
 
     def __init__(self, env: Any) -> None:
-        self.env, self._spaces = env, Spaces(env.io, env.num_envs, env.device)
+        self.env, self._spaces = env, SkrlEnvStub(env.io, env.num_envs, env.device)
 
     num_envs = property(lambda self: self._spaces.num_envs)
     device = property(lambda self: self._spaces.device)

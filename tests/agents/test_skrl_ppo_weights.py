@@ -56,7 +56,7 @@ def test_new_columns_begin_as_they_are_and_old_ones_keep_their_scale() -> None:
     scaler(torch.randn(64, 3) * 3.0 + 1.0, train=True)
     columns = io.columns_in(wider)
     assert columns == [0, 1, 4]
-    new.load_policy_state(new.widen(old.policy_state(), columns))
+    new.load_policy_state(new.extend_observations(old.policy_state(), columns))
     other = new.ppo.checkpoint_modules["observation_preprocessor"]
     assert torch.equal(other.running_mean[columns], scaler.running_mean)
     assert other.running_mean[2:4].tolist() == [0.0, 0.0] and other.running_variance[2:4].tolist() == [1.0, 1.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regimen.data.replay_buffer import Ring, ring_bytes
+from regimen.data.replay_buffer import ReplayRing, ring_bytes
 
 N, A, GAMMA = 3, 2, 0.9
 CPU = torch.device("cpu")
@@ -24,15 +24,15 @@ def history(steps: int, end_every: int = 5) -> list[dict]:
     return rows
 
 
-def written(rows: list[dict], capacity: int) -> Ring:
-    ring = Ring(N, capacity, {"policy": 4}, A, CPU)
+def written(rows: list[dict], capacity: int) -> ReplayRing:
+    ring = ReplayRing(N, capacity, {"policy": 4}, A, CPU)
     ring.begin({"policy": torch.zeros(N, 4)})
     for row in rows:
         put(ring, row)
     return ring
 
 
-def put(ring: Ring, row: dict) -> None:
+def put(ring: ReplayRing, row: dict) -> None:
     final = {"policy": torch.where(row["ended"][:, None], row["final"], torch.nan)}
     ring.add(row["action"], row["reward"], row["terminated"], row["ended"], {"policy": row["obs"]}, final)
 
@@ -80,7 +80,7 @@ def test_a_truncated_end_counts_its_final_observation_and_a_terminated_one_nothi
 
 
 def test_minibatches_cover_all_envs():
-    ring = Ring(N, 20, {"policy": 1}, A, CPU)
+    ring = ReplayRing(N, 20, {"policy": 1}, A, CPU)
     number = {"policy": torch.arange(N)[:, None].float()}
     ring.begin(number)
     none = torch.zeros(N, dtype=torch.bool)
@@ -97,7 +97,7 @@ def test_restored_ring_goes_on_as_the_first(steps):
     rows = history(steps + 30)
     ring = written(rows[:steps], 20)
     state = {k: v for k, v in ring.state_dict().items()}
-    other = Ring(N, 20, {"policy": 4}, A, CPU)
+    other = ReplayRing(N, 20, {"policy": 4}, A, CPU)
     other.load_state_dict(state)
     for row in rows[steps:]:
         put(other, row)
@@ -116,6 +116,6 @@ def test_a_part_filled_ring_saves_only_what_it_holds():
 
 
 def test_estimated_bytes_are_those_allocated():
-    ring = Ring(N, 31, {"policy": 4, "critic": 6}, A, CPU)
+    ring = ReplayRing(N, 31, {"policy": 4, "critic": 6}, A, CPU)
     tensors = [*ring._rings().values(), *ring._finals.values()]
     assert sum(t.nbytes for t in tensors) == ring_bytes(N, 31, 10, A)

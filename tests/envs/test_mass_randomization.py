@@ -8,14 +8,14 @@ import torch
 from helpers.messages import assert_names
 from helpers.tasks import open_config, task_config
 from regimen.config.schema import Config
-from regimen.envs.mass_randomization import MassRangeCfg, vary_mass
+from regimen.envs.mass_randomization import MassRangeCfg, randomize_mass
 
 ENV = {"robot": "go2"}
 
 
 def test_each_env_has_its_own_mass_and_keeps_it() -> None:
     config = Config(env=task_config("go2_flat", num_envs=16))
-    vary_mass(config, MassRangeCfg(True, 0.7, 1.3))
+    randomize_mass(config, MassRangeCfg(True, 0.7, 1.3))
     env = open_config(config.env)
     env.reset(seed=3)
     base, robot = env.world.model.body("base").id, env.robot
@@ -38,9 +38,9 @@ def test_each_env_has_its_own_mass_and_keeps_it() -> None:
 def test_switched_off_it_changes_nothing() -> None:
     config = Config(env=task_config("go2_flat"))
     before = dict(config.env.events)
-    vary_mass(config, MassRangeCfg())
+    randomize_mass(config, MassRangeCfg())
     assert config.env.events == before
-    vary_mass(config, MassRangeCfg(True))
+    randomize_mass(config, MassRangeCfg(True))
     assert config.env.events["add_base_mass"] is None and config.env.events["mass_scale"].mode == "startup"
 
 

@@ -122,7 +122,7 @@ def test_without_a_declaration_there_is_no_mirror_image():
     assert make_env("reach", 2).symmetry is None
     env = make_env("k1_walk", 2)
     env.robot = replace(env.robot, mirror=None)
-    assert Symmetry.of(env) is None
+    assert Symmetry.of(env, env.io, env.cfg.observations) is None
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_what_has_no_mirror_image_leaves_the_task_without_one(changes):
 
 def test_a_pose_or_an_action_with_two_sides_leaves_the_task_without_one():
     env = make_env("k1_walk", 2)
-    assert Symmetry.of(env) is not None
+    assert Symmetry.of(env, env.io, env.cfg.observations) is not None
     env.default_joint_pos[env.joints.index("Left_Hip_Roll")] += 0.1  # both outwards would be -0.1 on the right
-    assert Symmetry.of(env) is None
+    assert Symmetry.of(env, env.io, env.cfg.observations) is None
     env.default_joint_pos[env.joints.index("Right_Hip_Roll")] -= 0.1
-    assert Symmetry.of(env) is not None
+    assert Symmetry.of(env, env.io, env.cfg.observations) is not None
     env.io.action.scale[env.io.action.joints.index("Left_Knee_Pitch")] *= 2
-    assert Symmetry.of(env) is None
+    assert Symmetry.of(env, env.io, env.cfg.observations) is None
 
 
 def test_feet_that_hop_together_have_the_same_clock_in_the_mirror():

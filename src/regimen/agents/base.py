@@ -1,56 +1,270 @@
-"""What a trained agent looks like to evaluate and collect: plain, recurrent and in-context policies alike."""
+"""The contract of agents and policies: what an agent offers to the stages, and what a policy offers to a rollout.
+
+An agent is a class `X` named by `_target_` of its YAML, configured by the dataclass `XCfg` of the same module. It
+implements the protocols of what it can do, and nothing else:
+
+| protocol | stage | members |
+|---|---|---|
+| `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
+| `ExtendableAgent` | train from the policy of another run | `extend_observations` |
+| `OfflineAgent` | distill | `open_data`, `fit` |
+| `EstimatorAgent` | any with `estimator=` | `load_estimator` |
+| `AssembledAgent` | assemble | `assemble` |
+
+`AgentCfg` lists what its dataclass may declare. A policy is a `Policy`; one that can be exported is a
+`FeedForwardPolicy`, one that learns in context an `InContextPolicy`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from torch import nn
 
-    from regimen.envs.vec_env import Obs
+    from regimen.agents.training_session import TrainingSession
+    from regimen.config.schema import Config
+    from regimen.envs.fault_estimate.estimator import Estimator
+    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.run import Run
 
 
 class Policy(Protocol):
-    """Acts; the memory it needs between steps is handed to and fro."""
+    """A trained policy. It is stateless: its recurrent state is an argument and a return value."""
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
-        """Return the action (N, A) for the observations and the state after it; the first state is None."""
+        """Return the action (N, A) for observations (N, d) of each group, and the next state.
+
+        Args:
+            obs: observation group -> (N, d) float32.
+            state: state after the previous step; None at the first.
+        """
         ...
 
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
-        """Return `state` without what it remembers of the envs `env_ids` (n,), whose episodes begin anew."""
+        """Return `state` with the rows of the envs `env_ids` (n,), whose episode ended, set back."""
         ...
 
 
+@runtime_checkable
 class FeedForwardPolicy(Policy, Protocol):
-    """A policy that acts by the present observation alone, so that `regimen export` can hand it to a robot."""
+    """A policy whose action depends on the present observation alone; `regimen export` writes it to a file."""
 
     def feed_forward(self) -> tuple[nn.Module, list[str]]:
-        """Return its network, and the observation groups that the network takes, one tensor (N, d) each, in order.
+        """Return the network, and the observation groups that are its arguments, one tensor (N, d) each, in order.
 
-        The network gives the very action (N, A) of `act`: normaliser, squash and scale are in it.
+        The network returns the action (N, A) of `act`: normaliser, squashing and scale are part of it.
 
         Raises:
-            CheckpointError: this one has a memory.
+            CheckpointError: the network is recurrent.
         """
         ...
 
 
+@runtime_checkable
 class InContextPolicy(Policy, Protocol):
-    """A policy that learns while it acts: its `reset` only marks that an episode begins, what it remembers stays.
+    """A policy that learns while it acts: its `reset` marks that an episode begins, and keeps the context.
 
-    Attributes:
-        use_cache: whether what it reckoned at earlier steps is kept, instead of reckoned again at each step.
-        use_fp16: whether it computes with 16 bits, where the device does. Both count from the next empty context on.
+    `stage=in_context` sets two attributes before the first step: `use_cache`, whether results of earlier steps are
+    cached instead of computed again at each step, and `use_fp16`, whether 16 bits are used where the device has them.
     """
 
-    use_cache: bool
-    use_fp16: bool
-
     def observe(self, state: Any, reward: torch.Tensor) -> Any:
-        """Return `state` told of the reward (N,), unscaled, of the action that `act` returned last.
+        """Return `state` extended by the unscaled reward (N,) of the last action.
 
-        It has to be called between `env.step` and `reset`, after every `act`.
+        It is called after every `act`, between `env.step` and `reset`.
         """
         ...
+
+
+class Agent(Protocol):
+    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
+
+    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
+    seed of weights and draws.
+    """
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps of each env in the whole training."""
+        ...
+
+    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+        """Train until `session.steps_done` is `total_steps`.
+
+        Args:
+            env: to be reset and staggered by the agent, or restored if `resume` is given.
+            session: `step` is called after every env step, `end_iteration` after every update.
+            resume: the `training` part of the last checkpoint; None to begin.
+
+        Raises:
+            DivergedError: naming the tensor, loss or joint that is not finite.
+        """
+        ...
+
+    def load_policy_state(self, state: dict[str, Any]) -> None:
+        """Initialise the policy by the `policy` part of the checkpoint of another run (`policy=<run>`).
+
+        Raises:
+            CheckpointError: the networks have another architecture.
+        """
+        ...
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Policy:
+        """Return the policy of a checkpoint.
+
+        Args:
+            bundle: the checkpoint: `agent` (plain section), `io`, `policy`.
+            io: observations and actions of the policy.
+            device: of the observations that `act` is called with.
+        """
+        ...
+
+
+@runtime_checkable
+class ExtendableAgent(Protocol):
+    """An agent that can start from a policy with fewer observations than its task has."""
+
+    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return the `policy` part of a checkpoint for this agent's observations; new columns have no effect at first.
+
+        Args:
+            state: the `policy` part.
+            columns: for each observation column of that policy, its index in this agent's group `policy`.
+        """
+        ...
+
+
+class OfflineAgent(Protocol):
+    """An agent that `stage=distill` trains on recorded data. The constructor is `X(cfg, device, seed)`."""
+
+    @classmethod
+    def open_data(cls, config: Config, memory_gb: float) -> OpenedData:
+        """Return the datasets `config.data`, and the quality checks that they failed.
+
+        Args:
+            config: the whole configuration.
+            memory_gb: limit for the data in memory, in GiB.
+
+        Raises:
+            DatasetError: the datasets do not belong together or cannot be read.
+        """
+        ...
+
+    def fit(self, data: Any, run: Run, checkpoints: Checkpoints) -> FitResult:
+        """Train on `OpenedData.data`, from the last checkpoint of `checkpoints` if there is one.
+
+        Args:
+            data: as opened.
+            run: receives metrics, progress and figures; `check_stop` ends the training on a signal.
+            checkpoints: receives the networks.
+        """
+        ...
+
+
+class EstimatorAgent(Protocol):
+    """An agent whose checkpoint is a fault estimator, usable as `estimator=<run>`."""
+
+    @classmethod
+    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Estimator:
+        """Return the estimator of a checkpoint.
+
+        Args:
+            bundle: the checkpoint.
+            io: observations of the environment.
+            device: of the observations.
+
+        Raises:
+            IOMismatchError: naming what differs.
+            CheckpointError: it is no estimator.
+        """
+        ...
+
+
+class AssembledAgent(Protocol):
+    """An agent whose policy `stage=assemble` combines from trained ones."""
+
+    @staticmethod
+    def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
+        """Return the `policy` part of the new checkpoint.
+
+        Args:
+            healthy: checkpoint of `policy=`.
+            experts: checkpoints of `experts=`.
+            io: observations and actions of the task.
+
+        Raises:
+            ConfigError: the policies do not complement each other.
+            IOMismatchError: one of them reads what the task lacks.
+        """
+        ...
+
+
+class AgentCfg(Protocol):
+    """What the dataclass `XCfg` may declare beside its fields, which are the keys of the YAML. All of it is optional.
+
+    The launcher reads the dataclass from source, so it must not need torch. A field of type `dict` may be checked
+    against a library by its metadata:
+
+    * `{"library": ["pkg.mod:Class", …], "extra": [keys]}`: its keys are the fields of these dataclasses, and `extra`;
+    * `{"built": {"package": "pkg", "supplied": [names]}}`: it constructs the class of `package` that its key
+      `class_name` names; `supplied` are arguments that the agent adds. `target` in place of `package` names one fixed
+      class, `extra` further keys, and `sections` the same description for the dictionaries inside it.
+
+    Attributes:
+        DATA: kind of dataset that `fit` takes: `.h5` for recorded episodes, `.json` for learning histories.
+        DISTRIBUTED: whether several processes may train one agent.
+        WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
+        LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
+        MOVED: key that the agent does not have -> where that is set.
+    """
+
+    DATA: ClassVar[str]
+    DISTRIBUTED: ClassVar[bool]
+    WATCHES: ClassVar[bool]
+    LOWER: ClassVar[str]
+    MOVED: ClassVar[dict[str, str]]
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return one line for each invalid value, before the run starts; `config` is the whole plain configuration."""
+        ...
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the bytes that a training takes on the CPU with N envs, d observations and A actions."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """Datasets opened by the classmethod `open_data(config, memory_gb)` of an agent that learns from data.
+
+    Attributes:
+        data: argument of the agent's `fit`.
+        about: summary for result.json.
+        problems: failed quality checks, one line each.
+        purpose: ends the message `These data are not fit …`, such as `for training a detector`.
+    """
+
+    data: Any
+    about: dict[str, Any]
+    problems: list[str]
+    purpose: str
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Result of the `fit` of an agent that learns from data.
+
+    Attributes:
+        headline: name -> value, for lists of runs.
+        result: content of result.json.
+    """
+
+    headline: dict[str, float]
+    result: dict[str, Any]

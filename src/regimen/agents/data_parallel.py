@@ -1,6 +1,6 @@
-"""What keeps several workers of a training in step: the same weights, the mean of their gradients, one set of sums.
+"""Data-parallel helpers: broadcast weights, average gradients, sum statistics, seed each rank.
 
-With a single worker all of it leaves things as they are.
+With one process they change nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
 
 RANK_SEED = 7_368_787
-"""What lies between the seeds of two workers: more than any of them has envs."""
+"""Distance between the seeds of two processes; larger than the number of envs of one."""
 
 
 def seed_all(seed: int) -> None:
@@ -30,26 +30,26 @@ def seed_all(seed: int) -> None:
 
 
 def own_seed(seed: int) -> int:
-    """Return the seed of what this worker draws for itself."""
+    """Return the seed of this process."""
     return seed + RANK_SEED * rank()
 
 
 def share(tensors: Iterable[torch.Tensor]) -> None:
-    """Give all workers the first one's values."""
+    """Broadcast the tensors of rank 0 to all processes."""
     if world_size() > 1:
         for tensor in tensors:
             distributed.broadcast(tensor.detach(), src=0)
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the sum over all workers; `tensor` is overwritten."""
+    """Return the sum over all processes; `tensor` is overwritten."""
     if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
 def average(gradients: list[torch.Tensor]) -> None:
-    """Replace gradients by their mean over all workers, in one message."""
+    """Replace gradients by their mean over all processes, in one message."""
     if world_size() > 1:
         flat = torch.cat([g.flatten() for g in gradients])
         distributed.all_reduce(flat)
@@ -58,7 +58,7 @@ def average(gradients: list[torch.Tensor]) -> None:
 
 
 def share_curriculum(env: VecEnv) -> None:
-    """Take the mean of all workers' levels in the task's curriculum, where it has one."""
+    """Set the curriculum levels of the task, where it has any, to their mean over all processes."""
     curriculum = getattr(env, "curriculum", None)
     if world_size() > 1 and curriculum is not None and len(curriculum.levels):
         curriculum.set_levels(total(curriculum.levels) / world_size())

@@ -1,4 +1,4 @@
-"""A policy that was exported, ONNX or TorchScript, acting here again; it cannot learn."""
+"""An exported policy, ONNX or TorchScript, as a policy; it cannot be trained."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class ExportedCfg:
-    """Nothing to set: the file tells everything."""
+    """No settings: the file has the description."""
 
     _target_: str = "regimen.agents.exported.Exported"
 
 
 class Exported:
-    """The action of an exported network, without memory."""
+    """A policy that returns the action of an exported network."""
 
     def __init__(self, path: Path, inputs: list[str]) -> None:
         """Load the network of a file; `inputs` are the observation groups that it reads."""
@@ -33,9 +33,9 @@ class Exported:
         return self.network([obs[group] for group in self.inputs])[0], None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Nothing to forget."""
+        """Do nothing: the policy has no state."""
 
     @classmethod
     def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Exported:
-        """Return the policy of a bundle made by `export.reading`; the observations say the device."""
+        """Return the policy of a bundle made by `export.header`; it uses the device of the observations."""
         return cls(Path(bundle["policy"]["path"]), bundle["policy"]["inputs"])

@@ -57,12 +57,12 @@ class SkrlPpoCfg:
         return max(1, int(self.trainer["timesteps"]) // rollouts) * rollouts
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
+        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
         return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)
 
 
-class Spaces:
-    """What skrl's Runner reads from an environment before it steps it."""
+class SkrlEnvStub:
+    """The attributes of an environment that skrl's Runner reads when it is built."""
 
     def __init__(self, io: IOSpec, num_envs: int, device: torch.device) -> None:
         import gymnasium
@@ -77,7 +77,7 @@ class Spaces:
 
 
 def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -> dict[str, Any]:
-    """Return the configuration as skrl's Runner takes it: sizes filled in, nothing written to disk.
+    """Return the configuration of skrl's Runner: sizes filled in, logs and checkpoints off.
 
     Args:
         cfg: the `agent` group.
@@ -104,7 +104,7 @@ def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed
     from skrl.utils.runner.torch import Runner
 
     logger.setLevel(logging.WARNING)
-    return Runner(Spaces(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
+    return Runner(SkrlEnvStub(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
 
 
 class SkrlPpo:
@@ -129,7 +129,7 @@ class SkrlPpo:
 
         Args:
             env: new, or restored if `resume` is given.
-            session: told of every step and update.
+            session: receives every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
         """
         ppo, total, threads = self.ppo, self.total_steps, torch.get_num_threads()
@@ -141,7 +141,7 @@ class SkrlPpo:
             obs = self._restore(resume)
         while session.steps_done < total:
             step = session.steps_done
-            # Operations on some hundred rows cost more to share among threads than to do; the update is large enough.
+            # Operations on some hundred rows are slower with several threads; the update is large enough.
             torch.set_num_threads(1)
             with torch.no_grad():
                 policy_obs = obs["policy"].to(self.device)
@@ -158,7 +158,7 @@ class SkrlPpo:
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
-                session.end_iteration(self._losses(), partial(self._bundle, obs))
+                session.end_iteration(self._losses(), partial(self._checkpoint_state, obs))
 
     def _record(
         self,
@@ -171,7 +171,7 @@ class SkrlPpo:
         info: dict[str, Any],
         step: int,
     ) -> None:
-        """Store a transition whose successor is the observation before the automatic reset."""
+        """Store a transition; its successor is the observation before the automatic reset."""
         done = (terminated | truncated)[:, None]
         successor = torch.where(done, info["final_obs"]["policy"], next_obs["policy"])
         to = self.device
@@ -190,7 +190,7 @@ class SkrlPpo:
         )
 
     def _hold_learning_rate(self) -> None:
-        """Undo what the scheduler made of a policy that did not move."""
+        """Reset the learning rate, which the scheduler raises while the policy is frozen."""
         for group in self.ppo.optimizer.param_groups:
             group["lr"] = self.ppo.cfg.learning_rate[0]
         if self.ppo.scheduler:
@@ -202,21 +202,21 @@ class SkrlPpo:
         return data
 
     def policy_state(self) -> dict[str, Any]:
-        """Return what acting needs: the policy network and the observation normaliser."""
+        """Return the policy network and the observation normaliser."""
         modules = self.ppo.checkpoint_modules
         keep = ("policy", "observation_preprocessor")
         return {k: modules[k].state_dict() for k in keep if k in modules}
 
     def load_policy_state(self, state: dict[str, Any]) -> None:
-        """Start from the weights of another run's policy, as saved by `policy_state`."""
+        """Initialise the policy by another run's, as saved by `policy_state`."""
         for name, tensors in state.items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
 
-    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
-        """Return a policy's state for an observation with more columns: it acts on the new ones only once it learns.
+    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return a policy's state for an observation with more columns, which have no effect at first.
 
-        New columns get weight 0, mean 0 and variance 1. The normaliser's count stays, so that what the policy knows how
-        to read keeps its scale; a new column with values of about 1 needs none.
+        New columns get weight 0, mean 0 and variance 1. The normaliser's count stays, so that
+        known columns keep their scale; new columns should have values of about 1.
 
         Args:
             state: as saved by `policy_state`.
@@ -225,11 +225,11 @@ class SkrlPpo:
         size = self.io.size()
         modules = {name: self.ppo.checkpoint_modules[name].state_dict() for name in state}
         return {
-            name: {key: _widened(key, value, modules[name][key], columns, size) for key, value in tensors.items()}
+            name: {key: _extended(key, value, modules[name][key], columns, size) for key, value in tensors.items()}
             for name, tensors in state.items()
         }
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
         training = {
             "modules": {k: m.state_dict() for k, m in modules.items()},
@@ -260,17 +260,17 @@ class SkrlPpo:
         return SkrlPolicy(agent.ppo)
 
 
-def _widened(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:
-    """Return a tensor whose last dimension, one entry for each observed column, has become `size`."""
+def _extended(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:
+    """Return a tensor with its last dimension, one entry for each observed column, extended to `size`."""
     if value.shape == like.shape or like.dim() == 0 or like.shape[-1] != size:
         return value
-    wider = torch.ones_like(like) if key.endswith("variance") else torch.zeros_like(like)
-    wider[..., columns] = value
-    return wider
+    value_extended = torch.ones_like(like) if key.endswith("variance") else torch.zeros_like(like)
+    value_extended[..., columns] = value
+    return value_extended
 
 
 class SkrlPolicy:
-    """The mean action of a trained policy, without memory."""
+    """A feed-forward policy that returns the mean action."""
 
     def __init__(self, ppo: Any) -> None:
         """Take the networks of a skrl agent."""
@@ -285,7 +285,7 @@ class SkrlPolicy:
         return outputs["mean_actions"], None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Nothing to forget."""
+        """Do nothing: the policy has no state."""
 
     def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
         """Return the network, normaliser included, and the observation group that it reads."""
@@ -293,7 +293,7 @@ class SkrlPolicy:
 
 
 class _MeanAction(torch.nn.Module):
-    """Normaliser and mean of a skrl policy, without the sample that its `act` draws beside."""
+    """Normaliser and mean of a skrl policy, without the sample that its `act` also draws."""
 
     def __init__(self, ppo: Any) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The healthy policy until the verdict, and from then on the expert of the joint that it names.
+"""A combined policy: a healthy policy, replaced after a verdict by the expert of the faulty joint.
 
 The original's design: one policy for each joint that can fail, or for each leg, chosen by the classifier. An expert is
-a policy that was trained with faults of its joints alone, so its checkpoint says what it is for.
+a policy that was trained with faults of certain joints only; they are named in its checkpoint.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ PARTS = ("agent", "io", "policy")
 
 @dataclass
 class SwitchedExpertsCfg:
-    """A policy made of policies; it has no settings of its own."""
+    """A combined policy; it has no settings."""
 
     _target_: str = "regimen.agents.switched_experts.SwitchedExperts"
 
 
 class SwitchedExperts:
-    """Makes and loads the policy."""
+    """Assembles and loads the policy."""
 
     @staticmethod
     def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
         """Return the `policy` part of a checkpoint.
 
         Args:
-            healthy: checkpoint of the policy that acts while there is no verdict.
-            experts: checkpoints whose `faults` name the joints each has learnt to do without.
+            healthy: checkpoint of the policy that acts without a verdict.
+            experts: checkpoints whose `faults` name the joints that failed in their training.
             io: of the task, an estimate among its terms.
 
         Raises:
             ConfigError: no estimate, or a joint that has no expert or several.
-            IOMismatchError: a policy that needs what the task does not offer.
+            IOMismatchError: a policy reads terms that the task lacks.
         """
         classes = _classes(io)
         for bundle in (healthy, *experts):
-            IOSpec.from_dict(bundle["io"]).require_fits(io, "part of the policy", wider=True)
+            IOSpec.from_dict(bundle["io"]).require_fits(io, "part of the policy", allow_extra_terms=True)
         expert_of = []
         for joint in classes[1:]:
             able = [k for k, bundle in enumerate(experts, start=1) if joint in bundle.get("faults", [])]
@@ -76,7 +76,7 @@ class SwitchedExperts:
 
 
 class SwitchingPolicy:
-    """Acts with one of several policies without memory, env by env; its state is who acts, and since when."""
+    """Acts with one of several feed-forward policies, env by env; its state is the one in use and the verdict's age."""
 
     def __init__(self, parts: list[tuple[Policy, torch.Tensor]], expert_of_class: torch.Tensor, io: IOSpec) -> None:
         """Take the policies, each with the columns it reads, and the number of the one for each class."""
@@ -115,7 +115,7 @@ def _sizes(io: IOSpec) -> dict[str, int]:
 
 
 def _classes(io: IOSpec) -> list[str]:
-    """Return healthy and the joints that the task's estimate tells apart."""
+    """Return the classes of the task's estimate: healthy and joints."""
     if PROBABILITY not in io.observations["policy"]:
         raise ConfigError(
             "Experts are switched by an estimate of faults, and this task has none: env.estimate.mode=oracle, or "

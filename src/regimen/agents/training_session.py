@@ -1,4 +1,4 @@
-"""What every training shares, whatever learns: episode statistics, throughput, logs, checkpoints, stopping."""
+"""The loop bookkeeping of a training: episode statistics, throughput, logs, checkpoints, stopping."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WINDOW = 100
 """Episodes over which return and length are averaged, at least; with more envs, one episode of each."""
 
 
-class CheckpointRecord(Protocol):
-    """Where a session's checkpoints go."""
+class SessionCheckpoints(Protocol):
+    """Receives the checkpoints of a training in an environment."""
 
     def due(self, step: int) -> bool:
         """Return whether a checkpoint is due at `step`."""
@@ -31,8 +31,35 @@ class CheckpointRecord(Protocol):
         ...
 
 
+class CheckpointStore(Protocol):
+    """Reads and writes the checkpoints of a training on recorded data."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the `training` part of the newest checkpoint; None where there is none."""
+        ...
+
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
+        """Write the checkpoint of a step.
+
+        Args:
+            step: optimiser steps or batches so far.
+            network: `state_dict` of the network.
+            training: everything else that a resumed training needs.
+            metric: higher is better; a checkpoint with None never becomes the best.
+            epoch: number of complete epochs, where the network is also to be kept under that number.
+        """
+        ...
+
+
 class TrainingSession:
-    """Follows a training step by step; the agent calls `step` for every env step and `end_iteration` after an update.
+    """Records a training; the agent calls `step` for every env step and `end_iteration` after every update.
 
     Attributes:
         steps_done: env steps per env so far.
@@ -41,13 +68,13 @@ class TrainingSession:
         first_step_at: when this process had done its first env step, in seconds since the epoch.
     """
 
-    def __init__(self, run: Run, checkpoints: CheckpointRecord, num_envs: int, total_steps: int) -> None:
+    def __init__(self, run: Run, checkpoints: SessionCheckpoints, num_envs: int, total_steps: int) -> None:
         """Start with empty statistics.
 
         Args:
             run: receives logs and progress.
             checkpoints: receives bundles.
-            num_envs: N, of this worker; what is told of episodes is of these.
+            num_envs: N of this process; episode statistics are of these.
             total_steps: env steps per env of the whole training.
         """
         self.run, self.checkpoints, self.num_envs, self.total_steps = run, checkpoints, num_envs, total_steps
@@ -57,7 +84,7 @@ class TrainingSession:
         self.lengths: deque[int] = deque(maxlen=max(WINDOW, num_envs))
         self._return = torch.zeros(num_envs)
         self._length = torch.zeros(num_envs, dtype=torch.long)
-        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, episodes it stands for)
+        self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, number of episodes)
         self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
         self._clock = time.perf_counter()
         self._took = 0.0  # seconds a sample: times may be averaged, rates may not
@@ -67,7 +94,7 @@ class TrainingSession:
     def step(
         self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
     ) -> None:
-        """Take note of one env step: reward, terminated, truncated (N,) and the env's info."""
+        """Record one env step: reward, terminated, truncated (N,) and the env's info."""
         self.first_step_at = self.first_step_at or time.time()
         self.steps_done += 1
         self._return += reward.cpu()
@@ -88,7 +115,7 @@ class TrainingSession:
 
         Args:
             losses: scalars of the update by name.
-            bundle: makes the checkpoint of this very moment.
+            bundle: returns the present content of a checkpoint.
 
         Raises:
             DivergedError: naming the first loss that is not finite.
@@ -102,7 +129,7 @@ class TrainingSession:
         due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
         if due:
             self.checkpoints.save(self, bundle(), self.mean_return())
-        # A save that only the signal caused may not become the best: the uninterrupted training has no such save.
+        # A save caused by a signal alone may not become the best: an uninterrupted training has no such save.
         unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
         self.run.check_stop(self.steps_done, unscheduled)
 
@@ -170,7 +197,7 @@ class TrainingSession:
 
 
 def _mean(rows: list[tuple[float, int]]) -> float:
-    """Return the mean of values weighted by what they stand for."""
+    """Return the mean of values weighted by their number of episodes."""
     return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
 
 
@@ -179,7 +206,7 @@ def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
 
     Args:
         tensors: by name.
-        what: whose tensors they are, for the message.
+        what: owner of the tensors, for the message.
 
     Raises:
         DivergedError: naming the first tensor that is not.

@@ -174,7 +174,7 @@ def _target(source: Path, suffix: str, out: Path | None) -> Path:
 
 def _account(target: Path, told: dict[str, Any], config: dict[str, Any], size: int) -> list[str]:
     """Return what was written, what it takes and gives, and how it was checked."""
-    from regimen.agents.export.metadata import io_of
+    from regimen.agents.export.header import io_of
 
     io = io_of(told)
     check, robot = told["check"], told["robot"]

@@ -1,7 +1,7 @@
-"""Replay ring: the last transitions of every environment, on the agent's device, sampled as n-step returns.
+"""Replay buffer: the last transitions of every environment, on the agent's device, sampled as n-step returns.
 
 The observation after a step is the next column of the ring; only where an episode ended, the observation before the
-automatic reset is kept beside it. This halves the memory of a ring that stores both ends of every transition.
+automatic reset is stored separately. This halves the memory of a ring that stores both ends of every transition.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
 
 STEPS_PER_END = 16
-"""Room for final observations at first: one for so many transitions. It doubles if episodes are shorter."""
+"""Transitions for each final observation allocated at first; the room doubles if episodes are shorter."""
 
-BYTES_BESIDE = 4 + 1 + 1 + 8
-"""Of a transition beside observation and action: reward, terminated, ended, number of the final observation."""
+OTHER_BYTES = 4 + 1 + 1 + 8
+"""Bytes of a transition for reward, terminated, ended and the number of its final observation."""
 
 
 def ring_bytes(num_envs: int, capacity: int, width: int, num_actions: int) -> int:
-    """Return what a ring takes: `width` is that of all observation groups together."""
+    """Return the bytes of a ring; `width` is that of all observation groups together."""
     rows = num_envs * (capacity + 1)
-    return rows * (4 * (width + num_actions) + BYTES_BESIDE) + rows // STEPS_PER_END * 4 * width
+    return rows * (4 * (width + num_actions) + OTHER_BYTES) + rows // STEPS_PER_END * 4 * width
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Batch:
         obs: group -> (…, d).
         action: (…, A).
         reward: (…), discounted sum over the effective number of steps.
-        discount: (…), what the value of `next_obs` counts: gamma to the number of steps, 0 after a termination.
+        discount: (…), factor of the value of `next_obs`: gamma to the number of steps, 0 after a termination.
         next_obs: group -> (…, d); where the episode ended, the observation before the reset.
     """
 
@@ -46,7 +46,7 @@ class Batch:
     next_obs: Obs
 
 
-class Ring:
+class ReplayRing:
     """The last `capacity` transitions of each of N envs.
 
     Attributes:
@@ -110,7 +110,7 @@ class Ring:
         Args:
             action: (N, A).
             reward: (N,).
-            terminated: (N,) bool, nothing follows; an episode that was only cut off is not.
+            terminated: (N,) bool, without truncated episodes.
             ended: (N,) bool, the episode ended either way.
             obs: after the step, of the next episode where one ended.
             final_obs: rows valid where `ended`: before the reset.
@@ -141,11 +141,11 @@ class Ring:
         rows = len(next(iter(self._finals.values())))
         if needed <= rows:
             return
-        wider = max(2 * rows, needed)
+        new_rows = max(2 * rows, needed)
         ids = torch.arange(self._oldest_final, self._oldest_final + rows, device=self.device)
         for group, finals in self._finals.items():
-            self._finals[group] = finals.new_zeros(wider, finals.shape[1])
-            self._finals[group][ids % wider] = finals[ids % rows]
+            self._finals[group] = finals.new_zeros(new_rows, finals.shape[1])
+            self._finals[group][ids % new_rows] = finals[ids % rows]
 
     def sample(self, batches: int, each: int, gamma: float, num_steps: int) -> Batch:
         """Draw `batches` minibatches of `each` transitions of every env: all envs are in each of them.
@@ -193,7 +193,7 @@ class Ring:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is recorded, to be written at once: a full ring is not copied."""
+        """Return the content, to be written at once: a full ring is not copied."""
         filled = min(self.steps + 1, self.columns)
         return {
             "steps": self.steps,

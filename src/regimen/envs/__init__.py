@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 def open_env(config: Config) -> VecEnv:
-    """Open the simulator and build the task's environment; wrap it where the policy is told of faults.
+    """Open the simulator and build the task's environment; wrap it where the policy observes a fault estimate.
 
     Args:
-        config: the whole run; `env._target_` names the environment's class, whose `open` reads what it needs.
+        config: the whole configuration; `env._target_` names the class, whose `open` builds the environment.
     """
     from regimen.config.targets import resolve
-    from regimen.envs.fault_estimate.columns import mode_of
+    from regimen.envs.fault_estimate.columns import resolve_mode
 
     env: VecEnv = resolve(config.env._target_).open(config)
-    mode = mode_of(getattr(config.env, "estimate", None), config.estimator)
+    mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return env
     from regimen.envs.fault_estimate.wrapper import EstimatedEnv

@@ -1,4 +1,4 @@
-"""What all managers share: terms that were switched off, and terms that have a memory."""
+"""Base of all managers: disabled terms, and the state of stateful terms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def enabled(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the terms that were switched off with null."""
+    """Return the terms that are not null."""
     return {n: t for n, t in terms.items() if t is not None}
 
 
@@ -28,12 +28,12 @@ def _copy(value: Any) -> Any:
 
 
 class Stateful:
-    """Reset, save and restore of the terms that have a memory."""
+    """Resets, saves and restores stateful terms."""
 
     terms: dict[str, Any]
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Tell the terms that the episodes of `env_ids` (n,) begin anew."""
+        """Reset the state of the terms for the envs `env_ids` (n,)."""
         for term in self.terms.values():
             if hasattr(term, "reset"):
                 term.reset(env_ids)

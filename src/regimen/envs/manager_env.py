@@ -1,8 +1,8 @@
-"""A task in Isaac Lab's manager vocabulary on any sim behind the World seam.
+"""A task in Isaac Lab's manager vocabulary, on every simulator that implements `regimen.envs.sims.world.World`.
 
-One control step: apply due faults, act, advance the physics, decide terminations and rewards, hand out the final
-observation of episodes that ended, move the curriculum, reset them, fire interval events, observe. Commands advance
-before the final observation is made, so that it is the successor the policy would have seen.
+One control step: set joint targets, apply due faults, advance the physics, compute terminations and rewards, compute
+the final observation of ended episodes, update the curriculum, reset ended episodes, fire interval events, observe.
+Commands advance before the final observation is computed, so that it is the successor of the last action.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
-from regimen.envs.term_binding import compact, match_ids
+from regimen.envs.term_binding import as_slice, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.system.errors import DivergedError
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from regimen.envs.sims.world import World
 
 SOFT_LIMIT_FACTOR = 0.9
-"""Share of a joint's range that counts as safe, as in Isaac Lab's robot assets."""
+"""Share of a joint's range within the soft limits, as in Isaac Lab's robot assets."""
 
 
 _BUFFERS = (
@@ -42,19 +42,13 @@ _BUFFERS = (
 
 
 class ManagerEnv:
-    """N copies of one task. The contract is `regimen.envs.vec_env.VecEnv`.
+    """N copies of one task.
+
+    Agents use it as a `regimen.envs.vec_env.VecEnv`, terms as a `regimen.envs.term_env.TermEnv`, where the attributes
+    that terms read are documented.
 
     Attributes:
-        world: the simulator.
-        state: the present reading, shared by all terms.
-        generator: the one source of everything random, part of `state_dict`.
-        action: (N, A) of the last step; `previous_action` of the one before.
-        episode_length: (N,) steps since the reset.
-        common_step_counter: control steps since the seeded reset.
-        terminated: (N,) bool of the last step.
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
-        default_joint_pos: (J,) rad; `effort_limit` (J,) N·m; `stiffness` (J,) N·m/rad;
-            `damping` (J,) N·m·s/rad; `soft_joint_range` (J, 2) rad.
     """
 
     def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
@@ -64,7 +58,7 @@ class ManagerEnv:
             cfg: the task.
             robot: names, gains and default pose.
             world: N copies of the robot.
-            seed: of everything random.
+            seed: of the generator.
         """
         self.cfg, self.robot, self.world = cfg, robot, world
         self.num_envs, self.device = world.num_envs, world.device
@@ -84,11 +78,11 @@ class ManagerEnv:
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
         self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
-        self.symmetry = Symmetry.of(self)
+        self.symmetry = Symmetry.of(self, self.io, cfg.observations)
 
     @classmethod
     def open(cls, config: Config) -> ManagerEnv:
-        """Open the world `config.sim` describes with the task's robot, and build the task on it."""
+        """Open the simulator `config.sim` with the task's robot, and build the task."""
         robot = load_robot(config.env.robot)
         world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, config.hardware.num_threads())
         return cls(config.env, robot, world, config.seed)
@@ -103,11 +97,11 @@ class ManagerEnv:
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
         self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]], device=device)
-        self._foot_bodies = compact([self.bodies.index(f) for f in robot.feet], device)
-        self._foot_sites = compact([self.sites.index(f) for f in robot.feet], device)
+        self._foot_bodies = as_slice([self.bodies.index(f) for f in robot.feet], device)
+        self._foot_sites = as_slice([self.sites.index(f) for f in robot.feet], device)
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
         self._acting_pose = self.default_joint_pos[self._acting]
-        self._acting_columns = compact(self._acting.tolist(), device)
+        self._acting_columns = as_slice(self._acting.tolist(), device)
         self._acting_scale = torch.tensor(self._action_spec().scale, device=device)
 
     def _allocate(self) -> None:
@@ -117,7 +111,7 @@ class ManagerEnv:
         self.episode_length = torch.zeros(n, dtype=torch.long, device=device)
         self.terminated = torch.zeros(n, dtype=torch.bool, device=device)
         self._targets = self.default_joint_pos.repeat(n, 1)
-        # Where the next reset of each env starts; reset events write here.
+        # State that the next reset of each env starts from; written by reset events.
         self.reset_root_pose = self.default_root_pose.repeat(n, 1)
         self.reset_root_vel = torch.zeros(n, 6, device=device)
         self.reset_joint_pos = self.default_joint_pos.repeat(n, 1)
@@ -146,18 +140,18 @@ class ManagerEnv:
         return self.state.site_vel[:, self._foot_sites]
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; with a seed, everything random starts over, startup events included."""
+        """Reset all envs; with a seed, reseed the generator and repeat the startup events."""
         if seed is not None:
             self.generator.manual_seed(seed)
             self._started = False
             self.common_step_counter = 0
             self.rewards.restart()
             self.curriculum.restart()
-        everyone = torch.arange(self.num_envs, device=self.device)
+        all_ids = torch.arange(self.num_envs, device=self.device)
         if not self._started:
-            self.events.startup(everyone)
+            self.events.startup(all_ids)
             self._started = True
-        self._reset_envs(everyone)
+        self._reset_envs(all_ids)
         return self.observations.compute(self.observations.draw_noise())
 
     def _reset_envs(self, env_ids: torch.Tensor) -> None:
@@ -186,11 +180,11 @@ class ManagerEnv:
         """
         self._act(action)
         self.events.step()
-        broken = self.world.step(self.cfg.decimation)
+        diverged = self.world.step(self.cfg.decimation)
         self.state = self._read()
         self.episode_length += 1
         self.common_step_counter += 1
-        terminated, truncated = self.terminations.compute(broken)
+        terminated, truncated = self.terminations.compute(diverged)
         self.terminated = terminated
         reward = self.rewards.compute()
         info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self._metrics(), "log": {}}
@@ -198,20 +192,20 @@ class ManagerEnv:
         self.observations.step()
         noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
-        lessons = self.curriculum.step(done)
+        curriculum_log = self.curriculum.step(done)
         if len(done):
             info["final_obs"] = self.observations.compute(noise)
-            info["log"] = self.rewards.log(done) | self.terminations.log(done) | lessons
+            info["log"] = self.rewards.log(done) | self.terminations.log(done) | curriculum_log
             self._reset_envs(done)
-        pushed = self.events.interval()
-        if len(pushed):
-            self.state.update(pushed, self._read(pushed))
+        pushed_ids = self.events.interval()
+        if len(pushed_ids):
+            self.state.update(pushed_ids, self._read(pushed_ids))
         obs = self.observations.compute(noise)
         info.setdefault("final_obs", obs)
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
-        """Return how well the commands are followed, and the mechanical power of all joints in W, each (N,)."""
+        """Return the metrics of the commands, and the mechanical power of all joints in W, each (N,)."""
         power = (self.state.joint_torque * self.state.joint_vel).abs().sum(1)
         return {**self.commands.metrics(), "power": power}
 
@@ -229,28 +223,28 @@ class ManagerEnv:
         self.world.set_joint_targets(self._targets)
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k) for good, for evaluation."""
+        """Hold command `name` at `values` (N, k), for evaluation."""
         self.commands[name].fix(values)
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Have event `name` happen as given, each value (N,), from the next reset of each env on, for good."""
+        """Hold event `name` at the given values, each (N,), from the next reset of each env on."""
         self.events.fix(name, **values)
 
     def stagger(self) -> None:
-        """Put the envs at random moments of their episodes, so that not all time out in the same step."""
+        """Set the envs to random times of their episodes, so that they do not all time out in the same step."""
         self.episode_length = (self.rand(self.num_envs) * self.max_episode_length).long()
         self.events.stagger()
 
     def rand(self, *shape: int) -> torch.Tensor:
-        """Draw numbers uniform in [0, 1) from the environment's one generator."""
+        """Draw numbers uniform in [0, 1) from `generator`."""
         return torch.rand(shape, generator=self.generator, device=self.device)
 
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8."""
+        """Return an image of env 0, (H, W, 3) uint8."""
         return self.world.render(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides the future: physics, generator, counters, terms."""
+        """Return the full state: physics, generator, counters, terms."""
         return {
             "world": self.world.state_dict(),
             "reading": {k: v.clone() for k, v in self.state.world.tensors().items()},
@@ -271,7 +265,7 @@ class ManagerEnv:
         for name, value in state["buffers"].items():
             setattr(self, name, value.clone())
         for name, manager in self._managers().items():
-            manager.load_state_dict(state["terms"].get(name, {}))  # older ones have no curriculum
+            manager.load_state_dict(state["terms"].get(name, {}))  # checkpoints of older versions have no curriculum
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 

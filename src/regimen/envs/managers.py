@@ -1,4 +1,4 @@
-"""The managers: each turns one section of a task into terms and calls them for all envs at once."""
+"""Reward, termination, curriculum, command and event managers: each evaluates one section of a task for all envs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 class RewardManager(Stateful):
-    """Sum of weighted terms times the step time, and what each term earned over the episode."""
+    """Weighted sum of the reward terms times the step time, and the sum of each term over the episode."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
         used = {n: t for n, t in enabled(terms).items() if t.weight != 0.0}
@@ -45,15 +45,15 @@ class RewardManager(Stateful):
         return reward
 
     def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
-        """Let the terms `ids` count `factor` times their configured weight."""
+        """Set the weight of the terms `ids` to `factor` times their configured weight."""
         self.weights[ids] = factor * self._configured[ids]
 
     def set_weight(self, ids: torch.Tensor | slice, weight: float) -> None:
-        """Give the terms `ids` another weight."""
+        """Replace the weight of the terms `ids`."""
         self.weights[ids] = weight * self.env.step_dt
 
     def restart(self) -> None:
-        """Take the configured weights."""
+        """Set the weights back to the configured ones."""
         self.weights = self._configured.clone()
 
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
@@ -63,74 +63,74 @@ class RewardManager(Stateful):
         return {f"Episode_Reward/{n}": v for n, v in zip(self.terms, means, strict=True)}
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Start the sums of `env_ids` over."""
+        """Set the sums of `env_ids` to 0."""
         self.episode_sum[env_ids] = 0.0
         super().reset(env_ids)
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the terms' memories, the sums and the weights in effect."""
+        """Return the state of the terms, the sums and the present weights."""
         return super().state_dict() | {"": {"episode_sum": self.episode_sum.clone(), "weights": self.weights.clone()}}
 
     def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
         """Restore `state_dict`."""
         self.episode_sum = state[""]["episode_sum"].clone()
-        self.weights = state[""].get("weights", self.weights).clone()  # before there was a curriculum: none
+        self.weights = state[""].get("weights", self.weights).clone()  # absent in checkpoints of older versions
         super().load_state_dict({n: s for n, s in state.items() if n})
 
 
 class TerminationManager(Stateful):
-    """Reasons to end an episode; a breakdown of the physics is always one."""
+    """Termination terms; diverged physics always terminates."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
         """Bind the terms."""
         used = enabled(terms)
         self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
         self.time_out = {n: t.time_out for n, t in used.items()}
-        self.fired: dict[str, torch.Tensor] = {}
+        self.termination_masks: dict[str, torch.Tensor] = {}
 
-    def compute(self, broken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def compute(self, diverged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return terminated and truncated, (N,) bool each; an env is never both.
 
         Args:
-            broken: (N,) bool, robots whose physics broke down.
+            diverged: (N,) bool, robots whose physics diverged.
         """
-        self.fired = {n: f() for n, f in self.terms.items()} | {"physics": broken}
-        terminated, truncated = broken.clone(), torch.zeros_like(broken)
+        self.termination_masks = {n: f() for n, f in self.terms.items()} | {"physics": diverged}
+        terminated, truncated = diverged.clone(), torch.zeros_like(diverged)
         for name, time_out in self.time_out.items():
-            (truncated if time_out else terminated).logical_or_(self.fired[name])
+            (truncated if time_out else terminated).logical_or_(self.termination_masks[name])
         return terminated, truncated & ~terminated
 
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the share of ended episodes each term fired in."""
-        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.fired.items()}
+        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.termination_masks.items()}
 
 
 class CurriculumManager(Stateful):
-    """What changes the task as learning goes on; after the other managers, whose terms it changes."""
+    """Curriculum terms; built after the other managers, whose terms they change."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Bind the terms."""
         self.terms = {n: bind_term(env, "curriculum", n, t) for n, t in enabled(terms).items()}
         self._moving = [term for term in self.terms.values() if hasattr(term, "set_level")]
 
     def step(self, env_ids: torch.Tensor) -> dict[str, float]:
-        """Tell the terms whose episodes (n,) ended in this step; return what they log."""
+        """Call the terms with the envs (n,) whose episodes ended in this step; return their log values."""
         found = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
         return {name: float(value) for name, value in found.items() if value is not None}
 
     def restart(self) -> None:
-        """Begin with the first lesson."""
+        """Set all terms back to their initial level."""
         for term in self.terms.values():
             if hasattr(term, "restart"):
                 term.restart()
 
     @property
     def levels(self) -> torch.Tensor:
-        """How far the terms are that move by what they see, (k,) float64; processes share their mean."""
+        """Levels of the terms that adapt to the episodes, (k,) float64; processes average them."""
         return torch.tensor([term.level for term in self._moving], dtype=torch.float64)
 
     def set_levels(self, levels: torch.Tensor) -> None:
-        """Take other levels (k,)."""
+        """Set the levels (k,)."""
         for term, level in zip(self._moving, levels.tolist(), strict=True):
             term.set_level(level)
 
@@ -138,7 +138,7 @@ class CurriculumManager(Stateful):
 class CommandManager(Stateful):
     """Commands by name."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, TermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Make the command terms, in the task's order: a later one may read an earlier one."""
         self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
 
@@ -158,14 +158,14 @@ class CommandManager(Stateful):
             term.step()
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Return how well the commands are followed now, each (N,)."""
+        """Return the metrics of the commands, each (N,)."""
         return {k: v for term in self.terms.values() for k, v in term.metrics().items()}
 
 
 class EventManager(Stateful):
-    """Startup, reset and interval events, and events with a memory such as joint failures."""
+    """Startup, reset and interval events, and stateful events such as joint failures."""
 
-    def __init__(self, env: ManagerEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
+    def __init__(self, env: TermEnv, terms: Mapping[str, EventTermCfg | None]) -> None:
         """Bind the events and start the interval timers."""
         self.env = env
         used = enabled(terms)
@@ -198,15 +198,15 @@ class EventManager(Stateful):
         self.time_left[name][env_ids] = low + draws * (high - low)
 
     def step(self) -> None:
-        """Let events with a memory act before the physics."""
+        """Step the stateful events, before the physics."""
         for term in self.stepping:
             term.step()
 
     def fix(self, name: str, **values: torch.Tensor) -> None:
-        """Have event `name` happen as given in every later episode.
+        """Hold event `name` at the given values in every later episode.
 
         Raises:
-            ConfigError: if the task has no such event, or one that cannot be held.
+            ConfigError: if the task has no such event, or its term has no `fix`.
         """
         holding = {n: t for n, t in self.terms.items() if hasattr(t, "fix")}
         if name not in holding:
@@ -214,29 +214,29 @@ class EventManager(Stateful):
         holding[name].fix(**values)
 
     def stagger(self) -> None:
-        """Tell the events with a memory that the envs were put at other moments of their episodes."""
+        """Notify the stateful events that the envs were set to other times of their episodes."""
         for term in self.stepping:
             if hasattr(term, "stagger"):
                 term.stagger()
 
     def interval(self) -> torch.Tensor:
         """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
-        touched = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
+        pushed = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
         for name, left in self.time_left.items():
             left -= self.env.step_dt
             due = (left <= 0.0).nonzero().squeeze(1)
             if len(due):
                 self.terms[name](due)
                 self._draw_interval(name, due)
-                touched[due] = True
-        return touched.nonzero().squeeze(1)
+                pushed[due] = True
+        return pushed.nonzero().squeeze(1)
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step, each (N,)."""
         return {k: v for term in self.labelling for k, v in term.labels().items()}
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the events' memories and the timers."""
+        """Return the state of the events and the timers."""
         return super().state_dict() | {"": {n: t.clone() for n, t in self.time_left.items()}}
 
     def load_state_dict(self, state: dict[str, dict[str, torch.Tensor]]) -> None:

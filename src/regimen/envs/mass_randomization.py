@@ -1,4 +1,4 @@
-"""Robots of different masses, one for each env: what a policy has to adapt to when it is told nothing of it."""
+"""Mass randomization: one factor of the robot's mass per env, constant over all episodes and not observed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     import torch
 
     from regimen.config.schema import Config
-    from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.term_env import TermEnv
 
 EVENT = "mass_scale"
 """Name of the event, and of its label."""
 
 REPLACED = "randomize_rigid_body_mass"
 LIGHTEST_BASE = 0.1
-"""Share of its mass that the base keeps at least: simulators hold to it."""
+"""Smallest share of its nominal mass that the base may have; simulators enforce it."""
 
 
 @dataclass
 class MassRangeCfg:
-    """The robot of each env has its nominal mass times a factor, which stays over all its episodes.
+    """The mass of each env's robot is its nominal mass times a factor, constant over all episodes.
 
     Attributes:
-        enabled: whether masses differ; if not, the task's own events stay as they are.
+        enabled: whether masses are randomized; otherwise the task's events are unchanged.
         mass_range_min: lowest factor of the whole robot's mass.
         mass_range_max: highest factor.
     """
@@ -39,7 +39,7 @@ class MassRangeCfg:
     mass_range_max: float = 1.2
 
     def problems(self, env: dict[str, Any]) -> list[str]:
-        """Return what is wrong with the range for the task `env`, plain data, one line each."""
+        """Return one line for each problem of the range in the task `env`, plain data."""
         if not self.enabled:
             return []
         low, high = self.mass_range_min, self.mass_range_max
@@ -54,11 +54,11 @@ class MassRangeCfg:
         return []
 
 
-def vary_mass(config: Config, cfg: MassRangeCfg) -> None:
-    """Have the envs of `config`, which are still to be opened, draw their masses; replaces the task's own mass event.
+def randomize_mass(config: Config, cfg: MassRangeCfg) -> None:
+    """Add the mass event to the task of `config`, before it is opened; it replaces the task's own mass event.
 
-    The draw is made once, when the env is first reset, by the env's generator, so that the same seed gives the same
-    masses. `info["labels"]["mass_scale"]` tells them.
+    The masses are drawn once, at the first reset, by the env's generator: the same seed gives the same masses.
+    `info["labels"]["mass_scale"]` holds the factors.
     """
     if not cfg.enabled:
         return
@@ -70,13 +70,13 @@ def vary_mass(config: Config, cfg: MassRangeCfg) -> None:
 
 
 class MassScale:
-    """Event that scales the mass of each robot, the base carrying the difference, as it does a load.
+    """Event that scales the mass of each robot; the difference is added to the base, like a load.
 
     Attributes:
         scale: (N,) factor of the whole robot's mass.
     """
 
-    def __init__(self, env: ManagerEnv, low: float, high: float) -> None:
+    def __init__(self, env: TermEnv, low: float, high: float) -> None:
         """Prepare the draws between two factors."""
         self.env, self.low, self.high = env, low, high
         self.scale = env.default_joint_pos.new_ones(env.num_envs)
@@ -92,7 +92,7 @@ class MassScale:
 
 
 def _lightest(robot: Robot) -> float:
-    """Return the lowest factor at which the base keeps `LIGHTEST_BASE` of its mass; 0 if the MJCF does not tell it."""
+    """Return the lowest factor at which the base keeps `LIGHTEST_BASE` of its mass; 0 if the MJCF does not state it."""
     body = ElementTree.parse(robot.mjcf).find(f".//body[@name='{robot.base_body}']/inertial")
     if body is None:
         return 0.0

@@ -13,18 +13,18 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
     from regimen.envs.vec_env import Obs
 
 
 class ObservationManager(Stateful):
     """Observation groups: the terms side by side, with noise, clip and scale.
 
-    A term is read more than once a step, so one with a memory advances in its `step()`, called once a control step.
+    A term is evaluated more than once a step, so a stateful one advances in its `step()`, called once a control step.
     """
 
-    def __init__(self, env: ManagerEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
-        """Bind the terms of every group; `noise` says whether theirs is applied."""
+    def __init__(self, env: TermEnv, groups: Mapping[str, ObservationGroupCfg], noise: bool) -> None:
+        """Bind the terms of every group; `noise` is whether their noise is applied."""
         self.env = env
         self.groups: dict[str, _ObservationGroup] = {}
         for name, cfg in groups.items():
@@ -43,11 +43,11 @@ class ObservationManager(Stateful):
         return {g: _with_base(self.groups, g, "sizes") for g in self.groups}
 
     def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return group -> term -> what its numbers mean beyond its name: scale, clip, joints."""
+        """Return group -> term -> scale, clip and joints."""
         return {g: _with_base(self.groups, g, "meaning") for g in self.groups}
 
     def step(self) -> None:
-        """Advance the terms that have a memory by one control step."""
+        """Advance the stateful terms by one control step."""
         for term in self.terms.values():
             if hasattr(term, "step"):
                 term.step()
@@ -78,7 +78,7 @@ def _with_base(groups: dict[str, _ObservationGroup], name: str, what: str) -> di
 class _ObservationGroup:
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         group: str,
         terms: dict[str, ObservationTermCfg],
         noise: bool,
@@ -117,13 +117,13 @@ class _ObservationGroup:
         return obs
 
 
-def _spread(values: list[tuple[float, int]], env: ManagerEnv) -> torch.Tensor:
+def _spread(values: list[tuple[float, int]], env: TermEnv) -> torch.Tensor:
     """Repeat each value over the columns of its term."""
     return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
 
 
-def _meaning(env: ManagerEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
-    """Return scale, clip and the names behind the columns of a term, as far as it has any."""
+def _meaning(env: TermEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
+    """Return scale, clip and the joint, body or site names of the columns of a term."""
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     chosen = {
         key: [all_names[i] for i in match_ids(cfg.params[key], all_names, f"observations.{name}.params.{key}").tolist()]

@@ -1,4 +1,4 @@
-"""The reading every term shares: the World's state plus what many terms derive from it, computed once a step."""
+"""Robot state shared by all terms: the simulator's state and quantities derived from it once a step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RobotState:
-    """One reading of N robots in the frames terms ask for.
+    """State of N robots in the frames that terms use.
 
     Attributes:
         world: the raw reading; its fields are also reachable here.

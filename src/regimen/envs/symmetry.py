@@ -1,10 +1,10 @@
-"""Mirror images: what a robot with a left and a right would see and do on the other side of its x-z plane.
+"""Left-right symmetry: the mirror image of observations and actions in the robot's x-z plane.
 
-A mirror image is a new order of the columns and a sign for each, found by name: a robot says which of its names swap
-and which joints turn the other way (`regimen.envs.robots.Mirror`), and each observation term says by `@mirrors` what it
-holds. Vectors turn their y; angular velocities, which are axial, their x and z. A gait clock seen in the mirror has
+A mirror image is a permutation of the columns and a sign for each, found by name: a robot declares which of its names
+swap and which joints change their sign (`regimen.envs.robots.Mirror`), and each observation term declares its kind by
+`@mirrors`. Vectors negate y; angular velocities, which are axial, negate x and z. The mirror image of a gait clock has
 its legs swapped, which is the same clock half a stride later: sine and cosine change their signs (the public FastSAC
-turned one of the two, which is another clock: holosoma, pull request 184).
+negates one of the two, which is another clock: holosoma, pull request 184).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
 
 if TYPE_CHECKING:
-    from regimen.config.task_schema import ObservationTermCfg
-    from regimen.envs.manager_env import ManagerEnv
-    from regimen.envs.vec_env import Obs
+    from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
+    from regimen.envs.term_env import TermEnv
+    from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 
 Image = tuple[list[int], list[float]]
 """For each column of the mirror image the column it is taken from, and its sign."""
@@ -30,7 +30,7 @@ Term = TypeVar("Term", bound=Callable[..., Any])
 
 
 def mirrors(kind: str) -> Callable[[Term], Term]:
-    """Declare what an observation term holds, so that its mirror image is known.
+    """Declare the kind of an observation term, which determines its mirror image.
 
     Args:
         kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
@@ -47,23 +47,29 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
 class Symmetry:
     """The mirror image of observations and actions. Its own inverse.
 
-    What is mirrored may be on another device than the environments: an agent's ring is on its GPU.
+    The tensors may be on another device than the environments, such as an agent's replay buffer on a GPU.
     """
 
     def __init__(self, observations: Mapping[str, Image], action: Image) -> None:
-        """Take the images of each observation group and of the action."""
+        """Store the images of each observation group and of the action."""
         self._observations = {group: _Columns(image) for group, image in observations.items()}
         self._action = _Columns(action)
 
     @classmethod
-    def of(cls, env: ManagerEnv) -> Symmetry | None:
-        """Return the symmetry of a task, None where robot, term or command declare none, or the pose has none."""
-        if env.robot.mirror is None or not _same_on_both_sides(env):
+    def of(cls, env: TermEnv, io: IOSpec, groups: Mapping[str, ObservationGroupCfg]) -> Symmetry | None:
+        """Return the symmetry of a task, None where robot, term or command declare none, or the default pose has none.
+
+        Args:
+            env: robot, joints and commands.
+            io: observations and actions of the task.
+            groups: configuration of its observation groups.
+        """
+        if env.robot.mirror is None or not _same_on_both_sides(env, io.action):
             return None
-        groups = {group: _group_image(env, group) for group in env.io.observations}
-        action = env.robot.mirror.joints(env.io.action.joints)
-        known = {group: image for group, image in groups.items() if image is not None}
-        return cls(known, action) if len(known) == len(groups) and action is not None else None
+        images = {group: _group_image(env, io, groups, group) for group in io.observations}
+        action = env.robot.mirror.joints(io.action.joints)
+        known = {group: image for group, image in images.items() if image is not None}
+        return cls(known, action) if len(known) == len(images) and action is not None else None
 
     def mirror_obs(self, obs: Obs) -> Obs:
         """Return the mirror image of group -> (..., d); groups may be missing."""
@@ -75,36 +81,37 @@ class Symmetry:
 
 
 class _Columns:
-    """A mirror image of the last dimension, brought once to each device that it is asked for on."""
+    """A mirror image of the last dimension; its index and signs are copied once to each device used."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._there: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._on_device: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device not in self._there:
+        if x.device not in self._on_device:
             order, signs = (torch.tensor(values, device=x.device) for values in self._image)
-            self._there[x.device] = order, signs
-        order, signs = self._there[x.device]
+            self._on_device[x.device] = order, signs
+        order, signs = self._on_device[x.device]
         return x.index_select(-1, order) * signs
 
 
-def _same_on_both_sides(env: ManagerEnv) -> bool:
-    """Return whether default pose and scale of the action, which joints are told by, are their own mirror image."""
+def _same_on_both_sides(env: TermEnv, action: ActionSpec) -> bool:
+    """Return whether the default pose and the action scale, relative to which joints are given, are symmetric."""
     assert env.robot.mirror is not None
-    pose, acting = env.robot.mirror.joints(env.joints), env.robot.mirror.order(env.io.action.joints)
+    pose, acting = env.robot.mirror.joints(env.joints), env.robot.mirror.order(action.joints)
     if pose is None or acting is None:
         return False
-    angles, scale = env.default_joint_pos, torch.tensor(env.io.action.scale)
+    angles, scale = env.default_joint_pos, torch.tensor(action.scale)
     return torch.allclose(_Columns(pose).of(angles), angles, atol=1e-5) and torch.allclose(scale[acting], scale)
 
 
-def _group_image(env: ManagerEnv, group: str) -> Image | None:
-    """Return the image of all columns of a group, term after term."""
+def _group_image(env: TermEnv, io: IOSpec, groups: Mapping[str, ObservationGroupCfg], group: str) -> Image | None:
+    """Return the image of all columns of a group, term after term; None where a term declares none."""
     order: list[int] = []
     signs: list[float] = []
-    for name, width in env.io.observations[group].items():
-        image = _term_image(env, _term(env, group, name), env.io.meaning[group][name])
+    for name, width in io.observations[group].items():
+        joints = io.meaning[group][name].get("joints", env.joints)
+        image = _term_image(env, _term(groups, group, name), joints, io.action.joints)
         if image is None or len(image[0]) != width:
             return None
         order += [len(signs) + column for column in image[0]]
@@ -112,14 +119,14 @@ def _group_image(env: ManagerEnv, group: str) -> Image | None:
     return order, signs
 
 
-def _term(env: ManagerEnv, group: str, name: str) -> ObservationTermCfg:
-    """Return the term of a group, or of the one that it extends."""
-    cfg = env.cfg.observations[group]
-    own = enabled(cfg.terms)
-    return own[name] if name in own or cfg.extends is None else _term(env, cfg.extends, name)
+def _term(groups: Mapping[str, ObservationGroupCfg], group: str, name: str) -> ObservationTermCfg:
+    """Return a term of a group, or of the group that it extends."""
+    cfg = groups[group]
+    own: dict[str, ObservationTermCfg] = enabled(cfg.terms)
+    return own[name] if name in own or cfg.extends is None else _term(groups, cfg.extends, name)
 
 
-def _term_image(env: ManagerEnv, cfg: ObservationTermCfg, meaning: dict[str, Any]) -> Image | None:
+def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting: list[str]) -> Image | None:
     func, mirror = find_term("observations", cfg.func), env.robot.mirror
     assert mirror is not None
     kind: str = getattr(func, "mirrors", "")
@@ -131,6 +138,6 @@ def _term_image(env: ManagerEnv, cfg: ObservationTermCfg, meaning: dict[str, Any
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
         "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),
-        "joints": mirror.joints(meaning.get("joints", env.joints)),
-        "action": mirror.joints(env.io.action.joints),
+        "joints": mirror.joints(joints),
+        "action": mirror.joints(acting),
     }.get(kind)

@@ -1,4 +1,4 @@
-"""Whether a task has a mirror image (`regimen.envs.symmetry`), as far as can be known before its simulator starts."""
+"""Check, before the simulator starts, whether a task can have a mirror image (`regimen.envs.symmetry`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import ast
 from typing import Any
 
 from regimen.config.static_modules import find, split_target
-from regimen.envs.fault_estimate.columns import mode_of
+from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.robots.robot import load
 
 
 def unmirrored(config: dict[str, Any]) -> str | None:
-    """Return why a task has no mirror image, None if nothing is known against it.
+    """Return why a task has no mirror image; None if it may have one.
 
     Args:
-        config: the whole resolved configuration.
+        config: the resolved configuration.
     """
     env = config["env"]
     robot = load(env["robot"]) if env.get("robot") else None
@@ -22,15 +22,15 @@ def unmirrored(config: dict[str, Any]) -> str | None:
         return "the task has no robot whose left and right are known"
     if robot.mirror is None:
         return f"the robot `{robot.name}` declares no left and right (`mirror` in its robot.py)"
-    if mode_of(env.get("estimate"), config.get("estimator")):
-        return "what a policy is told of faults has no mirror image"
+    if resolve_mode(env.get("estimate"), config.get("estimator")):
+        return "an estimate of faults has no mirror image"
     terms = {f"{g}.{n}": t for g, group in env["observations"].items() for n, t in group["terms"].items() if t}
     undeclared = [name for name, term in terms.items() if not _declares(term["func"])]
     return f"no mirror image is declared (@mirrors) for observations {', '.join(undeclared)}" if undeclared else None
 
 
 def _declares(func: str) -> bool:
-    """Return whether an observation term stands under `@mirrors(...)`, read from its source."""
+    """Return whether an observation term is decorated by `@mirrors(...)`, read from its source."""
     _, term = find(*split_target(func if ":" in func else f"regimen.envs.terms.observations:{func}"))
     marks = getattr(term, "decorator_list", [])
     return any(isinstance(mark, ast.Call) and ast.unparse(mark.func).split(".")[-1] == "mirrors" for mark in marks)

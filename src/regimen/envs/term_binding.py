@@ -1,4 +1,4 @@
-"""From a term's configuration to something that can be called: find the function, resolve its names to ids."""
+"""Bind terms: find the function of a term's configuration, and resolve joint and body names to ids."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import TermCfg
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 def find_term(kind: str, func: str) -> Callable[..., Any]:
     """Return the function or class of a term.
 
     Args:
-        kind: module under `regimen.envs.terms` in which bare names are looked up.
+        kind: module under `regimen.envs.terms` that bare names refer to.
         func: bare name or `pkg.mod:name`.
     """
     return resolve(func if ":" in func else f"regimen.envs.terms.{kind}:{func}")
@@ -42,15 +42,15 @@ def match_ids(patterns: str | Sequence[str], names: list[str], where: str) -> to
     return torch.tensor(ids, dtype=torch.long)
 
 
-def compact(ids: list[int], device: torch.device) -> torch.Tensor | slice:
-    """Return an index for columns: a slice, which costs no copy, where `ids` adjoin, else the ids as a tensor."""
+def as_slice(ids: list[int], device: torch.device) -> torch.Tensor | slice:
+    """Return an index of columns: a slice, which needs no copy, where `ids` are consecutive, else a tensor."""
     if ids and ids == list(range(ids[0], ids[-1] + 1)):
         return slice(ids[0], ids[-1] + 1)
     return torch.tensor(ids, dtype=torch.long, device=device)
 
 
-def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
-    """Return a term ready to be called: a partial function, or an instance of a stateful term.
+def bind_term(env: TermEnv, kind: str, name: str, cfg: TermCfg) -> Callable[..., Any]:
+    """Return a callable term: a partial function, or an instance of a stateful term.
 
     Args:
         env: given to the term as its first argument.
@@ -68,7 +68,7 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
         ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
-        params[key] = ids.to(env.device) if isinstance(func, type) else compact(ids.tolist(), env.device)
+        params[key] = ids.to(env.device) if isinstance(func, type) else as_slice(ids.tolist(), env.device)
     known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
         if key not in known:
@@ -78,7 +78,7 @@ def bind_term(env: ManagerEnv, kind: str, name: str, cfg: TermCfg) -> Callable[.
 
 
 def joint_terms(env: Any) -> list[str] | None:
-    """Return the terms of the group `policy` with one value for each joint, None for a task that does not tell.
+    """Return the terms of the group `policy` with one value per joint; None where the task does not name its terms.
 
     Args:
         env: a task's typed configuration.

@@ -1,4 +1,4 @@
-"""The big seam: batched environments of torch tensors, where every simulator and every agent meet."""
+"""The environment contract between simulators and agents: batched environments of torch tensors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ActionSpec:
         scale: rad per unit of action, length A.
         offset: target at action 0 in rad, length A.
         clip: bound on the absolute action, or None.
-        limits: lowest and highest angle of each joint in rad, or None where they are not known; no part of what has to
-            agree between a policy and an env, which may know them only once it is open.
+        limits: lowest and highest angle of each joint in rad, or None where they are not known; not compared between
+            a policy and an env, because they may be known only once the env is open.
     """
 
     joints: list[str]
@@ -37,13 +37,13 @@ class ActionSpec:
 
 @dataclass
 class IOSpec:
-    """What a policy reads and writes, by name. Stored in every checkpoint and dataset.
+    """Observations and actions of a policy, by name. Stored in every checkpoint and dataset.
 
     Attributes:
         observations: group -> ordered {term name: size}.
         action: the action's joints, order, scale, offset and clip.
         step_dt: seconds between two actions.
-        meaning: group -> term -> what its numbers mean beyond the name: scale, clip, joints.
+        meaning: group -> term -> scale, clip, joints and the like.
     """
 
     observations: dict[str, dict[str, int]]
@@ -69,7 +69,7 @@ class IOSpec:
         """Rebuild from `to_dict`.
 
         Raises:
-            IOMismatchError: if the data lack something, as those of another version do.
+            IOMismatchError: if the data are incomplete, as those of another version.
         """
         try:
             return cls(
@@ -80,22 +80,26 @@ class IOSpec:
             )
         except (KeyError, TypeError) as error:
             raise IOMismatchError(
-                f"What this policy reads and writes is not told as this version expects: {error}. Train again, or use "
-                "the version named in its run.json."
+                f"The observations and actions of this policy are not described as this version expects: {error}. "
+                "Train again, or use the version named in its run.json."
             ) from error
 
-    def differences(self, other: IOSpec, groups: tuple[str, ...] = ("policy",), wider: bool = False) -> list[str]:
+    def differences(
+        self, other: IOSpec, groups: tuple[str, ...] = ("policy",), allow_extra_terms: bool = False
+    ) -> list[str]:
         """Return one line per difference that matters to a policy reading `groups`; empty if it fits.
 
         Args:
             other: the environment's spec, `self` being the policy's.
             groups: observation groups the policy reads.
-            wider: whether the environment may have terms that the policy does not read, as it may for its weights.
+            allow_extra_terms: whether the environment may have terms that the policy does not read.
         """
         lines: list[str] = []
         for group in groups:
             mine, theirs = self.observations.get(group, {}), other.observations.get(group, {})
-            lines += _dict_differences(group, mine, {n: d for n, d in theirs.items() if n in mine} if wider else theirs)
+            lines += _dict_differences(
+                group, mine, {n: d for n, d in theirs.items() if n in mine} if allow_extra_terms else theirs
+            )
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
         if abs(self.step_dt - other.step_dt) > 1e-9:
@@ -103,21 +107,25 @@ class IOSpec:
         return lines
 
     def columns_in(self, other: IOSpec, group: str = "policy") -> list[int]:
-        """Return where each column of `group` is found in the same group of `other`, which has all of its terms."""
+        """Return the index of each column of `group` in the same group of `other`, which has all of its terms."""
         starts, start = {}, 0
         for name, size in other.observations[group].items():
             starts[name], start = start, start + size
         return [starts[name] + i for name, size in self.observations[group].items() for i in range(size)]
 
     def require_fits(
-        self, other: IOSpec, what: str = "policy", groups: tuple[str, ...] = ("policy",), wider: bool = False
+        self,
+        other: IOSpec,
+        what: str = "policy",
+        groups: tuple[str, ...] = ("policy",),
+        allow_extra_terms: bool = False,
     ) -> None:
         """Raise unless a policy with this spec can act in an env with spec `other`; arguments as for `differences`.
 
         Raises:
             IOMismatchError: naming every term, joint and figure that differs.
         """
-        lines = self.differences(other, groups, wider)
+        lines = self.differences(other, groups, allow_extra_terms)
         if lines:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 
@@ -163,13 +171,17 @@ class VecEnv(Protocol):
 
     Attributes:
         num_envs: N.
-        device: torch device of every tensor handed out.
+        device: torch device of every returned tensor.
         step_dt: seconds between two steps.
         max_episode_length: steps after which an episode is truncated.
         io: names, sizes and order of observations and actions.
 
-    An env of a robot with a left and a right may offer `symmetry`, too (`regimen.envs.symmetry.Symmetry`); without it,
-    or where it is None, no mirror image is known.
+    An env may also have these attributes; agents and stages use them where they are present:
+
+    * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
+    * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
+    * `discrete_actions`: True where an action is the one-hot code of one of A choices;
+    * `optimal_action()`: the optimal action (N, A) at the present state.
     """
 
     num_envs: int
@@ -192,33 +204,33 @@ class VecEnv(Protocol):
             obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info with
             `final_obs` (as obs; rows valid where terminated | truncated: the observation before the reset),
             `log` ({name: float}, means over the episodes that ended), `labels` ({name: (N,) tensor}) and `metrics`
-            ({name: (N,) float tensor}, how well the task is done now). Labels and metrics belong to the step just done:
-            where an episode ended they go with `final_obs`, not with the observation returned.
+            ({name: (N,) float tensor}, quality of the task at this step). Labels and metrics belong to this step: where
+            an episode ended they belong to `final_obs`, not to the returned observation.
         """
         ...
 
     def stagger(self) -> None:
-        """Spread the envs over their episodes, so that they do not time out together; called once, after `reset`."""
+        """Set the envs to random times of their episodes; called once after `reset`, so that time-outs spread."""
         ...
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k) for good, for evaluation."""
+        """Hold command `name` at `values` (N, k), for evaluation."""
         ...
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Have event `name`, such as a fault, happen as given, each value (N,), from the next reset on, for good."""
+        """Hold event `name`, such as a fault, at the given values, each (N,), from the next reset on."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides the future: physics, counters, commands, generator."""
+        """Return the full state: physics, counters, commands, generator."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`; the future is then the same, bit for bit on CPU."""
+        """Restore `state_dict`; later steps are then the same, bit for bit on a CPU."""
         ...
 
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8."""
+        """Return an image of env 0, (H, W, 3) uint8."""
         ...
 
     def close(self) -> None:

@@ -151,9 +151,9 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
         return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
     if other := _of_another_agent(path, bundle, composed):
         return other
-    wider = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
+    partial = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
     known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
-    lines = min((policy_fit.misfits(io, composed.config, robot, wider) for io in known), key=len)
+    lines = min((policy_fit.mismatches(io, composed.config, robot, partial) for io in known), key=len)
     if not lines:
         return []
     told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
@@ -176,6 +176,6 @@ def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
     bundle = read_header(path)
     if "detector" not in bundle:
         return [f"estimator={path} is a policy, not a detector. A detector is made by stage=distill agent=failure_gru."]
-    lines = policy_fit.misfits(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
+    lines = policy_fit.mismatches(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
     lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
     return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []

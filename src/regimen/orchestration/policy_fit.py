@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from regimen.envs.fault_estimate.columns import mode_of, with_estimate
+from regimen.envs.fault_estimate.columns import resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
 
 
-def misfits(
+def mismatches(
     policy: dict[str, Any],
     config: dict[str, Any],
     robot: Robot,
-    wider: bool = False,
+    allow_extra_terms: bool = False,
     groups: tuple[str, ...] = ("policy",),
 ) -> list[str]:
     """Return one line for each difference between what a policy reads and writes and what a task would offer.
@@ -25,11 +25,11 @@ def misfits(
         policy: the plain `io` of its checkpoint.
         config: the whole resolved configuration of a manager-based task.
         robot: the task's robot.
-        wider: whether the task may offer terms that the policy does not read, as it may for its weights.
+        allow_extra_terms: whether the task may have terms that the policy does not read.
         groups: observation groups that it reads.
     """
     mine = IOSpec.from_dict(policy)
-    return mine.differences(_offered(mine, config, robot), groups, wider=wider)
+    return mine.differences(_offered(mine, config, robot), groups, allow_extra_terms)
 
 
 def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
@@ -45,7 +45,7 @@ def _offered(policy: IOSpec, config: dict[str, Any], robot: Robot) -> IOSpec:
     scale = robot.action_scale(joints, env["actions"]["scale"], env["actions"]["unit"])
     action = ActionSpec(list(joints), scale, offset, env["actions"]["clip"])
     io = IOSpec(sizes, action, config["sim"]["dt"] * env["decimation"], meaning)
-    told = mode_of(env.get("estimate"), config.get("estimator"))
+    told = resolve_mode(env.get("estimate"), config.get("estimator"))
     return with_estimate(io, list(match(robot.joints, *env["estimate"]["joints"]))) if told else io
 
 

@@ -133,14 +133,14 @@ class CollectHistories:
         import torch
 
         from regimen.envs import open_env
-        from regimen.envs.mass_randomization import vary_mass
+        from regimen.envs.mass_randomization import randomize_mass
         from regimen.runs import checkpoint
         from regimen.stages.recording.actors import find_actor
         from regimen.stages.recording.history_recorder import HistoryCollection
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # as in stage=collect
-        vary_mass(config, self.cfg.domain_randomization)
+        randomize_mass(config, self.cfg.domain_randomization)
         last = run.checkpoints / "last.pt"
         saved = checkpoint.load(last)["collect"] if last.exists() else None
         env = open_env(config)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.agents.failure_detector import report
-from regimen.agents.failure_detector.baseline_comparison import Baselines, Guess
+from regimen.agents.failure_detector.baseline_comparison import Baseline, Baselines
 from regimen.agents.failure_detector.frames import Frames, Layout, saturated_since
 from regimen.agents.failure_detector.metrics import judge
-from regimen.agents.failure_detector.predictions import Traces, traces
+from regimen.agents.failure_detector.predictions import Predictions, make_predictions
 from regimen.config.targets import resolve
 from regimen.envs import open_env
 from regimen.envs.vec_env import IOSpec
@@ -80,7 +80,7 @@ def _layout(config: Config, env: VecEnv, group: str) -> Layout:
     return Layout.of(env.io, group, robot_joints(config, env), candidates)
 
 
-def _baselines(estimator: Path, layout: Layout) -> dict[str, Guess]:
+def _baselines(estimator: Path, layout: Layout) -> dict[str, Baseline]:
     """Return what the detector was compared with when it was made, if that is still beside it."""
     path = estimator.parent / "baselines.pt"
     return Baselines.load(path, layout).guesses() if path.exists() else {}
@@ -151,12 +151,14 @@ class _Rows:
         return {name: torch.stack(parts, dim=1) for name, parts in self._rows.items()}
 
 
-def _given(frames: Frames, probabilities: torch.Tensor, decision: DecisionCfg) -> Traces:
-    return traces(frames.target, probabilities, frames.active, frames.mask, frames.unit, frames.fell, decision)
+def _given(frames: Frames, probabilities: torch.Tensor, decision: DecisionCfg) -> Predictions:
+    return make_predictions(
+        frames.target, probabilities, frames.active, frames.mask, frames.unit, frames.fell, decision
+    )
 
 
-def _with_verdicts(frames: Frames, probabilities: torch.Tensor, verdicts: torch.Tensor) -> Traces:
+def _with_verdicts(frames: Frames, probabilities: torch.Tensor, verdicts: torch.Tensor) -> Predictions:
     """Return traces with the verdicts that were given at the time."""
     target = frames.target.to(torch.int8)
     found = [target, probabilities, verdicts, frames.active, frames.mask, frames.unit, frames.fell]
-    return Traces(*[value.cpu().numpy() for value in found])
+    return Predictions(*[value.cpu().numpy() for value in found])

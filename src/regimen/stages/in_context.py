@@ -101,11 +101,11 @@ class InContext:
 
     def prepare(self, config: Config) -> Config:
         """Return a copy of the run's config with the task as the policies live in it."""
-        from regimen.envs.mass_randomization import vary_mass
+        from regimen.envs.mass_randomization import randomize_mass
 
         config = copy.deepcopy(config)
         config.env.num_envs = self.cfg.envs
-        vary_mass(config, self.cfg.domain_randomization)
+        randomize_mass(config, self.cfg.domain_randomization)
         return config
 
     def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[Player]) -> list[Lives]:

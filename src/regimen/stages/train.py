@@ -145,15 +145,16 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
+    from regimen.agents.base import ExtendableAgent
     from regimen.envs.vec_env import IOSpec
     from regimen.runs import checkpoint
 
     bundle = checkpoint.load(path)
     io, state = IOSpec.from_dict(bundle["io"]), bundle["policy"]
-    io.require_fits(env.io, wider=hasattr(agent, "widen"))
+    io.require_fits(env.io, allow_extra_terms=isinstance(agent, ExtendableAgent))
     columns = io.columns_in(env.io)
     if columns != list(range(env.io.size())):
-        state = agent.widen(state, columns)
+        state = agent.extend_observations(state, columns)
     agent.load_policy_state(state)
 
 

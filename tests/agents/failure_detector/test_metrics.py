@@ -9,13 +9,13 @@ import pytest
 
 from regimen.agents.failure_detector.detection_events import delay_quantile, events, rates
 from regimen.agents.failure_detector.metrics import by_class, calibration, confusion, judge, macro_f1, shares
-from regimen.agents.failure_detector.predictions import Traces, joined
+from regimen.agents.failure_detector.predictions import Predictions, joined
 
 DT = 0.02
 CLASSES = ("healthy", "hip", "knee")
 
 
-def traces(target: list[list[int]], verdict: list[list[int]], fell: list[bool] | None = None, **changes) -> Traces:
+def traces(target: list[list[int]], verdict: list[list[int]], fell: list[bool] | None = None, **changes) -> Predictions:
     """Episodes as lists of classes, of any length; probabilities are sure of the verdict, or of healthy."""
     length = max(map(len, target))
     pad = [[*row, *[0] * (length - len(row))] for row in target]
@@ -27,7 +27,7 @@ def traces(target: list[list[int]], verdict: list[list[int]], fell: list[bool] |
         "active": (np.array(pad) > 0) & mask, "unit": np.arange(len(target)),
         "fell": np.array(fell or [False] * len(target)),
     }  # fmt: skip
-    return Traces(**(known | changes))
+    return Predictions(**(known | changes))
 
 
 def test_delay_is_counted_from_the_first_step_of_the_fault():

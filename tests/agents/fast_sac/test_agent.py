@@ -249,16 +249,16 @@ def test_mirror_images_are_taken_where_a_task_has_them_and_else_refused_when_dem
 @pytest.mark.parametrize(("num_envs", "batch_size", "rows"), [(4, 32, 32), (5, 32, 30), (64, 32, 64)])
 def test_the_effective_batch_is_told(capsys, num_envs, batch_size, rows):
     agent = sac_agent(num_envs, batch_size=batch_size)
-    agent._tell()
+    agent._print_sizes()
     assert_names(line_of_the_minibatch(capsys.readouterr().out), rows, num_envs, rows // num_envs)
 
 
 @pytest.mark.parametrize("critic_type", ["c51", "scalar"])
 def test_amp_is_off_on_a_cpu_and_where_it_is_on_only_the_networks_have_16_bits(capsys, critic_type):
     agents = [sac_agent(amp=amp, critic_type=critic_type) for amp in (False, True, True)]
-    agents[0]._tell()
+    agents[0]._print_sizes()
     assert "agent.amp" not in capsys.readouterr().out
-    agents[1]._tell()
+    agents[1]._print_sizes()
     assert_names(capsys.readouterr().out, "agent.amp")
     agents[2]._cast = lambda: torch.autocast("cpu", torch.bfloat16)  # as on a GPU
     losses, targets = [], []

@@ -15,8 +15,8 @@ from rsl_rl.utils import resolve_nn_activation
 
 from helpers.messages import assert_names, raises_naming
 from helpers.tasks import CONF, make_env
-from regimen.agents.rsl_rl.config import MOVED
-from regimen.agents.rsl_rl.ppo import RslRlPpo, RslRlPpoCfg
+from regimen.agents.rsl_rl.config import MOVED, RslRlPpoCfg
+from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.config.compose import compose
 from regimen.config.structured import build_config
 from regimen.orchestration.preflight import preflight

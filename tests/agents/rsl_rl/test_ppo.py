@@ -18,7 +18,8 @@ from end_to_end.test_resume import assert_same
 from helpers.messages import raises_naming
 from helpers.tasks import CONF, make_env
 from helpers.trainings import new_run, train, training_config
-from regimen.agents.rsl_rl.ppo import RslRlPpo, RslRlPpoCfg
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
+from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.agents.skrl_ppo import SkrlPpo
 from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec
@@ -126,7 +127,7 @@ def test_where_time_runs_out_the_value_of_the_last_observation_counts():
     obs = env.reset(seed=0)
     with torch.no_grad():
         for _ in range(5):
-            agent.ppo.act(agent._seen(obs))
+            agent.ppo.act(agent._to_tensordict(obs))
             obs, reward, terminated, truncated, info = env.step(torch.zeros(4, 2))
             agent._record(obs, reward, terminated, truncated, info)
         assert truncated.all() and not terminated.any()
@@ -140,7 +141,7 @@ def test_where_time_runs_out_the_value_of_the_last_observation_counts():
 def test_valuing_leaves_no_trace_in_a_recurrent_critic():
     env = make_env("reach", 4)
     agent = agent_for(config("reach", 1, 4, model=RECURRENT), env)
-    seen = agent._seen(env.reset(seed=0))
+    seen = agent._to_tensordict(env.reset(seed=0))
     with torch.no_grad():
         agent.ppo.act(seen)
         before = [part.clone() for part in agent.ppo.critic.get_hidden_state()]
@@ -210,7 +211,7 @@ def test_a_policy_that_reads_less_acts_the_same_whatever_is_told(model):
     old, new = RslRlPpo(cfg, narrow, 4, cpu, 0), RslRlPpo(cfg, wide, 4, cpu, 1)
     old.ppo.train_mode()
     old.ppo.actor.update_normalization({"policy": 3.0 * torch.randn(64, 9) + 1.0})
-    new.load_policy_state(new.widen(old.policy_state(), narrow.columns_in(wide)))
+    new.load_policy_state(new.extend_observations(old.policy_state(), narrow.columns_in(wide)))
     obs, told = torch.randn(4, 9), torch.randn(4, 3)
     said = new.ppo.actor({"policy": torch.cat((told, obs), dim=1)})
     assert torch.allclose(said, old.ppo.actor({"policy": obs}), atol=1e-6)
@@ -228,7 +229,7 @@ def test_a_nan_of_the_environment_stops_at_once():
     agent = agent_for(config("reach", 1, 4), env)
     obs = env.reset(seed=0)
     with torch.no_grad():
-        agent.ppo.act(agent._seen(obs))
+        agent.ppo.act(agent._to_tensordict(obs))
     no = torch.zeros(4, dtype=torch.bool)
     with raises_naming(DivergedError, "rewards", "NaN"):
         agent._record(obs, torch.full((4,), torch.nan), no, no, {})

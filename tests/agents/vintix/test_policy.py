@@ -12,8 +12,8 @@ from helpers.messages import raises_naming
 from helpers.vintix_models import net
 from regimen.agents.vintix import alibi_attention, config, kv_cache
 from regimen.agents.vintix.config import sixteen_bits
-from regimen.agents.vintix.half_precision import halved
-from regimen.agents.vintix.kv_cache import KeyCache, Ring, TokenWindow, reaches, rings
+from regimen.agents.vintix.half_precision import to_half_precision
+from regimen.agents.vintix.kv_cache import KeyCache, Ring, TokenWindow, layer_contexts, rings
 from regimen.agents.vintix.loss import LEAST_SPREAD
 from regimen.agents.vintix.model import VintixNet
 from regimen.agents.vintix.policy import Scaling, VintixPolicy
@@ -108,11 +108,11 @@ def test_a_window_that_has_gone_round_is_in_order():
 
 def test_keys_beyond_the_reach_of_a_head_have_no_weight_in_float32():
     model = net(context=4000, heads=8, hidden=66)
-    found = reaches(model)
+    found = layer_contexts(model)
     assert found == sorted(found) and found[0] < 400 and found[-1] == 4000
     short = net(context=500, heads=8, hidden=66)
     tokens = torch.randn(400, 66, generator=torch.Generator().manual_seed(4))
-    assert reaches(short)[0] < 400, "or nothing is left out"
+    assert layer_contexts(short)[0] < 400, "or nothing is left out"
     ring = KeyCache(short, 1)
     with torch.no_grad():
         steps = torch.cat([ring.step(token[None]) for token in tokens])
@@ -203,7 +203,7 @@ def test_sixteen_bits_give_nearly_the_same_with_half_the_memory(use_cache):
     expected, found = live(exact, 60), live(rounded, 60)
     apart = (found - expected).square().mean().sqrt() / expected.std()
     assert 1e-4 < apart < 0.02, "rounded, and not more than that"
-    assert KeyCache.bytes_of(halved(model), 3) <= KeyCache.bytes_of(model, 3) / 2
+    assert KeyCache.bytes_of(to_half_precision(model), 3) <= KeyCache.bytes_of(model, 3) / 2
     assert model.computes_with == torch.float32, "the network itself stays as it was"
 
 
@@ -218,9 +218,9 @@ def test_rings_of_any_order_that_grow_and_are_shared_see_what_they_should(heads,
     """Three heads are not steepest first; bounds are made small, so that heads forget within the test."""
     monkeypatch.setattr(kv_cache, "CHUNK", 8)
     monkeypatch.setattr(kv_cache, "_largest_product", lambda attention: 0.0)
-    monkeypatch.setattr(alibi_attention, "forgotten", lambda dtype: 6.0)
+    monkeypatch.setattr(alibi_attention, "attention_horizon", lambda dtype: 6.0)
     model = net(context=40, heads=heads, hidden=66)
-    reach = reaches(model)
+    reach = layer_contexts(model)
     assert len(set(reach)) > 1 and len(rings(reach, 1)) == 1, "one ring for heads that reach differently far"
     tokens = torch.randn(90, 66, generator=torch.Generator().manual_seed(3))
     held = KeyCache(model, 2)

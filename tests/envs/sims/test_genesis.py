@@ -27,7 +27,8 @@ J = len(GO2.joints)
 
 @pytest.fixture(scope="module")
 def scene():
-    from regimen.envs.sims.genesis import GenesisWorld, GenesisWorldCfg
+    from regimen.envs.sims.genesis import GenesisWorld
+    from regimen.envs.sims.genesis_scene import GenesisWorldCfg
 
     torch.set_num_threads(1)
     world = GenesisWorld(GenesisWorldCfg(render_size=[320, 240]), GO2, N, 1)

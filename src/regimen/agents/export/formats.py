@@ -1,4 +1,4 @@
-"""The two formats: a network becomes bytes, bytes become something that acts."""
+"""The export formats ONNX and TorchScript: write a network, and run it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Onnx:
     SUFFIX = ".onnx"
 
     def __init__(self, source: bytes | str) -> None:
-        """Open a session with one thread: some hundred rows cost more to share than to do.
+        """Open a session with one thread, which is fastest for some hundred rows.
 
         Args:
             source: the file's content, or its path.
@@ -60,7 +60,7 @@ class Onnx:
 
         Args:
             network: to export.
-            observations: some for each group, (N, d).
+            observations: (N, d) for each group.
             groups: their names.
         """
         sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in groups)
@@ -70,13 +70,13 @@ class Onnx:
                 dynamic_shapes=(sizes,), verbose=False,
             )  # fmt: skip
         assert program is not None
-        model = program.model_proto  # made anew each time it is asked for
-        _forget_where(model)
+        model = program.model_proto  # a new object at each access
+        _delete_source_paths(model)
         return model
 
     @staticmethod
     def content(model: Any, told: dict[str, Any]) -> bytes:
-        """Return the content of the file of a traced model, with what it tells of itself."""
+        """Return the file content of a traced model with its description."""
         import onnx
 
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in told.items()})
@@ -84,7 +84,7 @@ class Onnx:
 
     @staticmethod
     def runtime() -> str:
-        """Return what runs it, with its version."""
+        """Return name and version of the runtime."""
         import onnxruntime
 
         return f"onnxruntime {onnxruntime.__version__}"
@@ -114,7 +114,7 @@ class TorchScript:
 
     @staticmethod
     def content(model: Any, told: dict[str, Any]) -> bytes:
-        """Return the content of the file of a traced model, with what it tells of itself."""
+        """Return the file content of a traced model with its description."""
         target = streams.BytesIO()
         with _quiet():
             torch.jit.save(model, target, _extra_files={EXTRA: json.dumps(told, indent=1)})
@@ -122,7 +122,7 @@ class TorchScript:
 
     @staticmethod
     def runtime() -> str:
-        """Return what runs it, with its version."""
+        """Return name and version of the runtime."""
         return f"libtorch {torch.__version__}"
 
 
@@ -134,8 +134,8 @@ def open_network(path: Path) -> Network:
     return Onnx(str(path)) if path.suffix == Onnx.SUFFIX else TorchScript(str(path))
 
 
-def _forget_where(model: Any) -> None:
-    """Take the exporter's notes away: the lines of code behind each node, with the folders of this machine."""
+def _delete_source_paths(model: Any) -> None:
+    """Delete the exporter's metadata: the source lines of each node, with paths of this machine."""
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
@@ -144,7 +144,7 @@ def _forget_where(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out that TorchScript is deprecated, which is no news to who asks for it, and the exporter's remarks."""
+    """Suppress the deprecation warnings of TorchScript and the log of the exporter."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""What an exported policy tells of itself, found without torch: a checkpoint's bundle for who wants to run it.
+"""The description of an exported policy, read without torch, as the bundle of a checkpoint.
 
-An ONNX file holds it as metadata properties, one JSON value each; a TorchScript file as `extra/regimen.json`.
+An ONNX file has it as metadata properties, one JSON value each; a TorchScript file as `extra/regimen.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import CheckpointError, PreflightError
 
 FORMAT = 1
@@ -23,23 +24,23 @@ HOW = "Export one: regimen export <run> format=onnx (or torchscript)."
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether a file is ONNX or TorchScript, ours or not."""
+    """Return whether a file is ONNX or TorchScript, written by this project or not."""
     return path.suffix == ".onnx" or any(name.endswith("/constants.pkl") for name in _members(path))
 
 
 def described(path: Path) -> dict[str, Any]:
-    """Return what an exported policy tells of itself, see `metadata.describe`.
+    """Return the description of an exported policy; see `metadata.describe`.
 
     Args:
         path: of an ONNX or TorchScript file.
 
     Raises:
-        CheckpointError: it cannot be read, or does not say what it reads and which joints it moves.
+        CheckpointError: it cannot be read, or has no description.
     """
     told = _of_onnx(path) if path.suffix == ".onnx" else _of_torchscript(path)
     if told.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} does not say what it reads and which joints it moves, as those of this project do. {HOW}"
+            f"{path} has no description of its observations and joints, as exports of this project have. {HOW}"
         )
     return told
 
@@ -51,8 +52,6 @@ def bundle(path: Path) -> dict[str, Any]:
         CheckpointError: see `described`.
         PreflightError: onnxruntime is not installed.
     """
-    from regimen.agents.export.metadata import io_of
-
     told = described(path)
     if path.suffix == ".onnx":
         require_runtime()
@@ -61,11 +60,23 @@ def bundle(path: Path) -> dict[str, Any]:
     return head | {"run": told["run"], "step": told["step"], "policy": policy}
 
 
+def io_of(told: dict[str, Any]) -> IOSpec:
+    """Return the `IOSpec` of a description written by `metadata.describe`."""
+    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
+    meaning = {
+        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
+        for g, terms in told["observations"].items()
+    }
+    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
+    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
+    return IOSpec(sizes, action, told["step_dt"], meaning)
+
+
 def require_runtime() -> None:
     """Raise unless onnxruntime, which checks and runs ONNX files, is installed.
 
     Raises:
-        PreflightError: it is not; the message says what to type.
+        PreflightError: it is not; the message has the command that installs it.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise PreflightError(

@@ -1,4 +1,4 @@
-"""What a robot has to know of a policy: what goes in, what comes out, pose and gains, and where it came from."""
+"""The description written into an exported policy: inputs, outputs, pose, gains and origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from regimen import __version__
 from regimen.agents.export.header import FORMAT
 from regimen.config.structured import read_plain
 from regimen.envs.robots.robot import load
-from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import ConfigError
 
@@ -24,13 +24,13 @@ OUTPUTS = {
 
 
 def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """Return all that is told of a policy, as plain data.
+    """Return the description of a policy as plain data.
 
     Args:
         bundle: its checkpoint.
         groups: observation groups that it reads.
-        config: of the task that it is for, plain.
-        run: run.json of the run that made it; empty if that is not known.
+        config: plain configuration of its task.
+        run: run.json of its run; empty if it is not known.
     """
     spec = IOSpec.from_dict(bundle["io"])
     name = config["env"].get("robot")
@@ -59,20 +59,8 @@ def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], 
     }
 
 
-def io_of(told: dict[str, Any]) -> IOSpec:
-    """Return what a policy reads and writes, of what `describe` told."""
-    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
-    meaning = {
-        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
-        for g, terms in told["observations"].items()
-    }
-    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
-    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
-    return IOSpec(sizes, action, told["step_dt"], meaning)
-
-
 def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the configuration and the record of the run that a checkpoint lies in, None if it lies in none."""
+    """Return configuration and record of the run that a checkpoint is in; None if it is in no run."""
     for folder in path.resolve().parents[:2]:
         run = files.read_json(folder / "run.json")
         if run is not None and (folder / "config.yaml").is_file():
@@ -82,7 +70,7 @@ def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 
 def commit_of(run: dict[str, Any]) -> str | None:
-    """Return the commit a run was made from, `+` after it if there were changes beside."""
+    """Return the commit of a run, followed by `+` if there were uncommitted changes."""
     git = run.get("git") or {}
     return f"{git['commit']}{'+' if git.get('dirty') else ''}" if git.get("commit") else None
 

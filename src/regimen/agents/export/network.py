@@ -1,4 +1,4 @@
-"""The network that is exported: normaliser, policy and squash as they act, and the targets its actions stand for."""
+"""The exported network: normaliser, policy and squashing, and the joint targets of its actions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from regimen.agents.base import FeedForwardPolicy
 from regimen.config.targets import resolve
 from regimen.system.errors import CheckpointError
 
@@ -22,7 +23,7 @@ CHECKED = 1000
 TOLERANCE = 1e-5
 
 
-class Deployed(nn.Module):
+class DeployedPolicy(nn.Module):
     """Observations of each group (N, d) -> actions (N, A) and targets (N, A)."""
 
     scale: torch.Tensor
@@ -36,7 +37,7 @@ class Deployed(nn.Module):
         self.register_buffer("offset", torch.tensor(action.offset))
 
     def forward(self, *observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the environment takes, and what the joints are to do."""
+        """Return actions (N, A) and joint targets (N, A)."""
         actions = self.network(*observations)
         return actions, self.offset + self.scale * clipped(actions, self.clip)
 
@@ -50,35 +51,35 @@ def load(bundle: dict[str, Any], io: IOSpec) -> tuple[Policy, nn.Module, list[st
     """Return the policy of a checkpoint, its network, and the observation groups that it reads.
 
     Raises:
-        CheckpointError: it is no network of the present observation alone.
+        CheckpointError: the policy is no `FeedForwardPolicy`.
     """
     target = bundle["agent"]["_target_"]
     policy = resolve(target).load_policy(bundle, io, torch.device("cpu"))
-    if not hasattr(policy, "feed_forward"):
+    if not isinstance(policy, FeedForwardPolicy):
         raise CheckpointError(
-            f"A policy of {target.rpartition('.')[2]} cannot be exported: it acts by more than the present "
+            f"A policy of {target.rpartition('.')[2]} cannot be exported: it needs more than the present "
             "observation. Feed-forward ones can: those of skrl_ppo, rsl_rl_ppo and fast_sac."
         )
     network, groups = policy.feed_forward()
-    return policy, Deployed(network, io.action).eval().requires_grad_(False), groups
+    return policy, DeployedPolicy(network, io.action).eval().requires_grad_(False), groups
 
 
 def random_observations(io: IOSpec, groups: list[str], rows: int = CHECKED) -> dict[str, torch.Tensor]:
-    """Return group -> observations (rows, d), normal ones, from nearly 0 to far beyond what a robot meets."""
+    """Return group -> normal observations (rows, d), from nearly 0 to far larger than those of a robot."""
     generator = torch.Generator().manual_seed(0)
     width = torch.linspace(0.05, 5.0, rows)[:, None]
     return {group: width * torch.randn(rows, io.size(group), generator=generator) for group in groups}
 
 
 def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[str]) -> float:
-    """Return by how much an exported network differs from its policy on random observations, actions and targets.
+    """Return the largest difference between an exported network and its policy on random observations.
 
-    The first observation goes alone, as on a robot, the others together. A value above 1 counts by its share.
+    The first observation is evaluated alone, as on a robot. Differences of values above 1 are relative.
 
     Args:
         acting: one tensor (N, d) for each group -> actions and targets.
-        policy: as it acts here.
-        io: what it reads and writes.
+        policy: the policy.
+        io: its observations and actions.
         groups: observation groups that it reads.
     """
     obs = random_observations(io, groups)

@@ -1,4 +1,4 @@
-"""A GRU that watches a robot and names the joint that has failed; learnt from recorded episodes with labels."""
+"""A GRU that detects which joint of a robot has failed, trained on recorded episodes with labels."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class FailureGruCfg:
     Attributes:
         group: observation group that it reads.
         model: the network.
-        training: how it learns.
-        decision: when it says which joint has failed.
+        training: hyperparameters of the training.
+        decision: the decision rule.
         resamples: bootstrap samples of envs behind each 95 % interval.
     """
 
@@ -58,10 +58,10 @@ class FailureGruCfg:
 
 
 class FailureGru:
-    """Learns a detector; see `regimen.detector`."""
+    """Trains a failure detector."""
 
     def __init__(self, cfg: FailureGruCfg, device: torch.device, seed: int) -> None:
-        """Keep the settings; the network is built when the data are known."""
+        """Store the settings; `fit` builds the network."""
         self.cfg, self.device, self.seed = cfg, device, seed
 
     @classmethod
@@ -87,8 +87,8 @@ class FailureGru:
         sets = FrameSets.open(layout, data.io, data.paths, data.splits, data.memory_bytes)
         torch.manual_seed(self.seed)
         net = GruNet(layout.size, len(layout.classes), self.cfg.model).to(self.device)
-        keeper = _Keeper(checkpoints, self._head(layout, data.io))
-        training = Training(net, sets, self.cfg.training, run, keeper, self.seed, run.log)
+        store = _DetectorCheckpoints(checkpoints, self._head(layout, data.io))
+        training = Training(net, sets, self.cfg.training, run, store, self.seed, run.log)
         training.fit()
         baselines = Baselines.fit(sets, self.cfg.training, run, checkpoints.folder / "baselines.pt", self.seed)
         run.progress(note="judging on the test split")
@@ -105,7 +105,7 @@ class FailureGru:
 
     @classmethod
     def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> StreamingDetector:
-        """Return the detector of a checkpoint, ready to watch an environment.
+        """Return the detector of a checkpoint for an environment.
 
         Args:
             bundle: content of the checkpoint.
@@ -133,23 +133,27 @@ class FailureGru:
         evaluate(run, config, cfg)
 
 
-class _Keeper:
-    """Checkpoints of a detector: what is needed to use it, and, apart, to go on training it."""
+class _DetectorCheckpoints:
+    """The `BestCheckpointStore` of a detector, whose network and training state are separate parts."""
 
     def __init__(self, checkpoints: Checkpoints, head: dict[str, Any]) -> None:
         self.checkpoints, self.head = checkpoints, head
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest `training` part, or None."""
         last = self.checkpoints.last
         return checkpoint.load(last)["training"] if last.exists() else None
 
-    def save(self, step: int, network: dict[str, Any], training: dict[str, Any], metric: float | None) -> None:
-        """Write the checkpoint after `step` batches."""
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
         detector = {**self.head["detector"], "network": network}
         self.checkpoints.save(step, {**self.head, "detector": detector, "training": training}, metric)
 
     def best(self) -> dict[str, Any]:
-        """Return the weights of the best checkpoint."""
         network: dict[str, Any] = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
         return network

@@ -1,4 +1,4 @@
-"""The detector and what it has to beat, judged by the same metrics on the same episodes."""
+"""Detector and baselines, evaluated by the same metrics on the same episodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regimen.agents.failure_detector.baselines import TorqueThreshold, majority
 from regimen.agents.failure_detector.frames import statistics
 from regimen.agents.failure_detector.metrics import Verdicts, judge
 from regimen.agents.failure_detector.model import FrameNet, unroll
-from regimen.agents.failure_detector.predictions import joined, traces
+from regimen.agents.failure_detector.predictions import joined, make_predictions
 from regimen.agents.failure_detector.trainer import Training, TrainingCfg
 from regimen.runs import checkpoint
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regimen.agents.failure_detector.model import DetectorNet
     from regimen.runs.run import Run
 
-Guess = Callable[[torch.Tensor], torch.Tensor]
+Baseline = Callable[[torch.Tensor], torch.Tensor]
 """From inputs (B, L, d) of whole episodes to probabilities (B, L, C)."""
 
 FRAME_HIDDEN = 128
@@ -32,11 +32,11 @@ FRAME_HIDDEN = 128
 
 @dataclass
 class Baselines:
-    """What a detector has to beat, trained and tuned on the same training split.
+    """The baselines of a detector, trained and tuned on the same training split.
 
     Attributes:
         counts: (C,) training frames of each class.
-        frame: the network that sees one frame.
+        frame: the network that reads one frame.
         rule: the rule on the torques; None where the observations have none.
     """
 
@@ -46,28 +46,28 @@ class Baselines:
 
     @classmethod
     def fit(cls, sets: FrameSets, cfg: TrainingCfg, run: Run, path: Path, seed: int) -> Baselines:
-        """Train and tune them, or go on where that stopped.
+        """Train and tune the baselines, from their checkpoint if there is one.
 
         Args:
             sets: the data.
             cfg: as for the detector itself.
-            run: shows progress, may ask to stop.
-            path: checkpoint of their own.
+            run: receives progress; its `check_stop` may stop the training.
+            path: their checkpoint.
             seed: of order and initial weights.
         """
-        keeper = _OneFile(path)
+        checkpoints = _BaselineCheckpoints(path)
         torch.manual_seed(seed)
         frame = FrameNet(sets.layout.size, len(sets.layout.classes), FRAME_HIDDEN)
-        Training(frame, sets, cfg, run, keeper, seed).fit()
+        Training(frame, sets, cfg, run, checkpoints, seed).fit()
         counts = statistics(sets.train, cfg.batch_size)[2]
         rule = None if sets.layout.torques is None else TorqueThreshold.tuned(sets.train, cfg.batch_size)
         tuned = None if rule is None else {"window": rule.window, "thresholds": rule.thresholds}
-        keeper.close({"network": frame.state_dict(), "counts": counts, "rule": tuned})
+        checkpoints.close({"network": frame.state_dict(), "counts": counts, "rule": tuned})
         return cls(counts, frame, rule)
 
     @classmethod
     def load(cls, path: Path, layout: Layout) -> Baselines:
-        """Read what `fit` left at `path`."""
+        """Load the baselines that `fit` saved at `path`."""
         known = checkpoint.load(path)["baselines"]
         frame = FrameNet(layout.size, len(layout.classes), FRAME_HIDDEN)
         frame.load_state_dict(known["network"])
@@ -75,9 +75,9 @@ class Baselines:
         rule = None if tuned is None else TorqueThreshold(layout, tuned["window"], tuned["thresholds"])
         return cls(known["counts"], frame.eval(), rule)
 
-    def guesses(self) -> dict[str, Guess]:
-        """Return name -> guess of each."""
-        found: dict[str, Guess] = {
+    def guesses(self) -> dict[str, Baseline]:
+        """Return name -> baseline."""
+        found: dict[str, Baseline] = {
             "majority": lambda inputs: majority(self.counts, inputs),
             "one_frame": lambda inputs: guess_of(self.frame)(inputs),
         }
@@ -86,8 +86,8 @@ class Baselines:
         return found
 
 
-class _OneFile:
-    """Checkpoints of a training whose best weights are in the same file as all else."""
+class _BaselineCheckpoints:
+    """A `BestCheckpointStore` of one file: best weights, newest training state and, at the end, the baselines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,7 +103,14 @@ class _OneFile:
         training: dict[str, Any] = known["training"]
         return training
 
-    def save(self, step: int, network: dict[str, Any], training: dict[str, Any], metric: float | None) -> None:
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
         if metric is not None and (self._metric is None or metric > self._metric):
             self._best, self._metric = {name: value.clone() for name, value in network.items()}, metric
         self._training = training
@@ -113,7 +120,7 @@ class _OneFile:
         return self._best
 
     def close(self, known: dict[str, Any]) -> None:
-        """Add what is there at the end."""
+        """Add the fitted baselines `known` to the file."""
         training = self.load()
         assert training is not None  # `save` was called for every epoch
         self._training = training
@@ -124,26 +131,26 @@ class _OneFile:
         checkpoint.save(self.path, {"format": checkpoint.FORMAT, **state})
 
 
-def guess_of(net: DetectorNet) -> Guess:
-    """Return a network's guess."""
+def guess_of(net: DetectorNet) -> Baseline:
+    """Return a network as a `Baseline`."""
     device = net.scaler.mean.device
     return lambda inputs: net.probabilities(unroll(net, inputs.to(device))).cpu()
 
 
 def judge_all(
-    guesses: dict[str, Guess],
+    guesses: dict[str, Baseline],
     frames: Iterable[Frames],
     layout: Layout,
     decision: DecisionCfg,
     resamples: int,
     seed: int,
 ) -> dict[str, dict[str, Verdicts]]:
-    """Return name -> view -> figures; all see the same episodes, decide by the same rule, and share the resamples.
+    """Return name -> view -> metrics, on the same episodes, with the same decision rule and resamples.
 
     Args:
-        guesses: name -> guess.
+        guesses: name -> baseline or detector.
         frames: the episodes.
-        layout: what the numbers mean.
+        layout: meaning of the columns.
         decision: the rule.
         resamples: behind each interval.
         seed: of the resamples.
@@ -152,5 +159,7 @@ def judge_all(
     for batch in frames:
         for name, guess in guesses.items():
             given = guess(batch.inputs)
-            parts[name].append(traces(batch.target, given, batch.active, batch.mask, batch.unit, batch.fell, decision))
+            parts[name].append(
+                make_predictions(batch.target, given, batch.active, batch.mask, batch.unit, batch.fell, decision)
+            )
     return {name: judge(joined(p), layout.classes, layout.step_dt, resamples, seed) for name, p in parts.items()}

@@ -1,4 +1,4 @@
-"""What a detector has to beat: always the same answer, one frame, and a rule on the torques."""
+"""Baselines of a detector: the majority class, and a threshold on the torques."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TorqueThreshold:
 
     @classmethod
     def tuned(cls, frames: FrameSet, batch_size: int, every: int = 5) -> TorqueThreshold:
-        """Return the rule with the highest macro-F1 on a split, of which each `every`-th frame is looked at.
+        """Return the rule with the highest macro-F1 on a split, of which each `every`-th frame is used.
 
         Thresholds are chosen joint by joint, by the F1 of that joint alone.
         """
@@ -99,7 +99,7 @@ def _thresholds(peaks: torch.Tensor, target: torch.Tensor, candidates: int) -> t
         if not len(own):
             chosen.append(0.0)
             continue
-        # Just above the levels of faulty frames: a clamped torque stands at its limit to the last digit.
+        # Just above the levels of faulty frames: a clamped torque equals its limit exactly.
         values = np.unique(np.quantile(own.numpy(), np.linspace(0.02, 1.0, candidates))) * (1 + 1e-4)
         order = torch.from_numpy(values).to(level.dtype)
         below = torch.searchsorted(level.sort().values, order)

@@ -1,4 +1,4 @@
-"""From probabilities to a verdict: a class must win several steps in a row, and then stands until the reset."""
+"""The decision rule: a class that is most likely for several steps in a row becomes the verdict."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DecisionRule:
 
     Attributes:
         verdict: (N,) int16 class, -1 while there is none.
-        age: (N,) int32 steps for which it has stood, this one included.
+        age: (N,) int32 steps since the verdict, this one included.
         winner: (N,) int16 class that won the last step, -1 for none.
         streak: (N,) int32 steps in a row that it has won.
         steps: (N,) int32 observations of this episode so far.
@@ -85,7 +85,7 @@ class DecisionRule:
         self.verdict, self.age = self.verdict.masked_fill(rows, NONE), self.age.masked_fill(rows, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is remembered."""
+        """Return the full state."""
         return {name: value.clone() for name, value in vars(self).items() if name != "cfg"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What verdicts come to: faults named, late, wrongly or never, and alarms without a fault."""
+"""Detection events: hits, delays, wrong joints, misses and false alarms."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from regimen.agents.failure_detector.predictions import Traces
+from regimen.agents.failure_detector.predictions import Predictions
 
 
 @dataclass
 class Events:
-    """What the verdicts of E episodes came to.
+    """Detection events of E episodes.
 
     Attributes:
         joint: (E,) class of the fault, 0 where none began.
@@ -21,7 +21,7 @@ class Events:
         fell: (E,) bool, the robot fell after the onset before the joint was named.
         alarms: (E,) verdicts raised while healthy.
         healthy: (E,) healthy frames.
-        unit: (E,) see `Traces`.
+        unit: (E,) see `Predictions`.
     """
 
     joint: np.ndarray
@@ -34,24 +34,24 @@ class Events:
     unit: np.ndarray
 
 
-def events(traces: Traces) -> Events:
-    """Return the events of traces.
+def events(predictions: Predictions) -> Events:
+    """Return the events of predictions.
 
     The fault's first step is the one before the first faulty observation, so the least delay possible is 1.
     """
-    rows, onset, length = np.arange(len(traces.target)), traces.onset, traces.length
+    rows, onset, length = np.arange(len(predictions.target)), predictions.onset, predictions.length
     faulty = onset >= 0
-    joint = np.where(faulty, traces.target[rows, onset.clip(0)], 0)
-    after = traces.mask & faulty[:, None] & (np.arange(traces.mask.shape[1]) >= onset[:, None])
-    named = after & (traces.verdict == joint[:, None])
+    joint = np.where(faulty, predictions.target[rows, onset.clip(0)], 0)
+    after = predictions.mask & faulty[:, None] & (np.arange(predictions.mask.shape[1]) >= onset[:, None])
+    named = after & (predictions.verdict == joint[:, None])
     detected = named.any(1)
     delay = np.where(detected, named.argmax(1) - onset + 1, -1)
-    before = np.concatenate((np.full_like(traces.verdict[:, :1], -1), traces.verdict[:, :-1]), axis=1)
-    raised = traces.mask & (traces.verdict > 0) & (traces.verdict != before)
+    before = np.concatenate((np.full_like(predictions.verdict[:, :1], -1), predictions.verdict[:, :-1]), axis=1)
+    raised = predictions.mask & (predictions.verdict > 0) & (predictions.verdict != before)
     first = raised & after
-    wrong = first.any(1) & (traces.verdict[rows, first.argmax(1)] != joint)
-    healthy = traces.mask & (traces.target == 0)
-    lost = faulty & traces.fell
+    wrong = first.any(1) & (predictions.verdict[rows, first.argmax(1)] != joint)
+    healthy = predictions.mask & (predictions.target == 0)
+    lost = faulty & predictions.fell
     return Events(
         joint=joint,
         delay=delay,
@@ -60,7 +60,7 @@ def events(traces: Traces) -> Events:
         fell=lost & ~detected,
         alarms=(raised & healthy).sum(1),
         healthy=healthy.sum(1),
-        unit=traces.unit,
+        unit=predictions.unit,
     )
 
 
@@ -73,7 +73,7 @@ def delay_quantile(found: Events, share: float, weights: np.ndarray | None = Non
     Args:
         found: the events.
         share: such as 0.5.
-        weights: (R, E) how often each episode counts in each of R resamples; by default once.
+        weights: (R, E) weight of each episode in each of R resamples; by default 1.
 
     Returns:
         (R,) or, without weights, a scalar.

@@ -1,4 +1,4 @@
-"""Pictures of a judged detector."""
+"""Figures of an evaluated detector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPARED = ("macro_f1", "balanced_accuracy", "accuracy", "delay_steps", "false_a
 
 
 def confusion_matrix(out: Path, found: Verdicts) -> None:
-    """Draw the share of each true class's frames that went to each class, with counts.
+    """Draw the confusion matrix: share of the frames of each true class by predicted class, with counts.
 
     Args:
         out: PNG to write.
@@ -41,7 +41,7 @@ def confusion_matrix(out: Path, found: Verdicts) -> None:
 
 
 def reliability(out: Path, found: Verdicts) -> None:
-    """Draw how often the most likely class is the true one over the probability given to it.
+    """Draw the reliability diagram: accuracy over the probability of the most likely class.
 
     Args:
         out: PNG to write.
@@ -65,7 +65,7 @@ def reliability(out: Path, found: Verdicts) -> None:
 
 
 def delays(out: Path, found: Verdicts) -> None:
-    """Draw how long after its begin each fault was named.
+    """Draw a histogram of the detection delays.
 
     Args:
         out: PNG to write.
@@ -86,7 +86,7 @@ def delays(out: Path, found: Verdicts) -> None:
 
 
 def comparison(out: Path, judged: dict[str, dict[str, Verdicts]]) -> None:
-    """Draw the detector beside its baselines, with intervals.
+    """Draw detector and baselines with their intervals.
 
     Args:
         out: PNG to write.

@@ -34,7 +34,7 @@ AT_LIMIT = 0.999
 
 @dataclass(frozen=True)
 class Layout:
-    """What the numbers of an observation group and of the labels mean.
+    """Meaning of the columns of an observation group and of the labels.
 
     Attributes:
         group: observation group.
@@ -143,21 +143,21 @@ def saturated_since(layout: Layout, inputs: torch.Tensor, target: torch.Tensor, 
 
 
 class FrameSet:
-    """The episodes of one split, as often as they are asked for.
+    """The episodes of one split.
 
     Attributes:
-        layout: what the numbers mean.
+        layout: meaning of the columns.
         sequences: the recorded episodes.
     """
 
     def __init__(self, layout: Layout, paths: Sequence[Path], envs: Sequence[np.ndarray], memory_bytes: int) -> None:
-        """Look at the files.
+        """Open the files.
 
         Args:
-            layout: what the numbers mean.
+            layout: meaning of the columns.
             paths: datasets.
             envs: of each, the envs of this split.
-            memory_bytes: what may be in memory at once.
+            memory_bytes: limit for the data in memory.
         """
         self.layout, self._inputs = layout, f"obs/{layout.group}"
         names = [self._inputs, FAULT, LIMIT, "terminated"]
@@ -212,9 +212,9 @@ class FrameSets:
     """A dataset split for a detector.
 
     Attributes:
-        layout: what the numbers mean.
+        layout: meaning of the columns.
         io: names and sizes of the observations and actions of the dataset.
-        train: learnt from; `val` chooses the epoch; `test` judges.
+        train: for the updates; `val` selects the epoch; `test` is for the report.
     """
 
     layout: Layout

@@ -1,7 +1,6 @@
-"""How good a failure detector is: by frame (confusion, F1, calibration) and by event (delay, misses, false alarms).
+"""Metrics of a failure detector: by frame (confusion, F1, calibration) and by event (delay, misses, false alarms).
 
-A joint that never failed in the data has no recall and no F1, and counts in no average: predicting `healthy` for it is
-no merit.
+A joint that never failed in the data has no recall and no F1, and is left out of averages.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from regimen.agents.failure_detector.detection_events import Events, events, rates
-from regimen.agents.failure_detector.predictions import Traces
+from regimen.agents.failure_detector.predictions import Predictions
 from regimen.display.intervals import Figure
 
 BINS = 15
@@ -21,7 +20,7 @@ BINS = 15
 
 
 def confusion(target: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
-    """Return (C, C) counts, rows the truth, columns the guess, of classes (F,) by frame."""
+    """Return the confusion matrix (C, C), rows the truth, columns the prediction, of classes (F,) by frame."""
     flat = np.bincount(target.astype(np.int64) * classes + guess, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -29,7 +28,7 @@ def confusion(target: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray
 def by_class(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Return precision, recall and F1 of each class, (…, C), from counts (…, C, C).
 
-    A class that is not there has NaN for all three; one that is there and is never guessed has precision NaN, F1 0.
+    An absent class has NaN for all three; one that is present and never predicted has precision NaN and F1 0.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
     there, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
@@ -41,19 +40,19 @@ def by_class(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def macro_f1(counts: np.ndarray) -> float:
-    """Return the mean F1 of the classes that are there, from counts (C, C)."""
+    """Return the mean F1 of the classes that are present, from counts (C, C)."""
     return float(_mean(by_class(counts)["f1"]))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis of what is not NaN; NaN where nothing is."""
+    """Return the mean over the last axis without NaN; NaN where all are NaN."""
     known = np.isfinite(values)
     count = known.sum(-1)
     return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def shares(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the figures by frame, (…), from counts (…, C, C)."""
+    """Return the metrics by frame, (…), from counts (…, C, C)."""
     total = np.maximum(counts.sum((-2, -1)), 1)
     scores = by_class(counts)
     hits = np.trace(counts, axis1=-2, axis2=-1)
@@ -67,7 +66,7 @@ def shares(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass
 class Calibration:
-    """How often the class held most likely is the true one, by the probability given to it.
+    """Calibration: accuracy of the most likely class by its probability.
 
     Attributes:
         confidence: (BINS,) mean probability in the bin, NaN where it is empty.
@@ -81,7 +80,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): the mean gap between both, weighed by frames."""
+        """Expected calibration error (Naeini et al. 2015): the mean difference between both, weighted by frames."""
         gap = np.abs(np.nan_to_num(self.confidence) - np.nan_to_num(self.accuracy))
         return float((gap * self.frames).sum() / max(self.frames.sum(), 1))
 
@@ -99,15 +98,15 @@ def calibration(probabilities: np.ndarray, target: np.ndarray) -> Calibration:
 
 @dataclass
 class Verdicts:
-    """The figures of one detector on one view of the data.
+    """The metrics of one detector on one view of the data.
 
     Attributes:
         classes: names of the classes.
-        counts: (C, C) frames, rows the truth, columns the guess.
-        figures: name -> figure with its 95 % interval.
+        counts: (C, C) frames, rows the truth, columns the prediction.
+        figures: name -> value with its 95 % interval.
         joints: joint -> precision, recall, F1, frames, faults, detected, delay_steps; of those that failed.
         calibration: of the probabilities.
-        delays: (D,) steps of the faults that were named.
+        delays: (D,) steps of the detected faults.
     """
 
     classes: Sequence[str]
@@ -118,7 +117,7 @@ class Verdicts:
     delays: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for result.json; what is infinite or unknown is null."""
+        """Return plain data for result.json; infinite and unknown values are null."""
         figures = {name: {k: _known(v) for k, v in asdict(f).items()} for name, f in self.figures.items()}
         return {
             "figures": figures,
@@ -133,32 +132,34 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def judge(traces: Traces, classes: Sequence[str], step_dt: float, resamples: int, seed: int) -> dict[str, Verdicts]:
-    """Return the figures of a detector, by view of the faulty frames: `all` of them, and `active` ones only.
+def judge(
+    predictions: Predictions, classes: Sequence[str], step_dt: float, resamples: int, seed: int
+) -> dict[str, Verdicts]:
+    """Return the metrics of a detector by view of the faulty frames: `all` of them, and `active` ones only.
 
     Args:
-        traces: what it said.
+        predictions: of the detector.
         classes: names, `healthy` first.
         step_dt: seconds of a frame.
         resamples: bootstrap samples of envs behind each interval.
         seed: of the bootstrap.
     """
-    views = {"all": traces.mask, "active": traces.mask & ((traces.target == 0) | traces.active)}
-    return {name: _judge(traces, mask, classes, step_dt, resamples, seed) for name, mask in views.items()}
+    views = {"all": predictions.mask, "active": predictions.mask & ((predictions.target == 0) | predictions.active)}
+    return {name: _judge(predictions, mask, classes, step_dt, resamples, seed) for name, mask in views.items()}
 
 
 def _judge(
-    traces: Traces, mask: np.ndarray, classes: Sequence[str], step_dt: float, resamples: int, seed: int
+    predictions: Predictions, mask: np.ndarray, classes: Sequence[str], step_dt: float, resamples: int, seed: int
 ) -> Verdicts:
-    size, guess = len(classes), traces.probabilities.argmax(2)
-    units, place = np.unique(traces.unit, return_inverse=True)
-    cell = (place[:, None] * size + traces.target) * size + guess
+    size, guess = len(classes), predictions.probabilities.argmax(2)
+    units, place = np.unique(predictions.unit, return_inverse=True)
+    cell = (place[:, None] * size + predictions.target) * size + guess
     each = np.bincount(cell[mask], minlength=len(units) * size * size).reshape(len(units), size, size)
-    counts, found = each.sum(0), events(traces)
+    counts, found = each.sum(0), events(predictions)
     drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
     spread = shares(np.tensordot(drawn, each, 1)) | rates(found, step_dt, drawn[:, place])
     values = shares(counts) | rates(found, step_dt)
-    calibrated = calibration(traces.probabilities[mask], traces.target[mask])
+    calibrated = calibration(predictions.probabilities[mask], predictions.target[mask])
     figures = {name: _interval(float(value), spread[name]) for name, value in values.items()}
     figures["calibration_error"] = Figure(calibrated.error, np.nan, np.nan)
     joints = _joints(classes, counts, found, step_dt)
@@ -166,7 +167,7 @@ def _judge(
 
 
 def _interval(value: float, draws: np.ndarray) -> Figure:
-    """Return a figure with the 95 % percentiles of its draws, of which some may be infinite."""
+    """Return a value with the 95 % percentiles of its resamples, some of which may be infinite."""
     known = np.sort(draws[~np.isnan(draws)])
     if not len(known):
         return Figure(value, np.nan, np.nan)
@@ -177,7 +178,7 @@ def _interval(value: float, draws: np.ndarray) -> Figure:
 def _joints(
     classes: Sequence[str], counts: np.ndarray, found: Events, step_dt: float
 ) -> dict[str, dict[str, float | None]]:
-    """Return the figures of each joint that failed."""
+    """Return the metrics of each joint that failed."""
     scores, table = by_class(counts), {}
     for number, name in enumerate(classes):
         faults = int((found.joint == number).sum())

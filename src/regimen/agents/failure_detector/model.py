@@ -1,4 +1,4 @@
-"""The networks: a GRU that reads an episode step by step, and a baseline that sees one frame."""
+"""The networks: a GRU that reads an episode step by step, and a baseline that reads one frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 HEADS = ("softmax", "multi_label")
 BOUND = 10.0
-"""Standard deviations beyond which an input is cut off: a robot that falls must not saturate the network for good."""
+"""Clip of the scaled inputs, in standard deviations: a falling robot must not saturate the network."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class DetectorNet(nn.Module):
     """Reads sequences (B, L, d), gives logits (B, L, O): O is 1 + J for softmax, J for multi_label.
 
     Attributes:
-        state_shape: (layers, hidden) of what it remembers of one episode; layers is 0 where it remembers nothing.
+        state_shape: (layers, hidden) of the recurrent state; layers is 0 for a network without one.
     """
 
     state_shape: tuple[int, int]
@@ -126,7 +126,7 @@ class GruNet(DetectorNet):
         return self.head(self.dropout(hidden)), state
 
     def step(self, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `DetectorNet.step`. Without dropout; cell by cell, which takes half the time of a sequence of one."""
+        """See `DetectorNet.step`. Without dropout, cell by cell: half the time of a sequence of length 1."""
         hidden, states = self.scaler(inputs), []
         for layer, weights in enumerate(self.gru.all_weights):
             hidden = torch.gru_cell(hidden, state[layer], *weights)
@@ -135,7 +135,7 @@ class GruNet(DetectorNet):
 
 
 class FrameNet(DetectorNet):
-    """A perceptron that sees one frame: what the torques and joints of one moment tell, without a past."""
+    """A perceptron that reads one frame, without a recurrent state."""
 
     def __init__(self, size: int, classes: int, hidden: int, head: str = "softmax") -> None:
         """Build two hidden layers of `hidden` units; see `DetectorNet`."""

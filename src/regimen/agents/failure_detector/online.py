@@ -1,4 +1,4 @@
-"""The detector at work: one step per control tick, a hidden state for every robot."""
+"""Online detection: one step per control step, a hidden state for every robot."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 class StreamingDetector:
     """A trained network and the decision rule as an `Estimator`.
 
-    It uses the threads that its caller has set: one is fastest up to a thousand robots or so, because sharing out so
-    little work costs more than doing it.
+    It uses torch's present number of threads; one is fastest up to about a thousand robots.
 
     Attributes:
         classes: `healthy` and the joints.
-        decision: when it says so.
+        decision: the decision rule.
     """
 
     def __init__(
@@ -32,10 +31,10 @@ class StreamingDetector:
         """Take a trained network; the number of robots is that of the first observation.
 
         Args:
-            net: from here on without dropout and gradients.
+            net: is set to evaluation, without gradients.
             classes: names of its outputs.
             group: observation group it reads.
-            decision: when it says so.
+            decision: the decision rule.
             step_dt: seconds between two observations.
         """
         self.classes = classes
@@ -49,7 +48,7 @@ class StreamingDetector:
         with torch.inference_mode():
             probabilities, rule = self._advance(obs[self._group], begun)
             since = rule.age * self._step_dt
-        # Copies made out here may be used where gradients are computed.
+        # Copies made outside of inference mode may be used where gradients are computed.
         return Estimate(probabilities.clone(), rule.verdict.clone(), since.clone())
 
     def _advance(self, inputs: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, DecisionRule]:

@@ -1,4 +1,4 @@
-"""What a detector said of whole episodes, beside the truth: the one thing all metrics are computed from."""
+"""Predictions of a detector for whole episodes with their labels: the input of all metrics."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from regimen.agents.failure_detector.decision_rule import DecisionCfg, decide
 
 
 @dataclass(frozen=True)
-class Traces:
+class Predictions:
     """E episodes side by side, padded at the end to L frames, on the CPU.
 
     Attributes:
         target: (E, L) int8 class, 0 for healthy.
         probabilities: (E, L, C) float32.
         verdict: (E, L) int16 class, -1 for none.
-        active: (E, L) bool, faulty, and the fault has shown (see `frames.saturated_since`).
+        active: (E, L) bool, faulty, and the joint has reached its limit (see `frames.saturated_since`).
         mask: (E, L) bool.
-        unit: (E,) what is resampled as a whole for intervals: the env an episode comes from.
+        unit: (E,) env of the episode, the unit of resampling for intervals.
         fell: (E,) bool, the episode ended by a termination.
     """
 
@@ -45,7 +45,7 @@ class Traces:
         return np.where(faulty.any(1), faulty.argmax(1), -1)
 
 
-def traces(
+def make_predictions(
     target: torch.Tensor,
     probabilities: torch.Tensor,
     active: torch.Tensor,
@@ -53,10 +53,10 @@ def traces(
     unit: torch.Tensor,
     fell: torch.Tensor,
     decision: DecisionCfg,
-) -> Traces:
-    """Return traces with the verdicts that `decision` makes of the probabilities; shapes as in `Traces`."""
+) -> Predictions:
+    """Return predictions with the verdicts of `decision`; shapes as in `Predictions`."""
     verdict = decide(decision, probabilities, mask)
-    return Traces(
+    return Predictions(
         target.to(torch.int8).cpu().numpy(),
         probabilities.float().cpu().numpy(),
         verdict.cpu().numpy(),
@@ -67,11 +67,13 @@ def traces(
     )
 
 
-def joined(parts: Sequence[Traces]) -> Traces:
+def joined(parts: Sequence[Predictions]) -> Predictions:
     """Return the episodes of all parts, padded to the longest."""
     longest = max(part.mask.shape[1] for part in parts)
-    fields = {name: [getattr(part, name) for part in parts] for name in Traces.__dataclass_fields__}
-    return Traces(**{name: np.concatenate([_padded(v, longest) for v in values]) for name, values in fields.items()})
+    fields = {name: [getattr(part, name) for part in parts] for name in Predictions.__dataclass_fields__}
+    return Predictions(
+        **{name: np.concatenate([_padded(v, longest) for v in values]) for name, values in fields.items()}
+    )
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

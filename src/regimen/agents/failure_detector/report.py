@@ -1,4 +1,4 @@
-"""What is written of a judged detector: headline, result.json, a table on the screen, pictures."""
+"""The report of an evaluated detector: headline, result.json, a printed table, figures."""
 
 from __future__ import annotations
 

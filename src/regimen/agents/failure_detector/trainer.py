@@ -19,7 +19,7 @@ from torch import nn
 from regimen.agents.failure_detector.frames import statistics
 from regimen.agents.failure_detector.metrics import confusion, macro_f1
 from regimen.agents.failure_detector.model import unroll
-from regimen.agents.training_session import require_finite
+from regimen.agents.training_session import CheckpointStore, require_finite
 from regimen.runs import checkpoint
 from regimen.system.errors import DivergedError
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingCfg:
-    """How the network learns.
+    """Hyperparameters of the training.
 
     Attributes:
-        epochs: at most; every epoch sees each training episode once.
+        epochs: at most; each epoch reads every training episode once.
         patience: epochs without a better macro-F1 on validation after which it stops.
         batch_size: episodes side by side.
         chunk: steps through which gradients go back.
         learning_rate: of Adam at the begin; it falls to zero over `epochs` along half a cosine (Loshchilov and Hutter
             2017).
-        class_weighting: 0 counts all frames alike, 1 gives each class the same weight; between them, in between.
+        class_weighting: 0 weighs all frames equally, 1 all classes equally; values between interpolate.
         grad_norm_clip: bound on the norm of the gradient.
     """
 
@@ -63,19 +63,11 @@ class TrainingCfg:
         return lines
 
 
-class Keeper(Protocol):
-    """Where a training's checkpoints go and come from."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the newest `training` part, or None to begin."""
-        ...
-
-    def save(self, step: int, network: dict[str, Any], training: dict[str, Any], metric: float | None) -> None:
-        """Write the checkpoint of `step`; only one with a metric may become the best."""
-        ...
+class BestCheckpointStore(CheckpointStore, Protocol):
+    """A `CheckpointStore` that also reads the best checkpoint."""
 
     def best(self) -> dict[str, Any]:
-        """Return the `network` part of the best one."""
+        """Return the `network` part of the checkpoint with the highest metric."""
         ...
 
 
@@ -94,7 +86,7 @@ class Training:
         sets: FrameSets,
         cfg: TrainingCfg,
         run: Run,
-        keeper: Keeper,
+        checkpoints: BestCheckpointStore,
         seed: int,
         log: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
@@ -104,13 +96,13 @@ class Training:
             net: on the device to train on.
             sets: the data.
             cfg: see `TrainingCfg`.
-            run: shows progress and may ask to stop.
-            keeper: of checkpoints.
+            run: receives progress; its `check_stop` may stop the training.
+            checkpoints: of this training.
             seed: of order and dropout.
             log: called after every epoch with the batches so far and figures by name.
         """
-        self.net, self.sets, self.cfg, self.run, self.keeper, self.seed, self.log = (
-            net, sets, cfg, run, keeper, seed, log,
+        self.net, self.sets, self.cfg, self.run, self.checkpoints, self.seed, self.log = (
+            net, sets, cfg, run, checkpoints, seed, log,
         )  # fmt: skip
         self.device = net.scaler.mean.device
         self.optimizer = torch.optim.Adam(net.parameters(), lr=cfg.learning_rate)
@@ -130,7 +122,7 @@ class Training:
             StopRequested: a signal had come; a checkpoint is written.
             DivergedError: loss or weights became non-finite.
         """
-        saved = self.keeper.load()
+        saved = self.checkpoints.load()
         if saved is None:
             torch.manual_seed(self.seed)
             self._prepare()
@@ -138,7 +130,7 @@ class Training:
             self._restore(saved)
         while not self.done:
             self._run_epoch()
-        self.net.load_state_dict(self.keeper.best())
+        self.net.load_state_dict(self.checkpoints.best())
         self.net.eval()
 
     def _prepare(self) -> None:
@@ -162,7 +154,7 @@ class Training:
             self._learn(frames)
             self._batch, self._step = number + 1, self._step + 1
             self._seconds[0] += waited
-            self._tell()
+            self._show_progress()
             self.run.check_stop(self._step, lambda: self._save(None))
             clock, waited = time.perf_counter(), 0.0
         self._seconds[1] += time.perf_counter() - begun
@@ -229,7 +221,7 @@ class Training:
             counts += confusion(target[mask].cpu().numpy(), guess[mask].cpu().numpy(), len(counts))
         return {"val_loss": total / max(frames_seen, 1.0), "val_macro_f1": macro_f1(counts)}
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
         per_epoch = self.sets.train.batches(self.cfg.batch_size)
         done, total = self._epoch * per_epoch + self._batch, self.cfg.epochs * per_epoch
         self._clock = self._clock or (done, time.perf_counter())
@@ -250,7 +242,7 @@ class Training:
             "history": [dict(row) for row in self.history],
             "done": self.done,
         }
-        self.keeper.save(self._step, dict(self.net.state_dict()), training, metric)
+        self.checkpoints.save(self._step, dict(self.net.state_dict()), training, metric)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["network"])

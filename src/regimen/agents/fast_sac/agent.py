@@ -2,7 +2,7 @@
 
 Several updates follow each step of all environments, on large minibatches in which every environment is. The critics
 learn distributions (C51), each from its own target network; the actor climbs their mean. Exploration is the actor's own
-Gaussian, whose entropy the temperature holds at its target.
+Gaussian; the temperature keeps its entropy at the target.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac.policy import FastSacPolicy, action_bounds, build_actor
 from regimen.agents.training_session import require_finite
-from regimen.data.replay_buffer import Batch, Ring, ring_bytes
+from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
 from regimen.system import host
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BETAS = (0.9, 0.95)
 SATURATED = 0.05
-"""Share of the targets' mass beyond the support from which on the support is called too small."""
+"""Share of the targets' probability mass outside the support above which a warning is given."""
 
 
 class FastSac:
@@ -42,11 +42,11 @@ class FastSac:
         actor, critics, target: networks; `target` follows `critics`.
         norms: observation group -> normaliser.
         log_alpha: () logarithm of the temperature.
-        ring: what was seen; made when learning begins.
+        ring: replay buffer; allocated by `learn`.
         updates: of the critics so far.
     """
 
-    ring: Ring
+    ring: ReplayRing
 
     def __init__(self, cfg: FastSacCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
         """Build networks and optimisers.
@@ -87,7 +87,7 @@ class FastSac:
         self._critic_loss, self._actor_loss = wrap(self._distance_to_target), wrap(self._policy_loss)
         self._cast = partial(torch.autocast, device.type, torch.bfloat16, enabled=cfg.amp and device.type == "cuda")
         self._stats: dict[str, torch.Tensor] = {}
-        self._told_of_saturation = False
+        self._warned_of_saturation = False
 
     def _build_optimisers(self) -> None:
         cfg, adam = self.cfg, partial(torch.optim.AdamW, betas=BETAS, fused=True)
@@ -111,30 +111,30 @@ class FastSac:
 
         Args:
             env: new, or restored if `resume` is given.
-            session: told of every step and update.
+            session: receives every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
 
         Raises:
-            ConfigError: mirror images are asked for that the task does not know.
-            PreflightError: the ring does not fit into the memory that is free.
+            ConfigError: `use_symmetry` is true and the task has no mirror image.
+            PreflightError: the ring does not fit into the free memory.
         """
         self._open_ring()
         self.symmetry = None if self.cfg.use_symmetry is False else getattr(env, "symmetry", None)
         if self.cfg.use_symmetry and self.symmetry is None:
             raise ConfigError("agent.use_symmetry=true: the task has no mirror image. Type agent.use_symmetry=false.")
-        self._tell()
+        self._print_sizes()
         if resume is None:
             data_parallel.share([*self._weights(), *self.norms.buffers()])
             data_parallel.seed_all(data_parallel.own_seed(self.seed))
             obs = env.reset(seed=data_parallel.own_seed(self.seed))
             env.stagger()
-            self.ring.begin(self._seen(obs))
+            self.ring.begin(self._stored_groups(obs))
         else:
             obs = self._restore(resume)
         threads, seconds = torch.get_num_threads(), {"collect": 0.0, "learn": 0.0}
         while session.steps_done < self.total_steps:
             began = time.perf_counter()
-            # Operations on some hundred rows cost more to share among threads than to do; the updates are large enough.
+            # Operations on some hundred rows are slower with several threads; the updates are large enough.
             torch.set_num_threads(1)
             obs = self._step(env, obs, session)
             torch.set_num_threads(threads)
@@ -147,7 +147,7 @@ class FastSac:
                 losses = self._losses(session) | {f"Perf/{what}_s": spent for what, spent in seconds.items()}
                 seconds = dict.fromkeys(seconds, 0.0)
                 data_parallel.share_curriculum(env)
-                session.end_iteration(losses, partial(self._bundle, obs))
+                session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     def _open_ring(self) -> None:
         width, count = sum(self.sizes.values()), self.io.num_actions
@@ -158,10 +158,10 @@ class FastSac:
                 f"The replay ring of {self.num_envs} envs x {self.cfg.buffer_size} transitions takes {_gib(needed)}, "
                 f"{_gib(free)} are free on {self.device}. Type agent.buffer_size={fits}, or lower env.num_envs."
             )
-        self.ring = Ring(self.num_envs, self.cfg.buffer_size, self.sizes, count, self.device)
+        self.ring = ReplayRing(self.num_envs, self.cfg.buffer_size, self.sizes, count, self.device)
 
-    def _tell(self) -> None:
-        """Say what follows from the configuration and the task together."""
+    def _print_sizes(self) -> None:
+        """Print sizes that follow from the configuration and the task."""
         if rank() > 0:
             return
         n, size, width = self.num_envs * world_size(), self.cfg.buffer_size, sum(self.sizes.values())
@@ -174,19 +174,19 @@ class FastSac:
         if self.cfg.amp and self.device.type == "cpu":
             print("agent.amp: off, there is nothing to gain from bfloat16 on a CPU", flush=True)
 
-    def _seen(self, obs: Obs) -> Obs:
-        """Return the groups that are kept, on the agent's device."""
+    def _stored_groups(self, obs: Obs) -> Obs:
+        """Return the groups that the ring stores, on the agent's device."""
         return {group: obs[group].to(self.device) for group in self.sizes}
 
     @torch.no_grad()
     def _step(self, env: VecEnv, obs: Obs, session: TrainingSession) -> Obs:
-        """Act in all envs and write what came of it into the ring; the normalisers stay as they are."""
+        """Step all envs and write the transitions into the ring; the normalisers are not updated."""
         action, _ = self.actor.sample(self.norms["policy"](obs["policy"].to(self.device)))
         following, reward, terminated, truncated, info = env.step(action.to(env.device))
         session.step(reward, terminated, truncated, info)
         ended = terminated | truncated
         fails = ended if self.cfg.disable_bootstrap else terminated
-        to, seen = self.device, self._seen
+        to, seen = self.device, self._stored_groups
         self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), seen(following), seen(info["final_obs"]))
         return following
 
@@ -219,7 +219,7 @@ class FastSac:
         )
 
     def _normalised(self, batch: Batch) -> Batch:
-        """Return the batch normalised, after the normalisers have seen it: they learn from the ring alone."""
+        """Update the normalisers by a batch of the ring, and return it normalised."""
         for group, norm in self.norms.items():
             if isinstance(norm, RunningNorm):
                 before, after = (norm.sums(x[group].flatten(0, 1)) for x in (batch.obs, batch.next_obs))
@@ -261,12 +261,12 @@ class FastSac:
         return torch.dot(target.flatten(), predicted.log_softmax(-1).flatten()) / -len(target)
 
     def _targets(self, outputs: torch.Tensor, batch: Batch, cost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what each critic should say, and what that was made of: its own target network, or the least of all.
+        """Return the targets of the critics, and the outputs of the target networks they are computed from.
 
         Args:
             outputs: (E, B, Z) of the target networks for the action that follows.
             batch: return and discount.
-            cost: (B,) of that action's improbability: alpha log pi.
+            cost: (B,) entropy term of that action: alpha log pi.
 
         Returns:
             (E, B) values, or (E, B, Z) distributions; and the same of the target networks.
@@ -283,7 +283,7 @@ class FastSac:
     def _measured(
         self, batch: Batch, log_prob: torch.Tensor, target: torch.Tensor, made_of: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return scalars to log of the last minibatch: in every update they would take some hundredths of its time."""
+        """Return scalars of the last minibatch to log; in every update they would need some percent of its time."""
         support, values = self.critics.support, target
         stats: dict[str, torch.Tensor] = {}
         if self.cfg.critic_type == "c51":
@@ -296,7 +296,7 @@ class FastSac:
 
     def _update_actor(self, batch: Batch) -> None:
         for weights in self._led:
-            weights.requires_grad = False  # or else their gradients would be computed for nothing
+            weights.requires_grad = False  # their gradients are not needed
         loss = self._actor_loss(batch)
         self._descend(loss, self.actor_optimiser)
         for weights in self._led:
@@ -333,8 +333,8 @@ class FastSac:
         for name, network in (("actor", self.actor), ("critic", self.critics)):
             if grads := [p.grad for p in network.parameters() if p.grad is not None]:
                 losses[f"SAC/{name}_grad_norm"] = float(nn.utils.get_total_norm(grads))
-        if losses.get("SAC/beyond", 0.0) > SATURATED and not self._told_of_saturation and session.run.leads:
-            self._told_of_saturation = True
+        if losses.get("SAC/beyond", 0.0) > SATURATED and not self._warned_of_saturation and session.run.leads:
+            self._warned_of_saturation = True
             session.run.warn(
                 f"{losses['SAC/beyond']:.0%} of the returns lie beyond the critics' support, {self.cfg.v_min:g} to "
                 f"{self.cfg.v_max:g}: set agent.v_min and agent.v_max to the least and most reward / (1 - gamma)."
@@ -342,11 +342,11 @@ class FastSac:
         return losses
 
     def policy_state(self) -> dict[str, Any]:
-        """Return what acting needs: actor with the bounds of its action, and normaliser."""
+        """Return the actor with its action bounds, and the normaliser."""
         return {"actor": self.actor.state_dict(), "normaliser": self.norms["policy"].state_dict()}
 
     def load_policy_state(self, state: dict[str, Any]) -> None:
-        """Start from another run's policy, as saved by `policy_state`; critics begin anew."""
+        """Initialise the actor by another run's policy, as saved by `policy_state`; critics are new."""
         self.actor.load_state_dict(state["actor"])
         self.norms["policy"].load_state_dict(state["normaliser"])
 
@@ -359,25 +359,25 @@ class FastSac:
         networks = (self.actor, self.critics, self.target)
         return [self.log_alpha, *(p for network in networks for p in network.parameters())]
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
-        """Return what a checkpoint holds; of a worker but the first, only what is its own."""
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
+        """Return the content of a checkpoint; of other ranks than 0 only their own part."""
         own: dict[str, Any] = {"obs": {k: v.clone() for k, v in obs.items()}}
         own["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None
         if rank() > 0:
             return {"training": own}
         training = {name: part.state_dict() for name, part in self._parts().items()}
         training |= {"log_alpha": self.log_alpha.detach(), "updates": self.updates}
-        training |= {"told_of_saturation": self._told_of_saturation}
+        training |= {"told_of_saturation": self._warned_of_saturation}
         return {"policy": self.policy_state(), "training": training | own}
 
     def _restore(self, state: dict[str, Any]) -> Obs:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.log_alpha.data.copy_(state["log_alpha"])
-        self.updates, self._told_of_saturation = state["updates"], state["told_of_saturation"]
+        self.updates, self._warned_of_saturation = state["updates"], state["told_of_saturation"]
         obs = {k: v.clone() for k, v in state["obs"].items()}
         if state["ring"] is None:
-            self.ring.begin(self._seen(obs))
+            self.ring.begin(self._stored_groups(obs))
         else:
             self.ring.load_state_dict(state["ring"])
         return obs

@@ -39,7 +39,7 @@ class FastSacCfg:
         batch_size: transitions of one update, of all envs and processes; at least one of each env is taken.
         num_updates: updates of critics and temperature after each env step.
         policy_frequency: updates of the critics for one of the actor.
-        num_steps: steps of the return before the critics' value counts.
+        num_steps: steps of the return before the critics' value is added.
         gamma: discount of one env step.
         tau: share of the critics in each step of their target networks.
         disable_bootstrap: whether a time-out ends the return as a termination does.
@@ -48,15 +48,15 @@ class FastSacCfg:
         critic_observations: observation group that the critics read; the actor reads `policy`.
         critic_type: `c51`, a distribution on `num_atoms` values from `v_min` to `v_max`, or `scalar`.
         num_q_networks: critics.
-        use_cdq: whether target and actor take the critic that values an action least, as SAC and FastTD3 may (clipped
+        use_cdq: whether target and actor use the critic with the lowest value, as SAC and FastTD3 may (clipped
             double Q); otherwise each critic follows its own target network, and the actor climbs the mean.
         log_std_min, log_std_max: range of the actor's log standard deviation, before squashing.
         action_bound: largest absolute action; null: each joint's furthest limit, or else the action's clip.
         alpha_init: temperature at first.
         target_entropy_ratio: entropy that the temperature holds, in units of -1 for each action.
         obs_normalization: whether observations are normalised by what the ring has shown.
-        use_symmetry: whether minibatches hold the mirror image of each transition; null: where the task knows it.
-        compile: whether the losses go through torch.compile; the first updates then take long.
+        use_symmetry: whether minibatches hold the mirror image of each transition; null: where the task has one.
+        compile: whether the losses go through torch.compile; the first updates are then slow.
         amp: whether the networks compute in bfloat16; on a CPU they never do.
     """
 
@@ -105,13 +105,13 @@ class FastSacCfg:
         return max(1, self.num_learning_iterations // self.logging_interval) * self.logging_interval
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the ring and the minibatches of one env step take."""
+        """Return the approximate memory of the ring and of the minibatches of one env step."""
         rows = self.num_updates * max(self.batch_size, num_envs) * (1 if self.use_symmetry is False else 2)
         batches = 2 * 4 * rows * (2 * observation + action + 2)  # as drawn, and once more normalised
         return ring_bytes(num_envs, self.buffer_size, observation, action) + batches
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return one line for each invalid value."""
         lines = [
             *self._lines(_COUNTS, lambda value: value >= 1, "expected 1 or more."),
             *self._lines(_WIDTHS, lambda value: value >= 4, "expected 4 or more: it is halved twice."),
@@ -145,7 +145,7 @@ class FastSacCfg:
         return lines
 
     def _group_problems(self, offered: dict[str, Any] | None) -> list[str]:
-        """Return a line for a group that the task does not offer; None where groups are only known once it is open."""
+        """Return a line for an unknown group; `offered` is None where groups are known only at run time."""
         if not offered or self.critic_observations in offered:
             return []
         near = did_you_mean(self.critic_observations, offered)
@@ -165,7 +165,7 @@ class FastSacCfg:
         if not policy.is_file() or config["choices"]["stage"] != "train":
             return []
         theirs: dict[str, Any] = {}
-        with suppress(RegimenError):  # a file that is no policy is told elsewhere
+        with suppress(RegimenError):  # a file that is no policy is reported elsewhere
             theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:
             return []

@@ -10,15 +10,15 @@ from torch.nn import functional
 
 LOG_2, HALF_LOG_2PI = math.log(2.0), 0.5 * math.log(2.0 * math.pi)
 NORM_EPS = 1e-2
-"""Added to the standard deviation: a value that hardly varies is not blown up."""
+"""Added to the standard deviation, so that nearly constant values are not amplified."""
 
 
 class RunningNorm(nn.Module):
-    """Mean and variance of all rows seen so far (Chan, Golub and LeVeque 1983), and values scaled by them.
+    """Running mean and variance (Chan, Golub and LeVeque 1983), and normalisation by them.
 
     Attributes:
         mean, var: (d,) float32.
-        count: () float64, rows seen.
+        count: () float64, number of rows.
     """
 
     mean: torch.Tensor
@@ -42,7 +42,7 @@ class RunningNorm(nn.Module):
         return torch.cat((gap.new_tensor([len(x)]), gap.sum(0), gap.square().sum(0)))
 
     def update(self, sums: torch.Tensor) -> None:
-        """Take rows into account, by their `sums`."""
+        """Update mean and variance by the `sums` of new rows."""
         rows, size = sums[0].double(), len(self.mean)
         shift = sums[1 : size + 1] / sums[0]
         within = (sums[size + 1 :] - sums[0] * shift.square()).clamp(min=0)  # rounding
@@ -66,7 +66,7 @@ class Actor(nn.Module):
     """A Gaussian squashed by tanh and scaled to each joint's bound (Haarnoja et al. 2018, appendix C).
 
     Attributes:
-        scale: (A,) largest absolute action of each joint; saved with the weights, because they mean nothing without it.
+        scale: (A,) largest absolute action of each joint; saved with the weights, which depend on it.
     """
 
     scale: torch.Tensor
@@ -117,10 +117,10 @@ class Actor(nn.Module):
 class Critics(nn.Module):
     """E independent networks of the value of observation and action.
 
-    They run one after another: on a CPU a batched product of all takes longer, there and back 1.1 to 1.3 times.
+    They run one after another: on a CPU a batched product takes 1.1 to 1.3 times as long, forward and backward.
 
     Attributes:
-        support: (Z,) values that the outputs of a distributional critic stand for; (1,) for a scalar one.
+        support: (Z,) atoms of a distributional critic; (1,) for a scalar one.
     """
 
     support: torch.Tensor
@@ -144,7 +144,7 @@ class Critics(nn.Module):
         return torch.stack(self.each(obs, action))
 
     def each(self, obs: torch.Tensor, action: torch.Tensor) -> list[torch.Tensor]:
-        """Return what `forward` does, apart: E times (B, Z). A gradient comes back without a copy."""
+        """Return the outputs of `forward` as a list of E tensors (B, Z), whose gradients need no copy."""
         inputs = torch.cat((obs, action), dim=-1)
         return [net(inputs).float() for net in self.nets]
 
@@ -154,7 +154,7 @@ class Critics(nn.Module):
 
 
 def least(probs: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
-    """Return the distribution of the critic with the least mean, for each row, in place of every critic's own.
+    """Return for each row the distribution of the critic with the lowest mean.
 
     Clipped double Q learning (Fujimoto et al. 2018, equation 10) for distributions, as in FastTD3.
 
@@ -172,11 +172,11 @@ def least(probs: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
 def project(probs: torch.Tensor, values: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
     """Move a distribution back onto its support (Bellemare et al. 2017, algorithm 1): mass is shared by neighbours.
 
-    The lower neighbour is never the last atom, so that no value falls on two equal ones.
+    The lower neighbour is never the last atom, so that both neighbours differ.
 
     Args:
         probs: (E, B, Z).
-        values: (B, Z), where the mass of each atom has moved to; beyond the ends it is put on the end.
+        values: (B, Z), new position of each atom; positions outside the support are clamped to its ends.
         support: (Z,) equally spaced.
 
     Returns:
@@ -184,7 +184,7 @@ def project(probs: torch.Tensor, values: torch.Tensor, support: torch.Tensor) ->
     """
     last = len(support) - 1
     position = ((values - support[0]) * (last / (support[-1] - support[0]))).clamp(0, last)
-    # What is not a number stays so in the shares; as an index it would end the process before anyone could say where.
+    # NaN stays in the shares, where it is reported; as an index it would crash the process.
     lower = position.floor().clamp(max=last - 1).nan_to_num(0.0)
     upper, index = probs * (position - lower), lower.long()
     onto = torch.zeros_like(probs).scatter_add_(-1, index.expand_as(probs), probs - upper)

@@ -1,4 +1,4 @@
-"""The policy that FastSAC leaves: normaliser, actor, and the bounds of its action."""
+"""The trained policy of FastSAC: normaliser, actor, and action bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def action_bounds(spec: ActionSpec, bound: float | None) -> list[float]:
 
     Args:
         spec: scale, offset, clip and limits.
-        bound: what was configured for all joints, or None.
+        bound: configured bound of all joints, or None.
 
     Raises:
         ConfigError: naming the joint without one.
@@ -45,7 +45,7 @@ def build_actor(cfg: FastSacCfg, io: IOSpec, scale: torch.Tensor) -> Actor:
 
 
 class FastSacPolicy:
-    """The mean action of a trained actor, without memory.
+    """A feed-forward policy that returns the mean action of a trained actor.
 
     Attributes:
         network: observation (B, d) -> action (B, A); normaliser, squash and scale are in it.
@@ -61,7 +61,7 @@ class FastSacPolicy:
         return self.network(obs["policy"]), None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Nothing to forget."""
+        """Do nothing: the policy has no state."""
 
     def feed_forward(self) -> tuple[nn.Module, list[str]]:
         """Return the network and the observation group that it reads."""

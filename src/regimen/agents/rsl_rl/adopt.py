@@ -1,7 +1,7 @@
-"""Makes a policy of this project of a checkpoint that rsl_rl itself wrote: `regimen adopt model_300.pt --joints …`.
+"""Convert checkpoints written by rsl_rl itself to policies of this project: `regimen adopt model_300.pt --joints …`.
 
-Such a file says neither what its observations are nor which joint an action moves. The task says the first, the user
-the second; from then on the policy is checked by name like any other.
+Such a file names neither its observations nor its joints. The task gives the former, the user the latter; after that
+the policy is checked by name like any other.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 
 from regimen.agents.rsl_rl import foreign_checkpoint
 from regimen.agents.rsl_rl.build import build_actor
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
 from regimen.agents.rsl_rl.foreign_checkpoint import LegacyPolicy
 from regimen.agents.rsl_rl.policy import load_actor
-from regimen.agents.rsl_rl.ppo import RslRlPpoCfg
 from regimen.envs.term_binding import joint_terms
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
 
 AS_TASK = "task"
-"""Instead of a list of joints: they are in the task's order."""
+"""Instead of a list of joints: the order of the task."""
 
 
 def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> tuple[dict[str, Any], LegacyPolicy]:
-    """Return a checkpoint's bundle with the policy of a file of rsl_rl, and what was read from it.
+    """Return the bundle of a checkpoint with the policy of an rsl_rl file, and the content of that file.
 
     Args:
         path: the file.
-        config: the task it is for, and the agent, whose `actor.activation` was its own.
-        io: what the task offers.
+        config: its task, and the agent, whose `actor.activation` is that of the policy.
+        io: observations and actions of the task.
         joints: in the order in which the policy was trained with them.
 
     Raises:
-        CheckpointError: see `rsl_rl_legacy.read`.
+        CheckpointError: see `foreign_checkpoint.read`.
         IOMismatchError: it reads or writes other numbers of values than the task, or moves other joints.
     """
     old = foreign_checkpoint.read(path)
@@ -78,11 +78,11 @@ def reorder(old: LegacyPolicy, io: IOSpec, joints: list[str], terms: list[str] |
         old: the policy.
         io: the task's; its joints are the new order.
         joints: the old order.
-        terms: observation terms with one value a joint, None where the task does not tell them.
+        terms: observation terms with one value a joint; None where the task does not name them.
 
     Raises:
         IOMismatchError: the joints are not those of the task.
-        ConfigError: their order differs, and which observations belong to joints is not known.
+        ConfigError: their order differs, and the observations of joints are not known.
     """
     new = io.action.joints
     if sorted(joints) != sorted(new):
@@ -106,7 +106,7 @@ def reorder(old: LegacyPolicy, io: IOSpec, joints: list[str], terms: list[str] |
 
 
 def io_of(config: Config) -> IOSpec:
-    """Return what a task offers, which is known for sure only once it is open."""
+    """Return observations and actions of a task, known only once it is open."""
     from regimen.envs.conformance.check import factory
 
     env = factory(config)(1)

@@ -1,4 +1,4 @@
-"""The library's objects built from a configuration, and what it reads of an environment before it steps it."""
+"""Build the library's objects from a configuration, with a stub of the environment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rsl_rl.utils import resolve_callable, resolve_class
 from tensordict import TensorDict
 
 if TYPE_CHECKING:
-    from regimen.agents.rsl_rl.ppo import RslRlPpoCfg
+    from regimen.agents.rsl_rl.config import RslRlPpoCfg
     from regimen.envs.vec_env import IOSpec
 
 
-class TaskFacts:
-    """Sizes and times of the task; what a user's symmetry function gets as `env`.
+class EnvStub:
+    """Sizes and times of the task; the argument `env` of a user's symmetry function.
 
     Attributes:
         io: names, sizes and order of observations and actions.
@@ -34,12 +34,12 @@ class TaskFacts:
         self.num_actions, self.step_dt = io.num_actions, io.step_dt
 
     @property
-    def unwrapped(self) -> TaskFacts:
+    def unwrapped(self) -> EnvStub:
         """Itself: nothing is wrapped."""
         return self
 
     def no_observations(self, groups: list[str]) -> dict[str, torch.Tensor]:
-        """Return group -> zeros (N, d), from which the library takes the sizes."""
+        """Return group -> zeros (N, d), from which the library reads the sizes."""
         return {group: torch.zeros(self.num_envs, self.io.size(group), device=self.device) for group in groups}
 
 
@@ -69,7 +69,7 @@ def build(cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, see
     torch.manual_seed(seed)
     keys = ("num_steps_per_env", "obs_groups", "actor", "critic", "algorithm", "torch_compile_mode")
     sections = {key: copy.deepcopy(getattr(cfg, key)) for key in keys} | {"multi_gpu": None}
-    facts, groups = TaskFacts(io, num_envs, device), groups_of(cfg)
+    facts, groups = EnvStub(io, num_envs, device), groups_of(cfg)
     obs = as_tensordict(facts.no_observations(groups), groups, device)
     algorithm: Any = resolve_callable(cfg.algorithm["class_name"])
     with redirect_stdout(None):  # the library prints its models
@@ -79,5 +79,5 @@ def build(cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, see
 def build_actor(cfg: RslRlPpoCfg, io: IOSpec, device: torch.device) -> Any:
     """Return the policy network alone; see `build`."""
     model, arguments = resolve_class(cfg.actor)
-    obs = TaskFacts(io, 1, device).no_observations(cfg.obs_groups["actor"])
+    obs = EnvStub(io, 1, device).no_observations(cfg.obs_groups["actor"])
     return model(obs, cfg.obs_groups, "actor", io.num_actions, **arguments).to(device)

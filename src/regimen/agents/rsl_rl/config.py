@@ -1,11 +1,11 @@
-"""What is wrong with an rsl_rl configuration, found without importing the library: its source says what it takes."""
+"""`RslRlPpoCfg` and its checks. The library is not imported: its source is parsed for what it accepts."""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from regimen.config import static_modules
 from regimen.system.errors import did_you_mean
 
 SCHEDULES = ("adaptive", "fixed")
@@ -34,24 +34,78 @@ MOVED = {
     "init_member_classes": "Nothing takes its place: leave it out.",
     "multi_gpu": "This agent learns in one process: leave it out.",
 }
-"""Keys of other runners' dictionaries -> where that is said here."""
+"""Keys of other runners' dictionaries -> the setting to use here."""
 
 
-def problems(agent: Any, config: dict[str, Any]) -> list[str]:
-    """Return what is wrong with an `RslRlPpoCfg`, one line each.
+MODEL = {
+    "package": "rsl_rl.models",
+    "supplied": ["obs", "obs_groups", "obs_set", "output_dim"],
+    "sections": {"distribution_cfg": {"package": "rsl_rl.modules", "supplied": ["output_dim"]}},
+}
+ALGORITHM = {
+    "package": "rsl_rl.algorithms",
+    "supplied": ["actor", "critic", "storage", "device", "multi_gpu_cfg"],
+    "extra": ["share_cnn_encoders"],
+    "sections": {
+        "rnd_cfg": {
+            "target": "rsl_rl.extensions:RandomNetworkDistillation",
+            "supplied": ["num_states", "obs_groups", "device"],
+        },
+        "symmetry_cfg": {"target": "rsl_rl.extensions:Symmetry", "supplied": ["env"]},
+    },
+}
+"""Classes that the sections `actor`, `critic` and `algorithm` construct, and the arguments that this package supplies;
+read by `regimen.config.validation`."""
 
-    Args:
-        agent: the section.
-        config: the run's plain configuration.
+
+@dataclass
+class RslRlPpoCfg:
+    """The settings of an rsl_rl runner that affect the training.
+
+    Attributes:
+        num_steps_per_env: steps of each env between two updates.
+        max_iterations: updates of the whole training.
+        obs_groups: set of observations -> groups of the task side by side: `actor`, `critic`, and `rnd_state` with
+            `algorithm.rnd_cfg`.
+        actor: the policy: `class_name` and the arguments of that class.
+        critic: the value function, likewise.
+        algorithm: hyperparameters, likewise.
+        check_for_nan: whether to stop at the first NaN that the environment returns.
+        torch_compile_mode: of the models; null: not compiled.
+        value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
+            another run: it has no critic.
     """
-    return [
-        *_counts(agent, config),
-        *_choices(agent),
-        *_groups(agent.obs_groups, config["env"].get("observations")),
-    ]
+
+    MOVED: ClassVar[dict[str, str]] = MOVED
+    _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
+    num_steps_per_env: int = 24
+    max_iterations: int = 400
+    obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
+    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
+    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
+    check_for_nan: bool = True
+    torch_compile_mode: str | None = None
+    value_warmup_iterations: int = 0
+
+    def total_steps(self) -> int:
+        """Return the env steps per env of the whole training."""
+        return self.max_iterations * self.num_steps_per_env
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
+        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return one line for each problem of this section in the plain `config`."""
+        return [
+            *_counts(self, config),
+            *_choices(self),
+            *_groups(self.obs_groups, config["env"].get("observations")),
+        ]
 
 
-def _counts(agent: Any, config: dict[str, Any]) -> list[str]:
+def _counts(agent: RslRlPpoCfg, config: dict[str, Any]) -> list[str]:
     counts = {name: getattr(agent, name) for name in ("num_steps_per_env", "max_iterations")}
     lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
     if agent.value_warmup_iterations < 0:
@@ -66,8 +120,8 @@ def _counts(agent: Any, config: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _choices(agent: Any) -> list[str]:
-    """Return a line for each name that the library would refuse or, as it does with schedules, take for another."""
+def _choices(agent: RslRlPpoCfg) -> list[str]:
+    """Return a line for each name that the library does not accept, or silently replaces, as it does with schedules."""
     activations, optimizers = (_known(f) for f in ("resolve_nn_activation", "resolve_optimizer"))
     given = [(f"{model}.activation", getattr(agent, model).get("activation"), activations) for model in MODELS]
     given.append(("algorithm.optimizer", agent.algorithm.get("optimizer"), optimizers))
@@ -82,13 +136,15 @@ def _choices(agent: Any) -> list[str]:
 
 def _known(function: str) -> tuple[str, ...]:
     """Return the names that one of the library's resolving functions has a table of."""
-    _, statement = static_modules.find("rsl_rl.utils.utils", function)
+    from regimen.config.static_modules import find
+
+    _, statement = find("rsl_rl.utils.utils", function)
     tables = [node for node in ast.walk(statement) if isinstance(node, ast.Dict)]
     return tuple(str(key.value) for table in tables for key in table.keys if isinstance(key, ast.Constant))
 
 
 def _groups(sets: dict[str, list[str]], offered: dict[str, Any] | None) -> list[str]:
-    """Return a line for each set of observations that cannot be made of the task's groups."""
+    """Return a line for each set of observations that names an unknown group of the task."""
     lines = [f"obs_groups.{model}: missing; such as [policy]." for model in MODELS if not sets.get(model)]
     if sets.get("actor") and sets["actor"] != ["policy"]:
         lines.append(

@@ -1,7 +1,7 @@
-"""Checkpoints that rsl_rl itself wrote, of version 2 to 5: weights by name, the network inferred from their shapes.
+"""Read checkpoints of rsl_rl 2 to 5: weights by name, network size from their shapes.
 
 Version 2 and 3 keep actor and critic in one `model_state_dict` (2.2.4: `actor.0.weight`, `std` or `log_std`, and
-normalisers beside it), version 5 an `actor_state_dict`. Python objects in the file are never unpickled.
+normalisers next to it), version 5 an `actor_state_dict`. Python objects in the file are never unpickled.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ GATES = {4: "lstm", 3: "gru"}
 
 @dataclass
 class LegacyPolicy:
-    """An actor as version 5 names its tensors, and what their shapes say.
+    """An actor under the tensor names of version 5, and the sizes inferred from it.
 
     Attributes:
         state: name -> tensor.
-        model: `class_name` and arguments of the model, its activation aside, which no tensor tells.
+        model: `class_name` and arguments of the model, except for its activation, which is not stored.
         num_observations: d.
         num_actions: A.
-        iteration: updates it was trained for, None where the file does not say.
+        iteration: updates it was trained for; None where the file does not state it.
     """
 
     state: dict[str, torch.Tensor]
@@ -57,12 +57,12 @@ class LegacyPolicy:
 
     @property
     def first_layer(self) -> str:
-        """Name of the weight (h, d) that the observation meets first."""
+        """Name of the first weight (h, d)."""
         return "rnn.rnn.weight_ih_l0" if self.model["class_name"] == "RNNModel" else "mlp.0.weight"
 
     @property
     def last_layer(self) -> int:
-        """Number of the layer that gives the action."""
+        """Number of the output layer."""
         return 2 * len(self.model["hidden_dims"])
 
 

@@ -1,4 +1,4 @@
-"""A policy network of rsl_rl that acts, recurrent or not, and the weights it takes."""
+"""The trained policy of rsl_rl, recurrent or not, and loading of its weights."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def load_actor(actor: Any, state: dict[str, Any]) -> None:
         ) from error
 
 
-def widened(
+def extended(
     state: dict[str, torch.Tensor], like: dict[str, torch.Tensor], columns: list[int]
 ) -> dict[str, torch.Tensor]:
-    """Return a policy's tensors for an observation with more columns, on which it acts only once it learns.
+    """Return a policy's tensors for an observation with more columns, which have no effect at first.
 
-    Weights of new columns are 0; the normaliser, whose count stays, leaves their values as they are.
+    Weights of new columns are 0, their mean is 0 and variance 1; the count of the normaliser stays.
 
     Args:
         state: name -> tensor of the policy.

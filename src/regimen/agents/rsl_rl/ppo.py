@@ -1,92 +1,26 @@
-"""PPO of rsl_rl 5, its configuration in the library's own runner keys, with the complete resume that its runner lacks.
+"""PPO of rsl_rl 5, configured by the library's runner keys, with a complete resume.
 
-The library builds models, storage and algorithm, acts, stores and learns. The loop of its runner is ours: it values the
-observation before the automatic reset where an episode was cut off, logs into the run, and saves everything that
-decides the future.
+Models, storage, algorithm, acting and updates are the library's. The loop of its runner is replaced: it bootstraps from
+the observation before the automatic reset where an episode was truncated, logs into the run, and saves the full state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rsl_rl.utils import check_nan
 
 from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, groups_of
-from regimen.agents.rsl_rl.config import MOVED
-from regimen.agents.rsl_rl.policy import RslRlPolicy, load_actor, widened
+from regimen.agents.rsl_rl.config import RslRlPpoCfg
+from regimen.agents.rsl_rl.policy import RslRlPolicy, extended, load_actor
 from regimen.agents.training_session import require_finite
 from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
-
-MODEL = {
-    "package": "rsl_rl.models",
-    "supplied": ["obs", "obs_groups", "obs_set", "output_dim"],
-    "sections": {"distribution_cfg": {"package": "rsl_rl.modules", "supplied": ["output_dim"]}},
-}
-ALGORITHM = {
-    "package": "rsl_rl.algorithms",
-    "supplied": ["actor", "critic", "storage", "device", "multi_gpu_cfg"],
-    "extra": ["share_cnn_encoders"],
-    "sections": {
-        "rnd_cfg": {
-            "target": "rsl_rl.extensions:RandomNetworkDistillation",
-            "supplied": ["num_states", "obs_groups", "device"],
-        },
-        "symmetry_cfg": {"target": "rsl_rl.extensions:Symmetry", "supplied": ["env"]},
-    },
-}
-"""What the sections build, and what this module fills in; see `regimen.config.validation.built`."""
-
-
-@dataclass
-class RslRlPpoCfg:
-    """The dictionary of an rsl_rl runner, as far as it decides what is learned.
-
-    Attributes:
-        num_steps_per_env: steps of each env between two updates.
-        max_iterations: updates of the whole training.
-        obs_groups: set of observations -> groups of the task side by side: `actor`, `critic`, and `rnd_state` with
-            `algorithm.rnd_cfg`.
-        actor: the policy: `class_name` and the arguments of that class.
-        critic: the value function, likewise.
-        algorithm: hyperparameters, likewise.
-        check_for_nan: whether to stop at the first NaN that the environment returns.
-        torch_compile_mode: of the models; null: not compiled.
-        value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
-            another run: it has no critic.
-    """
-
-    MOVED: ClassVar[dict[str, str]] = MOVED
-    _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
-    num_steps_per_env: int = 24
-    max_iterations: int = 400
-    obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
-    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
-    check_for_nan: bool = True
-    torch_compile_mode: str | None = None
-    value_warmup_iterations: int = 0
-
-    def total_steps(self) -> int:
-        """Return the env steps per env of the whole training."""
-        return self.max_iterations * self.num_steps_per_env
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what rollouts take: stored once, and once more while minibatches are drawn."""
-        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this section on the run's plain `config`, one line each."""
-        from regimen.agents.rsl_rl.config import problems
-
-        return problems(self, config)
 
 
 class RslRlPpo:
@@ -97,11 +31,11 @@ class RslRlPpo:
     """
 
     def __init__(self, cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
-        """Build models and storage. See `rsl_rl_build.build`."""
+        """Build models and storage. See `regimen.agents.rsl_rl.build.build`."""
         self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
         self.ppo = build(cfg, io, num_envs, device, seed)
-        self._seen = partial(as_tensordict, groups=groups_of(cfg), device=device)
-        self._learnt = [p for p in self.ppo.get_policy().parameters() if p.requires_grad]
+        self._to_tensordict = partial(as_tensordict, groups=groups_of(cfg), device=device)
+        self._trainable = [p for p in self.ppo.get_policy().parameters() if p.requires_grad]
 
     @property
     def total_steps(self) -> int:
@@ -113,7 +47,7 @@ class RslRlPpo:
 
         Args:
             env: new, or restored if `resume` is given.
-            session: told of every step and update.
+            session: receives every step and update.
             resume: the `training` part of a checkpoint, or None to begin.
 
         Raises:
@@ -127,24 +61,24 @@ class RslRlPpo:
         else:
             obs = self._restore(resume)
         while session.steps_done < self.total_steps:
-            # Operations on some hundred rows cost more to share among threads than to do; the update is large enough.
+            # Operations on some hundred rows are slower with several threads; the update is large enough.
             torch.set_num_threads(1)
             with torch.no_grad():
                 obs = self._rollout(env, session, obs)
             torch.set_num_threads(threads)
-            for parameter in self._learnt:
+            for parameter in self._trainable:
                 parameter.requires_grad_(session.iteration >= self.cfg.value_warmup_iterations)
             losses = self._update()
-            session.end_iteration(losses, partial(self._bundle, obs))
+            session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     def _rollout(self, env: VecEnv, session: TrainingSession, obs: Obs) -> Obs:
         """Fill the storage; return the observations (N, d) of each group that the next rollout begins with."""
         for _ in range(self.cfg.num_steps_per_env):
-            action = self.ppo.act(self._seen(obs))
+            action = self.ppo.act(self._to_tensordict(obs))
             obs, reward, terminated, truncated, info = env.step(action.to(env.device))
             session.step(reward, terminated, truncated, info)
             self._record(obs, reward, terminated, truncated, info)
-        self.ppo.compute_returns(self._seen(obs))
+        self.ppo.compute_returns(self._to_tensordict(obs))
         return obs
 
     def _record(
@@ -154,7 +88,7 @@ class RslRlPpo:
 
         The library's own way, `time_outs`, adds the value of the observation before the step instead.
         """
-        seen, reward, done = self._seen(obs), reward.to(self.device), (terminated | truncated).to(self.device)
+        seen, reward, done = self._to_tensordict(obs), reward.to(self.device), (terminated | truncated).to(self.device)
         if self.cfg.check_for_nan:
             try:
                 check_nan(seen, reward, done)
@@ -162,18 +96,18 @@ class RslRlPpo:
                 raise DivergedError(str(error)) from error
         cut = (truncated & ~terminated).to(self.device)
         if cut.any():
-            reward = reward + self.ppo.gamma * cut * self._value(self._seen(info["final_obs"]))
+            reward = reward + self.ppo.gamma * cut * self._value(self._to_tensordict(info["final_obs"]))
         self.ppo.process_env_step(seen, reward, done, {})
 
     def _value(self, seen: Any) -> torch.Tensor:
-        """Return the value (N,) of observations, without a trace in a recurrent critic."""
+        """Return the value (N,) of observations, without changing the state of a recurrent critic."""
         memory = self.ppo.critic.get_hidden_state()
         value: torch.Tensor = self.ppo.critic(seen).squeeze(1)
         self.ppo.critic.reset(hidden_state=memory)
         return value
 
     def _update(self) -> dict[str, float]:
-        """Learn from the storage; return the scalars under the names that the library's logger gives them."""
+        """Update from the storage; return the scalars under the names of the library's logger."""
         try:
             losses = self.ppo.update()
         except RuntimeError:  # from drawing with a standard deviation that is not a number
@@ -189,32 +123,32 @@ class RslRlPpo:
         require_finite(self.ppo._raw_critic.state_dict(), "critic")
 
     def policy_state(self) -> dict[str, Any]:
-        """Return what acting needs: the actor with its normaliser."""
+        """Return the actor with its normaliser."""
         return {"actor": self.ppo.get_policy().state_dict()}
 
     def load_policy_state(self, state: dict[str, Any]) -> None:
-        """Start from the weights of another run's policy, as saved by `policy_state`.
+        """Initialise the actor by another run's policy, as saved by `policy_state`.
 
         Raises:
             CheckpointError: it is of another architecture or of another agent.
         """
         load_actor(self.ppo.get_policy(), state)
 
-    def widen(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
-        """Return a policy's state for this agent's wider observation; see `rsl_rl_policy.widened`.
+    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+        """Return a policy's state for this agent's observations; see `regimen.agents.rsl_rl.policy.extended`.
 
         Args:
             state: as saved by `policy_state`.
             columns: for each of the policy's columns, its place in this agent's observation.
         """
-        return {"actor": widened(state["actor"], self.policy_state()["actor"], columns)}
+        return {"actor": extended(state["actor"], self.policy_state()["actor"], columns)}
 
-    def _bundle(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
         rnd = self.ppo.rnd
         training = {
             "algorithm": self.ppo.save(),
             "memory": [self.ppo.actor.get_hidden_state(), self.ppo.critic.get_hidden_state()],
-            # What random network distillation keeps outside of its state_dict
+            # State of random network distillation outside of its state_dict
             "curiosity": None if rnd is None else {"updates": rnd.update_counter, "average": _average(rnd)},
             "obs": {k: v.clone() for k, v in obs.items()},
         }

@@ -106,7 +106,8 @@ class Vintix:
             run.warn(odd)
         torch.manual_seed(self.seed)
         net = VintixNet({task.group: task.about for task in data}, self.cfg.model).to(self.device)
-        training = Training(net, data, self.cfg.training, run, _Keeper(checkpoints, self.cfg, data, net), self.seed)
+        store = _VintixCheckpoints(checkpoints, self.cfg, data, net)
+        training = Training(net, data, self.cfg.training, run, store, self.seed)
         training.fit()
         if run.leads:
             _draw(run)
@@ -146,11 +147,10 @@ def _group_for(io: IOSpec, groups: dict[str, dict[str, Any]]) -> str:
     raise CheckpointError(f"This model learned {', '.join(groups)}; none has this environment's observations.")
 
 
-class _Keeper:
-    """Checkpoints of a model: what is needed to use it, and, apart, to go on training it.
+class _VintixCheckpoints:
+    """The `CheckpointStore` of a model, whose network and training state are separate parts.
 
-    `NNNN_epoch.pt` holds the network after so many epochs, to be used; `step_*.pt`, `last.pt` and `best.pt` the
-    optimiser too.
+    `NNNN_epoch.pt` holds the network after that many epochs; `step_*.pt`, `last.pt` and `best.pt` also the optimiser.
     """
 
     def __init__(self, checkpoints: Checkpoints, cfg: VintixCfg, tasks: list[Task], net: Any) -> None:
@@ -175,11 +175,17 @@ class _Keeper:
         training: dict[str, Any] = bundle["training"]
         return training
 
-    def save(self, step: int, training: dict[str, Any], metric: float | None, epoch: int | None) -> None:
-        """Write the checkpoint after `step` optimiser steps; see the class."""
+    def save(
+        self,
+        step: int,
+        network: dict[str, Any],
+        training: dict[str, Any],
+        metric: float | None,
+        epoch: int | None = None,
+    ) -> None:
         from regimen.runs import checkpoint
 
-        bundle = {**self.head, "policy": {**self.known, "network": dict(self.net.state_dict())}}
+        bundle = {**self.head, "policy": {**self.known, "network": network}}
         if epoch is not None:
             path = self.checkpoints.folder / f"{epoch:04d}_epoch.pt"
             checkpoint.save(path, {**bundle, "format": checkpoint.FORMAT, "step": step, "metric": metric})

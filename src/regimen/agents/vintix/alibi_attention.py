@@ -1,11 +1,11 @@
-"""Attention with linear biases (ALiBi, Press et al., arXiv 2108.12409): a key counts less the longer ago it was.
+"""Attention with linear biases (ALiBi, Press et al., arXiv 2108.12409): the weight of a key decreases with its age.
 
 The bias of head h for a key at j and a query at i is -m_h * (i - j). Softmax does not change when a row gets a
 constant, so that of the bias only m_h * j is needed, which depends on the key alone. It enters the product of query and
 key as further columns, ones on the side of the query: causal attention then needs no mask, and no (T, T) bias is ever
 made.
 
-On a CPU something else counts more: a steep head gives old keys weights that float32 holds only as denormal numbers, on
+On a CPU another effect dominates: a steep head gives old keys weights that are denormal numbers in float32, on
 which processors are slow. There a mask leaves those keys out that weigh nothing, and queries go in blocks, each with
 the keys up to its end. Measured at T = 2048 with 8 heads of 64, forward and backward of a layer in ms of one core: one
 additive mask 512, columns 427, blocks 227.
@@ -23,7 +23,7 @@ BLOCK = 256
 """Queries of a block."""
 
 
-def forgotten(dtype: torch.dtype) -> float:
+def attention_horizon(dtype: torch.dtype) -> float:
     """Return x: keys that together weigh less than e^-x of the newest are left out; `dtype` has no digit for them."""
     return -math.log(torch.finfo(dtype).eps / 2)
 
@@ -31,7 +31,7 @@ def forgotten(dtype: torch.dtype) -> float:
 def slopes(heads: int) -> torch.Tensor:
     """Return the slope m of each head, (heads,): 2^(-8/n), 2^(-16/n) and so on.
 
-    A number of heads that is no power of two takes those of the power below, and every other one of the power above, as
+    A number of heads that is no power of two uses those of the power below, and every other one of the power above, as
     the paper does.
     """
     below = 2 ** math.floor(math.log2(heads))
@@ -78,20 +78,20 @@ def _in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, slope: torch.T
 
 
 def _least_bias(q: torch.Tensor, k: torch.Tensor, slope: torch.Tensor) -> int:
-    """Return a bias, 0 or less, below which keys weigh nothing, a multiple of 16 so that masks can be used again.
+    """Return a bias, 0 or less, below which keys have no weight; a multiple of 16, so that masks can be cached.
 
     A scaled product of query and key is at most |q| |k| / sqrt(d), b say, so that a key has at most e^(2b - m x) of the
-    weight of the newest one; all keys beyond it are a geometric series.
+    weight of the newest one; all older keys are a geometric series.
     """
     most = float(q.detach().norm(dim=-1).max() * k.detach().norm(dim=-1).max()) / math.sqrt(q.shape[-1])
     tail = -math.log1p(-math.exp(-float(slope.min())))
-    return -16 * math.ceil((2 * most + forgotten(q.dtype) + tail) / 16) if math.isfinite(most) else -(2**20)
+    return -16 * math.ceil((2 * most + attention_horizon(q.dtype) + tail) / 16) if math.isfinite(most) else -(2**20)
 
 
 @lru_cache(maxsize=8)
 def _mask(slope: tuple[float, ...], length: int, least: int) -> torch.Tensor:
-    """Return the bias of `length` keys for the last `BLOCK` queries, (1, H, BLOCK, length), -inf where none counts."""
-    with torch.inference_mode(False):  # it is kept, and a training may need it next
+    """Return the bias of `length` keys for the last `BLOCK` queries, (1, H, BLOCK, length); -inf excludes a key."""
+    with torch.inference_mode(False):  # it is cached, and may be used in a training
         distance = torch.arange(length) - torch.arange(length - BLOCK, length)[:, None]
         found = torch.tensor(slope)[:, None, None] * distance
         return found.masked_fill((distance > 0) | (found < least), float("-inf"))[None]

@@ -10,7 +10,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def sixteen_bits(device: str) -> str | None:
-    """Return why 16 bits bring nothing on a device of this machine, and what to type instead, else None."""
+    """Return why 16 bits are slower on a device of this machine, and the setting to use instead; else None."""
     if device.startswith("cuda") or "avx512_bf16" in instructions():
         return None
     return (
@@ -24,7 +24,7 @@ class ModelCfg:
     """Size of the transformer; the defaults are those of `standard`.
 
     Attributes:
-        context: tokens, which are environment steps, that it sees.
+        context: tokens in the context; one token is one environment step.
         layers: blocks.
         heads: of attention.
         hidden: width of a token; (hidden - reward) / 2 for the observation and as much for the previous action.
@@ -32,7 +32,7 @@ class ModelCfg:
         head_dim: width of a head; null: hidden / heads, rounded down, so that 514 with 8 heads has 64.
         feedforward: width inside a block's perceptron; null: 4 * hidden.
         dropout: share of units switched off in training.
-        mask_rewards: learn without rewards, for comparison: such a model cannot tell what was good.
+        mask_rewards: train without rewards, for comparison.
         stochastic: learn how widely continuous actions are spread, too, and draw them, as discrete ones always are:
             who only does what learners did on average does not search.
     """
@@ -73,7 +73,7 @@ class ModelCfg:
         )
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return one line for each invalid value."""
         names = ("context", "layers", "heads", "hidden", "reward", "head_dim", "feedforward")
         sizes = {name: getattr(self, name) for name in names}
         lines = [f"model.{n}={v}: expected 1 or more." for n, v in sizes.items() if v is not None and v < 1]
@@ -91,14 +91,14 @@ class ModelCfg:
 
 @dataclass
 class SamplingCfg:
-    """Which windows of the histories it learns from.
+    """Selection of the training windows.
 
     Attributes:
         trajectory_sparsity: rows between the begins of two windows.
-        episode_sparsity: every how many-th whole episode is kept, so that progress takes fewer rows; null: as the
-            dataset says.
+        episode_sparsity: every n-th complete episode is kept, so that progress needs fewer rows; null: the value
+            of the dataset.
         last_frac: share of each history, from its end, that is used; little of it is expert distillation.
-        held_out: share of the histories that it is judged by and does not learn from; at least one where not 0.
+        held_out: share of the histories used for validation only; at least one where not 0.
     """
 
     trajectory_sparsity: int = 257
@@ -107,7 +107,7 @@ class SamplingCfg:
     held_out: float = 0.1
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return one line for each invalid value."""
         counts = {n: getattr(self, n) for n in ("trajectory_sparsity", "episode_sparsity")}
         lines = [f"sampling.{n}={v}: expected 1 or more." for n, v in counts.items() if v is not None and v < 1]
         if not 0.0 < self.last_frac <= 1.0:
@@ -119,10 +119,10 @@ class SamplingCfg:
 
 @dataclass
 class TrainingCfg:
-    """How it learns.
+    """Hyperparameters of the training.
 
     Attributes:
-        epochs: every epoch sees each window once.
+        epochs: every epoch reads each window once.
         batch_size: windows side by side, in each process.
         accumulation: batches behind one step of the optimiser.
         learning_rate: the highest, reached after the warm-up.
@@ -150,7 +150,7 @@ class TrainingCfg:
     log_interval: int = 10
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return one line for each invalid value."""
         counts = {n: getattr(self, n) for n in ("epochs", "batch_size", "accumulation", "save_every", "log_interval")}
         lines = [f"training.{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
         if not 0.0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0:

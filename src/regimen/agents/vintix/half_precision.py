@@ -1,8 +1,8 @@
-"""The transformer with 16 bits, to act with: half on CUDA, bfloat16 on a processor that computes with it.
+"""16-bit inference of the transformer: half on CUDA, bfloat16 on CPUs that support it.
 
 A step of one environment does little but read weights and keys, so that half the bytes are half the time. On a CPU
 linear layers are turned into the layout that oneDNN's kernels read, by the calls with which torch's own compiler does
-it, since the public ones turn them anew at each step; LayerNorm reckons, and tokens are added up, with float32.
+it, since the public ones convert them at each step; LayerNorm and the sums of tokens use float32.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import nn
 from regimen.agents.vintix.model import VintixNet
 
 
-def halved(net: VintixNet) -> VintixNet:
-    """Return a copy that computes with 16 bits; it is not to be trained or saved."""
+def to_half_precision(net: VintixNet) -> VintixNet:
+    """Return a copy that computes with 16 bits; it must not be trained or saved."""
     found = copy.deepcopy(net)
     if net.norm.weight.device.type == "cuda":
         return found.half()

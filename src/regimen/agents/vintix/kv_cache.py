@@ -1,6 +1,6 @@
-"""What a transformer remembers between two steps: rings of keys and values, or of the tokens themselves.
+"""The context of a transformer between two steps: ring buffers of keys and values, or of tokens.
 
-Nothing is moved when a ring is full: the newest entry takes the oldest one's slot, and ALiBi reads the absolute
+Nothing is moved when a ring is full: the newest entry replaces the oldest, and ALiBi reads the absolute
 position of each slot. Keys of deeper layers have seen tokens that are gone since, so that from then on a ring of keys
 sees a little further back than a window of tokens that is computed anew: until then both agree.
 """
@@ -18,7 +18,7 @@ from regimen.agents.vintix import alibi_attention
 from regimen.agents.vintix.model import Attention, VintixNet
 
 SPARE = 400
-"""Keys that may be read in vain, instead of calling attention once more: that takes about as long, some 20 us."""
+"""Superfluous keys that are read instead of calling attention once more: both need some 20 us."""
 
 CHUNK = 256
 """Slots by which the part of a ring grows that is read, until it is full."""
@@ -31,23 +31,25 @@ class Context(Protocol):
     """The last `context` steps of N environments, as a transformer needs them."""
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what the newest tokens (N, hidden) have become, (N, hidden), and remember them."""
+        """Append the newest tokens (N, hidden) to the context; return the output for them, (N, hidden)."""
         ...
 
 
-def reaches(net: VintixNet) -> list[int]:
-    """Return for each head how many of the newest keys it can tell from none, at most the context.
+def layer_contexts(net: VintixNet) -> list[int]:
+    """Return for each head the number of newest keys whose weight is above rounding, at most the context.
 
     A query and a key are layer-normalised, so that their product is bounded by the norms' weights, by b say; a key that
-    is x steps old has at most e^(2b - m x) of the weight of the newest one. What is left out is no approximation, since
-    the type has no digit for it: steep heads need a few hundred keys, whatever the context.
+    is x steps old has at most e^(2b - m x) of the weight of the newest one. Leaving older keys out is exact, as their
+    weight is below the precision of the type. Steep heads need a few hundred keys, whatever the context.
     """
     bound = max(_largest_product(block.attention) for block in net.layers)
     context = net.cfg.context
     steps = []
     for slope in alibi_attention.slopes(net.cfg.heads).tolist():
-        tail = -math.log1p(-math.exp(-slope))  # all keys beyond are a geometric series
-        steps.append(min(context, math.ceil((2 * bound + alibi_attention.forgotten(net.computes_with) + tail) / slope)))
+        tail = -math.log1p(-math.exp(-slope))  # all older keys are a geometric series
+        steps.append(
+            min(context, math.ceil((2 * bound + alibi_attention.attention_horizon(net.computes_with) + tail) / slope))
+        )
     return steps
 
 
@@ -97,9 +99,9 @@ class KeyCache:
     """
 
     def __init__(self, net: VintixNet, envs: int) -> None:
-        """Take all the memory it will need; see `bytes_of`."""
+        """Allocate all memory; see `bytes_of`."""
         self.net, self._steps = net, 0
-        reach, device = reaches(net), net.norm.weight.device
+        reach, device = layer_contexts(net), net.norm.weight.device
         self.rings = rings(reach, envs)
         heads = [head for ring in self.rings for head in ring.heads]
         sizes = torch.tensor([ring.size for ring in self.rings for _ in ring.heads], device=device)
@@ -111,14 +113,14 @@ class KeyCache:
         self.keys = torch.zeros(shape, dtype=net.computes_with, device=device)
         self.values = torch.zeros_like(self.keys)
         self.positions = torch.full((shape[2],), float("-inf"), device=device)
-        # A mask of float32 beside 16 bits, which only CPUs take, does not round the bias of old keys.
+        # A float32 mask with 16-bit keys, which only CPUs accept, does not round the bias of old keys.
         self._bias = torch.zeros(shape[2], dtype=None if device.type == "cpu" else net.computes_with, device=device)
         self._read(0)
 
     @staticmethod
     def bytes_of(net: VintixNet, envs: int) -> int:
-        """Return the bytes that `envs` environments take."""
-        rows = sum(len(ring.heads) * ring.size for ring in rings(reaches(net), envs))
+        """Return the bytes that `envs` environments need."""
+        rows = sum(len(ring.heads) * ring.size for ring in rings(layer_contexts(net), envs))
         return 2 * net.cfg.layers * envs * rows * net.cfg.width * net.computes_with.itemsize
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -138,7 +140,7 @@ class KeyCache:
         return self.net.norm(tokens)
 
     def _advance(self) -> torch.Tensor:
-        """Make room for the next step, and reckon the bias of all rows; return the row of each head, (H,)."""
+        """Select the slot of the next step, and compute the bias of all rows; return the row of each head, (H,)."""
         now = self._steps
         if now % CHUNK == 0:
             self._read(now)
@@ -171,16 +173,16 @@ class KeyCache:
 
 
 class TokenWindow:
-    """The last `context` tokens; all that follows from them is computed anew at each step."""
+    """The last `context` tokens; the trunk is computed again at each step."""
 
     def __init__(self, net: VintixNet, envs: int) -> None:
-        """Take all the memory it will need; see `bytes_of`."""
+        """Allocate all memory; see `bytes_of`."""
         self.net, self._steps = net, 0
         self._tokens = net.norm.weight.new_zeros((envs, net.cfg.context, net.cfg.hidden))
 
     @staticmethod
     def bytes_of(net: VintixNet, envs: int) -> int:
-        """Return the bytes that `envs` environments take: the tokens, and what a block makes of them."""
+        """Return the bytes that `envs` environments need: the tokens, and the activations of a block."""
         inside = max(net.cfg.feedforward or 4 * net.cfg.hidden, 3 * net.cfg.inner)
         return envs * net.cfg.context * (4 * net.cfg.hidden + 2 * inside) * net.norm.weight.element_size()
 

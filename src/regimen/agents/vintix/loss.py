@@ -1,4 +1,4 @@
-"""What is made small, by what, and how it is added up."""
+"""Loss, optimizer and loss accumulation."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def window_loss(out: torch.Tensor, target: torch.Tensor, discrete: bool) -> torc
 
 
 def spread(out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation (…, A) of the normal distribution that a head (…, 2 A) tells.
+    """Return mean and standard deviation (…, A) of the normal distribution that a head outputs, (…, 2 A).
 
-    The deviation is at least `LEAST_SPREAD`: where a learner does the same each time, likelihood knows no bound.
+    The deviation is at least `LEAST_SPREAD`: for equal actions the likelihood would be unbounded.
     """
     mean, log_deviation = out.chunk(2, dim=-1)
     return mean, LEAST_SPREAD + functional.softplus(log_deviation)
 
 
 class LossSums:
-    """Losses of windows by task, added up on their device."""
+    """Sums of window losses by task, on their device."""
 
     def __init__(self, tasks: int) -> None:
-        """Begin with nothing for `tasks` tasks."""
+        """Set the sums of `tasks` tasks to 0."""
         self._loss = [torch.zeros((), dtype=torch.float64)] * tasks
         self._count = [0] * tasks
 
@@ -82,7 +82,7 @@ class LossSums:
         return [[float(loss), float(count)] for loss, count in zip(self._loss, self._count, strict=True)]
 
     def windows(self) -> int:
-        """Return how many were counted."""
+        """Return the number of windows."""
         return sum(self._count)
 
     def mean(self) -> float:

@@ -1,7 +1,7 @@
 """The transformer of Vintix (arXiv 2501.19400): one token a step, shared by all tasks; encoders and heads by group.
 
-A token holds an observation, the action before it and the reward for that action, side by side, so that a history takes
-a third of the tokens of one that tells them apart. A group of tasks has the same observations and actions.
+A token is the concatenation of an observation, the action before it and the reward for that action, so that a history
+needs a third of the tokens of separate ones. A group of tasks has the same observations and actions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from regimen.agents.vintix.config import ModelCfg
 
 @dataclass(frozen=True)
 class Group:
-    """What tasks of a group have in common.
+    """Sizes of the observations and actions of a group of tasks.
 
     Attributes:
         observation: width D.
@@ -37,7 +37,7 @@ class Group:
 
 
 def outputs(group: Group, cfg: ModelCfg) -> int:
-    """Return how wide a head is: an action, or logits; with its spread where that is learned, twice as wide."""
+    """Return the width of a head: an action or logits; twice as wide for an action with a learned spread."""
     return group.action * (2 if cfg.stochastic and not group.discrete else 1)
 
 
@@ -51,7 +51,7 @@ class Encoder(nn.Sequential):
 
 
 class TokenEncoder(nn.Module):
-    """Makes tokens of one group; where an episode begins, learned vectors stand for previous action and reward."""
+    """Encodes tokens of one group; at the begin of an episode, learned vectors replace previous action and reward."""
 
     def __init__(self, group: Group, cfg: ModelCfg) -> None:
         """Build the encoders."""
@@ -115,7 +115,7 @@ class Attention(nn.Module):
         return self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (B, T, hidden) for tokens (B, T, hidden), each of which sees itself and those before it."""
+        """Return (B, T, hidden) for tokens (B, T, hidden); each attends to itself and those before it."""
         q, k, v = (part.transpose(1, 2) for part in self.project(x))
         seen = alibi_attention.attention(q, k, v, self.slope, self.dropout if self.training else 0.0)
         return self.out(seen.transpose(1, 2).flatten(2))
@@ -177,7 +177,7 @@ class VintixNet(nn.Module):
         return self.layers[0].attention.qkv.weight.dtype
 
     def trunk(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what the tokens (B, T, hidden) have become, (B, T, hidden)."""
+        """Return the trunk's output (B, T, hidden) for tokens (B, T, hidden)."""
         for block in self.layers:
             tokens = block(tokens)
         return self.norm(tokens)

@@ -1,4 +1,4 @@
-"""The transformer at work: it acts in N environments at once, and is told what reward each action got."""
+"""The in-context policy: the transformer acts in N environments and reads the reward of each action."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How observations and rewards of a task are scaled for the network.
+    """Scaling of the observations and rewards of a task.
 
     Attributes:
         mean: (D,) of the observations.
@@ -41,7 +41,7 @@ class Scaling:
 
 @dataclass
 class Memory:
-    """What is remembered of N environments; it is changed in place.
+    """State of the policy for N environments; changed in place.
 
     Attributes:
         net: the network, in the precision that it works with.
@@ -49,7 +49,7 @@ class Memory:
         generator: of actions that are drawn.
         begins: (N,) bool, where an episode begins.
         action: (N, A), the last one.
-        reward: (N,) for it, scaled; None until it is told.
+        reward: (N,) for it, scaled; None until `observe`.
     """
 
     net: VintixNet
@@ -61,7 +61,7 @@ class Memory:
 
 
 class VintixPolicy:
-    """A policy that learns in context: an episode's end does not clear what it remembers.
+    """A policy that learns in context: the end of an episode does not clear its context.
 
     Attributes:
         use_cache: whether keys and values are kept, instead of computed again from the window at each step.
@@ -73,7 +73,7 @@ class VintixPolicy:
 
         Args:
             net: from here on without dropout and gradients.
-            group: whose encoder and head it uses.
+            group: name of its encoder and head.
             scaling: of the task.
         """
         self.use_cache, self.use_fp16 = True, False
@@ -86,15 +86,15 @@ class VintixPolicy:
         """See `Policy.act`; a state None is an empty context.
 
         Raises:
-            ConfigError: it was not told the last reward, or there is no memory for so many environments.
+            ConfigError: `observe` was not called after the last action, or the memory does not suffice.
         """
         memory = state or self._empty(len(obs["policy"]))
         if memory.reward is None:
             raise ConfigError(
-                "A policy that learns in context has to be told the reward of each action, which this stage does "
-                "not do. Type stage=in_context, or stage=evaluate."
+                "A policy that learns in context needs the reward of each action, which this stage does not pass on. "
+                "Type stage=in_context, or stage=evaluate."
             )
-        with torch.inference_mode():  # what it makes is its own, but for the copy
+        with torch.inference_mode():  # its tensors stay here, except for the copy below
             action = self._act(obs["policy"], memory)
         memory.action, memory.reward = action.clone(), None
         memory.begins.zero_()
@@ -112,7 +112,7 @@ class VintixPolicy:
 
     def _act(self, observation: torch.Tensor, memory: Memory) -> torch.Tensor:
         net, group, reward = memory.net, self.group, memory.reward
-        assert reward is not None, "`act` has seen to it"
+        assert reward is not None, "`act` has checked it"
         scaled = (observation - self._scaling.mean) / self._scaling.std
         inputs = (part.to(net.norm.weight.dtype) for part in (scaled, memory.action, reward))
         out = net.heads[group](memory.context.step(net.encoders[group](*inputs, memory.begins))).float()
@@ -135,20 +135,20 @@ class VintixPolicy:
         return Memory(net, kind(net, envs), generator, begins, nothing[:, 1:], nothing[:, 0])
 
     def _working_net(self) -> VintixNet:
-        """Return the network in the precision asked for.
+        """Return the network in the configured precision.
 
         Raises:
-            ConfigError: 16 bits are asked for where they are slower.
+            ConfigError: 16 bits are configured where they are slower.
         """
         if not self.use_fp16:
             return self.net
         if problem := sixteen_bits(self.device.type):
             raise ConfigError(problem)
-        return half_precision.halved(self.net)
+        return half_precision.to_half_precision(self.net)
 
 
 def _require_memory(needed: int, envs: int, device: torch.device) -> None:
-    """Raise before a context is made that memory cannot hold: a process that is killed for it says nothing."""
+    """Raise if the context does not fit into memory; a process killed for it would leave no message."""
     there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
     if needed > there:
         fit = max(1, int(envs * there / needed))

@@ -1,4 +1,4 @@
-"""Which windows each step of the optimiser sees, and how far it goes: counted in real steps, accumulation included."""
+"""Windows and learning rate of each optimiser step; accumulated batches are one step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regimen.agents.vintix.config import TrainingCfg
 
 
 class Schedule:
-    """The steps of a training.
+    """The optimiser steps of a training.
 
     Attributes:
         per_epoch: optimiser steps of an epoch; the last may see fewer windows than the others.
@@ -19,7 +19,7 @@ class Schedule:
     """
 
     def __init__(self, cfg: TrainingCfg, windows: int, processes: int, seed: int) -> None:
-        """Count.
+        """Compute the number of steps.
 
         Args:
             cfg: see `TrainingCfg`.

@@ -1,14 +1,14 @@
 """Training of the transformer on windows of histories, by one process or several, with a resume that is exact.
 
-The loss is the mean over the tokens of all windows behind an optimiser step, whoever works on them: batch size,
-accumulation, processes and an incomplete last step change what a step costs, not what it means.
+The loss is the mean over the tokens of all windows of an optimiser step: batch size, accumulation, number of processes
+and an incomplete last step do not change it.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,21 +22,10 @@ from regimen.system import distributed
 from regimen.system.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
+    from regimen.agents.training_session import CheckpointStore
     from regimen.agents.vintix.config import TrainingCfg
     from regimen.agents.vintix.model import VintixNet
     from regimen.runs.run import Run
-
-
-class Keeper(Protocol):
-    """Where a training's checkpoints go and come from."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the newest state, or None to begin."""
-        ...
-
-    def save(self, step: int, training: dict[str, Any], metric: float | None, epoch: int | None) -> None:
-        """Write the checkpoint of an optimiser step; `epoch` where that many are complete and it is to be kept."""
-        ...
 
 
 class Training:
@@ -49,7 +38,7 @@ class Training:
     """
 
     def __init__(
-        self, net: VintixNet, tasks: list[Task], cfg: TrainingCfg, run: Run, keeper: Keeper, seed: int
+        self, net: VintixNet, tasks: list[Task], cfg: TrainingCfg, run: Run, checkpoints: CheckpointStore, seed: int
     ) -> None:
         """Prepare.
 
@@ -57,11 +46,11 @@ class Training:
             net: on the device to train on; the same in all processes.
             tasks: see `data.load`.
             cfg: see `TrainingCfg`.
-            run: receives metrics, shows progress and may ask to stop.
-            keeper: of checkpoints.
+            run: receives metrics and progress; its `check_stop` may stop the training.
+            checkpoints: of this training; its `load` also restores the network.
             seed: of order and dropout.
         """
-        self.net, self.cfg, self.run, self.keeper, self.seed = net, cfg, run, keeper, seed
+        self.net, self.cfg, self.run, self.checkpoints, self.seed = net, cfg, run, checkpoints, seed
         self.tasks = tasks
         self.windows = Windows(tasks, net.cfg.context)
         self.held_out = Windows(tasks, net.cfg.context, held_out=True)
@@ -87,7 +76,7 @@ class Training:
             DivergedError: the gradient or the weights became non-finite.
             ConfigError: a resumed run would have other steps.
         """
-        saved = self.keeper.load()
+        saved = self.checkpoints.load()
         if saved is not None:
             self._restore(saved)
         while self._epoch < self.cfg.epochs:
@@ -107,7 +96,7 @@ class Training:
             self._in_epoch, self._step = number + 1, self._step + 1
             if self._step % self.cfg.log_interval == 0:
                 self._log({})
-            self._tell()
+            self._show_progress()
             if self._in_epoch < self.schedule.per_epoch:
                 self.run.check_stop(self._step, lambda: self._save(None, None))
         self._end_epoch()
@@ -139,7 +128,7 @@ class Training:
             self._epoch_sums.add(batch.task, each.detach())
 
     def _losses(self, batches: list[Batch]) -> list[torch.Tensor]:
-        """Return the mean loss of each window's tokens, (B,) for each batch; the trunk sees all windows at once."""
+        """Return the mean loss of each window's tokens, (B,) for each batch; the trunk runs once for all windows."""
         names = [self.tasks[batch.task].group for batch in batches]
         # Encoders are small and keep float32: 8 bits of an angle or a speed are not enough to steer by.
         tokens = [
@@ -213,7 +202,7 @@ class Training:
             self.run.log(self._step, more)
         self._sums, self._waited, self._clock = LossSums(len(self.tasks)), 0.0, time.perf_counter()
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
         self._begun = self._begun or (self._step, time.perf_counter())
         rate = (self._step - self._begun[0]) / max(time.perf_counter() - self._begun[1], 1e-9)
         eta = (self.schedule.total - self._step) / rate if rate > 0 else None
@@ -232,7 +221,7 @@ class Training:
             "norm": self._norm,
         }
         if self.run.leads:
-            self.keeper.save(self._step, state, metric, epoch)
+            self.checkpoints.save(self._step, dict(self.net.state_dict()), state, metric, epoch)
 
     def _restore(self, state: dict[str, Any]) -> None:
         plan = [self.schedule.per_epoch, self.schedule.total]
@@ -243,7 +232,7 @@ class Training:
             )
         self.optimizer.load_state_dict(state["optimizer"])
         self._epoch, self._in_epoch, self._step = state["place"]
-        first = self.rank == 0  # what all processes had seen, told once
+        first = self.rank == 0  # sums over all processes, restored once
         self._sums, self._epoch_sums = (LossSums.of(s) if first else LossSums(len(self.tasks)) for s in state["sums"])
         self.loss, self.val_loss = state["losses"]
         self._norm = state["norm"]

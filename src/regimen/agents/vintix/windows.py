@@ -1,6 +1,6 @@
 """Windows of learning histories: `context + 1` rows in a row, of which the first is only what came before.
 
-At row t the model reads o_t, a_(t-1) and r_(t-1), and is asked for a_t. A history's own first row is the first token of
+At row t the model reads o_t, a_(t-1) and r_(t-1), and predicts a_t. A history's own first row is the first token of
 a window, too: an empty context then means a learner that has learned nothing yet, as it does to one who acts. Nothing
 here depends on the order of files or datasets: histories are sorted by what they hold.
 """
@@ -24,7 +24,7 @@ from regimen.system import files
 from regimen.system.errors import DatasetError
 
 LEAST_STD = 1e-2
-"""Standard deviation below which an observed channel counts as constant: what little it varies is not blown up."""
+"""Standard deviation below which an observed channel is treated as constant, and not amplified."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Task:
         name: of the task.
         group: its group's name.
         about: widths of the group.
-        known: what else its dataset tells: `io`, `random_score`, `expert_score`, `mode`.
-        scaling: of observations and rewards, that of the group: a task that nobody has seen yet has no other.
+        known: `io`, `random_score`, `expert_score` and `mode` of its dataset.
+        scaling: of observations and rewards, that of the group, which also applies to new tasks.
         rows: `observation` (R, D), scaled, `action` (R, A), `reward` (R,), scaled, `begins` (R,).
         train: rows before the first tokens of the windows that are learned from.
         val: of those that are not.
-        histories: how many are learned from, and held out.
+        histories: number of training and of held-out histories.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Windows:
             return rows[name].index_select(0, at.flatten()).unflatten(0, at.shape)
 
         here = before + 1
-        before = before.clamp(min=0)  # nothing came before the first history, nor is it looked at where one begins
+        before = before.clamp(min=0)  # the row before a history is not used
         earlier = (take("action", before), take("reward", before))
         return Batch(task, take("observation", here), *earlier, take("begins", here), take("action", here))
 
@@ -131,7 +131,7 @@ def load(paths: Sequence[Path], cfg: SamplingCfg, context: int, seed: int, memor
         cfg: see `SamplingCfg`.
         context: tokens of a window.
         seed: of the choice of histories that are held out.
-        memory_bytes: what all rows may take.
+        memory_bytes: limit for all rows.
 
     Raises:
         DatasetError: datasets of a task or group do not agree, histories are too short, or memory does not suffice.
@@ -157,7 +157,7 @@ def _require_room(by_task: dict[str, list[Histories]], memory_bytes: int) -> Non
 
 @dataclass(frozen=True)
 class _Found:
-    """The histories of a task as they were read, some of them held out."""
+    """The histories of a task, some of them held out."""
 
     name: str
     group: str
@@ -212,7 +212,7 @@ def _key(found: tuple[str, History]) -> str:
 
 
 def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> History:
-    """Return a history without the episodes and the early rows that are not wanted."""
+    """Return a history without left-out episodes and early rows."""
     every = cfg.episode_sparsity or int(histories.about["episode_sparsity"])
     history = histories[index].thinned(every)
     first = len(history) - round(cfg.last_frac * len(history))
@@ -228,7 +228,7 @@ def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> Hi
 
 
 def _held_out(count: int, share: float, seed: int) -> set[int]:
-    """Return the numbers of the histories to be held out; one learns from at least one."""
+    """Return the numbers of the held-out histories; at least one is left for training."""
     wanted = min(count - 1, max(1, round(share * count))) if share > 0 else 0
     return set(np.random.default_rng(seed).permutation(count)[:wanted].tolist())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from regimen.data.episodes.reader import EpisodeFile, EpisodeTable, open_all
+from regimen.data.episodes.reader import EpisodeFile, EpisodeIndex, open_all
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Batch:
 class _Pool:
     """Some envs of one or more files in memory, env after env, so that every episode is contiguous."""
 
-    def __init__(self, parts: list[tuple[int, EpisodeFile, EpisodeTable, np.ndarray]], names: Sequence[str]) -> None:
+    def __init__(self, parts: list[tuple[int, EpisodeFile, EpisodeIndex, np.ndarray]], names: Sequence[str]) -> None:
         values: dict[str, list[torch.Tensor]] = {name: [] for name in names}
         rows, starts, lengths, origin = 0, [], [], []
         for number, file, table, envs in parts:
@@ -91,22 +91,22 @@ class Sequences:
     """The episodes of some envs of some datasets, drawn in random batches.
 
     Attributes:
-        episodes: how many there are.
+        episodes: number of episodes.
         rows: steps of all of them.
-        bytes: memory the whole takes.
+        bytes: memory of the whole data.
         fits: whether it is loaded once and kept; else an epoch goes through the envs pool by pool.
     """
 
     def __init__(
         self, paths: Sequence[Path], envs: Sequence[np.ndarray], names: Sequence[str], memory_bytes: int
     ) -> None:
-        """Look at the files; nothing is loaded yet.
+        """Open the files; nothing is loaded yet.
 
         Args:
             paths: datasets.
-            envs: for each, the envs wanted; see `Splits.envs`.
+            envs: for each, the envs to read; see `Splits.envs`.
             names: columns, such as `obs/discriminator` and `labels/fault_joint`.
-            memory_bytes: what may be in memory at once.
+            memory_bytes: limit for the data in memory.
 
         Raises:
             DatasetError: a file lacks a column, or the files do not fit each other.
@@ -127,7 +127,7 @@ class Sequences:
         self._whole: _Pool | None = None
 
     def summary(self) -> str:
-        """Return one line that says what is there, and whether it is kept in memory."""
+        """Return one line: episodes, steps, size, and whether the data are kept in memory."""
         how = "kept in memory" if self.fits else f"read in pools of {self._memory_bytes / 2**30:.1f} GiB"
         return f"{self.episodes} episodes, {self.rows} steps, {self.bytes / 2**30:.2f} GiB: {how}"
 
@@ -154,7 +154,7 @@ class Sequences:
 
     def _parts(
         self, numbers: list[int], envs: Sequence[np.ndarray]
-    ) -> list[tuple[int, EpisodeFile, EpisodeTable, np.ndarray]]:
+    ) -> list[tuple[int, EpisodeFile, EpisodeIndex, np.ndarray]]:
         return [(n, self._files[n], self._tables[n], e) for n, e in zip(numbers, envs, strict=True) if len(e)]
 
     def _split_envs(self, rng: np.random.Generator | None) -> list[tuple[int, np.ndarray]]:
@@ -178,7 +178,7 @@ def _row_bytes(file: EpisodeFile, names: Sequence[str]) -> int:
 
 
 def _batches(lengths: np.ndarray, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray]:
-    """Yield indices of similar lengths: sorted within groups of 16 batches, so that little is padding."""
+    """Yield indices of similar lengths: sorted within groups of 16 batches, to reduce padding."""
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     groups = [order[low : low + 16 * size] for low in range(0, len(order), 16 * size)]
     batches = []

@@ -1,4 +1,4 @@
-"""The data card: what datasets hold, counted over every frame once, for people and for the gates."""
+"""The data card: statistics over every frame of datasets, for readers and for the quality checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> dict
     Args:
         paths: files, or folders of files.
         seed: of the splits.
-        group: the one observation group that is wanted, see `open_all`.
+        group: the one observation group to read; see `open_all`.
 
     Raises:
         DatasetError: a file cannot be read, or the files do not fit each other.
@@ -71,7 +71,7 @@ def _about(file: EpisodeFile) -> dict[str, Any]:
 
 
 def _classes(files: list[EpisodeFile], joint: np.ndarray) -> list[str]:
-    """Return the joints that may fail: those the task says, where it does not, those that did."""
+    """Return the joints that may fail: those of the task, else those that did."""
     if FAULT not in files[0].columns:
         return []
     said = {name for file in files for name in file.attrs.get("classes") or []}
@@ -110,7 +110,7 @@ def _histogram(values: np.ndarray, bins: int = 40) -> dict[str, list[float]]:
 
 
 def _onsets(file: EpisodeFile, scans: list[Scan]) -> dict[str, Any]:
-    """Return how the onsets lie, in steps after the begin; of episodes whose clock began at 0."""
+    """Return the distribution of the onsets, in steps after the begin, of episodes that were not staggered."""
     onset = np.concatenate([s.onset[~s.table.staggered] for s in scans])
     length = np.concatenate([s.table.length[~s.table.staggered] for s in scans])
     seen = onset[onset >= 0]
@@ -212,7 +212,7 @@ def keep_healthy(path: Path, card: dict[str, Any]) -> None:
 
 
 def write(card: dict[str, Any], data: Path, pictures: Path) -> list[Path]:
-    """Write `card.json` and `card.md` into `data`, `card_*.png` into `pictures`; return the files."""
+    """Write `card.json` and `card.md` into `data`, `card_*.png` into `pictures`; return the paths."""
     from regimen.data.episodes import card_figures, card_text
 
     data.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(card: dict[str, Any], out: Path) -> list[Path]:
-    """Draw the pictures of a card (`card.make`) into `out` and return their files."""
+    """Draw the figures of a card (`card.make`) into `out`; return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     files = [_lengths(card, out / "card_lengths.png")]
     if card["classes"]:

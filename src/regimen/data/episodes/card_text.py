@@ -8,7 +8,7 @@ from regimen.data.episodes import quality_checks
 
 
 def text(card: dict[str, Any]) -> str:
-    """Return a card (`card.make`) to be read by people, the verdict of the gates first."""
+    """Return a card (`card.make`) as Markdown, the quality checks first."""
     return "\n".join([*_verdict(card), *_files(card), *_classes(card), *_episodes(card), *_channels(card)]) + "\n"
 
 

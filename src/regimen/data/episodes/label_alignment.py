@@ -1,4 +1,4 @@
-"""Whether labels begin where the robot broke: an effort limit leaves a trace in the torques, to the very row."""
+"""Check that labels begin at the row of the fault, which shows in the torques as an effort limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Event:
     """A joint that broke.
 
     Attributes:
-        row: where the file says that it did.
+        row: first row of the fault according to the file.
         stop: row after the last of the episode.
         joint: id.
     """
@@ -28,11 +28,11 @@ class Event:
 
 
 def fitting_offset(torque: np.ndarray, events: Sequence[Event]) -> tuple[int | None, dict[int, int]]:
-    """Return the offset between what a file says and what its torques show, and the contradictions at each offset.
+    """Return the offset between the labels of a file and its torques, and the contradictions at each offset.
 
-    The limit of a broken joint is the largest torque seen from `SETTLED` rows after an event on. A row that is said
-    to be limited and exceeds it contradicts. The smallest offset without any is the right one, if the next smaller has
-    some; else the torques show nothing.
+    The limit of a faulty joint is its largest torque from `SETTLED` rows after an event on. A row that is labelled
+    limited and exceeds it is a contradiction. The result is the smallest offset without contradictions, if the next
+    smaller one has some; else the torques are inconclusive.
 
     Args:
         torque: (T, J) N·m.

@@ -19,19 +19,19 @@ from regimen.system.errors import DatasetError
 
 OBSERVATION, TORQUES = 88, 19
 NO_JOINT = 999
-"""What the event log says where no joint was to break."""
+"""Value of the event log for an episode without a fault."""
 
 
 @dataclass
 class LegacyEnv:
-    """What was recorded of one env.
+    """The recording of one env.
 
     Attributes:
         source: file of the observations.
         step: (T,) counter.
         observation: (T, 88) float32; the last 19 are the applied torques.
         terminated: (T,) bool.
-        truncated: (T,) bool, found from the length of episodes: the formats do not tell.
+        truncated: (T,) bool, inferred from the length of episodes: the formats do not record it.
         events: joints that broke, in the order of time.
     """
 
@@ -58,7 +58,7 @@ def read(files: list[Path], episode_steps: int, offset: int) -> list[LegacyEnv]:
     """Return the envs of legacy files, in the order of their numbers.
 
     Args:
-        files: the two `.dat` of one env, or the `.npz` of many; a folder stands for what it holds.
+        files: the two `.dat` of one env, or the `.npz` of many; or their folder.
         episode_steps: steps after which an episode ended by time.
         offset: see `LegacyEnv.labels`; 0 if faults were applied before the observation of their step, 1 if after.
 
@@ -84,7 +84,7 @@ def _number(file: Path, kind: str) -> int | None:
 
 
 def _pair(files: list[Path]) -> tuple[Path, Path]:
-    """Return observations and events, told apart by their headers."""
+    """Return the files of observations and events, identified by their headers."""
     kinds = {}
     for file in files:
         if file.suffix != ".npz":

@@ -1,4 +1,4 @@
-"""Turns legacy recordings of H1 failures into a dataset of this project: `regimen import-legacy <files> --out`."""
+"""Convert legacy recordings of H1 failures to a dataset of this project: `regimen import-legacy <files> --out`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _episodes(done: np.ndarray) -> np.ndarray:
 
 
 def _attrs(files: list[Path], offset: int) -> dict[str, Any]:
-    # Scale 0.5 is that of Isaac Lab's H1; where the action's zero lies is not told, and nobody acts by this dataset.
+    # Scale 0.5 is that of Isaac Lab's H1; the offset is unknown, and not needed: no policy acts by this dataset.
     action = ActionSpec(list(JOINTS), [0.5] * len(JOINTS), [0.0] * len(JOINTS))
     io = IOSpec({"policy": TERMS, "discriminator": TERMS | {"joint_effort": len(JOINTS)}}, action, STEP_DT)
     about = {"io": io.to_dict(), "joints": list(JOINTS), "classes": list(CANDIDATES), "step_dt": STEP_DT}

@@ -1,4 +1,4 @@
-"""Whether faults began at times spread evenly over their range, seen through episodes that ended before their fault."""
+"""Test whether fault onsets are uniform over their range, corrected for episodes that ended before their fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def deviation(onset: np.ndarray, length: np.ndarray, first: int, last: int) -> t
 
 def _lasting(onset: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Return, for each step, the share of episodes that would have lasted until then without a fault."""
-    end = np.where(onset >= 0, onset, length)  # an onset takes an episode out of the count, but does not end it
+    end = np.where(onset >= 0, onset, length)  # an onset removes an episode from the risk set, but does not end it
     size = int(end.max()) + 2
     leaving = np.bincount(end, minlength=size)
     at_risk = leaving[::-1].cumsum()[::-1]

@@ -1,4 +1,4 @@
-"""What a data card must show before a failure detector is trained on its data."""
+"""Quality checks of a data card, before a failure detector is trained on its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_SYNCHRONISED = 0.1
 
 
 def check(card: dict[str, Any]) -> list[str]:
-    """Return what stands against training on the data of a card (`card.make`), one line each; empty if nothing."""
+    """Return one line for each quality check that a card (`card.make`) fails."""
     if len(card["classes"]) < 2:
         named = ", ".join(card["classes"]) or "none"
         return [f"joints that may fail: {named}; a detector needs data of two or more (env.evaluation.faults)."]

@@ -27,7 +27,7 @@ FAULT = "labels/fault_joint"
 
 
 @dataclass(frozen=True)
-class EpisodeTable:
+class EpisodeIndex:
     """One entry per episode, ordered by env and time.
 
     Attributes:
@@ -57,9 +57,9 @@ class EpisodeTable:
         """Rows of each, (E,)."""
         return self.stop - self.start
 
-    def select(self, keep: np.ndarray) -> EpisodeTable:
+    def select(self, keep: np.ndarray) -> EpisodeIndex:
         """Return the episodes chosen by a mask or by indices."""
-        return EpisodeTable(**{name: value[keep] for name, value in vars(self).items()})
+        return EpisodeIndex(**{name: value[keep] for name, value in vars(self).items()})
 
 
 class EpisodeFile:
@@ -67,7 +67,7 @@ class EpisodeFile:
 
     Attributes:
         path: the file.
-        attrs: what the file says of itself; JSON decoded.
+        attrs: attributes of the file; JSON decoded.
         columns: name -> shape of one env's value, such as `obs/policy` -> (71,).
     """
 
@@ -127,7 +127,7 @@ class EpisodeFile:
 
     @property
     def env_block(self) -> int:
-        """How many neighbouring envs are stored together, and so are cheap to read together."""
+        """Number of neighbouring envs that are stored, and best read, together."""
         return int(min(d.chunks[1] for d in self._datasets.values()))
 
     def require(self, names: Sequence[str]) -> None:
@@ -151,18 +151,18 @@ class EpisodeFile:
         return {name: self._datasets[name][first:last, envs] for name in names}
 
     def chunks(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yield (first row, {name: (rows, N, …)}) chunk by chunk, so that memory stays small whatever the file has."""
+        """Yield (first row, {name: (rows, N, …)}) chunk by chunk, so that the whole file need not fit into memory."""
         size = self._datasets["episode"].chunks[0]
         for first in range(0, self.steps, size):
             yield first, self.read(names, slice(first, first + size))
 
-    def episodes(self) -> EpisodeTable:
+    def episodes(self) -> EpisodeIndex:
         """Return all episodes, those that the beginning and the end of the file cut included."""
         columns = self.read(["episode", "terminated", "truncated"])
         ids = columns["episode"].T  # (N, T): an episode is a run of equal ids in a row
         flat = ids.ravel()
         if not len(flat):
-            return EpisodeTable(*[np.zeros(0, int)] * 4, *[np.zeros(0, bool)] * 3)
+            return EpisodeIndex(*[np.zeros(0, int)] * 4, *[np.zeros(0, bool)] * 3)
         begins = np.ones(ids.shape, bool)
         begins[:, 1:] = ids[:, 1:] != ids[:, :-1]
         start = np.flatnonzero(begins)
@@ -170,14 +170,14 @@ class EpisodeFile:
         env, first_row = np.divmod(start, self.steps)
         terminated, truncated = (columns[n].T.ravel()[last] for n in ("terminated", "truncated"))
         staggered = (first_row == 0) & bool(self.attrs.get("staggered", False))
-        return EpisodeTable(flat[start], env, first_row, last % self.steps + 1, terminated, truncated, staggered)
+        return EpisodeIndex(flat[start], env, first_row, last % self.steps + 1, terminated, truncated, staggered)
 
     def iterate(self, names: Sequence[str], envs: Sequence[int] | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yield each episode as {name: (length, …)}, env by env; one block of envs is in memory at a time.
 
         Args:
             names: columns.
-            envs: those wanted; by default all.
+            envs: envs to read; by default all.
         """
         table, block = self.episodes(), self.env_block
         wanted = np.isin(table.env, np.arange(self.num_envs) if envs is None else np.asarray(envs))
@@ -199,11 +199,11 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
 
     Args:
         paths: files or folders.
-        group: the one observation group that is wanted; the others are hidden, and may differ, as those of a policy do
-            that is told more than another.
+        group: the one observation group to read; the others are hidden, and may differ, as they do between policies
+            with different observations.
 
     Raises:
-        DatasetError: they differ in what they hold, by name.
+        DatasetError: their observations, actions or joints differ by name.
     """
     found = [file for path in paths for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])]
     files = [EpisodeFile(path) for path in found]
@@ -222,7 +222,7 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
 
 
 def add_attrs(path: Path, attrs: dict[str, Any]) -> None:
-    """Write into a finished file what is known only now; text and numbers as they are, all else as JSON."""
+    """Add attributes to a finished file; text and numbers as they are, other values as JSON."""
     with h5py.File(path, "r+") as file:
         for name, value in attrs.items():
             file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What a file of episodes holds, and in what pieces."""
+"""Columns and chunks of a file of episodes."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def columns_for(groups: dict[str, int], actions: int, labels: dict[str, np.dtype
 
 
 def chunk_steps(num_envs: int) -> int:
-    """Return rows per chunk: 64, and more for few envs, whose rows are small; what a crash may lose."""
+    """Return the rows of a chunk, which a crash may lose: 64, and more for few envs, whose rows are small."""
     return min(max(4096 // num_envs, 64), 512)
 
 
 def chunk_envs(column: Column, steps: int, num_envs: int) -> int:
-    """Return how many envs share a chunk, so that it has about 1 MB: whole blocks of envs are read without others."""
+    """Return the number of envs in a chunk of about 1 MB, the unit in which envs are read."""
     return min(max(CHUNK_BYTES // (steps * column.bytes), 1), num_envs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from regimen.data.episodes.reader import FAULT, EpisodeFile, EpisodeTable
+from regimen.data.episodes.reader import FAULT, EpisodeFile, EpisodeIndex
 
 BEGINNING = 32
 """Rows of an episode that are enough to recognise it by."""
@@ -14,7 +14,7 @@ BEGINNING = 32
 
 @dataclass
 class ChannelFigures:
-    """What one observation group, or the action, holds, channel by channel.
+    """Statistics of one observation group, or of the action, by channel.
 
     Attributes:
         low: (d,) smallest finite value.
@@ -63,7 +63,7 @@ class ChannelFigures:
 
 @dataclass
 class Scan:
-    """What a pass over one file found.
+    """Statistics of one file.
 
     Attributes:
         table: its episodes, E of them.
@@ -76,7 +76,7 @@ class Scan:
         channels: column -> its figures.
     """
 
-    table: EpisodeTable
+    table: EpisodeIndex
     joint: np.ndarray
     onset: np.ndarray
     fingerprint: np.ndarray
@@ -111,7 +111,7 @@ def scan(file: EpisodeFile) -> Scan:
     return found
 
 
-def _empty(file: EpisodeFile, table: EpisodeTable, wide: list[str]) -> Scan:
+def _empty(file: EpisodeFile, table: EpisodeIndex, wide: list[str]) -> Scan:
     count = len(table)
     nothing = np.full(count, -1)
     marks = np.zeros(count, np.uint64)

@@ -33,7 +33,7 @@ class EpisodeWriter:
             path: replaced if it exists.
             columns: see `columns_for`.
             num_envs: N.
-            attrs: what the file says of itself: numbers and text as they are, all else as JSON.
+            attrs: attributes of the file: numbers and text as they are, other values as JSON.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._begin(path, columns, num_envs, attrs)
@@ -88,20 +88,20 @@ class EpisodeWriter:
 
     @property
     def at_chunk(self) -> bool:
-        """Whether the rows given so far fill whole chunks."""
+        """Whether the rows added so far fill whole chunks."""
         return self.rows % self._chunk == 0
 
     def add(self, values: dict[str, np.ndarray]) -> None:
-        """Take one row, (N, …) of each column; the arrays are copied."""
+        """Add one row, (N, …) of each column; the arrays are copied."""
         buffer, row = self._buffers[self.rows // self._chunk % 2], self.rows % self._chunk
         for name, value in values.items():
             buffer[name][row] = value
         self.rows += 1
         if self.at_chunk:
-            self._hand_over()
+            self._submit_rows()
 
-    def _hand_over(self) -> None:
-        """Have the thread write what was given since the last time; waits for its earlier work."""
+    def _submit_rows(self) -> None:
+        """Let the thread write the new rows, after its earlier work."""
         self._wait()
         first, last = self._written, self.rows
         if first < last:
@@ -116,7 +116,7 @@ class EpisodeWriter:
             dataset.resize(last, axis=0)
             dataset[first:last] = values[begin : begin + last - first]
         self._file.flush()
-        self._file.attrs.modify("steps", np.int64(last))  # only now are the rows there for a reader
+        self._file.attrs.modify("steps", np.int64(last))  # makes the rows visible to readers
         self._file.flush()
 
     def _wait(self) -> None:
@@ -130,7 +130,7 @@ class EpisodeWriter:
         Raises:
             OSError: the disk is full.
         """
-        self._hand_over()
+        self._submit_rows()
         self._wait()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The data card of learning histories: whether returns rise along them, and what else a learner should know."""
+"""The data card of learning histories: progress of the returns, lengths, noise, constant channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAKEN_OVER = (
     "reward_scale", "episode_sparsity", "run", "sim", "checkpoints",
 )  # fmt: skip
 BINS = 20
-"""Parts of a history that its curve is told in."""
+"""Number of parts of a history in its curve."""
 
 
 def make(histories: Histories) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def make(histories: Histories) -> dict[str, Any]:
         DatasetError: a file is broken; values that are not finite are found here.
     """
     about = histories.about
-    seen = [_Seen.of(history) for history in histories]
+    seen = [_EpisodeSummary.of(history) for history in histories]
     length = np.concatenate([one.length for one in seen])
     card: dict[str, Any] = {"format": 1, "kind": "histories"} | {name: about.get(name) for name in TAKEN_OVER}
     card |= {
@@ -43,7 +43,7 @@ def make(histories: Histories) -> dict[str, Any]:
 
 
 def write(card: dict[str, Any], data: Path, pictures: Path) -> list[Path]:
-    """Write `card.json` and `card.md` into `data`, `histories.png` into `pictures`; return the files."""
+    """Write `card.json` and `card.md` into `data`, `histories.png` into `pictures`; return the paths."""
     from regimen.data.histories import card_figure, card_text
 
     data.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ def write(card: dict[str, Any], data: Path, pictures: Path) -> list[Path]:
     return [data / "card.json", data / "card.md", card_figure.draw(card, pictures / "histories.png")]
 
 
-class _Seen:
+class _EpisodeSummary:
     """The whole episodes of one history.
 
     Attributes:
         where: (E,) place in the history, 0 to 1.
         returns: (E,).
         length: (E,) steps.
-        label: (E,) share of noise, or number of the checkpoint; NaN where the file does not tell.
+        label: (E,) share of noise, or number of the checkpoint; NaN where the file does not state it.
         fell: (E,) ended by a termination.
     """
 
@@ -69,8 +69,8 @@ class _Seen:
         self.fell = np.zeros(len(where), bool)
 
     @classmethod
-    def of(cls, history: History) -> _Seen:
-        """Look at one history."""
+    def of(cls, history: History) -> _EpisodeSummary:
+        """Summarise one history."""
         whole = history.whole
         start, stop = history.start[whole], history.stop[whole]
         column = next((history.more[name] for name in ("epsilon", "checkpoint") if name in history.more), None)
@@ -91,7 +91,7 @@ def _spread(values: np.ndarray) -> dict[str, float]:
     return {"min": values.min(), "median": np.median(values), "mean": values.mean(), "max": values.max()}
 
 
-def _curve(seen: list[_Seen]) -> list[dict[str, Any]]:
+def _curve(seen: list[_EpisodeSummary]) -> list[dict[str, Any]]:
     """Return, for each part of the histories, the spread of returns over them, mean length and mean label."""
     where, returns, length, label = (
         np.concatenate([getattr(one, name) for one in seen]) for name in ("where", "returns", "length", "label")

@@ -1,4 +1,4 @@
-"""The picture of learning histories: return, length of episodes and noise along them."""
+"""The figure of learning histories: return, episode length and noise over the place in the history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw(card: dict[str, Any], out: Path) -> Path:
-    """Draw a card (`history_card.make`) into the file `out` and return it."""
+    """Draw a card (`histories.card.make`) into the file `out` and return it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure, (returns, length, label) = sheet(3, 3)
     where = np.array([row["where"] for row in card["curve"]])

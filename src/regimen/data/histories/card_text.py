@@ -12,7 +12,7 @@ HEADS = {"checkpoints": "Checkpoint history", "noise": "Noise distillation", "ex
 
 
 def text(card: dict[str, Any]) -> str:
-    """Return a card (`history_card.make`) to be read by people, the verdict of the gates first."""
+    """Return a card (`histories.card.make`) as Markdown, the quality checks first."""
     return "\n".join([*_verdict(card), *_about(card), *_progress(card), *_channels(card)]) + "\n"
 
 

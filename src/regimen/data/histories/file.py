@@ -1,4 +1,4 @@
-"""One learning history in one HDF5 file: the life of one learner in time order, in groups of rows.
+"""One learning history in one HDF5 file: all episodes of one learner in time order, in groups of rows.
 
 The layout is that of the public Vintix data (arXiv 2501.19400): groups named "{start}-{end}" by the inclusive numbers
 of their rows, each with equally long datasets. Row t is the observation o_t, the action a_t taken on it, the reward
@@ -24,7 +24,7 @@ PUBLIC = {"proprio_observation": np.float32, "action": np.float32, "reward": np.
 """Datasets that every history has."""
 
 OWN = {"terminated": np.bool_, "truncated": np.bool_, "epsilon": np.float32, "checkpoint": np.int32}
-"""Datasets that ours may have beside them: how an episode ended, and the share of noise or the checkpoint behind it."""
+"""Optional datasets of this project: how an episode ended, and its share of noise or its checkpoint."""
 
 KINDS = PUBLIC | OWN
 
@@ -65,7 +65,7 @@ class History:
 
     @cached_property
     def whole(self) -> np.ndarray:
-        """Whether each episode was recorded to its end, (E,); of a public file the last one is not known to be."""
+        """Whether each episode was recorded to its end, (E,); the last one of a public file counts as incomplete."""
         known = np.ones(len(self.start), bool)
         if {"terminated", "truncated"} <= self.more.keys():
             known[-1] = bool(self.more["terminated"][-1] or self.more["truncated"][-1])
@@ -79,7 +79,7 @@ class History:
         return np.add.reduceat(self.reward.astype(np.float64), self.start)
 
     def thinned(self, every: int) -> History:
-        """Return every `every`-th whole episode from the first on: progress then takes fewer rows."""
+        """Return every `every`-th complete episode from the first on, so that progress needs fewer rows."""
         chosen = np.zeros(len(self.start), bool)
         chosen[::every] = True
         keep = np.repeat(chosen, self.stop - self.start)
@@ -109,7 +109,7 @@ def read(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarr
 
     Args:
         path: the file.
-        names: datasets wanted; by default all that every group has of `PUBLIC` and `OWN`.
+        names: datasets to read; by default those of `PUBLIC` and `OWN` that every group has.
 
     Raises:
         DatasetError: a name is no range of rows, rows are missing, datasets differ in length, or values are not finite.
@@ -142,7 +142,7 @@ def load(path: Path) -> History:
 
 
 def surplus_observations(path: Path) -> list[str]:
-    """Return the groups that have one observation more than actions, as a known recorder of public data writes them."""
+    """Return the groups that have one observation more than actions, as one recorder of public data writes them."""
     with h5py.File(path, "r") as file:
         keys = [key for _, _, key in sorted(_range(path, name) for name in file)]
         return [k for k in keys if len(file[k]["proprio_observation"]) == len(file[k]["action"]) + 1]
@@ -169,7 +169,7 @@ def _datasets(path: Path, file: h5py.File, first: int, last: int, key: str) -> d
     """Return the datasets of a group.
 
     Raises:
-        DatasetError: one is missing, or they are not as long as the group's name says.
+        DatasetError: one is missing, or their length differs from the group's name.
     """
     found = {name: node for name, node in file[key].items() if name in KINDS}
     missing = [name for name in PUBLIC if name not in found]

@@ -15,12 +15,12 @@ from regimen.system.files import sha256, write_json
 
 
 def write_index(folder: Path, about: dict[str, Any], each: dict[str, list[Any]] | None = None) -> Path:
-    """Look through the files `NNNNN.h5` of a folder and write `histories.json`; return its path.
+    """Read the files `NNNNN.h5` of a folder and write `histories.json`; return its path.
 
     Args:
         folder: holds the files.
         about: `task_name`, `group`, `action_type`, `reward_scale`, `episode_sparsity`, `io`, `mode`, `random_score`,
-            `expert_score`, and what else is known of the dataset.
+            `expert_score`, and other known values of the dataset.
         each: name -> one value for each file, such as the mass scale of its robot.
 
     Raises:
@@ -37,13 +37,13 @@ def write_index(folder: Path, about: dict[str, Any], each: dict[str, list[Any]] 
 
 
 def positions(history: History) -> np.ndarray:
-    """Return where in its history each whole episode lies, (E,) from 0 to 1: histories differ in their number."""
+    """Return the place of each complete episode in its history, (E,) from 0 to 1."""
     count = int(history.whole.sum())
     return np.arange(count) / max(count - 1, 1)
 
 
 class _Summary:
-    """What the files have in common, and a row for each."""
+    """Values common to all files, and a row for each."""
 
     def __init__(self) -> None:
         """Begin without files."""
@@ -54,7 +54,7 @@ class _Summary:
         self._returns: list[np.ndarray] = []
 
     def add(self, file: Path, more: dict[str, Any]) -> None:
-        """Count a file; `more` is said in its row.
+        """Add a file; `more` is added to its row.
 
         Raises:
             DatasetError: it is broken, or has other widths than those before.
@@ -86,7 +86,7 @@ class _Summary:
 
 
 class Moments:
-    """Mean and spread of rows that come in parts, summed about the first of them so that nothing cancels."""
+    """Mean and spread of rows that come in parts, summed relative to the first of them against cancellation."""
 
     def __init__(self) -> None:
         """Begin with nothing."""

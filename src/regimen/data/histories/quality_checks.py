@@ -1,4 +1,4 @@
-"""What learning histories must show before a model learns from them to improve."""
+"""Quality checks of learning histories, before a model learns in context from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LEAST_PROGRESS = 0.7
 
 
 def check(card: dict[str, Any]) -> list[str]:
-    """Return what stands against learning to improve from the histories of a card, one line each; empty if nothing."""
+    """Return one line for each quality check that the card of histories fails."""
     lines = []
     if card["mode"] == "expert":
         lines.append("mode=expert: nothing improves in these histories; they are for comparison only.")

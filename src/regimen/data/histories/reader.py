@@ -1,7 +1,7 @@
 """Datasets of learning histories: a folder with `histories.json` and one HDF5 file for each learner, `00000.h5`, ….
 
 Data for models that learn in context: within a file the learner improves, so that a model which continues it has to
-improve too (algorithm distillation, arXiv 2210.14215). See `history_file` for what a file holds.
+improve too (algorithm distillation, arXiv 2210.14215). `histories.file` documents the content of a file.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from regimen.system.errors import DatasetError
 FORMAT = 1
 INDEX = "histories.json"
 MODES: Final = ("checkpoints", "noise", "expert")
-"""What makes a history improve: the policies of a training in order, noise that decays, or nothing at all."""
+"""Origin of the progress in a history: checkpoints of a training in order, decaying noise, or none."""
 
 
 @dataclass(frozen=True)
 class Histories:
-    """A dataset of histories; the files are read when they are asked for.
+    """A dataset of histories; its files are read on access.
 
     Attributes:
         path: `histories.json`.
@@ -45,7 +45,7 @@ class Histories:
         """Read one history.
 
         Raises:
-            DatasetError: it is not what `histories.json` says.
+            DatasetError: it differs from `histories.json`.
         """
         row = self.about["files"][index]
         path = self.path.parent / row["name"]
@@ -87,7 +87,7 @@ class Histories:
 
     @property
     def io(self) -> IOSpec | None:
-        """Names, sizes and order of observations and actions; None of an imported dataset that does not say."""
+        """Names, sizes and order of observations and actions; None for an imported dataset without them."""
         return IOSpec.from_dict(self.about["io"]) if self.about.get("io") else None
 
     @property

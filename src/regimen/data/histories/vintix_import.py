@@ -1,8 +1,8 @@
-"""Public data of the Vintix kind, made ours: `regimen import-histories <folder> --out <folder>`.
+"""Convert public data in the layout of Vintix: `regimen import-histories <folder> --out <folder>`.
 
-A public dataset is a folder of HDF5 files with four datasets a group, and `<folder name>.json` beside them. A known
-recorder writes one observation more than actions into each group, the one after the last action: put together, every
-later group is shifted against its actions. The surplus is taken away here, and told.
+A public dataset is a folder of HDF5 files with four datasets a group, and `<folder name>.json`. One recorder
+writes one observation more than actions into each group, the one after the last action: put together, every
+later group is shifted against its actions. The surplus is removed here, and reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from regimen.system.errors import DatasetError
 
 
 def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
-    """Write a public dataset as one of ours.
+    """Write a public dataset as a dataset of this project.
 
     Args:
         folder: holds `*.h5` and `<folder name>.json`.
@@ -29,7 +29,7 @@ def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
         scores: `random_score`, `expert_score`, `reward_scale`, `episode_sparsity`, which its JSON may lack.
 
     Returns:
-        The path of `histories.json`, and what had to be mended, one line for each file.
+        The path of `histories.json`, and the repairs, one line for each file.
 
     Raises:
         DatasetError: the layout is not the public one, or `out` is there.
@@ -41,23 +41,23 @@ def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
     if out.exists():
         raise DatasetError(f"{out} is there already. Name a new folder.")
     out.mkdir(parents=True)
-    mended = []
+    repairs = []
     for number, file in enumerate(files):
         surplus = surplus_observations(file)
         columns = _without_surplus(file) if surplus else read(file, tuple(PUBLIC))
         if surplus:
-            mended.append(f"{file.name}: {len(surplus)} groups had one observation more than actions; taken away.")
+            repairs.append(f"{file.name}: {len(surplus)} groups had one observation more than actions; removed.")
         for first in range(0, len(columns["reward"]), BLOCK):
             append(out / f"{number:05d}.h5", first, {name: v[first : first + BLOCK] for name, v in columns.items()})
     each = {"source": [file.name for file in files]}
-    return write_index(out, about | {name: v for name, v in scores.items() if v is not None}, each), mended
+    return write_index(out, about | {name: v for name, v in scores.items() if v is not None}, each), repairs
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
-    """Return what `<folder name>.json` says, as our index says it.
+    """Return the content of `<folder name>.json` under the names of `histories.json`.
 
     Raises:
-        DatasetError: it is missing, or lacks what cannot be known otherwise.
+        DatasetError: it is missing, or lacks required values.
     """
     path = folder / f"{folder.name}.json"
     found = files.read_json(path)

@@ -39,7 +39,7 @@ class HistoryWriter:
             num_envs: N.
             observation: width D.
             action: width A.
-            label: `epsilon` or `checkpoint`: what says how far each history has come.
+            label: `epsilon` or `checkpoint`, the progress of each history.
         """
         widths: dict[str, tuple[int, ...]] = {"proprio_observation": (observation,), "action": (action,)}
         names = (*PUBLIC, label, "terminated", "truncated")
@@ -73,13 +73,13 @@ class HistoryWriter:
         self._rows.flush()
 
     def close(self) -> None:
-        """Stop for now: `resume` goes on."""
+        """Close the writer; `resume` continues."""
         self._rows.close()
 
     def finish(
         self, about: dict[str, Any], rows_of: np.ndarray | None = None, each: dict[str, list[Any]] | None = None
     ) -> Path:
-        """Make the files and `histories.json`, whose path is returned; the writer is closed.
+        """Write the files and `histories.json`, close the writer, and return the path of `histories.json`.
 
         Args:
             about: see `write_index`.

@@ -31,11 +31,11 @@ ENDS = ("terminated", "truncated")
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """The data to export.
 
     Attributes:
         task: name of the task.
-        step_dt: seconds between two rows, None where the dataset does not say.
+        step_dt: seconds between two rows, None where the dataset does not state it.
         features: name -> (numpy name of the type, names of its channels).
         episodes: name -> (n, …) of one episode after the other.
     """
@@ -52,7 +52,7 @@ def export(dataset: Path, folder: Path, fps: int | None = None) -> dict[str, int
     Args:
         dataset: a file of episodes, a folder of such files, or the `histories.json` of learning histories.
         folder: to make.
-        fps: rows a second, of a dataset that does not say; none for all others.
+        fps: rows a second, for a dataset that does not state it; None for all others.
 
     Raises:
         PreflightError: the extra is not installed, or there is such a folder already.
@@ -75,7 +75,7 @@ def require_extra() -> None:
     """Raise unless pyarrow, which writes Parquet, is installed.
 
     Raises:
-        PreflightError: it is not; the message says what to type.
+        PreflightError: it is not; the message has the command that installs it.
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise PreflightError(
@@ -102,7 +102,7 @@ def of_episodes(files: list[EpisodeFile]) -> Source:
 
 
 def of_histories(histories: Histories) -> Source:
-    """Return learning histories as a source; `history` counts the learners, whose episodes stay in order.
+    """Return learning histories as a source; `history` is the number of the learner, whose episodes stay in order.
 
     Args:
         histories: the dataset.

@@ -1,9 +1,9 @@
-"""Writes a dataset in the LeRobotDataset v3 layout, as the library LeRobot reads it: Parquet files, described.
+"""Write a dataset in the LeRobotDataset v3 layout, as the library LeRobot reads it: Parquet files and metadata.
 
-Many episodes share a file: `data/chunk-000/file-000.parquet` holds rows, `meta/episodes/…` where each episode lies and
-its statistics, `meta/stats.json` those of all, `meta/tasks.parquet` the tasks, `meta/info.json` the features. Written
-from the format's description (huggingface.co/docs/lerobot/lerobot-dataset-v3) with pyarrow alone: LeRobot itself pins
-other versions of torch, and is not needed.
+Many episodes share a file: `data/chunk-000/file-000.parquet` holds rows, `meta/episodes/…` the place and
+statistics of each episode, `meta/stats.json` those of all, `meta/tasks.parquet` the tasks, `meta/info.json` the
+features. Written from the format's description (huggingface.co/docs/lerobot/lerobot-dataset-v3) with pyarrow alone:
+LeRobot itself pins other versions of torch, and is not needed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNLEARNED = "label."
 
 @dataclass(frozen=True)
 class Feature:
-    """What one column holds.
+    """Type and channels of one column.
 
     Attributes:
         dtype: numpy name of the type.
@@ -47,7 +47,7 @@ class Feature:
     names: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `info.json` says of it."""
+        """Return its entry in `info.json`."""
         return {"dtype": self.dtype, "shape": [len(self.names)], "names": list(self.names)}
 
 
@@ -84,7 +84,7 @@ class LerobotWriter:
         """Append one episode.
 
         Args:
-            episode: name -> (n, …), as `features` says.
+            episode: name -> (n, …), as described by `features`.
         """
         number, length = len(self._episodes), len(next(iter(episode.values())))
         steps = np.arange(length)
@@ -97,7 +97,7 @@ class LerobotWriter:
         self._rows += length
 
     def _about(self, number: int, length: int, columns: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Return where an episode lies, and its statistics."""
+        """Return the place of an episode in the files, and its statistics."""
         about = {"episode_index": number, "tasks": [self._task], "length": length}
         about |= {"dataset_from_index": self._rows, "dataset_to_index": self._rows + length}
         about |= dict(zip(("data/chunk_index", "data/file_index"), divmod(self._file, CHUNK_FILES), strict=True))
@@ -208,7 +208,7 @@ def _pooled(name: str, episodes: Sequence[dict[str, Any]]) -> dict[str, list[flo
 
 
 def _tasks(tasks: list[str]) -> pa.Table:
-    """Return the table of tasks; pandas, which reads it, is told that the words are its index."""
+    """Return the table of tasks; its metadata declare the task text as the index for pandas."""
     index = "__index_level_0__"
     text = {"name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
     columns = [

@@ -28,7 +28,7 @@ CONF = Path(__file__).resolve().parents[4] / "conf"
 
 @dataclass
 class RuleResult:
-    """How one rule ended.
+    """Result of one rule.
 
     Attributes:
         rule: its name.

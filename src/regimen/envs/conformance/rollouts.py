@@ -1,4 +1,4 @@
-"""What the rules of the conformance checker are made of: seeded rollouts, kept and compared."""
+"""Seeded rollouts, recorded and compared, for the rules of the conformance checker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeEnv = Callable[[int], VecEnv]
 
 @dataclass
 class Step:
-    """What one `env.step` returned, kept as it was given."""
+    """Return value of one `env.step`, unchanged."""
 
     obs: Obs
     reward: torch.Tensor
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass
 class Probe:
-    """What a rule needs: how to open the environment, how large, the seed, and a command that can be held.
+    """Input of a rule: how to open the environment, N, the seed, and a command that can be held fixed.
 
     Attributes:
         make_env: opens the environment.

@@ -82,7 +82,7 @@ def check_final_obs(probe: Probe) -> str:
         turned = held.clone()
         turned[0] *= -1.0
         for t in range(env.max_episode_length + 1):
-            # Env 0 turns back at the last step: where all were held at a wall, none would move.
+            # Env 0 reverses at the last step: envs that all press against a wall would not move.
             got = step(env, turned if t == env.max_episode_length - 1 else held)
             if got.done.any():
                 expect_obs("info['final_obs']", _rows(got.info["final_obs"], got.done), _Rows(env, got.done))
@@ -187,7 +187,7 @@ def check_one_env(probe: Probe) -> str:
 
 
 def check_aliasing(probe: Probe) -> str:
-    """What a step returned stays as it was when the environment steps on."""
+    """Tensors returned by a step do not change in later steps."""
     with probe.open() as env:
         first = {k: (v, v.clone()) for k, v in env.reset(seed=probe.seed).items()}
         kept: list[dict[str, torch.Tensor]] = []

@@ -1,4 +1,4 @@
-"""Rules of the `VecEnv` contract for what training and evaluation use beside observations and rewards."""
+"""Rules of the `VecEnv` contract for logs, labels, metrics, `stagger` and fixed commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failure estimate adds to an observation, by name; known without torch and without a simulator."""
+"""Names and sizes of the observation terms of a fault estimate; needs neither torch nor a simulator."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from regimen.envs.vec_env import IOSpec
 HEALTHY = "healthy"
 PROBABILITY, SINCE = "fault_probability", "time_since_verdict"
 SINCE_CLIP_S = 2.0
-"""Time after which a verdict is no longer told to be older: by then the robot has fallen or copes."""
+"""Upper bound of the observed age of a verdict: by then the robot has fallen or has adapted."""
 
 
-def mode_of(estimate: Any, estimator: str | None) -> str | None:
-    """Return the mode in which faults are told, or None if nothing is added to the observation.
+def resolve_mode(estimate: Any, estimator: str | None) -> str | None:
+    """Return the mode of the fault estimate, or None if the observation has none.
 
     Args:
         estimate: the section `env.estimate`, typed or plain; None for a task without it.
@@ -28,7 +28,7 @@ def with_estimate(io: IOSpec, joints: list[str]) -> IOSpec:
     """Return `io` with the estimate's terms at the end of the group `policy`; the same in every mode.
 
     Args:
-        io: of the environment that is told about.
+        io: of the environment without the estimate.
         joints: names of the joints that can fail, in order.
     """
     wider = copy.deepcopy(io)

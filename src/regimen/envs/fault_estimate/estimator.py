@@ -1,4 +1,4 @@
-"""What tells a policy, while it acts, which joint of the robot has failed."""
+"""The protocol of fault estimators: which joint of the robot has failed, estimated while a policy acts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Estimate(NamedTuple):
-    """What is known of N robots after one observation.
+    """Estimate for N robots after one observation.
 
     Attributes:
         probabilities: (N, 1 + J) of healthy and of each joint, in the order of `Estimator.classes`.
         verdict: (N,) int16, the class decided on, -1 while there is none.
-        since: (N,) float s for which the verdict has stood, this step included; 0 while there is none.
+        since: (N,) float s, age of the verdict, this step included; 0 while there is none.
     """
 
     probabilities: torch.Tensor
@@ -25,10 +25,10 @@ class Estimate(NamedTuple):
 
 
 class Estimator(Protocol):
-    """Watches N robots, one observation of each at a time.
+    """Estimates the faults of N robots from one observation of each at a time.
 
     Attributes:
-        classes: `healthy` and the J joints it tells apart.
+        classes: `healthy` and J joints.
     """
 
     classes: tuple[str, ...]
@@ -38,7 +38,7 @@ class Estimator(Protocol):
 
         Args:
             obs: group -> (N, d).
-            begun: (N,) bool, robots whose episode begins with this observation: what came before is forgotten first.
+            begun: (N,) bool, robots whose episode begins with this observation; their state is reset first.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""An estimator that is told the truth: at once or late, with false alarms if asked for, or that never says a thing.
+"""An estimator computed from the true fault: immediate or delayed, with false alarms, or always healthy.
 
-The delay stands in for a detector while a policy is trained, as the original's DelayedFaultNotifier did.
+The delay models a detector while a policy is trained, as the original's DelayedFaultNotifier does.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from regimen.config.task_schema import EstimateCfg
 
 FALSE_ALARM_S = (0.2, 2.0)
-"""How long a false alarm lasts unless the true verdict or the end of the episode comes first."""
+"""Shortest and longest false alarm; the true verdict and the end of the episode end it earlier."""
 
 
 class Oracle:
-    """Announces the class of each env's fault, from generator and memory of its own.
+    """Computes the announced fault class of each env; it has its own generator and state.
 
     Attributes:
-        told: (N,) class in force, 0 for healthy.
-        steps: (N,) steps for which it has been told.
+        told: (N,) announced class, 0 for healthy.
+        steps: (N,) steps since this class was announced.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Oracle:
         )
 
     def seed(self, seed: int) -> None:
-        """Start the draws over."""
+        """Seed the generator."""
         self.generator.manual_seed(seed)
 
     def update(self, fault: torch.Tensor, begun: torch.Tensor) -> None:
         """Advance by one observation.
 
         Args:
-            fault: (N,) class at work, 0 for healthy.
+            fault: (N,) true class, 0 for healthy.
             begun: (N,) bool, envs whose episode begins with this observation.
         """
         for held in (self.told, self.steps, self.fault, self.wait, self.alarm_left):
@@ -74,7 +74,7 @@ class Oracle:
         self.told = told
 
     def _false_alarms(self, possible: torch.Tensor) -> None:
-        """Let alarms run out, and begin new ones where nothing true is told, never of a joint that is at fault."""
+        """Count alarms down, and start new ones where no true fault is announced, never of a faulty joint."""
         draws = torch.rand(3, len(possible), generator=self.generator, device=possible.device)
         self.alarm_left = (self.alarm_left - 1).clamp_min(0) * possible
         others = self._joints - (self.fault > 0).long()
@@ -86,7 +86,7 @@ class Oracle:
         self.alarm_left = torch.where(begins, low + (draws[2] * (high - low)).long(), self.alarm_left)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is remembered, and the generator."""
+        """Return counters, classes and generator."""
         held = {name: value for name, value in term_state(self).items() if not name.startswith("_")}
         return held | {"generator": self.generator.get_state()}
 

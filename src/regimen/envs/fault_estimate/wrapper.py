@@ -1,4 +1,4 @@
-"""A task whose policy is told of the robot's faults: by nobody, by an oracle, or by a detector that watches it."""
+"""A wrapper that appends a fault estimate to the observation: of an oracle, of a detector, or always healthy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
 
 SEED_OFFSET = 1_000_003
-"""Keeps the draws of the estimate apart from those of the environment, which begin at the same seed."""
+"""Separates the random numbers of the estimate from those of the environment, which has the same seed."""
 
 
-class _Source(Protocol):
+class _EstimateSource(Protocol):
     def seed(self, seed: int) -> None: ...
 
     def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
@@ -37,14 +37,14 @@ class _Source(Protocol):
 
 
 class EstimatedEnv:
-    """Adds to the group `policy` of an env what is known of its faults. The contract is `regimen.envs.vec_env.VecEnv`.
+    """A `VecEnv` that appends a fault estimate to the group `policy` of another one.
 
     `fault_probability` (1 + C) are the probabilities of healthy and of each joint that can fail, those of an oracle
-    being 0 and 1; `time_since_verdict` (1) is the age of the verdict that the decision rule has reached, in units of
-    `SINCE_CLIP_S`, 0 while there is none. Probabilities, not the verdict alone: they are there some steps earlier and
-    tell how sure the detector is, and the policy learns how much of that to believe.
+    being 0 and 1; `time_since_verdict` (1) is the age of the verdict of the decision rule, in units of `SINCE_CLIP_S`,
+    0 while there is none. Probabilities are observed because they rise some steps before the verdict.
 
-    A final observation carries what was known before it, a step older: nobody acts on it, so no detector reads it.
+    A final observation has the estimate of the step before, one step older: the detector does not read it, because no
+    action follows from it.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class EstimatedEnv:
         Args:
             env: its labels name the fault: `fault_joint` (N,), -1 while healthy.
             joints: names of the C joints that can fail.
-            numbered: all joints, in the order in which the label counts them.
-            source: an oracle or a detector.
+            numbered: all joints, in the order of the label.
+            source: computes the estimate.
             seed: of the oracle's draws.
 
         Raises:
-            IOMismatchError: if a detector knows other joints.
+            IOMismatchError: if a detector has other classes.
         """
         self.env, self.num_envs, self.device = env, env.num_envs, env.device
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
         self.io = with_estimate(env.io, list(joints))
         self._classes = _class_table(joints, numbered).to(self.device)
-        self._source: _Source
+        self._source: _EstimateSource
         if isinstance(source, Oracle):
-            self._source = _Told(source, len(joints), env.step_dt)
+            self._source = _OracleEstimate(source, len(joints), env.step_dt)
         else:
             _require_classes(source.classes, (HEALTHY, *joints))
-            self._source = _Asked(source)
+            self._source = _DetectorEstimate(source)
         self._source.seed(seed + SEED_OFFSET)
         self._healthy = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._columns = torch.zeros(self.num_envs, len(joints) + 2, device=self.device)
@@ -99,15 +99,15 @@ class EstimatedEnv:
             self._source.seed(seed + SEED_OFFSET)
         obs = self.env.reset(seed)
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        return self._tell(obs, self._healthy, everyone)
+        return self._append_estimate(obs, self._healthy, everyone)
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step all envs. See `VecEnv.step`."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         begun = terminated | truncated
-        final = _appended(info["final_obs"], self._older())
+        final = _appended(info["final_obs"], self._aged_columns())
         return (
-            self._tell(obs, self._fault(info["labels"]) * ~begun, begun),
+            self._append_estimate(obs, self._fault(info["labels"]) * ~begun, begun),
             reward,
             terminated,
             truncated,
@@ -115,35 +115,35 @@ class EstimatedEnv:
         )
 
     def _fault(self, labels: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the (N,) class at work; a task whose fault event is switched off stays healthy."""
+        """Return the true class (N,); a task whose fault event is switched off stays healthy."""
         joint = labels.get("fault_joint")
         return self._healthy if joint is None else self._classes[joint.long()]
 
-    def _tell(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> Obs:
+    def _append_estimate(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> Obs:
         probabilities, since = self._source.update(obs, fault, begun)
         self._columns = torch.cat((probabilities, (since / SINCE_CLIP_S).clamp_max(1.0)[:, None]), dim=1)
         return _appended(obs, self._columns)
 
-    def _older(self) -> torch.Tensor:
-        """Return the columns of the step before, a verdict being one step older."""
+    def _aged_columns(self) -> torch.Tensor:
+        """Return the columns of the step before, with the age of the verdict one step higher."""
         age = self._columns[:, -1:]
         older = torch.where(age > 0, (age + self.step_dt / SINCE_CLIP_S).clamp_max(1.0), age)
         return torch.cat((self._columns[:, :-1], older), dim=1)
 
     def stagger(self) -> None:
-        """Spread the envs over their episodes."""
+        """Set the envs to random times of their episodes."""
         self.env.stagger()
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k) for good."""
+        """Hold command `name` at `values` (N, k)."""
         self.env.fix_command(name, values)
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Have event `name` happen as given, each value (N,), for good."""
+        """Hold event `name` at the given values, each (N,)."""
         self.env.fix_event(name, **values)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides the future: the environment, the estimate, what was told last."""
+        """Return the state of the environment and of the estimate, and the last columns."""
         return {"env": self.env.state_dict(), "estimate": self._source.state_dict(), "told": self._columns.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ class EstimatedEnv:
         self._columns = state["told"].clone()
 
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8."""
+        """Return an image of env 0, (H, W, 3) uint8."""
         return self.env.render()
 
     def close(self) -> None:
@@ -161,8 +161,8 @@ class EstimatedEnv:
         self.env.close()
 
 
-class _Told:
-    """An oracle as a source: classes become probabilities of 0 and 1."""
+class _OracleEstimate:
+    """The estimate of an oracle: probabilities of 0 and 1."""
 
     def __init__(self, oracle: Oracle, num_joints: int, step_dt: float) -> None:
         self.oracle, self.classes, self.step_dt = oracle, num_joints + 1, step_dt
@@ -174,15 +174,15 @@ class _Told:
         return sure, self.oracle.steps * self.step_dt
 
 
-class _Asked:
-    """A detector as a source: it reads the observations and is not told the fault."""
+class _DetectorEstimate:
+    """The estimate of a detector, computed from observations; the true fault is not used."""
 
     def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
         self.state_dict, self.load_state_dict = estimator.state_dict, estimator.load_state_dict
 
     def seed(self, seed: int) -> None:
-        """A detector draws nothing."""
+        """Do nothing: a detector draws no random numbers."""
 
     def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
@@ -195,7 +195,7 @@ def _appended(obs: Obs, columns: torch.Tensor) -> Obs:
 
 
 def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor:
-    """Return (J + 1,) class of each joint number: 0 where it is no candidate, and for the last entry, found by -1."""
+    """Return (J + 1,) class of each joint number: 0 for other joints, and for the last entry, which index -1 reads."""
     return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
 
 

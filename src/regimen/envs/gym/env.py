@@ -1,4 +1,4 @@
-"""Tasks of Gymnasium behind the VecEnv contract: continuous actions and flat observations, N copies in one process."""
+"""Gymnasium tasks as a `VecEnv`: continuous actions, flat observations, N copies in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
 
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
-"""Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would lay another MuJoCo over the one in use."""
+"""Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class GymEnvCfg:
         kwargs: arguments of `gymnasium.make`.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
-        observation_noise: what `stage=evaluate` switches in tasks of this project; there is none here.
+        observation_noise: set by `stage=evaluate`; without effect in these tasks.
     """
 
     _target_: str = "regimen.envs.gym.GymEnv"
@@ -65,7 +65,7 @@ class GymEnv:
     """N copies of a Gymnasium task. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
 
     An action of -1 to 1 spans the task's own range. Gymnasium's time limit and automatic reset are not used: steps are
-    counted here, and an env is reset in the step in which it ends, after its last observation was read.
+    counted here, and an env is reset in the step in which it ends, after its final observation was read.
     """
 
     def __init__(self, cfg: GymEnvCfg, seed: int, render: bool = False) -> None:
@@ -74,7 +74,7 @@ class GymEnv:
         Args:
             cfg: the task.
             seed: of everything random.
-            render: whether pictures will be asked for.
+            render: whether `render` will be called.
 
         Raises:
             ConfigError: spaces that are not flat, or no time limit.
@@ -92,7 +92,7 @@ class GymEnv:
 
     @classmethod
     def open(cls, config: Config) -> GymEnv:
-        """Open the task of a run, and write the length of its episodes into `config`, where the stages look it up."""
+        """Open the task of a run, and write the episode length into `config`, where the stages read it."""
         env = cls(config.env, config.seed, config.video)
         config.env.episode_length_s = env.max_episode_length * env.step_dt
         return env
@@ -158,19 +158,19 @@ class GymEnv:
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
 
     def stagger(self) -> None:
-        """Put the envs at random moments of their time, so that not all are cut off in the same step."""
+        """Set the envs to random times of their episodes, so that they do not all time out in the same step."""
         self.age = (torch.rand(self.num_envs, generator=self.generator) * self.max_episode_length).long()
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Refuse: these tasks are told nothing."""
+        """Raise: these tasks have no commands."""
         raise ConfigError(f"{self.cfg.id} has no command `{name}`.")
 
     def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Refuse: nothing happens to these tasks."""
+        """Raise: these tasks have no events."""
         raise ConfigError(f"{self.cfg.id} has no event `{name}`.")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides the future; of a task whose state cannot be read, that it is missing."""
+        """Return the full state; `envs` is None for a task whose state cannot be read."""
         states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
         inner = None if None in states else [state.read() for state in states if state is not None]
         return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
@@ -179,12 +179,12 @@ class GymEnv:
         """Restore `state_dict`.
 
         Raises:
-            CheckpointError: the task cannot be put back to where it was.
+            CheckpointError: the state of the task cannot be restored.
         """
         if state["envs"] is None:
             raise CheckpointError(
-                f"{self.cfg.id} cannot be put back to where it was: only Gymnasium's classic control and MuJoCo tasks "
-                "tell their whole state. Start anew from the policy: policy=<run reference>."
+                f"{self.cfg.id} cannot be resumed: only Gymnasium's classic control and MuJoCo tasks "
+                "have a state that is complete. Start a new run from the policy: policy=<run reference>."
             )
         self.age = state["age"].clone()
         self.generator.set_state(state["generator"])
@@ -194,7 +194,7 @@ class GymEnv:
             found.write(inner)
 
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8.
+        """Return an image of env 0, (H, W, 3) uint8.
 
         Raises:
             PreflightError: what draws it is not installed.
@@ -229,7 +229,7 @@ def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
 
 
 def _step_dt(env: Any) -> float:
-    """Return the seconds of a step: as the task tells, or else those of its pictures, or else 1."""
+    """Return the seconds of a step: of the task's `dt`, else of its frame rate, else 1."""
     told = getattr(env.unwrapped, "dt", None)
     return float(told) if told is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
 

@@ -1,4 +1,4 @@
-"""The whole state of one Gymnasium environment, as plain data: generator, attributes, and MuJoCo's own."""
+"""Full state of one Gymnasium environment as plain data: generator, attributes, and MuJoCo's state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 PLAIN = (bool, int, float, str, type(None))
 
 LAGGING = ("xpos", "xquat", "xmat", "xipos", "subtree_com", "cinert", "cvel", "cfrc_ext", "qfrc_actuator", "site_xpos")
-"""What a MuJoCo task may read before its next step, and what is as old as the last one."""
+"""Fields of MuJoCo's data that a task may read before its next step, computed in the last one."""
 
 
 class EnvState:
@@ -57,7 +57,7 @@ class MujocoState(EnvState):
 
 
 def state_of(env: Any) -> EnvState | None:
-    """Return what reads and writes the state of `env`; None for one that may keep more than can be seen."""
+    """Return the reader and writer of the state of `env`; None where the state may be incomplete."""
     inner = env.unwrapped
     module = type(inner).__module__
     if module.startswith("gymnasium.envs.classic_control."):
@@ -66,10 +66,10 @@ def state_of(env: Any) -> EnvState | None:
 
 
 def _pack(value: Any) -> Any:
-    """Return an array as a tensor of its own, fit for a checkpoint."""
+    """Return an array as a new tensor, for a checkpoint."""
     return torch.tensor(value) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _unpack(value: Any) -> Any:
-    """Return an array of its own, or a number of numpy for a tensor without dimensions."""
+    """Return a new array, or a numpy scalar for a tensor without dimensions."""
     return value.numpy().copy()[()] if isinstance(value, torch.Tensor) else value

@@ -1,7 +1,7 @@
-"""What tasks with a hidden goal share: each env has one that no observation tells, and only rewards give away.
+"""Base of tasks with a hidden goal: each env has a goal that is not observed and only shows in rewards.
 
-The goal stays over episodes, so that an agent which remembers earlier ones can go there at once: the toy problem of
-algorithm distillation (Laskin et al., arXiv 2210.14215). No simulator is opened, whatever `sim` says.
+The goal stays the same over episodes, so that an agent with a memory of earlier ones can go there: the toy problem of
+algorithm distillation (Laskin et al., arXiv 2210.14215). No simulator is opened, whatever `sim` is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class HiddenGoalCfg:
 
     Attributes:
         num_envs: environments stepped together, each with a goal of its own.
-        episode_length_s: time after which an episode is truncated, in seconds; a step takes 0.1 s.
+        episode_length_s: time after which an episode is truncated, in seconds; a step is 0.1 s.
         goals: which goals are drawn: `train`, `held_out`, or `all`. The split is the same for every seed.
     """
 
@@ -98,7 +98,7 @@ class HiddenGoal(ABC):
     @staticmethod
     @abstractmethod
     def goal_table() -> tuple[torch.Tensor, torch.Tensor]:
-        """Return all goals (G, 2), and which of them are held out of training (G,) bool."""
+        """Return all goals (G, 2), and a mask (G,) of those held out of training."""
 
     @abstractmethod
     def moved(self, action: torch.Tensor) -> torch.Tensor:
@@ -110,15 +110,15 @@ class HiddenGoal(ABC):
 
     @abstractmethod
     def observed(self) -> torch.Tensor:
-        """Return what is seen of the present positions, (N, d), as a new tensor."""
+        """Return the observation (N, d) of the present positions, a new tensor."""
 
     @abstractmethod
     def optimal_action(self) -> torch.Tensor:
-        """Return the action (N, A) of one who knows the goal."""
+        """Return the optimal action (N, A), computed from the goal."""
 
     @abstractmethod
     def render(self) -> np.ndarray:
-        """Return a picture of env 0, (H, W, 3) uint8."""
+        """Return an image of env 0, (H, W, 3) uint8."""
 
     def reset(self, seed: int | None = None) -> Obs:
         """Draw a goal for each env, all goals equally often, and begin."""

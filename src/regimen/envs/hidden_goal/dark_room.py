@@ -42,7 +42,7 @@ class DarkRoom(HiddenGoal):
 
     @staticmethod
     def goal_table() -> tuple[torch.Tensor, torch.Tensor]:
-        """Return all cells but the one where episodes begin; an even lattice of 16 of the 80 is held out."""
+        """Return all cells but the start cell; a regular lattice of 16 of the 80 is held out."""
         row, column = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
         cells = torch.stack((row.flatten(), column.flatten()), dim=1)
         cells = cells[(cells != CENTRE).any(1)]

@@ -48,7 +48,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a task and a simulator need to know about a robot beside its MJCF.
+    """Description of a robot for tasks and simulators, in addition to its MJCF.
 
     All per-joint tuples follow `joints`, which is also the order of the joints and actuators in the MJCF.
 

@@ -1,11 +1,10 @@
-"""Genesis behind the World seam: the robot's own MJCF on Genesis' plane, all robots of a process in one scene.
+"""Genesis as a `World`: the robot's MJCF on Genesis' plane, all robots of a process in one scene.
 
-Genesis is an optional extra (`make genesis`) and is imported when a world is made. On a CPU it uses one thread.
+Genesis is an optional extra (`make genesis`), imported when the world is opened. On a CPU it uses one thread.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ import torch
 from regimen.envs.rotations import rotate
 from regimen.envs.sims import genesis_memory, genesis_scene
 from regimen.envs.sims.genesis_outline import read_outline
+from regimen.envs.sims.genesis_scene import GenesisWorldCfg
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -20,39 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
-
-
-@dataclass
-class GenesisWorldCfg:
-    """Genesis, an optional extra: on a CPU, or on a GPU with `hardware=gpu`.
-
-    Attributes:
-        dt: physics step in seconds.
-        device: where it computes, `cpu` or `cuda`.
-        render_size: width and height of a rendered picture in pixels.
-        viewer: a window that shows the robots; needs a display.
-        performance_mode: about a fifth faster, with kernels of its own for each number of robots.
-        cache: folder of compiled kernels, shared by all runs; it may be deleted.
-    """
-
-    _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
-    dt: float = 0.005
-    device: str = "cpu"
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
-    viewer: bool = False
-    performance_mode: bool = False
-    cache: str = "~/.cache/regimen/genesis"
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is missing to start Genesis, one line each."""
-        from regimen.envs.sims.genesis_scene import missing
-        from regimen.system.host import interpreter
-
-        return missing(interpreter(config), self.viewer)
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the scene takes."""
-        return num_envs * 220_000 + 600 * 2**20
 
 
 class GenesisWorld:
@@ -81,18 +48,18 @@ class GenesisWorld:
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
         self._bind_joints(robot)
         self._bind_bodies(robot, outline.monitored, outline.sites)
-        self._remember_nominal(robot)
+        self._store_nominal(robot)
 
     def _bind_joints(self, robot: Robot) -> None:
         entity = self.entity
         self._dofs = [entity.get_joint(j).dofs_idx_local[0] for j in self.joints]
         if self._dofs != list(range(self._v0, self._v0 + len(self.joints))):
             raise ConfigError(f"robot {robot.name}: Genesis orders its joints otherwise than its MJCF.")
-        entity.set_dofs_armature(self._everywhere(robot.armature), self._dofs)
+        entity.set_dofs_armature(self._per_env(robot.armature), self._dofs)
         low, high = entity.get_dofs_limit(self._dofs)
         self.joint_range = torch.stack((low, high), -1).reshape(-1, len(self.joints), 2)[0].float().clone()
 
-    def _everywhere(self, values: tuple[float, ...]) -> torch.Tensor:
+    def _per_env(self, values: tuple[float, ...]) -> torch.Tensor:
         return torch.tensor(values, device=self.device).repeat(self.num_envs, 1)
 
     def _bind_bodies(
@@ -112,26 +79,26 @@ class GenesisWorld:
             own = [g.idx for g in self.entity.geoms if g.link.name == body]
             self._geom_body[own if rank is None else own[rank], column] = 1.0
 
-    def _remember_nominal(self, robot: Robot) -> None:
-        """Keep what is changed later: as the model has it, and as events gave it, which Genesis hands out nowhere."""
+    def _store_nominal(self, robot: Robot) -> None:
+        """Store nominal values, and the values that events change, which Genesis does not return."""
         entity, n = self.entity, self.num_envs
         self._base_mass = entity.get_links_mass(self._base).reshape(-1)[0].clone()
         self._base_inertia = entity.get_links_inertia(self._base).reshape(-1, 3, 3)[0].clone()
         self._friction = float(entity.geoms[0].get_friction()) if entity.n_geoms else 1.0
         self._home, self._targets = entity.get_qpos().clone(), entity.get_qpos()[:, self._q0 :].clone()
-        # Robots that were put somewhere since the last step: contacts and accelerations are of where they were.
+        # Robots reset since the last step: their contacts and accelerations are of the state before.
         self._moved = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._changed = {
-            "stiffness": self._everywhere(robot.stiffness),
-            "damping": self._everywhere(robot.damping),
-            "effort": self._everywhere(robot.effort_limit),
+            "stiffness": self._per_env(robot.stiffness),
+            "damping": self._per_env(robot.damping),
+            "effort": self._per_env(robot.effort_limit),
             "range": self.joint_range.repeat(n, 1, 1),
             "load": torch.zeros(n, device=self.device),
             "friction": torch.full((n,), self._friction, device=self.device),
         }
-        everyone = torch.arange(n, device=self.device)
-        self.set_gains(everyone, self._changed["stiffness"].clone(), self._changed["damping"].clone())
-        self.set_effort_limits(everyone, self._changed["effort"].clone())
+        all_ids = torch.arange(n, device=self.device)
+        self.set_gains(all_ids, self._changed["stiffness"].clone(), self._changed["damping"].clone())
+        self.set_effort_limits(all_ids, self._changed["effort"].clone())
 
     def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
         """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
@@ -173,7 +140,7 @@ class GenesisWorld:
         most = int(count.max()) if len(count) else 0
         force = genesis_memory.view(self._solver, f"{found}.force", transpose=True)[rows, :most]
         geom = genesis_memory.view(self._solver, f"{found}.geom_b", transpose=True)[rows, :most].long()
-        # The plane came first into the scene, so that it is `geom_a` of every contact; slots behind the last are old.
+        # The plane is the first entity and so `geom_a` of every contact; slots after the last are outdated.
         present = torch.arange(most, device=self.device) < count[:, None]
         belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)
         return belongs.transpose(1, 2) @ torch.where(present[..., None], force, 0.0)
@@ -184,17 +151,17 @@ class GenesisWorld:
         self.entity.control_dofs_position(self._targets, self._dofs)
 
     def step(self, substeps: int) -> torch.Tensor:
-        """Advance all robots; return (N,) bool, true where the numbers broke down and the robot was put back."""
-        broken = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        """Advance all robots; return (N,) bool, true where the physics diverged and the robot was reset."""
+        diverged = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         for _ in range(substeps):
             self.scene.step()
             wrong = self._solver.get_error_envs_mask()
             if wrong.any():
                 ids = wrong.nonzero().squeeze(1)
                 self.entity.set_qpos(self._home[ids], envs_idx=ids, zero_velocity=True)
-                broken |= wrong
+                diverged |= wrong
         self._moved.zero_()
-        return broken
+        return diverged
 
     def reset(
         self,
@@ -204,7 +171,7 @@ class GenesisWorld:
         joint_pos: torch.Tensor,
         joint_vel: torch.Tensor,
     ) -> None:
-        """Put the robots `env_ids` (n,) into a state, with no memory of the solver."""
+        """Put the robots `env_ids` (n,) into a state, and clear the solver's warm start."""
         floating = self._floating
         qpos = torch.cat((root_pose, joint_pos), dim=1) if floating else joint_pos
         qvel = torch.cat((root_vel, joint_vel), dim=1) if floating else joint_vel
@@ -233,7 +200,7 @@ class GenesisWorld:
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
         """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""
         self._changed["load"][env_ids] = delta
-        if not self._floating:  # the mass of what cannot move has no effect
+        if not self._floating:  # the mass of a fixed base has no effect
             return
         mass = torch.maximum(self._base_mass + delta, 0.1 * self._base_mass)
         self.entity.set_links_mass(mass[:, None], self._base, envs_idx=env_ids)
@@ -254,33 +221,33 @@ class GenesisWorld:
         self.entity.set_dofs_velocity(present + velocity, list(range(6)), envs_idx=env_ids)
 
     def render(self, env_id: int) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 of one robot."""
+        """Return an image (H, W, 3) uint8 of one robot."""
         at = self.entity.get_links_pos()[env_id, self._base[0]].cpu()
         self._camera.set_pose(pos=(at + torch.tensor([1.4, -1.9, 0.8])).tolist(), lookat=at.tolist())
         return self._camera.render(rgb=True)[0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return positions, velocities, targets, the solver's memory and what events changed."""
+        """Return positions, velocities, targets, the solver's warm start and the values changed by events."""
         return {
             "qpos": self.entity.get_qpos().clone(),
             "qvel": self.entity.get_dofs_velocity().clone(),
             "targets": self._targets.clone(),
             "changed": {name: values.clone() for name, values in self._changed.items()},
-            "memory": genesis_memory.remember(self._solver),
+            "memory": genesis_memory.save(self._solver),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`; contacts hold the last call's until the next step."""
-        everyone, changed = torch.arange(self.num_envs, device=self.device), state["changed"]
-        self.set_gains(everyone, changed["stiffness"], changed["damping"])
-        self.set_effort_limits(everyone, changed["effort"])
-        self.set_joint_ranges(everyone, changed["range"])
-        self.add_base_mass(everyone, changed["load"])
-        self.set_friction(everyone, changed["friction"])
+        """Restore `state_dict`; contacts are outdated until the next step."""
+        all_ids, changed = torch.arange(self.num_envs, device=self.device), state["changed"]
+        self.set_gains(all_ids, changed["stiffness"], changed["damping"])
+        self.set_effort_limits(all_ids, changed["effort"])
+        self.set_joint_ranges(all_ids, changed["range"])
+        self.add_base_mass(all_ids, changed["load"])
+        self.set_friction(all_ids, changed["friction"])
         self.entity.set_qpos(state["qpos"], zero_velocity=True)
         self.entity.set_dofs_velocity(state["qvel"])
         self.set_joint_targets(state["targets"])
-        genesis_memory.recall(self._solver, state["memory"])
+        genesis_memory.restore(self._solver, state["memory"])
 
     def close(self) -> None:
         """Free the scene."""

@@ -1,9 +1,9 @@
-"""What Genesis carries from one step to the next beside positions and velocities.
+"""Solver state of Genesis in addition to positions and velocities.
 
-Without it a restored robot goes on within rounding only. Found by restoring every array of the solver and leaving out
-one after the other, Genesis 1.4.5: the inertia of links in the frame of the centre of mass, which a step takes over
-from the one before; the order of the broad phase, in which contacts are summed; the last normals of contacts; and what
-the constraint solver starts its next search from.
+Without it a restored robot continues within rounding only. Found by restoring every array of the solver and leaving out
+one after the other, Genesis 1.4.5: the inertia of links in the frame of the centre of mass, which a step reuses from
+the one before; the order of the broad phase, in which contacts are summed; the last contact normals; and the warm start
+of the constraint solver.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MEMORY = (
 """Paths from the rigid solver of a scene to its arrays."""
 
 
-def remember(solver: Any) -> dict[str, torch.Tensor]:
-    """Return a copy of the solver's memory, by path.
+def save(solver: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of the arrays in `MEMORY`, by path.
 
     Args:
         solver: `scene.rigid_solver`.
@@ -36,12 +36,12 @@ def remember(solver: Any) -> dict[str, torch.Tensor]:
     return {path: view(solver, path).clone() for path in MEMORY}
 
 
-def recall(solver: Any, memory: dict[str, torch.Tensor]) -> None:
-    """Put `remember`'s copy back, after positions and velocities, which clear it.
+def restore(solver: Any, memory: dict[str, torch.Tensor]) -> None:
+    """Restore the result of `save`, after positions and velocities, whose setters clear these arrays.
 
     Args:
         solver: `scene.rigid_solver` of a scene of the same size.
-        memory: what `remember` returned.
+        memory: result of `save`.
     """
     for path, saved in memory.items():
         view(solver, path).copy_(saved)

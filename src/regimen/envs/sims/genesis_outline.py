@@ -1,4 +1,4 @@
-"""What an adapter reads of a robot's MJCF beside what its simulator makes of it: monitored bodies, sites, no ground."""
+"""Monitored bodies and sites of a robot, and its model without the ground, read from the MJCF."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from regimen.envs.robots.robot import Robot
 
 @dataclass(frozen=True)
 class Outline:
-    """A robot as its sensors name it.
+    """Monitored bodies and sites of a robot by sensor name.
 
     Attributes:
         monitored: name -> (body, rank among its colliding geoms, or None for all of them).
         sites: name -> (body, position in its frame in m).
-        without_ground: the MJCF without what it includes.
+        without_ground: the MJCF without its includes.
     """
 
     monitored: dict[str, tuple[str, int | None]]

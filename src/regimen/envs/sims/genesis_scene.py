@@ -1,4 +1,4 @@
-"""Genesis started once in a process, and a scene of N copies of one robot on a plane."""
+"""Start of Genesis, once in a process, and a scene of N copies of one robot on a plane."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +18,9 @@ from regimen.system.errors import PreflightError
 
 if TYPE_CHECKING:
     from regimen.envs.robots.robot import Robot
-    from regimen.envs.sims.genesis import GenesisWorldCfg
 
 PLANE_FRICTION = 0.01
-"""The least that Genesis takes: a contact has the larger friction of the two, so the robot's rules, as in the MJCF."""
+"""Lowest friction that Genesis accepts: a contact has the larger of two, hence the robot's, as in the MJCF."""
 
 INSTALL = "needs the package genesis-world, which {python} does not have. Type: make genesis"
 
@@ -30,12 +30,44 @@ LIBRARIES = {"GL": "libgl1", "Xrender": "libxrender1", "EGL": "libegl1"}
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class GenesisWorldCfg:
+    """Genesis, an optional extra: on a CPU, or on a GPU with `hardware=gpu`.
+
+    Attributes:
+        dt: physics step in seconds.
+        device: of the physics, `cpu` or `cuda`.
+        render_size: width and height of an image in pixels.
+        viewer: whether a window shows the robots; needs a display.
+        performance_mode: about a fifth faster; compiles kernels for each number of robots.
+        cache: folder of compiled kernels, shared by all runs; it may be deleted.
+    """
+
+    _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
+    dt: float = 0.005
+    device: str = "cpu"
+    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    viewer: bool = False
+    performance_mode: bool = False
+    cache: str = "~/.cache/regimen/genesis"
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return one line for each thing that is missing to start Genesis."""
+        from regimen.system.host import interpreter
+
+        return missing(interpreter(config), self.viewer)
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of the scene."""
+        return num_envs * 220_000 + 600 * 2**20
+
+
 def missing(python: str, viewer: bool) -> list[str]:
-    """Return a line for each thing that `python` lacks to start Genesis; nothing is imported.
+    """Return one line for each package that is missing to start Genesis; nothing is imported.
 
     Args:
-        python: path of the interpreter that will work on the run.
-        viewer: whether a window is asked for.
+        python: path of the interpreter of the run.
+        viewer: whether a window is to be opened.
     """
     wrong = [] if _has_genesis(python) else [INSTALL.format(python=python)]
     if names := " ".join(packages()):
@@ -60,7 +92,7 @@ def _has_genesis(python: str) -> bool:
 
 
 def start(cfg: GenesisWorldCfg) -> Any:
-    """Import Genesis and start it once in this process, its compiled kernels in the folder of the configuration.
+    """Import Genesis and start it once in this process, with its kernel cache in `cfg.cache`.
 
     No seed is given to `gs.init`: it is part of the key of the kernel cache, so each new one would compile for most of
     a minute, and the physics draws nothing.

@@ -35,7 +35,7 @@ class MujocoWorldCfg:
 
     Attributes:
         dt: physics step in seconds.
-        render_size: width and height of a rendered picture in pixels.
+        render_size: width and height of an image in pixels.
     """
 
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
@@ -43,7 +43,7 @@ class MujocoWorldCfg:
     render_size: list[int] = field(default_factory=lambda: [640, 480])
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the batch takes: state, expanded fields and derived outputs per robot, arena per thread."""
+        """Return the approximate memory: state, expanded fields and outputs per robot, arena per thread."""
         return num_envs * 12_000 + 64 * 2**20
 
 
@@ -116,7 +116,7 @@ class MujocoWorld:
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
         # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo
-        # resets a robot, so it is cleared before and looked at after.
+        # resets a robot, so it is cleared before and read after.
         self.batch.warning[:, 3:7] = 0
         self.batch.step(nstep=substeps)
         return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)
@@ -175,7 +175,7 @@ class MujocoWorld:
         self._qvel[env_ids.numpy(), :6] += velocity.numpy()
 
     def render(self, env_id: int) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 of one robot."""
+        """Return an image (H, W, 3) uint8 of one robot."""
         import mujoco
 
         from regimen.envs.sims.render import Renderer

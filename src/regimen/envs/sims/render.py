@@ -37,7 +37,7 @@ def pick_backend() -> str:
     The environment variable MUJOCO_GL, set to one of the two, leaves only that one to try.
 
     Raises:
-        PreflightError: if none works; the message says why and what to install.
+        PreflightError: if none works; the message names the reason and the package to install.
     """
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     reasons: dict[str, str] = {}
@@ -94,8 +94,8 @@ class Renderer:
     """Draws one simulation at a time into an array.
 
     Attributes:
-        width: of the picture, px.
-        height: of the picture, px.
+        width: of the image, px.
+        height: of the image, px.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class Renderer:
 
         Args:
             model: what to draw; its quality settings are lowered to what a CPU draws in time.
-            width: of the picture, px.
-            height: of the picture, px.
+            width: of the image, px.
+            height: of the image, px.
             camera: name of a camera of the model; None is a view of the whole model.
         """
         import mujoco
@@ -126,7 +126,7 @@ class Renderer:
         self._finalizer = weakref.finalize(self, _free, self._drawing, self._context)
 
     def render(self, data: mujoco.MjData) -> np.ndarray:
-        """Return the picture (height, width, 3) uint8 of `data`, whose kinematics must be up to date."""
+        """Return the image (height, width, 3) uint8 of `data`, whose kinematics must be up to date."""
         import mujoco
 
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
@@ -184,7 +184,7 @@ def _sun(model: mujoco.MjModel) -> np.ndarray | None:
 def _cast_shadows(scene: mujoco.MjvScene, sun: np.ndarray) -> None:
     """Lay a flat dark copy of every shape on the plane z = 0, along the light `sun` (3,).
 
-    A shadow map more than doubles the time of a picture on a CPU; this takes a millisecond.
+    A shadow map more than doubles the time of an image on a CPU; this method needs a millisecond.
     """
     import mujoco
 

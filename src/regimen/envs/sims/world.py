@@ -1,7 +1,7 @@
-"""The small seam under the manager-based environment: what a simulator must offer a task.
+"""The simulator interface of the manager-based environment.
 
-A World simulates N copies of one robot on flat ground. It hands out float32 torch tensors on its own device, takes
-position targets, and lets events change each copy on its own. Terms never see more of the simulator than this.
+A World simulates N copies of one robot on flat ground. It returns float32 torch tensors on its own device, accepts
+position targets, and changes the parameters of each copy for events. Terms use no other part of a simulator.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class World(Protocol):
         ...
 
     def step(self, substeps: int) -> torch.Tensor:
-        """Advance all robots; return (N,) bool, true where the physics broke down and was reset."""
+        """Advance all robots; return (N,) bool, true where the physics diverged and was reset."""
         ...
 
     def reset(
@@ -90,7 +90,7 @@ class World(Protocol):
         joint_pos: torch.Tensor,
         joint_vel: torch.Tensor,
     ) -> None:
-        """Put the robots `env_ids` (n,) into a state: pose (n, 7), velocity (n, 6: linear world, angular body)."""
+        """Set the state of the robots `env_ids` (n,): pose (n, 7), velocity (n, 6: linear world, angular body)."""
         ...
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
@@ -118,7 +118,7 @@ class World(Protocol):
         ...
 
     def render(self, env_id: int) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 of one robot."""
+        """Return an image (H, W, 3) uint8 of one robot."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

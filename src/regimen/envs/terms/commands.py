@@ -1,8 +1,8 @@
-"""Command terms: what the robot is asked to do, drawn per env and observed through `generated_commands`.
+"""Command terms: the goals of the robot, drawn per env and observed through `generated_commands`.
 
-A command is a class: `value` (N, k) is what is observed, `reset(env_ids)` draws anew, `step()` advances by one control
-step, `fix(values)` holds given values for good (evaluation), `metrics()` says how well it is followed.
-One whose value has a mirror image offers it: `image()`.
+A command is a class: `value` (N, k) is observed, `reset(env_ids)` draws new values, `step()` advances by one control
+step, `fix(values)` holds given values (evaluation), `metrics()` returns the tracking error and the like. A command
+whose value has a mirror image has `image()`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.symmetry import Image
+    from regimen.envs.term_env import TermEnv
 
 
 def _require_shape(name: str, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -31,12 +31,12 @@ class UniformVelocityCommand:
 
     Attributes:
         value: (N, 3).
-        moving: (N,) bool, false where the command is to stand.
+        moving: (N,) bool, false where the command is to stand still.
     """
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         lin_vel_x: list[float],
         lin_vel_y: list[float],
         ang_vel_z: list[float],
@@ -51,7 +51,7 @@ class UniformVelocityCommand:
             lin_vel_y: range of the sideways speed in m/s.
             ang_vel_z: range of the turning rate in rad/s.
             resampling_time_s: range of the time until the next draw in s.
-            rel_standing_envs: share of draws that ask to stand still.
+            rel_standing_envs: share of commands to stand still.
         """
         self.env, self.rel_standing_envs = env, rel_standing_envs
         ranges = torch.tensor([lin_vel_x, lin_vel_y, ang_vel_z], device=env.device)
@@ -75,7 +75,7 @@ class UniformVelocityCommand:
         self.moving[env_ids] = torch.linalg.vector_norm(self.value[env_ids], dim=1) > 0.05
 
     def step(self) -> None:
-        """Count down, and draw anew where the time is up."""
+        """Count down, and draw new commands where the time is over."""
         if self.fixed is not None:
             return
         self.time_left -= self.env.step_dt
@@ -84,7 +84,7 @@ class UniformVelocityCommand:
             self.reset(due)
 
     def fix(self, values: torch.Tensor) -> None:
-        """Hold `values` (N, 3) for good."""
+        """Hold `values` (N, 3)."""
         self.fixed = _require_shape("UniformVelocityCommand", values, self.value)
         self.reset(torch.arange(self.env.num_envs, device=values.device))
 
@@ -93,7 +93,7 @@ class UniformVelocityCommand:
         return [0, 1, 2], [1.0, -1.0, -1.0]
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Return how well the command is followed now, each (N,)."""
+        """Return speeds and tracking errors, each (N,)."""
         state = self.env.state
         planar = self.value[:, :2] - state.yaw_lin_vel
         return {
@@ -105,7 +105,7 @@ class UniformVelocityCommand:
 
 
 class GaitClock:
-    """A phase that tells each foot when to swing; it rests, all feet in stance, while the velocity command is to stand.
+    """A phase that sets when each foot swings; at rest, all feet in stance, while the velocity command is zero.
 
     Attributes:
         value: (N, 2) sine and cosine of the phase, zeros at rest.
@@ -115,7 +115,7 @@ class GaitClock:
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         frequency_hz: float,
         offsets: list[float],
         stance_ratio: float = 0.55,
@@ -128,7 +128,7 @@ class GaitClock:
             frequency_hz: strides a second.
             offsets: phase of each foot as a share of the stride, in the order of the robot's feet.
             stance_ratio: share of the stride a foot is on the ground.
-            velocity: the velocity command that moves or rests the clock.
+            velocity: the velocity command that starts and stops the clock.
         """
         self.env, self.velocity, self.stance_ratio = env, velocity, stance_ratio
         self._increment = frequency_hz * env.step_dt
@@ -148,7 +148,7 @@ class GaitClock:
         self._update()
 
     def step(self) -> None:
-        """Advance the phase by one control step; a resting clock shows it only when it moves again."""
+        """Advance the phase by one control step; the value of a clock at rest stays zero."""
         self.phase = (self.phase + self._increment).remainder(1.0)
         self._update()
 
@@ -162,9 +162,9 @@ class GaitClock:
         self.swing_height = torch.sin(math.pi * swing) * ~self.stance
 
     def image(self) -> Image | None:
-        """Return the mirror image of `value`: a clock that swaps the feet, if the same one at another phase does so.
+        """Return the mirror image of `value`: the clock with swapped feet, if it equals this one at another phase.
 
-        Seen twice in the mirror it is at its own phase again, so the other phase is the same or half a stride later.
+        Mirrored twice it is at its own phase again, so the phase shift is zero or half a stride.
         """
         mirror = self.env.robot.mirror
         order = mirror and mirror.order(self.env.robot.feet)
@@ -176,7 +176,7 @@ class GaitClock:
         return [0, 1], [1.0, 1.0] if later[0] == 0 else [-1.0, -1.0]
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Return nothing: the clock is an aid, not a goal."""
+        """Return no metrics: the clock is not a goal."""
         return {}
 
 
@@ -188,7 +188,7 @@ class UniformPlanarTarget:
         value: (N, 2) m, its x and y.
     """
 
-    def __init__(self, env: ManagerEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
+    def __init__(self, env: TermEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
         """Prepare the draws: distance from the base in m and direction in rad, each from a range."""
         self.env, self._radius, self._angle = env, radius, angle
         self.position = torch.zeros(env.num_envs, 3, device=env.device)
@@ -206,10 +206,10 @@ class UniformPlanarTarget:
         self.position[:, :2] = self.value
 
     def step(self) -> None:
-        """Targets stay for the whole episode."""
+        """Do nothing: targets are constant in an episode."""
 
     def fix(self, values: torch.Tensor) -> None:
-        """Hold `values` (N, 2) for good."""
+        """Hold `values` (N, 2)."""
         self.fixed = _require_shape("UniformPlanarTarget", values, self.value)
         self.reset(torch.arange(self.env.num_envs, device=values.device))
 

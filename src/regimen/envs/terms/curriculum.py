@@ -1,6 +1,6 @@
-"""Curriculum terms: called after every control step with the envs (n,) whose episodes ended; they change the task.
+"""Curriculum terms: called after every control step with the envs (n,) whose episodes ended, to change the task.
 
-What they return is logged as `Curriculum/<name>`.
+Their return value is logged as `Curriculum/<name>`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 def modify_reward_weight(
-    env: ManagerEnv, env_ids: torch.Tensor, rewards: torch.Tensor | slice, weight: float, num_steps: int
+    env: TermEnv, env_ids: torch.Tensor, rewards: torch.Tensor | slice, weight: float, num_steps: int
 ) -> float:
-    """Give rewards another weight once every env has made `num_steps` control steps; as Isaac Lab's term of this name.
+    """Replace the weight of rewards after `num_steps` control steps of each env, as Isaac Lab's term of this name.
 
     Returns:
-        The weight in effect.
+        The present weight.
     """
     if env.common_step_counter >= num_steps:
         env.rewards.set_weight(rewards, weight)
@@ -29,18 +29,18 @@ def modify_reward_weight(
 class RewardScaleByEpisodeLength:
     """Scale rewards up while episodes last, and down while they are short.
 
-    A robot that falls at once learns nothing from penalties but to be still. This is the penalty curriculum of FastSAC
+    A robot that falls at once learns from penalties only not to move. This is the penalty curriculum of FastSAC
     (Seo et al. 2025, arXiv 2512.01996; holosoma: from 0.5 to 1 by 0.001, at mean lengths above 750 and below 150 of
-    1000 steps). There it moves in steps in which an episode ended; here in every step, whatever the number of envs.
+    1000 steps). There it changes in steps in which an episode ended; here in every step, whatever the number of envs.
 
     Attributes:
-        level: the factor now.
+        level: the present factor.
         length: mean share of the longest episode that the last episodes lasted, about as many as there are envs.
     """
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         rewards: torch.Tensor,
         start: float = 0.5,
         end: float = 1.0,
@@ -48,26 +48,26 @@ class RewardScaleByEpisodeLength:
         longer_than: float = 0.75,
         shorter_than: float = 0.15,
     ) -> None:
-        """Begin with the factor `start`.
+        """Set the factor to `start`.
 
         Args:
             env: the task.
             rewards: ids (k,) of the terms.
             start, end: least and largest factor.
             step: change in a control step.
-            longer_than, shorter_than: share of the longest episode beyond which it rises or falls.
+            longer_than, shorter_than: share of the longest episode above or below which the factor rises or falls.
         """
         self.env, self.rewards = env, rewards
         self._range, self._step, self._bounds = (start, end), step, (shorter_than, longer_than)
         self.restart()
 
     def restart(self) -> None:
-        """Forget all episodes."""
+        """Set level and mean length back."""
         self.level, self.length = self._range[0], 0.0
         self.env.rewards.scale(self.rewards, self.level)
 
     def __call__(self, env_ids: torch.Tensor) -> float:
-        """Take note of the episodes of `env_ids`, move the factor by at most one step, and return it."""
+        """Update the mean length by the episodes of `env_ids`, change the factor by at most one step, and return it."""
         if len(env_ids):
             share = min(1.0, len(env_ids) / self.env.num_envs)
             lasted = float(self.env.episode_length[env_ids].float().mean()) / self.env.max_episode_length
@@ -79,6 +79,6 @@ class RewardScaleByEpisodeLength:
         return self.level
 
     def set_level(self, level: float) -> None:
-        """Take another factor, such as the mean of several processes."""
+        """Set the factor, such as to the mean of several processes."""
         self.level = level
         self.env.rewards.scale(self.rewards, level)

@@ -1,7 +1,7 @@
-"""Event terms: changes made to the simulation. Functions take the env and the ids (n,) of the envs concerned.
+"""Event terms: changes of the simulation. Arguments of a function are the env and the ids (n,) of the envs to change.
 
-A class is an event with a memory: `reset(env_ids)` at the start of an episode, `step()` before every control step,
-`labels()` for the ground truth handed out in `info["labels"]`.
+A class is a stateful event: `reset(env_ids)` is called at the start of an episode, `step()` before every control step,
+and `labels()` returns ground truth for `info["labels"]`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from regimen.envs.rotations import from_euler, multiply
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
-def _uniform(env: ManagerEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
+def _uniform(env: TermEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
     """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
     low, high = torch.tensor([ranges.get(k, (0.0, 0.0)) for k in _POSE], device=env.device).unbind(1)
     return low + env.rand(n, 6) * (high - low)
 
 
 def reset_root_state_uniform(
-    env: ManagerEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
+    env: TermEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
 ) -> None:
-    """Put the base at its spawn pose plus draws from `pose_range` (m, rad) with `velocity_range` (m/s, rad/s)."""
+    """Set the base to its spawn pose plus draws from `pose_range` (m, rad), with `velocity_range` (m/s, rad/s)."""
     n = len(env_ids)
     offset = _uniform(env, n, pose_range)
     pose = env.default_root_pose.repeat(n, 1)
@@ -39,13 +39,13 @@ def reset_root_state_uniform(
     env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
 
 
-def _between(env: ManagerEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
+def _between(env: TermEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
     """Draw (n, J) uniform between two limits."""
     return limits[0] + env.rand(len(env_ids), len(env.joints)) * (limits[1] - limits[0])
 
 
 def reset_joints_by_scale(
-    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
     """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
     position = env.default_joint_pos * _between(env, env_ids, position_range)
@@ -54,7 +54,7 @@ def reset_joints_by_scale(
 
 
 def reset_joints_by_offset(
-    env: ManagerEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
 ) -> None:
     """Start joints at the default pose plus a draw from `position_range` rad, at speeds from `velocity_range`."""
     position = env.default_joint_pos + _between(env, env_ids, position_range)
@@ -62,20 +62,20 @@ def reset_joints_by_offset(
     env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
 
 
-def randomize_rigid_body_material(env: ManagerEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
-    """Draw the sliding friction of floor and robot together: a contact takes the larger of the two."""
+def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
+    """Draw the sliding friction of floor and robot together: a contact has the larger of the two."""
     draws = env.rand(len(env_ids))
     env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
 
 
-def randomize_rigid_body_mass(env: ManagerEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
+def randomize_rigid_body_mass(env: TermEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
     """Add a draw from the range, in kg, to the nominal mass of the base."""
     low, high = mass_distribution_params
     env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
 
 
 def randomize_actuator_gains(
-    env: ManagerEnv,
+    env: TermEnv,
     env_ids: torch.Tensor,
     stiffness_distribution_params: list[float],
     damping_distribution_params: list[float],
@@ -86,17 +86,17 @@ def randomize_actuator_gains(
     env.world.set_gains(env_ids, stiffness, damping)
 
 
-def push_by_setting_velocity(env: ManagerEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
-    """Kick the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
+def push_by_setting_velocity(env: TermEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
+    """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
     env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
 
 
 class change_joint_torque:  # noqa: N801 - a term is named as in the original task
-    """At most one joint an episode fails, at its own time, in its own way; drawn for each env independently.
+    """At most one joint fails in an episode; joint, onset and severity are drawn for each env independently.
 
     At the reset of an env its fault of the last episode is cleared and a new one is drawn: with `probability` a fault,
     the joint uniform over `joints`, the onset uniform over `onset_s`, the severity uniform over its range. The fault is
-    applied before the physics of the first step at or after the onset, and the labels of that very step show it.
+    applied before the physics of the first step at or after the onset, and is in the labels of that step.
 
     Modes:
         absolute: the effort limit becomes `severity` N·m.
@@ -112,7 +112,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
     def __init__(
         self,
-        env: ManagerEnv,
+        env: TermEnv,
         joints: torch.Tensor,
         probability: float,
         onset_s: list[float],
@@ -154,7 +154,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         self.fixed_severity = torch.zeros_like(self.severity)
 
     def fix(self, joint: torch.Tensor, onset_s: torch.Tensor, severity: torch.Tensor) -> None:
-        """Give every later episode of an env the same fault, for evaluation.
+        """Use the same fault in every later episode of an env, for evaluation.
 
         Args:
             joint: (N,) number of the joint, -1 for none.
@@ -200,7 +200,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
             self.limit[ids] = torch.nan
 
     def stagger(self) -> None:
-        """Drop the faults whose time an env was put past: none begins with the first step, or at another time."""
+        """Drop the faults whose onset is before the new time of their env."""
         past = ~self.active & (self.joint >= 0) & (self.env.episode_length > self.onset)
         self.joint, self.onset = self.joint.masked_fill(past, -1), self.onset.masked_fill(past, -1)
 
@@ -230,7 +230,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         self.limit[ids] = limits[rows, joint]
 
     def labels(self) -> dict[str, torch.Tensor]:
-        """Return the ground truth of the present step."""
+        """Return the labels of the present step."""
         return {
             "fault_joint": self.joint.masked_fill(~self.active, -1),
             "fault_onset_step": self.onset.clone(),

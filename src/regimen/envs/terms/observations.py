@@ -9,63 +9,63 @@ import torch
 from regimen.envs.symmetry import mirrors
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
 @mirrors("vector")
-def base_lin_vel(env: ManagerEnv) -> torch.Tensor:
+def base_lin_vel(env: TermEnv) -> torch.Tensor:
     """Linear velocity of the base in its own frame, (N, 3) m/s."""
     return env.state.lin_vel
 
 
 @mirrors("axial")
-def base_ang_vel(env: ManagerEnv) -> torch.Tensor:
+def base_ang_vel(env: TermEnv) -> torch.Tensor:
     """Angular velocity of the base in its own frame, (N, 3) rad/s."""
     return env.state.ang_vel
 
 
 @mirrors("vector")
-def projected_gravity(env: ManagerEnv) -> torch.Tensor:
+def projected_gravity(env: TermEnv) -> torch.Tensor:
     """Direction of gravity in the base frame, (N, 3), unit length."""
     return env.state.gravity
 
 
 @mirrors("command")
-def generated_commands(env: ManagerEnv, command: str) -> torch.Tensor:
+def generated_commands(env: TermEnv, command: str) -> torch.Tensor:
     """Value of a command, (N, k)."""
     return env.commands[command].value
 
 
 @mirrors("joints")
-def joint_pos_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_pos_rel(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Joint positions relative to the default pose, (N, J) rad."""
     return env.state.joint_offset[:, joints]
 
 
 @mirrors("joints")
-def joint_vel_rel(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_vel_rel(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Joint velocities, (N, J) rad/s."""
     return env.state.joint_vel[:, joints]
 
 
 @mirrors("joints")
-def joint_effort(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_effort(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Torques the actuators applied, (N, J) N·m."""
     return env.state.joint_torque[:, joints]
 
 
 @mirrors("action")
-def last_action(env: ManagerEnv) -> torch.Tensor:
+def last_action(env: TermEnv) -> torch.Tensor:
     """The action of the last step, (N, A)."""
     return env.action
 
 
 @mirrors("command")
-def gait_phase(env: ManagerEnv, command: str = "gait") -> torch.Tensor:
+def gait_phase(env: TermEnv, command: str = "gait") -> torch.Tensor:
     """Sine and cosine of the gait clock, (N, 2); zeros while the clock rests."""
     return env.commands[command].value
 
 
-def site_position(env: ManagerEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def site_position(env: TermEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Positions of tracked sites in the world frame, (N, 3 F) m."""
     return env.state.site_pos[:, sites].flatten(1)

@@ -11,99 +11,99 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 CONTACT_N = 1.0
-"""Force above which a foot counts as on the ground, in N."""
+"""Contact force in N above which a foot is on the ground."""
 
 
-def is_alive(env: ManagerEnv) -> torch.Tensor:
+def is_alive(env: TermEnv) -> torch.Tensor:
     """1 while the episode has not been terminated."""
     return (~env.terminated).float()
 
 
-def is_terminated(env: ManagerEnv) -> torch.Tensor:
+def is_terminated(env: TermEnv) -> torch.Tensor:
     """1 in the step that terminates the episode; time-outs do not count."""
     return env.terminated.float()
 
 
-def track_lin_vel_xy_exp(env: ManagerEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
+def track_lin_vel_xy_exp(env: TermEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
     """exp(-|v_xy - command|² / std²), velocities in the base frame in m/s."""
     error = (env.commands[command].value[:, :2] - env.state.lin_vel[:, :2]).square().sum(1)
     return torch.exp(-error / std**2)
 
 
-def track_lin_vel_xy_yaw_frame_exp(env: ManagerEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
+def track_lin_vel_xy_yaw_frame_exp(env: TermEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
     """As `track_lin_vel_xy_exp`, velocities in the frame that only turns with the heading."""
     error = (env.commands[command].value[:, :2] - env.state.yaw_lin_vel).square().sum(1)
     return torch.exp(-error / std**2)
 
 
-def track_ang_vel_z_exp(env: ManagerEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
+def track_ang_vel_z_exp(env: TermEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
     """exp(-(w_z - command)² / std²), rate about the base's own z axis in rad/s."""
     return torch.exp(-(env.commands[command].value[:, 2] - env.state.ang_vel[:, 2]).square() / std**2)
 
 
-def track_ang_vel_z_world_exp(env: ManagerEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
+def track_ang_vel_z_world_exp(env: TermEnv, std: float, command: str = "base_velocity") -> torch.Tensor:
     """As `track_ang_vel_z_exp`, rate about the vertical."""
     return torch.exp(-(env.commands[command].value[:, 2] - env.state.world_yaw_rate).square() / std**2)
 
 
-def lin_vel_z_l2(env: ManagerEnv) -> torch.Tensor:
+def lin_vel_z_l2(env: TermEnv) -> torch.Tensor:
     """Squared vertical velocity of the base, (m/s)²."""
     return env.state.lin_vel[:, 2].square()
 
 
-def ang_vel_xy_l2(env: ManagerEnv) -> torch.Tensor:
+def ang_vel_xy_l2(env: TermEnv) -> torch.Tensor:
     """Squared roll and pitch rates of the base, (rad/s)²."""
     return env.state.ang_vel[:, :2].square().sum(1)
 
 
-def flat_orientation_l2(env: ManagerEnv) -> torch.Tensor:
+def flat_orientation_l2(env: TermEnv) -> torch.Tensor:
     """Squared horizontal part of gravity in the base frame: sin² of the tilt."""
     return env.state.gravity[:, :2].square().sum(1)
 
 
-def base_height_l2(env: ManagerEnv, target_height: float) -> torch.Tensor:
+def base_height_l2(env: TermEnv, target_height: float) -> torch.Tensor:
     """Squared distance of the base's height from `target_height`, m²."""
     return (env.state.root_pos[:, 2] - target_height).square()
 
 
-def joint_torques_l2(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_torques_l2(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Sum of squared torques, (N·m)²."""
     return env.state.joint_torque[:, joints].square().sum(1)
 
 
-def joint_acc_l2(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_acc_l2(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Sum of squared joint accelerations, (rad/s²)²."""
     return env.state.joint_acc[:, joints].square().sum(1)
 
 
-def action_rate_l2(env: ManagerEnv) -> torch.Tensor:
+def action_rate_l2(env: TermEnv) -> torch.Tensor:
     """Sum of squared changes of the action since the last step."""
     return (env.action - env.previous_action).square().sum(1)
 
 
-def joint_pos_limits(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
-    """Sum of how far joints are beyond their soft limits, rad."""
+def joint_pos_limits(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Sum of the joints' distances from their soft limits, outside of these, rad."""
     low, high = env.soft_joint_range[joints].unbind(1)
     position = env.state.joint_pos[:, joints]
     return ((low - position).clamp_min(0.0) + (position - high).clamp_min(0.0)).sum(1)
 
 
-def joint_deviation_l1(env: ManagerEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+def joint_deviation_l1(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Sum of absolute distances from the default pose, rad."""
     return env.state.joint_offset[:, joints].abs().sum(1)
 
 
 def stand_still_joint_deviation_l1(
-    env: ManagerEnv, command: str = "base_velocity", joints: torch.Tensor | slice = slice(None)
+    env: TermEnv, command: str = "base_velocity", joints: torch.Tensor | slice = slice(None)
 ) -> torch.Tensor:
-    """As `joint_deviation_l1`, only while the command is to stand."""
+    """As `joint_deviation_l1`, only while the command is to stand still."""
     return joint_deviation_l1(env, joints) * (~env.commands[command].moving).float()
 
 
-def feet_slide(env: ManagerEnv) -> torch.Tensor:
+def feet_slide(env: TermEnv) -> torch.Tensor:
     """Sum of horizontal speeds of feet that are on the ground, m/s."""
     contact = env.foot_force > CONTACT_N
     return (torch.linalg.vector_norm(env.foot_vel[:, :, :2], dim=-1) * contact).sum(1)
@@ -112,7 +112,7 @@ def feet_slide(env: ManagerEnv) -> torch.Tensor:
 class feet_air_time:  # noqa: N801 - a term is named as in Isaac Lab
     """Reward for steps longer than `threshold` s, paid when the foot lands; nothing while standing."""
 
-    def __init__(self, env: ManagerEnv, threshold: float, command: str = "base_velocity") -> None:
+    def __init__(self, env: TermEnv, threshold: float, command: str = "base_velocity") -> None:
         """Start with all feet on the ground."""
         self.env, self.threshold, self.command = env, threshold, command
         self.air_time = torch.zeros_like(env.foot_force)
@@ -128,27 +128,27 @@ class feet_air_time:  # noqa: N801 - a term is named as in Isaac Lab
         return reward
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Forget the steps under way."""
+        """Reset the timers of `env_ids`."""
         self.air_time[env_ids] = 0.0
 
 
-def gait_contact(env: ManagerEnv, command: str = "gait") -> torch.Tensor:
+def gait_contact(env: TermEnv, command: str = "gait") -> torch.Tensor:
     """Share of feet whose contact matches the gait clock: on the ground in stance, off it in swing."""
     contact = env.foot_force > CONTACT_N
     return (contact == env.commands[command].stance).float().mean(1)
 
 
-def feet_height_exp(env: ManagerEnv, height: float, std: float, command: str = "gait") -> torch.Tensor:
+def feet_height_exp(env: TermEnv, height: float, std: float, command: str = "gait") -> torch.Tensor:
     """Mean over feet of exp(-(z - z*)² / std²): z* follows a half sine of `height` m through the swing, 0 in stance."""
     target = height * env.commands[command].swing_height
     return torch.exp(-(env.foot_pos[:, :, 2] - target).square() / std**2).mean(1)
 
 
-def site_distance(env: ManagerEnv, command: str) -> torch.Tensor:
+def site_distance(env: TermEnv, command: str) -> torch.Tensor:
     """Distance of the first tracked site from the commanded position, m."""
     return torch.linalg.vector_norm(env.state.site_pos[:, 0] - env.commands[command].position, dim=1)
 
 
-def site_distance_exp(env: ManagerEnv, command: str, std: float) -> torch.Tensor:
+def site_distance_exp(env: TermEnv, command: str, std: float) -> torch.Tensor:
     """exp(-distance² / std²) of the first tracked site from the commanded position."""
     return torch.exp(-(site_distance(env, command) / std).square())

@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from regimen.envs.manager_env import ManagerEnv
+    from regimen.envs.term_env import TermEnv
 
 
-def time_out(env: ManagerEnv) -> torch.Tensor:
+def time_out(env: TermEnv) -> torch.Tensor:
     """The episode has lasted `episode_length_s`."""
     return env.episode_length >= env.max_episode_length
 
 
-def illegal_contact(
-    env: ManagerEnv, threshold: float = 1.0, bodies: torch.Tensor | slice = slice(None)
-) -> torch.Tensor:
+def illegal_contact(env: TermEnv, threshold: float = 1.0, bodies: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """A body that must not touch anything does, with more than `threshold` N."""
     return (env.state.contact_force[:, bodies] > threshold).any(1)
 
 
-def root_height_below_minimum(env: ManagerEnv, minimum_height: float) -> torch.Tensor:
+def root_height_below_minimum(env: TermEnv, minimum_height: float) -> torch.Tensor:
     """The base is lower than `minimum_height` m."""
     return env.state.root_pos[:, 2] < minimum_height
 
 
-def bad_orientation(env: ManagerEnv, limit_angle: float) -> torch.Tensor:
+def bad_orientation(env: TermEnv, limit_angle: float) -> torch.Tensor:
     """The base is tilted by more than `limit_angle` rad from upright."""
     return torch.acos((-env.state.gravity[:, 2]).clamp(-1.0, 1.0)) > limit_angle

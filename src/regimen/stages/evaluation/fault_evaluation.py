@@ -11,7 +11,7 @@ import torch
 
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
-from regimen.envs.fault_estimate.columns import mode_of
+from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.stages.evaluation import fault_figure
 from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
 from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, judge
@@ -126,7 +126,7 @@ def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: Evalu
     """Return what was tried."""
     return {
         "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
-        "estimate": {"mode": mode_of(config.env.estimate, config.estimator), "estimator": config.estimator},
+        "estimate": {"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
         "task": config.choices.get("task"),
         "seed": config.seed,
         "command": grid.command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regimen.envs.fault_estimate.columns import mode_of
+from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.stages.reports.sources import Source
 
 
@@ -45,7 +45,7 @@ def variant_of(source: Source) -> Variant:
     made_by = source.input("policy") or source
     if "experts" in str((made_by.config.get("agent") or {}).get("_target_", "")):
         return BY_KEY["experts"]
-    mode = mode_of(source.config["env"].get("estimate"), source.config.get("estimator"))
+    mode = resolve_mode(source.config["env"].get("estimate"), source.config.get("estimator"))
     if mode == "classifier" and _second_round(source):
         return BY_KEY["classifier_again"]
     return BY_KEY[mode or "healthy"]

@@ -1,0 +1,146 @@
+"""`TermEnv`: everything that a term of a task may read of its environment.
+
+Observations, rewards, terminations, commands, events and curriculum terms get a `TermEnv` as their first argument. N is
+the number of envs, J the number of joints, A of actions, B of monitored bodies, F of tracked sites. Quaternions are
+w x y z. Tensors are on `device` and of type float32 unless stated otherwise. Only events change what they are given
+here: the `reset_*` tensors in place, and the simulator through `world`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from regimen.envs.robot_state import RobotState
+    from regimen.envs.robots.robot import Robot
+    from regimen.envs.sims.world import World
+
+
+class CommandTerms(Protocol):
+    """The command terms of a task by name."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the command term `name`: its `value` (N, k), and what else its class offers.
+
+        Raises:
+            ConfigError: the task has no command of that name.
+        """
+        ...
+
+
+class RewardWeights(Protocol):
+    """The reward terms of a task and the weights that multiply them.
+
+    Attributes:
+        weights: (R,) weight of each term times `step_dt`, in the order of `terms`.
+    """
+
+    weights: torch.Tensor
+
+    @property
+    def terms(self) -> Mapping[str, Any]:
+        """Reward terms by name; a term of weight 0 is left out."""
+        ...
+
+    def set_weight(self, ids: torch.Tensor | slice, weight: float) -> None:
+        """Replace the weight of the terms `ids`."""
+        ...
+
+    def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
+        """Set the weight of the terms `ids` to `factor` times their configured weight."""
+        ...
+
+
+class TermEnv(Protocol):
+    """What a term may read. `regimen.envs.manager_env.ManagerEnv` implements it.
+
+    Attributes:
+        num_envs: N.
+        device: torch device of every tensor.
+        step_dt: seconds of one control step.
+        max_episode_length: control steps after which an episode times out.
+        robot: joint names, default pose, gains, limits, feet and mirror image, as the robot's module states them.
+        joints: joint names, in the order of every (…, J) tensor.
+        bodies: monitored bodies, in the order of `state.contact_force` (N, B).
+        sites: tracked sites, in the order of `state.site_pos` (N, F, 3).
+        state: the reading of the simulator at the present step: positions, velocities, torques, contacts, and what is
+            derived from them in the base frame.
+        world: the simulator; events change mass, friction, gains, limits and velocities through it.
+        generator: the one random generator, saved and restored with the environment; `rand` draws from it.
+        common_step_counter: control steps since the seeded reset.
+        action: (N, A) last action of the policy, before its clip; zeros after a reset.
+        previous_action: (N, A) action of the step before; zeros after a reset.
+        episode_length: (N,) int64, control steps since the reset.
+        terminated: (N,) bool, envs that the present step terminates; time-outs are not among them.
+        default_joint_pos: (J,) rad.
+        default_root_pose: (1, 7) m and quaternion, pose of the base at the spawn height.
+        joint_range: (J, 2) rad, lower and upper limit.
+        soft_joint_range: (J, 2) rad, the middle 90 % of `joint_range`.
+        effort_limit: (J,) N·m, nominal.
+        stiffness: (J,) N·m/rad, nominal.
+        damping: (J,) N·m·s/rad, nominal.
+        reset_root_pose: (N, 7) m and quaternion, where the base starts at the next reset; written by reset events.
+        reset_root_vel: (N, 6) m/s in the world frame and rad/s in the base frame, likewise.
+        reset_joint_pos: (N, J) rad, likewise.
+        reset_joint_vel: (N, J) rad/s, likewise.
+    """
+
+    num_envs: int
+    device: torch.device
+    step_dt: float
+    max_episode_length: int
+    robot: Robot
+    joints: list[str]
+    bodies: list[str]
+    sites: list[str]
+    state: RobotState
+    world: World
+    generator: torch.Generator
+    common_step_counter: int
+    action: torch.Tensor
+    previous_action: torch.Tensor
+    episode_length: torch.Tensor
+    terminated: torch.Tensor
+    default_joint_pos: torch.Tensor
+    default_root_pose: torch.Tensor
+    joint_range: torch.Tensor
+    soft_joint_range: torch.Tensor
+    effort_limit: torch.Tensor
+    stiffness: torch.Tensor
+    damping: torch.Tensor
+    reset_root_pose: torch.Tensor
+    reset_root_vel: torch.Tensor
+    reset_joint_pos: torch.Tensor
+    reset_joint_vel: torch.Tensor
+
+    @property
+    def commands(self) -> CommandTerms:
+        """Command terms by name: `env.commands["base_velocity"].value` (N, 3)."""
+        ...
+
+    @property
+    def rewards(self) -> RewardWeights:
+        """Reward weights, for curriculum terms."""
+        ...
+
+    @property
+    def foot_force(self) -> torch.Tensor:
+        """Magnitude of the net contact force on each foot, (N, feet) N, in the order of `robot.feet`."""
+        ...
+
+    @property
+    def foot_pos(self) -> torch.Tensor:
+        """Position of the sole of each foot, (N, feet, 3) m, world frame."""
+        ...
+
+    @property
+    def foot_vel(self) -> torch.Tensor:
+        """Velocity of the sole of each foot, (N, feet, 3) m/s, world frame."""
+        ...
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Draw numbers uniform in [0, 1) from `generator`; numbers drawn elsewhere would make resuming inexact."""
+        ...
