@@ -6,12 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
-import mujoco
 import pytest
 
 from regimen.cli.main import VERBS
 from regimen.envs.conformance.rules import RULES
-from regimen.envs.robots.robot import available, load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,21 +54,6 @@ def test_documented_launches_compose(command: str, tmp_path: Path, monkeypatch: 
 def test_the_rules_of_the_contract_are_all_described() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert [rule for rule in RULES if f"| {rule} |" not in page] == []
-
-
-@pytest.mark.parametrize("name", available())
-def test_our_robots_have_what_the_guide_asks_of_yours(name: str) -> None:
-    robot = load(name)
-    model = mujoco.MjModel.from_xml_path(str(robot.mjcf))
-    sensors = {model.sensor(i).name: model.sensor(i) for i in range(model.nsensor)}
-    assert model.camera("track").id >= 0 and model.body(robot.base_body).id > 0
-    assert model.jnt_limited[-len(robot.joints) :].all() and model.nu == len(robot.joints)
-    for body in (*robot.feet, *robot.fall_bodies):
-        assert sensors[f"contact_{body}"].dim[0] == 4, "found, and three of force"
-    for foot in robot.feet:
-        assert {f"pos_{foot}", f"vel_{foot}"} <= sensors.keys()
-    sites = [n.removeprefix("pos_") for n in sensors if n.startswith("pos_")]
-    assert all(f"vel_{site}" in sensors for site in sites)
 
 
 def test_pictures_are_small_enough_for_a_page() -> None:
