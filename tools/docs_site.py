@@ -21,6 +21,8 @@ TOP_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHA
 """Page beside `docs/` -> its name on the site."""
 
 
+BESIDE = {"LICENSE", "CITATION.cff"}
+"""Files to which the top pages link."""
 OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")
 """A link of a page in `docs/` to a file beside that folder."""
 
@@ -72,14 +74,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for other, page in TOP_PAGES.items():
             text = text.replace(f"]({other}", f"]({page}")
         files.append(File.generated(config, target, content=text))
-    files.append(File.generated(config, "LICENSE", content=(ROOT / "LICENSE").read_text(encoding="utf-8")))
     for package, modules in packages().items():
         files.append(File.generated(config, page_of(package), content=api_page(package, modules)))
-    for path in sorted({link for page in (ROOT / "docs").glob("*.md") for link in OUTSIDE.findall(page.read_text())}):
+    linked = {link for page in (ROOT / "docs").glob("*.md") for link in OUTSIDE.findall(page.read_text())}
+    for path in sorted((linked | BESIDE) - TOP_PAGES.keys()):
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links out of `docs/`, such as those to figures of benchmarks, to the copies that `on_files` adds."""
-    return OUTSIDE.sub(r"](\1)", markdown)
+    """Lead links out of `docs/`, such as those to figures, to the pages and copies that `on_files` adds."""
+    return OUTSIDE.sub(lambda link: f"]({TOP_PAGES.get(link[1], link[1])})", markdown)

@@ -51,6 +51,15 @@ def test_documented_launches_compose(command: str, tmp_path: Path, monkeypatch: 
         assert compose_config(words).env
 
 
+def test_the_readme_shows_examples_first_and_links_every_page_under_five_headings() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"^## (.*)", readme, re.M) == ["Five examples", "Why", "Documentation"]
+    sections = re.split(r"^### ", readme, flags=re.M)[1:]
+    assert len(sections) == 5
+    linked = [link for section in sections for link in re.findall(r"\]\(docs/(\w+\.md)\)", section)]
+    assert sorted(linked) == sorted(page.name for page in PAGES[1:])
+
+
 def test_the_rules_of_the_contract_are_all_described() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert [rule for rule in RULES if f"| {rule} |" not in page] == []
