@@ -50,9 +50,10 @@ docs: $(READY) ## build the pages and the API reference as a site in site/; a br
 	@echo "docs: building site/"
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-format: $(READY) ## let ruff format and sort everything
+format: $(READY) ## let ruff format and sort everything, and fill the prose of the pages
 	@$(PY) -m ruff check --fix --exit-zero
 	@$(PY) -m ruff format
+	@$(PY) tools/reflow.py
 
 bench: $(READY) ## every benchmark: each prints a table and writes JSON
 	@set -e; for file in $$(ls benchmarks/*.py | grep -v _peer.py); do echo "bench: $$file"; $(PY) $$file; done

@@ -82,7 +82,7 @@ def test_every_make_target_has_a_help_line_and_is_what_ci_and_readme_call() -> N
     assert set(re.findall(r"^\.PHONY: (.*)", makefile, re.M)[0].split()) == targets
     ci = re.search(r"for step in (.*); do", (ROOT / ".ci" / "run").read_text())
     assert ci is not None and set(ci.group(1).split()) <= targets
-    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.M)}
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z-]+)(?=`|  |$)", page.read_text(), re.M)}
     assert {"demo", "test", "genesis"} <= named <= targets
 
 
