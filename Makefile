@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis demo test test-slow test-all check format bench clean
+.PHONY: help setup extras genesis demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,13 +44,20 @@ check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
 	@echo "check: import-linter"
 	@.venv/bin/lint-imports --no-logo
 
-format: $(READY) ## let ruff format and sort everything
+docs: $(READY) ## build the pages and the API reference as a site in site/; a broken link fails
+	@echo "docs: installing mkdocs-material and mkdocstrings, where they are missing"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@echo "docs: building site/"
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
+format: $(READY) ## let ruff format and sort everything, and fill the prose of the pages
 	@$(PY) -m ruff check --fix --exit-zero
 	@$(PY) -m ruff format
+	@$(PY) tools/reflow.py
 
 bench: $(READY) ## every benchmark: each prints a table and writes JSON
 	@set -e; for file in $$(ls benchmarks/*.py | grep -v _peer.py); do echo "bench: $$file"; $(PY) $$file; done
 
 clean: ## remove caches and builds; runs and .venv stay
-	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
+	@rm -rf build dist site .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
 	@find src tests conf benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

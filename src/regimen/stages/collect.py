@@ -73,7 +73,9 @@ class Collect:
         """
         import torch
 
+        from regimen.display.text_tables import print_tables
         from regimen.envs import open_env
+        from regimen.envs.term_tables import term_tables
         from regimen.runs import checkpoint
         from regimen.stages.evaluate import load_bundle
         from regimen.stages.recording.episode_recorder import Collection
@@ -86,6 +88,7 @@ class Collect:
         gate = saved["gate"] if saved else pass_gate(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
         torch.manual_seed(config.seed)
         env = open_env(config)
+        print_tables(term_tables(config.env, env.io))
         try:
             with torch.inference_mode():
                 Collection(self.cfg, run, config, env, bundle, gate).collect(saved)

@@ -132,8 +132,10 @@ class CollectHistories:
         """
         import torch
 
+        from regimen.display.text_tables import print_tables
         from regimen.envs import open_env
         from regimen.envs.mass_randomization import randomize_mass
+        from regimen.envs.term_tables import term_tables
         from regimen.runs import checkpoint
         from regimen.stages.recording.actors import find_actor
         from regimen.stages.recording.history_recorder import HistoryCollection
@@ -144,6 +146,7 @@ class CollectHistories:
         last = run.checkpoints / "last.pt"
         saved = checkpoint.load(last)["collect"] if last.exists() else None
         env = open_env(config)
+        print_tables(term_tables(config.env, env.io))
         try:
             with torch.inference_mode():
                 actor = find_actor(self.cfg, config, env)

@@ -14,7 +14,9 @@ import torch
 from regimen.agents.export import header
 from regimen.config.targets import resolve
 from regimen.display import figures
+from regimen.display.text_tables import print_tables
 from regimen.envs import open_env
+from regimen.envs.term_tables import term_tables
 from regimen.runs import checkpoint
 from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, headline, judge_all, survival_curve
 from regimen.stages.evaluation.table import command_label, print_table
@@ -129,6 +131,7 @@ class Evaluate:
 
             return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
+        print_tables(term_tables(config.env, env.io))
         try:
             table, told = self.play(run, config, env, bundle)
             step_dt = env.step_dt

@@ -84,14 +84,18 @@ class InContext:
         """
         import torch
 
+        from regimen.display.text_tables import print_tables
         from regimen.envs import open_env
+        from regimen.envs.term_tables import term_tables
         from regimen.stages.evaluate import load_bundle
         from regimen.stages.in_context_evaluation.policies import players
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         bundle, experts = load_bundle(config.policy), [load_bundle(path) for path in config.experts]
-        env = open_env(self.prepare(config))
+        prepared = self.prepare(config)
+        env = open_env(prepared)
+        print_tables(term_tables(prepared.env, env.io))
         try:
             rows = self._live(run, config, env, players(self.cfg, env, config.seed, bundle, experts))
         finally:

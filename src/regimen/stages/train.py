@@ -51,7 +51,9 @@ class Train:
 
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
+        from regimen.display.text_tables import print_tables
         from regimen.envs import open_env
+        from regimen.envs.term_tables import term_tables
         from regimen.runs.checkpoint import Checkpoints
         from regimen.system import distributed
 
@@ -64,6 +66,8 @@ class Train:
             )
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
+        if run.leads:
+            print_tables(term_tables(config.env, env.io))
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
         record = _Record(checkpoints, run, config, env)

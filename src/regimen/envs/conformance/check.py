@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.config.task_schema import EvaluationCfg
+from regimen.display.text_tables import print_tables
 from regimen.envs import open_env
 from regimen.envs.conformance.rollouts import MakeEnv, Probe
 from regimen.envs.conformance.rules import RULES
+from regimen.envs.term_tables import term_tables
 from regimen.system.errors import EnvContractError, RegimenError
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ def require_env(
 def main(argv: list[str]) -> int:
     """`regimen check-env task=<name> [key=value …]`: print one line per rule; return 0 if all are kept.
 
+    With `--describe` no rule is tried: the task's active terms are printed instead.
+
     Args:
         argv: overrides as for launch.py, and `--config-dir <folder>` for options of your own.
     """
@@ -98,10 +102,14 @@ def main(argv: list[str]) -> int:
         "regimen check-env", description="Try every rule of the VecEnv contract on a task."
     )
     parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
+    parser.add_argument("--describe", action="store_true", help="print the active terms of the task, and try nothing")
     parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
     arguments = parser.parse_args(argv)
     config = compose_config(arguments.overrides, arguments.config_dir)
     print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
+    if arguments.describe:
+        describe(config)
+        return 0
     judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
     for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
@@ -109,6 +117,17 @@ def main(argv: list[str]) -> int:
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
     return 1 if broken else 0
+
+
+def describe(config: Config) -> None:
+    """Print the step time, the episode length and the active terms of the configured task, opened with one env."""
+    env = factory(config)(1)
+    try:
+        seconds = env.max_episode_length * env.step_dt
+        print(f"step {env.step_dt * 1e3:g} ms, episodes of {env.max_episode_length} steps ({seconds:g} s)\n")
+        print_tables(term_tables(config.env, env.io))
+    finally:
+        env.close()
 
 
 def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.envs.robots.model_check import require_matching_model
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -227,7 +228,9 @@ def _compile(robot: Robot, dt: float) -> mujoco.MjModel:
     spec = mujoco.MjSpec.from_file(os.fspath(robot.mjcf))
     spec.option.timestep = dt
     spec.memory = 1 << 20  # the default arena is 14 MB for each thread's MjData
-    return spec.compile()
+    model = spec.compile()
+    require_matching_model(model, robot)
+    return model
 
 
 def _sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
+from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation import fault_figure
 from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
 from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, judge
@@ -60,6 +61,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
     cells = cells_of(asdict(grid), config.env.robot)
     env = open_env(config)
+    print_tables(term_tables(config.env, env.io))
     try:
         table, told = _play(run, config, cfg, env, bundle, cells)
     finally:

@@ -1,0 +1,114 @@
+"""The active terms of a task as tables, in the sections that Isaac Lab and mjlab print at the start of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from regimen.display.text_tables import TextTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regimen.envs.vec_env import IOSpec
+
+NONE = "–"
+
+
+def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
+    """Return one table per section that has a term: observation groups, actions, commands, rewards, and the others.
+
+    Terms that are switched off (null, or a reward of weight 0) are left out. A task without managers, such as one of
+    Gymnasium, has observation groups and actions only.
+
+    Args:
+        env: the task's typed configuration.
+        io: sizes and order of observations and actions, of the open environment.
+    """
+    commands, rewards = _terms(env, "commands"), _terms(env, "rewards")
+    rewards = {name: term for name, term in rewards.items() if term.weight != 0.0}
+    terminations, events = _terms(env, "terminations"), _terms(env, "events")
+    tables = [*(_observation_group(env, io, group) for group in io.observations), _actions(env, io)]
+    sections: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = [
+        ("Commands", ("term", "func", "params"), [(n, t.func, _params(t)) for n, t in commands.items()]),
+        (
+            "Rewards",
+            ("term", ">weight", "func", "params"),
+            [(n, f"{t.weight:g}", t.func, _params(t)) for n, t in rewards.items()],
+        ),
+        (
+            "Terminations",
+            ("term", "time-out", "func", "params"),
+            [(n, "yes" if t.time_out else "no", t.func, _params(t)) for n, t in terminations.items()],
+        ),
+        (
+            "Events",
+            ("term", "mode", "func", "params"),
+            [(n, _mode(t), t.func, _params(t)) for n, t in events.items()],
+        ),
+        (
+            "Curriculum",
+            ("term", "func", "params"),
+            [(n, t.func, _params(t)) for n, t in _terms(env, "curriculum").items()],
+        ),
+    ]
+    tables += [TextTable(f"{name} ({len(rows)})", columns, tuple(rows)) for name, columns, rows in sections if rows]
+    return [_without_empty_columns(table) for table in tables]
+
+
+def _without_empty_columns(table: TextTable) -> TextTable:
+    used = [i for i in range(len(table.columns)) if any(row[i] != NONE for row in table.rows)]
+    rows = tuple(tuple(row[i] for i in used) for row in table.rows)
+    return TextTable(table.title, tuple(table.columns[i] for i in used), rows)
+
+
+def _terms(env: Any, section: str) -> dict[str, Any]:
+    """Return the terms of a section that are switched on."""
+    terms: Mapping[str, Any] = getattr(env, section, None) or {}
+    return {name: term for name, term in terms.items() if term is not None}
+
+
+def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
+    terms, meaning = _group_terms(env, group), io.meaning.get(group, {})
+    rows = []
+    for name, size in io.observations[group].items():
+        term, about = terms.get(name), meaning.get(name, {})
+        noise = f"±{term.noise:g}" if term is not None and term.noise and env.observation_noise else NONE
+        scale, clip = about.get("scale"), about.get("clip")
+        func = NONE if term is None else term.func
+        params = NONE if term is None else _params(term)
+        row = (name, str(size), noise, NONE if clip is None else f"±{clip:g}", NONE if scale is None else f"{scale:g}")
+        rows.append((*row, func, params))
+    title = f"Observation group {group}: {io.size(group)} values"
+    return TextTable(title, ("term", ">size", ">noise", ">clip", ">scale", "func", "params"), tuple(rows))
+
+
+def _group_terms(env: Any, group: str) -> dict[str, Any]:
+    """Return the configured terms of a group, those of the group it extends first."""
+    cfg = (getattr(env, "observations", None) or {}).get(group)
+    if cfg is None:
+        return {}
+    inherited = _group_terms(env, cfg.extends) if cfg.extends else {}
+    return inherited | {name: term for name, term in cfg.terms.items() if term is not None}
+
+
+def _actions(env: Any, io: IOSpec) -> TextTable:
+    spec = io.action
+    limits = spec.limits or [[]] * len(spec.joints)
+    rows = tuple(
+        (joint, f"{scale:g}", f"{offset:g}", " … ".join(f"{value:.4g}" for value in limit) or NONE)
+        for joint, scale, offset, limit in zip(spec.joints, spec.scale, spec.offset, limits, strict=True)
+    )
+    clip = "" if spec.clip is None else f", clip ±{spec.clip:g}"
+    is_joint_target = getattr(env, "actions", None) is not None
+    kind = "Actions: joint position targets in rad" if is_joint_target else "Actions"
+    return TextTable(f"{kind}, {io.num_actions} values{clip}", ("name", ">scale", ">offset", "limits"), rows)
+
+
+def _mode(term: Any) -> str:
+    if term.mode != "interval":
+        return str(term.mode)
+    return f"interval, {' … '.join(f'{value:g}' for value in term.interval_range_s)} s"
+
+
+def _params(term: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in term.params.items()) or NONE

@@ -1,0 +1,86 @@
+"""The tables of active terms say what the open environment has, section by section."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from helpers.point_env import PointEnv
+from helpers.tasks import open_config, task_config
+from regimen.display.text_tables import TextTable
+from regimen.envs.conformance.check import main
+from regimen.envs.term_tables import term_tables
+from regimen.system.errors import ConfigError
+
+
+def tables_of(task: str, **changes: Any) -> dict[str, TextTable]:
+    cfg = task_config(task, num_envs=1, **changes)
+    env = open_config(cfg)
+    tables = term_tables(cfg, env.io)
+    env.close()
+    return {table.title.partition(" (")[0].partition(":")[0]: table for table in tables}
+
+
+def rows_of(table: TextTable) -> dict[str, dict[str, str]]:
+    names = [name.removeprefix(">") for name in table.columns]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in table.rows}
+
+
+def test_every_section_of_a_walking_task() -> None:
+    tables = tables_of("go2_flat")
+    sections = ["Observation group policy", "Actions", "Commands", "Rewards", "Terminations", "Events"]
+    assert [name for name in sections if name not in tables] == []
+    assert "(" + str(len(tables["Rewards"].rows)) + ")" in tables["Rewards"].title
+    cfg = task_config("go2_flat")
+    weights = {name: f"{t.weight:g}" for name, t in cfg.rewards.items() if t and t.weight}
+    assert {name: row["weight"] for name, row in rows_of(tables["Rewards"]).items()} == weights
+    events = {name: t.mode for name, t in cfg.events.items() if t}
+    shown = {name: row["mode"].partition(",")[0] for name, row in rows_of(tables["Events"]).items()}
+    assert shown == events
+    times = [t.interval_range_s for t in cfg.events.values() if t and t.mode == "interval"]
+    modes = [row["mode"] for row in rows_of(tables["Events"]).values() if row["mode"].startswith("interval")]
+    assert times and modes == [f"interval, {low:g} … {high:g} s" for low, high in times]
+    assert rows_of(tables["Terminations"])["time_out"]["time-out"] == "yes"
+    assert len(tables["Actions"].rows) == 12
+
+
+def test_observation_groups_show_size_noise_and_scale() -> None:
+    [title, table] = next(item for item in tables_of("reach").items() if item[0].startswith("Observation"))
+    assert title == "Observation group policy" and "9 values" in table.title
+    rows = rows_of(table)
+    assert [row["size"] for row in rows.values()] == ["2", "2", "2", "3"]
+    assert rows["joint_vel"]["scale"] == "0.1" and rows["target"]["params"] == "command=target"
+    assert "noise" not in rows["joint_vel"], "a column without an entry is left out"
+
+
+def test_a_group_that_extends_another_shows_both() -> None:
+    tables = tables_of("h1_failure")
+    policy = rows_of(tables["Observation group policy"])
+    extended = rows_of(tables["Observation group discriminator"])
+    assert policy.keys() < extended.keys()
+    assert all(extended[name]["func"] == row["func"] for name, row in policy.items())
+
+
+def test_what_is_switched_off_is_left_out() -> None:
+    tables = tables_of(
+        "reach", rewards={"near": None, "action_rate_l2": {"weight": 0.0}}, events={"reset_robot_joints": None}
+    )
+    assert list(rows_of(tables["Rewards"])) == ["distance"] and "Events" not in tables
+
+
+def test_a_task_without_managers_has_observations_and_actions() -> None:
+    env = PointEnv(1)
+    tables = term_tables(object(), env.io)
+    assert [table.columns[0] for table in tables] == ["term", "name"]
+    assert [row[1] for row in tables[0].rows] == [str(size) for size in env.io.observations["policy"].values()]
+
+
+def test_the_verb_describes_a_task_and_tries_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--describe", "task=reach", "env.rewards.near.weight=2.5"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^near +2\.5 +site_distance_exp", out, re.M) and "Observation group policy: 9 values" in out
+    assert "20 ms" in out and "100 steps" in out and "determinism" not in out
+    with pytest.raises(ConfigError):
+        main(["--describe", "task=reech"])
