@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.cli.runs import choose, compact, joined, parser_of
+from regimen.cli.run_filters import choose, joined, parser_of
+from regimen.cli.runs import compact
 from regimen.display import formatting
 from regimen.runs import code_snapshot
 from regimen.runs.history import removal, retention

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.cli.lineage import require_picture
 from regimen.display.formatting import figure, table
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.lineage_text import require_picture
 from regimen.runs.history.run_view import Seen, see, see_dir
 from regimen.runs.index.index import Index
 from regimen.system import files

@@ -25,13 +25,15 @@ def export_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    from regimen.cli import runs
+    from regimen.cli import run_filters
 
-    parser = runs.parser_of("export", "Write a table of runs as CSV.", "file to write, - for the standard output")
-    args = parser.parse_intermixed_args(runs.joined(argv))
+    parser = run_filters.parser_of(
+        "export", "Write a table of runs as CSV.", "file to write, - for the standard output"
+    )
+    args = parser.parse_intermixed_args(run_filters.joined(argv))
     if "=" in args.file and "/" not in args.file:
         raise ConfigError(f"{args.file}: expected the file to write first: regimen export runs.csv {args.file}")
-    return write(runs.choose(args.filters, args.sort)[0], args.file)
+    return write(run_filters.choose(args.filters, args.sort)[0], args.file)
 
 
 def write(chosen: Sequence[RunRow], file: str) -> int:

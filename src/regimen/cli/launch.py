@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, table
 from regimen.display.console import say
+from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.runs import outcome
+from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.system import files, signals
 from regimen.system.errors import ConfigError, RegimenError, did_you_mean
@@ -157,7 +156,7 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
     composed = compose(overrides, dirs)
     root = Path("outputs")
     found = preflight(composed, root)
-    check_scheduler([composed])
+    check_scheduler([composed.config])
     if composed.config["dry_run"]:
         from regimen.orchestration import dry_run
 
@@ -174,19 +173,6 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
             return supervise(run)
 
 
-def check_scheduler(jobs: list[Composed]) -> None:
-    """Ask the scheduler whether it would take the jobs.
-
-    Raises:
-        ConfigError: with what it has against them; nothing was written.
-    """
-    if any(job.config["hardware"]["scheduler"] for job in jobs):
-        from regimen.config.compose import refuse
-        from regimen.orchestration.slurm.submit import check
-
-        refuse(check([job.config for job in jobs]))
-
-
 def _submit(composed: Composed, root: Path, found: Preflight) -> int:
     """Give one run to the scheduler."""
     from regimen.orchestration.slurm.submit import submit
@@ -200,52 +186,13 @@ def _submit(composed: Composed, root: Path, found: Preflight) -> int:
     return wait([run]) if composed.config["wait"] else 0
 
 
-def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:
-    """Claim a run directory and put the frozen configuration and Hydra's own record into it.
-
-    Args:
-        composed: the checked configuration.
-        root: folder of runs.
-        found: what preflight saw: the inputs and the runs they come from.
-        run_id: name of the directory; by default made from time, task and agent.
-        known: what else the record says from the start, see `creation.create`.
-    """
-    from regimen.runs import create
-
-    argv = ["launch.py", *sys.argv[1:]]
-    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
-    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
-    with not_started(run):
-        folder.mkdir()
-        shutil.copyfile(run.config_path, folder / "config.yaml")
-        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
-            (folder / f"{name}.yaml").write_text(create.as_yaml(data), encoding="utf-8")
-    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
-    return run
-
-
-@contextmanager
-def not_started(run: Run) -> Iterator[None]:
-    """Have run.json tell of what goes wrong before a supervisor has taken the run over."""
-    try:
-        yield
-    except BaseException as error:
-        end = outcome.Outcome("failed", outcome.EXIT_FAILED, f"not started: {error}")
-        if isinstance(error, signals.Interrupted):
-            end = outcome.signalled(error.number, f"not started: {outcome.signal_name(error.number)} came first")
-        if run.info.get("supervisor") is None:
-            with suppress(OSError):
-                outcome.record_end(run, end)
-        raise
-
-
 def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
     from regimen.orchestration.sweep import report
     from regimen.orchestration.sweep.jobs import expand, preflight_all, run_through_hydra
 
     jobs = expand(flags.overrides, dirs)
     found = preflight_all(jobs, Path("multirun"))
-    check_scheduler(jobs)
+    check_scheduler([job.config for job in jobs])
     if jobs[0].config["dry_run"]:
         from regimen.orchestration import dry_run
 

@@ -12,25 +12,25 @@ from regimen.system.errors import RegimenError, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "list": (
-        "regimen.config.groups:list_verb",
+        "regimen.cli.list_options:list_verb",
         "list the options of a group: tasks, agents, sims, stages, …",
     ),
-    "check-env": ("regimen.envs.conformance.check:main", "try every rule of the VecEnv contract on a task"),
+    "check-env": ("regimen.cli.check_env:check_env_verb", "try every rule of the VecEnv contract on a task"),
     "publish": ("regimen.cli.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
-    "adopt": ("regimen.agents.rsl_rl.adopt:adopt_verb", "make a policy of a checkpoint that rsl_rl itself wrote"),
+    "adopt": ("regimen.cli.adopt:adopt_verb", "make a policy of a checkpoint that rsl_rl itself wrote"),
     "card": (
-        "regimen.data.episodes.card:card_verb",
+        "regimen.cli.card:card_verb",
         "describe a dataset and check whether it is fit for training",
     ),
     "import-legacy": (
-        "regimen.data.episodes.legacy_import:import_verb",
+        "regimen.cli.convert:import_legacy_verb",
         "convert recordings of the older formats into a dataset",
     ),
     "import-histories": (
-        "regimen.data.histories.vintix_import:import_verb",
+        "regimen.cli.convert:import_histories_verb",
         "convert public Vintix data into learning histories",
     ),
-    "export-lerobot": ("regimen.data.lerobot.export:export_verb", "write a dataset in the LeRobot v3 layout"),
+    "export-lerobot": ("regimen.cli.convert:export_lerobot_verb", "write a dataset in the LeRobot v3 layout"),
     "runs": ("regimen.cli.runs:runs_verb", "list runs, with filters: task=h1_failure status=failed since=3d"),
     "export": ("regimen.cli.export_policy:export_verb", "a policy for a robot (format=onnx), or a list of runs as CSV"),
     "clean": ("regimen.cli.clean:clean_verb", "show what would be freed of old runs, and free it with --yes"),
@@ -39,7 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("regimen.cli.diff:diff_verb", "what differs between two runs: settings, code, packages, figures"),
     "compare": ("regimen.cli.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
     "lineage": (
-        "regimen.runs.history.lineage_text:lineage_verb",
+        "regimen.cli.lineage:lineage_verb",
         "show the parents and children of a run",
     ),
     "note": ("regimen.cli.annotate:note_verb", "write a note into a run's record, or list its notes"),

@@ -152,7 +152,7 @@ def _scheduled(config: dict[str, Any]) -> bool:
 
 def _start(run: Run, config: dict[str, Any]) -> int:
     """Work on a run here, or hand it to the scheduler of its configuration."""
-    from regimen.cli.launch import not_started
+    from regimen.runs.outcome import not_started
     from regimen.runs.supervisor import supervise
 
     with not_started(run):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from regimen.system.errors import ConfigError
@@ -55,19 +54,3 @@ def table(group: str, config_dirs: list[Path], indent: str = "") -> str:
     rows = options(group, config_dirs)
     width = max((len(name) for name in rows), default=0)
     return "\n".join(f"{indent}{name:<{width}}  {text}".rstrip() for name, text in rows.items())
-
-
-def list_verb(argv: list[str]) -> int:
-    """List the options of a group: `regimen list tasks`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
-    plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
-    parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group.")
-    parser.add_argument("what", choices=sorted(plurals), help="group")
-    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
-    args = parser.parse_args(argv)
-    print(table(plurals[args.what], [config_home(), *args.config_dir]))
-    return 0

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from regimen.cli.launch import not_started
 from regimen.display.console import describe, say
+from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.system import files, host, signals
 from regimen.system.errors import RegimenError

@@ -6,15 +6,15 @@ import os
 import shlex
 import signal
 import textwrap
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
 from regimen.runs.run import Run
-from regimen.system import files
+from regimen.system import files, signals
 from regimen.system.errors import ConfigError
 
 EXIT_FAILED = 1
@@ -226,3 +226,18 @@ def _failed(run: Run, error: dict[str, Any]) -> Outcome:
     reason = short if kind == NO_RESULT else ": ".join(filter(None, [kind.removesuffix("_"), short]))
     code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
     return Outcome("failed", code, reason, error=details)
+
+
+@contextmanager
+def not_started(run: Run) -> Iterator[None]:
+    """Have run.json tell of what goes wrong before a supervisor has taken the run over."""
+    try:
+        yield
+    except BaseException as error:
+        end = Outcome("failed", EXIT_FAILED, f"not started: {error}")
+        if isinstance(error, signals.Interrupted):
+            end = signalled(error.number, f"not started: {signal_name(error.number)} came first")
+        if run.info.get("supervisor") is None:
+            with suppress(OSError):
+                record_end(run, end)
+        raise

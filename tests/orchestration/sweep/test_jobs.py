@@ -18,7 +18,8 @@ from helpers.messages import assert_names, raises_naming
 from helpers.subprocesses import popen, said
 from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
-from regimen.cli.launch import create_run, launch
+from regimen.cli.launch import launch
+from regimen.orchestration.new_run import create_run
 from regimen.orchestration.sweep import local
 from regimen.runs.index.index import Index
 from regimen.system.errors import PreflightError

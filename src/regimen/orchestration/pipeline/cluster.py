@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from regimen.cli.launch import create_run
 from regimen.display.console import say
+from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as words
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.plan import plan, references

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.cli.launch import check_scheduler
 from regimen.config.compose import refuse
 from regimen.display.console import say
+from regimen.orchestration.new_run import check_scheduler
 from regimen.orchestration.pipeline import cluster, graph, jobs, plan, report, sizes, spec
 from regimen.orchestration.pipeline import record as words
 from regimen.orchestration.pipeline.jobs import Job
@@ -34,7 +34,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
-    check_scheduler([job.composed for job in all_jobs])
+    check_scheduler([job.composed.config for job in all_jobs])
     rows = Index().rows()
     if cluster.reconcile(rows):
         rows = Index().rows()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from regimen.cli.launch import create_run
 from regimen.display.console import say
+from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as words
 from regimen.orchestration.pipeline.cluster import SCHEDULERS, kind, reconcile
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare

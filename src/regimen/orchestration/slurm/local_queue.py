@@ -37,7 +37,7 @@ def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: 
     """
     if parents:
         raise PreflightError("submitit_local lets no job wait for another; choose hardware=slurm or hardware=cpu")
-    from regimen.orchestration.slurm.submit import note
+    from regimen.orchestration.slurm.queue_record import note
 
     folder = runs[0].dir.parent / ".submitit"
     folder.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import yaml
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
+from regimen.orchestration.slurm.queue_record import note
 from regimen.runs import lock, outcome
 from regimen.runs.run import Run
-from regimen.system import files
 from regimen.system.errors import PreflightError
 
 MOST_IN_ARRAY = 1000
@@ -177,26 +177,6 @@ def _outside_of_a_job() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def note(run: Run, kind: str, job: str, folder: Path, parents: Iterable[str], **more: Any) -> None:
-    """Write which job a run is.
-
-    Args:
-        run: which may have begun already.
-        kind: of scheduler.
-        job: its name there.
-        folder: of its logs.
-        parents: jobs it waits for.
-        more: what else is known of the job.
-    """
-    queue = {"kind": kind, "job": job, "folder": str(folder), "submitted": files.now(), "after": list(parents), **more}
-    run.amend(lambda info: {"queue": {**queue, **_kept(info)}})
-
-
-def _kept(info: dict[str, Any]) -> dict[str, Any]:
-    """Return what the job itself has written meanwhile."""
-    return {k: v for k, v in (info["queue"] or {}).items() if k in ("restarts", "again")}
 
 
 def _record_refusal(runs: list[Run], error: Exception) -> str:

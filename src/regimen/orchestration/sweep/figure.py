@@ -31,7 +31,7 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
         out: PNG to write.
     """
     from regimen.display.figures import title_of
-    from regimen.orchestration.sweep.report import settings
+    from regimen.orchestration.sweep.record import settings
 
     metric = headline_of(jobs)
     keys = [key for key in swept if key not in REPLICATES] or swept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,8 @@ from regimen.config.compose import Composed, compose
 from regimen.config.overrides import check_choices, make_loader, options, parse
 from regimen.display.console import say
 from regimen.orchestration.preflight import Preflight, preflight
-from regimen.orchestration.sweep.cluster import submit_jobs, wait_for
 from regimen.orchestration.sweep.local import Batch, make_runs
-from regimen.orchestration.sweep.record import NOT_STARTED, Book, Job
+from regimen.orchestration.sweep.record import NOT_STARTED, OPEN, Book, Job
 from regimen.runs import inputs
 from regimen.system import signals
 from regimen.system.errors import Refusal, did_you_mean, refuse
@@ -205,3 +205,46 @@ def _recorded(book: Book, jobs: list[Job]) -> Iterator[None]:
         if book.status == "running":
             book.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
         raise
+
+
+def submit_jobs(book: Book, jobs: list[Job]) -> None:
+    """Give the runs of jobs to their scheduler, equal requests as one array, and say as what.
+
+    Args:
+        book: the sweep.
+        jobs: whose runs are queued, or to be continued.
+
+    Raises:
+        PreflightError: the scheduler took none.
+    """
+    from regimen.orchestration.slurm.submit import submit
+
+    taken = submit([book.run(job) for job in jobs])
+    book.refresh(jobs)
+    for job in jobs:
+        job.status = "queued" if job.run in taken else "failed"
+    book.write("submitted")
+    names = list(taken.values())
+    said = f"{names[0]} … {names[-1]}" if len(names) > 2 else " and ".join(names)
+    count = f"{len(names)} job{'' if len(names) == 1 else 's'}"
+    say(f"submitted: {os.path.relpath(book.folder)}, {count} as {said}. To follow: regimen queue")
+
+
+def wait_for(book: Book, jobs: list[Job]) -> None:
+    """Stay until the runs of jobs are over; Ctrl-C ends the waiting and not the jobs.
+
+    Args:
+        book: the sweep.
+        jobs: that a scheduler has.
+
+    Raises:
+        Interrupted: a signal ended the waiting.
+    """
+    from regimen.orchestration.slurm.wait import wait
+
+    code = wait([book.run(job) for job in jobs])
+    book.refresh(jobs)
+    waiting = any(job.status in OPEN for job in jobs)
+    book.write("submitted" if waiting else "ended")
+    if waiting:
+        raise signals.Interrupted(code - 128)

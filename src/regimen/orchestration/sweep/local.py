@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from regimen.cli.launch import create_run
 from regimen.config.compose import Composed
 from regimen.display.console import clock, say
+from regimen.orchestration.new_run import create_run
 from regimen.orchestration.preflight import Preflight
 from regimen.orchestration.supervisor_pool import PROGRESS_S, Ended, Supervisors
 from regimen.orchestration.sweep.record import NOT_STARTED, Book, Job

@@ -146,3 +146,16 @@ class Book:
                     f"{owner.get('host')}. Wait for it, or stop it first (kill {owner.get('pid')})."
                 ) from None
             yield
+
+
+def swept_keys(jobs: list[Job]) -> list[str]:
+    """Return the keys whose values differ between jobs, in the order of the arguments."""
+    rows = [settings(job) for job in jobs]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
+
+
+def settings(job: Job) -> dict[str, str]:
+    """Return key -> value of a job's arguments, as text."""
+    parts = (override.partition("=") for override in job.overrides)
+    return {key.lstrip("+"): value.replace("\\", "").strip("'\"") for key, _, value in parts}

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from regimen.display.console import say
-from regimen.orchestration.sweep.record import OPEN, Book, Job
+from regimen.orchestration.sweep.record import OPEN, Book, Job, settings, swept_keys
 from regimen.runs import outcome
 from regimen.system import files
 
@@ -49,19 +49,6 @@ def report(folder: Path) -> int:
 def again(folder: Path) -> str:
     """Return the command that reruns what did not finish."""
     return f"python launch.py sweep={shlex.quote(os.path.relpath(folder))}"
-
-
-def swept_keys(jobs: list[Job]) -> list[str]:
-    """Return the keys whose values differ between jobs, in the order of the arguments."""
-    rows = [settings(job) for job in jobs]
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
-
-
-def settings(job: Job) -> dict[str, str]:
-    """Return key -> value of a job's arguments, as text."""
-    parts = (override.partition("=") for override in job.overrides)
-    return {key.lstrip("+"): value.replace("\\", "").strip("'\"") for key, _, value in parts}
 
 
 def _print_table(jobs: list[Job], swept: list[str]) -> None:

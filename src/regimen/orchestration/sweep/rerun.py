@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regimen.cli.launch import create_run
 from regimen.config import structured
 from regimen.display.console import say
+from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
 from regimen.orchestration.sweep.local import queue
 from regimen.orchestration.sweep.record import OPEN, Book, Job
@@ -16,7 +16,7 @@ from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, outcome, signature
 from regimen.runs.run import Run
 from regimen.system import files, host, signals
-from regimen.system.errors import ReferenceError_, did_you_mean, refuse
+from regimen.system.errors import ReferenceError_, did_you_mean
 
 ROOT = Path("multirun")
 ENDED_BADLY = ("failed", "diverged")
@@ -136,7 +136,7 @@ def _again(book: Book, jobs: list[Job]) -> None:
     composed = compose_all([_arguments(job) for job in missing], book.config_dirs)
     found = preflight_all(composed, book.folder)
     there = [structured.read_plain(book.run(job).config_path) for job in jobs if job not in missing]
-    _check_scheduler([*there, *(c.config for c in composed)])
+    check_scheduler([*there, *(c.config for c in composed)])
     for job in jobs:
         job.status, job.exit_code = "waiting", None
     for job, new, inputs in zip(missing, composed, found, strict=True):
@@ -146,13 +146,6 @@ def _again(book: Book, jobs: list[Job]) -> None:
     for job, config in zip([job for job in jobs if job not in missing], there, strict=True):
         _ready(book.run(job), config)
     work(book, jobs, bool(structured.read_plain(book.run(jobs[0]).config_path).get("wait")))
-
-
-def _check_scheduler(configs: list[dict[str, Any]]) -> None:
-    if any(config["hardware"].get("scheduler") for config in configs):
-        from regimen.orchestration.slurm.submit import check
-
-        refuse(check(configs))
 
 
 def _arguments(job: Job) -> list[str]:

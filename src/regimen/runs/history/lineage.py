@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regimen.display.formatting import figure
 from regimen.runs.history.run_view import CHANGED, GONE, file_state
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.index import Index
@@ -130,3 +131,8 @@ def _source(run: RunRow, name: str) -> str:
         return str(taken["run"])
     folders = [folder.name for folder in Path(taken["path"]).parents]
     return next((parent for parent in run.parents if parent in folders), str(taken["path"]))
+
+
+def headline(run: RunRow) -> str:
+    """Return the first headline figure of a run, empty where it has none."""
+    return next((f"{name} {figure(value)}" for name, value in run.headline.items() if value is not None), "")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from regimen.display.graph_figure import BAD, COLORS, QUIET, Arrow, Box
 from regimen.display.graph_figure import draw as draw_graph
-from regimen.runs.history.lineage import FILE, Link
-from regimen.runs.history.lineage_text import headline
+from regimen.runs.history.lineage import FILE, Link, headline
 from regimen.runs.history.run_view import GONE
 from regimen.runs.index.summary import RunRow
 

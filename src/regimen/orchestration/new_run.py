@@ -1,0 +1,56 @@
+"""Make one run from a composed configuration, and ask its scheduler beforehand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen.runs.outcome import not_started
+from regimen.runs.run import Run
+from regimen.system.errors import refuse
+
+if TYPE_CHECKING:
+    from regimen.config.compose import Composed
+    from regimen.orchestration.preflight import Preflight
+
+
+def check_scheduler(configs: list[dict[str, Any]]) -> None:
+    """Ask the schedulers named by `hardware.scheduler` whether they would accept the jobs; write nothing.
+
+    Args:
+        configs: resolved configurations; those without a scheduler are skipped.
+
+    Raises:
+        ConfigError: one line for each reason of a refusal.
+    """
+    if any(config["hardware"].get("scheduler") for config in configs):
+        from regimen.orchestration.slurm.submit import check
+
+        refuse(check(configs))
+
+
+def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:
+    """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
+
+    Args:
+        composed: checked configuration.
+        root: folder of runs.
+        found: report of the checks: resolved inputs and the runs they come from.
+        run_id: name of the directory; by default made from time, task and agent.
+        known: further fields of the first record, see `runs.create.create`.
+    """
+    from regimen.runs import create
+
+    argv = ["launch.py", *sys.argv[1:]]
+    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known)
+    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
+    with not_started(run):
+        folder.mkdir()
+        shutil.copyfile(run.config_path, folder / "config.yaml")
+        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
+            (folder / f"{name}.yaml").write_text(create.as_yaml(data), encoding="utf-8")
+    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
+    return run
