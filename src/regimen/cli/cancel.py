@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from regimen.cli.queue import having_jobs
+from regimen.cli.queue import runs_with_jobs
 from regimen.orchestration.slurm import job_states, reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
@@ -29,7 +29,7 @@ def cancel_verb(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="regimen cancel", description="Take runs from their scheduler.")
     parser.add_argument("what", nargs="+", help="runs, sweeps or pipelines; `all` for everything")
-    runs = [Run(row.dir) for row in having_jobs(parser.parse_args(argv).what)]
+    runs = [Run(row.dir) for row in runs_with_jobs(parser.parse_args(argv).what)]
     going = reconcile.reconcile(runs)
     for line in cancel([run for run in runs if run.id in going], going):
         print(line)
@@ -52,7 +52,7 @@ def cancel(runs: list[Run], going: dict[str, JobState]) -> Iterable[str]:
     slurm = [run for run in runs if queues[run.id]["kind"] == "slurm"]
     waiting = [queues[run.id]["job"] for run in slurm if going[run.id].waits]
     _scancel(waiting, "--state=PENDING")  # one that has started in this moment is asked to save instead
-    now = job_states.of(queues[run.id] for run in slurm)
+    now = job_states.states_of(queues[run.id] for run in slurm)
     left = {run.id for run in slurm if (state := now.get(queues[run.id]["job"])) and state.live}
     _scancel([queues[name]["job"] for name in left])
     for run in runs:
@@ -80,7 +80,7 @@ def _close(run: Run, reason: str) -> None:
     """Record that a run was taken away while it waited, unless it began in this moment."""
     if is_free(run):
         when = "before it started" if run.status == "queued" else "while it waited to go on"
-        reconcile.close(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
+        reconcile.record_end_of_lost_job(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
 
 
 def _cancel_here(run: Run, queue: dict[str, Any]) -> str:

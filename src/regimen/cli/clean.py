@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.cli.run_filters import choose, joined, parser_of
+from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.cli.runs import compact
 from regimen.display import formatting
 from regimen.runs import code_snapshot
@@ -51,15 +51,15 @@ def clean_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    parser = parser_of("clean", DOES)
+    parser = filter_parser("clean", DOES)
     parser.add_argument("--older", metavar="TIME", help="only runs that ended longer ago than this, such as 30d")
     parser.add_argument(
         "--checkpoints", action="store_true", help="free step_*.pt, all but @best and @last, of any run"
     )
     parser.add_argument("--yes", action="store_true", help="do it")
-    args = parser.parse_intermixed_args(joined(argv))
+    args = parser.parse_intermixed_args(join_sort_flag(argv))
     filters = parse(args.filters)
-    chosen, everything = choose(args.filters, args.sort)
+    chosen, everything = choose_runs(args.filters, args.sort)
     if args.older:
         chosen = _older(chosen, args.older)
     if args.checkpoints:

@@ -27,13 +27,13 @@ def export_verb(argv: list[str]) -> int:
     """
     from regimen.cli import run_filters
 
-    parser = run_filters.parser_of(
+    parser = run_filters.filter_parser(
         "export", "Write a table of runs as CSV.", "file to write, - for the standard output"
     )
-    args = parser.parse_intermixed_args(run_filters.joined(argv))
+    args = parser.parse_intermixed_args(run_filters.join_sort_flag(argv))
     if "=" in args.file and "/" not in args.file:
         raise ConfigError(f"{args.file}: expected the file to write first: regimen export runs.csv {args.file}")
-    return write(run_filters.choose(args.filters, args.sort)[0], args.file)
+    return write(run_filters.choose_runs(args.filters, args.sort)[0], args.file)
 
 
 def write(chosen: Sequence[RunRow], file: str) -> int:

@@ -20,7 +20,7 @@ from regimen.system.errors import ConfigError, RegimenError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.compose import Composed
-    from regimen.orchestration.preflight import Preflight
+    from regimen.orchestration.preflight import PreflightReport
 
 HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
 
@@ -173,7 +173,7 @@ def _single(overrides: list[str], dirs: list[Path]) -> int:
             return supervise(run)
 
 
-def _submit(composed: Composed, root: Path, found: Preflight) -> int:
+def _submit(composed: Composed, root: Path, found: PreflightReport) -> int:
     """Give one run to the scheduler."""
     from regimen.orchestration.slurm.submit import submit
     from regimen.orchestration.slurm.wait import wait

@@ -32,7 +32,7 @@ def queue_verb(argv: list[str]) -> int:
     parser.add_argument("what", nargs="*", help="runs, sweeps or pipelines; by default all")
     parser.add_argument("--json", action="store_true", help="print all that is known as JSON")
     args = parser.parse_args(argv)
-    rows = having_jobs(args.what or ["all"])
+    rows = runs_with_jobs(args.what or ["all"])
     opened = {row.id: Run(row.dir) for row in rows}
     states = reconcile.reconcile(opened.values())
     going = [row for row in rows if row.id in states]
@@ -45,7 +45,7 @@ def queue_verb(argv: list[str]) -> int:
     return 0
 
 
-def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+def runs_with_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunRow]:
     """Return the runs that are not over and that a scheduler has, in the order of their jobs.
 
     Args:
@@ -91,7 +91,13 @@ def _plain(row: RunRow, run: Run, state: JobState) -> dict[str, Any]:
     told = {name: getattr(state, name) for name in ("job", "state", "node", "elapsed", "limit", "reason", "code")}
     progress = files.read_json(run.dir / "progress.json")
     known = {"id": row.id, "name": row.name, "sweep": row.sweep, "pipeline": row.pipeline, "status": run.status}
-    return {**known, "dir": str(run.dir), "log": str(reconcile.log(run.info["queue"])), **told, "progress": progress}
+    return {
+        **known,
+        "dir": str(run.dir),
+        "log": str(reconcile.job_log(run.info["queue"])),
+        **told,
+        "progress": progress,
+    }
 
 
 def _ended(run: Run) -> list[str]:

@@ -11,7 +11,7 @@ from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunRow
 
 
-def parser_of(verb: str, does: str, file: str | None = None) -> argparse.ArgumentParser:
+def filter_parser(verb: str, does: str, file: str | None = None) -> argparse.ArgumentParser:
     """Return a parser with what the verbs on many runs share: filters and order.
 
     Args:
@@ -32,7 +32,7 @@ def parser_of(verb: str, does: str, file: str | None = None) -> argparse.Argumen
     return parser
 
 
-def joined(argv: Sequence[str]) -> list[str]:
+def join_sort_flag(argv: Sequence[str]) -> list[str]:
     """Return arguments with `--sort -return` as one word, which argparse would take for two flags."""
     words = list(argv)
     if "--sort" in words[:-1]:
@@ -41,7 +41,7 @@ def joined(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def choose(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
+def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
     """Return the runs that words of a command line choose, sorted, and all runs.
 
     Raises:

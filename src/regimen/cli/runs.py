@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regimen.cli import export_runs
-from regimen.cli.run_filters import choose, joined, parser_of
+from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunRow, seconds
 
@@ -38,13 +38,13 @@ def runs_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    parser = parser_of("runs", "List runs, newest first.")
+    parser = filter_parser("runs", "List runs, newest first.")
     parser.add_argument("--limit", type=_count, metavar="N", help="show N runs, 0 for all (default: those that fit)")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--json", action="store_true", help="print all that the index knows as JSON")
     kinds.add_argument("--csv", metavar="FILE", help="write a table as `regimen export` does")
-    args = parser.parse_intermixed_args(joined(argv))
-    chosen, everything = choose(args.filters, args.sort)
+    args = parser.parse_intermixed_args(join_sort_flag(argv))
+    chosen, everything = choose_runs(args.filters, args.sort)
     shown = chosen[: args.limit] if args.limit else chosen
     if args.csv:
         return export_runs.write(shown, args.csv)

@@ -17,8 +17,10 @@ from regimen.envs.robots.robot import Robot, match
 from regimen.orchestration import policy_fit
 from regimen.system.errors import ConfigError, RegimenError
 
-TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
-NOT_TOLD = "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
+ESTIMATE_NEEDED = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
+ESTIMATE_UNUSED = (
+    "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
+)
 
 
 def agent_problems(composed: Composed) -> list[str]:
@@ -156,7 +158,7 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     if not lines:
         return []
     told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
-    hint = [TOLD if "only the policy" in told[0] else NOT_TOLD] if told else []
+    hint = [ESTIMATE_NEEDED if "only the policy" in told[0] else ESTIMATE_UNUSED] if told else []
     return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
 
 

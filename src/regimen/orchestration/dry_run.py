@@ -9,13 +9,13 @@ from typing import Any
 from regimen.config.compose import Composed
 from regimen.config.provenance import shown
 from regimen.config.schema import HardwareCfg
-from regimen.orchestration.preflight import Preflight
+from regimen.orchestration.preflight import PreflightReport
 from regimen.system import host
 
 WIDTH = 12
 
 
-def describe(composed: Composed, found: Preflight, where: Path) -> str:
+def describe(composed: Composed, found: PreflightReport, where: Path) -> str:
     """Return the plan of one run.
 
     Args:
@@ -38,7 +38,7 @@ def describe(composed: Composed, found: Preflight, where: Path) -> str:
     return "\n".join([*lines, "", *changes(composed)])
 
 
-def describe_sweep(jobs: list[Composed], found: list[Preflight], where: Path) -> str:
+def describe_sweep(jobs: list[Composed], found: list[PreflightReport], where: Path) -> str:
     """Return the plan of a sweep: what its jobs share, then what differs.
 
     Args:
@@ -74,7 +74,7 @@ def _row(name: str, text: str) -> str:
     return f"{name:<{WIDTH}}{text}"
 
 
-def _memory(found: Preflight) -> str:
+def _memory(found: PreflightReport) -> str:
     gib = 2**30
     if not found.memory:
         return f"{found.available / gib:.1f} GiB available; what this task takes is known once it is open"

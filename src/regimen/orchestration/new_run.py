@@ -14,7 +14,7 @@ from regimen.system.errors import refuse
 
 if TYPE_CHECKING:
     from regimen.config.compose import Composed
-    from regimen.orchestration.preflight import Preflight
+    from regimen.orchestration.preflight import PreflightReport
 
 
 def check_scheduler(configs: list[dict[str, Any]]) -> None:
@@ -32,7 +32,7 @@ def check_scheduler(configs: list[dict[str, Any]]) -> None:
         refuse(check(configs))
 
 
-def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:
+def create_run(composed: Composed, root: Path, found: PreflightReport, run_id: str | None = None, **known: Any) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
     Args:

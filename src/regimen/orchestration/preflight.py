@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import structured
-from regimen.config.compose import Composed, refuse
+from regimen.config.compose import Composed
 from regimen.config.schema import HardwareCfg
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.robots.robot import load as load_robot
 from regimen.orchestration import resources
 from regimen.orchestration.compatibility import agent_problems, checkpoint_problems, data_problems, file_problems
-from regimen.orchestration.resources import Machine
+from regimen.orchestration.resources import Resources
 from regimen.runs import inputs
-from regimen.system.errors import ConfigError, RegimenError
+from regimen.system.errors import ConfigError, RegimenError, refuse
 
 PROCESS_BYTES = 600 * 2**20
 """A worker that has opened nothing yet: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -27,7 +27,7 @@ ENV_BYTES = 24 * 2**10
 
 
 @dataclass
-class Preflight:
+class PreflightReport:
     """What was found.
 
     Attributes:
@@ -56,7 +56,9 @@ class Preflight:
         return {"files": self.inputs, **known}
 
 
-def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[str, str] | None = None) -> Preflight:
+def preflight(
+    composed: Composed, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
+) -> PreflightReport:
     """Check that this machine can do the run; inputs and threads are resolved in `composed.config`.
 
     Args:
@@ -69,8 +71,8 @@ def preflight(composed: Composed, root: Path, parallel: int = 1, pending: dict[s
         ConfigError: listing everything that stands against it.
     """
     config = composed.config
-    place = resources.of(config, parallel)
-    found = Preflight({}, place.memory, resources.disk_free(root), pending=dict(pending or {}))
+    place = resources.resources_of(config, parallel)
+    found = PreflightReport({}, place.memory, resources.disk_free(root), pending=dict(pending or {}))
     wrong = [
         *resources.problems(config, place),
         *_several_workers(composed),
@@ -138,7 +140,7 @@ def _envs_of_a_worker(composed: Composed) -> int:
     return max(1, num_envs(composed) // workers)
 
 
-def _memory(found: Preflight, composed: Composed, place: Machine, alone: int) -> list[str]:
+def _memory(found: PreflightReport, composed: Composed, place: Resources, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is what a worker with a single env takes.
 
     An agent whose need comes from more than the environments says what to lower by `LOWER: ClassVar[str]`.
@@ -183,7 +185,7 @@ def _learns_in_several(composed: Composed) -> bool:
     return learning and getattr(composed.types["agent"], "DISTRIBUTED", False)
 
 
-def _inputs(composed: Composed, found: Preflight) -> list[str]:
+def _inputs(composed: Composed, found: PreflightReport) -> list[str]:
     """Resolve policy, estimator, data and runs to files; the runs they lie in become parents."""
     config, stage = composed.config, composed.choices["stage"]
     takes = getattr(composed.types["stage"], "TAKES", (*inputs.SINGLE, *inputs.LISTS))
@@ -201,7 +203,7 @@ def _inputs(composed: Composed, found: Preflight) -> list[str]:
     return wrong
 
 
-def _resolve(config: dict[str, Any], name: str, reference: str, found: Preflight) -> list[str]:
+def _resolve(config: dict[str, Any], name: str, reference: str, found: PreflightReport) -> list[str]:
     """Put the path that a reference leads to into the configuration; return a line if it leads nowhere."""
     try:
         path = inputs.resolve(name, reference)

@@ -19,7 +19,7 @@ UNLIMITED = 2**60
 
 
 @dataclass
-class Machine:
+class Resources:
     """What the workers share.
 
     Attributes:
@@ -35,7 +35,7 @@ class Machine:
     here: bool
 
 
-def of(config: dict[str, Any], parallel: int = 1) -> Machine:
+def resources_of(config: dict[str, Any], parallel: int = 1) -> Resources:
     """Return the machine that a run will have.
 
     Args:
@@ -45,13 +45,13 @@ def of(config: dict[str, Any], parallel: int = 1) -> Machine:
     hardware = config["hardware"]
     processes = int(hardware["processes"])
     if hardware["scheduler"] != "slurm":
-        return Machine(len(os.sched_getaffinity(0)), host.memory_available(), max(1, parallel) * processes, here=True)
+        return Resources(len(os.sched_getaffinity(0)), host.memory_available(), max(1, parallel) * processes, here=True)
     asked = hardware["submitit"]
     memory = int(float(asked["mem_gb"]) * 2**30) if asked.get("mem_gb") else UNLIMITED
-    return Machine(int(asked.get("cpus_per_task") or 1), memory, processes, here=False)
+    return Resources(int(asked.get("cpus_per_task") or 1), memory, processes, here=False)
 
 
-def problems(config: dict[str, Any], place: Machine) -> list[str]:
+def problems(config: dict[str, Any], place: Resources) -> list[str]:
     """Return what stands against the run there, one line each.
 
     Args:
@@ -90,7 +90,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _device(config: dict[str, Any], place: Machine) -> list[str]:
+def _device(config: dict[str, Any], place: Resources) -> list[str]:
     device = str(config["hardware"]["device"])
     if device.partition(":")[0] not in ("cpu", "cuda"):
         return [f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."]

@@ -26,7 +26,7 @@ PATIENCE_S = 90.0
 
 
 @dataclass
-class Ended:
+class FinishedSupervisor:
     """A supervisor that ended.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ended:
     info: dict[str, Any]
 
 
-class Supervisors:
+class SupervisorPool:
     """The runs that work now.
 
     Attributes:
@@ -62,14 +62,14 @@ class Supervisors:
         if self.stopped is not None:  # the signal came while it was being started
             signals.send(process, self.stopped)
 
-    def ended(self) -> Iterator[Ended]:
+    def ended(self) -> Iterator[FinishedSupervisor]:
         """Yield those that ended since the last call."""
         for name, (run, process) in list(self.running.items()):
             code = process.poll()
             if code is not None:
                 del self.running[name]
                 code = code if code >= 0 else 128 - code
-                yield Ended(run, code, closed(run.dir, code))
+                yield FinishedSupervisor(run, code, corrected_record(run.dir, code))
 
     def on_signal(self, number: int, frame: FrameType | None = None) -> None:
         """Stop all; a repeated Ctrl-C insists, as with a single run."""
@@ -77,7 +77,7 @@ class Supervisors:
         for _, process in self.running.values():
             signals.send(process, number)
 
-    def end_all(self) -> Iterator[Ended]:
+    def end_all(self) -> Iterator[FinishedSupervisor]:
         """Stop what still runs, because the process that watches it has failed, and yield how each ended."""
         for _, process in self.running.values():
             signals.send(process, signal.SIGTERM)
@@ -98,7 +98,7 @@ class Supervisors:
             say(f"running   {name}  {describe(files.read_json(run.dir / 'progress.json') or {})}")
 
 
-def closed(folder: Path, exit_code: int) -> dict[str, Any]:
+def corrected_record(folder: Path, exit_code: int) -> dict[str, Any]:
     """Return run.json, corrected if the supervisor ended before it could write how the run ended.
 
     Args:

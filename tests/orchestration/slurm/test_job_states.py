@@ -55,7 +55,7 @@ def test_one_call_tells_all_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         f"echo call >> {tmp_path}/calls\nprintf '{chr(92)}n'\ncat <<X\n" + "\n".join(rows) + "\nX",
         monkeypatch,
     )
-    found = job_states.states(["7", "8_1", "10"])
+    found = job_states.slurm_states(["7", "8_1", "10"])
     assert {job: (state.state, state.live) for job, state in found.items()} == {
         "7": ("RUNNING", True),
         "8_1": ("PENDING", True),
@@ -69,7 +69,7 @@ def test_a_slurm_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: p
 
     fake(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1", monkeypatch)
     with raises_naming(PreflightError, "squeue", "Unable to contact slurm controller"):
-        job_states.states(["7"])
+        job_states.slurm_states(["7"])
 
 
 def queued(folder: Path, status: str = "queued", **queue: Any) -> Run:

@@ -189,7 +189,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
         if list(lab.glob("multirun/*/*/began")):
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(local.Batch, "_show_progress", broken)
+    monkeypatch.setattr(local.LocalSweep, "_show_progress", broken)
     with raises_naming(RuntimeError, "a bug"):
         launch([*ARGUMENTS, "seed=0", "stage.sleep_s=600"], ROOT / "conf")
     (file,) = lab.glob("multirun/*/*/run.json")

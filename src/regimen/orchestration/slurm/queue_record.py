@@ -1,4 +1,4 @@
-"""The `queue` field of run.json: which scheduler has the run, and as which job."""
+"""Write the field `queue` of run.json: scheduler and job of a run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from regimen.runs.run import Run
 from regimen.system import files
 
 
-def note(run: Run, kind: str, job: str, folder: Path, parents: Iterable[str], **more: Any) -> None:
-    """Write which job a run is.
+def record_job(run: Run, kind: str, job: str, folder: Path, parents: Iterable[str], **more: Any) -> None:
+    """Record the job of a run in run.json, keeping fields that the job has already written.
 
     Args:
-        run: which may have begun already.
-        kind: of scheduler.
-        job: its name there.
-        folder: of its logs.
-        parents: jobs it waits for.
-        more: what else is known of the job.
+        run: run that was submitted and may have started.
+        kind: scheduler: `slurm` or `submitit_local`.
+        job: id of the job.
+        folder: folder of its logs.
+        parents: jobs that must succeed first.
+        more: further fields.
     """
     queue = {"kind": kind, "job": job, "folder": str(folder), "submitted": files.now(), "after": list(parents), **more}
-    run.amend(lambda info: {"queue": {**queue, **_kept(info)}})
 
+    def change(info: dict[str, Any]) -> dict[str, Any]:
+        written_by_job = {k: v for k, v in (info["queue"] or {}).items() if k in ("restarts", "again")}
+        return {"queue": {**queue, **written_by_job}}
 
-def _kept(info: dict[str, Any]) -> dict[str, Any]:
-    """Return what the job itself has written meanwhile."""
-    return {k: v for k, v in (info["queue"] or {}).items() if k in ("restarts", "again")}
+    run.amend(change)
