@@ -14,7 +14,7 @@ from regimen.runs import checkpoint
 
 
 def adopt_verb(argv: list[str]) -> int:
-    """Make policies of files that rsl_rl wrote: `regimen adopt model_300.pt --joints task task=<name>`.
+    """Write policies from checkpoints of rsl_rl: `regimen adopt model_300.pt --joints task task=<name>`.
 
     Args:
         argv: the arguments after the verb.
@@ -37,19 +37,19 @@ def adopt_verb(argv: list[str]) -> int:
 
 
 def _summary(target: Path, bundle: dict[str, Any], old: LegacyPolicy, io: IOSpec) -> str:
-    """Return what was found, and what was taken on trust."""
+    """Return network and iteration of the checkpoint, and what could not be checked, as text."""
     actor = bundle["agent"]["actor"]
     kind = f"{actor['rnn_type']} {actor['rnn_hidden_dim']}, then " if "rnn_type" in actor else ""
     found = [
         f"layers {kind}{'-'.join(map(str, actor['hidden_dims']))}",
-        f"observations {'normalised' if actor['obs_normalization'] else 'as they are'}",
+        f"observations {'normalised' if actor['obs_normalization'] else 'not normalised'}",
         *([] if old.iteration is None else [f"iteration {old.iteration}"]),
     ]
     terms = ", ".join(f"{name} {size}" for name, size in io.observations["policy"].items())
     return "\n".join(
         [
             f"{target}: {', '.join(found)}",
-            f"  taken on trust: activation {actor['activation']}; observations {terms};",
+            f"  not checked: activation {actor['activation']}; observations {terms};",
             f"  joints {', '.join(bundle['adopted']['joints'])}; scale and zero of the actions as in the task",
         ]
     )

@@ -26,7 +26,7 @@ def _of_histories(paths: list[Path], out: Path | None) -> int:
 
 
 def card_verb(argv: list[str]) -> int:
-    """Make the card of a dataset anew: `regimen card <dataset run or file>`.
+    """Write and print the card of a dataset: `regimen card <dataset run or file>`.
 
     Args:
         argv: the arguments after the verb.
@@ -36,7 +36,7 @@ def card_verb(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="regimen card", description=card_verb.__doc__)
     parser.add_argument("datasets", nargs="+", help="dataset runs, files or folders, taken together")
     parser.add_argument("--seed", type=int, default=0, help="of the splits")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: where the first dataset is)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: folder of the first dataset)")
     args = parser.parse_args(argv)
     paths = [references.resolve_data(reference) for reference in args.datasets]
     if any(path.name == INDEX for path in paths):

@@ -12,7 +12,7 @@ from regimen.runs import references
 
 
 def import_legacy_verb(argv: list[str]) -> int:
-    """Make a dataset of legacy recordings: `regimen import-legacy <files or folder> --out episodes.h5`.
+    """Convert legacy recordings to a dataset: `regimen import-legacy <files or folder> --out episodes.h5`.
 
     Args:
         argv: the arguments after the verb.
@@ -34,7 +34,7 @@ def import_legacy_verb(argv: list[str]) -> int:
 
 
 def import_histories_verb(argv: list[str]) -> int:
-    """Make a dataset of public histories: `regimen import-histories <folder> --out <folder>`.
+    """Convert public learning histories to a dataset: `regimen import-histories <folder> --out <folder>`.
 
     Args:
         argv: the arguments after the verb.

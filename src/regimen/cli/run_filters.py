@@ -1,4 +1,4 @@
-"""Arguments that the commands on many runs share: filters and order."""
+"""Arguments shared by the commands on many runs: filters and order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from regimen.runs.index.summary import RunRow
 
 
 def filter_parser(verb: str, does: str, file: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser with what the verbs on many runs share: filters and order.
+    """Return an argument parser with filters and `--sort`.
 
     Args:
-        verb: its name.
-        does: one sentence.
-        file: what a first argument `file` is for, if there is one.
+        verb: name of the verb.
+        does: description, one sentence.
+        file: description of a first argument `file`, None without one.
     """
     keys = ", ".join([*KEYS, *TIMES])
     parser = argparse.ArgumentParser(
@@ -33,7 +33,7 @@ def filter_parser(verb: str, does: str, file: str | None = None) -> argparse.Arg
 
 
 def join_sort_flag(argv: Sequence[str]) -> list[str]:
-    """Return arguments with `--sort -return` as one word, which argparse would take for two flags."""
+    """Return arguments with `--sort -return` joined to one word; argparse would read two flags."""
     words = list(argv)
     if "--sort" in words[:-1]:
         at = words.index("--sort")
@@ -42,10 +42,14 @@ def join_sort_flag(argv: Sequence[str]) -> list[str]:
 
 
 def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
-    """Return the runs that words of a command line choose, sorted, and all runs.
+    """Return the runs that match the filters, sorted, and all runs.
+
+    Args:
+        filters: words `key=value`.
+        sort: keys separated by commas, with `-` for descending order.
 
     Raises:
-        ConfigError: a filter or a key of the order is wrong.
+        ConfigError: a filter or a sort key is invalid.
     """
     parsed = parse(filters)
     everything = Index().rows()

@@ -1,4 +1,4 @@
-"""`regimen runs`: the table of all runs."""
+"""`regimen runs`: table of runs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ METRIC = HEADER.index("headline")
 NONE = "–"
 
 SHRINKS = (6, 2, 3, 1, 4)
-"""Columns that give up width on a narrow terminal; the others are never cut."""
+"""Columns that shrink on a narrow terminal; the others keep their width."""
 
 LEAST = dict.fromkeys(SHRINKS, 5) | {METRIC: 9}
-"""Width below which a column does not shrink."""
+"""Smallest width of a column."""
 
 ID_LEAST = 15
-"""A shortened id keeps at least its date and time, and is a unique beginning: it can be typed."""
+"""Smallest length of a shortened id: date and time; a shortened id is unique, so it is a valid reference."""
 
 RESERVED_LINES = 4
-"""Lines of a terminal left for the command, the header, the last line and the next prompt."""
+"""Lines of a terminal reserved for the command, the header, the last line and the next prompt."""
 
 
 def runs_verb(argv: list[str]) -> int:
@@ -41,7 +41,7 @@ def runs_verb(argv: list[str]) -> int:
     parser = filter_parser("runs", "List runs, newest first.")
     parser.add_argument("--limit", type=_count, metavar="N", help="show N runs, 0 for all (default: those that fit)")
     kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--json", action="store_true", help="print all that the index knows as JSON")
+    kinds.add_argument("--json", action="store_true", help="print all fields of the index as JSON")
     kinds.add_argument("--csv", metavar="FILE", help="write a table as `regimen export` does")
     args = parser.parse_intermixed_args(join_sort_flag(argv))
     chosen, everything = choose_runs(args.filters, args.sort)
@@ -52,7 +52,7 @@ def runs_verb(argv: list[str]) -> int:
         print(json.dumps([run.plain() for run in shown], indent=1))
         return 0
     if not chosen:
-        _say_none(args.filters, everything)
+        _explain_no_match(args.filters, everything)
         return 0
     for line in _listing(chosen, everything, args.limit, args.sort):
         print(line)
@@ -65,14 +65,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _say_none(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
-    """Say on the error stream why there is nothing, so that a pipe gets nothing."""
-    said = near_misses(parse(filters), everything)
+def _explain_no_match(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
+    """Print on stderr why no run matches; stdout stays empty."""
+    lines = near_misses(parse(filters), everything)
     if everything:
-        said = [f"None of {len(everything):,} runs meets {' '.join(filters)}.", *said]
+        lines = [f"None of {len(everything):,} runs matches {' '.join(filters)}.", *lines]
     else:
-        said = [f"There is no run under outputs or multirun in {Path.cwd()}. Start one: python launch.py task=reach"]
-    print("\n".join(said), file=sys.stderr)
+        lines = [f"There is no run under outputs or multirun in {Path.cwd()}. Start one: python launch.py task=reach"]
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int | None, sort: str) -> list[str]:
@@ -92,10 +92,10 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
 def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
-    worked = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a supervisor that was killed recorded no time
+    wall = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a killed supervisor recorded no time
     if run.status == "running":
-        worked += now - (seconds(run.attempt) or run.began)
-    span = compact(worked) if worked else NONE
+        wall += now - (seconds(run.attempt) or run.began)
+    span = compact(wall) if wall else NONE
     return (*(word or NONE for word in words), _headline(run, metric), compact(now - run.began), span)
 
 
@@ -108,7 +108,7 @@ def _headline(run: RunRow, metric: str | None) -> str:
 
 
 def _with_one_metric(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Say the metric's name once, in the header, where all rows have the same."""
+    """Move the name of the metric to the header if it is the same in all rows."""
     names = {row[METRIC].rpartition(" ")[0] for row in rows[1:] if row[METRIC] != NONE}
     if len(names) != 1 or not names.isdisjoint({"", *HEADER}):
         return rows
@@ -132,7 +132,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _fit(rows: Sequence[Sequence[str]], ids: Sequence[str], columns: int) -> list[str]:
-    """Return aligned lines that fit a terminal: first ids are shortened, then wide columns."""
+    """Return aligned lines that fit a terminal: ids are shortened first, then wide columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > columns:
         short = _short_ids([row[0] for row in rows[1:]], ids)
@@ -154,7 +154,7 @@ def _cut(cell: str, width: int, at_start: bool) -> str:
 
 
 def _short_ids(shown: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """Return the shortest unique beginnings of ids, at least date and time long."""
+    """Return the shortest unique prefixes of ids, at least `ID_LEAST` long."""
     ordered = sorted(ids)
     neighbours = {b: (a, c) for a, b, c in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False)}
     shared = [max(_shared(one, other) for other in neighbours[one]) for one in shown]
@@ -162,6 +162,6 @@ def _short_ids(shown: Sequence[str], ids: Sequence[str]) -> list[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return how many characters two ids begin with in common."""
+    """Return the length of the common prefix of two ids."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -104,8 +104,8 @@ def test_what_became_of_a_run_whose_job_is_over(
     (tmp_path / "7_0_log.out").write_text("no such python\n")
     run = queued(tmp_path, status)
     found = {"7": JobState("7", state, reason=job_states.plain_reason(code), code=code)} if state else {}
-    monkeypatch.setattr(job_states, "states", lambda jobs: found)
-    monkeypatch.setattr(requeue, "show", lambda job: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: found)
+    monkeypatch.setattr(requeue, "show_job", lambda job: {})
     assert reconcile.reconcile([run]) == {}
     info = run.info
     assert info["status"] == ended
@@ -121,9 +121,9 @@ def test_what_became_of_a_run_whose_job_is_over(
 def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = queued(tmp_path, "preempted")
     running = {"7": JobState("7", "RUNNING")}
-    monkeypatch.setattr(job_states, "states", lambda jobs: running)
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: running)
     assert run.id in reconcile.reconcile([run])
-    monkeypatch.setattr(job_states, "states", lambda jobs: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     reconcile.reconcile([run])
     assert run.status == "preempted", "it had not said yet that it goes on"
     run.update(queue={**run.info["queue"], "again": True})
@@ -133,7 +133,7 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_states, "states", lambda jobs: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     run = queued(tmp_path, submitted=files.now())
     reconcile.reconcile([run])
     assert run.status == "queued"

@@ -129,14 +129,14 @@ class ClusterPipeline:
 
     def _parent_jobs(self, job: Job) -> list[str]:
         """Return the scheduler's jobs that must succeed before a step starts."""
-        found = []
+        parents = []
         for name in job.node.after:
             row = self.existing[name].row
             if name in self.job_ids:
-                found.append(self.job_ids[name])
+                parents.append(self.job_ids[name])
             elif row is not None and self.existing[name].state == RUNNING:
-                found.append(str((row.queue or {})["job"]))
-        return found
+                parents.append(str((row.queue or {})["job"]))
+        return parents
 
     def _run_of(self, job: Job) -> Run:
         """Return the run that a step continues, or a new one whose inputs may be pending."""
@@ -151,10 +151,10 @@ class ClusterPipeline:
         dirs = {name: ExistingRun(RUNNING, RunRow(run.id, path=str(run.dir))) for name, run in self.runs.items()}
         inputs = references(job, dirs) or {}
         pending = any(self.existing[name].state != DONE for name in job.node.after)
-        ready = prepare(job, self.jobs, inputs, pending)
+        prepared = prepare(job, self.jobs, inputs, pending)
         if pending:
-            ready.found.parents = [self.runs[name].id for name in job.node.after]
-        return create_run(ready.composed, ROOT, ready.found, **self.record.record_fields(job.name, job.code))
+            prepared.report.parents = [self.runs[name].id for name in job.node.after]
+        return create_run(prepared.composed, ROOT, prepared.report, **self.record.record_fields(job.name, job.code))
 
 
 def _status(row: RunRow) -> str:

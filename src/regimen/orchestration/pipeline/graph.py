@@ -188,7 +188,7 @@ class _Expansion:
             if key not in node.values:
                 hint = did_you_mean(key, node.values) if node.values else "This step has no `foreach`."
                 self.wrong.append(f"{self.pipeline.at(path)}: `{{{key}}}` is not a value of `foreach`. {hint}")
-        return PLACEHOLDER.sub(lambda found: argument_text(node.values.get(found[1], "")), override)
+        return PLACEHOLDER.sub(lambda match: argument_text(node.values.get(match[1], "")), override)
 
 
 def _is_matched(node: Node, other: Node) -> bool:

@@ -64,12 +64,12 @@ class PreparedJob:
 
     Attributes:
         composed: configuration with inputs.
-        found: preflight report.
+        report: preflight report.
         signature: signatures of the run: hashes of configuration and code.
     """
 
     composed: Composed
-    found: PreflightReport
+    report: PreflightReport
     signature: dict[str, str]
 
 
@@ -140,9 +140,9 @@ def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = F
     composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
     _set_inputs(composed, inputs)
     composed.overrides = [*composed.overrides, *_input_arguments(inputs)]
-    found = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
-    info = {"inputs": run_inputs.read(found.inputs, found.references), "pending": found.pending, "code": job.code}
-    return PreparedJob(composed, found, create.sign(composed.config, info))
+    report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
+    info = {"inputs": run_inputs.read(report.inputs, report.references), "pending": report.pending, "code": job.code}
+    return PreparedJob(composed, report, create.sign(composed.config, info))
 
 
 def parallel(jobs: list[Job]) -> int:
@@ -184,11 +184,11 @@ def _set_inputs(composed: Composed, references: dict[str, str]) -> None:
 
 def _input_arguments(references: dict[str, str]) -> list[str]:
     """Return inputs as arguments of the command line."""
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, reference in references.items():
         key, _, number = name.partition(".")
-        found[key] = [*found.get(key, []), reference] if number else reference
-    return [f"{key}={_quoted(found[key])}" for key in INPUT_KEYS if key in found]
+        arguments[key] = [*arguments.get(key, []), reference] if number else reference
+    return [f"{key}={_quoted(arguments[key])}" for key in INPUT_KEYS if key in arguments]
 
 
 def _quoted(value: Any) -> str:

@@ -116,9 +116,9 @@ class LocalPipeline:
             self._start(job, step, Run.open(existing.row.dir), "resumed")
             self._wait_for_supervisor(step)
         else:
-            ready = prepare(job, self.jobs, inputs)
+            prepared = prepare(job, self.jobs, inputs)
             fields = self.record.record_fields(job.name, job.code)
-            self._start(job, step, create_run(ready.composed, ROOT, ready.found, **fields), "started")
+            self._start(job, step, create_run(prepared.composed, ROOT, prepared.report, **fields), "started")
         self.record.write()
 
     def _start(self, job: Job, step: Step, run: Run, how: str) -> None:

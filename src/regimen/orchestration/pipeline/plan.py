@@ -43,13 +43,13 @@ def references(job: Job, existing: Mapping[str, ExistingRun]) -> dict[str, str] 
         job: the job.
         existing: job name -> existing run, at least of the jobs it depends on.
     """
-    found = {}
+    inputs = {}
     for name, link in job.node.inputs.items():
         row = None if link.given else existing[link.node].row
         if row is None and not link.given:
             return None
-        found[name] = link.reference(row.dir.resolve() if row else "")
-    return found
+        inputs[name] = link.reference(row.dir.resolve() if row else "")
+    return inputs
 
 
 def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRow]) -> ExistingRun:

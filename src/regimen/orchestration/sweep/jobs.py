@@ -90,15 +90,15 @@ def preflight_all(jobs: list[Composed], root: Path) -> list[PreflightReport]:
     Raises:
         ConfigError: the problems of all jobs, each listed once.
     """
-    found, wrong = [], []
+    reports, wrong = [], []
     with inputs.remembered():
         for job in jobs:
             try:
-                found.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
+                reports.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
             except Refusal as error:
                 wrong += error.lines
     refuse(wrong)
-    return found
+    return reports
 
 
 def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path]) -> None:
@@ -158,11 +158,11 @@ def run_batch(
         Interrupted: a signal stopped the jobs; no other batch may follow.
     """
     composed = compose_all(overrides, config_dirs)
-    found = preflight_all(composed, folder)
+    reports = preflight_all(composed, folder)
     record = SweepRecord(folder, config_dirs)
     jobs = [record.add(first + i, job) for i, job in enumerate(composed)]
     with record.owned(), _recorded(record, jobs):
-        runs = make_runs(record, jobs, composed, found)
+        runs = make_runs(record, jobs, composed, reports)
         work(record, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
         if record.status == "running":  # no run directory could be created
             record.write("ended")

@@ -25,7 +25,7 @@ POLL_S = 0.05
 
 
 def make_runs(
-    record: SweepRecord, jobs: list[Job], composed: list[Composed], found: list[PreflightReport]
+    record: SweepRecord, jobs: list[Job], composed: list[Composed], reports: list[PreflightReport]
 ) -> dict[str, Run]:
     """Create the run directory of every job with its configuration and a snapshot of the code; return id -> run.
 
@@ -36,15 +36,15 @@ def make_runs(
         record: the sweep.
         jobs: jobs without a run directory.
         composed: their configurations.
-        found: their preflight reports.
+        reports: their preflight reports.
     """
     runs = {}
     git = host.git(Path(host.__file__).parent)
-    for job, config, inputs in zip(jobs, composed, found, strict=True):
+    for job, config, report in zip(jobs, composed, reports, strict=True):
         fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.config), "sweep": record.folder.name}
         try:
             code = str(code_snapshot.take(config.config))
-            runs[job.run] = create_run(config, record.folder, inputs, job.run, code=code, git=git, **fields)
+            runs[job.run] = create_run(config, record.folder, report, job.run, code=code, git=git, **fields)
         except (RegimenError, OSError) as error:
             job.status = "failed"
             job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED

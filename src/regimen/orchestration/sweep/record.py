@@ -17,6 +17,7 @@ from regimen.runs.run import Run
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, ReferenceError_
 
+ROOT = Path("multirun")
 NOT_STARTED = "not started"
 OPEN = ("queued", "running")
 """Statuses of jobs that are queued or running on a scheduler."""

@@ -70,10 +70,10 @@ def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
 def _say_best(folder: Path) -> None:
     """Print the best trial of an optuna study, if the sweep was one."""
     file = folder / "optimization_results.yaml"
-    found = yaml.safe_load(file.read_text()) if file.is_file() else {}
-    if "best_value" in found:
-        best = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
-        say(f"best of the study: {found['best_value']:.4g} with {best}; see {os.path.relpath(file)}")
+    study = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    if "best_value" in study:
+        best = " ".join(f"{key}={value}" for key, value in study["best_params"].items())
+        say(f"best of the study: {study['best_value']:.4g} with {best}; see {os.path.relpath(file)}")
 
 
 def _write_files(record: SweepRecord, swept: list[str]) -> None:

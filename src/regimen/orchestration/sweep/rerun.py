@@ -11,14 +11,13 @@ from regimen.display.console import say
 from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
 from regimen.orchestration.sweep.local import queue_field
-from regimen.orchestration.sweep.record import OPEN, Job, SweepRecord
+from regimen.orchestration.sweep.record import OPEN, ROOT, Job, SweepRecord
 from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, outcome, signature
 from regimen.runs.run import Run
 from regimen.system import files, host, signals
 from regimen.system.errors import ReferenceError_, did_you_mean
 
-ROOT = Path("multirun")
 RERUN_WITH_CURRENT_CODE = ("failed", "diverged")
 """Statuses after which a rerun takes the current code; runs with other statuses keep their snapshot."""
 
@@ -71,19 +70,19 @@ def find(reference: str, root: Path = ROOT) -> Path:
     folder = Path(reference).expanduser()
     if (folder / "sweep.json").is_file():
         return folder
-    known = {file.parent.name: file.parent for file in sorted(root.glob("*/sweep.json"), reverse=True)}
-    if not known:
+    sweeps = {file.parent.name: file.parent for file in sorted(root.glob("*/sweep.json"), reverse=True)}
+    if not sweeps:
         raise ReferenceError_(f"`{reference}`: there is no sweep under {root}/. Start one with -m.")
-    found = [name for name in known if name == reference] or [name for name in known if name.startswith(reference)]
+    matches = [name for name in sweeps if name == reference] or [name for name in sweeps if name.startswith(reference)]
     if reference == "latest":
-        found = list(known)[:1]
-    if len(found) == 1:
-        return known[found[0]]
-    if found and reference:
-        lines = "\n".join(f"  {_described(known[name])}" for name in found[:8])
-        raise ReferenceError_(f"`{reference}` matches {len(found)} sweeps; give an id or directory:\n{lines}")
-    lines = "\n".join(f"  {_described(folder)}" for folder in list(known.values())[:5])
-    raise ReferenceError_(f"`{reference}` matches no sweep. {did_you_mean(reference, known)} Newest sweeps:\n{lines}")
+        matches = list(sweeps)[:1]
+    if len(matches) == 1:
+        return sweeps[matches[0]]
+    if matches and reference:
+        lines = "\n".join(f"  {_described(sweeps[name])}" for name in matches[:8])
+        raise ReferenceError_(f"`{reference}` matches {len(matches)} sweeps; give an id or directory:\n{lines}")
+    lines = "\n".join(f"  {_described(folder)}" for folder in list(sweeps.values())[:5])
+    raise ReferenceError_(f"`{reference}` matches no sweep. {did_you_mean(reference, sweeps)} Newest sweeps:\n{lines}")
 
 
 def _described(folder: Path) -> str:
@@ -119,32 +118,32 @@ def _in_progress(record: SweepRecord) -> dict[str, str]:
 
     runs = {job.run: record.run(job) for job in record.jobs}
     infos = {name: info for name, run in runs.items() if (info := run.info)}
-    found = {}
+    reasons = {}
     if any((info.get("queue") or {}).get("kind") in ("slurm", "submitit_local") for info in infos.values()):
         from regimen.orchestration.slurm.reconcile import reconcile
 
-        found = {
+        reasons = {
             name: f"is queued or running as job {infos[name]['queue']['job']}" for name in reconcile(runs.values())
         }
     for name, info in infos.items():
         if info.get("status") == "running" and Seen(runs[name].dir, info).status == "running":
-            found.setdefault(name, "is still running")
-    return found
+            reasons.setdefault(name, "is still running")
+    return reasons
 
 
 def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     """Create missing runs, reset the records of the others, and start all."""
     missing = [job for job in jobs if not record.run(job).dir.exists()]
     composed = compose_all([_arguments(job) for job in missing], record.config_dirs)
-    found = preflight_all(composed, record.folder)
+    reports = preflight_all(composed, record.folder)
     existing = [structured.read_plain(record.run(job).config_path) for job in jobs if job not in missing]
     check_scheduler([*existing, *(c.config for c in composed)])
     for job in jobs:
         job.status, job.exit_code = "waiting", None
-    for job, new, inputs in zip(missing, composed, found, strict=True):
+    for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
         fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.config), "sweep": record.folder.name}
-        create_run(new, record.folder, inputs, job.run, code=str(code_snapshot.take(new.config)), **fields)
+        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.config)), **fields)
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)
     work(record, jobs, bool(structured.read_plain(record.run(jobs[0]).config_path).get("wait")))

@@ -1,4 +1,4 @@
-"""`regimen lineage`: what a run was made from, and what was made from it, as a tree and as a picture."""
+"""Parents and children of a run as a text tree."""
 
 from __future__ import annotations
 
