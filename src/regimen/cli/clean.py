@@ -118,7 +118,7 @@ def _what(run: RunRow) -> str:
 
 def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[list[Reclaimable], dict[str, str]]:
     """Return the intermediate checkpoints without references, and id -> reason of the runs that must stay."""
-    used = {str(known.get("path")) for run in everything for known in run.inputs.values()}
+    used = {str(row.get("path")) for run in everything for row in run.inputs.values()}
     used |= {reference for run in everything for reference in run.pending.values()}
     items, spared = [], {}
     for run in runs:

@@ -120,17 +120,17 @@ def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any])
     metadata.require_fit(bundle, config)
     io = IOSpec.from_dict(bundle["io"])
     policy, deployed, groups = network.load(bundle, io)
-    told = metadata.describe(bundle, groups, config, run)
+    details = metadata.describe(bundle, groups, config, run)
     model = form.traced(deployed, list(network.random_observations(io, groups, rows=3).values()), groups)
-    gap = network.largest_difference(form(form.content(model, told)), policy, io, groups)
+    gap = network.largest_difference(form(form.content(model, details)), policy, io, groups)
     if not gap <= network.TOLERANCE:
         raise CheckpointError(
             f"{source} was not exported: in {name} it differs from the policy by {gap:.2g} on random observations, "
             f"more than {network.TOLERANCE:g}. The format does not represent its network exactly; try "
             f"format={next(other for other in NAMES if other != name)}."
         )
-    told["check"] = {"observations": network.CHECKED, "largest_difference": gap, "run_by": form.runtime()}
-    return form.content(model, told), told
+    details["check"] = {"observations": network.CHECKED, "largest_difference": gap, "run_by": form.runtime()}
+    return form.content(model, details), details
 
 
 def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -118,12 +118,12 @@ def _with_one_metric(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def compact(seconds: float) -> str:
     """Return a time span in at most six characters: `7s`, `4m05s`, `2h10m`, `3d04h`, `57d`."""
-    whole = max(0, round(seconds))
+    total = max(0, round(seconds))
     for size, unit, below, below_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= size:
-            rest = "" if whole >= 10 * 86400 else f"{whole % size // below:02d}{below_unit}"
-            return f"{whole // size}{unit}{rest}"
-    return f"{whole}s"
+        if total >= size:
+            rest = "" if total >= 10 * 86400 else f"{total % size // below:02d}{below_unit}"
+            return f"{total // size}{unit}{rest}"
+    return f"{total}s"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

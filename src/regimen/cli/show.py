@@ -168,8 +168,8 @@ def _attempt(row: dict[str, Any]) -> str:
 def _attempts(run: Seen) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield pairs of consecutive attempts that recorded their code."""
     rows = [run.info, *(run.info.get("resumed") or [])]
-    known = [row for row in rows if "versions" in row and "git" in row]
-    yield from itertools.pairwise(known)
+    attempts = [row for row in rows if "versions" in row and "git" in row]
+    yield from itertools.pairwise(attempts)
 
 
 def _code(run: Seen) -> list[str]:

@@ -34,7 +34,9 @@ def check_scheduler(configs: list[dict[str, Any]]) -> None:
         refuse(check(configs))
 
 
-def create_run(composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **known: Any) -> Run:
+def create_run(
+    composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
     Args:
@@ -42,12 +44,12 @@ def create_run(composed: Composed, root: Path, report: PreflightReport, run_id: 
         root: folder of runs.
         report: report of the checks: resolved inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
-        known: further fields of the first record, see `runs.create.create`.
+        fields: further fields of the first record, see `runs.create.create`.
     """
     from regimen.runs import create
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **report.record(), **known)
+    run = Run.create(root, composed.config, argv, composed.overrides, run_id, **report.record(), **fields)
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()

@@ -78,8 +78,8 @@ def folder_problems(root: Path) -> list[str]:
     if not os.access(place, os.W_OK | os.X_OK):
         return [f"{place.resolve()}: no write permission. Start in a folder of yours."]
     if (free := disk_free(root)) < DISK_BYTES:
-        there = f"{free / 1e6:.0f} MB free at {root.resolve()}"
-        return [f"disk: {there}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere."]
+        available = f"{free / 1e6:.0f} MB free at {root.resolve()}"
+        return [f"disk: {available}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere."]
     return []
 
 

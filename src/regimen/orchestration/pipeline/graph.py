@@ -176,9 +176,9 @@ class _Expansion:
         given = self.pipeline.given.get(step, "")
         if name == step and step in node.matched:
             return [StepInput(node.matched[step].name, which, given)]
-        known = [other.name for other in self.nodes[step]]
-        if name not in (step, *known):
-            self.wrong.append(f"{at}: `{step}` has no run `{name}`. {did_you_mean(name, known)}")
+        names = [other.name for other in self.nodes[step]]
+        if name not in (step, *names):
+            self.wrong.append(f"{at}: `{step}` has no run `{name}`. {did_you_mean(name, names)}")
         chosen = [o for o in self.nodes[step] if o.name == name or (name == step and _is_matched(node, o))]
         links = [StepInput(other.name, which, given) for other in chosen]
         return links[:1] if given else links

@@ -92,9 +92,9 @@ def read(name: str, config_dirs: list[Path]) -> Pipeline:
     Raises:
         ConfigError: the file does not exist or is invalid; the message lists all problems.
     """
-    known = groups.options("pipeline", config_dirs)
-    if name not in known:
-        raise ConfigError(f"There is no pipeline `{name}`. {did_you_mean(name, known)}")
+    names = groups.options("pipeline", config_dirs)
+    if name not in names:
+        raise ConfigError(f"There is no pipeline `{name}`. {did_you_mean(name, names)}")
     file = next(f for d in config_dirs if (f := d / "pipeline" / f"{name}.yaml").is_file())
     data, lines = _load(file)
     wrong = [(p.path, p.message) for p in Checker(lambda path: True).check(PipelineCfg, data, "")]
@@ -143,13 +143,13 @@ def _reworded(message: str) -> str:
 
 def _names(pipeline: Pipeline) -> Iterator[str]:
     """Yield a line for each invalid or duplicate name of a step, and for a file without steps."""
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for number, step in enumerate(pipeline.config.steps):
         at = pipeline.at(f"steps.{number}.name")
         if not NAME.fullmatch(step.name):
             yield f"{at}: `{step.name}` is no valid name of a step: letters, digits, `_`, `-`, starting with a letter."
-        elif step.name in seen:
-            yield f"{at}: duplicate step `{step.name}`, also at {seen[step.name]}. Rename one."
-        seen.setdefault(step.name, at)
-    if not seen:
+        elif step.name in places:
+            yield f"{at}: duplicate step `{step.name}`, also at {places[step.name]}. Rename one."
+        places.setdefault(step.name, at)
+    if not places:
         yield f"{pipeline.at('steps')}: the pipeline has no steps."

@@ -35,13 +35,13 @@ def problems(hardware: dict[str, Any]) -> list[str]:
         hardware: section `hardware` of a resolved configuration.
     """
     given, scheduler = hardware["submitit"], hardware["scheduler"]
-    known = _keys(scheduler)
+    valid_keys = _keys(scheduler)
     lines = []
     for key in given:
         if key in SET_ELSEWHERE:
             lines.append(f"`hardware.submitit.{key}` is not supported: {SET_ELSEWHERE[key]}.")
-        elif key not in known:
-            lines.append(f"`hardware.submitit.{key}` is unknown to {scheduler}. {did_you_mean(key, known)}")
+        elif key not in valid_keys:
+            lines.append(f"`hardware.submitit.{key}` is unknown to {scheduler}. {did_you_mean(key, valid_keys)}")
     if given.get("max_num_timeout", 0) < 0:
         lines.append("`hardware.submitit.max_num_timeout`: expected 0 (no limit) or the largest number of restarts.")
     if given.get("timeout_min", 1) < 1:

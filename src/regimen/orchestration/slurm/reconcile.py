@@ -97,7 +97,7 @@ def outcome_of_lost_job(info: dict[str, Any], state: JobState | None) -> outcome
     job = f"job {info['queue']['job']}"
     when = {"queued": "before it started", "preempted": "while it waited to continue"}.get(info["status"], "")
     if state is None:
-        return outcome.signalled(signal.SIGKILL, f"{job} disappeared {when}".strip())
+        return outcome.signalled(signal.SIGKILL, f"{job} is gone {when}".strip())
     if state.state == "CANCELLED":
         why = f": {state.reason}" if state.code not in ("None", "") else ""
         return outcome.signalled(signal.SIGTERM, f"{job} was cancelled {when}".strip() + why)

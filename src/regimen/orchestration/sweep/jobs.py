@@ -47,9 +47,11 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     refuse(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
-    if sweeper not in (known := options(loader, "hydra/sweeper")):
+    if sweeper not in (sweepers := options(loader, "hydra/sweeper")):
         extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
-        refuse([f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, known)}"])
+        refuse(
+            [f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, sweepers)}"]
+        )
     if sweeper != "regimen":
         zips = [o.input_line for o in plain if sweep_grid.is_zip(o)]
         refuse([f"argument `{text}`: hydra/sweeper={sweeper} does not support zip(...); remove it." for text in zips])
