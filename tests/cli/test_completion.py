@@ -55,6 +55,8 @@ CASES = [
     ("regimen completion z", ["zsh"]),
     ("regimen publish walker@b", ["walker@best"]),
     ("python launch.py task=h1_f", ["task=h1_failure", "task=h1_flat"]),
+    ("regimen launch task=h1_f", ["task=h1_failure", "task=h1_flat"]),
+    ("regimen launch --config", ["--config-dir"]),
     ("./launch.py -m agent=skrl", ["agent=skrl_ppo"]),
     ("python launch.py policy=walker@", ["policy=walker@480", "policy=walker@best", "policy=walker@last"]),
     ("python launch.py policy=pretrained:h1", ["policy=pretrained:h1_flat", "policy=pretrained:h1_healthy"]),

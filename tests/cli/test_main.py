@@ -1,4 +1,4 @@
-"""The commands: launch.py's help, resume and refusals, and `regimen list`."""
+"""The commands: help, resume and refusals of the launcher, `regimen launch` and `regimen list`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def test_help_lists_every_option_and_imports_nothing_heavy(capsys: pytest.Captur
     )
     code += "; sys.exit(len({'torch', 'numpy', 'mujoco'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code, str(CONF)], check=True, capture_output=True)
+
+
+def test_regimen_launch_is_launch_py_from_any_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    before = list(sys.argv)
+    assert launch(["task=reach", "seed=3", "--cfg", "job"], CONF) == 0
+    composed = capsys.readouterr().out
+    assert main.main(["launch", "task=reach", "seed=3", "--cfg", "job"]) == 0
+    assert capsys.readouterr().out == composed
+    assert main.main(["launch", "task=reach", "seed=3", "--cfg", "hydra"]) == 0  # Hydra reads the process's arguments
+    assert "- seed=3" in capsys.readouterr().out
+    assert main.main(["launch", "task=rech"]) == 2
+    assert_names(capsys.readouterr().err, "task=rech", "reach")
+    assert sys.argv == before
 
 
 @pytest.mark.parametrize("what", ["tasks", "agents", "sims", "hardware", "stages", "experiments"])

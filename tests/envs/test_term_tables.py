@@ -9,8 +9,8 @@ import pytest
 
 from helpers.point_env import PointEnv
 from helpers.tasks import open_config, task_config
+from regimen.cli.check_env import check_env_verb
 from regimen.display.text_tables import TextTable
-from regimen.envs.conformance.check import main
 from regimen.envs.term_tables import term_tables
 from regimen.system.errors import ConfigError
 
@@ -78,9 +78,9 @@ def test_a_task_without_managers_has_observations_and_actions() -> None:
 
 
 def test_the_verb_describes_a_task_and_tries_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--describe", "task=reach", "env.rewards.near.weight=2.5"]) == 0
+    assert check_env_verb(["--describe", "task=reach", "env.rewards.near.weight=2.5"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^near +2\.5 +site_distance_exp", out, re.M) and "Observation group policy: 9 values" in out
     assert "20 ms" in out and "100 steps" in out and "determinism" not in out
     with pytest.raises(ConfigError):
-        main(["--describe", "task=reech"])
+        check_env_verb(["--describe", "task=reech"])

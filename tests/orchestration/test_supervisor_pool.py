@@ -9,29 +9,29 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.supervised_runs import TESTS, make_run, wait_for
-from regimen.orchestration.supervisor_pool import Supervisors, closed
+from regimen.orchestration.supervisor_pool import SupervisorPool, corrected_record
 from regimen.system import host
 
 
 def test_a_run_whose_supervisor_died_is_closed_and_one_that_another_took_over_is_not(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     run.update(supervisor=host.process(os.getpid()))
-    assert closed(run.dir, 2)["status"] == "running"
+    assert corrected_record(run.dir, 2)["status"] == "running"
     run.update(supervisor={**host.process(os.getpid()), "start": 1})
-    info = closed(run.dir, 137)
+    info = corrected_record(run.dir, 137)
     assert (info["status"], info["exit_code"]) == ("killed", 137)
     assert run.status == "killed"
     assert_names(info["reason"], "exit code 137", os.path.relpath(run.logs))
 
 
 def test_a_directory_that_is_gone_is_no_crash(tmp_path: Path) -> None:
-    assert closed(tmp_path / "gone", 1)["status"] == "killed"
+    assert corrected_record(tmp_path / "gone", 1)["status"] == "killed"
 
 
 def test_supervisors_start_and_are_seen_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     runs = [make_run(tmp_path, act) for act in ("finish", "fail")]
-    supervisors = Supervisors()
+    supervisors = SupervisorPool()
     for run in runs:
         supervisors.start(run)
     assert set(supervisors.running) == {run.id for run in runs}

@@ -1,4 +1,4 @@
-"""`regimen note` and `regimen tag`: what people think of a run, kept in its run.json."""
+"""`regimen note` and `regimen tag`: notes and tags of a run, stored in its run.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regimen.system import files
 from regimen.system.errors import ConfigError
 
 TAG = re.compile(r"[^\s,=-][^\s,=]*")
-"""A tag is one word, so that it can be typed, taken away with `-`, and filtered by."""
+"""A tag is one word without `=` and `,`, which does not start with `-`."""
 
 
 def note_verb(argv: list[str]) -> int:
@@ -31,7 +31,7 @@ def note_verb(argv: list[str]) -> int:
 
 
 def tag_verb(argv: list[str]) -> int:
-    """Add tags to a run, take tags away, or list them: `regimen tag <run> [tag …] [-tag …]`.
+    """Add, remove or list tags of a run: `regimen tag <run> [tag …] [-tag …]`.
 
     Args:
         argv: the arguments after the verb.
@@ -44,25 +44,25 @@ def tag_verb(argv: list[str]) -> int:
 
 
 def add_note(run: Run, text: str) -> None:
-    """Append a note with the present time; safe while the run is worked on.
+    """Append a note with the current time; safe while the run is running.
 
     Args:
         run: the run.
-        text: what to remember.
+        text: text of the note.
     """
     note = {"at": files.now(), "text": text}
     run.amend(lambda info: {"notes": [*(info.get("notes") or []), note]})
 
 
 def change_tags(run: Run, words: list[str]) -> None:
-    """Add tags, or take away those that begin with `-`; safe while the run is worked on.
+    """Add tags, or remove those that start with `-`; safe while the run is running.
 
     Args:
         run: the run.
         words: `tag` or `-tag`.
 
     Raises:
-        ConfigError: a word is no tag, or the run does not have the tag to be taken away.
+        ConfigError: a word is no valid tag, or the run does not have the tag to remove.
     """
     wrong = [word for word in words if not TAG.fullmatch(word.removeprefix("-"))]
     if wrong:
@@ -73,8 +73,8 @@ def change_tags(run: Run, words: list[str]) -> None:
         for word in words:
             name = word.removeprefix("-")
             if word.startswith("-") and name not in tags:
-                has = ", ".join(tags) or "none"
-                raise ConfigError(f"{run.id} has no tag `{name}` to take away. Its tags: {has}.")
+                existing = ", ".join(tags) or "none"
+                raise ConfigError(f"{run.id} has no tag `{name}` to remove. Its tags: {existing}.")
             tags = [tag for tag in tags if tag != name] + ([] if word.startswith("-") else [name])
         return {"tags": tags}
 
@@ -82,7 +82,7 @@ def change_tags(run: Run, words: list[str]) -> None:
 
 
 def _named(usage: str, argv: list[str]) -> Seen:
-    """Return the run that the first argument names, or say how the verb is used."""
+    """Return the run of the first argument; print the usage without arguments."""
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: {usage}")
         raise SystemExit(0 if argv else 2)

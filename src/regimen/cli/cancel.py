@@ -1,4 +1,4 @@
-"""`regimen cancel`: take jobs from their scheduler; one that works saves a checkpoint first."""
+"""`regimen cancel`: cancel jobs; a running job saves a checkpoint first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from regimen.cli.queue import having_jobs
+from regimen.cli.queue import runs_with_jobs
 from regimen.orchestration.slurm import job_states, reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
@@ -18,7 +18,7 @@ from regimen.runs.run import Run
 from regimen.system import host
 
 BATCH = 500
-"""Jobs named in one call of scancel."""
+"""Number of jobs in one call of scancel."""
 
 
 def cancel_verb(argv: list[str]) -> int:
@@ -27,37 +27,37 @@ def cancel_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen cancel", description="Take runs from their scheduler.")
+    parser = argparse.ArgumentParser(prog="regimen cancel", description="Cancel the jobs of runs.")
     parser.add_argument("what", nargs="+", help="runs, sweeps or pipelines; `all` for everything")
-    runs = [Run(row.dir) for row in having_jobs(parser.parse_args(argv).what)]
-    going = reconcile.reconcile(runs)
-    for line in cancel([run for run in runs if run.id in going], going):
+    runs = [Run(row.dir) for row in runs_with_jobs(parser.parse_args(argv).what)]
+    live = reconcile.reconcile(runs)
+    for line in cancel([run for run in runs if run.id in live], live):
         print(line)
     for run in runs:
-        if run.id not in going:
-            print(f"over already  {run.id}: {run.status}")
+        if run.id not in live:
+            print(f"already ended {run.id}: {run.status}")
     if not runs:
-        print("no run waits or works for a scheduler")
+        print("no queued or running jobs")
     return 0
 
 
-def cancel(runs: list[Run], going: dict[str, JobState]) -> Iterable[str]:
-    """Cancel jobs and yield what happens to each run, one line each.
+def cancel(runs: list[Run], live: dict[str, JobState]) -> Iterable[str]:
+    """Cancel jobs and yield one line for each run.
 
     Args:
-        runs: to cancel.
-        going: run id -> state of its job.
+        runs: runs to cancel.
+        live: run id -> state of its job.
     """
     queues = {run.id: run.info["queue"] for run in runs}
     slurm = [run for run in runs if queues[run.id]["kind"] == "slurm"]
-    waiting = [queues[run.id]["job"] for run in slurm if going[run.id].waits]
-    _scancel(waiting, "--state=PENDING")  # one that has started in this moment is asked to save instead
-    now = job_states.of(queues[run.id] for run in slurm)
-    left = {run.id for run in slurm if (state := now.get(queues[run.id]["job"])) and state.live}
-    _scancel([queues[name]["job"] for name in left])
+    waiting = [queues[run.id]["job"] for run in slurm if live[run.id].waits]
+    _scancel(waiting, "--state=PENDING")  # a job that has just started gets the signal below
+    now = job_states.states_of(queues[run.id] for run in slurm)
+    running = {run.id for run in slurm if (state := now.get(queues[run.id]["job"])) and state.live}
+    _scancel([queues[name]["job"] for name in running])
     for run in runs:
         if run in slurm:
-            yield _told(run, run.id in left, now.get(queues[run.id]["job"]))
+            yield _line(run, run.id in running, now.get(queues[run.id]["job"]))
         else:
             yield _cancel_here(run, queues[run.id])
 
@@ -67,28 +67,28 @@ def _scancel(jobs: list[str], *flags: str) -> None:
         job_states.ask(["scancel", *flags, *jobs[first : first + BATCH]])
 
 
-def _told(run: Run, works: bool, state: JobState | None) -> str:
+def _line(run: Run, is_running: bool, state: JobState | None) -> str:
     job = run.info["queue"]["job"]
-    if works:
+    if is_running:
         where = f" on {state.node}" if state and state.node else ""
         return f"stopping      {run.id}: job {job}{where} saves a checkpoint first"
-    _close(run, f"job {job} was cancelled")
+    _record_cancellation(run, f"job {job} was cancelled")
     return f"cancelled     {run.id}: {run.info['reason']}"
 
 
-def _close(run: Run, reason: str) -> None:
-    """Record that a run was taken away while it waited, unless it began in this moment."""
+def _record_cancellation(run: Run, reason: str) -> None:
+    """Record the end of a run that was cancelled while it waited, unless it has just started."""
     if is_free(run):
-        when = "before it started" if run.status == "queued" else "while it waited to go on"
-        reconcile.close(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
+        when = "before it started" if run.status == "queued" else "while it waited to continue"
+        reconcile.record_end_of_lost_job(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
 
 
 def _cancel_here(run: Run, queue: dict[str, Any]) -> str:
-    """Cancel a job of this machine: its queue passes over a run that is not waiting any more."""
+    """Cancel a job of `submitit_local`; its queue skips runs that are not waiting any more."""
     supervisor = run.info["supervisor"]
     if run.status == "running" and supervisor and host.is_alive(supervisor):
         with suppress(ProcessLookupError):
             os.kill(supervisor["pid"], signal.SIGTERM)
         return f"stopping      {run.id}: process {supervisor['pid']} saves a checkpoint first"
-    _close(run, f"job {queue['job']} was cancelled")
+    _record_cancellation(run, f"job {queue['job']} was cancelled")
     return f"cancelled     {run.id}: {run.info['reason']}"

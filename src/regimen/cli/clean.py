@@ -1,4 +1,4 @@
-"""`regimen clean`: show what old runs take, and free it only when told to."""
+"""`regimen clean`: list runs and files that can be removed, and remove them with `--yes`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.cli.runs import choose, joined, parser_of
+from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display import formatting
 from regimen.display.formatting import duration
 from regimen.runs import code_snapshot
@@ -19,24 +19,24 @@ from regimen.runs.index.summary import RunRow, seconds
 from regimen.system.errors import ConfigError
 
 BROKEN = ("failed", "killed", "preempted", "diverged", "lost")
-"""Ends of runs that are candidates without being named, if they left neither a checkpoint nor a dataset."""
+"""Statuses of runs that are removed by default if they have neither a checkpoint nor a dataset."""
 
 DOES = (
     "Show what could be freed, and free it with --yes. Without status= or id=: runs that failed, were killed or "
     "preempted, diverged or got lost, and left neither a checkpoint nor a dataset. Never removed: runs that are queued "
-    "or running, tagged keep, or that another run was made from."
+    "or running, tagged keep, or inputs of another run."
 )
 
 
 @dataclass(frozen=True)
-class Item:
-    """Something to be freed.
+class Reclaimable:
+    """A run, or files of a run, that can be removed.
 
     Attributes:
-        run: the run it belongs to.
-        bytes: what it takes on disk.
-        what: what it is, for the reader.
-        files: the files, where it is not the whole run.
+        run: the run.
+        bytes: size on disk in bytes.
+        what: description.
+        files: the files; empty for the whole run.
     """
 
     run: RunRow
@@ -46,20 +46,20 @@ class Item:
 
 
 def clean_verb(argv: list[str]) -> int:
-    """Show or free what is no longer needed: `regimen clean status=failed --older 30d --yes`.
+    """List or remove runs that are not needed any more: `regimen clean status=failed --older 30d --yes`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = parser_of("clean", DOES)
+    parser = filter_parser("clean", DOES)
     parser.add_argument("--older", metavar="TIME", help="only runs that ended longer ago than this, such as 30d")
     parser.add_argument(
         "--checkpoints", action="store_true", help="free step_*.pt, all but @best and @last, of any run"
     )
-    parser.add_argument("--yes", action="store_true", help="do it")
-    args = parser.parse_intermixed_args(joined(argv))
+    parser.add_argument("--yes", action="store_true", help="remove them")
+    args = parser.parse_intermixed_args(join_sort_flag(argv))
     filters = parse(args.filters)
-    chosen, everything = choose(args.filters, args.sort)
+    chosen, everything = choose_runs(args.filters, args.sort)
     if args.older:
         chosen = _older(chosen, args.older)
     if args.checkpoints:
@@ -72,16 +72,16 @@ def clean_verb(argv: list[str]) -> int:
 
 
 def size(path: Path) -> int:
-    """Return the bytes that a file or folder takes on disk, a file with several names counted once."""
+    """Return the size of a file or folder on disk in bytes; hard links count once."""
     files = [path] if path.is_file() else [Path(at, name) for at, _, names in os.walk(path) for name in names]
-    taken: dict[int, int] = {}
+    size_by_inode: dict[int, int] = {}
     for file in files:
         try:
             found = file.lstat()
         except OSError:
             continue
-        taken[found.st_ino] = found.st_blocks * 512
-    return sum(taken.values())
+        size_by_inode[found.st_ino] = found.st_blocks * 512
+    return sum(size_by_inode.values())
 
 
 def _older(runs: Sequence[RunRow], span: str) -> list[RunRow]:
@@ -97,8 +97,8 @@ def _is_broken(run: RunRow) -> bool:
 
 def _whole_runs(
     runs: Sequence[RunRow], everything: Sequence[RunRow], asked: set[str]
-) -> tuple[list[Item], dict[str, str]]:
-    """Return what would be freed, and id -> why, of the runs that must stay."""
+) -> tuple[list[Reclaimable], dict[str, str]]:
+    """Return what can be removed, and id -> reason of the runs that must stay."""
     spared: dict[str, str] = {}
     plans = retention.planned(ROOTS, asked, everything)
     for run in runs:
@@ -108,7 +108,7 @@ def _whole_runs(
             spared[run.id] = why
     spared |= retention.needed_by([run for run in runs if run.id not in spared], everything)
     going = [run for run in runs if run.id not in spared]
-    return [Item(run, size(run.dir), _what(run)) for run in going], spared
+    return [Reclaimable(run, size(run.dir), _what(run)) for run in going], spared
 
 
 def _what(run: RunRow) -> str:
@@ -116,9 +116,9 @@ def _what(run: RunRow) -> str:
     return f"{run.status}, with {' and '.join(holds)}" if holds else f"{run.status}, no checkpoint"
 
 
-def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[list[Item], dict[str, str]]:
-    """Return the intermediate checkpoints that nothing refers to, and id -> why, of the runs not touched."""
-    used = {str(known.get("path")) for run in everything for known in run.inputs.values()}
+def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[list[Reclaimable], dict[str, str]]:
+    """Return the intermediate checkpoints without references, and id -> reason of the runs that must stay."""
+    used = {str(row.get("path")) for run in everything for row in run.inputs.values()}
     used |= {reference for run in everything for reference in run.pending.values()}
     items, spared = [], {}
     for run in runs:
@@ -127,12 +127,12 @@ def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[
         if files and why:
             spared[run.id] = why
         elif files:
-            items.append(Item(run, sum(map(size, files)), f"{len(files)} intermediate checkpoints", files))
+            items.append(Reclaimable(run, sum(map(size, files)), f"{len(files)} intermediate checkpoints", files))
     return items, spared
 
 
 def _intermediate(folder: Path) -> Iterator[Path]:
-    """Yield the checkpoints of a run that are neither its best nor its last."""
+    """Yield the checkpoints of a run that are neither the best nor the last."""
     steps = sorted((folder / "checkpoints").glob("step_*.pt"))
     ends = [path for name in ("best", "last") for path in [folder / "checkpoints" / f"{name}.pt"] if path.exists()]
     for step in steps if ends else steps[:-1]:
@@ -148,18 +148,18 @@ def _is_used(file: Path, used: set[str]) -> bool:
 
 
 def _leftovers() -> dict[Path, str]:
-    """Return path -> what it is, of what belongs to no run: half removed ones, and code that none works from.
+    """Return path -> description of what belongs to no run: partly removed runs, and unused code snapshots.
 
-    A copy of code that is younger than a day may be that of a run which is about to be made.
+    A snapshot younger than a day may belong to a run that is being created.
     """
     needed = {run.code for run in Index(ROOTS).rows()}
     yesterday = time.time() - 86400
     copies = [path for path in sorted(code_snapshot.STORE.glob("*")) if path.stat().st_mtime < yesterday]
-    unused = {path: "code that no run works from" for path in copies if str(path.resolve()) not in needed}
+    unused = {path: "code snapshot without a run" for path in copies if str(path.resolve()) not in needed}
     return {path: "left by an interrupted clean" for path in removal.leftovers(ROOTS)} | unused
 
 
-def _show(items: Sequence[Item], spared: dict[str, str]) -> int:
+def _show(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
     for item in items:
         print(f"would free {formatting.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
     _explain(spared)
@@ -170,11 +170,11 @@ def _show(items: Sequence[Item], spared: dict[str, str]) -> int:
         print("nothing to free")
         return 0
     total = sum(item.bytes for item in items) + sum(map(size, left))
-    print(f"{_runs(items)}: {formatting.size(total)}. Nothing was removed; add --yes to do it.")
+    print(f"{_runs(items)}: {formatting.size(total)}. Nothing was removed; add --yes to remove it.")
     return 0
 
 
-def _free(items: Sequence[Item], spared: dict[str, str]) -> int:
+def _free(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
     stayed = removal.remove([item.run for item in items if not item.files], ROOTS)
     stayed |= {item.run.id: why for item in items if item.files and (why := removal.remove_files(item.run, item.files))}
     for path in _leftovers():
@@ -196,5 +196,5 @@ def _age(run: RunRow) -> str:
     return duration(time.time() - (seconds(run.ended) or run.began), "compact")
 
 
-def _runs(items: Sequence[Item]) -> str:
+def _runs(items: Sequence[Reclaimable]) -> str:
     return "1 run" if len(items) == 1 else f"{len(items)} runs"

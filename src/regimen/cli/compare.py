@@ -1,4 +1,4 @@
-"""`regimen compare`: several seeds of several settings, as interquartile means with intervals, and as curves."""
+"""`regimen compare`: interquartile means with intervals, and learning curves, of groups of seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.cli.lineage import require_figure_path
 from regimen.display.formatting import figure, table
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.lineage_text import require_picture
 from regimen.runs.history.run_view import Seen, see, see_dir
 from regimen.runs.index.index import Index
 from regimen.system import files
@@ -31,12 +31,12 @@ def compare_verb(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="regimen compare", description="Groups of seeds: IQM, intervals, curves.")
     parser.add_argument("runs", nargs="+", help="run references, and filters as of `regimen runs`, such as sweep=<id>")
-    parser.add_argument("--metric", default=METRIC, help=f"what the learning curves show (default {METRIC})")
+    parser.add_argument("--metric", default=METRIC, help=f"metric of the learning curves (default {METRIC})")
     parser.add_argument(
-        "--out", type=Path, help="picture to write, .png, .svg or .pdf (default outputs/compare-<task>-<of what>.png)"
+        "--out", type=Path, help="figure to write, .png, .svg or .pdf (default outputs/compare-<task>-<hash>.png)"
     )
     args = parser.parse_args(argv)
-    require_picture(args.out)
+    require_figure_path(args.out)
     runs, left_out = select(args.runs)
     groups = grouped(runs)
     curves = {label: _curves(members, args.metric) for label, members in groups.items()}
@@ -46,10 +46,12 @@ def compare_verb(argv: list[str]) -> int:
     out = args.out or Path("outputs") / f"compare-{runs[0].choices.get('task')}-{_digest(runs)}.png"
     from regimen.cli.compare_figure import draw
 
-    told, _ = _split(runs)
-    figures = {label: {k: v for k, v in headlines(members).items() if k in told} for label, members in groups.items()}
-    if not told and not any(curves.values()):
-        print("\nno picture: the figures are the same in all runs, and none logged a curve")
+    differing, _ = _split(runs)
+    figures = {
+        label: {k: v for k, v in headlines(members).items() if k in differing} for label, members in groups.items()
+    }
+    if not differing and not any(curves.values()):
+        print("\nno figure: the metrics are equal in all runs, and no run logged a curve")
         return 0
     draw(out, args.metric, {k: v for k, v in curves.items() if v}, figures)
     print(f"\n{out}")
@@ -57,13 +59,13 @@ def compare_verb(argv: list[str]) -> int:
 
 
 def select(words: Sequence[str]) -> tuple[list[Seen], list[Seen]]:
-    """Return the finished runs that references and filters name, and those left out because they did not finish.
+    """Return the finished runs that match references and filters, and the matching runs that did not finish.
 
     Args:
-        words: references, and filters `key=value`, which must all hold for a run to be taken.
+        words: run references, and filters `key=value` that must all match.
 
     Raises:
-        ReferenceError_: nothing finished is named, or runs of several tasks or stages.
+        ReferenceError_: no finished run matches, or the runs have several tasks or stages.
     """
     filters = [word for word in words if "=" in word and not Path(word).exists()]
     found = [see(word) for word in words if word not in filters]
@@ -74,25 +76,25 @@ def select(words: Sequence[str]) -> tuple[list[Seen], list[Seen]]:
     finished = sorted((run for run in runs if run.status == "finished"), key=lambda run: run.id)
     if not finished:
         states = ", ".join(f"{run.id} {run.status}" for run in runs[:5]) or "no run matches"
-        raise ReferenceError_(f"There is nothing to compare: {states}. Expected runs that finished.")
+        raise ReferenceError_(f"no finished run to compare: {states}.")
     for group in ("task", "stage"):
         options = {str(run.choices.get(group)): run.id for run in finished}
         if len(options) > 1:
             named = ", ".join(f"{option} ({run_id})" for option, run_id in options.items())
             raise ReferenceError_(
-                f"Figures of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
+                f"Metrics of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
                 f"with {group}={next(iter(options))}."
             )
     return finished, [run for run in runs if run.status != "finished"]
 
 
 def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Sequence[Seen]) -> Iterator[str]:
-    """Yield the table of headline figures, and what is to be minded.
+    """Yield the table of headline metrics, and cautions.
 
     Args:
-        runs: all that are compared.
+        runs: all compared runs.
         groups: label -> runs.
-        left_out: runs that did not finish.
+        left_out: matching runs that did not finish.
     """
     from regimen.display import intervals
 
@@ -100,8 +102,8 @@ def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Seq
     yield f"{choices.get('stage')} of {choices.get('task')}: {len(runs)} runs, {len(groups)} groups"
     yield ""
     rows = [("figure", "group", "n", "IQM", "95 % interval", "min … max")]
-    told, same = _split(runs)
-    for name in told:
+    differing, same = _split(runs)
+    for name in differing:
         for label, members in groups.items():
             values = headlines(members).get(name)
             if values is not None:
@@ -110,14 +112,14 @@ def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Seq
                 extent = f"{figure(float(values.min()))} … {figure(float(values.max()))}"
                 middle = figure(float(intervals.iqm(values)))
                 rows.append((name, label, str(len(values)), middle, between, extent))
-    yield from table(rows) if told else []
+    yield from table(rows) if differing else []
     if same:
         yield f"\nthe same in all runs: {', '.join(f'{name} {figure(value)}' for name, value in same.items())}"
     yield from _cautions(groups, left_out, intervals.FEW_RUNS)
 
 
 def _split(runs: Sequence[Seen]) -> tuple[list[str], dict[str, float]]:
-    """Return the headline figures that differ between runs, and the values of those that do not."""
+    """Return the headline metrics that differ between runs, and the values of those that are equal."""
     values = headlines(runs)
     same = {name: float(v[0]) for name, v in values.items() if len(v) == len(runs) > 1 and (v == v[0]).all()}
     return [name for name in values if name not in same], same
@@ -135,7 +137,7 @@ def _cautions(groups: Mapping[str, list[Seen]], left_out: Sequence[Seen], few: i
 
 
 def headlines(runs: Sequence[Seen]) -> dict[str, np.ndarray]:
-    """Return headline figure -> (n,) values of the runs that have it."""
+    """Return headline metric -> (n,) values of the runs that have it."""
     import numpy as np
 
     names = dict.fromkeys(name for run in runs for name in run.headline)

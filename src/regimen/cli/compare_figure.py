@@ -1,4 +1,4 @@
-"""Groups of runs as one picture: learning curves with their intervals, and a panel for each headline figure."""
+"""Figure of `regimen compare`: learning curves with intervals, and a panel for each headline metric."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def draw(
 
     Args:
         out: PNG to write.
-        metric: what the curves show.
-        curves: group -> (k, 2) step and value of each run; without any, only the headline figures are drawn.
-        figures: group -> headline figure -> (n,) values.
+        metric: metric of the curves.
+        curves: group -> (k, 2) step and value of each run; if empty, only headline metrics are drawn.
+        figures: group -> headline metric -> (n,) values.
     """
     names = list(dict.fromkeys(name for group in figures.values() for name in group))
     groups = list(figures)
@@ -60,7 +60,7 @@ def draw(
 
 
 def _sheet(with_curve: bool, names: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with one panel a headline figure, right of a large one for the curves."""
+    """Return a figure with a large panel for the curves and a panel for each headline metric."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""`regimen completion bash|zsh`: completion of verbs, runs, filters and options, answered by this module itself."""
+"""`regimen completion bash|zsh`: print the completion script of a shell; the script calls `completion words`."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ SCRIPTS = {"bash": BASH, "zsh": ZSH}
 
 
 def completion_verb(argv: list[str]) -> int:
-    """Print the script that a shell needs, or what it asks with it.
+    """Print the completion script of a shell, or the candidates for a command line.
 
     Args:
-        argv: a shell; or `words`, the line up to the cursor, and the characters that break words in this shell.
+        argv: a shell; or `words`, the line up to the cursor, and the word-break characters of the shell.
     """
     if argv[:1] == ["words"]:
         from regimen.cli import completion_words
 
         try:
             found = completion_words.complete(*argv[1:3])
-        except (RegimenError, OSError):  # nobody reads an error in the middle of typing
+        except (RegimenError, OSError):  # an error message would disturb typing
             found = []
         print("\n".join(found))
         return 0

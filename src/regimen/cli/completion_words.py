@@ -1,4 +1,4 @@
-"""What could be typed next: the words that a shell offers for the last word of a line."""
+"""Completion candidates for the last word of a command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regimen.runs.references import PRETRAINED
 
 PROGRAMS = ("regimen", "launch.py")
 UNQUOTED = re.compile(r"[\w@%+=!:,./\[\]-]+")
-"""Words that need no quotes in any shell; names with other characters are not offered."""
+"""Words that need no quotes in any shell; other names are not offered."""
 
 SEPARATORS = ("|", "||", "&&", ";")
 
@@ -33,7 +33,7 @@ FLAGS = {
     "rerun": ("--check",),
     "queue": ("--json",),
     "list": ("--config-dir",),
-    "check-env": ("--config-dir",),
+    "check-env": ("--config-dir", "--describe"),
     "launch.py": ("--help", "--multirun", "-m", "--config-dir", "--cfg", "--info"),
 }
 """Verb -> its flags, besides --help."""
@@ -52,12 +52,12 @@ SCHEDULED = ("queue", "cancel")
 
 
 def complete(line: str, breaks: str = "") -> list[str]:
-    """Return the words that the last one of a line could become.
+    """Return the completions of the last word of a line.
 
     Args:
-        line: what was typed, up to the cursor.
-        breaks: characters at which the shell begins a new word for completion; what stands before the last of them
-            in the word is left out of the answer; `@` is not, because readline takes it to the new word.
+        line: command line up to the cursor.
+        breaks: characters at which the shell splits words for completion; the part of the word before the last of
+            them is omitted from the result. `@` itself is kept, because readline counts it to the new word.
     """
     words = re.split(r"\s+", line.lstrip())
     typed = words[-1]
@@ -82,6 +82,8 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     if not arguments:
         return VERBS
     typed, before = arguments[-1], arguments[:-1]
+    if verb == "launch":
+        return _launch(arguments, Path("launch.py"))
     if typed.startswith("--"):
         return ("--help", *FLAGS.get(verb, ()))
     if before and before[-1] == "--sort":
@@ -98,7 +100,7 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     if verb in FILTERED and "=" in typed:
         return _filter(typed, rows)
     filters = [f"{key}=" for key in (*KEYS, *TIMES)] if verb in FILTERED else []
-    if verb == "export":  # a table of runs, or the policy of one
+    if verb == "export":  # a table of runs, or a policy
         return [*filters, "format=onnx", "format=torchscript", *_names(rows), *_checkpoints(typed, rows)]
     if verb == "tag" and before:
         return [f"{sign}{tag}" for run in rows for tag in run.tags for sign in ("", "-")]
@@ -108,7 +110,7 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
 
 
 def _filter(typed: str, rows: Sequence[RunRow]) -> Iterable[str]:
-    """Return filters with a value, the last one of several."""
+    """Return completed filters; only the last of several values is completed."""
     key, sign, value = re.split(r"(!?=)", typed, maxsplit=1)
     if key not in KEYS:
         return []
@@ -165,7 +167,7 @@ def _options(group: str, config_dirs: Sequence[Path]) -> list[str]:
 
 
 def _config_dirs(arguments: Sequence[str], program: Path) -> list[Path]:
-    """Return the folders of options: that beside launch.py, and those named by --config-dir."""
+    """Return the folders of options: that beside launch.py, and those of --config-dir."""
     beside = program.expanduser().resolve().parent / "conf"
     home = beside if beside.is_dir() else config_home()
     named = [Path(folder) for flag, folder in pairwise(arguments) if flag == "--config-dir"]
@@ -185,7 +187,7 @@ def _names(rows: Sequence[RunRow], fits: Callable[[RunRow], bool] = lambda run: 
 
 
 def _checkpoints(typed: str, rows: Sequence[RunRow]) -> list[str]:
-    """Return `<run>@best` and so on, once the run is typed."""
+    """Return `<run>@best`, `<run>@last` and `<run>@<step>` of the run before `@`."""
     name, at, _ = typed.rpartition("@")
     runs = [run for run in rows if run.id == name or run.name == name] if at else []
     if len(runs) != 1:

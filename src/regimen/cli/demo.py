@@ -1,4 +1,4 @@
-"""`make demo`: train a Go2 until it walks, evaluate it on video, and say what came of it, where, and what next."""
+"""`make demo`: train a Go2 to walk, evaluate it with a video, and print results, files and next commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> int:
         print(f"demo {what}\n     python {' '.join(command)}", flush=True)
         code = _run([sys.executable, *command])
         if code != 0:
-            print(f"demo: stopped, because that launch ended with exit code {code}; its last lines say why.")
+            print(f"demo: stopped: that launch ended with exit code {code}; see its last lines.")
             return code
     roots = [ROOT / root for root in references.ROOTS]
     trained, judged = references.resolve_run(name, roots), references.resolve_run(f"{name}-evaluation", roots)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _video() -> list[str]:
-    """Return the argument that asks for a video; say so now, before the training, if this machine cannot make one."""
+    """Return the argument for a video; without a renderer print a note before the training starts."""
     try:
         render.pick_backend()
     except PreflightError as error:
@@ -54,9 +54,9 @@ def _video() -> list[str]:
 
 
 def _run(command: list[str]) -> int:
-    """Run a launch to its end, and return its exit code.
+    """Run a launch; return its exit code.
 
-    Ctrl-C reaches the launch by itself, which then needs time to save; ignoring it here would be inherited.
+    Ctrl-C reaches the launch itself, which then saves. SIG_IGN here would be inherited by it, so a handler is set.
     """
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
@@ -71,7 +71,7 @@ def report(trained: Path, judged: Path, wall_s: float) -> list[str]:
     Args:
         trained: run directory of the training.
         judged: run directory of the evaluation.
-        wall_s: duration of the whole demo in seconds.
+        wall_s: duration of the demo in s.
     """
     run = files.read_json(trained / "run.json") or {}
     result = files.read_json(judged / "result.json") or {}
@@ -94,7 +94,7 @@ def report(trained: Path, judged: Path, wall_s: float) -> list[str]:
 
 
 def _command_row(row: dict[str, Any]) -> tuple[str, str]:
-    """Label and sentence for one command's figures in result.json."""
+    """Return label and result of one evaluated command in result.json."""
     forward, _, turn = row["command"]
     name, unit, verb = ("turning_rate", "rad/s", "turns") if turn and not forward else ("forward_speed", "m/s", "walks")
     got = row[name]
@@ -103,7 +103,7 @@ def _command_row(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _files(trained: Path, judged: Path) -> dict[str, Path]:
-    """What to look at, as far as it is there."""
+    """Return label -> path of the existing result files."""
     files = {
         "video": judged / "video" / "eval.mp4",
         "evaluation": judged / "figures" / "evaluation.png",

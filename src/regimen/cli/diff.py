@@ -1,4 +1,4 @@
-"""`regimen diff A B`: only what differs between two runs, in settings, code, packages, machine and figures."""
+"""`regimen diff A B`: differences between two runs in settings, code, packages, host and metrics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NO_DIFFERENCE = "no difference"
 
 
 def diff_verb(argv: list[str]) -> int:
-    """Print what differs: `regimen diff A B [--code] [--json]`.
+    """Print the differences of two runs: `regimen diff A B [--code] [--json]`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen diff", description="What differs between two runs, and only that.")
+    parser = argparse.ArgumentParser(prog="regimen diff", description="Print the differences of two runs.")
     parser.add_argument("a", help="run reference")
     parser.add_argument("b", help="run reference")
     parser.add_argument("--code", action="store_true", help="print the whole difference of the code")
@@ -41,7 +41,7 @@ def diff_verb(argv: list[str]) -> int:
 
 
 def differences(a: Seen, b: Seen) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return section -> name -> (value in a, value in b) of everything that differs; None where it is absent."""
+    """Return section -> name -> (value in a, value in b) of all differences; None for an absent value."""
     hosts = [{key: (run.info.get("host") or {}).get(key) for key in HOST} for run in (a, b)]
     return {
         "settings": differing(settings(a), settings(b)),
@@ -59,12 +59,12 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any
 
 
 def describe(a: Seen, b: Seen, code: CodeDifference) -> Iterator[str]:
-    """Yield the lines of the screen.
+    """Yield the lines of the output.
 
     Args:
         a: the first run.
         b: the second run.
-        code: how their code differs.
+        code: difference of their code.
     """
     yield from table([("A", a.label, a.status), ("B", b.label, b.status)])
     found = differences(a, b)
@@ -90,14 +90,14 @@ def _lines(title: str, lines: list[str]) -> Iterator[str]:
 
 
 def _distance(a: Any, b: Any) -> tuple[str, str]:
-    """Return the absolute and relative difference of two figures, as far as they are numbers."""
+    """Return the absolute and relative difference of two numbers, empty for other values."""
     if not isinstance(a, int | float) or not isinstance(b, int | float):
         return "", ""
     return f"{b - a:+.4g}", f"{(b - a) / abs(a):+.1%}" if a else ""
 
 
 def _inputs(run: Seen) -> dict[str, str]:
-    """Return input -> the beginning of its checksum: where it lies does not matter here."""
+    """Return input -> start of its checksum; its path does not matter."""
     return {name: f"sha256 {str(row.get('sha256'))[:12]}" for name, row in run.inputs.items()}
 
 
@@ -111,7 +111,7 @@ def _end(run: Seen) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    """Return a setting as it could be typed, shortened to what a column holds."""
+    """Return a setting as text, shortened to the width of a column."""
     if value is None:
         return ABSENT
     text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)

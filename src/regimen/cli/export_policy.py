@@ -1,4 +1,4 @@
-"""`regimen export`: a policy for a robot (`walker format=onnx`), or a table of runs as CSV (`runs.csv task=reach`)."""
+"""`regimen export`: export a policy (`walker format=onnx`), or a table of runs as CSV (`runs.csv task=reach`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("onnx", "torchscript")
 
 
 def export_verb(argv: list[str]) -> int:
-    """Export a policy where a `format=` is given, otherwise a table of runs.
+    """Export a policy if `format=` is given, otherwise a table of runs.
 
     Args:
         argv: the arguments after the verb.
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _table(argv: list[str]) -> int:
-    """Export a table of runs, to what is a file's name and no run."""
+    """Export a table of runs; raise if the first argument looks like a run."""
     from regimen.cli.export_runs import export_verb as table_verb
 
     if argv and re.fullmatch(r"[\w@:]+(-\w+)*", argv[0]):
@@ -62,18 +62,18 @@ def _table(argv: list[str]) -> int:
 def export(
     ref: str, name: str, out: Path | None = None, overrides: list[str] | None = None, folders: list[Path] | None = None
 ) -> list[str]:
-    """Write a policy as one file, and what it tells of itself as JSON beside it; return lines that say what was done.
+    """Export a policy to one file, with its metadata as JSON beside it; return a summary as lines.
 
     Args:
-        ref: run reference or file, see `refs.resolve_policy`.
-        name: of the format.
-        out: the file.
-        overrides: the task of a checkpoint that lies in no run, as for launch.py.
-        folders: of own options.
+        ref: run reference or file, see `references.resolve_policy`.
+        name: format.
+        out: file to write.
+        overrides: task of a checkpoint outside of a run, as for launch.py.
+        folders: folders of the user's own options.
 
     Raises:
-        ConfigError: the format, the file's name or the task is wrong.
-        CheckpointError: the policy has a memory, or what was exported does not do the same.
+        ConfigError: format, file name or task is invalid.
+        CheckpointError: the policy is recurrent, or the exported policy differs from it.
         PreflightError: onnxruntime is missing, or the file cannot be written.
     """
     if name not in NAMES:
@@ -82,32 +82,34 @@ def export(
         header.require_runtime()
     source = references.resolve_policy(ref)
     if header.is_exported(source):
-        raise CheckpointError(f"{source} is exported already. Name the run or the checkpoint that it was made from.")
+        raise CheckpointError(
+            f"{source} is an exported policy. Name the run or the checkpoint that it was exported from."
+        )
     config, run = _origin(source, overrides or [], folders or [])
     from regimen.agents.export.formats import FORMATS
 
     target = _target(source, FORMATS[name].SUFFIX, out)
-    content, told = encode(source, name, config, run)
+    content, metadata = encode(source, name, config, run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(target, content)
-        files.write_json(target.with_name(f"{target.name}.json"), told)
+        files.write_json(target.with_name(f"{target.name}.json"), metadata)
     except OSError as error:
         raise PreflightError(f"Cannot write {target}: {error.strerror}. Name another: --out <file>") from error
-    return _account(target, told, config, len(content))
+    return _summary(target, metadata, config, len(content))
 
 
 def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """Return a policy in a format, and what it tells of itself, the check included.
+    """Return an exported policy and its metadata, including the result of the check.
 
     Args:
-        source: its checkpoint.
-        name: of the format.
-        config: plain configuration of the task.
-        run: record of the run that made it.
+        source: checkpoint.
+        name: format.
+        config: configuration of the task as plain data.
+        run: record of the run.
 
     Raises:
-        CheckpointError: it has a memory, or what was exported does not do the same.
+        CheckpointError: the policy is recurrent, or the exported policy differs from it.
     """
     from regimen.agents.export import metadata, network
     from regimen.agents.export.formats import FORMATS
@@ -118,31 +120,31 @@ def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any])
     metadata.require_fit(bundle, config)
     io = IOSpec.from_dict(bundle["io"])
     policy, deployed, groups = network.load(bundle, io)
-    told = metadata.describe(bundle, groups, config, run)
+    details = metadata.describe(bundle, groups, config, run)
     model = form.traced(deployed, list(network.random_observations(io, groups, rows=3).values()), groups)
-    gap = network.largest_difference(form(form.content(model, told)), policy, io, groups)
+    gap = network.largest_difference(form(form.content(model, details)), policy, io, groups)
     if not gap <= network.TOLERANCE:
         raise CheckpointError(
             f"{source} was not exported: in {name} it differs from the policy by {gap:.2g} on random observations, "
-            f"more than {network.TOLERANCE:g}. Its network does something that this format does not keep; try "
+            f"more than {network.TOLERANCE:g}. The format does not represent its network exactly; try "
             f"format={next(other for other in NAMES if other != name)}."
         )
-    told["check"] = {"observations": network.CHECKED, "largest_difference": gap, "run_by": form.runtime()}
-    return form.content(model, told), told
+    details["check"] = {"observations": network.CHECKED, "largest_difference": gap, "run_by": form.runtime()}
+    return form.content(model, details), details
 
 
 def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configuration of the task and the record of the run: robot and gains stand there, not in weights."""
+    """Return the configuration of the task, with robot and gains, and the record of the run."""
     from regimen.agents.export import metadata
 
     found = metadata.origin(source)
     if found and overrides:
-        raise ConfigError(f"{' '.join(overrides)}: the run of {source} says which task it is for. Leave it out.")
+        raise ConfigError(f"{' '.join(overrides)}: the run of {source} determines the task. Remove it.")
     if found:
         return found
     if not overrides:
         raise ConfigError(
-            f"{source} lies in no run, which would say whose gains and pose belong to it. Name its task: "
+            f"{source} is outside of a run, so its gains and default pose are unknown. Name its task: "
             f"regimen export {source} format=onnx task=<name>"
         )
     from regimen.config.compose import compose
@@ -156,7 +158,7 @@ def _target(source: Path, suffix: str, out: Path | None) -> Path:
     """Return the file to write.
 
     Raises:
-        ConfigError: another ending, or a file that is no exported policy is there.
+        ConfigError: another suffix, or the file exists and is no exported policy.
     """
     if out is None:
         run = source.parent.parent
@@ -168,22 +170,22 @@ def _target(source: Path, suffix: str, out: Path | None) -> Path:
     if out.suffix != ending:
         raise ConfigError(f"--out {out}: expected a name that ends with {ending}, such as {out.with_suffix(ending)}")
     if out.exists() and not header.is_exported(out):
-        raise ConfigError(f"--out {out}: there is a file that is no exported policy. Choose another name.")
+        raise ConfigError(f"--out {out}: this file exists and is no exported policy. Choose another name.")
     return out
 
 
-def _account(target: Path, told: dict[str, Any], config: dict[str, Any], size: int) -> list[str]:
-    """Return what was written, what it takes and gives, and how it was checked."""
+def _summary(target: Path, metadata: dict[str, Any], config: dict[str, Any], size: int) -> list[str]:
+    """Return file, inputs, outputs and check of an exported policy as lines."""
     from regimen.agents.export.header import io_of
 
-    io = io_of(told)
-    check, robot = told["check"], told["robot"]
-    reads = ", ".join(f"{group} {io.size(group)}" for group in told["inputs"])
+    io = io_of(metadata)
+    check, robot = metadata["check"], metadata["robot"]
+    reads = ", ".join(f"{group} {io.size(group)}" for group in metadata["inputs"])
     gains = f", gains of robot {robot['name']}" if robot else ""
     return [
-        f"{target} ({size / 1e6:.2f} MB), and what it tells of itself in {target.name}.json",
-        f"  takes {reads} values, every {io.step_dt:g} s; gives actions and targets of {io.num_actions} joints{gains}",
+        f"{target} ({size / 1e6:.2f} MB), metadata in {target.name}.json",
+        f"  inputs {reads} values, every {io.step_dt:g} s; outputs actions, targets of {io.num_actions} joints{gains}",
         f"  checked by {check['run_by']} on {check['observations']:,} random observations: differs from the policy by "
         f"{check['largest_difference']:.1e} at most",
-        f"  try it: python launch.py stage=evaluate {naming(str(told['task']), config['env'])} policy={target}",
+        f"  try it: python launch.py stage=evaluate {naming(str(metadata['task']), config['env'])} policy={target}",
     ]

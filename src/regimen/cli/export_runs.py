@@ -1,4 +1,4 @@
-"""Runs as a CSV table: every field, every headline metric and every override in a column of its own."""
+"""Export runs as a CSV table, with a column for every field, headline metric and override."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from regimen.cli import run_filters
 from regimen.runs.index.summary import RunRow
 from regimen.system import files
 from regimen.system.errors import ConfigError, PreflightError
@@ -25,17 +26,17 @@ def export_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    from regimen.cli import runs
-
-    parser = runs.parser_of("export", "Write a table of runs as CSV.", "file to write, - for the standard output")
-    args = parser.parse_intermixed_args(runs.joined(argv))
+    parser = run_filters.filter_parser(
+        "export", "Write a table of runs as CSV.", "file to write, - for the standard output"
+    )
+    args = parser.parse_intermixed_args(run_filters.join_sort_flag(argv))
     if "=" in args.file and "/" not in args.file:
         raise ConfigError(f"{args.file}: expected the file to write first: regimen export runs.csv {args.file}")
-    return write(runs.choose(args.filters, args.sort)[0], args.file)
+    return write(run_filters.choose_runs(args.filters, args.sort)[0], args.file)
 
 
 def write(chosen: Sequence[RunRow], file: str) -> int:
-    """Write runs to a CSV file, whole or not at all.
+    """Write runs to a CSV file atomically.
 
     Args:
         chosen: the runs.
@@ -81,5 +82,5 @@ def _line(run: RunRow) -> dict[str, object]:
 
 
 def _overrides(run: RunRow) -> dict[str, str]:
-    """Return key -> value of a run's overrides; `~key` removes a value and has none."""
+    """Return the overrides of a run as key -> text; `~key` has no value."""
     return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in run.overrides)}

@@ -1,25 +1,20 @@
-"""What `python launch.py` does: help, resume, plan, one run, or a sweep."""
+"""The launcher, `python launch.py` and `regimen launch`: start, resume or describe a run, a sweep or a pipeline."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from regimen.config.groups import GROUPS, MULTI_GROUPS, table
+from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.display.console import say
+from regimen.orchestration.new_run import check_scheduler, start_run
 from regimen.runs import outcome
 from regimen.runs.run import Run
-from regimen.system import files, signals
+from regimen.system import signals
 from regimen.system.errors import ConfigError, RegimenError, did_you_mean
-
-if TYPE_CHECKING:
-    from regimen.config.compose import Composed
-    from regimen.orchestration.preflight import Preflight
 
 HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
 
@@ -29,10 +24,10 @@ Common keys
   policy=<run reference or file>   input of stage=evaluate; also policy=pretrained:<name>
   logger=[csv,mlflow]              where metrics go beside TensorBoard
   resume=<run reference>           alone: continue that run in place
-  sweep=<sweep>                    alone: rerun the jobs of a sweep that failed or are missing
-  pipeline=<name>                  run a graph of steps; other keys are for every step
-  dry_run=true                     print what would run where, and stop
-  wait=true                        with hardware=slurm: stay until the jobs have ended
+  sweep=<sweep>                    alone: rerun the unfinished jobs of a sweep
+  pipeline=<name>                  run a graph of steps; other keys apply to every step
+  dry_run=true                     print what would run, with resources and inputs
+  wait=true                        with hardware=slurm: wait until the jobs have ended
 
 Examples
   python launch.py task=reach
@@ -49,16 +44,16 @@ Flags
 
 
 def launch(argv: list[str], config_dir: Path) -> int:
-    """Do what the command line says; return the exit code.
+    """Run the launcher; return its exit code.
 
     Args:
-        argv: arguments, without the program's name.
+        argv: arguments, without the name of the program.
         config_dir: folder of config.yaml.
     """
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # the user's own modules; the worker finds them in the same way
+        sys.path.insert(0, str(Path.cwd()))  # modules of the user; the worker does the same
     try:
-        return _launch(argv, config_dir)
+        return _dispatch(argv, config_dir)
     except RegimenError as error:
         print(f"{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
@@ -68,21 +63,35 @@ def launch(argv: list[str], config_dir: Path) -> int:
         return 128 + signal.SIGINT
 
 
-def _launch(argv: list[str], config_dir: Path) -> int:
-    for key, continue_ in (("resume", _resume), ("sweep", _sweep_again)):
+def launch_verb(argv: list[str]) -> int:
+    """Do what `python launch.py` does, with the options of the current folder or of the checkout: `regimen launch`.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    program_argv = sys.argv
+    sys.argv = ["launch.py", *argv]  # the command line that Hydra parses and that run.json records
+    try:
+        return launch(argv, config_home())
+    finally:
+        sys.argv = program_argv
+
+
+def _dispatch(argv: list[str], config_dir: Path) -> int:
+    for key, handler in (("resume", _resume), ("sweep", _rerun_sweep)):
         given = [a for a in argv if a.lstrip("+").startswith(f"{key}=")]
         if given:
             argv.remove(given[0])
-            return continue_(given[0].partition("=")[2], argv)
+            return handler(given[0].partition("=")[2], argv)
     from regimen.config.hydra_adapter import argument_parser
 
     flags, unknown = argument_parser().parse_known_intermixed_args(argv)
     if unknown:
-        raise ConfigError(f"There is no flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
+        raise ConfigError(f"Unknown flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
     if flags.config_name:
         raise ConfigError(
-            f"--config-name {flags.config_name}: there is one primary config, config.yaml. Put settings of your own "
-            "into DIR/experiment/<name>.yaml and write --config-dir DIR experiment=<name>."
+            f"--config-name {flags.config_name}: the primary config is always config.yaml. Put your settings "
+            "into DIR/experiment/<name>.yaml and pass --config-dir DIR experiment=<name>."
         )
     own = [Path(flags.config_dir)] if flags.config_dir else []
     dirs = [Path(flags.config_path) if flags.config_path else config_dir, *own]
@@ -90,16 +99,22 @@ def _launch(argv: list[str], config_dir: Path) -> int:
         print(help_text(dirs), end="")
         return 0
     if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
-        return _hand_over(flags, dirs)
+        return _delegate_to_hydra(flags, dirs)
     if pipelines := [o for o in flags.overrides if o.lstrip("+").startswith("pipeline=")]:
         return _pipeline(pipelines[0].partition("=")[2], flags, dirs)
     if flags.multirun:
-        return _sweep(flags, dirs)
-    return _single(flags.overrides, dirs)
+        from regimen.orchestration.sweep import command
+
+        return command.run(flags.overrides, dirs)
+    return _single_run(flags.overrides, dirs)
 
 
 def help_text(config_dirs: list[Path]) -> str:
-    """Return the help, listing the options of every group."""
+    """Return the help text, with the options of every group.
+
+    Args:
+        config_dirs: folder of config.yaml, then the user's own.
+    """
     groups = (*GROUPS, *MULTI_GROUPS)
     tables = [f"{group}=\n{table(group, config_dirs, '  ')}\n" for group in groups]
     tables.append(f"pipeline=\n{table('pipeline', config_dirs, '  ')}\n")
@@ -107,10 +122,10 @@ def help_text(config_dirs: list[Path]) -> str:
 
 
 def _resume(reference: str, others: list[str]) -> int:
-    """Continue a run in place, as it was configured."""
+    """Resume a run in place with its frozen configuration."""
     if others:
         raise ConfigError(
-            f"resume={reference} continues a run exactly as it was configured; take away {' '.join(others)}. "
+            f"resume={reference} continues a run with its frozen configuration; remove {' '.join(others)}. "
             "To start a new run with other settings leave out resume."
         )
     import yaml
@@ -127,11 +142,11 @@ def _resume(reference: str, others: list[str]) -> int:
     return supervise(run)
 
 
-def _sweep_again(reference: str, others: list[str]) -> int:
-    """Rerun the jobs of a sweep that did not finish, as they were configured."""
+def _rerun_sweep(reference: str, others: list[str]) -> int:
+    """Rerun the unfinished jobs of a sweep with their frozen configurations."""
     if others:
         raise ConfigError(
-            f"sweep={reference} reruns jobs exactly as they were configured; take away {' '.join(others)}. "
+            f"sweep={reference} reruns jobs with their frozen configurations; remove {' '.join(others)}. "
             "To sweep with other settings leave out sweep."
         )
     from regimen.orchestration.sweep.rerun import rerun
@@ -140,138 +155,53 @@ def _sweep_again(reference: str, others: list[str]) -> int:
 
 
 def _pipeline(name: str, flags: argparse.Namespace, dirs: list[Path]) -> int:
-    """Run a graph of steps."""
+    """Run a pipeline."""
     if flags.multirun:
-        raise ConfigError("A pipeline fans out by `foreach` in its file; take away -m.")
+        raise ConfigError("A pipeline has no multirun: use `foreach` in its file and remove -m.")
     from regimen.orchestration.pipeline.command import run
 
     return run(name, [o for o in flags.overrides if not o.lstrip("+").startswith("pipeline=")], dirs)
 
 
-def _single(overrides: list[str], dirs: list[Path]) -> int:
+def _single_run(overrides: list[str], dirs: list[Path]) -> int:
+    """Check one run, then describe or start it."""
     from regimen.config.compose import compose
     from regimen.orchestration.preflight import preflight
 
     composed = compose(overrides, dirs)
     root = Path("outputs")
-    found = preflight(composed, root)
-    check_scheduler([composed])
+    report = preflight(composed, root)
+    check_scheduler([composed.config])
     if composed.config["dry_run"]:
         from regimen.orchestration import dry_run
 
-        say(dry_run.describe(composed, found, dry_run.run_directory(root, composed.choices)))
+        say(dry_run.describe(composed, report, dry_run.run_directory(root, composed.choices)))
         return 0
-    _warn(found.warnings)
-    if composed.config["hardware"]["scheduler"]:
-        return _submit(composed, root, found)
-    from regimen.runs.supervisor import supervise
-
-    with signals.handled(signals.leave):
-        run = create_run(composed, root, found)
-        with outcome.not_started(run):
-            return supervise(run)
-
-
-def check_scheduler(jobs: list[Composed]) -> None:
-    """Ask the scheduler whether it would take the jobs.
-
-    Raises:
-        ConfigError: with what it has against them; nothing was written.
-    """
-    if any(job.config["hardware"]["scheduler"] for job in jobs):
-        from regimen.config.compose import refuse
-        from regimen.orchestration.slurm.submit import check
-
-        refuse(check([job.config for job in jobs]))
-
-
-def _submit(composed: Composed, root: Path, found: Preflight) -> int:
-    """Give one run to the scheduler."""
-    from regimen.orchestration.slurm.submit import submit
-    from regimen.orchestration.slurm.wait import wait
-    from regimen.runs import code_snapshot
-
-    run = create_run(composed, root, found, status="queued", code=str(code_snapshot.take(composed.config)))
-    with outcome.not_started(run):
-        job = submit([run])[run.id]
-    say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")
-    return wait([run]) if composed.config["wait"] else 0
-
-
-def create_run(composed: Composed, root: Path, found: Preflight, run_id: str | None = None, **known: Any) -> Run:
-    """Claim a run directory and put the frozen configuration and Hydra's own record into it.
-
-    Args:
-        composed: the checked configuration.
-        root: folder of runs.
-        found: what preflight saw: the inputs and the runs they come from.
-        run_id: name of the directory; by default made from time, task and agent.
-        known: what else the record says from the start, see `create_run_dir`.
-    """
-    from regimen.runs.create import as_yaml, create_run_dir
-
-    argv = ["launch.py", *sys.argv[1:]]
-    run = Run(create_run_dir(root, composed.config, argv, composed.overrides, run_id, **found.record(), **known))
-    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
-    with outcome.not_started(run):
-        folder.mkdir()
-        shutil.copyfile(run.config_path, folder / "config.yaml")
-        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
-            (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
-    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
-    return run
-
-
-def _sweep(flags: argparse.Namespace, dirs: list[Path]) -> int:
-    from regimen.orchestration.sweep import report
-    from regimen.orchestration.sweep.jobs import expand, preflight_all, run_through_hydra
-
-    jobs = expand(flags.overrides, dirs)
-    found = preflight_all(jobs, Path("multirun"))
-    check_scheduler(jobs)
-    if jobs[0].config["dry_run"]:
-        from regimen.orchestration import dry_run
-
-        say(dry_run.describe_sweep(jobs, found, Path("multirun") / "<sweep>" / "<sweep>.000"))
-        return 0
-    _warn([line for f in found for line in f.warnings])
-    folder = files.claim(Path("multirun"))
-    stopped = 0
-    try:
-        with signals.handled(signals.leave):
-            run_through_hydra(folder, flags.overrides, dirs)
-    except signals.Interrupted as error:
-        stopped = signals.exit_code(error.number)
-    finally:  # whatever a sweeper meets, its jobs ran
-        code = report.report(folder)
-    return stopped or code
-
-
-def _warn(lines: list[str]) -> None:
-    for line in dict.fromkeys(lines):
+    for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
+    return start_run(composed, root, report)
 
 
-def _job_config(composed: Composed, package: str | None) -> str:
-    """Return the resolved configuration, or the part of it that stands at `package`, as YAML."""
+def _job_config(config: dict[str, Any], package: str | None) -> str:
+    """Return the resolved configuration, or the part at the dotted path `package`, as YAML."""
     import yaml
 
-    part: Any = composed.config
+    part: Any = config
     for key in package.split(".") if package else []:
         if not isinstance(part, dict) or key not in part:
-            raise ConfigError(f"--package {package}: there is no `{key}`. {did_you_mean(key, list(part or []))}")
+            raise ConfigError(f"--package {package}: there is no key `{key}`. {did_you_mean(key, list(part or []))}")
         part = part[key]
     return yaml.safe_dump(part, sort_keys=False, allow_unicode=True)
 
 
-def _hand_over(flags: argparse.Namespace, dirs: list[Path]) -> int:
-    """Let Hydra answer `--cfg hydra`, `--info`, `--hydra-help` and completion, once the configuration is sound."""
+def _delegate_to_hydra(flags: argparse.Namespace, dirs: list[Path]) -> int:
+    """Run Hydra itself for `--cfg hydra`, `--info`, `--hydra-help` and completion, after checking the configuration."""
     import hydra
 
     from regimen.config.compose import compose
 
     if flags.cfg == "job":
-        print(_job_config(compose(flags.overrides, dirs), flags.package), end="")
+        print(_job_config(compose(flags.overrides, dirs).config, flags.package), end="")
         return 0
     if not flags.shell_completion:
         compose(flags.overrides, dirs)

@@ -1,4 +1,4 @@
-"""A trained policy made small enough for a repository: the part that acts, and the record of the run that made it."""
+"""`regimen publish`: store a policy without its training state, with the record of its run, in the repository."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from regimen.system.errors import ConfigError
 
 
 def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
-    """Keep a run's policy as `pretrained:<name>`: no optimizer, no environment, no replay.
+    """Store the policy of a run as `pretrained:<name>`, without optimizer, environment and replay buffer.
 
     Args:
-        ref: run reference or file, see `refs.resolve_policy`.
-        name: a plain name for it.
-        folder: where published policies live.
+        ref: run reference or file, see `references.resolve_policy`.
+        name: name without `/`.
+        folder: folder of published policies.
 
     Returns:
-        The policy's file; the run's record and configuration lie beside it.
+        The file of the policy; record and configuration of the run are beside it.
 
     Raises:
-        ConfigError: if the name is taken or is not a plain name, or the checkpoint is not part of a run.
+        ConfigError: the name is taken or invalid, or the checkpoint is not part of a run.
     """
     from regimen.runs import checkpoint
 
@@ -35,31 +35,31 @@ def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
         raise ConfigError(f"{target} exists already. Choose another name, or remove that folder first.")
     source = references.resolve_policy(ref)
     run = source.parent.parent
-    made_by = files.read_json(run / "run.json")
-    if made_by is None:
-        raise ConfigError(f"{source} is not in the checkpoints of a run, so nothing would say where it came from.")
+    info = files.read_json(run / "run.json")
+    if info is None:
+        raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
-    files.write_json(target / "run.json", _public(made_by))
+    files.write_json(target / "run.json", _public(info))
     shutil.copy(run / "config.yaml", target / "config.yaml")
     return target / "policy.pt"
 
 
-def _public(made_by: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's record without what only its own machine can use: host name, paths, process numbers."""
-    host = {k: v for k, v in made_by["host"].items() if k not in ("name", "python")}
-    return {**{k: v for k, v in made_by.items() if k != "supervisor"}, "host": host}
+def _public(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run without host name, paths and process ids."""
+    host = {k: v for k, v in info["host"].items() if k not in ("name", "python")}
+    return {**{k: v for k, v in info.items() if k != "supervisor"}, "host": host}
 
 
 def publish_verb(argv: list[str]) -> int:
-    """Keep a run's policy: `regimen publish <run reference> <name>`.
+    """Store the policy of a run in the repository: `regimen publish <run reference> <name>`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen publish", description="Keep a run's policy in the repository.")
+    parser = argparse.ArgumentParser(prog="regimen publish", description="Store the policy of a run in the repository.")
     parser.add_argument("policy", help="run reference, such as walker@best")
     parser.add_argument("name", help="used as policy=pretrained:<name>")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""`regimen queue`: the runs that a scheduler has, where they are and why they wait."""
+"""`regimen queue`: queued and running jobs, their nodes, and why they wait."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ NOT_OPEN = ("finished", "failed", "diverged", "killed", "unreadable")
 
 
 def queue_verb(argv: list[str]) -> int:
-    """List what waits and runs: `regimen queue`, `regimen queue <sweep>`, `regimen queue --json`.
+    """List queued and running jobs: `regimen queue`, `regimen queue <sweep>`, `regimen queue --json`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen queue", description="List the runs that a scheduler has.")
+    parser = argparse.ArgumentParser(prog="regimen queue", description="List the runs with queued or running jobs.")
     parser.add_argument("what", nargs="*", help="runs, sweeps or pipelines; by default all")
-    parser.add_argument("--json", action="store_true", help="print all that is known as JSON")
+    parser.add_argument("--json", action="store_true", help="print all fields as JSON")
     args = parser.parse_args(argv)
-    rows = having_jobs(args.what or ["all"])
+    rows = runs_with_jobs(args.what or ["all"])
     opened = {row.id: Run(row.dir) for row in rows}
     states = reconcile.reconcile(opened.values())
-    going = [row for row in rows if row.id in states]
+    live = [row for row in rows if row.id in states]
     ended = [line for row in rows if row.id not in states for line in _ended(opened[row.id])]
     if args.json:
-        print(json.dumps([_plain(row, opened[row.id], states[row.id]) for row in going], indent=1))
+        print(json.dumps([_plain(row, opened[row.id], states[row.id]) for row in live], indent=1))
         return 0
-    cells = [_cells(row, opened[row.id], states[row.id]) for row in going]
-    print("\n".join([*(table([HEADER, *cells]) if cells else ["no run waits or works for a scheduler"]), *ended]))
+    cells = [_cells(row, opened[row.id], states[row.id]) for row in live]
+    print("\n".join([*(table([HEADER, *cells]) if cells else ["no queued or running jobs"]), *ended]))
     return 0
 
 
-def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunRow]:
-    """Return the runs that are not over and that a scheduler has, in the order of their jobs.
+def runs_with_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+    """Return the unfinished runs that have a job, ordered by job.
 
     Args:
-        words: ids of runs, their unique beginnings, names; ids of sweeps and pipelines; or `all`.
+        words: ids, beginnings of ids or names of runs; ids of sweeps and pipelines; or `all`.
         roots: folders of runs and of sweeps.
 
     Raises:
-        ReferenceError_: a word names no such run.
+        ReferenceError_: a word matches no such run, or several.
     """
     everything = [row for row in Index(roots).rows() if (row.queue or {}).get("kind") in ("slurm", "submitit_local")]
     rows = [row for row in everything if row.status not in NOT_OPEN and reconcile.has_job({"queue": row.queue})]
@@ -62,19 +62,19 @@ def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[Run
 
 
 def _named(word: str, rows: Sequence[RunRow], everything: Sequence[RunRow]) -> list[RunRow]:
-    """Return the runs that one word means: a run, or all runs of a sweep or pipeline."""
+    """Return the run that a word matches, or all runs of a sweep or pipeline."""
     name = Path(word).name
     of_many = [row for row in rows if name in (row.sweep, (row.pipeline or {}).get("id"))]
     found = of_many or [row for row in rows if name in (row.id, row.name)] or [r for r in rows if r.id.startswith(name)]
     if len({row.id for row in found}) > 1 and not of_many:
-        raise ReferenceError_(f"`{word}` names {len(found)} runs: {', '.join(row.id for row in found)}. Say which.")
+        raise ReferenceError_(f"`{word}` matches {len(found)} runs: {', '.join(row.id for row in found)}. Give an id.")
     if found:
         return found
-    over = [row for row in everything if name in (row.id, row.name, row.sweep)]
-    if over:
-        raise ReferenceError_(f"`{word}` has no job any more: {over[0].id} is {over[0].status}.")
-    known = [n for row in rows for n in (row.id, row.name, row.sweep) if n]
-    raise ReferenceError_(f"No scheduler has `{word}`. {did_you_mean(word, known)}")
+    ended = [row for row in everything if name in (row.id, row.name, row.sweep)]
+    if ended:
+        raise ReferenceError_(f"`{word}` has no job any more: {ended[0].id} is {ended[0].status}.")
+    names = [n for row in rows for n in (row.id, row.name, row.sweep) if n]
+    raise ReferenceError_(f"`{word}` matches no queued or running job. {did_you_mean(word, names)}")
 
 
 def _by_job(row: RunRow) -> tuple[int, ...]:
@@ -82,19 +82,20 @@ def _by_job(row: RunRow) -> tuple[int, ...]:
 
 
 def _cells(row: RunRow, run: Run, state: JobState) -> tuple[str, ...]:
-    said = state.reason or describe(files.read_json(run.dir / "progress.json") or {})
+    note = state.reason or describe(files.read_json(run.dir / "progress.json") or {})
     time = f"{state.elapsed} / {state.limit}" if state.limit and not state.waits else state.limit or state.elapsed
-    return (row.id, row.name or "", state.job, state.state.lower(), state.node, time, said)
+    return (row.id, row.name or "", state.job, state.state.lower(), state.node, time, note)
 
 
 def _plain(row: RunRow, run: Run, state: JobState) -> dict[str, Any]:
-    told = {name: getattr(state, name) for name in ("job", "state", "node", "elapsed", "limit", "reason", "code")}
-    progress = files.read_json(run.dir / "progress.json")
-    known = {"id": row.id, "name": row.name, "sweep": row.sweep, "pipeline": row.pipeline, "status": run.status}
-    return {**known, "dir": str(run.dir), "log": str(reconcile.log(run.info["queue"])), **told, "progress": progress}
+    names = ("job", "state", "node", "elapsed", "limit", "reason", "code")
+    plain = {"id": row.id, "name": row.name, "sweep": row.sweep, "pipeline": row.pipeline, "status": run.status}
+    plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.info["queue"]))}
+    plain |= {name: getattr(state, name) for name in names}
+    return plain | {"progress": files.read_json(run.dir / "progress.json")}
 
 
 def _ended(run: Run) -> list[str]:
-    """Return what has just been recorded of a run whose job was gone."""
+    """Return a line for a run whose lost job has just been recorded."""
     info = run.info
     return [f"{info['status']}: {run.id}: {info['reason']}"] if info["status"] in NOT_OPEN else []

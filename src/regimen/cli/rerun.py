@@ -1,4 +1,4 @@
-"""`regimen rerun` and `regimen resume`: do a run again from its frozen configuration, or continue it in place."""
+"""`regimen rerun` and `regimen resume`: repeat a run with its frozen configuration, or continue it in place."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ OUTPUTS = Path("outputs")
 
 
 def rerun_verb(argv: list[str]) -> int:
-    """Do a run again and compare the results: `regimen rerun <run>`, or compare only: `regimen rerun <run> --check`.
+    """Repeat a run and compare the results: `regimen rerun <run>`; only compare: `regimen rerun <run> --check`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen rerun", description="Do a run again: same configuration and seed.")
+    parser = argparse.ArgumentParser(
+        prog="regimen rerun", description="Repeat a run with the same configuration and seed."
+    )
     parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
-    parser.add_argument("--check", action="store_true", help="run nothing; compare a rerun with what it repeats")
+    parser.add_argument("--check", action="store_true", help="start nothing; compare a rerun with its original")
     args = parser.parse_args(argv)
     run = see(args.run)
     if args.check:
@@ -49,12 +51,12 @@ def rerun_verb(argv: list[str]) -> int:
 
 
 def resume_verb(argv: list[str]) -> int:
-    """Continue a run in place: `regimen resume <run>`, the same as `python launch.py resume=<run>`.
+    """Resume a run in place: `regimen resume <run>`, the same as `python launch.py resume=<run>`.
 
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen resume", description="Continue a run in place, as configured.")
+    parser = argparse.ArgumentParser(prog="regimen resume", description="Resume a run in place.")
     parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
     from regimen.cli.launch import launch
 
@@ -62,21 +64,21 @@ def resume_verb(argv: list[str]) -> int:
 
 
 def cautions(run: Seen) -> Iterator[str]:
-    """Yield what could make the result another one than that of `run`.
+    """Yield reasons why the result may differ from that of `run`.
 
     Raises:
-        ReferenceError_: the run cannot be repeated: its configuration or an input is gone.
+        ReferenceError_: the run cannot be repeated, because its configuration or an input is missing.
     """
     if not run.config:
         raise ReferenceError_(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
     if run.info.get("pending"):
-        waits = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
-        raise ReferenceError_(f"{run.id} cannot be repeated before it has started: it waits for {waits}.")
+        pending = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
+        raise ReferenceError_(f"{run.id} cannot be repeated before it has started: it waits for {pending}.")
     for name, row in run.inputs.items():
         state = run.input_state(name, read_all=True)
         if state == GONE:
             raise ReferenceError_(
-                f"{run.id} cannot be repeated: its input {name}, {row['path']}, is gone. Make it again, or launch "
+                f"{run.id} cannot be repeated: its input {name}, {row['path']}, is missing. Create it again, or launch "
                 f"with another one: python launch.py {' '.join(run.info.get('overrides') or [])}"
             )
         if state != UNCHANGED:
@@ -84,37 +86,37 @@ def cautions(run: Seen) -> Iterator[str]:
     yield from _code_cautions(run)
     device = str((run.config.get("hardware") or {}).get("device"))
     if not device.startswith("cpu"):
-        yield f"it runs on {device}, where equal runs need not give equal bits"
+        yield f"it runs on {device}, where repeated runs may not be bit-identical"
     if run.info.get("resumed"):
-        yield "it was resumed, possibly with other code; equal results are expected where resuming is exact"
+        yield "it was resumed, possibly with other code; results are equal only if resuming is exact"
 
 
 def _code_cautions(run: Seen) -> Iterator[str]:
-    """Yield how code and packages differ from those of the run."""
+    """Yield differences of code and packages from those of the run."""
     now = {"git": repository_state(Path(__file__).parent)[0], "versions": host.versions()}
     changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
     packages = [line for line in changed if not line.startswith(("commit ", "uncommitted changes "))]
     if packages:
         yield f"other packages: {', '.join(packages)}"
-    if _copy(run):
-        return  # the code that ran is still there, and runs again
+    if _existing_snapshot(run):
+        return  # the rerun uses the same code snapshot
     commits = [line for line in changed if line not in packages]
     recorded = (run.info.get("signature") or {}).get("code")
     if recorded is None and commits:
         yield f"other code: {', '.join(commits)}"
     elif recorded is not None and recorded != signature.code_signature(run.config):
-        yield f"other code: {', '.join(commits) or 'changes that are not committed'}; see git diff"
+        yield f"other code: {', '.join(commits) or 'uncommitted changes'}; see git diff"
     elif commits:
         yield f"{', '.join(commits)}; the files that a run imports are the same"
 
 
 def create(run: Seen, argv: list[str]) -> Run:
-    """Return a new run of the same configuration, not started.
+    """Create a run with the same configuration, not started.
 
-    It has no name: the name is what others refer to, and keeps to mean the first.
+    It has no name, because references by name must still mean the original.
 
     Args:
-        run: what is repeated.
+        run: the original.
         argv: the command line.
     """
     again = Run(
@@ -136,16 +138,16 @@ def create(run: Seen, argv: list[str]) -> Run:
 
 
 def _placement(run: Seen) -> dict[str, Any]:
-    """Return where the code is taken from, and that a run for a scheduler waits."""
+    """Return code snapshot and first status of the new run: `queued` for a run of a scheduler."""
     from regimen.runs import code_snapshot
 
     if _scheduled(run.config):
-        return {"status": "queued", "code": _copy(run) or str(code_snapshot.take(run.config))}
-    return {"code": _copy(run)}
+        return {"status": "queued", "code": _existing_snapshot(run) or str(code_snapshot.take(run.config))}
+    return {"code": _existing_snapshot(run)}
 
 
-def _copy(run: Seen) -> str | None:
-    """Return the copy of the code that a run worked from, if it is still there."""
+def _existing_snapshot(run: Seen) -> str | None:
+    """Return the code snapshot of a run, None if it does not exist any more."""
     code = run.info.get("code")
     return str(code) if code and Path(code).is_dir() else None
 
@@ -155,7 +157,7 @@ def _scheduled(config: dict[str, Any]) -> bool:
 
 
 def _start(run: Run, config: dict[str, Any]) -> int:
-    """Work on a run here, or hand it to the scheduler of its configuration."""
+    """Run on this machine, or submit to the scheduler of the configuration."""
     from regimen.runs.supervisor import supervise
 
     with outcome.not_started(run):
@@ -165,26 +167,26 @@ def _start(run: Run, config: dict[str, Any]) -> int:
         from regimen.orchestration.slurm.wait import wait
 
         job = submit([run])[run.id]
-    say(f"submitted: {os.path.relpath(run.dir)} as job {job}; once it ended: regimen rerun {run.id} --check")
+    say(f"submitted: {os.path.relpath(run.dir)} as job {job}; after its end: regimen rerun {run.id} --check")
     return wait([run]) if config.get("wait") else 0
 
 
 def _check(run: Seen) -> int:
     original = run.info.get("rerun_of")
     if not original:
-        raise ReferenceError_(f"{run.id} repeats no run. Repeat it first: regimen rerun {run.id}")
+        raise ReferenceError_(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
     return _compare(see(str(original)), run)
 
 
 def _compare(run: Seen, again: Seen) -> int:
-    """Print whether a rerun came to the same result; return 0 if so, or if it cannot be said (yet)."""
+    """Print whether two results are equal; return 0 if they are, or if a run has not finished."""
     for one in (run, again):
         if one.status != "finished":
             say(f"not compared: {one.id} is {one.status}")
             return 0
     found = differences(run, again)
     if not found:
-        say(f"equal: {again.id} came to the same result as {run.id}, bit for bit")
+        say(f"equal: {again.id} has the same result as {run.id}, bit for bit")
         return 0
     say(f"not equal: {again.id} differs from {run.id}")
     for line in found:

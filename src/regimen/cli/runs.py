@@ -1,4 +1,4 @@
-"""`regimen runs`: the table of all runs."""
+"""`regimen runs`: table of runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regimen.cli import export_runs
+from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display.formatting import duration, table
-from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, near_misses, order, parse, select
-from regimen.runs.index import liveness
-from regimen.runs.index.index import Index
+from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunRow, seconds
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
@@ -22,16 +21,16 @@ METRIC = HEADER.index("headline")
 NONE = "–"
 
 SHRINKS = (6, 2, 3, 1, 4)
-"""Columns that give up width on a narrow terminal; the others are never cut."""
+"""Columns that shrink on a narrow terminal; the others keep their width."""
 
 LEAST = dict.fromkeys(SHRINKS, 5) | {METRIC: 9}
-"""Width below which a column does not shrink."""
+"""Smallest width of a column."""
 
 ID_LEAST = 15
-"""A shortened id keeps at least its date and time, and is a unique beginning: it can be typed."""
+"""Smallest length of a shortened id: date and time; a shortened id is unique, so it is a valid reference."""
 
 RESERVED_LINES = 4
-"""Lines of a terminal left for the command, the header, the last line and the next prompt."""
+"""Lines of a terminal reserved for the command, the header, the last line and the next prompt."""
 
 
 def runs_verb(argv: list[str]) -> int:
@@ -40,13 +39,13 @@ def runs_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    parser = parser_of("runs", "List runs, newest first.")
+    parser = filter_parser("runs", "List runs, newest first.")
     parser.add_argument("--limit", type=_count, metavar="N", help="show N runs, 0 for all (default: those that fit)")
     kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--json", action="store_true", help="print all that the index knows as JSON")
+    kinds.add_argument("--json", action="store_true", help="print all fields of the index as JSON")
     kinds.add_argument("--csv", metavar="FILE", help="write a table as `regimen export` does")
-    args = parser.parse_intermixed_args(joined(argv))
-    chosen, everything = choose(args.filters, args.sort)
+    args = parser.parse_intermixed_args(join_sort_flag(argv))
+    chosen, everything = choose_runs(args.filters, args.sort)
     shown = chosen[: args.limit] if args.limit else chosen
     if args.csv:
         return export_runs.write(shown, args.csv)
@@ -54,57 +53,11 @@ def runs_verb(argv: list[str]) -> int:
         print(json.dumps([run.plain() for run in shown], indent=1))
         return 0
     if not chosen:
-        _say_none(args.filters, everything)
+        _explain_no_match(args.filters, everything)
         return 0
     for line in _listing(chosen, everything, args.limit, args.sort):
         print(line)
     return 0
-
-
-def parser_of(verb: str, does: str, file: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser with what the verbs on many runs share: filters and order.
-
-    Args:
-        verb: its name.
-        does: one sentence.
-        file: what a first argument `file` is for, if there is one.
-    """
-    keys = ", ".join([*KEYS, *TIMES])
-    parser = argparse.ArgumentParser(
-        prog=f"regimen {verb}", description=does, epilog=f"{FORM} Keys: {keys}. since=3d or since=2026-11-20."
-    )
-    if file:
-        parser.add_argument("file", metavar="FILE", help=file)
-    parser.add_argument("filters", nargs="*", metavar="key=value", help="only runs that meet all of these")
-    parser.add_argument(
-        "--sort", default="-started", metavar="KEY[,-KEY]", help=f"{', '.join(ORDER)} or a headline metric"
-    )
-    return parser
-
-
-def joined(argv: Sequence[str]) -> list[str]:
-    """Return arguments with `--sort -return` as one word, which argparse would take for two flags."""
-    words = list(argv)
-    if "--sort" in words[:-1]:
-        at = words.index("--sort")
-        words[at : at + 2] = [f"--sort={words[at + 1]}"]
-    return words
-
-
-def choose(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
-    """Return the runs that words of a command line choose, sorted, and all runs.
-
-    Raises:
-        ConfigError: a filter or a key of the order is wrong.
-    """
-    parsed = parse(filters)
-    everything = Index().rows()
-    if any(liveness.is_scheduled(run) for run in everything):
-        from regimen.orchestration.slurm.reconcile import ask_schedulers
-
-        ask_schedulers(everything)
-    chosen = select(parsed, everything)
-    return (chosen if sort == "-started" else order(chosen, sort)), everything
 
 
 def _count(text: str) -> int:
@@ -113,14 +66,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _say_none(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
-    """Say on the error stream why there is nothing, so that a pipe gets nothing."""
-    said = near_misses(parse(filters), everything)
+def _explain_no_match(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
+    """Print on stderr why no run matches; stdout stays empty."""
+    lines = near_misses(parse(filters), everything)
     if everything:
-        said = [f"None of {len(everything):,} runs meets {' '.join(filters)}.", *said]
+        lines = [f"None of {len(everything):,} runs matches {' '.join(filters)}.", *lines]
     else:
-        said = [f"There is no run under outputs or multirun in {Path.cwd()}. Start one: python launch.py task=reach"]
-    print("\n".join(said), file=sys.stderr)
+        lines = [f"There is no run under outputs or multirun in {Path.cwd()}. Start one: python launch.py task=reach"]
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int | None, sort: str) -> list[str]:
@@ -140,10 +93,10 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
 def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
-    worked = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a supervisor that was killed recorded no time
+    wall = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a killed supervisor recorded no time
     if run.status == "running":
-        worked += now - (seconds(run.attempt) or run.began)
-    span = duration(worked, "compact") if worked else NONE
+        wall += now - (seconds(run.attempt) or run.began)
+    span = duration(wall, "compact") if wall else NONE
     return (*(word or NONE for word in words), _headline(run, metric), duration(now - run.began, "compact"), span)
 
 
@@ -156,7 +109,7 @@ def _headline(run: RunRow, metric: str | None) -> str:
 
 
 def _with_one_metric(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Say the metric's name once, in the header, where all rows have the same."""
+    """Move the name of the metric to the header if it is the same in all rows."""
     names = {row[METRIC].rpartition(" ")[0] for row in rows[1:] if row[METRIC] != NONE}
     if len(names) != 1 or not names.isdisjoint({"", *HEADER}):
         return rows
@@ -165,7 +118,7 @@ def _with_one_metric(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _fit(rows: Sequence[Sequence[str]], ids: Sequence[str], columns: int) -> list[str]:
-    """Return aligned lines that fit a terminal: first ids are shortened, then wide columns."""
+    """Return aligned lines that fit a terminal: ids are shortened first, then wide columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > columns:
         short = _short_ids([row[0] for row in rows[1:]], ids)
@@ -187,7 +140,7 @@ def _cut(cell: str, width: int, at_start: bool) -> str:
 
 
 def _short_ids(shown: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """Return the shortest unique beginnings of ids, at least date and time long."""
+    """Return the shortest unique prefixes of ids, at least `ID_LEAST` long."""
     ordered = sorted(ids)
     neighbours = {b: (a, c) for a, b, c in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False)}
     shared = [max(_shared(one, other) for other in neighbours[one]) for one in shown]
@@ -195,6 +148,6 @@ def _short_ids(shown: Sequence[str], ids: Sequence[str]) -> list[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return how many characters two ids begin with in common."""
+    """Return the length of the common prefix of two ids."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,4 +1,4 @@
-"""`regimen show`: what a run was, how it ended, and whether it can be trusted, on one screen."""
+"""`regimen show`: configuration, result, files and reasons for doubt of one run, on one screen."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ def show_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    parser = argparse.ArgumentParser(prog="regimen show", description="One run: what, how it ended, can it be trusted.")
+    parser = argparse.ArgumentParser(
+        prog="regimen show", description="Print configuration, result and files of one run."
+    )
     parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
     parser.add_argument("--verify", action="store_true", help="read every input and artifact and compare its checksum")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     args = parser.parse_args(argv)
     run = see(args.run)
-    facts_ = gather(run, args.verify)
-    print(json.dumps(files.plain(facts_), indent=2) if args.json else describe(run, facts_))
+    report = gather(run, args.verify)
+    print(json.dumps(files.plain(report), indent=2) if args.json else describe(run, report))
     return 0
 
 
 def gather(run: Seen, verify: bool = False) -> dict[str, Any]:
-    """Return the record with what can only be known now: states of files, relatives, doubts, the next command.
+    """Return the record, with states of files, parents and children, reasons for doubt, and the next command.
 
     Args:
         run: the run.
-        verify: read every input and artifact.
+        verify: whether to read every input and artifact and compare checksums.
     """
     inputs = {name: {**row, "state": run.input_state(name, verify)} for name, row in run.inputs.items()}
     artifacts = [{**row, "state": _artifact_state(run, row, verify)} for row in run.info.get("artifacts") or []]
@@ -68,7 +70,7 @@ def gather(run: Seen, verify: bool = False) -> dict[str, Any]:
 
 
 def doubts(run: Seen, found: dict[str, Any]) -> Iterator[str]:
-    """Yield what speaks against relying on a run.
+    """Yield reasons to doubt the result of a run.
 
     Args:
         run: the run.
@@ -97,7 +99,7 @@ def doubts(run: Seen, found: dict[str, Any]) -> Iterator[str]:
 
 
 def describe(run: Seen, found: dict[str, Any]) -> str:
-    """Return the screen.
+    """Return the output as text.
 
     Args:
         run: the run.
@@ -115,7 +117,7 @@ def describe(run: Seen, found: dict[str, Any]) -> str:
 
 def _sections(run: Seen, found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     info = run.info
-    doubts_ = found["doubts"] or ["nothing speaks against it"]
+    doubts_ = found["doubts"] or ["no known problems"]
     yield "trust", doubts_
     choices = [f"{group}={run.choices[group]}" for group in GROUPS if run.choices.get(group) not in (None, "none")]
     yield "what", [f"{info.get('stage')}  {'  '.join(choices)}  seed={info.get('seed')}"]
@@ -139,15 +141,15 @@ def _sections(run: Seen, found: dict[str, Any]) -> Iterator[tuple[str, list[str]
 
 
 def _end(run: Seen, found: dict[str, Any]) -> str:
-    """Return how it ended, in one sentence."""
+    """Return status, exit code, duration and reason as one line."""
     code = run.info.get("exit_code")
     after = f" after {duration(run.info.get('wall_s'))}" if run.status not in NOT_ENDED else ""
     coded = f" (exit code {code})" if code is not None else ""
     now = console.describe(found["progress"] or {})
-    said = now or run.info.get("reason") or ""
+    reason = now or run.info.get("reason") or ""
     if run.status == "lost":
-        said = "its supervisor and worker are gone, and neither could say how it ended"
-    return f"{run.status}{coded}{after}" + (f": {said}" if said else "")
+        reason = "its supervisor and worker died without recording the end"
+    return f"{run.status}{coded}{after}" + (f": {reason}" if reason else "")
 
 
 def _times(run: Seen) -> str:
@@ -164,10 +166,10 @@ def _attempt(row: dict[str, Any]) -> str:
 
 
 def _attempts(run: Seen) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield pairs of attempts that followed each other and recorded their code."""
+    """Yield pairs of consecutive attempts that recorded their code."""
     rows = [run.info, *(run.info.get("resumed") or [])]
-    known = [row for row in rows if "versions" in row and "git" in row]
-    yield from itertools.pairwise(known)
+    attempts = [row for row in rows if "versions" in row and "git" in row]
+    yield from itertools.pairwise(attempts)
 
 
 def _code(run: Seen) -> list[str]:
@@ -220,7 +222,7 @@ def _last_words(run: Seen) -> list[str]:
 
 
 def _next(run: Seen) -> str:
-    """Return what to type next, nothing while the run goes on by itself."""
+    """Return the next command to type, empty while the run is running or queued."""
     if run.status in NOT_ENDED:
         return ""
     return outcome.next_command(Run(run.dir), run.status, run.info.get("exit_code") or outcome.EXIT_FAILED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from regimen.display import formatting
@@ -54,19 +53,3 @@ def description(file: Path) -> str:
 def table(group: str, config_dirs: list[Path], indent: str = "") -> str:
     """Return one line for each option of a group."""
     return "\n".join(formatting.table(list(options(group, config_dirs).items()), indent))
-
-
-def list_verb(argv: list[str]) -> int:
-    """List the options of a group: `regimen list tasks`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
-    plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
-    parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group.")
-    parser.add_argument("what", choices=sorted(plurals), help="group")
-    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
-    args = parser.parse_args(argv)
-    print(table(plurals[args.what], [config_home(), *args.config_dir]))
-    return 0

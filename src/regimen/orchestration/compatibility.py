@@ -1,4 +1,4 @@
-"""Whether agent, policy and detector suit what a run is to do, found without importing or opening anything."""
+"""Check that agent, policy, data and detector fit the task and stage, without importing or opening them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from regimen.orchestration import policy_fit
 from regimen.runs.checkpoint_header import ForeignError
 from regimen.system.errors import ConfigError, RegimenError
 
-TOLD = "This policy is told of faults. Say by whom: estimator=<run>, or env.estimate.mode=oracle or none."
-NOT_TOLD = "This policy is told of no faults. Take estimator= and env.estimate.mode= away, or choose one that is."
+ESTIMATE_NEEDED = "This policy needs a fault estimate: set estimator=<run> or env.estimate.mode=oracle|none."
+ESTIMATE_UNUSED = (
+    "This policy reads no fault estimate: remove estimator= and env.estimate.mode=, or choose another policy."
+)
 
 
 def agent_problems(composed: Composed) -> list[str]:
-    """Return a line if the agent cannot do what the stage asks of it.
+    """Return a line if the agent lacks a method that the stage calls, or if its estimator is missing.
 
-    A stage says in its dataclass by `NEEDS: ClassVar[str]` which method of the agent it calls.
+    A stage declares the method by `NEEDS: ClassVar[str]` in its dataclass.
     """
     needed = getattr(composed.types["stage"], "NEEDS", None)
     agent, stage = composed.choices["agent"], composed.choices["stage"]
@@ -35,22 +37,22 @@ def agent_problems(composed: Composed) -> list[str]:
         ]
     watches = getattr(composed.types["agent"], "WATCHES", False)
     if stage == "evaluate" and watches and not composed.config.get("estimator"):
-        return [f"stage=evaluate agent={agent} judges a detector: estimator=<run reference> is missing."]
+        return [f"stage=evaluate agent={agent} evaluates a detector: estimator=<run reference> is missing."]
     return []
 
 
 KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning histories (stage=collect_histories)"}
-"""Suffix of a dataset's file -> what it holds."""
+"""Suffix of a dataset file -> its content."""
 
 
 def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
-    """Return a line for each dataset that is of another kind than the agent learns from.
+    """Return a line for each dataset of another kind than the agent learns from.
 
-    An agent says by `DATA: ClassVar[str]` which one that is: `.h5` for episodes, `.json` for histories.
+    An agent declares the kind by `DATA: ClassVar[str]`: `.h5` for episodes, `.json` for histories.
 
     Args:
-        composed: the run.
-        files: name of an input -> its file.
+        composed: checked configuration.
+        files: name of an input -> file.
     """
     wanted = getattr(composed.types["agent"], "DATA", None)
     paths = [path for name, path in files.items() if name.startswith("data.")]
@@ -62,7 +64,7 @@ def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
 
 
 def _with(composed: Composed, method: str) -> str:
-    """Return the names of the agents beside the chosen one that have `method`."""
+    """Return the names of the agents in the same folder of options that have `method`."""
     names = []
     for name, target in _agents(composed):
         with suppress(ConfigError):
@@ -72,7 +74,7 @@ def _with(composed: Composed, method: str) -> str:
 
 
 def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
-    """Yield name and class of the agents beside the chosen one."""
+    """Yield name and class of the agents in the same folder of options."""
     for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
         target = (read_yaml(file) or {}).get("_target_")
         if target:
@@ -80,15 +82,15 @@ def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
 
 
 def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Robot) -> list[str]:
-    """Return a line for a policy that does not fit the task, naming every difference, and for what is no detector.
+    """Return a line for a policy that does not fit the task, with every difference, and for a file without a detector.
 
-    A policy may read less than the task offers where only a part of it is made, and where an agent that says so by
-    `WATCHES: ClassVar[bool] = True` is judged while the policy acts: it need not be told what that agent makes of it.
+    A policy may read fewer terms than the task offers in the stages `train` and `assemble`, and with an agent that
+    declares `WATCHES: ClassVar[bool] = True`: such an agent is evaluated while the policy acts without its estimate.
 
     Args:
-        composed: the run.
-        files: name of an input -> its file.
-        robot: of the task.
+        composed: checked configuration.
+        files: name of an input -> file.
+        robot: robot of the task.
     """
     if not composed.config["env"]["_target_"].endswith(".ManagerEnv"):
         return []
@@ -105,10 +107,10 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
 
 
 def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
-    """Return a line for a policy that is no checkpoint or not one of this agent.
+    """Return a line for a policy that is no checkpoint, or is a checkpoint of another agent.
 
-    That is all that can be told where a task does not name its observations and joints before it is open. What a
-    stage of somebody else takes for a policy is not known.
+    This is the check for tasks whose observations and joints are known only once they are open. Stages outside of this
+    package may take other files as a policy, so they are not checked.
     """
     path, stage = files.get("policy"), composed.config["stage"]["_target_"]
     if path is None or path.suffix not in (".pt", ".onnx") or not stage.startswith("regimen.stages."):
@@ -120,18 +122,20 @@ def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
 
 
 def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed) -> list[str]:
-    """Return a line if a training would begin with the policy of another agent of this package."""
-    theirs, own = str((bundle.get("agent") or {}).get("_target_")), str(composed.config["agent"]["_target_"])
-    if theirs == own or composed.choices["stage"] != "train":
+    """Return a line if a training would start from the policy of another agent of this package."""
+    theirs, ours = str((bundle.get("agent") or {}).get("_target_")), str(composed.config["agent"]["_target_"])
+    if theirs == ours or composed.choices["stage"] != "train":
         return []
     if theirs == header.AGENT:
-        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
-    if not all(target.startswith("regimen.agents.") for target in (theirs, own)):
-        return []  # whose agents may well begin with what these leave
+        return [
+            f"policy={path} is an exported policy, which cannot be trained. Name the run that it was exported from."
+        ]
+    if not all(target.startswith("regimen.agents.") for target in (theirs, ours)):
+        return []  # agents of other packages may be able to start from it
     options = " or ".join(f"agent={name}" for name, target in _agents(composed) if target == theirs)
     return [
-        f"policy={path} is one of {theirs.rpartition('.')[2]}, with which agent={composed.choices['agent']} cannot "
-        f"begin: its networks are others. Type {options or 'the agent of its run'}, or leave policy= away."
+        f"policy={path} is a policy of {theirs.rpartition('.')[2]}; agent={composed.choices['agent']} cannot start "
+        f"from it: it has other networks. Set {options or 'the agent of its run'}, or remove policy=."
     ]
 
 
@@ -144,28 +148,30 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
             raise
         return _foreign(joints, composed, robot)
     if joints is not None:
-        return [f"stage.joints={joints}: {path} says itself which joints it moves. Take it away."]
+        return [f"stage.joints={joints}: {path} records its joints itself. Remove stage.joints."]
     if "detector" in bundle:
-        return [f"policy={path} is a detector: it names broken joints and does not act. Type estimator={path}."]
+        return [f"policy={path} is a detector of broken joints, not a policy. Set estimator={path}."]
     if bundle.get("agent", {}).get("_target_") == header.AGENT and composed.choices["stage"] == "assemble":
-        return [f"policy={path} was exported: it acts and cannot learn. Name the run that it was made from."]
+        return [
+            f"policy={path} is an exported policy, which cannot be trained. Name the run that it was exported from."
+        ]
     if other := _of_another_agent(path, bundle, composed):
         return other
     partial = composed.choices["stage"] in ("train", "assemble") or getattr(composed.types["agent"], "WATCHES", False)
-    known = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks tells of each; the nearest counts
-    lines = min((policy_fit.mismatches(io, composed.config, robot, partial) for io in known), key=len)
+    ios = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks: the best match
+    lines = min((policy_fit.mismatches(io, composed.config, robot, partial) for io in ios), key=len)
     if not lines:
         return []
-    told = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
-    hint = [TOLD if "only the policy" in told[0] else NOT_TOLD] if told else []
+    estimates = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
+    hint = [ESTIMATE_NEEDED if "only the policy" in estimates[0] else ESTIMATE_UNUSED] if estimates else []
     return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
 
 
 def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
-    """Return what stands against evaluating a checkpoint of rsl_rl itself, as far as names tell."""
+    """Return the problems of evaluating a checkpoint written by rsl_rl itself."""
     lines = []
     if not composed.config["agent"]["_target_"].endswith(".RslRlPpo"):
-        lines.append(f"agent={composed.choices['agent']}: this policy is one of rsl_rl. Type agent=rsl_rl_ppo.")
+        lines.append(f"agent={composed.choices['agent']}: this is a policy of rsl_rl. Set agent=rsl_rl_ppo.")
     acting = match(robot.joints, *composed.config["env"]["actions"]["joints"])
     if joints != ["task"] and sorted(joints) != sorted(acting):
         lines.append(f"stage.joints={joints}: expected, in the policy's order, {', '.join(acting)}; or [task].")
@@ -175,7 +181,7 @@ def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
 def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
     bundle = read_header(path)
     if "detector" not in bundle:
-        return [f"estimator={path} is a policy, not a detector. A detector is made by stage=distill agent=failure_gru."]
+        return [f"estimator={path} is a policy, not a detector. To train a detector: stage=distill agent=failure_gru."]
     lines = policy_fit.mismatches(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
     lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
     return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []

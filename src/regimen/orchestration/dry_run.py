@@ -1,4 +1,4 @@
-"""The dry run: what would run where, with which inputs, and where each value that is not a default comes from."""
+"""Text of `dry_run=true`: options, resources, inputs, and the source of each value that is not a default."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from regimen.config.compose import Composed
 from regimen.config.provenance import shown
 from regimen.config.schema import HardwareCfg
 from regimen.display.formatting import table
-from regimen.orchestration.preflight import Preflight
+from regimen.orchestration.preflight import PreflightReport
 from regimen.system import host
 
 WIDTH = 12
 
 
-def describe(composed: Composed, found: Preflight, where: Path) -> str:
-    """Return the plan of one run.
+def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
+    """Return the text for one run.
 
     Args:
-        composed: the run.
-        found: what preflight saw.
+        composed: checked configuration.
+        report: preflight report.
         where: pattern of the run directory.
     """
     config, choices = composed.config, composed.choices
@@ -31,30 +31,30 @@ def describe(composed: Composed, found: Preflight, where: Path) -> str:
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
         _row("python", f"{host.interpreter(config)} -m regimen.runs.worker"),
         _row("directory", str(where)),
-        _row("memory", _memory(found)),
-        _row("disk", f"{found.disk_free / 1e9:.1f} GB free"),
+        _row("memory", _memory(report)),
+        _row("disk", f"{report.disk_free / 1e9:.1f} GB free"),
     ]
-    lines += [_row(name, shown(path)) for name, path in found.inputs.items()] or [_row("inputs", "none")]
-    lines += [_row("warning", text) for text in found.warnings]
+    lines += [_row(name, shown(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
+    lines += [_row("warning", text) for text in report.warnings]
     return "\n".join([*lines, "", *changes(composed)])
 
 
-def describe_sweep(jobs: list[Composed], found: list[Preflight], where: Path) -> str:
-    """Return the plan of a sweep: what its jobs share, then what differs.
+def describe_sweep(jobs: list[Composed], reports: list[PreflightReport], where: Path) -> str:
+    """Return the text for a sweep: its jobs, then the first of them in full.
 
     Args:
-        jobs: the runs.
-        found: what preflight saw for each of them.
+        jobs: checked configurations.
+        reports: preflight report of each job.
         where: pattern of a job's directory.
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     most = jobs[0].config["hardware"]["max_jobs"]
-    largest = max(sum(f.memory.values()) for f in found) / 2**30
+    largest = max(sum(report.memory.values()) for report in reports) / 2**30
     lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
     for number, job in enumerate(jobs):
         lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
-    lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest of them")]
-    return "\n".join([*lines, "", "The first of them:", describe(jobs[0], found[0], where)])
+    lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest job")]
+    return "\n".join([*lines, "", "The first job:", describe(jobs[0], reports[0], where)])
 
 
 def changes(composed: Composed) -> list[str]:
@@ -73,12 +73,12 @@ def _row(name: str, text: str) -> str:
     return f"{name:<{WIDTH}}{text}"
 
 
-def _memory(found: Preflight) -> str:
+def _memory(report: PreflightReport) -> str:
     gib = 2**30
-    if not found.memory:
-        return f"{found.available / gib:.1f} GiB available; what this task takes is known once it is open"
-    parts = ", ".join(f"{name} {size / gib:.2f}" for name, size in found.memory.items())
-    return f"about {sum(found.memory.values()) / gib:.2f} of {found.available / gib:.1f} GiB available ({parts})"
+    if not report.memory:
+        return f"{report.available / gib:.1f} GiB available; the use of this task is not known in advance"
+    parts = ", ".join(f"{name} {size / gib:.2f}" for name, size in report.memory.items())
+    return f"about {sum(report.memory.values()) / gib:.2f} of {report.available / gib:.1f} GiB available ({parts})"
 
 
 def _value(value: Any) -> str:

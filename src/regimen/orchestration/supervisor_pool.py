@@ -1,4 +1,4 @@
-"""Several runs at work at once, each under a supervisor that is a process of its own: started, watched, stopped."""
+"""Start, watch and stop several runs at once, each with a supervisor process of its own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from regimen.system.errors import RegimenError
 POLL_S = 0.1
 PROGRESS_S = 30.0
 PATIENCE_S = 90.0
-"""How long a run may take to save and end after the process that watches it has failed."""
+"""Longest time in s for runs to save and end after this process has failed."""
 
 
 @dataclass
-class Ended:
-    """A supervisor that ended.
+class FinishedSupervisor:
+    """A supervisor process that has ended.
 
     Attributes:
         run: its run.
-        exit_code: of the supervisor; 128 + signal where one ended it.
-        info: what run.json says, corrected if the supervisor ended before it could.
+        exit_code: exit code of the supervisor; 128 + number if a signal ended it.
+        info: content of run.json, corrected if the supervisor died before it could write the end.
     """
 
     run: Run
@@ -40,12 +40,12 @@ class Ended:
     info: dict[str, Any]
 
 
-class Supervisors:
-    """The runs that work now.
+class SupervisorPool:
+    """The runs that are running.
 
     Attributes:
-        running: id -> run and its supervisor.
-        stopped: number of the first signal that asked to stop, None while there was none.
+        running: id -> run and its supervisor process.
+        stopped: number of the first signal that requested a stop, None without one.
     """
 
     def __init__(self) -> None:
@@ -54,31 +54,31 @@ class Supervisors:
         self._progress_due = time.monotonic() + PROGRESS_S
 
     def start(self, run: Run) -> None:
-        """Start the supervisor of a run; its last words go to logs/supervisor.log."""
+        """Start the supervisor of a run; its output goes to logs/supervisor.log."""
         with not_started(run), (run.logs / "supervisor.log").open("ab") as log:
             command = [sys.executable, "-m", "regimen.runs.supervisor", str(run.dir)]
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.running[run.id] = (run, process)
-        if self.stopped is not None:  # the signal came while it was being started
+        if self.stopped is not None:  # the signal arrived during the start
             signals.send(process, self.stopped)
 
-    def ended(self) -> Iterator[Ended]:
-        """Yield those that ended since the last call."""
+    def ended(self) -> Iterator[FinishedSupervisor]:
+        """Yield the supervisors that ended since the last call."""
         for name, (run, process) in list(self.running.items()):
             code = process.poll()
             if code is not None:
                 del self.running[name]
                 code = code if code >= 0 else 128 - code
-                yield Ended(run, code, closed(run.dir, code))
+                yield FinishedSupervisor(run, code, corrected_record(run.dir, code))
 
     def on_signal(self, number: int, frame: FrameType | None = None) -> None:
-        """Stop all; a repeated Ctrl-C insists, as with a single run."""
+        """Forward a signal to all supervisors; a second Ctrl-C ends them at once, as for a single run."""
         self.stopped = self.stopped or number
         for _, process in self.running.values():
             signals.send(process, number)
 
-    def end_all(self) -> Iterator[Ended]:
-        """Stop what still runs, because the process that watches it has failed, and yield how each ended."""
+    def end_all(self) -> Iterator[FinishedSupervisor]:
+        """Stop all supervisors, because this process has failed, and yield them as they end."""
         for _, process in self.running.values():
             signals.send(process, signal.SIGTERM)
         for _, process in self.running.values():
@@ -90,7 +90,7 @@ class Supervisors:
         yield from self.ended()
 
     def show_progress(self) -> None:
-        """Say from time to time how far each run is."""
+        """Print the progress of each run at most every `PROGRESS_S`."""
         if time.monotonic() < self._progress_due:
             return
         self._progress_due = time.monotonic() + PROGRESS_S
@@ -98,12 +98,12 @@ class Supervisors:
             say(f"running   {name}  {describe(files.read_json(run.dir / 'progress.json') or {})}")
 
 
-def closed(folder: Path, exit_code: int) -> dict[str, Any]:
-    """Return run.json, corrected if the supervisor ended before it could write how the run ended.
+def corrected_record(folder: Path, exit_code: int) -> dict[str, Any]:
+    """Return run.json; record the end of the run if its supervisor died before it could.
 
     Args:
-        folder: the run's directory.
-        exit_code: of its supervisor.
+        folder: directory of the run.
+        exit_code: exit code of its supervisor.
     """
     reason = f"its supervisor ended with exit code {exit_code}; see {os.path.relpath(folder / 'logs')}"
     end = {"status": "killed", "exit_code": exit_code, "reason": reason, "ended": files.now()}
@@ -112,5 +112,5 @@ def closed(folder: Path, exit_code: int) -> dict[str, Any]:
         if run.status in ("running", "queued") and not host.is_alive(run.info.get("supervisor")):
             run.update(**end)
         return run.info
-    except (RegimenError, OSError):  # its directory is gone, or cannot be written
+    except (RegimenError, OSError):  # its directory is missing or read-only
         return end

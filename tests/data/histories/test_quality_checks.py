@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers.history_files import made, write
 from helpers.messages import assert_names, missing_names
-from regimen.data.episodes.card import card_verb
+from regimen.cli.card import card_verb
 from regimen.data.histories import card as history_card
 from regimen.data.histories import card_text, quality_checks
 from regimen.data.histories.reader import open_histories

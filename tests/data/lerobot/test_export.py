@@ -13,10 +13,11 @@ import pytest
 
 from helpers import episode_files, history_files
 from helpers.messages import assert_names, raises_naming
+from regimen.cli.convert import export_lerobot_verb
 from regimen.data.episodes.reader import EpisodeFile
 from regimen.data.histories.reader import open_histories
 from regimen.data.lerobot import export as lerobot_export
-from regimen.data.lerobot.export import export, export_verb
+from regimen.data.lerobot.export import export
 from regimen.system.errors import DatasetError, PreflightError
 
 if importlib.util.find_spec("pyarrow"):
@@ -163,7 +164,7 @@ def test_missing_extra_says_what_to_type(recorded: Path, tmp_path: Path, monkeyp
 
 @needs_parquet
 def test_verb_names_what_it_wrote(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export_verb([str(recorded), str(tmp_path / "out")]) == 0
+    assert export_lerobot_verb([str(recorded), str(tmp_path / "out")]) == 0
     assert_names(capsys.readouterr().out, tmp_path / "out", "5 episodes", "300 rows")
 
 

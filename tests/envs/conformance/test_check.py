@@ -10,7 +10,8 @@ import torch
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv
-from regimen.envs.conformance.check import RULES, check_env, main, require_env
+from regimen.cli.check_env import check_env_verb
+from regimen.envs.conformance.check import RULES, check_env, require_env
 from regimen.system.errors import ConfigError, EnvContractError
 
 
@@ -267,7 +268,7 @@ def test_require_env_raises_with_one_line_per_broken_rule() -> None:
 
 
 def test_the_command_checks_a_task_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["task=reach", "env.episode_length_s=0.5", "hardware.threads=1"]) == 0
+    assert check_env_verb(["task=reach", "env.episode_length_s=0.5", "hardware.threads=1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert_names(lines[0], "reach", "mujoco", "seed 0")
     for line, rule in zip(lines[1:-1], RULES, strict=True):
@@ -281,7 +282,7 @@ def test_the_command_names_what_a_users_own_env_breaks(
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "points.yaml").write_text("# @package env\n_target_: helpers.point_env.PointEnv\n")
     monkeypatch.setattr(PointEnv, "open", lambda config: BothEnds(config.env.num_envs))
-    assert main(["task=points", "--config-dir", str(tmp_path)]) == 1
+    assert check_env_verb(["task=points", "--config-dir", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     [failed] = [line for line in lines if line.startswith("FAILED")]
     assert_names(failed, "episode ends")
@@ -290,4 +291,4 @@ def test_the_command_names_what_a_users_own_env_breaks(
 
 def test_the_command_refuses_a_typo_before_anything_is_opened() -> None:
     with raises_naming(ConfigError, "reech", "reach"):
-        main(["task=reech"])
+        check_env_verb(["task=reech"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers.messages import assert_names
 from regimen.orchestration.pipeline import cluster
-from regimen.orchestration.pipeline.reuse import Known
+from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunRow
 
 TWO = "  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a}}\n"
@@ -15,21 +15,21 @@ TWO = "  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a
 def test_steps_that_wait_for_others_need_a_scheduler_that_can_hold_them(pipes: Any) -> None:
     pipes.write(TWO)
     jobs = pipes.jobs("hardware.scheduler=submitit_local")
-    (line,) = cluster.problems(jobs, {job.name: Known("to do") for job in jobs})
+    (line,) = cluster.problems(jobs, {job.name: ExistingRun("to do") for job in jobs})
     assert_names(line, "hardware.scheduler=submitit_local", "hardware=cpu", "hardware=slurm")
     pipes.write("  - {name: a, stage: make}\n")
     alone = pipes.jobs("hardware.scheduler=submitit_local")
-    assert cluster.problems(alone, {"a": Known("to do")}) == []
+    assert cluster.problems(alone, {"a": ExistingRun("to do")}) == []
 
 
 def test_slurm_cannot_hold_a_step_for_a_run_that_it_does_not_know(pipes: Any) -> None:
     pipes.write(TWO)
     jobs = pipes.jobs("hardware.scheduler=slurm")
     here = RunRow("by_hand", status="running")
-    (line,) = cluster.problems(jobs, {"a": Known("running", here), "b": Known("to do")})
+    (line,) = cluster.problems(jobs, {"a": ExistingRun("running", here), "b": ExistingRun("to do")})
     assert_names(line, "p.yaml:5", "`a`", "by_hand")
     there = RunRow("job", status="running", queue={"kind": "slurm", "job": "5"})
-    assert cluster.problems(jobs, {"a": Known("running", there), "b": Known("to do")}) == []
+    assert cluster.problems(jobs, {"a": ExistingRun("running", there), "b": ExistingRun("to do")}) == []
 
 
 def test_only_runs_that_a_scheduler_has_are_asked_about(monkeypatch: Any) -> None:

@@ -84,5 +84,5 @@ def test_inputs_stand_in_the_configuration_as_they_would_be_typed(pipes: Any) ->
     assert ready.composed.config["policy"] == "/tmp/it's@best"
     assert ready.composed.config["data"] == ["/tmp/x", "/tmp/y"]
     assert ready.composed.overrides[-2:] == [r"policy='/tmp/it\'s@best'", "data=['/tmp/x','/tmp/y']"]
-    assert ready.found.pending == inputs
+    assert ready.report.pending == inputs
     assert b.composed.config["policy"] is None, "the job itself is as it was"

@@ -12,8 +12,8 @@ from matplotlib.image import imread
 from helpers.messages import assert_names
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import report
-from regimen.orchestration.pipeline.record import Book
-from regimen.orchestration.pipeline.reuse import Known
+from regimen.orchestration.pipeline.record import PipelineRecord
+from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunRow
 
 STEPS = (
@@ -22,18 +22,18 @@ STEPS = (
 )
 
 
-def known(pipes: Any) -> dict[str, Known]:
+def known(pipes: Any) -> dict[str, ExistingRun]:
     write(pipes.folder / "outputs/r2/progress.json", '{"iteration": 1, "iterations": 4}')
     rows = [RunRow(f"r{i}", status=status, path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)]
     rows[0].pipeline = {"name": "p", "step": "walk.seed_0"}
     stopped = RunRow("r2", status="killed", reason="stopped by SIGINT", path="outputs/r2")
     return {
-        "walk.seed_0": Known("done", rows[0]),
-        "walk.seed_1": Known("done", rows[1]),
-        "walk.seed_2": Known("resumable", stopped),
-        "walk.seed_3": Known("running", RunRow("r3", status="queued", path="outputs/r3")),
-        "judge.seed_0": Known("to do", note="r9 is not used: checkpoints/best.pt is gone"),
-        **{f"judge.seed_{i}": Known("to do") for i in (1, 2, 3)},
+        "walk.seed_0": ExistingRun("done", rows[0]),
+        "walk.seed_1": ExistingRun("done", rows[1]),
+        "walk.seed_2": ExistingRun("resumable", stopped),
+        "walk.seed_3": ExistingRun("running", RunRow("r3", status="queued", path="outputs/r3")),
+        "judge.seed_0": ExistingRun("to do", note="r9 is not used: checkpoints/best.pt is gone"),
+        **{f"judge.seed_{i}": ExistingRun("to do") for i in (1, 2, 3)},
     }
 
 
@@ -70,7 +70,7 @@ def test_times_that_nobody_knows_are_said_to_be_unknown(pipes: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [["seed=3", "force=true", "name.x='a b'"]])
 def test_the_command_that_continues_repeats_nothing(arguments: list[str]) -> None:
-    command = report.again("p", arguments, [Path("conf"), Path("mine/conf")])
+    command = report.command_to_continue("p", arguments, [Path("conf"), Path("mine/conf")])
     assert command == """python launch.py --config-dir mine/conf pipeline=p seed=3 'name.x='"'"'a b'"'"''"""
 
 
@@ -78,14 +78,14 @@ def test_the_end_says_how_each_step_ended_and_what_to_type(pipes: Any) -> None:
     pipes.write(STEPS)
     folder = pipes.folder / "multirun/m"
     folder.mkdir(parents=True)
-    book = Book(folder, "p", pipes.jobs())
-    for name, status in zip(book.steps, ("finished", "reused", "killed", "finished", *["finished"] * 4), strict=True):
-        step = book.steps[name]
+    record = PipelineRecord(folder, "p", pipes.jobs())
+    for name, status in zip(record.steps, ("finished", "reused", "killed", "finished", *["finished"] * 4), strict=True):
+        step = record.steps[name]
         step.status, step.run, step.dir, step.wall_s = status, f"run-{name}", f"outputs/run-{name}", 65.0
         step.headline = {"score": 1.23456, "other": 3.0}
-    book.steps["walk.seed_2"].exit_code, book.steps["walk.seed_2"].reason = 137, "SIGKILL, probably out of memory"
-    book.steps["judge.seed_2"].status, book.steps["judge.seed_2"].run = "blocked by walk.seed_2", None
-    assert report.report(book, "python launch.py pipeline=p") == 1
+    record.steps["walk.seed_2"].exit_code, record.steps["walk.seed_2"].reason = 137, "SIGKILL, probably out of memory"
+    record.steps["judge.seed_2"].status, record.steps["judge.seed_2"].run = "blocked by walk.seed_2", None
+    assert report.report(record, "python launch.py pipeline=p") == 1
     out = pipes.capture.readouterr().out
     assert "walk.seed_0   run-walk.seed_0   finished                score 1.235  1 min 05 s\n" in out
     assert "walk.seed_2   run-walk.seed_2   killed (137)            score 1.235" in out
@@ -99,8 +99,8 @@ def test_the_end_says_how_each_step_ended_and_what_to_type(pipes: Any) -> None:
 def test_what_a_scheduler_has_is_no_failure(pipes: Any) -> None:
     pipes.write(STEPS)
     (pipes.folder / "m").mkdir()
-    book = Book(pipes.folder / "m", "p", pipes.jobs())
-    for step in book.steps.values():
+    record = PipelineRecord(pipes.folder / "m", "p", pipes.jobs())
+    for step in record.steps.values():
         step.status = "queued"
-    assert report.report(book, "python launch.py pipeline=p") == 0
+    assert report.report(record, "python launch.py pipeline=p") == 0
     assert_names(pipes.capture.readouterr().out, "8", "regimen queue", "python launch.py pipeline=p")

@@ -18,7 +18,7 @@ SIGNATURE = {"config": "c" * 16, "code": "d" * 16}
 
 
 @pytest.fixture
-def ready(pipes: Any) -> jobs.Ready:
+def ready(pipes: Any) -> jobs.PreparedJob:
     pipes.write("  - {name: a, stage: make}\n")
     (job,) = pipes.jobs()
     found = jobs.prepare(job, [job], {})
@@ -50,62 +50,64 @@ def run(status: str, run_id: str = "r", checkpoint: bool = True, begun: bool = T
     ],
 )
 def test_a_run_of_the_same_signature(ready: Any, status: str, state: str) -> None:
-    known = reuse.look_up(ready, [run(status)])
+    known = reuse.find_matching_run(ready, [run(status)])
     assert known.state == state
     assert (known.row.id if known.row else None) == (None if state == "to do" else "r")
 
 
 def test_a_run_that_slurm_will_start_again_is_at_work(ready: Any) -> None:
-    assert reuse.look_up(ready, [run("preempted", queue={"kind": "slurm", "again": True})]).state == "running"
-    assert reuse.look_up(ready, [run("preempted", queue={"kind": "slurm", "again": False})]).state == "resumable"
+    assert reuse.find_matching_run(ready, [run("preempted", queue={"kind": "slurm", "again": True})]).state == "running"
+    assert (
+        reuse.find_matching_run(ready, [run("preempted", queue={"kind": "slurm", "again": False})]).state == "resumable"
+    )
 
 
 def test_another_configuration_or_other_code_is_another_run(ready: Any) -> None:
-    assert reuse.look_up(ready, [run("finished", signature_config="e" * 16)]).state == "to do"
-    known = reuse.look_up(ready, [run("finished", signature_code="e" * 16)])
+    assert reuse.find_matching_run(ready, [run("finished", signature_config="e" * 16)]).state == "to do"
+    known = reuse.find_matching_run(ready, [run("finished", signature_code="e" * 16)])
     assert known.state == "to do"
     assert_names(known.note, "r", "code")
 
 
 def test_what_is_finished_goes_before_what_runs_before_what_stopped(ready: Any) -> None:
     rows = [run(status, status) for status in ("killed", "running", "finished")]
-    assert reuse.look_up(ready, rows).row is rows[2]
-    assert reuse.look_up(ready, rows[:2]).row is rows[1]
+    assert reuse.find_matching_run(ready, rows).row is rows[2]
+    assert reuse.find_matching_run(ready, rows[:2]).row is rows[1]
 
 
 def test_a_run_whose_files_are_gone_or_changed_is_not_used(ready: Any) -> None:
     changed, gone, whole = (run("finished", name) for name in ("r_changed", "r_gone", "r_whole"))
     (changed.dir / "checkpoints/last.pt").write_text("WEIGHTS")
     (gone.dir / "checkpoints/last.pt").unlink()
-    known = reuse.look_up(ready, [changed, gone])
+    known = reuse.find_matching_run(ready, [changed, gone])
     assert known.state == "to do"
     assert_names(known.note, "r_changed", "checkpoints/last.pt")
-    assert_names(reuse.look_up(ready, [gone]).note, "r_gone", "checkpoints/last.pt")
-    assert reuse.look_up(ready, [changed, gone, whole]).row is whole
+    assert_names(reuse.find_matching_run(ready, [gone]).note, "r_gone", "checkpoints/last.pt")
+    assert reuse.find_matching_run(ready, [changed, gone, whole]).row is whole
 
 
 def test_a_run_stopped_without_a_checkpoint_is_made_anew_unless_it_never_began(ready: Any) -> None:
-    assert reuse.look_up(ready, [run("killed", checkpoint=False)]).state == "to do"
-    assert reuse.look_up(ready, [run("lost", checkpoint=False, begun=False)]).state == "resumable"
+    assert reuse.find_matching_run(ready, [run("killed", checkpoint=False)]).state == "to do"
+    assert reuse.find_matching_run(ready, [run("lost", checkpoint=False, begun=False)]).state == "resumable"
 
 
 def test_a_run_is_not_continued_on_other_inputs_than_it_began_with(ready: Any) -> None:
     policy = write(Path("policy.pt"), "weights")
     inputs = {"policy": {"path": str(policy), "sha256": files.sha256(policy)}}
     stopped = run("killed", inputs=inputs)
-    assert reuse.look_up(ready, [stopped]).state == "resumable"
+    assert reuse.find_matching_run(ready, [stopped]).state == "resumable"
     policy.write_text("others")
-    assert reuse.look_up(ready, [stopped]).state == "to do"
+    assert reuse.find_matching_run(ready, [stopped]).state == "to do"
 
 
 def test_an_evaluation_without_the_video_that_is_wanted_is_not_used(ready: Any) -> None:
     ready.composed.config |= {"video": True, "choices": {**ready.composed.choices, "stage": "evaluate"}}
-    assert_names(reuse.look_up(ready, [run("finished")]).note, "r", "video")
+    assert_names(reuse.find_matching_run(ready, [run("finished")]).note, "r", "video")
 
 
 def test_a_run_whose_worker_still_saves_is_not_taken_away(ready: Any) -> None:
     stopped = run("killed")
     with (stopped.dir / ".supervisor").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert reuse.look_up(ready, [stopped]).state == "running"
-    assert reuse.look_up(ready, [stopped]).state == "resumable"
+        assert reuse.find_matching_run(ready, [stopped]).state == "running"
+    assert reuse.find_matching_run(ready, [stopped]).state == "resumable"

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.user_folder import write
+from regimen.cli import list_options
 from regimen.config import groups
 from regimen.orchestration.pipeline import spec
 from regimen.system.errors import ConfigError
@@ -60,7 +61,7 @@ def test_an_unknown_pipeline(pipes: Any) -> None:
 def test_the_shipped_ones_are_listed_and_are_no_option_of_a_run(
     repo_root: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert groups.list_verb(["pipelines"]) == 0
+    assert list_options.list_verb(["pipelines"]) == 0
     said = capsys.readouterr().out
     description = groups.description(repo_root / "conf/pipeline/reach_study.yaml")
     assert re.search(f"reach_study +{re.escape(description)}", said) and "go2_walk" in said

@@ -56,7 +56,7 @@ def test_one_call_tells_all_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         f"echo call >> {tmp_path}/calls\nprintf '{chr(92)}n'\ncat <<X\n" + "\n".join(rows) + "\nX",
         monkeypatch,
     )
-    found = job_states.states(["7", "8_1", "10"])
+    found = job_states.slurm_states(["7", "8_1", "10"])
     assert {job: (state.state, state.live) for job, state in found.items()} == {
         "7": ("RUNNING", True),
         "8_1": ("PENDING", True),
@@ -70,7 +70,7 @@ def test_a_slurm_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: p
 
     fake(tmp_path, "squeue", "echo 'Unable to contact slurm controller' >&2; exit 1", monkeypatch)
     with raises_naming(PreflightError, "squeue", "Unable to contact slurm controller"):
-        job_states.states(["7"])
+        job_states.slurm_states(["7"])
 
 
 def queued(folder: Path, status: str = "queued", **queue: Any) -> Run:
@@ -105,8 +105,8 @@ def test_what_became_of_a_run_whose_job_is_over(
     (tmp_path / "7_0_log.out").write_text("no such python\n")
     run = queued(tmp_path, status)
     found = {"7": JobState("7", state, reason=job_states.plain_reason(code), code=code)} if state else {}
-    monkeypatch.setattr(job_states, "states", lambda jobs: found)
-    monkeypatch.setattr(requeue, "show", lambda job: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: found)
+    monkeypatch.setattr(requeue, "show_job", lambda job: {})
     assert reconcile.reconcile([run]) == {}
     info = run.info
     assert info["status"] == ended
@@ -122,9 +122,9 @@ def test_what_became_of_a_run_whose_job_is_over(
 def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = queued(tmp_path, "preempted")
     running = {"7": JobState("7", "RUNNING")}
-    monkeypatch.setattr(job_states, "states", lambda jobs: running)
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: running)
     assert run.id in reconcile.reconcile([run])
-    monkeypatch.setattr(job_states, "states", lambda jobs: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     reconcile.reconcile([run])
     assert run.status == "preempted", "it had not said yet that it goes on"
     run.update(queue={**run.info["queue"], "again": True})
@@ -134,7 +134,7 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_states, "states", lambda jobs: {})
+    monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     run = queued(tmp_path, submitted=files.now())
     reconcile.reconcile([run])
     assert run.status == "queued"

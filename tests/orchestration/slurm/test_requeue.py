@@ -63,20 +63,20 @@ def asked_to_requeue(folder: Path) -> int:
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 130, 137])
 def test_ends_of_the_run_s_own_are_passed_on(slurm: Path, code: int) -> None:
     run = stopped(slurm, 5)
-    assert requeue.after(run, code) == code
+    assert requeue.requeue_if_preempted(run, code) == code
     assert asked_to_requeue(slurm) == 0
 
 
 def test_limits_are_survived_while_steps_are_made(slurm: Path) -> None:
     run = stopped(slurm, 5)
-    assert requeue.after(run, 75) == 75
+    assert requeue.requeue_if_preempted(run, 75) == 75
     assert_names(run.info["reason"], "time limit", "checkpoint", "5")
     assert run.info["queue"]["again"] is True
     requeue.begin(run)
     assert "again" not in run.info["queue"]
-    assert requeue.after(stopped(slurm, 6, run=run), 75) == 75
+    assert requeue.requeue_if_preempted(stopped(slurm, 6, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 2
-    assert requeue.after(stopped(slurm, 6, run=run), 75) == 75
+    assert requeue.requeue_if_preempted(stopped(slurm, 6, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 2
     assert run.info["queue"]["again"] is False
     assert_names(run.info["reason"], "6", "hardware.submitit.timeout_min", "stage.checkpoint_interval")
@@ -87,7 +87,7 @@ def test_preemption_is_never_too_often(slurm: Path) -> None:
     answer(slurm, preempted="2026-11-21T03:14:05")
     run = stopped(slurm, 5, bound=1)
     for _ in range(3):
-        assert requeue.after(stopped(slurm, 5, run=run), 75) == 75
+        assert requeue.requeue_if_preempted(stopped(slurm, 5, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 3
     assert {row["cause"] for row in run.info["queue"]["restarts"]} == {"preempted"}
 
@@ -95,7 +95,7 @@ def test_preemption_is_never_too_often(slurm: Path) -> None:
 def test_the_bound_on_restarts_counts_limits(slurm: Path) -> None:
     run = stopped(slurm, 5, bound=2)
     for step in (5, 6, 7):
-        requeue.after(stopped(slurm, step, run=run), 75)
+        requeue.requeue_if_preempted(stopped(slurm, step, run=run), 75)
     assert asked_to_requeue(slurm) == 2
     assert_names(run.info["reason"], "hardware.submitit.max_num_timeout=2")
 
@@ -112,7 +112,7 @@ def test_the_bound_on_restarts_counts_limits(slurm: Path) -> None:
 def test_sigterm_is_what_slurm_says_it_is(slurm: Path, told: dict[str, Any], again: bool) -> None:
     answer(slurm, **told)
     run = stopped(slurm, 5, signal.SIGTERM)
-    assert requeue.after(run, 143) == (75 if again else 143)
+    assert requeue.requeue_if_preempted(run, 143) == (75 if again else 143)
     assert run.status == ("preempted" if again else "killed")
     assert asked_to_requeue(slurm) == again
 
@@ -120,7 +120,7 @@ def test_sigterm_is_what_slurm_says_it_is(slurm: Path, told: dict[str, Any], aga
 def test_a_requeue_that_is_refused_is_told(slurm: Path) -> None:
     (slurm / "refuse").write_text("1")
     run = stopped(slurm, 5)
-    assert requeue.after(run, 75) == 75
+    assert requeue.requeue_if_preempted(run, 75) == 75
     assert_names(run.info["reason"], "Job may not be requeued")
     assert run.info["queue"]["again"] is False
 
@@ -128,15 +128,15 @@ def test_a_requeue_that_is_refused_is_told(slurm: Path) -> None:
 def test_on_this_machine_the_queue_starts_it_again(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
     run = stopped(slurm, 5)
-    assert requeue.after(run, 75) == 75
+    assert requeue.requeue_if_preempted(run, 75) == 75
     assert run.info["queue"]["again"] is True
-    assert requeue.after(stopped(slurm, 6, signal.SIGTERM, run=run), 143) == 143
+    assert requeue.requeue_if_preempted(stopped(slurm, 6, signal.SIGTERM, run=run), 143) == 143
     assert (slurm / "asked").read_text() == ""
 
 
 def test_without_a_word_of_the_worker_its_checkpoints_tell_the_step(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
-    assert requeue.reached(run) == 0
+    assert requeue.last_step(run) == 0
     run.checkpoints.mkdir()
     (run.checkpoints / "step_000000048.pt").touch()
-    assert requeue.reached(run) == 48
+    assert requeue.last_step(run) == 48

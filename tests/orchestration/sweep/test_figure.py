@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from regimen.orchestration.sweep import figure
-from regimen.orchestration.sweep.record import Job
-from regimen.orchestration.sweep.report import swept_keys, table
+from regimen.orchestration.sweep.record import Job, swept_keys
+from regimen.orchestration.sweep.report import table
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from helpers.messages import assert_names, raises_naming
 from helpers.subprocesses import popen, said
 from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
-from regimen.cli.launch import create_run, launch
+from regimen.cli.launch import launch
+from regimen.orchestration.new_run import create_run
 from regimen.orchestration.sweep import local
 from regimen.runs.index.index import Index
 from regimen.system.errors import PreflightError
@@ -188,7 +189,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
         if list(lab.glob("multirun/*/*/began")):
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(local.Batch, "_show_progress", broken)
+    monkeypatch.setattr(local.LocalSweep, "_show_progress", broken)
     with raises_naming(RuntimeError, "a bug"):
         launch([*ARGUMENTS, "seed=0", "stage.sleep_s=600"], ROOT / "conf")
     (file,) = lab.glob("multirun/*/*/run.json")

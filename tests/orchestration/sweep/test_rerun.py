@@ -18,7 +18,7 @@ from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.orchestration.sweep import rerun
-from regimen.orchestration.sweep.record import Book
+from regimen.orchestration.sweep.record import SweepRecord
 from regimen.system.errors import PreflightError, ReferenceError_
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,7 +79,7 @@ def test_jobs_that_never_started_start_as_they_were_frozen(lab: Path, monkeypatc
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr("regimen.orchestration.sweep.local.Batch._start", interrupted)
+        patched.setattr("regimen.orchestration.sweep.local.LocalSweep._start", interrupted)
         assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 128 + signal.SIGTERM
     (folder,) = (lab / "multirun").iterdir()
     assert [info(folder, n)["status"] for n in (0, 1)] == ["queued", "queued"]
@@ -131,7 +131,7 @@ def test_a_sweep_is_named_by_directory_id_beginning_or_latest(tmp_path: Path) ->
 
 def test_only_one_process_starts_jobs_of_a_sweep(tmp_path: Path) -> None:
     folder = sweep(tmp_path, "s", "failed")
-    with Book.open(folder).owned(), raises_naming(PreflightError, "sweep s", "kill 4321", "here"):
+    with SweepRecord.open(folder).owned(), raises_naming(PreflightError, "sweep s", "kill 4321", "here"):
         rerun.rerun(str(folder))
 
 

@@ -6,7 +6,6 @@ the policy is checked by name like any other.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,47 +116,3 @@ def io_of(config: Config) -> IOSpec:
 def joint_order(words: list[str], io: IOSpec) -> list[str]:
     """Return the joints that were typed, those of the task where it was `task`."""
     return io.action.joints if words == [AS_TASK] else [joint.strip() for joint in words]
-
-
-def adopt_verb(argv: list[str]) -> int:
-    """Make policies of files that rsl_rl wrote: `regimen adopt model_300.pt --joints task task=<name>`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    from regimen.envs.conformance.check import compose_config
-
-    parser = argparse.ArgumentParser(prog="regimen adopt", description=adopt_verb.__doc__)
-    parser.add_argument("arguments", nargs="+", help="files, and overrides as for launch.py, such as task=go2_flat")
-    parser.add_argument("--joints", required=True, help="their order in the policy, separated by commas; or `task`")
-    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
-    args = parser.parse_intermixed_args(argv)
-    overrides = [argument for argument in args.arguments if "=" in argument]
-    config = compose_config(["agent=rsl_rl_ppo", *overrides], args.config_dir)
-    io = io_of(config)
-    joints = joint_order(args.joints.split(","), io)
-    for path in [Path(argument) for argument in args.arguments if "=" not in argument]:
-        bundle, old = adopt(path, config, io, joints)
-        target = path.with_suffix(".policy.pt")
-        checkpoint.save(target, bundle)
-        print(_account(target, bundle, old, io))
-    return 0
-
-
-def _account(target: Path, bundle: dict[str, Any], old: LegacyPolicy, io: IOSpec) -> str:
-    """Return what was found, and what was taken on trust."""
-    actor = bundle["agent"]["actor"]
-    kind = f"{actor['rnn_type']} {actor['rnn_hidden_dim']}, then " if "rnn_type" in actor else ""
-    found = [
-        f"layers {kind}{'-'.join(map(str, actor['hidden_dims']))}",
-        f"observations {'normalised' if actor['obs_normalization'] else 'as they are'}",
-        *([] if old.iteration is None else [f"iteration {old.iteration}"]),
-    ]
-    terms = ", ".join(f"{name} {size}" for name, size in io.observations["policy"].items())
-    return "\n".join(
-        [
-            f"{target}: {', '.join(found)}",
-            f"  taken on trust: activation {actor['activation']}; observations {terms};",
-            f"  joints {', '.join(bundle['adopted']['joints'])}; scale and zero of the actions as in the task",
-        ]
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,6 @@ from regimen.data.episodes import onsets as onset_test
 from regimen.data.episodes.reader import FAULT, EpisodeFile, add_attrs, open_all
 from regimen.data.episodes.splits import NAMES, Splits, split
 from regimen.data.episodes.statistics import BEGINNING, Scan, scan
-from regimen.data.histories.reader import INDEX
-from regimen.runs import references
 from regimen.system.files import plain, write_json
 
 HEALTHY = "healthy"
@@ -219,42 +216,3 @@ def write(card: dict[str, Any], data: Path, pictures: Path) -> list[Path]:
     write_json(data / "card.json", card)
     (data / "card.md").write_text(card_text.text(card))
     return [data / "card.json", data / "card.md", *card_figures.draw(card, pictures)]
-
-
-def _of_histories(paths: list[Path], out: Path | None) -> int:
-    """Write and print the card of each dataset of learning histories."""
-    from regimen.data.histories import card as history_card
-    from regimen.data.histories import card_text
-    from regimen.data.histories.reader import open_histories
-
-    for path in paths:
-        card, run = history_card.make(open_histories(path)), path.parents[2]
-        in_run = out is None and (run / "run.json").is_file()
-        folder = out or path.parent
-        history_card.write(card, folder, run / "figures" if in_run else folder)
-        print(card_text.text(card))
-    return 0
-
-
-def card_verb(argv: list[str]) -> int:
-    """Make the card of a dataset anew: `regimen card <dataset run or file>`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    from regimen.data.episodes import card_text
-
-    parser = argparse.ArgumentParser(prog="regimen card", description=card_verb.__doc__)
-    parser.add_argument("datasets", nargs="+", help="dataset runs, files or folders, taken together")
-    parser.add_argument("--seed", type=int, default=0, help="of the splits")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: where the first dataset is)")
-    args = parser.parse_args(argv)
-    paths = [references.resolve_data(reference) for reference in args.datasets]
-    if any(path.name == INDEX for path in paths):
-        return _of_histories(paths, args.out)
-    card = make(paths, args.seed)
-    data = args.out or (paths[0] if paths[0].is_dir() else paths[0].parent)
-    in_run = args.out is None and (data.parent / "run.json").is_file()
-    write(card, data, data.parent / "figures" if in_run else data)
-    print(card_text.text(card))
-    return 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regimen.data.episodes import card, legacy
+from regimen.data.episodes import legacy
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs.vec_env import ActionSpec, IOSpec
@@ -83,23 +82,3 @@ def _attrs(files: list[Path], offset: int) -> dict[str, Any]:
     io = IOSpec({"policy": TERMS, "discriminator": TERMS | {"joint_effort": len(JOINTS)}}, action, STEP_DT)
     about = {"io": io.to_dict(), "joints": list(JOINTS), "classes": list(CANDIDATES), "step_dt": STEP_DT}
     return about | {"task": "legacy", "legacy": [f.name for f in files], "legacy_offset": offset, "staggered": False}
-
-
-def import_verb(argv: list[str]) -> int:
-    """Make a dataset of legacy recordings: `regimen import-legacy <files or folder> --out episodes.h5`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    parser = argparse.ArgumentParser(prog="regimen import-legacy", description=import_verb.__doc__)
-    parser.add_argument("files", nargs="+", type=Path, help="the two .dat, or the .npz of all envs, or their folder")
-    parser.add_argument("--out", type=Path, required=True, help="the dataset to make")
-    parser.add_argument("--episode-steps", type=int, default=1000, help="steps after which an episode ended by time")
-    parser.add_argument("--offset", type=int, default=0, help="0: faults act before the observation of their step")
-    args = parser.parse_args(argv)
-    path = convert(args.files, args.out, args.episode_steps, args.offset)
-    made = card.make([path])
-    card.keep_healthy(path, made)
-    card.write(made, path.parent, path.parent)
-    print(f"{path}: {made['episodes']['count']} episodes, {made['rows']} frames; see {path.parent / 'card.md'}")
-    return 0

@@ -7,7 +7,6 @@ later group is shifted against its actions. The surplus is removed here, and rep
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -81,24 +80,3 @@ def _without_surplus(path: Path) -> dict[str, np.ndarray]:
             for name, kind in PUBLIC.items():
                 parts[name].append(file[key][name][:rows].astype(kind, copy=False))
     return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def import_verb(argv: list[str]) -> int:
-    """Make a dataset of public histories: `regimen import-histories <folder> --out <folder>`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    parser = argparse.ArgumentParser(prog="regimen import-histories", description=import_verb.__doc__)
-    parser.add_argument("folder", type=Path, help="holds *.h5 and <folder name>.json")
-    parser.add_argument("--out", type=Path, required=True, help="new folder")
-    parser.add_argument("--random-score", type=float, help="mean return of random actions")
-    parser.add_argument("--expert-score", type=float, help="mean return of the best policy")
-    parser.add_argument("--reward-scale", type=float, help="factor that a learner applies to rewards")
-    parser.add_argument("--episode-sparsity", type=int, help="a learner reads every so many-th episode")
-    given = vars(parser.parse_args(argv))
-    path, mended = convert(given.pop("folder").resolve(), given.pop("out"), **given)
-    for line in mended:
-        print(f"warning: {line}")
-    print(path)
-    return 0

@@ -6,7 +6,6 @@ row caused, as in our own files. The truth of `labels/` becomes features `label.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import shutil
@@ -14,14 +13,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from regimen.data.episodes.reader import EpisodeFile, open_all
 from regimen.data.histories.reader import INDEX, Histories, open_histories
 from regimen.envs.vec_env import IOSpec
-from regimen.runs import references
 from regimen.system.errors import DatasetError, PreflightError
 
 STATE = "observation.state"
@@ -183,19 +180,3 @@ def _write(source: Source, folder: Path, fps: int) -> dict[str, int]:
         raise DatasetError("The dataset has no rows: there is nothing to export.")
     writer.close()
     return told
-
-
-def export_verb(argv: list[str]) -> int:
-    """Write a dataset in the LeRobot v3 layout: `regimen export-lerobot <run or file> <folder>`.
-
-    Args:
-        argv: the arguments after the verb.
-    """
-    parser = argparse.ArgumentParser(prog="regimen export-lerobot", description=export_verb.__doc__)
-    parser.add_argument("dataset", help="run of stage=collect or stage=collect_histories, or its file or folder")
-    parser.add_argument("folder", type=Path, help="to make")
-    parser.add_argument("--fps", type=int, help="rows a second, of an imported dataset that does not say")
-    given: dict[str, Any] = vars(parser.parse_args(argv))
-    told = export(references.resolve_data(given["dataset"]), given["folder"], given["fps"])
-    print(f"{given['folder']}: {told['episodes']} episodes, {told['rows']} rows, LeRobot v3")
-    return 0

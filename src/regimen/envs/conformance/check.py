@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import traceback
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimen.config.task_schema import EvaluationCfg
 from regimen.display.text_tables import print_tables
 from regimen.envs import open_env
 from regimen.envs.conformance.rollouts import MakeEnv, Probe
@@ -88,35 +86,6 @@ def require_env(
     broken = [str(result) for result in check_env(make_env, num_envs, seed, command, grid) if not result.ok]
     if broken:
         raise EnvContractError("The environment breaks its contract:\n  " + "\n  ".join(broken))
-
-
-def main(argv: list[str]) -> int:
-    """`regimen check-env task=<name> [key=value …]`: print one line per rule; return 0 if all are kept.
-
-    With `--describe` no rule is tried: the task's active terms are printed instead.
-
-    Args:
-        argv: overrides as for launch.py, and `--config-dir <folder>` for options of your own.
-    """
-    parser = argparse.ArgumentParser(
-        "regimen check-env", description="Try every rule of the VecEnv contract on a task."
-    )
-    parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
-    parser.add_argument("--describe", action="store_true", help="print the active terms of the task, and try nothing")
-    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
-    arguments = parser.parse_args(argv)
-    config = compose_config(arguments.overrides, arguments.config_dir)
-    print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
-    if arguments.describe:
-        describe(config)
-        return 0
-    judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
-    broken = 0
-    for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
-        print(result, flush=True)
-        broken += not result.ok
-    print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
-    return 1 if broken else 0
 
 
 def describe(config: Config) -> None:

@@ -1,17 +1,17 @@
-"""A pipeline on Slurm: the whole graph is given away at once, each step held back until its inputs are made."""
+"""Run a pipeline on a scheduler: submit the whole graph at once, with dependencies between jobs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from regimen.cli.launch import create_run
 from regimen.display.console import say
-from regimen.orchestration.pipeline import record as words
+from regimen.orchestration.new_run import create_run
+from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.plan import plan, references
-from regimen.orchestration.pipeline.record import Book
-from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
+from regimen.orchestration.pipeline.record import PipelineRecord
+from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunRow
 from regimen.runs.run import Run
@@ -21,12 +21,12 @@ SCHEDULERS = ("slurm", "submitit_local")
 
 
 def reconcile(rows: Sequence[RunRow]) -> bool:
-    """Correct the records of runs whose job is gone; return whether there were runs to ask about.
+    """Correct the records of runs whose job no longer exists; return whether any run was checked.
 
     Args:
         rows: all runs.
     """
-    waiting = [r for r in rows if r.status in ("queued", "running", "preempted") and kind(r) in SCHEDULERS]
+    waiting = [r for r in rows if r.status in ("queued", "running", "preempted") and queue_kind(r) in SCHEDULERS]
     if not waiting:
         return False
     from regimen.orchestration.slurm import reconcile
@@ -38,146 +38,149 @@ def reconcile(rows: Sequence[RunRow]) -> bool:
     return True
 
 
-def kind(row: RunRow) -> str | None:
-    """Return who starts a run: `slurm`, `submitit_local`, `local` or None."""
+def queue_kind(row: RunRow) -> str | None:
+    """Return the kind of queue that starts a run: `slurm`, `submitit_local`, `local` or None."""
     return (row.queue or {}).get("kind")
 
 
 class ClusterPipeline:
-    """The steps of one command, given to the scheduler.
+    """The steps of one pipeline, submitted to the scheduler.
 
     Args:
-        jobs: all steps, in an order in which they can be done.
-        book: their record.
+        jobs: all steps, sorted topologically.
+        record: record of the pipeline.
     """
 
-    def __init__(self, jobs: list[Job], book: Book) -> None:
-        self.jobs, self.book = jobs, book
-        self.known: dict[str, Known] = {}
+    def __init__(self, jobs: list[Job], record: PipelineRecord) -> None:
+        self.jobs, self.record = jobs, record
+        self.existing: dict[str, ExistingRun] = {}
         self.runs: dict[str, Run] = {}
-        self.tickets: dict[str, str] = {}
+        self.job_ids: dict[str, str] = {}
 
     def submit(self) -> int:
-        """Give away what is not done and nobody works on; return how many runs that were.
+        """Submit the steps that are neither done nor in progress; return the number of submitted runs.
 
         Raises:
-            PreflightError: the scheduler takes nothing, or a run that others wait for is worked on elsewhere.
+            PreflightError: the scheduler accepts no job.
         """
         for job in self.jobs:
             job.freeze_code()
-        self.known = plan(self.jobs)
+        self.existing = plan(self.jobs)
         for job in self.jobs:
-            self._keep(job)
-        new = [job for job in self.jobs if self.known[job.name].state in (TO_DO, RESUMABLE)]
+            self._reuse(job)
+        new = [job for job in self.jobs if self.existing[job.name].state in (TO_DO, RESUMABLE)]
         while new:
             level = [job for job in new if not any(other.name in job.node.after for other in new)]
             new = [job for job in new if job not in level]
-            self._give([job for job in level if not self._blocked(job)])
-        self.book.write()
-        return len(self.tickets)
+            self._submit_level([job for job in level if not self._blocked(job)])
+        self.record.write()
+        return len(self.job_ids)
 
     def refresh(self) -> None:
-        """Take over what the runs say now."""
+        """Update the steps from the records of their runs."""
         rows = {row.id: row for row in Index().rows()}
-        for step in self.book.steps.values():
+        for step in self.record.steps.values():
             row = rows.get(str(step.run))
-            if row is None or step.status == words.REUSED:
+            if row is None or step.status == step_status.REUSED:
                 continue
             step.take(row)
             step.status = _status(row)
-            held = next((p for p in step.after if self.book.steps[p].status not in (*words.DONE, *words.OPEN)), None)
-            if held and row.supervisor is None and row.status not in (*words.DONE, *words.OPEN):
-                before = self.book.steps[held].status
-                step.status = before if before.startswith(words.BLOCKED) else words.BLOCKED + held
-        self.book.write()
+            not_failed = (*step_status.DONE, *step_status.OPEN)
+            failed = next((s for name in step.after if (s := self.record.steps[name]).status not in not_failed), None)
+            if failed and row.supervisor is None and row.status not in not_failed:
+                step.status = step_status.blocked_by(failed)
+        self.record.write()
 
-    def _keep(self, job: Job) -> None:
-        """Note the run that there is already."""
-        known, step = self.known[job.name], self.book.steps[job.name]
-        if known.row is None or known.state not in (DONE, RUNNING):
+    def _reuse(self, job: Job) -> None:
+        """Record the run of a step that is done or in progress."""
+        existing, step = self.existing[job.name], self.record.steps[job.name]
+        if existing.row is None or existing.state not in (DONE, RUNNING):
             return
-        self.runs[job.name] = Run.open(known.row.dir)
-        step.run, step.dir = known.row.id, os.path.relpath(known.row.dir)
-        step.take(known.row)
-        step.status = words.REUSED if known.state == DONE else _status(known.row)
+        self.runs[job.name] = Run.open(existing.row.dir)
+        step.run, step.dir = existing.row.id, os.path.relpath(existing.row.dir)
+        step.take(existing.row)
+        step.status = step_status.REUSED if existing.state == DONE else _status(existing.row)
         say(f"{step.status:<9} {step.name}  {step.dir}")
 
     def _blocked(self, job: Job) -> bool:
-        """Close a step whose input was refused by the scheduler."""
-        step = self.book.steps[job.name]
+        """Return whether the job of an input was refused by the scheduler; mark the step `blocked` then."""
+        step = self.record.steps[job.name]
         lost = next((name for name in job.node.after if name not in self.runs), None)
         if lost:
-            step.status = words.BLOCKED + lost
+            step.status = step_status.BLOCKED + lost
         return lost is not None
 
-    def _give(self, level: list[Job]) -> None:
+    def _submit_level(self, level: list[Job]) -> None:
+        """Submit steps whose inputs are submitted or done; they do not depend on each other."""
         from regimen.orchestration.slurm.submit import submit
 
-        made = {job.name: self._make(job) for job in level}
-        if not made:
+        runs = {job.name: self._run_of(job) for job in level}
+        if not runs:
             return
-        after = {run.id: self._wait_for(job) for job, run in zip(level, made.values(), strict=True)}
-        tickets = submit(list(made.values()), {run: jobs for run, jobs in after.items() if jobs})
-        for name, run in made.items():
-            step = self.book.steps[name]
+        after = {run.id: self._parent_jobs(job) for job, run in zip(level, runs.values(), strict=True)}
+        jobs = submit(list(runs.values()), {run: parents for run, parents in after.items() if parents})
+        for name, run in runs.items():
+            step = self.record.steps[name]
             step.run, step.dir = run.id, os.path.relpath(run.dir)
-            step.status = words.QUEUED if run.id in tickets else words.FAILED
-            if run.id in tickets:
-                self.runs[name], self.tickets[name] = run, tickets[run.id]
-                say(f"submitted {name}  {step.dir} as job {tickets[run.id]}")
+            step.status = step_status.QUEUED if run.id in jobs else step_status.FAILED
+            if run.id in jobs:
+                self.runs[name], self.job_ids[name] = run, jobs[run.id]
+                say(f"submitted {name}  {step.dir} as job {jobs[run.id]}")
 
-    def _wait_for(self, job: Job) -> list[str]:
-        """Return the jobs that must have succeeded before a step starts."""
-        found = []
+    def _parent_jobs(self, job: Job) -> list[str]:
+        """Return the scheduler's jobs that must succeed before a step starts."""
+        parents = []
         for name in job.node.after:
-            row = self.known[name].row
-            if name in self.tickets:
-                found.append(self.tickets[name])
-            elif row is not None and self.known[name].state == RUNNING:
-                found.append(str((row.queue or {})["job"]))
-        return found
+            row = self.existing[name].row
+            if name in self.job_ids:
+                parents.append(self.job_ids[name])
+            elif row is not None and self.existing[name].state == RUNNING:
+                parents.append(str((row.queue or {})["job"]))
+        return parents
 
-    def _make(self, job: Job) -> Run:
-        """Return the run that a step continues, or a new one that waits for its inputs."""
-        known = self.known[job.name]
-        if known.state == RESUMABLE and known.row is not None:
-            run = Run.open(known.row.dir)
-            again = self.book.origin(job.name, run.info.get("code") or job.code) | {
+    def _run_of(self, job: Job) -> Run:
+        """Return the run that a step continues, or a new one whose inputs may be pending."""
+        existing = self.existing[job.name]
+        if existing.state == RESUMABLE and existing.row is not None:
+            run = Run.open(existing.row.dir)
+            fields = self.record.record_fields(job.name, run.info.get("code") or job.code) | {
                 "pipeline": run.info.get("pipeline")
             }
-            run.update(**again, ended=None, exit_code=None, reason=None)
+            run.update(**fields, ended=None, exit_code=None, reason=None)
             return run
-        dirs = {name: Known(RUNNING, RunRow(run.id, path=str(run.dir))) for name, run in self.runs.items()}
+        dirs = {name: ExistingRun(RUNNING, RunRow(run.id, path=str(run.dir))) for name, run in self.runs.items()}
         inputs = references(job, dirs) or {}
-        pending = any(self.known[name].state != DONE for name in job.node.after)
-        ready = prepare(job, self.jobs, inputs, pending)
+        pending = any(self.existing[name].state != DONE for name in job.node.after)
+        prepared = prepare(job, self.jobs, inputs, pending)
         if pending:
-            ready.found.parents = [self.runs[name].id for name in job.node.after]
-        return create_run(ready.composed, ROOT, ready.found, **self.book.origin(job.name, job.code))
+            prepared.report.parents = [self.runs[name].id for name in job.node.after]
+        return create_run(prepared.composed, ROOT, prepared.report, **self.record.record_fields(job.name, job.code))
 
 
 def _status(row: RunRow) -> str:
-    """Return the status of a run; one that Slurm will start again is queued."""
-    return words.QUEUED if row.status == "preempted" and at_work(row) else row.status
+    """Return the status of a run, `queued` for one that Slurm will requeue."""
+    return step_status.QUEUED if row.status == "preempted" and in_progress(row) else row.status
 
 
-def problems(jobs: list[Job], known: dict[str, Known]) -> list[str]:
-    """Return what speaks against giving these steps to a scheduler, one line each.
+def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
+    """Return why these steps cannot be submitted to a scheduler, one line for each reason.
 
     Args:
         jobs: all steps.
-        known: what is there of them.
+        existing: the run of each step.
     """
     scheduler = jobs[0].composed.config["hardware"]["scheduler"]
     if scheduler == "submitit_local" and any(job.node.inputs for job in jobs):
         return [
-            "hardware.scheduler=submitit_local starts all jobs at once, and steps of this pipeline wait for others: "
-            "choose hardware=cpu (the launcher stays and starts them in order) or hardware=slurm."
+            "hardware.scheduler=submitit_local starts all jobs at once, but steps of this pipeline depend on others: "
+            "choose hardware=cpu (the launcher starts them in order) or hardware=slurm."
         ]
-    rows = {name: k.row for name, k in known.items() if k.state == RUNNING and k.row and kind(k.row) != "slurm"}
+    rows = {
+        name: k.row for name, k in existing.items() if k.state == RUNNING and k.row and queue_kind(k.row) != "slurm"
+    }
     return [
-        f"{job.at}: step `{name}` is worked on by run {rows[name].id}, which Slurm knows nothing of. "
-        "Wait until it has finished, then give the same command."
+        f"{job.at}: step `{name}` is in progress as run {rows[name].id}, which is no Slurm job. "
+        "Wait until it has finished, then repeat the command."
         for job in jobs
         for name in job.node.after
         if name in rows

@@ -1,91 +1,91 @@
-"""`python launch.py pipeline=<name>`: check all, show the plan or do what is left of it, say how it ended."""
+"""`pipeline=<name>`: check all steps, print the plan or run the steps that are not done, report the result."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.cli.launch import check_scheduler
-from regimen.config.compose import refuse
 from regimen.display.console import say
+from regimen.orchestration.new_run import check_scheduler
 from regimen.orchestration.pipeline import cluster, graph, jobs, plan, report, sizes, spec
-from regimen.orchestration.pipeline import record as words
+from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import Job
-from regimen.orchestration.pipeline.plan import alone
-from regimen.orchestration.pipeline.record import Book
-from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, Known
+from regimen.orchestration.pipeline.plan import exclusive
+from regimen.orchestration.pipeline.record import PipelineRecord
+from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.index import Index
 from regimen.system import files, signals
+from regimen.system.errors import refuse
 
 FOLDER = Path("multirun")
 
 
 def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
-    """Run a pipeline; return the exit code: 0 only if every step is finished.
+    """Run a pipeline; return the exit code, 0 if every step finished or is queued.
 
     Args:
         name: file in `conf/pipeline`, without `.yaml`.
-        overrides: what is chosen of the pipeline, and arguments for every step.
+        overrides: options of the pipeline, and arguments for every step.
         config_dirs: folder of config.yaml, then the user's own.
 
     Raises:
-        ConfigError: listing everything that is wrong; nothing was started.
+        ConfigError: all problems; no step was started.
     """
     pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
-    check_scheduler([job.composed for job in all_jobs])
+    check_scheduler([job.composed.config for job in all_jobs])
     rows = Index().rows()
     if cluster.reconcile(rows):
         rows = Index().rows()
-    known = plan.plan(all_jobs, rows)
+    existing = plan.plan(all_jobs, rows)
     if any(job.asks("dry_run") for job in all_jobs):
-        say(report.describe(pipeline, all_jobs, known, rows))
+        say(report.describe(pipeline, all_jobs, existing, rows))
         return 0
     for line in dict.fromkeys(warnings):
         say(f"warning: {line}")
-    again = report.again(name, overrides, config_dirs)
+    command = report.command_to_continue(name, overrides, config_dirs)
     if all_jobs[0].composed.config["hardware"]["scheduler"]:
-        return _on_cluster(name, all_jobs, again)
-    return _here(name, all_jobs, known, again)
+        return _on_cluster(name, all_jobs, command)
+    return _on_this_machine(name, all_jobs, existing, command)
 
 
-def _here(name: str, all_jobs: list[Job], known: dict[str, Known], again: str) -> int:
+def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, ExistingRun], command: str) -> int:
     from regimen.orchestration.pipeline.local import LocalPipeline
 
-    book = Book(files.claim(FOLDER), name, all_jobs)
+    record = PipelineRecord(files.claim(FOLDER), name, all_jobs)
     try:
-        LocalPipeline(all_jobs, book, known).run()
+        LocalPipeline(all_jobs, record, existing).run()
     finally:
-        code = report.report(book, again)
-    return signals.exit_code(book.signal) if book.signal else code
+        code = report.report(record, command)
+    return signals.exit_code(record.signal) if record.signal else code
 
 
-def _on_cluster(name: str, all_jobs: list[Job], again: str) -> int:
-    """Give away what is left to do; what was given away before is only shown."""
+def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
+    """Submit the steps that are neither done nor in progress, and report on all."""
     from regimen.orchestration.pipeline.cluster import ClusterPipeline
     from regimen.orchestration.slurm.wait import wait
 
-    with alone():
-        known = plan.plan(all_jobs)
-        refuse(cluster.problems(all_jobs, known))
-        new = any(k.state in (TO_DO, RESUMABLE) for k in known.values())
-        before = None if new else _folder_of(name, known)
-        book = Book(before or files.claim(FOLDER), name, all_jobs)
-        pipeline = ClusterPipeline(all_jobs, book)
+    with exclusive():
+        existing = plan.plan(all_jobs)
+        refuse(cluster.problems(all_jobs, existing))
+        new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
+        earlier = None if new else _folder_of(name, existing)
+        record = PipelineRecord(earlier or files.claim(FOLDER), name, all_jobs)
+        pipeline = ClusterPipeline(all_jobs, record)
         if pipeline.submit() == 0:
-            say("all of it is done or given to the scheduler already; force=true does it again")
+            say("all steps are done or submitted; force=true runs them again")
     stopped = 0
     if any(job.asks("wait") for job in all_jobs):
-        going = [run for run in pipeline.runs.values() if run.status not in words.DONE]
-        stopped = wait(going) if going else 0
+        unfinished = [run for run in pipeline.runs.values() if run.status not in step_status.DONE]
+        stopped = wait(unfinished) if unfinished else 0
         pipeline.refresh()
-    if all(step.status not in words.OPEN for step in book.steps.values()):
-        book.end(None)
-    return report.report(book, again) if stopped < 128 else stopped
+    if all(step.status not in step_status.OPEN for step in record.steps.values()):
+        record.end(None)
+    return report.report(record, command) if stopped < 128 else stopped
 
 
-def _folder_of(name: str, known: dict[str, Known]) -> Path | None:
-    """Return the folder of the pipeline that gave the runs away that there are."""
-    mine = [k.row.pipeline for k in known.values() if k.row is not None and k.row.pipeline]
-    folders = [FOLDER / str(p["id"]) for p in mine if p.get("name") == name]
+def _folder_of(name: str, existing: dict[str, ExistingRun]) -> Path | None:
+    """Return the directory of the earlier pipeline that submitted the existing runs."""
+    pipelines = [run.row.pipeline for run in existing.values() if run.row is not None and run.row.pipeline]
+    folders = [FOLDER / str(pipeline["id"]) for pipeline in pipelines if pipeline.get("name") == name]
     return next((folder for folder in reversed(folders) if folder.is_dir()), None)

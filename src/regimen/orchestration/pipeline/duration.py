@@ -1,7 +1,7 @@
-"""How long a pipeline will take, from how long such runs took before.
+"""Estimate the duration of a pipeline from past runs.
 
-Runs of the same configuration count first; where there are none, those of the same task, agent and stage, in proportion
-to the env steps of trainings and collections.
+Runs with the same configuration are used if there are any; otherwise runs of the same task, agent and stage, scaled by
+the number of env steps of trainings and collections.
 """
 
 from __future__ import annotations
@@ -19,56 +19,58 @@ import yaml
 
 from regimen.config.yaml_io import read_yaml
 from regimen.orchestration.pipeline.jobs import Job
-from regimen.orchestration.pipeline.reuse import DONE, Known
+from regimen.orchestration.pipeline.reuse import DONE, ExistingRun
 from regimen.runs import signature
 from regimen.runs.index.summary import RunRow
 from regimen.system import files
 
-MOST = 20
-"""Past runs looked at for one step, the newest."""
+MAX_PAST_RUNS = 20
+"""Number of past runs used for one step, newest first."""
 
-FAR = 10.0
-"""Ratio of env steps from which a past run tells nothing of another."""
+MAX_STEP_RATIO = 10.0
+"""Largest ratio of env steps over which a duration is scaled."""
 
 
-def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
-    """Return how long a job will still work, None where no such run was ever finished.
+def seconds(job: Job, existing: ExistingRun, rows: Sequence[RunRow]) -> float | None:
+    """Return the expected remaining time of a job in s, None if no comparable run has finished.
 
     Args:
         job: the job.
-        known: what is there of it.
+        existing: its run, if there is one.
         rows: all runs, newest first.
     """
-    if known.state == DONE:
+    if existing.state == DONE:
         return 0.0
     choices = job.composed.choices
     wanted = (choices["task"], choices["agent"], choices["stage"])
-    past = list(islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MOST))
-    mine = _without_seed(job.composed.config)
-    times = [r.wall_s for r in past if _signature(r.dir) == mine]
-    times = times or [r.wall_s * n for r in past if (n := _times_longer(job.composed.config, r.dir)) is not None]
+    past = list(
+        islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MAX_PAST_RUNS)
+    )
+    signature_without_seed = _without_seed(job.composed.config)
+    times = [r.wall_s for r in past if _signature(r.dir) == signature_without_seed]
+    times = times or [r.wall_s * n for r in past if (n := _step_ratio(job.composed.config, r.dir)) is not None]
     if not times:
         return None
-    whole = statistics.median(times)
-    return max(0.0, whole * (1 - _share(known.row)) if known.row is not None else whole)
+    total = statistics.median(times)
+    return max(0.0, total * (1 - _completed_share(existing.row)) if existing.row is not None else total)
 
 
-def _times_longer(config: dict[str, Any], past: Path) -> float | None:
-    """Return how many times as many env steps a run does as a past one, 1 where either is not known.
+def _step_ratio(config: dict[str, Any], past: Path) -> float | None:
+    """Return the ratio of env steps to those of a past run, 1 if either is unknown.
 
-    None if that is too far away to tell: a run of a minute does little but start.
+    None beyond `MAX_STEP_RATIO`: the duration of a short run is mostly start-up time.
     """
-    mine, other = env_steps(config), env_steps(_read(past) or {})
-    if not mine or not other:
+    steps, past_steps = env_steps(config), env_steps(_read(past) or {})
+    if not steps or not past_steps:
         return 1.0
-    return mine / other if 1 / FAR <= mine / other <= FAR else None
+    return steps / past_steps if 1 / MAX_STEP_RATIO <= steps / past_steps <= MAX_STEP_RATIO else None
 
 
 def env_steps(config: dict[str, Any]) -> int | None:
-    """Return how many env steps a training or a collection does, None for other stages.
+    """Return the number of env steps of a training or a collection, None for other stages.
 
     Args:
-        config: plain.
+        config: resolved configuration as plain data.
     """
     envs, agent, stage = (config.get("env") or {}).get("num_envs"), config.get("agent") or {}, config.get("stage") or {}
     counts = {"train": (agent.get("trainer") or {}).get("timesteps"), "collect": stage.get("steps")}
@@ -77,46 +79,46 @@ def env_steps(config: dict[str, Any]) -> int | None:
 
 
 def total(jobs: list[Job], left: Mapping[str, float | None]) -> float:
-    """Return how long all will take with at most `hardware.max_jobs` at once; unknown times count as none.
+    """Return the expected time in s with at most `hardware.max_jobs` jobs at once; unknown times count as 0.
 
     Args:
-        jobs: all of a pipeline.
-        left: job -> seconds.
+        jobs: all jobs of a pipeline.
+        left: job -> remaining time in s.
     """
     most = min(job.max_jobs for job in jobs)
     ended: dict[str, float] = {}
-    working: list[tuple[float, str]] = []
+    running: list[tuple[float, str]] = []
     waiting = list(jobs)
     now = 0.0
-    while waiting or working:
+    while waiting or running:
         for job in [j for j in waiting if all(name in ended for name in j.node.after)]:
             duration = left[job.name] or 0.0
-            if duration and len(working) >= most:
+            if duration and len(running) >= most:
                 continue
             waiting.remove(job)
-            heapq.heappush(working, (now + duration, job.name))
-        now, name = heapq.heappop(working)
+            heapq.heappush(running, (now + duration, job.name))
+        now, name = heapq.heappop(running)
         ended[name] = now
     return now
 
 
-def _share(row: RunRow | None) -> float:
-    """Return the part of its work that a run has behind it."""
+def _completed_share(row: RunRow | None) -> float:
+    """Return the completed share of a run, 0 to 1."""
     progress = files.read_json(row.dir / "progress.json") if row is not None else None
-    done, whole = ((progress or {}).get(key) for key in ("iteration", "iterations"))
-    return min(1.0, done / whole) if done and whole else 0.0
+    done, total = ((progress or {}).get(key) for key in ("iteration", "iterations"))
+    return min(1.0, done / total) if done and total else 0.0
 
 
 @functools.cache
 def _signature(folder: Path) -> str | None:
-    """Return the signature of a past run's configuration without seed and inputs."""
+    """Return the signature of the configuration of a past run, without seed and inputs."""
     config = _read(folder)
     return None if config is None else _without_seed(config)
 
 
 @functools.cache
 def _read(folder: Path) -> dict[str, Any] | None:
-    """Return the configuration of a past run, None where it cannot be read."""
+    """Return the configuration of a past run, None if it cannot be read."""
     try:
         config = read_yaml(folder / "config.yaml")
     except (OSError, yaml.YAMLError):

@@ -1,4 +1,4 @@
-"""From nodes to checked configurations: everything is composed before the first step starts."""
+"""Compose and check the configuration of every node before the first step starts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed, Refusal, compose, refuse
+from regimen.config.compose import Composed, compose
 from regimen.config.hydra_adapter import quoted
 from regimen.orchestration.pipeline.graph import Node
 from regimen.orchestration.pipeline.spec import Pipeline
-from regimen.orchestration.preflight import Preflight, preflight
+from regimen.orchestration.preflight import PreflightReport, preflight
 from regimen.runs import code_snapshot, create
 from regimen.runs import inputs as run_inputs
 from regimen.runs.signature import INPUT_KEYS
+from regimen.system.errors import Refusal, refuse
 
 ROOT = Path("outputs")
 
-OWN = {"name": "each run is named for its step", "stage": "each step says its stage"}
-"""Keys that no argument may set for all steps, and why."""
+RESERVED_KEYS = {"name": "each run is named after its step", "stage": "each step sets its stage"}
+"""Keys that no argument may set for all steps -> reason."""
 
 
 @dataclass
@@ -28,10 +29,10 @@ class Job:
     """A node with its configuration.
 
     Attributes:
-        node: what the pipeline wants.
-        composed: its configuration; inputs that other nodes make are not in it yet.
+        node: the node.
+        composed: its configuration, without inputs that other nodes produce.
         at: `file:line` of its step.
-        code: copy of the code as it was when the command was given, from which its run works; None in a mere plan.
+        code: snapshot of the code that its run will use; None in a dry run.
     """
 
     node: Node
@@ -41,58 +42,58 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The node's name."""
+        """Name of the node."""
         return self.node.name
 
     @property
     def max_jobs(self) -> int:
-        """How many runs may work at once while this one does."""
+        """Largest number of runs at once while this one runs."""
         return int(self.composed.config["hardware"]["max_jobs"])
 
     def freeze_code(self) -> None:
-        """Keep the code as it is now: a step that starts in hours is what was asked for, whatever is edited."""
+        """Take a snapshot of the code, so that later edits do not affect steps that start later."""
         self.code = str(code_snapshot.take(self.composed.config))
 
     def asks(self, key: str) -> bool:
-        """Return whether a switch of the configuration, such as `force`, is on."""
+        """Return whether a switch of the configuration, such as `force`, is set."""
         return bool(self.composed.config[key])
 
 
 @dataclass
-class Ready:
-    """A job whose inputs are known: it can be created.
+class PreparedJob:
+    """A job with resolved inputs, whose run can be created.
 
     Attributes:
-        composed: the configuration with its inputs.
-        found: what preflight saw.
-        signature: the hashes that its run will be recorded with.
+        composed: configuration with inputs.
+        report: preflight report.
+        signature: signatures of the run: hashes of configuration and code.
     """
 
     composed: Composed
-    found: Preflight
+    report: PreflightReport
     signature: dict[str, str]
 
 
 def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], config_dirs: list[Path]) -> list[Job]:
-    """Compose and check every node, its inputs deferred.
+    """Compose and check every node; its inputs are resolved later.
 
     Args:
-        pipeline: the file.
-        nodes: its runs.
-        arguments: from the command line, for every step.
+        pipeline: the pipeline file.
+        nodes: its nodes.
+        arguments: arguments of the command line for every step.
         config_dirs: folder of config.yaml, then the user's own.
 
     Raises:
-        ConfigError: with the problems of all steps, each said once.
+        ConfigError: the problems of all steps, each listed once.
     """
-    refuse([f"argument `{a}`: {OWN[_key(a)]}; take it away." for a in arguments if _key(a) in OWN])
+    refuse([f"argument `{a}`: {RESERVED_KEYS[_key(a)]}; remove it." for a in arguments if _key(a) in RESERVED_KEYS])
     jobs, wrong = [], []
     for node in nodes:
         at = pipeline.at(f"steps.{node.number}")
         try:
             composed = compose(_arguments(pipeline, node, arguments), config_dirs)
             jobs.append(Job(node, composed, at))
-            _take_inputs(jobs[-1])
+            _refuse_input_arguments(jobs[-1])
         except Refusal as error:
             wrong += [f"{at}: step `{node.step.name}`: {line}" for line in error.lines]
     refuse(wrong)
@@ -100,16 +101,16 @@ def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], con
 
 
 def check_all(jobs: list[Job]) -> list[str]:
-    """Check that this machine can do every job, and that each stage can take its inputs; return warnings.
+    """Run the preflight checks of every job, with inputs of other steps pending; return warnings.
 
     Raises:
-        ConfigError: with the problems of all steps, each said once.
+        ConfigError: the problems of all steps, each listed once.
     """
     wrong, warnings = [], []
     for job in jobs:
         composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
         links = job.node.inputs
-        _put_inputs(composed, {name: link.given or str(link) for name, link in links.items()})
+        _set_inputs(composed, {name: link.given or str(link) for name, link in links.items()})
         pending = {name: str(link) for name, link in links.items() if not link.given}
         try:
             warnings += preflight(composed, ROOT, parallel(jobs), pending).warnings
@@ -125,28 +126,28 @@ def check_all(jobs: list[Job]) -> list[str]:
     return warnings
 
 
-def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = False) -> Ready:
-    """Put references into a job's configuration and resolve them.
+def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = False) -> PreparedJob:
+    """Set the inputs of a job in its configuration and resolve them.
 
     Args:
         job: the job.
-        jobs: all of the pipeline, which share the cores.
-        inputs: input name -> reference to a run that exists.
-        pending: whether the references lead somewhere only when those runs have finished.
+        jobs: all jobs of the pipeline, which share the cores.
+        inputs: input name -> reference to an existing run.
+        pending: whether the references can be resolved only after those runs have finished.
 
     Raises:
-        RegimenError: an input leads nowhere, or does not fit.
+        RegimenError: an input cannot be resolved, or does not fit.
     """
     composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
-    _put_inputs(composed, inputs)
+    _set_inputs(composed, inputs)
     composed.overrides = [*composed.overrides, *_input_arguments(inputs)]
-    found = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
-    known = {"inputs": run_inputs.read(found.inputs, found.references), "pending": found.pending, "code": job.code}
-    return Ready(composed, found, create.sign(composed.config, known))
+    report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
+    info = {"inputs": run_inputs.read(report.inputs, report.references), "pending": report.pending, "code": job.code}
+    return PreparedJob(composed, report, create.sign(composed.config, info))
 
 
 def parallel(jobs: list[Job]) -> int:
-    """Return how many of the jobs can run at once, by the graph and by `hardware.max_jobs`."""
+    """Return the largest number of jobs at once, limited by the graph and by `hardware.max_jobs`."""
     depth: dict[str, int] = {}
     for job in jobs:
         depth[job.name] = 1 + max((depth[name] for name in job.node.after), default=0)
@@ -155,7 +156,7 @@ def parallel(jobs: list[Job]) -> int:
 
 
 def _arguments(pipeline: Pipeline, node: Node, arguments: Iterable[str]) -> list[str]:
-    """Return all arguments of a node; of several for the same key the last one counts."""
+    """Return all arguments of a node; the last argument for a key wins."""
     named = f"name={pipeline.name}.{node.name}"
     layers = [named, *pipeline.config.overrides, f"stage={node.step.stage}", *node.overrides, *arguments]
     return list({_key(text): text for text in layers}.values())
@@ -165,15 +166,15 @@ def _key(argument: str) -> str:
     return argument.partition("=")[0].lstrip("+~")
 
 
-def _take_inputs(job: Job) -> None:
-    """Refuse an argument for an input that a step makes."""
-    mine = {name.partition(".")[0] for name in job.node.inputs}
+def _refuse_input_arguments(job: Job) -> None:
+    """Raise if an argument sets an input that another step produces."""
+    produced = {name.partition(".")[0] for name in job.node.inputs}
     for text in job.composed.overrides:
-        if _key(text) in mine:
-            raise Refusal([f"argument `{text}`: `{_key(text)}` is what another step makes, see its `inputs`."])
+        if _key(text) in produced:
+            raise Refusal([f"argument `{text}`: another step produces `{_key(text)}`, see `inputs` of the step."])
 
 
-def _put_inputs(composed: Composed, references: dict[str, str]) -> None:
+def _set_inputs(composed: Composed, references: dict[str, str]) -> None:
     for name, reference in references.items():
         key, _, number = name.partition(".")
         if number:
@@ -183,9 +184,9 @@ def _put_inputs(composed: Composed, references: dict[str, str]) -> None:
 
 
 def _input_arguments(references: dict[str, str]) -> list[str]:
-    """Return references as they would be typed."""
-    found: dict[str, Any] = {}
+    """Return inputs as arguments of the command line."""
+    arguments: dict[str, Any] = {}
     for name, reference in references.items():
         key, _, number = name.partition(".")
-        found[key] = [*found.get(key, []), reference] if number else reference
-    return [f"{key}={quoted(found[key])}" for key in INPUT_KEYS if key in found]
+        arguments[key] = [*arguments.get(key, []), reference] if number else reference
+    return [f"{key}={quoted(arguments[key])}" for key in INPUT_KEYS if key in arguments]

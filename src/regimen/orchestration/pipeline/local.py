@@ -1,4 +1,4 @@
-"""A pipeline on this machine: every step starts when its inputs are there, `hardware.max_jobs` work at once."""
+"""Run a pipeline on this machine: a step starts when its inputs exist, `hardware.max_jobs` steps run at once."""
 
 from __future__ import annotations
 
@@ -7,176 +7,177 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from regimen.cli.launch import create_run
 from regimen.display.console import say
-from regimen.orchestration.pipeline import record as words
-from regimen.orchestration.pipeline.cluster import SCHEDULERS, kind, reconcile
+from regimen.orchestration.new_run import create_run
+from regimen.orchestration.pipeline import record as step_status
+from regimen.orchestration.pipeline.cluster import SCHEDULERS, queue_kind, reconcile
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
-from regimen.orchestration.pipeline.plan import alone, find
-from regimen.orchestration.pipeline.record import Book, Step
-from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
-from regimen.orchestration.supervisor_pool import POLL_S, Ended, Supervisors
+from regimen.orchestration.pipeline.plan import exclusive, find
+from regimen.orchestration.pipeline.record import PipelineRecord, Step
+from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
+from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, SupervisorPool
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunRow
 from regimen.runs.run import Run
 from regimen.system import signals
 from regimen.system.errors import RegimenError
 
-OTHERS_S = 1.0
-"""How often runs of other processes are looked at."""
+OTHER_RUNS_S = 1.0
+"""Interval in s between checks of runs of other processes."""
 
 SCHEDULER_S = 10.0
-"""How much less often, where a scheduler has one of them: each question is work for all its users."""
+"""Additional interval in s if a scheduler has one of them: each query loads a shared machine."""
 
-TAKEN_OVER_S = 20.0
-"""How long the supervisor of a run that is continued may take to make it its own."""
+SUPERVISOR_START_S = 20.0
+"""Longest time in s until the supervisor of a resumed run records itself in run.json."""
 
 
 class LocalPipeline:
-    """The steps of one command, at work.
+    """The steps of one pipeline, started and watched by this process.
 
     Args:
-        jobs: all steps, in an order in which they can be done.
-        book: their record.
-        known: what the plan found.
+        jobs: all steps, sorted topologically.
+        record: record of the pipeline.
+        existing: the existing run of each step.
     """
 
-    def __init__(self, jobs: list[Job], book: Book, known: Mapping[str, Known]) -> None:
-        self.jobs, self.book = jobs, book
-        self.supervisors = Supervisors()
+    def __init__(self, jobs: list[Job], record: PipelineRecord, existing: Mapping[str, ExistingRun]) -> None:
+        self.jobs, self.record = jobs, record
+        self.supervisors = SupervisorPool()
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
-        self._look_due = 0.0
+        self._check_due = 0.0
         for job in jobs:
             job.freeze_code()
-            if known[job.name].state == DONE:
-                self._reuse(job, known[job.name].row)
+            if existing[job.name].state == DONE:
+                self._reuse(job, existing[job.name].row)
 
     def run(self) -> None:
-        """Start, watch and record until nothing is left to do or a signal stopped it."""
-        self.book.write()
+        """Run the steps until all have ended or a signal stops the pipeline."""
+        self.record.write()
         with signals.handled(self.supervisors.on_signal):
             try:
-                while self._goes_on():
-                    self._start_what_can()
-                    self._reap(self.supervisors.ended())
-                    self._look_at_others()
+                while self._is_unfinished():
+                    self._start_ready_steps()
+                    self._record_ends(self.supervisors.ended())
+                    self._check_other_runs()
                     self.supervisors.show_progress()
                     time.sleep(POLL_S)
             finally:
-                self._reap(self.supervisors.end_all())
-                for step in self._with(words.WAITING):
-                    step.status = words.NOT_STARTED
-                self.book.end(self.supervisors.stopped)
+                self._record_ends(self.supervisors.end_all())
+                for step in self._steps_with(step_status.WAITING):
+                    step.status = step_status.NOT_STARTED
+                self.record.end(self.supervisors.stopped)
 
-    def _goes_on(self) -> bool:
-        open_ = bool(self.others) or any(True for _ in self._with(words.WAITING))
+    def _is_unfinished(self) -> bool:
+        open_ = bool(self.others) or any(True for _ in self._steps_with(step_status.WAITING))
         return bool(self.supervisors.running) or (open_ and self.supervisors.stopped is None)
 
-    def _with(self, status: str) -> Iterator[Step]:
-        return (step for step in self.book.steps.values() if step.status == status and step.name not in self.others)
+    def _steps_with(self, status: str) -> Iterator[Step]:
+        return (step for step in self.record.steps.values() if step.status == status and step.name not in self.others)
 
-    def _start_what_can(self) -> None:
-        """Start the steps whose inputs are there; those whose inputs never will be are blocked."""
+    def _start_ready_steps(self) -> None:
+        """Start the steps whose inputs exist; mark those `blocked` that depend on a failed step."""
         for job in self.jobs:
-            step = self.book.steps[job.name]
-            if step.status != words.WAITING or job.name in self.others or self.supervisors.stopped is not None:
+            step = self.record.steps[job.name]
+            if step.status != step_status.WAITING or job.name in self.others or self.supervisors.stopped is not None:
                 continue
-            before = [self.book.steps[name] for name in step.after]
-            if guilty := next((s for s in before if s.status not in (words.WAITING, words.RUNNING, *words.DONE)), None):
-                cause = guilty.status if guilty.status.startswith(words.BLOCKED) else words.BLOCKED + guilty.name
-                self._close(step, cause)
-            elif all(s.status in words.DONE for s in before) and self._has_room(job):
+            parents = [self.record.steps[name] for name in step.after]
+            not_failed = (step_status.WAITING, step_status.RUNNING, *step_status.DONE)
+            if failed := next((parent for parent in parents if parent.status not in not_failed), None):
+                self._close(step, step_status.blocked_by(failed))
+            elif all(parent.status in step_status.DONE for parent in parents) and self._has_room(job):
                 self._begin(job, step)
 
     def _has_room(self, job: Job) -> bool:
-        at_work = [j for j in self.jobs if j.name in self.nodes.values()]
-        return len(at_work) < min(j.max_jobs for j in [*at_work, job])
+        running = [j for j in self.jobs if j.name in self.nodes.values()]
+        return len(running) < min(j.max_jobs for j in [*running, job])
 
     def _begin(self, job: Job, step: Step) -> None:
-        """Use the run that there is, continue it, wait for it, or make a new one; what cannot be has failed."""
+        """Reuse, resume or wait for the existing run, or start a new one; an error marks the step `failed`."""
         try:
             inputs = self._inputs(job)
-            with alone():
-                known = Known(TO_DO) if job.asks("force") else find(job, self.jobs, inputs, Index().rows())
-                self._act(job, step, inputs, known)
+            with exclusive():
+                forced = job.asks("force")
+                existing = ExistingRun(TO_DO) if forced else find(job, self.jobs, inputs, Index().rows())
+                self._use_or_start(job, step, inputs, existing)
         except (RegimenError, OSError) as error:
             step.reason = f"not started: {error}"
-            self._close(step, words.FAILED)
+            self._close(step, step_status.FAILED)
 
-    def _act(self, job: Job, step: Step, inputs: dict[str, str], known: Known) -> None:
-        if known.state == DONE:
-            self._reuse(job, known.row)
-        elif known.state == RUNNING and known.row is not None:
-            self._name(step, known.row.dir.resolve())
-            self.others[job.name] = known.row.id
-            say(f"waiting   {step.name}  for {known.row.id}, which works on the same")
-        elif known.state == RESUMABLE and known.row is not None:
-            self._start(job, step, Run.open(known.row.dir), "resumed")
-            self._until_taken_over(step)
+    def _use_or_start(self, job: Job, step: Step, inputs: dict[str, str], existing: ExistingRun) -> None:
+        if existing.state == DONE:
+            self._reuse(job, existing.row)
+        elif existing.state == RUNNING and existing.row is not None:
+            self._set_run(step, existing.row.dir.resolve())
+            self.others[job.name] = existing.row.id
+            say(f"waiting   {step.name}  for {existing.row.id}, which runs the same configuration")
+        elif existing.state == RESUMABLE and existing.row is not None:
+            self._start(job, step, Run.open(existing.row.dir), "resumed")
+            self._wait_for_supervisor(step)
         else:
-            ready = prepare(job, self.jobs, inputs)
-            origin = self.book.origin(job.name, job.code)
-            self._start(job, step, create_run(ready.composed, ROOT, ready.found, **origin), "started")
-        self.book.write()
+            prepared = prepare(job, self.jobs, inputs)
+            fields = self.record.record_fields(job.name, job.code)
+            self._start(job, step, create_run(prepared.composed, ROOT, prepared.report, **fields), "started")
+        self.record.write()
 
     def _start(self, job: Job, step: Step, run: Run, how: str) -> None:
         self.supervisors.start(run)
         self.nodes[run.id] = job.name
-        step.status = words.RUNNING
-        self._name(step, run.dir)
+        step.status = step_status.RUNNING
+        self._set_run(step, run.dir)
         say(f"{how:<9} {step.name}  {step.dir}")
 
-    def _until_taken_over(self, step: Step) -> None:
-        """Wait until the supervisor has the run, so that no other pipeline continues it too."""
+    def _wait_for_supervisor(self, step: Step) -> None:
+        """Wait until the supervisor has recorded itself, so that no other pipeline resumes the same run."""
         run, process = self.supervisors.running[str(step.run)]
-        end = time.monotonic() + TAKEN_OVER_S
+        end = time.monotonic() + SUPERVISOR_START_S
         while time.monotonic() < end and process.poll() is None:
             if (run.info.get("supervisor") or {}).get("pid") == process.pid:
                 return
             time.sleep(POLL_S / 2)
 
     def _inputs(self, job: Job) -> dict[str, str]:
-        """Return input name -> reference to the run that made it."""
-        dirs = {name: str(Path(str(self.book.steps[name].dir)).resolve()) for name in job.node.after}
+        """Return input name -> reference to the run that produced it."""
+        dirs = {name: str(Path(str(self.record.steps[name].dir)).resolve()) for name in job.node.after}
         links = job.node.inputs.items()
         return {name: link.reference(dirs.get(link.node, "")) for name, link in links}
 
-    def _reap(self, ended: Iterator[Ended]) -> None:
+    def _record_ends(self, ended: Iterator[FinishedSupervisor]) -> None:
         for end in ended:
-            step = self.book.steps[self.nodes.pop(end.run.id)]
+            step = self.record.steps[self.nodes.pop(end.run.id)]
             step.take(end.info)
             step.exit_code = end.exit_code
             self._close(step, str(end.info["status"]))
 
-    def _look_at_others(self) -> None:
-        """See how the runs of other processes are; one that did not finish is continued here."""
-        if not self.others or time.monotonic() < self._look_due:
+    def _check_other_runs(self) -> None:
+        """Check the runs of other processes; a step whose run did not finish is attempted here again."""
+        if not self.others or time.monotonic() < self._check_due:
             return
-        self._look_due = time.monotonic() + OTHERS_S
+        self._check_due = time.monotonic() + OTHER_RUNS_S
         rows = {row.id: row for row in Index().rows()}
-        held = [rows[run] for run in self.others.values() if run in rows and kind(rows[run]) in SCHEDULERS]
+        held = [rows[run] for run in self.others.values() if run in rows and queue_kind(rows[run]) in SCHEDULERS]
         if held:
-            reconcile(held)  # seen at the next look
-            self._look_due += SCHEDULER_S
+            reconcile(held)  # the index shows the correction at the next check
+            self._check_due += SCHEDULER_S
         for node, run in list(self.others.items()):
-            if run not in rows or not at_work(rows[run]):
-                del self.others[node]  # the next attempt to start finds it finished, or to be continued
-                self.book.steps[node].run = self.book.steps[node].dir = None
+            if run not in rows or not in_progress(rows[run]):
+                del self.others[node]  # the next attempt to start finds it finished or resumable
+                self.record.steps[node].run = self.record.steps[node].dir = None
 
     def _reuse(self, job: Job, row: RunRow | None) -> None:
         assert row is not None
-        step = self.book.steps[job.name]
-        self._name(step, row.dir)
+        step = self.record.steps[job.name]
+        self._set_run(step, row.dir)
         step.take(row)
-        step.status = words.REUSED
+        step.status = step_status.REUSED
         say(f"reused    {step.name}  {step.dir}")
 
-    def _name(self, step: Step, folder: Path) -> None:
+    def _set_run(self, step: Step, folder: Path) -> None:
         step.run, step.dir = folder.name, os.path.relpath(folder)
 
     def _close(self, step: Step, status: str) -> None:
         step.status = status
         code = f"  exit code {step.exit_code}" if step.exit_code is not None else ""
         say(f"{status:<9} {step.name}{code}{f'  {step.reason}' if step.reason else ''}")
-        self.book.write()
+        self.record.write()

@@ -1,88 +1,90 @@
-"""What a pipeline would do now: which steps are done, which can be continued, which are still to do."""
+"""Find the existing run of each step of a pipeline: done, running, resumable, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from regimen.config.compose import refuse
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
-from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, look_up
+from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, find_matching_run
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunRow
-from regimen.system.errors import RegimenError
+from regimen.system.errors import RegimenError, refuse
 from regimen.system.files import locked
 
 
-def plan(jobs: list[Job], rows: Sequence[RunRow] | None = None) -> dict[str, Known]:
-    """Return what is known of each job, in the order of `jobs`, which is one in which they can be done.
+def plan(jobs: list[Job], rows: Sequence[RunRow] | None = None) -> dict[str, ExistingRun]:
+    """Return job name -> existing run, in the order of `jobs`.
 
     Args:
-        jobs: all of a pipeline.
-        rows: all runs, newest first; by default looked up.
+        jobs: all jobs of a pipeline, sorted topologically.
+        rows: all runs, newest first; by default read from the index.
 
     Raises:
-        ConfigError: a run that is there already does not have what another step needs of it.
+        ConfigError: an existing run lacks a result that another step needs.
     """
     rows = Index().rows() if rows is None else rows
-    known: dict[str, Known] = {}
+    existing: dict[str, ExistingRun] = {}
     wrong = []
     for job in jobs:
         try:
-            known[job.name] = _known(job, jobs, known, rows)
+            existing[job.name] = _existing_run(job, jobs, existing, rows)
         except RegimenError as error:
             wrong.append(f"{job.at}: step `{job.node.step.name}`: {error}")
-            known[job.name] = Known(TO_DO)
+            existing[job.name] = ExistingRun(TO_DO)
     refuse(wrong)
-    return known
+    return existing
 
 
-def references(job: Job, known: Mapping[str, Known]) -> dict[str, str] | None:
-    """Return input name -> reference to a run; None while one of the runs is still to be made.
-
-    Args:
-        job: whose inputs are wanted.
-        known: of the jobs before it.
-    """
-    found = {}
-    for name, link in job.node.inputs.items():
-        row = None if link.given else known[link.node].row
-        if row is None and not link.given:
-            return None
-        found[name] = link.reference(row.dir.resolve() if row else "")
-    return found
-
-
-def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRow]) -> Known:
-    """Return what is there of a job whose parents have finished.
-
-    A run that was given to a scheduler earlier may still wait for them, its inputs not looked up yet.
+def references(job: Job, existing: Mapping[str, ExistingRun]) -> dict[str, str] | None:
+    """Return input name -> reference to a run; None if one of the runs does not exist yet.
 
     Args:
         job: the job.
-        jobs: all of the pipeline.
+        existing: job name -> existing run, at least of the jobs it depends on.
+    """
+    inputs = {}
+    for name, link in job.node.inputs.items():
+        row = None if link.given else existing[link.node].row
+        if row is None and not link.given:
+            return None
+        inputs[name] = link.reference(row.dir.resolve() if row else "")
+    return inputs
+
+
+def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRow]) -> ExistingRun:
+    """Return the existing run of a job whose parents have finished.
+
+    A run that was submitted before its parents finished may be queued with pending inputs.
+
+    Args:
+        job: the job.
+        jobs: all jobs of the pipeline.
         inputs: input name -> reference to a finished run.
         rows: all runs, newest first.
     """
-    known = look_up(prepare(job, jobs, inputs), rows)
-    if inputs and known.state in (TO_DO, RESUMABLE):
-        held = look_up(prepare(job, jobs, inputs, pending=True), rows)
-        known = held if held.state == RUNNING or (held.state == RESUMABLE and known.state == TO_DO) else known
-    return known
+    resolved = find_matching_run(prepare(job, jobs, inputs), rows)
+    if not inputs or resolved.state in (DONE, RUNNING):
+        return resolved
+    pending = find_matching_run(prepare(job, jobs, inputs, pending=True), rows)
+    prefer_pending = pending.state == RUNNING or (pending.state == RESUMABLE and resolved.state == TO_DO)
+    return pending if prefer_pending else resolved
 
 
-def _known(job: Job, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunRow]) -> Known:
-    inputs = references(job, known)
+def _existing_run(
+    job: Job, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunRow]
+) -> ExistingRun:
+    inputs = references(job, existing)
     if job.asks("force") or inputs is None:
-        return Known(TO_DO)
-    if all(known[name].state == DONE for name in job.node.after):
+        return ExistingRun(TO_DO)
+    if all(existing[name].state == DONE for name in job.node.after):
         return find(job, jobs, inputs, rows)
-    return look_up(prepare(job, jobs, inputs, pending=True), rows)
+    return find_matching_run(prepare(job, jobs, inputs, pending=True), rows)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Let one pipeline at a time look for a run and make one, so that two do not start the same."""
+def exclusive() -> Iterator[None]:
+    """Hold a lock, so that two pipelines do not look for a run and start the same one at once."""
     ROOT.mkdir(exist_ok=True)
     with locked(ROOT / ".pipelines"):
         yield

@@ -1,4 +1,4 @@
-"""The record of a pipeline, `multirun/<id>/pipeline.json`: each step with its run and how that ended."""
+"""Read and write `multirun/<id>/pipeline.json`: the steps of a pipeline, their runs and results."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NOT_STARTED = "not started"
 
 @dataclass
 class Step:
-    """One node of the graph.
+    """One node of the graph and its result.
 
     Attributes:
-        name: of the node.
+        name: name of the node.
         stage: option of `stage`.
-        after: nodes whose runs it reads.
-        status: `waiting`, `queued`, `running`, `reused`, how its run ended, `blocked by <node>`, or `not started`.
+        after: names of the nodes it depends on.
+        status: `waiting`, `queued`, `running`, `reused`, final status of its run, `blocked by <node>`, `not started`.
         run: id of its run.
         dir: directory of its run.
-        exit_code: of the run's supervisor.
+        exit_code: exit code of the supervisor.
         reason: why it did not finish.
         headline: headline metrics of the run.
-        wall_s: time worked on the run.
+        wall_s: working time of the run in s.
     """
 
     name: str
@@ -51,19 +51,24 @@ class Step:
     wall_s: float | None = None
 
     def take(self, row: RunRow | dict[str, Any]) -> None:
-        """Fill in what a run says of itself: a row of the index, or its run.json."""
+        """Copy result fields from a row of the index or from a run.json."""
         get = row.get if isinstance(row, dict) else lambda name: getattr(row, name)
         self.headline, self.wall_s, self.reason = dict(get("headline") or {}), get("wall_s"), get("reason")
         self.exit_code = get("exit_code")
 
 
-class Book:
-    """All steps, written at every change.
+def blocked_by(step: Step) -> str:
+    """Return the status of a step that depends on `step`, which failed or is blocked itself."""
+    return step.status if step.status.startswith(BLOCKED) else BLOCKED + step.name
+
+
+class PipelineRecord:
+    """The record of one pipeline, written at every change.
 
     Args:
-        folder: claimed for this pipeline.
-        name: of the pipeline.
-        jobs: its runs.
+        folder: directory of the pipeline.
+        name: name of the pipeline.
+        jobs: its jobs.
     """
 
     def __init__(self, folder: Path, name: str, jobs: list[Job]) -> None:
@@ -74,25 +79,30 @@ class Book:
         self.started = files.now()
         self.ended: str | None = None
 
-    def origin(self, node: str, code: str | None) -> dict[str, Any]:
-        """Return what the record of a node's run says of where it comes from, before it is started.
+    def record_fields(self, node: str, code: str | None) -> dict[str, Any]:
+        """Return the first fields of the run.json of a node: status, queue, pipeline and code.
 
         Args:
-            node: the node.
-            code: copy of the code that the run works from.
+            node: name of the node.
+            code: snapshot of the code that the run will use.
         """
-        mine = {"id": self.folder.name, "name": self.name, "step": node}
+        pipeline = {"id": self.folder.name, "name": self.name, "step": node}
         queue = {"kind": "local", "process": host.process(os.getpid())}
-        return {"status": "queued", "queue": queue, "pipeline": mine, "code": code}
+        return {"status": "queued", "queue": queue, "pipeline": pipeline, "code": code}
 
     def end(self, signal: int | None, status: str = "ended") -> None:
-        """Write that nothing follows."""
+        """Record the end of the pipeline.
+
+        Args:
+            signal: number of the signal that stopped it, None without one.
+            status: status without a signal.
+        """
         self.signal, self.ended = signal, files.now()
         self.status = status if signal is None else "stopped"
         self.write()
 
     def write(self) -> None:
-        """Replace the file; a pipeline goes on where that is not possible."""
+        """Write pipeline.json; a failure to write it is only a warning."""
         names = ("name", "status", "signal", "started", "ended")
         head = {"format": 1, "id": self.folder.name, "argv": sys.argv} | {n: getattr(self, n) for n in names}
         try:

@@ -1,4 +1,4 @@
-"""What is printed of a pipeline: its plan, and at the end a table of its steps with what to type next."""
+"""Text output of a pipeline: the plan, and the closing table of its steps."""
 
 from __future__ import annotations
 
@@ -15,101 +15,103 @@ from regimen.display.formatting import duration, table
 from regimen.orchestration.pipeline.duration import seconds, total
 from regimen.orchestration.pipeline.graph import step_of
 from regimen.orchestration.pipeline.jobs import Job, parallel
-from regimen.orchestration.pipeline.record import BLOCKED, DONE, FILE, NOT_STARTED, OPEN, Book, Step
-from regimen.orchestration.pipeline.reuse import DONE as KNOWN_DONE
-from regimen.orchestration.pipeline.reuse import RESUMABLE, RUNNING, Known
+from regimen.orchestration.pipeline.record import BLOCKED, DONE, FILE, NOT_STARTED, OPEN, PipelineRecord, Step
+from regimen.orchestration.pipeline.reuse import DONE as RUN_DONE
+from regimen.orchestration.pipeline.reuse import RESUMABLE, RUNNING, ExistingRun
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome
 from regimen.runs.index.summary import RunRow
 from regimen.system import files
 
-PICTURE = "pipeline.png"
+FIGURE = "pipeline.png"
 
 
-def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunRow]) -> str:
-    """Return the plan: each step with what is there of it and how long it will take.
+def describe(pipeline: Pipeline, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunRow]) -> str:
+    """Return the plan: each step with its existing run and expected duration.
 
     Args:
-        pipeline: the file.
-        jobs: its steps, each after those it needs.
-        known: what is there of them.
+        pipeline: the pipeline file.
+        jobs: its jobs, sorted topologically.
+        existing: job name -> existing run.
         rows: all runs, newest first.
     """
-    left = {job.name: seconds(job, known[job.name], rows) for job in jobs}
+    left = {job.name: seconds(job, existing[job.name], rows) for job in jobs}
     cells = [("step", "stage", "state", "time", "")]
     counts = Counter(job.node.step.name for job in jobs)
-    cells += [_plan_row(job, known[job.name], pipeline.name, left[job.name], counts) for job in jobs]
-    done = sum(k.state == KNOWN_DONE for k in known.values())
+    cells += [_plan_row(job, existing[job.name], pipeline.name, left[job.name], counts) for job in jobs]
+    done = sum(run.state == RUN_DONE for run in existing.values())
     name = f"{pipeline.name} size={pipeline.size}" if pipeline.size else pipeline.name
     head = f"{name} ({shown(pipeline.file)}): {groups.description(pipeline.file)}".rstrip(": ")
-    return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {_left(jobs, left, done)}"])
+    return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {_remaining(jobs, left, done)}"])
 
 
-def _left(jobs: list[Job], left: Mapping[str, float | None], done: int) -> str:
-    """Return how long what is left will take."""
+def _remaining(jobs: list[Job], left: Mapping[str, float | None], done: int) -> str:
+    """Return the expected remaining time as text."""
     unknown = sum(seconds is None for seconds in left.values())
     if done == len(jobs):
-        return "nothing is left to do"
+        return "nothing to do"
     if unknown == len(jobs) - done:
-        return "no such run was ever finished, so there is no estimate"
+        return "no comparable run has finished, so there is no estimate"
     span = f"about {duration(total(jobs, left))}"
-    span += f" and {unknown} of which nothing is known" if unknown else ""
+    span += f" and {unknown} steps of unknown duration" if unknown else ""
     return f"{span}, {most} at once" if (most := parallel(jobs)) > 1 else span
 
 
 def _plan_row(
-    job: Job, known: Known, pipeline: str, left: float | None, counts: Mapping[str, int]
+    job: Job, existing: ExistingRun, pipeline: str, left: float | None, counts: Mapping[str, int]
 ) -> tuple[str, str, str, str, str]:
-    row, state, words = known.row, known.state, []
+    row, state, notes = existing.row, existing.state, []
     if row is not None:
-        mine = (row.pipeline or {}).get("name") == pipeline and (row.pipeline or {}).get("step") == job.name
-        state = "reusable" if state == KNOWN_DONE and not mine else state
+        same_step = (row.pipeline or {}).get("name") == pipeline and (row.pipeline or {}).get("step") == job.name
+        state = "reusable" if state == RUN_DONE and not same_step else state
         state = row.status if state == RUNNING else state
-        words.append(row.id)
-    if known.state == RESUMABLE and row is not None:
-        words.append(f"{row.status}: {row.reason}" if row.reason else row.status)
-    if known.note:
-        words.append(known.note)
-    if known.row is None and job.node.after:
-        words.append(f"after {', '.join(_folded(job.node.after, counts))}")
-    time = "" if known.state == KNOWN_DONE else "unknown" if left is None else f"about {duration(left)}"
-    return job.name, job.composed.choices["stage"], state, time, "; ".join(words)
+        notes.append(row.id)
+    if existing.state == RESUMABLE and row is not None:
+        notes.append(f"{row.status}: {row.reason}" if row.reason else row.status)
+    if existing.note:
+        notes.append(existing.note)
+    if existing.row is None and job.node.after:
+        notes.append(f"after {', '.join(_folded(job.node.after, counts))}")
+    time = "" if existing.state == RUN_DONE else "unknown" if left is None else f"about {duration(left)}"
+    return job.name, job.composed.choices["stage"], state, time, "; ".join(notes)
 
 
 def _folded(nodes: list[str], counts: Mapping[str, int]) -> list[str]:
-    """Return names of nodes, all of a step told as one; `counts` is how many nodes each step has."""
+    """Return names of nodes, with all nodes of a step as `all 3 walk`; `counts` has the nodes of each step."""
     by_step: dict[str, list[str]] = {}
     for node in nodes:
         by_step.setdefault(step_of(node), []).append(node)
-    whole = {step for step, names in by_step.items() if len(names) == counts[step] > 1}
+    complete = {step for step, names in by_step.items() if len(names) == counts[step] > 1}
     return [
-        text for step, names in by_step.items() for text in ([f"all {len(names)} {step}"] if step in whole else names)
+        text
+        for step, names in by_step.items()
+        for text in ([f"all {len(names)} {step}"] if step in complete else names)
     ]
 
 
-def again(name: str, arguments: list[str], config_dirs: list[Path]) -> str:
+def command_to_continue(name: str, arguments: list[str], config_dirs: list[Path]) -> str:
     """Return the command that continues a pipeline."""
     own = [word for folder in config_dirs[1:] for word in ("--config-dir", os.path.relpath(folder))]
     kept = [a for a in arguments if not a.startswith("force=")]
     return f"python launch.py {shlex.join([*own, f'pipeline={name}', *kept])}"
 
 
-def report(book: Book, command: str) -> int:
-    """Print how each step ended, draw the graph, say what to do about failures; return the exit code.
+def report(record: PipelineRecord, command: str) -> int:
+    """Print the status of each step and advice on failures, draw the graph, and return the exit code.
 
-    Steps that a scheduler has are no failure.
+    Steps that are queued or running on a scheduler are no failure.
 
     Args:
-        book: the record.
-        command: that continues the pipeline.
+        record: record of the pipeline.
+        command: command that continues the pipeline.
     """
-    steps = list(book.steps.values())
+    steps = list(record.steps.values())
     say("")
     for line in table([("step", "run", "status", "headline", "duration"), *map(_row, steps)]):
         say(line)
     done, open_ = ([s for s in steps if s.status in group] for group in (DONE, OPEN))
-    say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(book.folder / FILE)} lists them")
-    draw(book)
+    say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(record.folder / FILE)} lists them")
+    draw(record)
     for step in done:
         for path in _pages(step):
             say(f"{step.name}: {path}")
@@ -117,45 +119,44 @@ def report(book: Book, command: str) -> int:
         if step.status not in (*DONE, *OPEN, NOT_STARTED) and not step.status.startswith(BLOCKED):
             say(f"  {step.name}: {_advice(step)}")
     if open_:
-        shown_by = "`regimen queue` shows them, as does the same command"
-        say(f"{len(open_)} are with the scheduler: {shown_by}:\n  {command}")
+        say(f"{len(open_)} are queued or running; to see them: regimen queue, or the same command:\n  {command}")
     elif len(done) < len(steps):
-        say(f"To continue, with what is finished kept:\n  {command}")
+        say(f"To continue (finished steps are kept):\n  {command}")
     return 0 if len(done) + len(open_) == len(steps) else outcome.EXIT_FAILED
 
 
 def _pages(step: Step) -> list[str]:
-    """Return the pages that a finished run left to be read."""
+    """Return the report pages of a finished run."""
     info = files.read_json(Path(str(step.dir)) / "run.json") or {}
     rows = info.get("artifacts") or []
     return [os.path.join(str(step.dir), row["path"]) for row in rows if row["kind"] == "page"]
 
 
-def draw(book: Book) -> None:
-    """Draw the graph, coloured by status; a picture that cannot be made is no failure."""
+def draw(record: PipelineRecord) -> None:
+    """Draw the graph, coloured by status; a failure to write it is only a warning."""
     from regimen.display.graph_figure import BAD, COLORS, Arrow, Box, draw
 
     boxes = [
         Box(s.name, s.name, [f"{s.stage}  {s.status}", s.run or ""], COLORS.get(s.status, BAD), dashed=s.run is None)
-        for s in book.steps.values()
+        for s in record.steps.values()
     ]
-    arrows = [Arrow(parent, s.name) for s in book.steps.values() for parent in s.after]
+    arrows = [Arrow(parent, s.name) for s in record.steps.values() for parent in s.after]
     try:
-        draw(book.folder / PICTURE, boxes, arrows)
+        draw(record.folder / FIGURE, boxes, arrows)
     except OSError as error:
-        say(f"warning: {PICTURE} could not be written: {error}")
+        say(f"warning: {FIGURE} could not be written: {error}")
 
 
 def _row(step: Step) -> tuple[str, str, str, str, str]:
     status = step.status if step.exit_code in (0, None) else f"{step.status} ({step.exit_code})"
     name, value = next(iter(step.headline.items()), ("", None))
     headline = f"{name} {value:.4g}" if value is not None else ""
-    worked = "" if step.wall_s is None else duration(step.wall_s)
-    return step.name, step.run or "", status, headline, worked
+    wall = "" if step.wall_s is None else duration(step.wall_s)
+    return step.name, step.run or "", status, headline, wall
 
 
 def _advice(step: Step) -> str:
-    """Return why a step did not finish, and where more about it is written."""
+    """Return why a step did not finish, and the path of its log."""
     why = step.reason or step.status
     if step.dir is None:
         return why

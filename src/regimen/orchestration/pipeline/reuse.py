@@ -1,4 +1,4 @@
-"""What is there already: a run with the same configuration, inputs and code as a step wants."""
+"""Find a run with the same configuration, inputs and code as a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regimen.orchestration.pipeline.jobs import Ready
+from regimen.orchestration.pipeline.jobs import PreparedJob
 from regimen.runs import inputs, lock
 from regimen.runs.index.summary import RunRow
 from regimen.runs.run import Run
@@ -15,17 +15,17 @@ from regimen.system import files
 
 DONE, RUNNING, RESUMABLE, TO_DO = "done", "running", "resumable", "to do"
 STOPPED = ("killed", "preempted", "lost", "failed")
-"""How a run ended that can be continued from its last checkpoint."""
+"""Statuses of runs that can be resumed from their last checkpoint."""
 
 
 @dataclass
-class Known:
-    """What is known of a run that a node wants.
+class ExistingRun:
+    """The run that already exists for a node, if there is one.
 
     Attributes:
-        state: `done` (finished, and its files are whole), `running` (or queued, by anyone), `resumable`, or `to do`.
-        row: that run, None for `to do`.
-        note: why a run that looks the same is not used.
+        state: `done` (finished, with unchanged files), `running` (or queued, by any process), `resumable`, or `to do`.
+        row: the run, None for `to do`.
+        note: why a similar run is not used.
     """
 
     state: str
@@ -33,64 +33,65 @@ class Known:
     note: str = ""
 
 
-def look_up(ready: Ready, rows: Sequence[RunRow]) -> Known:
-    """Return the best run that has the same signature: finished, else at work, else to be continued.
+def find_matching_run(prepared: PreparedJob, rows: Sequence[RunRow]) -> ExistingRun:
+    """Return the best run with the same signature: finished, else in progress, else resumable.
 
     Args:
-        ready: what is wanted.
+        prepared: job with resolved inputs.
         rows: all runs, newest first.
     """
-    mine = ready.signature
-    same = [r for r in rows if r.signature_config == mine["config"] and r.signature_code == mine["code"]]
+    wanted = prepared.signature
+    same = [r for r in rows if r.signature_config == wanted["config"] and r.signature_code == wanted["code"]]
     notes = []
     for row in [r for r in same if r.status == "finished"]:
-        lacks = next(missing(row.dir, ready.composed.config), None)
-        if lacks is None:
-            return Known(DONE, row)
-        notes.append(f"{row.id} is not used: {lacks}")
+        reason = next(why_not_reusable(row.dir, prepared.composed.config), None)
+        if reason is None:
+            return ExistingRun(DONE, row)
+        notes.append(f"{row.id} is not used: {reason}")
     if not notes:
-        other = next((r for r in rows if r.signature_config == mine["config"] and r.status == "finished"), None)
+        other = next((r for r in rows if r.signature_config == wanted["config"] and r.status == "finished"), None)
         notes = [f"{other.id} is not used: the code has changed since"] if other and other not in same else []
     note = notes[0] if notes else ""
-    for row in filter(at_work, same):
-        return Known(RUNNING, row)
+    for row in filter(in_progress, same):
+        return ExistingRun(RUNNING, row)
     for row in [r for r in same if r.status in STOPPED]:
-        if _can_go_on(row):
-            return Known(RESUMABLE, row)
-    return Known(TO_DO, None, note)
+        if _is_resumable(row):
+            return ExistingRun(RESUMABLE, row)
+    return ExistingRun(TO_DO, None, note)
 
 
-def at_work(row: RunRow) -> bool:
-    """Return whether someone works on a run, or will without being asked, as Slurm does after a preemption."""
+def in_progress(row: RunRow) -> bool:
+    """Return whether a run is running, queued, or will be requeued by Slurm after a preemption."""
     if row.status in ("running", "queued") or (row.status == "preempted" and (row.queue or {}).get("again")):
         return True
-    return row.status in STOPPED and not lock.is_free(Run(row.dir))  # its worker still saves
+    return row.status in STOPPED and not lock.is_free(Run(row.dir))  # its worker still saves a checkpoint
 
 
-def missing(folder: Path, config: dict[str, Any]) -> Iterator[str]:
-    """Yield what a finished run lacks to be used again: files that are gone or changed, a video that is wanted.
+def why_not_reusable(folder: Path, config: dict[str, Any]) -> Iterator[str]:
+    """Yield why a finished run cannot be reused: files that are missing or changed, or a missing video.
 
     Args:
-        folder: the run's directory.
-        config: what is wanted.
+        folder: directory of the run.
+        config: configuration of the step.
     """
     artifacts = (files.read_json(folder / "run.json") or {}).get("artifacts") or []
     for row in artifacts:
         path = folder / row["path"]
         if not path.is_file():
-            yield f"{row['path']} is gone"
+            yield f"{row['path']} is missing"
         elif path.stat().st_size != row["bytes"] or _hash(path) != row["sha256"]:
             yield f"{row['path']} has changed since"
-    if config["video"] and not any(row["kind"] == "video" for row in artifacts) and config["choices"]["stage"] in FILMS:
+    needs_video = config["video"] and config["choices"]["stage"] in STAGES_WITH_VIDEO
+    if needs_video and not any(row["kind"] == "video" for row in artifacts):
         yield "it has no video"
 
 
-FILMS = ("evaluate", "report")
-"""Stages that make a video when they are asked to."""
+STAGES_WITH_VIDEO = ("evaluate", "report")
+"""Stages that write a video with `video=true`."""
 
 
 def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file, read once for each change of it."""
+    """Return the SHA-256 of a file, cached by path, size and modification time."""
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size)
     if key not in _hashes:
@@ -101,8 +102,8 @@ def _hash(path: Path) -> str:
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
-def _can_go_on(row: RunRow) -> bool:
-    """Return whether a run that stopped has something to continue from, or was never begun, on the same inputs."""
+def _is_resumable(row: RunRow) -> bool:
+    """Return whether a stopped run has a checkpoint, or never started, and its inputs are unchanged."""
     info = files.read_json(row.dir / "run.json") or {}
-    begun = info.get("supervisor") is not None
-    return ((row.dir / "checkpoints/last.pt").exists() or not begun) and not inputs.changed(info)
+    started = info.get("supervisor") is not None
+    return ((row.dir / "checkpoints/last.pt").exists() or not started) and not inputs.changed(info)

@@ -1,4 +1,4 @@
-"""The file of a pipeline, `conf/pipeline/<name>.yaml`: read, typed, and every mistake told with its line."""
+"""Read and check the file of a pipeline, `conf/pipeline/<name>.yaml`; errors name the line."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import yaml
 from omegaconf import MISSING
 
 from regimen.config import groups, structured
-from regimen.config.compose import refuse
 from regimen.config.provenance import shown
 from regimen.config.validation import Checker
 from regimen.config.yaml_io import key_lines, read_yaml
-from regimen.system.errors import ConfigError, did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean, refuse
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
-"""What a step may be called: the name becomes part of run names, where a dot stands before a value of `foreach`."""
+"""Names of steps. They become part of run names, where a dot separates the values of `foreach`."""
 
 
 @dataclass
@@ -27,13 +26,13 @@ class StepCfg:
     """One step: a run, or with `foreach` several.
 
     Attributes:
-        name: by which other steps refer to it.
+        name: name by which other steps refer to it.
         stage: option of `stage`.
-        overrides: arguments as on the command line; `{seed}` stands for a value of `foreach`.
+        overrides: arguments as on the command line; `{seed}` is replaced by a value of `foreach`.
         inputs: key of the configuration, such as `policy` -> step, with `@best`, `@last` or `@<step>` for a policy.
         foreach: a step's name: one run for each of its runs; a mapping of keys to lists: one for each combination of
-            values (the key `step` may name a step); a list of mappings: these combinations and no others.
-        when: value of the chosen size that must be true; otherwise the step is left out.
+            values (the key `step` may name a step); a list of mappings: one run for each mapping.
+        when: name of a value of the size; the step is disabled if it is false.
     """
 
     name: str = MISSING
@@ -46,12 +45,12 @@ class StepCfg:
 
 @dataclass
 class PipelineCfg:
-    """The whole file.
+    """Content of a pipeline file.
 
     Attributes:
-        steps: in any order.
-        overrides: arguments that every step gets before its own.
-        sizes: what `size=` chooses from, the first by default: name -> values, which stand as `{value}` in the steps.
+        steps: the steps, in any order.
+        overrides: arguments of every step, before its own.
+        sizes: options of `size=`, the first by default: name -> values, written as `{value}` in the steps.
     """
 
     steps: list[StepCfg] = MISSING
@@ -61,15 +60,15 @@ class PipelineCfg:
 
 @dataclass
 class Pipeline:
-    """A file whose form is sound.
+    """A valid pipeline file.
 
     Attributes:
-        name: of the file.
-        file: the file.
-        config: its content.
-        lines: dotted path -> line, counted from 1.
-        given: step -> reference to what stands in its place, see `choices`.
-        size: the chosen one; empty for a file without any.
+        name: name of the file, without `.yaml`.
+        file: path.
+        config: content.
+        lines: dotted path -> line, from 1.
+        given: step -> reference that replaces its result, see `sizes`.
+        size: the selected size; empty for a file without sizes.
     """
 
     name: str
@@ -80,34 +79,34 @@ class Pipeline:
     size: str = ""
 
     def at(self, path: str) -> str:
-        """Return `file:line` of a path such as `steps.0.inputs.policy`, or of the nearest one above it."""
+        """Return `file:line` of a path such as `steps.0.inputs.policy`, or of its nearest parent."""
         return _at(self.file, self.lines, path)
 
 
 def read(name: str, config_dirs: list[Path]) -> Pipeline:
-    """Read the pipeline of this name.
+    """Read and check a pipeline file.
 
     Args:
-        name: of the file, without `.yaml`.
-        config_dirs: folders of options, the first that has it wins.
+        name: name of the file, without `.yaml`.
+        config_dirs: folders of options; the first with such a file wins.
 
     Raises:
-        ConfigError: there is none, or it is not well formed; the message lists everything.
+        ConfigError: the file does not exist or is invalid; the message lists all problems.
     """
-    known = groups.options("pipeline", config_dirs)
-    if name not in known:
-        raise ConfigError(f"There is no pipeline `{name}`. {did_you_mean(name, known)}")
+    names = groups.options("pipeline", config_dirs)
+    if name not in names:
+        raise ConfigError(f"There is no pipeline `{name}`. {did_you_mean(name, names)}")
     file = next(f for d in config_dirs if (f := d / "pipeline" / f"{name}.yaml").is_file())
     data, lines = _load(file)
     wrong = [(p.path, p.message) for p in Checker(lambda path: True).check(PipelineCfg, data, "")]
-    refuse([f"{_at(file, lines, path)}: {_said(message)}" for path, message in wrong])
+    refuse([f"{_at(file, lines, path)}: {_reworded(message)}" for path, message in wrong])
     pipeline = Pipeline(name, file, structured.build(PipelineCfg, data), lines)
     refuse(list(_names(pipeline)))
     return pipeline
 
 
 def _load(file: Path) -> tuple[Any, dict[str, int]]:
-    """Return the content and the line of each path in it."""
+    """Return the content and the line of each path."""
     try:
         lines = {".".join(keys): line for keys, line in key_lines(file).items()}
         data = read_yaml(file) or {}
@@ -123,21 +122,21 @@ def _at(file: Path, lines: dict[str, int], path: str) -> str:
     return f"{shown(file)}:{lines[path]}" if path in lines else shown(file)
 
 
-def _said(message: str) -> str:
-    """Return what the checker says of a key as it is said of a file, whose keys have nothing above them."""
+def _reworded(message: str) -> str:
+    """Reword a message of the config checker for a file, whose top level has no parent key."""
     message = re.sub(r"`\.(?=\w)", "`", message.replace(" in ``", " here").replace("``", "the file"))
     return re.sub(r"write `[\w.]+=\[\.\.\.\]`", "write `[...]`", message)
 
 
 def _names(pipeline: Pipeline) -> Iterator[str]:
-    """Yield a line for each name that is no name or taken, and for a file without steps."""
-    seen: dict[str, str] = {}
+    """Yield a line for each invalid or duplicate name of a step, and for a file without steps."""
+    places: dict[str, str] = {}
     for number, step in enumerate(pipeline.config.steps):
         at = pipeline.at(f"steps.{number}.name")
         if not NAME.fullmatch(step.name):
-            yield f"{at}: `{step.name}` cannot name a step: letters, digits, `_` and `-`, the first one a letter."
-        elif step.name in seen:
-            yield f"{at}: there are two steps `{step.name}`; the other stands at {seen[step.name]}. Rename one."
-        seen.setdefault(step.name, at)
-    if not seen:
+            yield f"{at}: `{step.name}` is no valid name of a step: letters, digits, `_`, `-`, starting with a letter."
+        elif step.name in places:
+            yield f"{at}: duplicate step `{step.name}`, also at {places[step.name]}. Rename one."
+        places.setdefault(step.name, at)
+    if not places:
         yield f"{pipeline.at('steps')}: the pipeline has no steps."

@@ -1,1 +1,1 @@
-"""Submission to Slurm and what happens to jobs there."""
+"""Submission to Slurm, requeueing and job states."""

@@ -1,4 +1,4 @@
-"""What is asked of the scheduler: `hardware.submitit`, in the keys of hydra-submitit-launcher."""
+"""Translate `hardware.submitit`, with the keys of hydra-submitit-launcher, to a submitit executor."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from regimen.runs import code_snapshot
 from regimen.runs.run import Run
 from regimen.system.errors import did_you_mean
 
-SAID_ELSEWHERE = {
+SET_ELSEWHERE = {
     "nodes": "set hardware.nodes",
     "tasks_per_node": "set hardware.processes; Slurm starts one task on each node, which starts them",
-    "name": "set name, the name of the run; the job has it too",
+    "name": "set name; the job has the name of the run",
     "submitit_folder": "scripts and logs are in .submitit beside the run directories",
     "stderr_to_stdout": "a job has one log",
     "_target_": "set hardware.scheduler",
 }
-"""Keys of the library that would say a thing twice -> what to do instead."""
+"""Keys of hydra-submitit-launcher that other keys of the configuration set -> advice."""
 
 NO_LIMIT = 1_000_000
-"""For submitit's own count of restarts, which must not end a chain: `requeue` judges that."""
+"""Disables submitit's own limit of restarts; the module `requeue` decides about restarts."""
 
 SIGNAL_DELAY_S = 30
-"""How long before its limit a job on this machine is asked to save."""
+"""Time in s before the time limit at which a job on this machine gets the signal to save."""
 
 
 def problems(hardware: dict[str, Any]) -> list[str]:
-    """Return what is wrong with `hardware.submitit`, one line each.
+    """Return the problems of `hardware.submitit`, one line each.
 
     Args:
-        hardware: that section of a resolved configuration.
+        hardware: section `hardware` of a resolved configuration.
     """
     given, scheduler = hardware["submitit"], hardware["scheduler"]
-    known = _keys(scheduler)
+    valid_keys = _keys(scheduler)
     lines = []
     for key in given:
-        if key in SAID_ELSEWHERE:
-            lines.append(f"`hardware.submitit.{key}` is not taken: {SAID_ELSEWHERE[key]}.")
-        elif key not in known:
-            lines.append(f"`hardware.submitit.{key}` is not known to {scheduler}. {did_you_mean(key, known)}")
+        if key in SET_ELSEWHERE:
+            lines.append(f"`hardware.submitit.{key}` is not supported: {SET_ELSEWHERE[key]}.")
+        elif key not in valid_keys:
+            lines.append(f"`hardware.submitit.{key}` is unknown to {scheduler}. {did_you_mean(key, valid_keys)}")
     if given.get("max_num_timeout", 0) < 0:
-        lines.append("`hardware.submitit.max_num_timeout`: expected 0 for no bound, or the most restarts to allow.")
+        lines.append("`hardware.submitit.max_num_timeout`: expected 0 (no limit) or the largest number of restarts.")
     if given.get("timeout_min", 1) < 1:
         lines.append("`hardware.submitit.timeout_min`: expected minutes, 1 or more.")
     return lines
@@ -53,20 +53,20 @@ def _keys(scheduler: str) -> list[str]:
     from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 
     fields = dataclasses.fields(SlurmQueueConf if scheduler == "slurm" else LocalQueueConf)
-    return [field.name for field in fields if field.name not in SAID_ELSEWHERE]
+    return [field.name for field in fields if field.name not in SET_ELSEWHERE]
 
 
 def slurm_executor(
     folder: Path, hardware: dict[str, Any], name: str, code: str | None = None, after: list[str] | None = None
 ) -> Any:
-    """Return submitit's executor with all that is asked of Slurm. Writes nothing.
+    """Return submitit's executor with the requested resources; write nothing.
 
     Args:
-        folder: for scripts and logs.
-        hardware: that section of a resolved configuration.
-        name: of the job.
-        code: copy of the code that the job imports from, see `snapshot.take`.
-        after: jobs that must have succeeded before this one starts; if one fails, this one is removed.
+        folder: folder of scripts and logs.
+        hardware: section `hardware` of a resolved configuration.
+        name: name of the job.
+        code: snapshot of the code that the job imports, see `code_snapshot.take`.
+        after: jobs that must succeed before this one starts; if one fails, Slurm removes this job.
     """
     import submitit
 
@@ -80,9 +80,9 @@ def slurm_executor(
         more |= {"dependency": ",".join(filter(None, [more.get("dependency"), "afterok:" + ":".join(after)]))}
         more |= {"kill-on-invalid-dep": "yes"}
     executor = submitit.SlurmExecutor(folder, max_num_timeout=NO_LIMIT)
-    # Since 22.05 srun does not take over what sbatch was given: a task would be bound to one core.
+    # Since Slurm 22.05 srun does not inherit --cpus-per-task from sbatch: a task would be bound to one core.
     srun = [f"--cpus-per-task={wanted['cpus_per_task']}"] if "cpus_per_task" in wanted else []
-    asked = {
+    parameters = {
         **wanted,
         "name": name,
         "nodes": hardware["nodes"],
@@ -91,19 +91,19 @@ def slurm_executor(
         "setup": lines or None,
         "srun_args": srun,
         "stderr_to_stdout": True,
-        "wckey": None,  # submitit's default is refused where such keys are kept track of
+        "wckey": None,  # Slurm refuses submitit's default where wckeys are tracked
     }
-    executor.update_parameters(**executor._convert_parameters({"timeout_min": 60, **asked}))
+    executor.update_parameters(**executor._convert_parameters({"timeout_min": 60, **parameters}))
     return executor
 
 
 def local_executor(folder: Path, hardware: dict[str, Any], code: str | None) -> Any:
-    """Return submitit's executor of jobs on this machine.
+    """Return submitit's executor for jobs on this machine.
 
     Args:
-        folder: for logs.
-        hardware: that section of a resolved configuration.
-        code: copy of the code that the job imports from.
+        folder: folder of logs.
+        hardware: section `hardware` of a resolved configuration.
+        code: snapshot of the code that the job imports.
     """
     import submitit
 

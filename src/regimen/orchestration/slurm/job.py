@@ -1,4 +1,4 @@
-"""What a job does: it supervises one run, and ends as the run did, so that Slurm, sacct and afterok see failures."""
+"""The function of a job: supervise one run and exit with its exit code, so that sacct and afterok see failures."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from regimen.runs.supervisor import supervise
 from regimen.system import signals
 
 LOCK_PATIENCE_S = 90.0
-"""How long the worker of an earlier attempt may still be saving, perhaps on another machine."""
+"""Longest time in s to wait for the worker of an earlier attempt, which may still save on another host."""
 
 
 class SlurmJob:
-    """The callable that submitit keeps; it holds a path and nothing else, so that it fits any version of the code."""
+    """The callable that submitit pickles; it holds only a path, so that any version of the code can load it."""
 
     def __init__(self, folder: str) -> None:
         """Args: folder: the run directory, absolute."""
         self.folder = folder
 
     def __call__(self) -> int:
-        """Work on the run; return 0, or leave with its exit code."""
+        """Supervise the run; return 0, or exit with its exit code."""
         code = self._work(Run.open(Path(self.folder)))
         if code:
-            sys.exit(code)  # an exception would leave a record of submitit's own, and a word of success with Slurm
+            sys.exit(code)  # after an exception submitit writes its own record and Slurm counts the job as completed
         return 0
 
     def checkpoint(self) -> Any:
-        """Let submitit start the same call again: for a signal that comes before the supervisor can take it."""
+        """Have submitit start the same call again, if a signal arrives before the supervisor handles it."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -53,19 +53,19 @@ class SlurmJob:
                 requeue.begin(run)
                 code = supervise(run)
         except signals.Interrupted as error:
-            end = outcome.signalled(error.number, f"{signals.signal_name(error.number)} came before the work began")
+            end = outcome.signalled(error.number, f"{signals.signal_name(error.number)} before the work started")
             if run.status == "queued":
                 outcome.record_end(run, end)
             code = end.exit_code
-        return requeue.after(run, code)
+        return requeue.requeue_if_preempted(run, code)
 
 
 def wait_until_free(run: Run, patience_s: float = LOCK_PATIENCE_S) -> None:
-    """Wait until no other process works on the run; the supervisor says so if one still does after that.
+    """Wait until no other process holds the lock of the run; the supervisor reports a lock that remains.
 
     Args:
-        run: which may have been taken from another machine a moment ago.
-        patience_s: longest wait.
+        run: a run whose earlier attempt may just have been stopped on another host.
+        patience_s: longest time to wait in s.
     """
     end = time.monotonic() + patience_s
     while not lock.is_free(run) and time.monotonic() < end:

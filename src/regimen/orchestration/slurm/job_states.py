@@ -1,4 +1,4 @@
-"""Where jobs are, asked of the schedulers in one go; `sacct` is not needed."""
+"""States of jobs, from one call of `squeue`; `sacct` is not needed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPEC
 LIVE = WAITING | {
     *("CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"),
 }
-"""States of a job that is still to do something."""
+"""States of a job that is pending or running."""
 
 FIELDS = ("%i", "%T", "%N", "%M", "%l", "%S", "%r")
 PATIENCE_S = 60.0
 
 REASONS = {
     "None": "",
-    "Priority": "others are before it",
-    "Resources": "waits for free resources",
+    "Priority": "waiting for jobs with higher priority",
+    "Resources": "waiting for free resources",
     "BeginTime": "starts at {start}",
-    "Dependency": "waits for another job",
+    "Dependency": "waiting for another job",
     "DependencyNeverSatisfied": "a job it depends on failed",
-    "JobArrayTaskLimit": "hardware.submitit.array_parallelism jobs of its array run already",
+    "JobArrayTaskLimit": "hardware.submitit.array_parallelism jobs of its array are running",
     "JobHeldUser": "held; release it with `scontrol release`",
     "JobHeldAdmin": "held by an administrator",
     "JobLaunchFailure": "the node could not start it",
@@ -39,19 +39,19 @@ REASONS = {
     "NodeDown": "its node is down",
     "PartitionDown": "the partition is down",
     "PartitionInactive": "the partition is closed",
-    "PartitionTimeLimit": "asks for more time than the partition gives",
-    "PartitionNodeLimit": "asks for more nodes than the partition gives",
-    "PartitionConfig": "asks for what the partition does not give",
-    "Reservation": "waits for a reservation",
+    "PartitionTimeLimit": "requests more time than the partition allows",
+    "PartitionNodeLimit": "requests more nodes than the partition allows",
+    "PartitionConfig": "requests resources that the partition does not have",
+    "Reservation": "waiting for a reservation",
     "ReqNodeNotAvail": "a node it needs is not available",
     "Licenses": "waits for a licence",
     "InvalidAccount": "the account is not valid",
     "InvalidQOS": "the QOS is not valid",
-    "TimeLimit": "its time was up",
-    "NonZeroExitCode": "it ended with an error",
-    "BadConstraints": "no node has what it asks for",
+    "TimeLimit": "time limit reached",
+    "NonZeroExitCode": "non-zero exit code",
+    "BadConstraints": "no node has the requested features",
 }
-"""What Slurm says of a job that waits -> in plain words."""
+"""Slurm's reason for a pending or failed job -> explanation."""
 
 LIMITS = {"QOSMax": "a limit of the QOS", "AssocMax": "a limit of the account", "AssocGrp": "a limit of the group"}
 LIMITS |= {"QOSGrp": "a limit of the QOS for all its users", "MaxJobs": "a limit on jobs"}
@@ -62,12 +62,12 @@ class JobState:
     """One job.
 
     Attributes:
-        job: its name, such as `12` or `12_3`.
-        state: in Slurm's words, such as RUNNING.
-        node: where it runs.
-        elapsed, limit: as Slurm writes times, such as `2:05` and `1:00:00`.
-        reason: why it waits or ended, in plain words.
-        code: the scheduler's own word for that.
+        job: id, such as `12` or `12_3`.
+        state: Slurm's name of the state, such as RUNNING.
+        node: node on which it runs.
+        elapsed, limit: times in Slurm's format, such as `2:05` and `1:00:00`.
+        reason: why it waits or ended, as an explanation.
+        code: Slurm's name of the reason.
     """
 
     job: str
@@ -80,20 +80,23 @@ class JobState:
 
     @property
     def live(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the job is pending or running."""
         return self.state in LIVE
 
     @property
     def waits(self) -> bool:
-        """Whether it does not run yet, or not now."""
+        """Whether the job is pending."""
         return self.state in WAITING
 
 
-def of(queues: Iterable[dict[str, Any]]) -> dict[str, JobState]:
-    """Return job -> state of runs by their `queue` records; a job that its scheduler does not know any more is absent.
+def states_of(queues: Iterable[dict[str, Any]]) -> dict[str, JobState]:
+    """Return job -> state; a job that its scheduler does not know any more is absent.
+
+    Args:
+        queues: `queue` fields of run.json.
 
     Raises:
-        PreflightError: Slurm does not answer.
+        PreflightError: Slurm does not respond.
     """
     found: dict[str, JobState] = {}
     slurm = []
@@ -102,51 +105,55 @@ def of(queues: Iterable[dict[str, Any]]) -> dict[str, JobState]:
             slurm.append(queue["job"])
         elif queue["kind"] == "submitit_local" and (state := _process(queue)):
             found[queue["job"]] = state
-    return found | (states(slurm) if slurm else {})
+    return found | (slurm_states(slurm) if slurm else {})
 
 
-def states(jobs: Iterable[str]) -> dict[str, JobState]:
-    """Return job -> state for those jobs of Slurm that it still knows: it forgets them minutes after their end.
+def slurm_states(jobs: Iterable[str]) -> dict[str, JobState]:
+    """Return job -> state of the Slurm jobs that `squeue` lists; it drops jobs minutes after their end.
 
     Args:
-        jobs: such as `12` or `12_3`.
+        jobs: ids, such as `12` or `12_3`.
 
     Raises:
-        PreflightError: Slurm does not answer.
+        PreflightError: Slurm does not respond.
     """
     wanted = set(jobs)
     if not wanted:
         return {}
-    # Not `--jobs`: a forgotten job would be an error.
-    chosen = ["--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
-    lines = ask(["squeue", *chosen, f"--format={'|'.join(FIELDS)}"]).splitlines()
+    # Not `--jobs`: squeue fails for a job that it does not know any more.
+    flags = ["--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
+    lines = ask(["squeue", *flags, f"--format={'|'.join(FIELDS)}"]).splitlines()
     rows = [_parse(line) for line in lines if line.count("|") >= len(FIELDS) - 1]
     return {row.job: row for row in rows if row.job in wanted}
 
 
 def ask(command: list[str]) -> str:
-    """Return what a command of Slurm prints.
+    """Run a command of Slurm and return its standard output.
 
     Raises:
-        PreflightError: it fails; the message holds what it said.
+        PreflightError: the command is missing, fails or times out; the message holds its error output.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     except FileNotFoundError:
-        raise PreflightError(f"There is no {command[0]} on this machine: ask where Slurm's commands are.") from None
+        raise PreflightError(
+            f"{command[0]} is not on this machine: run this where Slurm's commands are (a login node)."
+        ) from None
     except subprocess.TimeoutExpired:
-        raise PreflightError(f"Slurm does not answer: {command[0]} said nothing for {PATIENCE_S:.0f} s.") from None
+        raise PreflightError(
+            f"Slurm does not respond: no answer from {command[0]} within {PATIENCE_S:.0f} s."
+        ) from None
     if done.returncode:
         raise PreflightError(f"{command[0]} failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
 
 
 def plain_reason(code: str, start: str = "") -> str:
-    """Return in plain words why a job waits.
+    """Return an explanation of why a job is pending.
 
     Args:
-        code: Slurm's word, such as `Resources`.
-        start: when it is expected to start, ISO.
+        code: Slurm's name of the reason, such as `Resources`.
+        start: expected start time, ISO format.
     """
     name = code.strip("()").split(",")[0]
     if name in REASONS:
@@ -161,20 +168,20 @@ def _parse(line: str) -> JobState:
     job, state, node, elapsed, limit, start, code = line.split("|", len(FIELDS) - 1)
     reason = plain_reason(code, start)
     if state == "PENDING" and not reason:
-        reason = "Slurm has not looked at it yet"
+        reason = "not yet considered by the scheduler"
     return JobState(job.strip(), state, node, elapsed, limit, reason, code)
 
 
 def _process(queue: dict[str, Any]) -> JobState | None:
-    """Return the state of a job of this machine, by its own process or by the one that starts it."""
+    """Return the state of a job of `submitit_local` from its process, or from the process that starts it."""
     process = queue.get("process")
     if process and host.is_alive(process) is not False:
         return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=duration(_age(process), "clock"))
     if host.is_alive(queue.get("starter")) is False:
         return None
-    return JobState(queue["job"], "PENDING", reason="hardware.max_jobs run already")
+    return JobState(queue["job"], "PENDING", reason="waiting: hardware.max_jobs jobs are running")
 
 
 def _age(process: dict[str, Any]) -> float:
-    """Return the seconds since a process of this machine started, 0 for one elsewhere."""
+    """Return the age of a process in s."""
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (process.get("start") or 0) / os.sysconf("SC_CLK_TCK"))

@@ -1,4 +1,4 @@
-"""Jobs of this machine: one process, in a session of its own, starts them through submitit, a few at once."""
+"""`hardware.scheduler=submitit_local`: a process in its own session starts jobs on this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from regimen.orchestration.slurm.queue_record import record_job
 from regimen.runs import code_snapshot, outcome
 from regimen.runs.run import Run
 from regimen.system import host
@@ -22,23 +23,23 @@ POLL_S = 0.2
 
 
 def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: list[str]) -> dict[str, str]:
-    """Have a new process start the runs, `hardware.max_jobs` at once; return run id -> job.
+    """Start a process that starts the runs, `hardware.max_jobs` at once; return run id -> job.
 
-    The process outlives this one and its terminal. A job is named `<its process>_<number>`.
+    The process outlives this one and its terminal. The id of a job is `<pid of the process>_<number>`.
 
     Args:
-        runs: created with status `queued`.
-        hardware: that section of their configuration.
-        code: copy of the code that the jobs import from.
-        parents: jobs that must have succeeded before.
+        runs: runs with status `queued`.
+        hardware: section `hardware` of their configuration.
+        code: snapshot of the code that the jobs import.
+        parents: jobs that must succeed first; not supported here.
 
     Raises:
-        PreflightError: there are such parents.
+        PreflightError: `parents` is not empty.
     """
     if parents:
-        raise PreflightError("submitit_local lets no job wait for another; choose hardware=slurm or hardware=cpu")
-    from regimen.orchestration.slurm.submit import note
-
+        raise PreflightError(
+            "submitit_local does not support dependencies between jobs; choose hardware=slurm or hardware=cpu"
+        )
     folder = runs[0].dir.parent / ".submitit"
     folder.mkdir(exist_ok=True)
     with (folder / "queue.log").open("ab") as log:
@@ -51,22 +52,22 @@ def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: 
             start_new_session=True,
             text=True,
         )
-    known = host.process(process.pid)
+    starter = host.process(process.pid)
     jobs = {run.id: f"{process.pid}_{number}" for number, run in enumerate(runs)}
     for run in runs:
-        note(run, "submitit_local", jobs[run.id], folder, [], starter=known)
+        record_job(run, "submitit_local", jobs[run.id], folder, [], starter=starter)
     assert process.stdin is not None
-    with process.stdin as orders:  # only now, so that no job begins before its record is whole
-        orders.write(json.dumps({"folder": str(folder), "runs": [str(run.dir) for run in runs]}))
-    process.returncode = 0  # nobody here waits for it: Python must not warn of that
+    with process.stdin as stdin:  # after the records are complete: jobs start now
+        stdin.write(json.dumps({"folder": str(folder), "runs": [str(run.dir) for run in runs]}))
+    process.returncode = 0  # the process outlives this one: suppress the ResourceWarning
     return jobs
 
 
-class Queue:
-    """The jobs that wait and those that run."""
+class LocalQueue:
+    """The pending and running jobs of one such process."""
 
     def __init__(self, folder: Path, runs: list[Run]) -> None:
-        """Args: folder: of scripts and logs; runs: in the order in which they start."""
+        """Args: folder: folder of scripts and logs; runs: the runs in starting order."""
         from regimen.orchestration.slurm.executor import local_executor
 
         self.waiting, self.running = list(runs), dict[str, tuple[Run, Any]]()
@@ -75,7 +76,7 @@ class Queue:
         self.executor = local_executor(folder, hardware, runs[0].info.get("code"))
 
     def work(self) -> None:
-        """Start and watch jobs until none is left."""
+        """Start and watch jobs until all have ended."""
         while self.waiting or self.running:
             while self.waiting and len(self.running) < self.most:
                 self._start(self.waiting.pop(0))
@@ -90,33 +91,33 @@ class Queue:
 
         if run.status in ("queued", "preempted") and _is_mine(run):
             job = self.executor.submit(SlurmJob(str(run.dir)))
-            known = {"process": host.process(int(job.job_id)), "log": str(job.paths.stdout)}
-            run.amend(lambda info: {"queue": {**info["queue"], **known}})
+            fields = {"process": host.process(int(job.job_id)), "log": str(job.paths.stdout)}
+            run.amend(lambda info: {"queue": {**info["queue"], **fields}})
             self.running[run.id] = (run, job)
 
     def _ended(self, run: Run) -> None:
-        """Go on with a run that its time limit stopped; close one that could not say how it ended."""
+        """Requeue a run that its time limit stopped; record the end of one whose process died."""
         info = run.info
         if not _is_mine(run):
             return
         if info["status"] == "preempted" and info["queue"].get("again"):
             self.waiting.insert(0, run)
         elif info["status"] in ("queued", "running"):
-            reason = f"its process ended without a word; see {info['queue'].get('log')}"
+            reason = f"its process died; see {info['queue'].get('log')}"
             with suppress(OSError):
                 outcome.record_end(run, outcome.Outcome("killed", 137, reason))
 
 
 def _is_mine(run: Run) -> bool:
-    """Return whether this process still has the run: one whose end somebody saw earlier may be in other hands again."""
+    """Return whether this process still owns the run, which may have been resumed elsewhere after its end."""
     starter: dict[str, Any] = run.info["queue"]["starter"]
     return bool(starter["pid"] == os.getpid())
 
 
 def main() -> int:
-    """Run `python -m regimen.orchestration.slurm.local_queue`: reads from stdin which runs to start."""
+    """Start the runs that stdin lists as JSON: `python -m regimen.orchestration.slurm.local_queue`."""
     orders = json.loads(sys.stdin.read())
-    Queue(Path(orders["folder"]), [Run.open(Path(folder)) for folder in orders["runs"]]).work()
+    LocalQueue(Path(orders["folder"]), [Run.open(Path(folder)) for folder in orders["runs"]]).work()
     return 0
 
 

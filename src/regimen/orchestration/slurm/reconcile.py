@@ -1,4 +1,4 @@
-"""What became of runs whose job is gone: the record is corrected where the job could not do so itself."""
+"""Correct the records of runs whose job no longer exists."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ from regimen.system import files
 from regimen.system.errors import RegimenError
 
 OPEN = ("queued", "running", "preempted")
-"""Statuses of runs that a scheduler may still have."""
+"""Statuses of runs that may have a pending or running job."""
 
 GRACE_S = 10.0
-"""A job just submitted may be unknown for a moment."""
+"""Time in s after submission during which the scheduler may not list the job yet."""
 
 
 def reconcile(runs: Iterable[Run], watched: Iterable[str] = OPEN) -> dict[str, JobState]:
-    """Record how runs ended whose job is gone or over; return run id -> state of the jobs that go on.
+    """Record the end of runs whose job has ended or is lost; return run id -> state of the live jobs.
 
     Args:
-        runs: of any kind; those that no scheduler has are left alone.
-        watched: statuses of runs whose jobs are asked for.
+        runs: any runs; runs without a job are skipped.
+        watched: statuses of the runs to check.
 
     Raises:
-        PreflightError: Slurm does not answer.
+        PreflightError: Slurm does not respond.
     """
-    known = {run.id: (run, run.info) for run in runs}
-    asked = {name: pair for name, pair in known.items() if has_job(pair[1]) and pair[1]["status"] in watched}
-    found = job_states.of(info["queue"] for _, info in asked.values())
-    going = {}
-    for name, (run, info) in asked.items():
-        state = found.get(info["queue"]["job"])
+    records = {run.id: (run, run.info) for run in runs}
+    checked = {name: pair for name, pair in records.items() if has_job(pair[1]) and pair[1]["status"] in watched}
+    states = job_states.states_of(info["queue"] for _, info in checked.values())
+    live = {}
+    for name, (run, info) in checked.items():
+        state = states.get(info["queue"]["job"])
         if state and state.live:
-            going[name] = state
+            live[name] = state
         elif (state or not _is_new(info["queue"])) and is_free(run):
-            close(run, ending(run.info, state))
-    return going
+            record_end_of_lost_job(run, outcome_of_lost_job(run.info, state))
+    return live
 
 
 def has_job(info: dict[str, Any]) -> bool:
-    """Return whether a run was given to a scheduler, and has not decided itself that it ends.
+    """Return whether a run was submitted and has not recorded that its job will not be requeued.
 
-    Between two attempts a run says `preempted`; whether it goes on is in its queue record a moment later.
+    Between two attempts the status is `preempted`; `queue.again` is written a moment later.
     """
     queue = info.get("queue") or {}
     return queue.get("kind") in ("slurm", "submitit_local") and queue.get("again") is not False and "job" in queue
 
 
 def is_open(info: dict[str, Any]) -> bool:
-    """Return whether a scheduler should still have the run: with its job gone, its record is wrong."""
+    """Return whether the record says that the run has a pending or running job."""
     again = (info.get("queue") or {}).get("again")
     return has_job(info) and info["status"] in OPEN and (info["status"] != "preempted" or bool(again))
 
@@ -68,56 +68,56 @@ def _is_new(queue: dict[str, Any]) -> bool:
     return time.time() - datetime.fromisoformat(queue["submitted"]).timestamp() < GRACE_S
 
 
-def close(run: Run, end: outcome.Outcome) -> None:
-    """Write how the run ended, unless it has done so itself by now.
+def record_end_of_lost_job(run: Run, end: outcome.Outcome) -> None:
+    """Record the end of a run whose job is lost, unless the run has recorded it itself.
 
     Args:
-        run: whose job is gone.
-        end: what became of it.
+        run: the run.
+        end: outcome to record.
     """
-    worked = False
+    started = False
 
     def change(info: dict[str, Any]) -> dict[str, Any]:
-        nonlocal worked
+        nonlocal started
         if not is_open(info):
             return {}
-        worked = info["supervisor"] is not None
+        started = info["supervisor"] is not None
         return {**end.fields(), "ended": files.now(), "queue": {**info["queue"], "again": False}}
 
     run.amend(change)
-    if worked:
+    if started:
         run.update(artifacts=run.artifacts())
     run.reserve.unlink(missing_ok=True)
 
 
-def ending(info: dict[str, Any], state: JobState | None) -> outcome.Outcome:
-    """Return how a run ended whose job is over although the run says otherwise.
+def outcome_of_lost_job(info: dict[str, Any], state: JobState | None) -> outcome.Outcome:
+    """Return the outcome of a run whose job has ended although its record says otherwise.
 
     Args:
-        info: its record.
-        state: of the job, None if the scheduler has forgotten it.
+        info: the record of the run.
+        state: state of the job, None if the scheduler does not know it any more.
     """
     job = f"job {info['queue']['job']}"
-    when = {"queued": "before it started", "preempted": "while it waited to go on"}.get(info["status"], "")
+    when = {"queued": "before it started", "preempted": "while it waited to continue"}.get(info["status"], "")
     if state is None:
-        return outcome.signalled(signal.SIGKILL, f"{job} is gone {when or 'without a word'}")
+        return outcome.signalled(signal.SIGKILL, f"{job} is gone {when}".strip())
     if state.state == "CANCELLED":
         why = f": {state.reason}" if state.code not in ("None", "") else ""
         return outcome.signalled(signal.SIGTERM, f"{job} was cancelled {when}".strip() + why)
-    said = f"{job} ended {when}".strip() + f" ({state.state}{_exit_code(state)})"
-    lines = outcome.last_lines(log(info["queue"]), 1)
-    if info["status"] == "queued":  # the job never got as far as the supervisor
-        return outcome.Outcome("failed", outcome.EXIT_FAILED, ": ".join([said, *lines]))
-    return outcome.signalled(signal.SIGKILL, said)
+    reason = f"{job} ended {when}".strip() + f" ({state.state}{_exit_code(state)})"
+    lines = outcome.last_lines(job_log(info["queue"]), 1)
+    if info["status"] == "queued":  # the job ended before its supervisor started
+        return outcome.Outcome("failed", outcome.EXIT_FAILED, ": ".join([reason, *lines]))
+    return outcome.signalled(signal.SIGKILL, reason)
 
 
-def log(queue: dict[str, Any]) -> Path:
-    """Return the file that holds the output of a job."""
+def job_log(queue: dict[str, Any]) -> Path:
+    """Return the log file of a job."""
     return Path(queue.get("log") or Path(queue["folder"]) / f"{queue['job']}_0_log.out")
 
 
 def _exit_code(state: JobState) -> str:
-    code = requeue.show(state.job).get("ExitCode", "")
+    code = requeue.show_job(state.job).get("ExitCode", "")
     return f", exit code {code}" if code else ""
 
 

@@ -1,4 +1,4 @@
-"""Giving runs to a scheduler: checked before anything is written, equal requests as one array."""
+"""Submit runs to their schedulers; runs with equal resources become one array."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from regimen.config.yaml_io import read_yaml
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
+from regimen.orchestration.slurm.queue_record import record_job
 from regimen.runs import lock, outcome
 from regimen.runs.run import Run
-from regimen.system import files
 from regimen.system.errors import PreflightError
 
-MOST_IN_ARRAY = 1000
-"""Jobs of one array: Slurm's own limit, unless a site has changed it."""
+MAX_ARRAY_SIZE = 1000
+"""Largest array of jobs: Slurm's default limit."""
 
 COMMANDS = ("sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
 PATIENCE_S = 60.0
@@ -31,21 +31,19 @@ NODES_AWAY = ["sinfo", "--noheader", "--format=%D", "--states=down,drain,fail,ma
 
 
 def check(configs: list[dict[str, Any]]) -> list[str]:
-    """Return what speaks against giving runs to their schedulers, one line each; writes nothing.
+    """Return why runs cannot be submitted, one line for each reason; write nothing.
 
     Args:
-        configs: resolved configurations; those without a scheduler are passed over.
+        configs: resolved configurations; those without a scheduler are skipped.
     """
-    asked = [config["hardware"] for config in configs if config["hardware"]["scheduler"]]
-    different = {json.dumps(hardware, sort_keys=True): hardware for hardware in asked}
+    requested = [config["hardware"] for config in configs if config["hardware"]["scheduler"]]
+    different = {json.dumps(hardware, sort_keys=True): hardware for hardware in requested}
     lines = [line for hardware in different.values() for line in problems(hardware)]
-    if not lines and any(hardware["scheduler"] == "slurm" for hardware in asked):
-        missing = [
-            name for name in ("sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol") if not shutil.which(name)
-        ]
+    if not lines and any(hardware["scheduler"] == "slurm" for hardware in requested):
+        missing = [name for name in COMMANDS if not shutil.which(name)]
         if missing:
             return [
-                f"`hardware.scheduler=slurm`: there is no {', '.join(missing)} on this machine. Launch where Slurm's "
+                f"`hardware.scheduler=slurm`: {', '.join(missing)} not found on this machine. Launch where Slurm's "
                 "commands are (a login node), or choose hardware=submitit_local or hardware=cpu."
             ]
         lines = [_refusal(hardware) for hardware in different.values() if hardware["scheduler"] == "slurm"]
@@ -53,50 +51,50 @@ def check(configs: list[dict[str, Any]]) -> list[str]:
 
 
 def _refusal(hardware: dict[str, Any]) -> str:
-    """Return why Slurm would not take such a job, empty if it would; asked with the very script that will be sent."""
+    """Return why Slurm would refuse such a job, empty if it accepts it; tested with the script to be submitted."""
     executor = slurm_executor(Path.cwd() / ".submitit", hardware, "test")
     script = executor._make_submission_file_text("true", "test")
     try:
-        done = _ask(["sbatch", "--test-only"], script)
-        # Also said while nodes are drained, when sbatch itself takes the job for later.
-        refused = done.returncode != 0 and not (UNAVAILABLE in done.stderr and _ask(NODES_AWAY).stdout.strip())
+        done = _run(["sbatch", "--test-only"], script)
+        # --test-only also fails while nodes are drained; sbatch itself accepts the job then.
+        refused = done.returncode != 0 and not (UNAVAILABLE in done.stderr and _run(NODES_AWAY).stdout.strip())
     except subprocess.TimeoutExpired:
-        return f"Slurm does not answer: sbatch said nothing for {PATIENCE_S:.0f} s. Try `sinfo`."
+        return f"Slurm does not respond: no answer from sbatch within {PATIENCE_S:.0f} s. Try `sinfo`."
     if not refused:
         return ""
-    asked = ", ".join(f"{k}={v}" for k, v in hardware["submitit"].items()) or "nothing in particular"
-    said = done.stderr.strip().replace("sbatch: error: ", "").replace("\n", "; ")
-    return f"Slurm refuses the job: {said}. Asked for (hardware.submitit): {asked}. `sinfo` lists what there is."
+    requested = ", ".join(f"{k}={v}" for k, v in hardware["submitit"].items()) or "defaults"
+    error = done.stderr.strip().replace("sbatch: error: ", "").replace("\n", "; ")
+    return f"Slurm refuses the job: {error}. Requested (hardware.submitit): {requested}. `sinfo` lists the nodes."
 
 
-def _ask(command: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=script, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[str, str]:
-    """Give queued runs to the schedulers that their configurations name; return run id -> job.
+    """Submit queued runs to the schedulers of their configurations; return run id -> job.
 
-    A run that is refused after all is recorded as failed and is absent from the result.
+    A run that the scheduler refuses is recorded as failed and is absent from the result.
 
     Args:
-        runs: created with status `queued`.
-        after: run id -> jobs that must have succeeded before; if one fails, the run's job is removed.
+        runs: runs with status `queued`.
+        after: run id -> jobs that must succeed first; if one fails, Slurm removes the job of the run.
 
     Raises:
-        PreflightError: none was taken.
+        PreflightError: the scheduler refused all runs.
     """
     jobs: dict[str, str] = {}
     refusals: list[str] = []
     for members, hardware, code, parents in _groups(runs, after or {}):
         try:
             if hardware["scheduler"] == "slurm":
-                taken = _to_slurm(members, hardware, code, parents)
+                accepted = _submit_array(members, hardware, code, parents)
             else:
-                taken = local_queue.start(members, hardware, code, parents)
-        except Exception as error:  # submitit raises what sbatch said in errors of several kinds
+                accepted = local_queue.start(members, hardware, code, parents)
+        except Exception as error:  # submitit raises several types for errors of sbatch
             refusals.append(_record_refusal(members, error))
         else:
-            jobs |= taken
+            jobs |= accepted
     if refusals and not jobs:
         raise PreflightError("\n".join(refusals))
     for line in refusals:
@@ -105,13 +103,13 @@ def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[s
 
 
 def resume(run: Run) -> int:
-    """Give a run that stopped to its scheduler again; return an exit code.
+    """Submit a stopped run again; return an exit code.
 
     Args:
-        run: whose configuration names a scheduler.
+        run: run whose configuration names a scheduler.
 
     Raises:
-        PreflightError: it is worked on, it waits already, or the scheduler does not take it.
+        PreflightError: the run is running or queued, or the scheduler refuses it.
     """
     from regimen.orchestration.slurm import reconcile
 
@@ -119,13 +117,13 @@ def resume(run: Run) -> int:
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
-    if going := reconcile.reconcile([run]):
-        raise PreflightError(f"{where} is {run.status} as job {going[run.id].job} already. See: regimen queue")
+    if live := reconcile.reconcile([run]):
+        raise PreflightError(f"{where} is already {run.status} as job {live[run.id].job}. See: regimen queue")
     if run.status == "finished":
-        say(f"finished already: {where} has nothing left to do")
+        say(f"already finished: {where}")
         return 0
     if not lock.is_free(run):
-        raise PreflightError(f"{where} is being worked on. Stop that first, or wait for it.")
+        raise PreflightError(f"{where} is running. Stop it first, or wait for it.")
     run.update(status="queued", queue=None, ended=None, exit_code=None, reason=None, signal=None)
     say(f"submitted: {where} as job {submit([run])[run.id]}. To follow it: regimen queue")
     return 0
@@ -135,7 +133,7 @@ Group = tuple[list[Run], dict[str, Any], str | None, list[str]]
 
 
 def _groups(runs: list[Run], after: dict[str, list[str]]) -> list[Group]:
-    """Return runs that ask for the same together, with what they ask for."""
+    """Group runs with equal resources, code and parents, in arrays of at most `MAX_ARRAY_SIZE`."""
     found: dict[str, Group] = {}
     for run in runs:
         hardware, code = _hardware(run), run.info.get("code")
@@ -143,9 +141,9 @@ def _groups(runs: list[Run], after: dict[str, list[str]]) -> list[Group]:
         key = json.dumps([str(run.dir.parent), hardware, code, parents], sort_keys=True)
         found.setdefault(key, ([], hardware, code, parents))[0].append(run)
     return [
-        (members[i : i + MOST_IN_ARRAY], hardware, code, parents)
+        (members[i : i + MAX_ARRAY_SIZE], hardware, code, parents)
         for members, hardware, code, parents in found.values()
-        for i in range(0, len(members), MOST_IN_ARRAY)
+        for i in range(0, len(members), MAX_ARRAY_SIZE)
     ]
 
 
@@ -153,53 +151,33 @@ def _hardware(run: Run) -> dict[str, Any]:
     return dict(read_yaml(run.config_path)["hardware"])
 
 
-def _to_slurm(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: list[str]) -> dict[str, str]:
+def _submit_array(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: list[str]) -> dict[str, str]:
     from regimen.orchestration.slurm.job import SlurmJob
 
     folder = runs[0].dir.parent / ".submitit"
     executor = slurm_executor(folder, hardware, job_name(runs), code, parents)
-    with _outside_of_a_job(), redirect_stderr(io.StringIO()):  # submitit prints what its exception says again
+    with _outside_of_a_job(), redirect_stderr(io.StringIO()):  # submitit also prints the error that it raises
         jobs = executor.submit_array([SlurmJob(str(run.dir)) for run in runs])
-    taken = {run.id: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
+    accepted = {run.id: str(job.job_id) for run, job in zip(runs, jobs, strict=True)}
     for run in runs:
-        note(run, "slurm", taken[run.id], folder, parents)
-    return taken
+        record_job(run, "slurm", accepted[run.id], folder, parents)
+    return accepted
 
 
 @contextmanager
 def _outside_of_a_job() -> Iterator[None]:
-    """Hide what Slurm has set for the job this process is in: the new one would inherit it, and srun refuse it."""
+    """Hide the SLURM_ variables of the job of this process: a new job would inherit them, and srun would fail."""
     hidden = [k for k in os.environ if k.startswith("SLURM_") and k != "SLURM_CONF"]
-    kept = {k: os.environ.pop(k) for k in hidden} if "SLURM_JOB_ID" in os.environ else {}
+    values = {k: os.environ.pop(k) for k in hidden} if "SLURM_JOB_ID" in os.environ else {}
     try:
         yield
     finally:
-        os.environ.update(kept)
-
-
-def note(run: Run, kind: str, job: str, folder: Path, parents: Iterable[str], **more: Any) -> None:
-    """Write which job a run is.
-
-    Args:
-        run: which may have begun already.
-        kind: of scheduler.
-        job: its name there.
-        folder: of its logs.
-        parents: jobs it waits for.
-        more: what else is known of the job.
-    """
-    queue = {"kind": kind, "job": job, "folder": str(folder), "submitted": files.now(), "after": list(parents), **more}
-    run.amend(lambda info: {"queue": {**queue, **_kept(info)}})
-
-
-def _kept(info: dict[str, Any]) -> dict[str, Any]:
-    """Return what the job itself has written meanwhile."""
-    return {k: v for k, v in (info["queue"] or {}).items() if k in ("restarts", "again")}
+        os.environ.update(values)
 
 
 def _record_refusal(runs: list[Run], error: Exception) -> str:
-    said = str(error).strip().replace("sbatch: error: ", "").replace("\n", "; ") or type(error).__name__
-    reason = f"not started: the scheduler refused the job: {said}"
+    text = str(error).strip().replace("sbatch: error: ", "").replace("\n", "; ") or type(error).__name__
+    reason = f"not started: the scheduler refused the job: {text}"
     for run in runs:
         outcome.record_end(run, outcome.Outcome("failed", outcome.EXIT_BAD_INPUT, reason))
     names = runs[0].id if len(runs) == 1 else f"{len(runs)} runs, {runs[0].id} … {runs[-1].id}"

@@ -1,4 +1,4 @@
-"""`wait=true`: stay until the jobs of runs have ended, and show how they do."""
+"""`wait=true`: wait until submitted jobs have ended, and print their progress."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from regimen.system import files, signals
 from regimen.system.errors import PreflightError
 
 POLL_S = 1.0
-ASK_S = 5.0
-"""How often the scheduler is asked: each question is work for a machine that all users share."""
+QUERY_S = 5.0
+"""Interval in s between queries of the scheduler: each query loads a shared machine."""
 
 PROGRESS_S = 30.0
 FINAL = ("finished", "failed", "diverged")
-"""Statuses that are the run's own last word; the others may be followed by another attempt."""
+"""Statuses after which no attempt follows."""
 
 
 def wait(runs: list[Run]) -> int:
-    """Wait for the ends of runs that a scheduler has; return their exit code, 1 for several of which one failed.
+    """Wait for submitted runs; return the exit code of a single run, 0 or 1 for several.
 
-    Ctrl-C ends the waiting and not the jobs.
+    Ctrl-C ends the waiting, not the jobs.
 
     Args:
-        runs: given to a scheduler by `submit`.
+        runs: runs submitted by `submit`.
     """
     try:
         with signals.handled(signals.leave):
             return _Watch(runs).wait()
     except signals.Interrupted as error:
-        going = [run for run in runs if run.status not in FINAL]
-        names = " ".join(run.id for run in going) if len(going) <= 4 else "all"
-        say(f"the jobs go on without this command. To see them: regimen queue. To stop them: regimen cancel {names}")
+        live = [run for run in runs if run.status not in FINAL]
+        names = " ".join(run.id for run in live) if len(live) <= 4 else "all"
+        say(f"the jobs continue. To see them: regimen queue. To stop them: regimen cancel {names}")
         return signals.exit_code(error.number)
 
 
 class _Watch:
-    """The runs that are not over yet, and what was said of each."""
+    """The unfinished runs, with the last line printed for each."""
 
     def __init__(self, runs: list[Run]) -> None:
         self.runs = list(runs)
         self.open = {run.id: run for run in runs}
-        self.said: dict[str, str] = {}
-        self.ask_due = 0.0
+        self.printed: dict[str, str] = {}
+        self.query_due = 0.0
         self.show_due = time.monotonic() + PROGRESS_S
         self.states: dict[str, JobState] = {}
 
     def wait(self) -> int:
         while True:
-            if time.monotonic() >= self.ask_due:
-                self._ask()
-            self._look()
+            if time.monotonic() >= self.query_due:
+                self._query_scheduler()
+            self._report_changes()
             if not self.open:
                 break
             if time.monotonic() >= self.show_due:
-                self._show()
+                self._show_progress()
             time.sleep(POLL_S)
         codes = [int(run.info["exit_code"] or 0) for run in self.runs]
         if len(codes) == 1:
@@ -67,19 +67,18 @@ class _Watch:
         say(", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self.runs).items()))
         return outcome.EXIT_FAILED if any(codes) else 0
 
-    def _ask(self) -> None:
-        self.ask_due = time.monotonic() + ASK_S
+    def _query_scheduler(self) -> None:
+        self.query_due = time.monotonic() + QUERY_S
         try:
-            self.states = reconcile.reconcile(
-                self.open.values(), (*reconcile.OPEN, "killed")
-            )  # killed: to be judged yet
+            watched = (*reconcile.OPEN, "killed")  # a killed run may be requeued
+            self.states = reconcile.reconcile(self.open.values(), watched)
         except PreflightError as error:
-            self._say("", str(error))
+            self._print_if_new("", str(error))
             return
-        self.said.pop("", None)
+        self.printed.pop("", None)
 
-    def _look(self) -> None:
-        """Say what has changed, and leave out the runs that are over."""
+    def _report_changes(self) -> None:
+        """Print changed states, and drop the runs that have ended."""
         for name, run in list(self.open.items()):
             info = run.info
             status, state = str(info["status"]), self.states.get(name)
@@ -89,14 +88,14 @@ class _Watch:
                 text += f"  exit code {info['exit_code']}"
             elif state is not None and state.waits and state.reason:
                 text += f"  {state.reason}"
-            self._say(name, text + (f"  {info['reason']}" if info["reason"] else ""))
+            self._print_if_new(name, text + (f"  {info['reason']}" if info["reason"] else ""))
 
-    def _say(self, name: str, text: str) -> None:
-        if self.said.get(name) != text:
-            self.said[name] = text
+    def _print_if_new(self, name: str, text: str) -> None:
+        if self.printed.get(name) != text:
+            self.printed[name] = text
             say(text)
 
-    def _show(self) -> None:
+    def _show_progress(self) -> None:
         self.show_due = time.monotonic() + PROGRESS_S
         for name, run in self.open.items():
             text = describe(files.read_json(run.dir / "progress.json") or {})

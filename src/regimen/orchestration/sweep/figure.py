@@ -1,4 +1,4 @@
-"""A sweep as one picture: its headline metric against each swept key, and as a map over two of them."""
+"""Figure of a sweep: headline metric over each swept key, and as a map over two keys."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPLICATES = ("seed",)
-"""Keys over which the others are averaged; they have a panel only where nothing else is swept."""
+"""Keys to average over; they get a panel only if no other key is swept."""
 
 MAX_PANELS = 6
 MAX_CELLS = 400
 LOG_FROM = 50.0
-"""Ratio of largest to smallest positive value from which the axis is logarithmic."""
+"""Ratio of largest to smallest positive value above which the axis is logarithmic."""
 
 
 def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
-    """Draw the finished jobs; return whether there was anything to draw.
+    """Draw the finished jobs; return whether a figure was written.
 
     Args:
-        jobs: of the sweep.
+        jobs: jobs of the sweep.
         swept: keys whose values differ.
         out: PNG to write.
     """
     from regimen.display.figures import title_of
-    from regimen.orchestration.sweep.report import settings
+    from regimen.orchestration.sweep.record import settings
 
     metric = headline_of(jobs)
     keys = [key for key in swept if key not in REPLICATES] or swept
@@ -51,20 +51,20 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
     if with_map:
         _map(figure, axes[-1], keys, rows, title_of(str(metric)))
     unfinished = len(jobs) - len(rows)
-    said = f"{len(rows)} runs: each point one, line, bars and cells their means, band the middle half"
-    figure.supxlabel(said + (f"; {unfinished} without this figure" if unfinished else ""), fontsize=8)
+    caption = f"{len(rows)} runs: points are runs; line, bars and cells are means; band is the middle half"
+    figure.supxlabel(caption + (f"; {unfinished} without this metric" if unfinished else ""), fontsize=8)
     figure.savefig(out, dpi=120)
     return True
 
 
 def headline_of(jobs: list[Job]) -> str | None:
-    """Return the headline metric that most finished jobs have, of several the first; None if there is none."""
+    """Return the headline metric that most finished jobs have, the first of several; None without one."""
     counts = Counter(name for job in jobs if job.status == "finished" for name in job.headline)
     return max(counts, key=lambda name: counts[name], default=None)
 
 
 def number(text: str) -> float | None:
-    """Return a value as a finite number, None if it is none."""
+    """Return the finite number that a text stands for, None for other text."""
     try:
         value = float(text)
     except ValueError:
@@ -73,14 +73,14 @@ def number(text: str) -> float | None:
 
 
 def _is_grid(rows: list[tuple[dict[str, str], float]], keys: list[str]) -> bool:
-    """Return whether two keys vary independently: values that advance together would fill a diagonal only."""
+    """Return whether two keys vary independently; keys from `zip` fill only a diagonal."""
     lengths = [len({point[key] for point, _ in rows}) for key in keys]
     cells = len({tuple(point.values()) for point, _ in rows})
     return min(lengths) > 1 and math.prod(lengths) <= MAX_CELLS and cells > max(lengths)
 
 
 def _panel(ax: Axes, key: str, points: list[tuple[str, float]]) -> None:
-    """Draw the metric over one key: a line through numbers, bars over names."""
+    """Draw the metric over one key: a line for numbers, bars for names."""
     from regimen.display.figures import COLORS, style
 
     groups: dict[str, list[float]] = defaultdict(list)

@@ -1,7 +1,11 @@
-"""Sweeps: every job is checked before the first starts, and each has a run of its own, made before the first starts."""
+"""Expand, check and start a sweep.
+
+Every job is checked, and its run directory created, before the first job starts.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +18,9 @@ from regimen.config.compose import Composed, compose
 from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.display.console import say
-from regimen.orchestration.preflight import Preflight, preflight
-from regimen.orchestration.sweep.cluster import submit_jobs, wait_for
-from regimen.orchestration.sweep.local import Batch, make_runs
-from regimen.orchestration.sweep.record import NOT_STARTED, Book, Job
+from regimen.orchestration.preflight import PreflightReport, preflight
+from regimen.orchestration.sweep.local import LocalSweep, make_runs
+from regimen.orchestration.sweep.record import NOT_STARTED, OPEN, Job, SweepRecord
 from regimen.runs import inputs
 from regimen.system import signals
 from regimen.system.errors import Refusal, did_you_mean, refuse
@@ -26,12 +29,12 @@ from regimen.system.errors import Refusal, did_you_mean, refuse
 def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     """Compose and check every job of the grid that the arguments span.
 
-    Another sweeper chooses its values later; then only what the jobs share is checked here.
+    A sweeper such as optuna chooses values during the sweep; then only the arguments that all jobs share are checked.
 
     Raises:
-        ConfigError: with the problems of all jobs, each said once.
+        ConfigError: the problems of all jobs, each listed once.
     """
-    _checked.clear()  # of an earlier launch by the same process
+    _checked.clear()  # an earlier launch in the same process may have filled it
     loader = make_loader(config_dirs)
     parsed, wrong = parse(overrides, loader)
     wrong += [
@@ -42,27 +45,29 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     refuse(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
-    if sweeper not in (known := group_options(loader, "hydra/sweeper")):
+    if sweeper not in (sweepers := group_options(loader, "hydra/sweeper")):
         extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
-        refuse([f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, known)}"])
+        refuse(
+            [f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, sweepers)}"]
+        )
     if sweeper != "regimen":
         zips = [o.input_line for o in plain if sweep_grid.is_zip(o)]
-        refuse([f"argument `{text}`: hydra/sweeper={sweeper} knows no zip(...); take it away." for text in zips])
+        refuse([f"argument `{text}`: hydra/sweeper={sweeper} does not support zip(...); remove it." for text in zips])
     if sweeper not in ("regimen", "basic"):
         plain = [o for o in plain if not o.is_sweep_override()]
     jobs = sweep_grid.jobs(plain)
     if (doubles := sweep_grid.size(plain) - len(jobs)) > 0:
-        say(f"{doubles} of the combinations {'is' if doubles == 1 else 'are'} listed twice; each runs once")
+        say(f"{doubles} combinations {'is' if doubles == 1 else 'are'} duplicated; each combination runs once")
     if len(jobs) > 20:
         say(f"checking {len(jobs)} jobs")
     return compose_all(jobs, config_dirs)
 
 
 def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed]:
-    """Compose and check jobs; one that was checked before is not read again.
+    """Compose and check jobs; results are cached by arguments.
 
     Raises:
-        ConfigError: with the problems of all jobs, each said once.
+        ConfigError: the problems of all jobs, each listed once.
     """
     composed, wrong = [], []
     for overrides in jobs:
@@ -79,28 +84,28 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
 _checked: dict[tuple[tuple[str, ...], tuple[Path, ...]], Composed] = {}
 
 
-def preflight_all(jobs: list[Composed], root: Path) -> list[Preflight]:
-    """Check that this machine can do each job, `hardware.max_jobs` at once.
+def preflight_all(jobs: list[Composed], root: Path) -> list[PreflightReport]:
+    """Run the preflight checks of each job, with `hardware.max_jobs` jobs at once.
 
     Raises:
-        ConfigError: with the problems of all jobs, each said once.
+        ConfigError: the problems of all jobs, each listed once.
     """
-    found, wrong = [], []
+    reports, wrong = [], []
     with inputs.remembered():
         for job in jobs:
             try:
-                found.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
+                reports.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
             except Refusal as error:
                 wrong += error.lines
     refuse(wrong)
-    return found
+    return reports
 
 
 def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path]) -> None:
-    """Let Hydra's sweeper make the jobs and our launcher plugin run them.
+    """Run Hydra's sweeper, which calls the launcher plugin `regimen` with the jobs.
 
     Args:
-        folder: the sweep's directory, claimed already.
+        folder: directory of the sweep, which exists.
         overrides: the arguments.
         config_dirs: folder of config.yaml, then the user's own.
     """
@@ -109,18 +114,18 @@ def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path
     own = [o.input_line or "" for o in parsed if o.is_hydra_override()] + [f"hydra.sweep.dir='{folder}'"]
     master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
     if "max_failure_rate" in master.hydra.sweeper and not any("max_failure_rate" in text for text in own):
-        master.hydra.sweeper.max_failure_rate = 1.0  # of optuna: by default the first failed trial ends the study
+        master.hydra.sweeper.max_failure_rate = 1.0  # optuna: by default the first failed trial ends the study
     sweeper = instantiate_sweeper(loader, master)
     try:
         sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
     except ValueError as error:
         if "No trials are completed" not in str(error):
             raise
-        say("no trial finished, so the study has no best one")
+        say("no trial finished, so the study has no best trial")
 
 
 class CheckedLoader(HydraLoader):
-    """Hydra's loader, which takes the jobs of a sweep from our own composition."""
+    """Hydra's config loader; the configuration of a job comes from `compose_all`."""
 
     def __init__(self, config_dirs: list[Path]) -> None:
         super().__init__(make_loader(config_dirs).get_search_path())
@@ -134,66 +139,109 @@ class CheckedLoader(HydraLoader):
 def run_batch(
     folder: Path, overrides: list[list[str]], first: int, config_dirs: list[Path], results: bool = False
 ) -> list[Job]:
-    """Make the runs of all jobs, then start them here or give them to their scheduler; return how they stand.
+    """Create the runs of a batch of jobs, then start or submit them; return the jobs with their status.
 
     Args:
-        folder: the sweep's directory; jobs already in its sweep.json are kept.
+        folder: directory of the sweep; jobs already in its sweep.json are kept.
         overrides: arguments of each job.
         first: number of the first job.
         config_dirs: folder of config.yaml, then the user's own.
-        results: whether the caller needs to know how they ended, also those that a scheduler has.
+        results: whether to wait for submitted jobs too, because the caller needs their results.
 
     Raises:
-        Interrupted: a signal stopped the jobs; no other batch must follow.
+        Interrupted: a signal stopped the jobs; no other batch may follow.
     """
     composed = compose_all(overrides, config_dirs)
-    found = preflight_all(composed, folder)
-    book = Book(folder, config_dirs)
-    jobs = [book.add(first + i, job) for i, job in enumerate(composed)]
-    with book.owned(), _recorded(book, jobs):
-        runs = make_runs(book, jobs, composed, found)
-        work(book, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
-        if book.status == "running":  # none of them could be made
-            book.write("ended")
+    reports = preflight_all(composed, folder)
+    record = SweepRecord(folder, config_dirs)
+    jobs = [record.add(first + i, job) for i, job in enumerate(composed)]
+    with record.owned(), _recorded(record, jobs):
+        runs = make_runs(record, jobs, composed, reports)
+        work(record, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
+        if record.status == "running":  # no run directory could be created
+            record.write("ended")
     return jobs
 
 
-def work(book: Book, jobs: list[Job], wait: bool) -> None:
-    """Have the runs of jobs begin or continue, each where its configuration says.
+def work(record: SweepRecord, jobs: list[Job], wait: bool) -> None:
+    """Start or continue runs on this machine or through their scheduler, as `hardware.scheduler` says.
 
     Args:
-        book: the sweep, owned by this process.
-        jobs: whose runs exist.
-        wait: whether to stay until those that a scheduler has are over.
+        record: the sweep, locked by this process.
+        jobs: jobs whose runs exist.
+        wait: whether to wait for submitted jobs.
 
     Raises:
-        Interrupted: a signal stopped those that ran here, or the waiting.
+        Interrupted: a signal stopped the local jobs or the waiting.
     """
-    hardware = {job.run: structured.read_plain(book.run(job).config_path)["hardware"] for job in jobs}
-    there = [job for job in jobs if hardware[job.run]["scheduler"]]
+    hardware = {job.run: structured.read_plain(record.run(job).config_path)["hardware"] for job in jobs}
+    submitted = [job for job in jobs if hardware[job.run]["scheduler"]]
     here = [job for job in jobs if not hardware[job.run]["scheduler"]]
-    if there:
-        submit_jobs(book, there)
+    if submitted:
+        submit_jobs(record, submitted)
     if here:
-        batch = Batch(book, here, int(hardware[here[0].run]["max_jobs"]))
-        batch.run()
-        if batch.stopped is not None:
-            raise signals.Interrupted(batch.stopped)
-    if there and wait:
-        wait_for(book, there)
-    elif there and here:
-        book.write("submitted")
+        local = LocalSweep(record, here, int(hardware[here[0].run]["max_jobs"]))
+        local.run()
+        if local.stopped is not None:
+            raise signals.Interrupted(local.stopped)
+    if submitted and wait:
+        wait_for(record, submitted)
+    elif submitted and here:
+        record.write("submitted")
 
 
 @contextmanager
-def _recorded(book: Book, jobs: list[Job]) -> Iterator[None]:
-    """Have sweep.json tell which jobs there are, and which did not get to their start."""
-    book.write("running")
+def _recorded(record: SweepRecord, jobs: list[Job]) -> Iterator[None]:
+    """Write the jobs to sweep.json; after an error mark those that have not started."""
+    record.write("running")
     try:
         yield
     except BaseException as error:
         for job in jobs:
             job.status = NOT_STARTED if job.status == "waiting" else job.status
-        if book.status == "running":
-            book.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
+        if record.status == "running":
+            record.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
         raise
+
+
+def submit_jobs(record: SweepRecord, jobs: list[Job]) -> None:
+    """Submit the runs of jobs to their scheduler, runs with equal resources as one array; print the job numbers.
+
+    Args:
+        record: the sweep.
+        jobs: jobs whose runs are queued.
+
+    Raises:
+        PreflightError: the scheduler accepted no job.
+    """
+    from regimen.orchestration.slurm.submit import submit
+
+    taken = submit([record.run(job) for job in jobs])
+    record.refresh(jobs)
+    for job in jobs:
+        job.status = "queued" if job.run in taken else "failed"
+    record.write("submitted")
+    names = list(taken.values())
+    numbers = f"{names[0]} … {names[-1]}" if len(names) > 2 else " and ".join(names)
+    count = f"{len(names)} job{'' if len(names) == 1 else 's'}"
+    say(f"submitted: {os.path.relpath(record.folder)}, {count} as {numbers}. To follow: regimen queue")
+
+
+def wait_for(record: SweepRecord, jobs: list[Job]) -> None:
+    """Wait until submitted jobs have ended; Ctrl-C ends the waiting, not the jobs.
+
+    Args:
+        record: the sweep.
+        jobs: submitted jobs.
+
+    Raises:
+        Interrupted: a signal ended the waiting.
+    """
+    from regimen.orchestration.slurm.wait import wait
+
+    code = wait([record.run(job) for job in jobs])
+    record.refresh(jobs)
+    waiting = any(job.status in OPEN for job in jobs)
+    record.write("submitted" if waiting else "ended")
+    if waiting:
+        raise signals.Interrupted(code - 128)

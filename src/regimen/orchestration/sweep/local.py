@@ -1,4 +1,7 @@
-"""Jobs of a sweep at work: every run is made before the first starts, then at most `hardware.max_jobs` work at once."""
+"""Run the jobs of a sweep on this machine, at most `hardware.max_jobs` at once.
+
+All run directories are created before the first job starts.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from regimen.cli.launch import create_run
 from regimen.config.compose import Composed
 from regimen.display.console import say
 from regimen.display.formatting import duration
-from regimen.orchestration.preflight import Preflight
-from regimen.orchestration.supervisor_pool import PROGRESS_S, Ended, Supervisors
-from regimen.orchestration.sweep.record import NOT_STARTED, Book, Job
+from regimen.orchestration.new_run import create_run
+from regimen.orchestration.preflight import PreflightReport
+from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, SupervisorPool
+from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
 from regimen.runs import code_snapshot, outcome
 from regimen.runs.run import Run
 from regimen.system import host, signals
@@ -23,25 +26,27 @@ from regimen.system.git import repository_state
 POLL_S = 0.05
 
 
-def make_runs(book: Book, jobs: list[Job], composed: list[Composed], found: list[Preflight]) -> dict[str, Run]:
-    """Make the directory of every job, frozen with the code as it is now; return those that could be made, by id.
+def make_runs(
+    record: SweepRecord, jobs: list[Job], composed: list[Composed], reports: list[PreflightReport]
+) -> dict[str, Run]:
+    """Create the run directory of every job with its configuration and a snapshot of the code; return id -> run.
 
-    An edit of a configuration or of the code has no effect on them any more. A job whose directory cannot be made has
-    failed, and the others go on.
+    Later edits of configuration or code do not affect these runs. A job whose directory cannot be created is marked
+    `failed`; the other jobs continue.
 
     Args:
-        book: the sweep.
-        jobs: what to make.
-        composed: the configuration of each.
-        found: what preflight saw for each.
+        record: the sweep.
+        jobs: jobs without a run directory.
+        composed: their configurations.
+        reports: their preflight reports.
     """
     runs = {}
     git = repository_state(Path(host.__file__).parent)
-    for job, config, inputs in zip(jobs, composed, found, strict=True):
-        known: dict[str, Any] = {"status": "queued", "queue": queue(config.config), "sweep": book.folder.name}
+    for job, config, report in zip(jobs, composed, reports, strict=True):
+        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.config), "sweep": record.folder.name}
         try:
             code = str(code_snapshot.take(config.config))
-            runs[job.run] = create_run(config, book.folder, inputs, job.run, code=code, git=git, **known)
+            runs[job.run] = create_run(config, record.folder, report, job.run, code=code, git=git, **fields)
         except (RegimenError, OSError) as error:
             job.status = "failed"
             job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED
@@ -49,53 +54,53 @@ def make_runs(book: Book, jobs: list[Job], composed: list[Composed], found: list
     return runs
 
 
-def queue(config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return who will start a run of this sweep: this process, or, None for now, a scheduler."""
+def queue_field(config: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the first `queue` field of a run: this process, or None for a run that is submitted to a scheduler."""
     return None if config["hardware"]["scheduler"] else {"kind": "local", "process": host.process(os.getpid())}
 
 
-class Batch:
-    """Runs that this process starts, and the record of all."""
+class LocalSweep:
+    """The jobs that this process starts and watches."""
 
-    def __init__(self, book: Book, jobs: list[Job], most: int) -> None:
-        """Args: book: the sweep; jobs: whose runs are to be started; most: runs at once."""
-        self.book, self.most = book, max(1, most)
+    def __init__(self, record: SweepRecord, jobs: list[Job], most: int) -> None:
+        """Args: record: the sweep; jobs: jobs whose runs exist; most: number of runs at once."""
+        self.record, self.most = record, max(1, most)
         self.waiting = list(jobs)
         self.total = len(jobs)
         self.by_run = {job.run: job for job in jobs}
         self.began: dict[str, float] = {}
         self.seconds: list[float] = []
-        self.supervisors = Supervisors()
+        self.supervisors = SupervisorPool()
         self.progress_due = time.monotonic() + PROGRESS_S
 
     @property
     def stopped(self) -> int | None:
-        """Number of the signal that stopped them, None if none came."""
+        """Number of the signal that stopped the jobs, None without one."""
         return self.supervisors.stopped
 
     def run(self) -> None:
-        """Start, watch and record until none is left."""
-        self.book.write("running")
-        working = self.supervisors
-        with signals.handled(working.on_signal):
+        """Start the jobs and record their ends until no job is left."""
+        self.record.write("running")
+        pool = self.supervisors
+        with signals.handled(pool.on_signal):
             try:
-                while working.running or (self.waiting and self.stopped is None):
-                    while self.waiting and len(working.running) < self.most and self.stopped is None:
+                while pool.running or (self.waiting and self.stopped is None):
+                    while self.waiting and len(pool.running) < self.most and self.stopped is None:
                         self._start(self.waiting.pop(0))
-                    self._note(list(working.ended()))
+                    self._note(list(pool.ended()))
                     self._show_progress()
-                    if working.running:
+                    if pool.running:
                         time.sleep(POLL_S)
             finally:
-                self._note(list(working.end_all()))
+                self._note(list(pool.end_all()))
                 for job in self.waiting:
                     job.status = NOT_STARTED
-                self.book.write("ended" if self.stopped is None else "stopped", self.stopped)
+                self.record.write("ended" if self.stopped is None else "stopped", self.stopped)
 
     def _start(self, job: Job) -> None:
-        """Start one job; one that cannot be started has failed, and the others go on."""
-        run = self.book.run(job)
-        if run.status == "killed" and run.info.get("supervisor") is None:  # cancelled while it waited
+        """Start one job; a job that cannot be started is marked `failed`."""
+        run = self.record.run(job)
+        if run.status == "killed" and run.info.get("supervisor") is None:  # cancelled while waiting
             job.take(run.info)
             say(f"{job.status:<9} {job.run}  {run.info.get('reason') or ''}".rstrip())
             return
@@ -109,8 +114,8 @@ class Batch:
             job.status = "running"
             say(f"started   {job.run}  {' '.join(job.overrides)}")
 
-    def _note(self, ended: list[Ended]) -> None:
-        """Write down how runs ended, and say so."""
+    def _note(self, ended: list[FinishedSupervisor]) -> None:
+        """Record and print the ends of runs."""
         for end in ended:
             job = self.by_run[end.run.id]
             job.take(end.info)
@@ -120,10 +125,10 @@ class Batch:
             reason = f"  {end.info['reason']}" if end.info.get("reason") else ""
             say(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}{self._left()}")
         if ended:
-            self.book.write("running")
+            self.record.write("running")
 
     def _left(self) -> str:
-        """Return how many jobs there are still, and how long they will take if they take as long as those before."""
+        """Return the number of ended jobs and the expected remaining time, for a status line."""
         working = len(self.supervisors.running)
         ended = self.total - working - len(self.waiting)
         left = self.remaining_s()
@@ -131,7 +136,7 @@ class Batch:
         return f"  ({ended} of {self.total}{eta})" if self.total > 1 else ""
 
     def remaining_s(self) -> float | None:
-        """Return the seconds until all jobs will have ended, None before the first has finished."""
+        """Return the expected time in s until all jobs have ended, None before the first has finished."""
         if not self.seconds:
             return None
         each = sum(self.seconds) / len(self.seconds)
@@ -147,4 +152,4 @@ class Batch:
         if time.monotonic() < self.progress_due:
             return
         self.progress_due = time.monotonic() + PROGRESS_S
-        say(f"sweep     {self.book.folder.name}{self._left()}")
+        say(f"sweep     {self.record.folder.name}{self._left()}")

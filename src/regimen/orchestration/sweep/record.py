@@ -1,4 +1,4 @@
-"""The record of a sweep, `sweep.json`: its jobs, their arguments, and how each ended."""
+"""Read and write `sweep.json`: the jobs of a sweep, their arguments and their results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from regimen.runs.run import Run
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, ReferenceError_
 
+ROOT = Path("multirun")
 NOT_STARTED = "not started"
 OPEN = ("queued", "running")
-"""Statuses of jobs that a scheduler has."""
+"""Statuses of jobs that are queued or running on a scheduler."""
 
 
 @dataclass
@@ -28,11 +29,11 @@ class Job:
     Attributes:
         run: id of the run, which is also the name of its directory.
         overrides: its arguments.
-        status: `waiting`, `running`, how the run ended, or `not started`.
-        exit_code: of its supervisor.
+        status: `waiting`, `running`, final status of the run, or `not started`.
+        exit_code: exit code of its supervisor.
         headline: its headline metrics.
-        wall_s: seconds worked on it.
-        inputs: `policy` and `data` -> the files its references led to.
+        wall_s: working time in s, over all attempts.
+        inputs: `policy` and `data` -> resolved files.
     """
 
     run: str
@@ -44,26 +45,26 @@ class Job:
     inputs: dict[str, Any] = field(default_factory=dict)
 
     def take(self, info: dict[str, Any]) -> None:
-        """Note what a run.json says of the job."""
+        """Copy status, exit code, headline metrics and working time from a run.json."""
         self.status = str(info.get("status"))
         self.exit_code = info.get("exit_code")
         self.headline = dict(info.get("headline") or {})
         self.wall_s = float(info.get("wall_s") or 0.0)
 
 
-class Book:
-    """A sweep's directory and the record in it.
+class SweepRecord:
+    """The record of one sweep and its directory.
 
     Attributes:
-        folder: the directory; its name is the sweep's id.
-        jobs: in the order of their numbers.
+        folder: directory of the sweep; its name is the id.
+        jobs: ordered by number.
         config_dirs: folder of config.yaml, then the user's own.
-        argv: the command line that began the sweep.
+        argv: command line that started the sweep.
         status: `running`, `submitted`, `ended` or `stopped`.
     """
 
     def __init__(self, folder: Path, config_dirs: list[Path]) -> None:
-        """Args: folder: the sweep's directory, with or without a record."""
+        """Args: folder: directory of the sweep, with or without sweep.json."""
         data = files.read_json(folder / "sweep.json") or {}
         self.folder = folder
         self.jobs = [Job(**row) for row in data.get("jobs", [])]
@@ -72,11 +73,11 @@ class Book:
         self.status = str(data.get("status", "running"))
 
     @classmethod
-    def open(cls, folder: Path) -> Book:
-        """Open the record of a sweep that was begun.
+    def open(cls, folder: Path) -> SweepRecord:
+        """Open the record of an existing sweep.
 
         Raises:
-            ReferenceError_: there is no whole record.
+            ReferenceError_: sweep.json is missing or unreadable.
         """
         if files.read_json(folder / "sweep.json") is None:
             raise ReferenceError_(f"{folder} is not a sweep: it has no readable sweep.json. Expected multirun/<sweep>.")
@@ -86,19 +87,19 @@ class Book:
         """Add a job and return it.
 
         Args:
-            number: its number in the sweep, part of the run's id.
-            composed: its configuration, inputs resolved.
+            number: number in the sweep, part of the id of the run.
+            composed: configuration with resolved inputs.
         """
         inputs = {key: composed.config[key] for key in ("policy", "data") if composed.config.get(key)}
         self.jobs.append(Job(f"{self.folder.name}.{number:03d}", list(composed.overrides), inputs=inputs))
         return self.jobs[-1]
 
     def run(self, job: Job) -> Run:
-        """Return the run of a job, which may not exist."""
+        """Return the run of a job; its directory may not exist."""
         return Run(self.folder / job.run)
 
     def refresh(self, jobs: Iterable[Job] | None = None) -> None:
-        """Note what the run directories say now; a job without one keeps what is known of it.
+        """Update jobs from their run directories; a job without a directory keeps its fields.
 
         Args:
             jobs: by default all.
@@ -109,7 +110,7 @@ class Book:
                 job.take(info)
 
     def write(self, status: str, stopped: int | None = None) -> None:
-        """Write the record.
+        """Write sweep.json; a failure to write it is only a warning.
 
         Args:
             status: `running`, `submitted`, `ended` or `stopped`.
@@ -117,23 +118,19 @@ class Book:
         """
         self.status = status
         data = {"format": 1, "id": self.folder.name, "argv": self.argv, "status": status, "signal": stopped}
-        places = [str(folder) for folder in self.config_dirs]
-        more = {
-            "config_dirs": places,
-            "process": host.process(os.getpid()),
-            "jobs": [asdict(job) for job in self.jobs],
-        }
+        data["config_dirs"] = [str(folder) for folder in self.config_dirs]
+        data |= {"process": host.process(os.getpid()), "jobs": [asdict(job) for job in self.jobs]}
         try:
-            files.write_json(self.folder / "sweep.json", data | more, durable=False)
+            files.write_json(self.folder / "sweep.json", data, durable=False)
         except OSError as error:
             say(f"warning: sweep.json could not be written: {error}")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Keep the sweep to this process while it starts jobs.
+        """Hold the lock of the sweep, so that only one process starts its jobs.
 
         Raises:
-            PreflightError: another process does so.
+            PreflightError: another process holds it.
         """
         with ExitStack() as stack:
             try:
@@ -141,7 +138,20 @@ class Book:
             except BlockingIOError:
                 owner = (files.read_json(self.folder / "sweep.json") or {}).get("process") or {}
                 raise PreflightError(
-                    f"running already: sweep {self.folder.name} is worked on by process {owner.get('pid')} on "
+                    f"already running: process {owner.get('pid')} starts the jobs of sweep {self.folder.name} on "
                     f"{owner.get('host')}. Wait for it, or stop it first (kill {owner.get('pid')})."
                 ) from None
             yield
+
+
+def swept_keys(jobs: list[Job]) -> list[str]:
+    """Return the keys whose values differ between jobs, ordered as in the arguments."""
+    rows = [settings(job) for job in jobs]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
+
+
+def settings(job: Job) -> dict[str, str]:
+    """Return the arguments of a job as key -> text of the value."""
+    parts = (override.partition("=") for override in job.overrides)
+    return {key.lstrip("+"): value.replace("\\", "").strip("'\"") for key, _, value in parts}

@@ -1,0 +1,39 @@
+"""`regimen check-env task=<name>`: check every rule of the `VecEnv` contract on a task."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from regimen.config.task_schema import EvaluationCfg
+from regimen.envs.conformance.check import check_env, compose_config, describe, factory
+from regimen.envs.conformance.rules import RULES
+
+
+def check_env_verb(argv: list[str]) -> int:
+    """Print one line for each rule of the `VecEnv` contract; return 0 if all hold, 1 otherwise.
+
+    With `--describe` no rule is checked: the active terms of the task are printed instead.
+
+    Args:
+        argv: overrides as for launch.py, and `--config-dir <folder>` for options of your own.
+    """
+    parser = argparse.ArgumentParser(
+        "regimen check-env", description="Try every rule of the VecEnv contract on a task."
+    )
+    parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
+    parser.add_argument("--describe", action="store_true", help="print the active terms of the task, and check no rule")
+    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+    arguments = parser.parse_args(argv)
+    config = compose_config(arguments.overrides, arguments.config_dir)
+    print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
+    if arguments.describe:
+        describe(config)
+        return 0
+    judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
+    broken = 0
+    for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
+        print(result, flush=True)
+        broken += not result.ok
+    print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
+    return 1 if broken else 0

@@ -1,0 +1,90 @@
+"""Create one run from a checked configuration, and start or submit it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen.display.console import say
+from regimen.runs.outcome import not_started
+from regimen.runs.run import Run
+from regimen.system import signals
+from regimen.system.errors import refuse
+
+if TYPE_CHECKING:
+    from regimen.config.compose import Composed
+    from regimen.orchestration.preflight import PreflightReport
+
+
+def check_scheduler(configs: list[dict[str, Any]]) -> None:
+    """Ask the schedulers named by `hardware.scheduler` whether they would accept the jobs; write nothing.
+
+    Args:
+        configs: resolved configurations; those without a scheduler are skipped.
+
+    Raises:
+        ConfigError: one line for each reason of a refusal.
+    """
+    if any(config["hardware"].get("scheduler") for config in configs):
+        from regimen.orchestration.slurm.submit import check
+
+        refuse(check(configs))
+
+
+def create_run(
+    composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+) -> Run:
+    """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
+
+    Args:
+        composed: checked configuration.
+        root: folder of runs.
+        report: report of the checks: resolved inputs and the runs they come from.
+        run_id: name of the directory; by default made from time, task and agent.
+        fields: further fields of the first record, see `runs.create.create_run_dir`.
+    """
+    from regimen.runs.create import as_yaml, create_run_dir
+
+    argv = ["launch.py", *sys.argv[1:]]
+    run = Run(create_run_dir(root, composed.config, argv, composed.overrides, run_id, **report.record(), **fields))
+    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
+    with not_started(run):
+        folder.mkdir()
+        shutil.copyfile(run.config_path, folder / "config.yaml")
+        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
+            (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
+    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
+    return run
+
+
+def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+    """Create a run, then supervise it here or submit it to its scheduler; return the exit code.
+
+    Args:
+        composed: checked configuration.
+        root: folder of runs.
+        report: preflight report.
+    """
+    if composed.config["hardware"]["scheduler"]:
+        return _submit_run(composed, root, report)
+    from regimen.runs.supervisor import supervise
+
+    with signals.handled(signals.leave):
+        run = create_run(composed, root, report)
+        with not_started(run):
+            return supervise(run)
+
+
+def _submit_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+    from regimen.orchestration.slurm.submit import submit
+    from regimen.orchestration.slurm.wait import wait
+    from regimen.runs import code_snapshot
+
+    run = create_run(composed, root, report, status="queued", code=str(code_snapshot.take(composed.config)))
+    with not_started(run):
+        job = submit([run])[run.id]
+    say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")
+    return wait([run]) if composed.config["wait"] else 0
