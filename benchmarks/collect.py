@@ -26,7 +26,7 @@ from regimen.envs.conformance.check import compose_config
 from regimen.runs import checkpoint
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
-from regimen.stages.collect import CollectCfg
+from regimen.stages.recording.config import CollectCfg
 from regimen.stages.recording.episode_recorder import Collection
 
 COLUMNS = ("obs/discriminator", "labels/fault_joint")

@@ -27,9 +27,9 @@ from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
-from regimen.stages.collect_histories import CollectHistoriesCfg
 from regimen.stages.recording import history_recorder
 from regimen.stages.recording.actors import find_actor
+from regimen.stages.recording.config import CollectHistoriesCfg
 from regimen.stages.recording.history_recorder import HistoryCollection
 
 

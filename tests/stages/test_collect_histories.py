@@ -19,8 +19,9 @@ from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.envs.vec_env import ActionSpec
 from regimen.runs import checkpoint
 from regimen.runs.run import Run
-from regimen.stages.collect_histories import CollectHistories, CollectHistoriesCfg, NoiseCfg
+from regimen.stages.collect_histories import CollectHistories
 from regimen.stages.recording import calibration
+from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
 from regimen.stages.recording.noise import Uniform, epsilon_at, one_hot
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv

@@ -18,7 +18,8 @@ from regimen.envs.hidden_goal.dark_room import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
 from regimen.runs.run import Run
-from regimen.stages.in_context import InContext, InContextCfg
+from regimen.stages.in_context import InContext
+from regimen.stages.in_context_evaluation.config import InContextCfg
 from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives, Scores
 from regimen.system.errors import ConfigError, StopRequested
 from stages.pictures import is_drawn

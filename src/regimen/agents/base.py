@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -54,3 +55,33 @@ class InContextPolicy(Policy, Protocol):
         It has to be called between `env.step` and `reset`, after every `act`.
         """
         ...
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """Datasets opened by the classmethod `open_data(config, memory_gb)` of an agent that learns from data.
+
+    Attributes:
+        data: argument of the agent's `fit`.
+        about: summary for result.json.
+        problems: failed quality checks, one line each.
+        purpose: ends the message `These data are not fit …`, such as `for training a detector`.
+    """
+
+    data: Any
+    about: dict[str, Any]
+    problems: list[str]
+    purpose: str
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Result of the `fit` of an agent that learns from data.
+
+    Attributes:
+        headline: name -> value, for lists of runs.
+        result: content of result.json.
+    """
+
+    headline: dict[str, float]
+    result: dict[str, Any]

@@ -43,11 +43,10 @@ class Assemble:
         Raises:
             ConfigError: if the agent cannot be assembled.
         """
+        from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.config.targets import resolve
         from regimen.envs import open_env
         from regimen.runs import checkpoint
-        from regimen.stages.evaluate import load_bundle
-        from regimen.stages.playback.rollout import load_policy
 
         agent = resolve(config.agent._target_)
         if not hasattr(agent, "assemble"):

@@ -4,57 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from regimen.system.errors import did_you_mean
+from regimen.stages.recording.config import CollectCfg
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.runs.run import Run
-
-
-@dataclass
-class CollectCfg:
-    """Let `policy` act in the task and record it.
-
-    Attributes:
-        steps: control steps of each env; rows of the dataset.
-        action_noise: standard deviation of normal noise added to every action, in units of the action.
-        gate_envs: envs for each command of `env.evaluation.grid` in which the policy is first tried without faults.
-        accept: why data of a policy are wanted that `env.evaluation.gate` refuses; recorded.
-        checkpoint_interval: steps between two moments from which a killed run goes on.
-    """
-
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
-    _target_: str = "regimen.stages.collect.Collect"
-    steps: int = 3000
-    action_noise: float = 0.0
-    gate_envs: int = 16
-    accept: str | None = None
-    checkpoint_interval: int = 512
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
-        counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
-        lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
-        if self.action_noise < 0:
-            lines.append(f"action_noise={self.action_noise}: expected 0 or more.")
-        if self.accept is not None and not self.accept.strip():
-            lines.append("accept=: expected the reason, such as accept='data of falls wanted'.")
-        events = config["env"].get("events") or {}
-        named = (config["env"].get("evaluation") or {}).get("faults") or []
-        return lines + [
-            f"env.evaluation.faults names `{name}`, not in env.events. {did_you_mean(name, events)}"
-            for name in named
-            if name not in events
-        ]
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the two open chunks take."""
-        from regimen.data.episodes.schema import chunk_steps
-
-        return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
 
 
 class Collect:
@@ -73,9 +29,9 @@ class Collect:
         """
         import torch
 
+        from regimen.agents.policy_file import load_bundle
         from regimen.envs import open_env
         from regimen.runs import checkpoint
-        from regimen.stages.evaluate import load_bundle
         from regimen.stages.recording.episode_recorder import Collection
         from regimen.stages.recording.policy_check import pass_gate
 

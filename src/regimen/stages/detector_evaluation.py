@@ -14,12 +14,12 @@ from regimen.agents.failure_detector.baseline_comparison import Baselines, Guess
 from regimen.agents.failure_detector.frames import Frames, Layout, saturated_since
 from regimen.agents.failure_detector.metrics import judge
 from regimen.agents.failure_detector.predictions import Traces, traces
+from regimen.agents.policy_file import load_bundle
 from regimen.config.targets import resolve
 from regimen.envs import open_env
+from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.recording.policy_check import fault_joints, robot_joints
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.evaluate import EvaluateCfg
+    from regimen.stages.evaluation.config import EvaluateCfg
 
 
 def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:

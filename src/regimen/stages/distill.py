@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.base import OpenedData
 from regimen.system.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -51,36 +52,6 @@ class DistillCfg:
         return int(self.memory_gb * 2**30)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Data as an agent opened them by its classmethod `open_data(config, stage)`.
-
-    Attributes:
-        data: what its `fit` takes.
-        about: what result.json tells of them.
-        problems: what its gates have against them, one line each.
-        purpose: what they are not fit for then, such as `for training a detector`.
-    """
-
-    data: Any
-    about: dict[str, Any]
-    problems: list[str]
-    purpose: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        headline: the few figures for lists of runs.
-        result: everything worth reading later.
-    """
-
-    headline: dict[str, float]
-    result: dict[str, Any]
-
-
 class Distill:
     """Has an agent learn from datasets; goes on from `checkpoints/last.pt` where there is one."""
 
@@ -109,7 +80,7 @@ class Distill:
                 f"agent={config.choices.get('agent')} has no `fit`: it does not learn from data by stage=distill."
             )
         run.progress(note="looking at the data")
-        opened: Opened = agent_class.open_data(config, self.cfg)
+        opened: OpenedData = agent_class.open_data(config, self.cfg.memory_gb)
         self._require_fit(opened, run)
         last = run.checkpoints / "last.pt"
         run.rewind(_step_of(last) if last.exists() else -1)
@@ -119,7 +90,7 @@ class Distill:
         wall = {"wall_s": time.perf_counter() - started}
         run.finish(outcome.headline, {"data": opened.about, "gate": gate, **wall, **outcome.result})
 
-    def _require_fit(self, opened: Opened, run: Run) -> None:
+    def _require_fit(self, opened: OpenedData, run: Run) -> None:
         """Refuse data that do not pass the agent's gates, unless a reason is given, which is kept."""
         if opened.problems and self.cfg.accept is None:
             raise DatasetError(

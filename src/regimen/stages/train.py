@@ -98,7 +98,7 @@ class _Record:
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
     """Return the joints that failed while the policy learned, for a policy that knows one fault among others."""
-    from regimen.stages.recording.policy_check import fault_joints
+    from regimen.envs.fault_estimate.joints import fault_joints
 
     judged = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if judged is not None and judged.faults else []

@@ -14,7 +14,8 @@ import pytest
 from helpers.tasks import CONF
 from regimen.config.schema import Config
 from regimen.runs.run import Run
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.fault_evaluation import _judge
 from regimen.stages.evaluation.fault_grid import Cell
 from regimen.stages.evaluation.metrics import EpisodeTable

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.messages import assert_names, raises_naming
-from regimen.stages.evaluate import EvaluateCfg
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.fault_grid import cell_of_env, cells_of, problems
 from regimen.system.errors import ConfigError
 

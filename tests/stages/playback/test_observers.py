@@ -9,7 +9,7 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.point_env import PointEnv
-from regimen.stages.evaluate import EvaluateCfg
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.playback import observers
 from regimen.stages.playback.observers import Clock
 from stages.pictures import frames

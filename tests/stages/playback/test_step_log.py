@@ -14,7 +14,8 @@ from agents.export.made_policies import bundle_for
 from helpers.tasks import make_env
 from helpers.trainings import new_run, training_config
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.playback.step_log import StepLog
 from stages.pictures import is_drawn
 from stages.test_evaluate import evaluate, save_policy

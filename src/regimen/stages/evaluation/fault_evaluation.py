@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from regimen.agents.policy_file import load_policy
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import mode_of
 from regimen.stages.evaluation import fault_figure
 from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
-from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, judge
+from regimen.stages.evaluation.metrics import EpisodeTable, FaultJudgement, judge
 from regimen.stages.playback.first_episodes import FirstEpisodes
 from regimen.stages.playback.observers import watchers_of
-from regimen.stages.playback.rollout import load_policy, play
+from regimen.stages.playback.rollout import play
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config, FaultGridCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.evaluate import EvaluateCfg
-
-
-@dataclass
-class FaultJudgement:
-    """The figures of the episodes with one fault, or with several together.
-
-    Attributes:
-        cell: the fault; None for several.
-        judged: survival, return, and from the onset on: velocity error, power.
-        time_to_fall_s: median time from the onset to the fall, of those that fell; None if none did.
-    """
-
-    cell: Cell | None
-    judged: Judgement
-    time_to_fall_s: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for result.json."""
-        head = {"joint": self.cell.joint, "severity": self.cell.severity} if self.cell and self.cell.joint else {}
-        figures = {k: v for k, v in self.judged.to_dict().items() if k != "command"}
-        return head | figures | {"time_to_fall_s": self.time_to_fall_s}
+    from regimen.stages.evaluation.config import EvaluateCfg
 
 
 def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from regimen.display.figures import COLORS, save, sheet, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from regimen.stages.evaluation.fault_evaluation import FaultJudgement
+    from regimen.stages.evaluation.metrics import FaultJudgement
 
 
 def draw(out: Path, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
+from regimen.stages.evaluation.fault_grid import Cell
 from regimen.stages.playback.first_episodes import FirstEpisodes
 
 
@@ -107,3 +108,24 @@ def headline(whole: Judgement, name: str) -> dict[str, float]:
     values: Mapping[str, float] = {key: figure.value for key, figure in whole.figures.items()}
     first = {name: values[name]} if name in values else {}
     return first | {"return": values["return"], "survival": values["survival"], "falls": float(whole.falls)}
+
+
+@dataclass
+class FaultJudgement:
+    """The figures of the episodes with one fault, or with several together.
+
+    Attributes:
+        cell: the fault; None for several.
+        judged: survival, return, and from the onset on: velocity error, power.
+        time_to_fall_s: median time from the onset to the fall, of those that fell; None if none did.
+    """
+
+    cell: Cell | None
+    judged: Judgement
+    time_to_fall_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for result.json."""
+        head = {"joint": self.cell.joint, "severity": self.cell.severity} if self.cell and self.cell.joint else {}
+        figures = {k: v for k, v in self.judged.to_dict().items() if k != "command"}
+        return head | figures | {"time_to_fall_s": self.time_to_fall_s}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.stages.playback.rollout import load_policy
+from regimen.agents.policy_file import load_policy
 from regimen.stages.recording.actors import Solution
 from regimen.stages.recording.noise import Uniform
 from regimen.system.errors import ConfigError
@@ -16,7 +16,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs, VecEnv
-    from regimen.stages.in_context import InContextCfg
+    from regimen.stages.in_context_evaluation.config import InContextCfg
 
 
 @dataclass(frozen=True)

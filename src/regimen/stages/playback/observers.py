@@ -6,48 +6,22 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from regimen.stages.playback.observer import Watcher
+
 if TYPE_CHECKING:
     import torch
 
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.evaluate import EvaluateCfg
+    from regimen.stages.playback.options import PlaybackCfg
 
 FRAMES_PER_S = 30
 BEHIND = 0.95
 """Share of real time below which a run says that it did not keep up."""
 
 
-class Watcher:
-    """Looks on; a context that is open while the policy plays. This one sees and says nothing.
-
-    Attributes:
-        last_step: steps that are played for it, even if every first episode has ended.
-    """
-
-    last_step = 0
-
-    def before(self, step: int, obs: Obs) -> None:
-        """Look at the state that `obs` {group: (N, d)} shows, before the policy acts on it."""
-
-    def after(
-        self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
-    ) -> None:
-        """Look at what came of it: action (N, A), and (N,) each; envs that ended have begun anew."""
-
-    def told(self, run: Run) -> dict[str, Any]:
-        """Name what was made, once all is played; return what belongs into result.json."""
-        return {}
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Let go of what is held."""
-
-
-def watchers_of(cfg: EvaluateCfg, run: Run, config: Config, env: VecEnv) -> list[Watcher]:
+def watchers_of(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list[Watcher]:
     """Return who looks on, as the stage was asked.
 
     Args:

@@ -1,4 +1,4 @@
-"""Whether what is to look on while a policy plays can do so here; known before a simulator starts."""
+"""Options of a rollout: video, real time, viewer, step log; checked before a simulator starts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from regimen.config import static_types
 from regimen.system.errors import ConfigError
-
-if TYPE_CHECKING:
-    from regimen.stages.evaluate import EvaluateCfg
 
 INSTEAD = "For a film of it type video=true instead."
 
@@ -27,12 +25,36 @@ glfw.create_window(64, 64, "", None, None) or sys.exit("the display opens no Ope
 """
 
 
-def problems(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the stage's `video_length`, `real_time`, `viewer` and `log_*`, one line each.
+@dataclass
+class PlaybackCfg:
+    """Observers of a rollout.
+
+    Attributes:
+        video_seconds: length of the video of `video=true` in s; the video ends with the first episode at the latest.
+        video_length: length of the video in steps instead, across episodes.
+        real_time: whether each step lasts its nominal time; the real-time factor is recorded.
+        viewer: whether a window shows env 0; needs a display.
+        log_data: whether every step of some envs is written to `logs/steps.h5`, with joints and commands.
+        log_steps: steps in that log, across episodes.
+        log_env_ids: env ids in that log.
+    """
+
+    video_seconds: float = 10.0
+    video_length: int | None = None
+    real_time: bool = False
+    viewer: bool = False
+    log_data: bool = False
+    log_steps: int = 5000
+    log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
+
+
+def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[str]:
+    """Return the problems of `video_length`, `real_time`, `viewer` and `log_*`, one line each.
 
     Args:
-        cfg: the stage.
-        config: the run's plain configuration.
+        cfg: options of the rollout.
+        config: the run's plain config.
+        num_envs: envs that the stage opens.
     """
     lines = []
     if cfg.video_length is not None and cfg.video_length < 1:
@@ -40,10 +62,10 @@ def problems(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
     if cfg.video_length is not None and not config.get("video"):
         lines.append(f"video_length={cfg.video_length}: no film is made. Type video=true too.")
     if cfg.log_data:
-        lines += _log_problems(cfg.log_steps, cfg.log_env_ids, cfg.num_envs(config))
+        lines += _log_problems(cfg.log_steps, cfg.log_env_ids, num_envs)
     if cfg.viewer:
         lines += _viewer_problems(config)
-    return lines + _unheard(cfg, config)
+    return lines + _evaluator_problems(cfg, config)
 
 
 def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
@@ -96,14 +118,14 @@ def no_window(display: str | None, wayland: str | None) -> str | None:
     return f"no window opens on the display {display or wayland} ({told[-1]})."
 
 
-def _unheard(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
-    """Return a line if an agent judges itself, in a loop of its own that nobody watches."""
-    asked = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
+def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:
+    """Return a line if the agent has an evaluation of its own, whose rollout has no observers."""
+    names = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
     target = (config.get("agent") or {}).get("_target_")
-    if not asked or target is None:
+    if not names or target is None:
         return []
-    with suppress(ConfigError):  # told elsewhere
-        if "evaluate" in static_types.methods(target):
-            named = ", ".join(asked)
-            return [f"{named}: {target.rpartition('.')[2]} judges itself, which is not shown. Take it away."]
+    with suppress(ConfigError):  # reported where the agent is checked
+        if hasattr(static_types.load_cfg_class(target), "EVALUATOR"):
+            agent = target.rpartition(".")[2]
+            return [f"{', '.join(names)}: not available in the evaluation of {agent}. Take it away."]
     return []

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.config.targets import resolve
-from regimen.envs.vec_env import IOSpec
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,23 +14,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
     from regimen.stages.playback.first_episodes import FirstEpisodes
-    from regimen.stages.playback.observers import Watcher
-
-
-def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
-    """Return the policy of a checkpoint for `env`; `seed` is of what it may draw.
-
-    A model of several groups of tasks tells in `ios` what each reads and writes; the nearest counts.
-
-    Raises:
-        IOMismatchError: if it does not fit.
-    """
-    known = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
-    io = min(known, key=lambda io: len(io.differences(env.io)))
-    io.require_fits(env.io)
-    torch.manual_seed(seed)
-    policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
-    return policy
+    from regimen.stages.playback.observer import Watcher
 
 
 def play(

@@ -13,7 +13,7 @@ from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs.manager_env import ManagerEnv
 from regimen.stages.playback import step_log_figure
-from regimen.stages.playback.observers import Watcher
+from regimen.stages.playback.observer import Watcher
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv

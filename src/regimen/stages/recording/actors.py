@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.playback.rollout import load_policy
+from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.stages.recording.checkpoint_replay import CheckpointWalk
 from regimen.stages.recording.noise import Noisy
 from regimen.system.errors import ConfigError
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
-    from regimen.stages.collect_histories import CollectHistoriesCfg
+    from regimen.stages.recording.config import CollectHistoriesCfg
 
 
 class Actor(Protocol):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.playback.rollout import load_policy
 from regimen.stages.recording.noise import forget, one_hot
 from regimen.system.errors import ConfigError, DatasetError
 from regimen.system.files import sha256

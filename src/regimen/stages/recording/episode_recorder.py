@@ -14,9 +14,9 @@ import torch
 from regimen.config.targets import resolve
 from regimen.data.episodes.schema import columns_for
 from regimen.data.episodes.writer import EpisodeWriter
+from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
-from regimen.stages.recording.policy_check import fault_joints, robot_joints
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.collect import CollectCfg
+    from regimen.stages.recording.config import CollectCfg
 
 
 class Collection:

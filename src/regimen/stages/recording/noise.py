@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs, VecEnv
-    from regimen.stages.collect_histories import NoiseCfg
+    from regimen.stages.recording.config import NoiseCfg
 
 
 class Uniform:

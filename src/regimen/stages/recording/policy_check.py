@@ -6,14 +6,13 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from regimen.envs import open_env
-from regimen.envs.robots import robot
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import Judgement, judge_all
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config, GateCfg
-    from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
 
 RESAMPLES = 200
@@ -83,18 +82,3 @@ def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: i
     finally:
         env.close()
     return judge_all(table, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]
-
-
-def robot_joints(config: Config, env: VecEnv) -> list[str]:
-    """Return all joint names of the robot, in the order that labels and torques count in."""
-    name = getattr(config.env, "robot", None)
-    return list(robot.load(name).joints) if name else list(env.io.action.joints)
-
-
-def fault_joints(config: Config, env: VecEnv) -> list[str]:
-    """Return the joints that the task's faults may strike."""
-    names = robot_joints(config, env)
-    events = [config.env.events.get(name) for name in config.env.evaluation.faults]
-    patterns = [event.params["joints"] for event in events if event is not None and "joints" in event.params]
-    chosen = {j for p in patterns for j in robot.match(tuple(names), *([p] if isinstance(p, str) else p))}
-    return [name for name in names if name in chosen]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.stages.reports import detection, figures, sections
+from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.sources import Sources
-from regimen.stages.reports.survival import Arm, Comparison, Study, compare
+from regimen.stages.reports.survival import Arm, Comparison, Study
 from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 from regimen.stages.reports.write_report import folder_of, publish
 
@@ -23,33 +24,30 @@ FIGURES = ("lin_vel_error", "power")
 
 
 class FaultReport:
-    """One report.
+    """Report of a fault study.
 
     Attributes:
-        sources: the runs it is made from.
-        study: the policies among them.
-        comparisons: the kinds of policies against the healthy one.
+        data: runs of the study and their comparison.
+        folder: directory of the report.
     """
 
     def __init__(self, run: Run, sources: Sources, title: str) -> None:
-        """Sort what the runs say by kinds of policies."""
-        self.run, self.sources, self.title = run, sources, title
+        """Sort the policies of `sources` by kind; `title` is the heading of the page."""
+        self.run, self.title = run, title
+        self.data = FaultStudy.of(run, sources)
         self.folder = folder_of(run)
-        self.study = Study.of(self.sources.policies)
-        self.comparisons = compare(self.study, HEALTHY, ORACLE)
-        self.films: list[Path] = []
 
     def headline(self) -> dict[str, float]:
         """Return the few numbers for run.json."""
-        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.study.arms}
-        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.comparisons if c.variant is TOLERANT}
+        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.data.study.arms}
+        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.data.comparisons if c.variant is TOLERANT}
         return found
 
     def film(self, seconds: float) -> None:
         """Film the healthy policy beside the one that copes best of those given a detector or an oracle."""
         from regimen.stages.reports import side_by_side_video
 
-        healthy, other = self.study.arm(HEALTHY), self.study.arm(TOLERANT) or self.study.arm(ORACLE)
+        healthy, other = self.data.study.arm(HEALTHY), self.data.study.arm(TOLERANT) or self.data.study.arm(ORACLE)
         if healthy is None or other is None:
             self.run.warn("no film: it needs the evaluation of a healthy policy and of a tolerant one or an oracle")
             return
@@ -59,23 +57,23 @@ class FaultReport:
             self.run.progress(note=f"filming {arm.variant.title}")
             stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
             takes.append(side_by_side_video.play(arm.sources[0], arm.variant.title, fault, seconds, stop))
-        self.films = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
-        side_by_side_video.write(takes, fault, *self.films)
+        self.data.videos = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
+        side_by_side_video.write(takes, fault, *self.data.videos)
 
     def write(self) -> dict[str, Any]:
         """Draw all pictures, write the page and the numbers; return what is written to result.json."""
         self.run.progress(note="drawing")
         drawn = dict(self._draw())
-        return publish(self.run, self.title, sections.lead(self), sections.all_of(self, drawn), self._told())
+        return publish(self.run, self.title, sections.lead(self.data), sections.all_of(self.data, drawn), self._told())
 
     def _draw(self) -> Iterator[tuple[str, Path]]:
         """Draw; yield name -> file of each picture."""
-        if self.study.arms:
+        if self.data.study.arms:
             yield from self._draw_study()
         yield "lineage", sections.draw_lineage(self.run, self.folder / "lineage.png")
 
     def _draw_study(self) -> Iterator[tuple[str, Path]]:
-        study = self.study
+        study = self.data.study
         figures.survival_by_joint(study, None, self.folder / "survival.png")
         yield "survival", self.folder / "survival.png"
         if len(study.levels) > 1:
@@ -93,7 +91,7 @@ class FaultReport:
 
     def _told(self) -> dict[str, Any]:
         """Return everything measured as plain data."""
-        study = self.study
+        study = self.data.study
         arms = {
             arm.variant.key: {
                 "title": arm.variant.title,
@@ -106,11 +104,11 @@ class FaultReport:
         }
         return {
             "format": 1,
-            "runs": [source.id for source in self.sources.all],
+            "runs": [source.id for source in self.data.sources.all],
             "policies": arms,
-            "comparison": [_comparison(c) for c in self.comparisons],
+            "comparison": [_comparison(c) for c in self.data.comparisons],
             "not_evaluated": [variant.key for variant in study.missing],
-            "detectors": [asdict(row) for row in detection.rows(self.sources.detectors)],
+            "detectors": [asdict(row) for row in detection.rows(self.data.sources.detectors)],
         }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure
 from regimen.stages.reports import detection, html
+from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
 from regimen.stages.reports.sources import Source, Sources
@@ -18,7 +19,6 @@ from regimen.system import files
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.stages.reports.fault_report import FaultReport
 
 BASELINES = {
     "detector": "detector",
@@ -28,30 +28,30 @@ BASELINES = {
 }
 
 
-def all_of(report: FaultReport, drawn: Mapping[str, Path]) -> list[Section]:
+def all_of(data: FaultStudy, drawn: Mapping[str, Path]) -> list[Section]:
     """Return the sections in reading order.
 
     Args:
-        report: what was measured.
+        data: runs of the study and their comparison.
         drawn: name -> picture.
     """
     return [
-        Section("Comparison", list(_comparison(report))),
-        Section("Survival", list(_survival(report.study, drawn))),
-        Section("Film", list(_film(report))),
-        Section("Walking", list(_walking(report.study, drawn))),
-        Section("Detector", list(_detector(report.sources.detectors))),
-        Section("Data", [part for source in report.sources.datasets for part in _dataset(source)]),
-        Section("Not in this study", list(_missing(report.study))),
-        Section("Lineage", list(lineage(report.run, drawn["lineage"]))),
-        Section("Runs", [runs(report.sources)]),
+        Section("Comparison", list(_comparison(data))),
+        Section("Survival", list(_survival(data.study, drawn))),
+        Section("Film", list(_film(data))),
+        Section("Walking", list(_walking(data.study, drawn))),
+        Section("Detector", list(_detector(data.sources.detectors))),
+        Section("Data", [part for source in data.sources.datasets for part in _dataset(source)]),
+        Section("Not in this study", list(_missing(data.study))),
+        Section("Lineage", list(lineage(data.run, drawn["lineage"]))),
+        Section("Runs", [runs(data.sources)]),
     ]
 
 
-def lead(report: FaultReport) -> Iterator[str]:
+def lead(data: FaultStudy) -> Iterator[str]:
     """Yield the answer in a few sentences."""
-    tolerant = next((c for c in report.comparisons if c.variant is TOLERANT), None)
-    arm, healthy = report.study.arm(TOLERANT), report.study.arms[:1]
+    tolerant = next((c for c in data.comparisons if c.variant is TOLERANT), None)
+    arm, healthy = data.study.arm(TOLERANT), data.study.arms[:1]
     if tolerant is not None and arm is not None:
         mine, base = (_in_words(_percent(a.survival())) for a in (arm, healthy[0]))
         words = (
@@ -60,9 +60,9 @@ def lead(report: FaultReport) -> Iterator[str]:
         )
         words += f" That is {_in_words(_percent(tolerant.share))} of what an oracle gains." if tolerant.share else ""
         yield html.text(words, "lead")
-    elif report.study.arms:
+    elif data.study.arms:
         yield html.text("No comparison of a tolerant policy with the healthy one is among these runs.", "lead")
-    conditions = {_conditions(source) for source in report.sources.policies}
+    conditions = {_conditions(source) for source in data.sources.policies}
     yield from (html.text(words, "quiet") for words in sorted(conditions))
 
 
@@ -80,12 +80,12 @@ def _conditions(source: Source) -> str:
     )
 
 
-def _comparison(report: FaultReport) -> Iterator[str]:
-    if not report.comparisons:
+def _comparison(data: FaultStudy) -> Iterator[str]:
+    if not data.comparisons:
         return
     rows = []
-    for arm in report.study.arms:
-        found = next((c for c in report.comparisons if c.variant is arm.variant), None)
+    for arm in data.study.arms:
+        found = next((c for c in data.comparisons if c.variant is arm.variant), None)
         gain, part = (_points(found.gain), _percent(found.share)) if found else ("–", "–")
         seeds = str(len(arm.sources))
         rows.append(
@@ -128,8 +128,8 @@ def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
         yield html.folded(f"{study.label(level)}, under each joint what is left of it", html.table(head, rows))
 
 
-def _film(report: FaultReport) -> Iterator[str]:
-    gif = next((path for path in report.films if path.suffix == ".gif"), None)
+def _film(data: FaultStudy) -> Iterator[str]:
+    gif = next((path for path in data.videos if path.suffix == ".gif"), None)
     if gif is not None:
         yield html.picture(gif, "The same command, the same seed, the same broken joint. side_by_side.mp4 is sharper.")
 

@@ -83,9 +83,9 @@ def play(source: Source, title: str, fault: Fault, seconds: float, goes_on: Call
     """
     import torch
 
+    from regimen.agents.policy_file import load_policy
     from regimen.envs import open_env
     from regimen.runs import checkpoint
-    from regimen.stages.playback.rollout import load_policy
 
     config = _alone(source)
     env, bundle = open_env(config), checkpoint.load(Path(str(config.policy)))
