@@ -32,19 +32,19 @@ class Collect:
         from regimen.agents.policy_file import load_bundle
         from regimen.envs import open_env
         from regimen.runs import checkpoint
-        from regimen.stages.recording.episode_recorder import Collection
-        from regimen.stages.recording.policy_check import pass_gate
+        from regimen.stages.recording.episode_recorder import EpisodeRecorder
+        from regimen.stages.recording.policy_check import require_good_policy
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
         bundle, last = load_bundle(config.policy), run.checkpoints / "last.pt"
         saved = checkpoint.load(last)["collect"] if last.exists() else None
-        gate = saved["gate"] if saved else pass_gate(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
+        gate = saved["gate"] if saved else require_good_policy(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
         torch.manual_seed(config.seed)
         env = open_env(config)
         try:
             with torch.inference_mode():
-                Collection(self.cfg, run, config, env, bundle, gate).collect(saved)
+                EpisodeRecorder(self.cfg, run, config, env, bundle, gate).collect(saved)
         finally:
             env.close()
         self._finish(run, gate, config, time.perf_counter() - started)

@@ -33,8 +33,8 @@ class CollectHistories:
         from regimen.envs import open_env
         from regimen.envs.mass_randomization import vary_mass
         from regimen.runs import checkpoint
-        from regimen.stages.recording.actors import find_actor
-        from regimen.stages.recording.history_recorder import HistoryCollection
+        from regimen.stages.recording.actors import make_history_policy
+        from regimen.stages.recording.history_recorder import HistoryRecorder
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # as in stage=collect
@@ -44,8 +44,8 @@ class CollectHistories:
         env = open_env(config)
         try:
             with torch.inference_mode():
-                actor = find_actor(self.cfg, config, env)
-                path = HistoryCollection(self.cfg, run, config, env, actor).collect(saved)
+                actor = make_history_policy(self.cfg, config, env)
+                path = HistoryRecorder(self.cfg, run, config, env, actor).collect(saved)
         finally:
             env.close()
         self._finish(run, path, time.perf_counter() - started)

@@ -16,11 +16,17 @@ from regimen.config.targets import resolve
 from regimen.display import figures
 from regimen.envs import open_env
 from regimen.stages.evaluation.config import EvaluateCfg
-from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, headline, judge_all, survival_curve
+from regimen.stages.evaluation.metrics import (
+    EpisodeResults,
+    EvaluationMetrics,
+    compute_all_metrics,
+    headline,
+    survival_curve,
+)
 from regimen.stages.evaluation.table import command_label, print_table
-from regimen.stages.playback.first_episodes import FirstEpisodes
-from regimen.stages.playback.observers import watchers_of
-from regimen.stages.playback.rollout import play
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.observers import make_observers
+from regimen.stages.playback.rollout import roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config, EvaluationCfg
@@ -53,12 +59,12 @@ class Evaluate:
             return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
         try:
-            table, told = self.play(run, config, env, bundle)
+            table, told = self.roll_out(run, config, env, bundle)
             step_dt = env.step_dt
         finally:
             env.close()
         grid = config.env.evaluation.grid or [[]]
-        whole, each = judge_all(table, grid, self.cfg.bootstrap, config.seed)
+        whole, each = compute_all_metrics(table, grid, self.cfg.bootstrap, config.seed)
         self._draw(run, table, each, config)
         result = self._result(config, bundle, whole, each) | told
         result["wall_s"] = time.perf_counter() - started
@@ -88,28 +94,28 @@ class Evaluate:
             env.curriculum = {}  # all that is judged is judged by the task as it is written
         return config
 
-    def play(
+    def roll_out(
         self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]
-    ) -> tuple[EpisodeTable, dict[str, Any]]:
+    ) -> tuple[EpisodeResults, dict[str, Any]]:
         """Play the first episodes; return them, and what those tell who looked on."""
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
-        episodes = FirstEpisodes(env.num_envs, env.device)
-        told = play(run, env, policy, episodes, config.seed, watchers_of(self.cfg, run, config, env))
-        return EpisodeTable.of(episodes, command_of_env, env.step_dt), told
+        episodes = FirstEpisodeStats(env.num_envs, env.device)
+        told = roll_out(run, env, policy, episodes, config.seed, make_observers(self.cfg, run, config, env))
+        return EpisodeResults.of(episodes, command_of_env, env.step_dt), told
 
-    def _draw(self, run: Run, table: EpisodeTable, each: list[Judgement], config: Config) -> None:
+    def _draw(self, run: Run, table: EpisodeResults, each: list[EvaluationMetrics], config: Config) -> None:
         labels = [command_label(j.command) for j in each]
         times = np.linspace(0, config.env.episode_length_s, 201)
         curves = [survival_curve(table, table.command_of_env == k, times) for k in range(len(each))]
         bars = {name: [j.figures[name] for j in each] for name in each[0].shown()}
         out = run.dir / "figures" / "evaluation.png"
         name = config.env.evaluation.command or "command"
-        figures.evaluation(out, labels, bars, times, curves, asked_for(config.env.evaluation.grid), name)
+        figures.evaluation(out, labels, bars, times, curves, commanded_values(config.env.evaluation.grid), name)
         run.artifact(out, "figure")
 
     def _result(
-        self, config: Config, bundle: dict[str, Any], whole: Judgement, each: list[Judgement]
+        self, config: Config, bundle: dict[str, Any], whole: EvaluationMetrics, each: list[EvaluationMetrics]
     ) -> dict[str, Any]:
         policy = {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")}
         task = {"episode_length_s": config.env.episode_length_s, "envs_per_command": self.cfg.envs_per_command}
@@ -134,7 +140,7 @@ def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
     return index
 
 
-def asked_for(grid: list[list[float]]) -> dict[str, list[float]]:
+def commanded_values(grid: list[list[float]]) -> dict[str, list[float]]:
     """Return what the commands ask for, by figure: the first value is a forward speed, the third a turning rate."""
     asked = {"forward_speed": [command[0] for command in grid]}
     if grid and len(grid[0]) == 3:

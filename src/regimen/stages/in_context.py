@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.in_context_evaluation.policies import Player
-    from regimen.stages.in_context_evaluation.results import Lives, Scores
+    from regimen.stages.in_context_evaluation.policies import ComparedPolicy
+    from regimen.stages.in_context_evaluation.results import EpisodeSeries, ReturnScale
 
 
 class InContext:
@@ -37,14 +37,14 @@ class InContext:
 
         from regimen.agents.policy_file import load_bundle
         from regimen.envs import open_env
-        from regimen.stages.in_context_evaluation.policies import players
+        from regimen.stages.in_context_evaluation.policies import compared_policies
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         bundle, experts = load_bundle(config.policy), [load_bundle(path) for path in config.experts]
         env = open_env(self.prepare(config))
         try:
-            rows = self._live(run, config, env, players(self.cfg, env, config.seed, bundle, experts))
+            rows = self._live(run, config, env, compared_policies(self.cfg, env, config.seed, bundle, experts))
         finally:
             env.close()
         self._finish(run, config, bundle, rows, time.perf_counter() - started)
@@ -59,21 +59,23 @@ class InContext:
         vary_mass(config, self.cfg.domain_randomization)
         return config
 
-    def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[Player]) -> list[Lives]:
+    def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[ComparedPolicy]) -> list[EpisodeSeries]:
         """Let one policy after the other live in the same environments, with the same goals, masses and starts."""
         from regimen.runs import checkpoint
-        from regimen.stages.in_context_evaluation.results import Lives
-        from regimen.stages.in_context_evaluation.rollout import Clock, live
+        from regimen.stages.in_context_evaluation.results import EpisodeSeries
+        from regimen.stages.in_context_evaluation.rollout import ProgressReporter, run_episodes
 
         kept, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
-        rows = [Lives.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
-        clock = Clock(run, len(who) - len(rows), self.cfg.episodes * env.max_episode_length)
+        rows = [EpisodeSeries.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
+        clock = ProgressReporter(run, len(who) - len(rows), self.cfg.episodes * env.max_episode_length)
         for player in who[len(rows) :]:
-            rows.append(live(env, player, self.cfg.episodes, config.seed, clock))
+            rows.append(run_episodes(env, player, self.cfg.episodes, config.seed, clock))
             kept.save(len(rows), {"lives": [row.state_dict() for row in rows]})
         return rows
 
-    def _finish(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives], wall_s: float) -> None:
+    def _finish(
+        self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries], wall_s: float
+    ) -> None:
         from regimen.stages.in_context_evaluation.figure import draw
 
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
@@ -103,13 +105,13 @@ class InContext:
         print_table(rows, cfg.bootstrap, config.seed)
         run.finish(headline(own, told), head | own | {"baselines": told})
 
-    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
+    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries]) -> ReturnScale:
         """Return what random actions and the demonstrator reached here; who did not play, what the data tell of it."""
-        from regimen.stages.in_context_evaluation.results import Scores
+        from regimen.stages.in_context_evaluation.results import ReturnScale
 
         told = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
         reached = {row.name: float(row.returns.mean()) for row in rows}
-        scores = Scores(
+        scores = ReturnScale(
             reached.get("random", told.get("random_score")), reached.get("demonstrator", told.get("expert_score"))
         )
         missing = [name for name, score in asdict(scores).items() if score is None]
@@ -130,7 +132,7 @@ def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str
     return figures
 
 
-def print_table(rows: Sequence[Lives], resamples: int, seed: int) -> None:
+def print_table(rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
     """Print one line per policy."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -59,12 +59,12 @@ class Report:
         from regimen.stages.reports.sources import Sources
 
         sources = Sources.read([Path(path) for path in config.runs])
-        if any((sources.policies, sources.detectors, sources.datasets)):
+        if any((sources.fault_evaluations, sources.detectors, sources.datasets)):
             report = fault_report.FaultReport(run, sources, self.cfg.title or fault_report.TITLE)
             if config.video:
                 report.film(self.cfg.video_seconds)
             run.finish(report.headline(), report.write())
-        elif sources.judged:
+        elif sources.evaluations:
             comparison = policy_report.PolicyReport(run, sources, self.cfg.title)
             run.finish(comparison.headline(), comparison.write())
         else:

@@ -15,7 +15,7 @@ from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 
 def study_of(*paths: Path) -> Study:
-    return Study.of(Sources.read(paths).policies)
+    return Study.of(Sources.read(paths).fault_evaluations)
 
 
 def test_cells_are_added_up(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ class EvaluateCfg(PlaybackCfg):
         """Return how many environments this stage opens on the run's plain `config`, whatever its env.num_envs."""
         judged = config["env"].get("evaluation") or {}
         if self.faults and judged.get("fault_grid"):
-            from regimen.stages.evaluation.fault_grid import cells_of
+            from regimen.stages.evaluation.fault_grid import fault_cases
 
-            return sum(cell.envs for cell in cells_of(judged["fault_grid"], config["env"]["robot"]))
+            return sum(cell.envs for cell in fault_cases(judged["fault_grid"], config["env"]["robot"]))
         return self.envs_for(judged.get("grid") or [])
 
     def envs_for(self, grid: list[list[float]]) -> int:

@@ -13,11 +13,11 @@ from regimen.agents.policy_file import load_policy
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import mode_of
 from regimen.stages.evaluation import fault_figure
-from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
-from regimen.stages.evaluation.metrics import EpisodeTable, FaultJudgement, judge
-from regimen.stages.playback.first_episodes import FirstEpisodes
-from regimen.stages.playback.observers import watchers_of
-from regimen.stages.playback.rollout import play
+from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
+from regimen.stages.evaluation.metrics import EpisodeResults, FaultMetrics, compute_metrics
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.observers import make_observers
+from regimen.stages.playback.rollout import roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config, FaultGridCfg
@@ -36,7 +36,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
         bundle: the policy's checkpoint.
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
-    cells = cells_of(asdict(grid), config.env.robot)
+    cells = fault_cases(asdict(grid), config.env.robot)
     env = open_env(config)
     try:
         table, told = _play(run, config, cfg, env, bundle, cells)
@@ -68,23 +68,23 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
 
 
 def _play(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[Cell]
-) -> tuple[EpisodeTable, dict[str, Any]]:
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[FaultCase]
+) -> tuple[EpisodeResults, dict[str, Any]]:
     """Hold command and faults fixed, an env one cell's, and play the first episodes; see `Evaluate.play`."""
     grid, judged = config.env.evaluation.fault_grid, config.env.evaluation
     policy = load_policy(bundle, env, config.seed)
-    index = cell_of_env(cells, grid.film)
+    index = case_of_env(cells, grid.film)
     numbers = _joint_numbers(cells, config)
     severity = torch.tensor([cell.severity for cell in cells])[index].to(env.device)
     onset = torch.full((env.num_envs,), grid.onset_s, device=env.device)
     env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
     env.fix_command(judged.command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
-    episodes = FirstEpisodes(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
-    told = play(run, env, policy, episodes, config.seed, watchers_of(cfg, run, config, env))
-    return EpisodeTable.of(episodes, index, env.step_dt), told
+    episodes = FirstEpisodeStats(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
+    told = roll_out(run, env, policy, episodes, config.seed, make_observers(cfg, run, config, env))
+    return EpisodeResults.of(episodes, index, env.step_dt), told
 
 
-def _joint_numbers(cells: list[Cell], config: Config) -> list[int]:
+def _joint_numbers(cells: list[FaultCase], config: Config) -> list[int]:
     from regimen.envs.robots.robot import load
 
     names = load(config.env.robot).joints
@@ -92,12 +92,12 @@ def _joint_numbers(cells: list[Cell], config: Config) -> list[int]:
 
 
 def _judge(
-    table: EpisodeTable, rows: np.ndarray, cell: Cell | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
-) -> FaultJudgement:
-    judged = judge(table, rows, None, cfg.bootstrap, seed)
+    table: EpisodeResults, rows: np.ndarray, cell: FaultCase | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
+) -> FaultMetrics:
+    judged = compute_metrics(table, rows, None, cfg.bootstrap, seed)
     fell = table.columns["episode_length_s"][rows & table.fell] - grid.onset_s
     after = fell[fell >= 0.0]
-    return FaultJudgement(cell, judged, float(np.median(after)) if len(after) else None)
+    return FaultMetrics(cell, judged, float(np.median(after)) if len(after) else None)
 
 
 def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
@@ -115,23 +115,23 @@ def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: Evalu
     }
 
 
-def _headline(broken: FaultJudgement, healthy: FaultJudgement) -> dict[str, float]:
-    figures = broken.judged.figures
+def _headline(broken: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
+    figures = broken.metrics.figures
     named = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
-    return named | {"survival_healthy": healthy.judged.figures["survival"].value, "falls": float(broken.judged.falls)}
+    return named | {"survival_healthy": healthy.metrics.figures["survival"].value, "falls": float(broken.metrics.falls)}
 
 
-def _print(healthy: FaultJudgement, joints: dict[str, FaultJudgement], broken: FaultJudgement) -> None:
+def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], broken: FaultMetrics) -> None:
     """Print one line for each joint, over its severities, and one for all."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    names = [n for n in healthy.judged.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
+    names = [n for n in healthy.metrics.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
     heads = [*(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
     table = Table("broken", "falls", *heads, title="one broken joint at a time, over all severities", box=SIMPLE_HEAD)
     for name, row in {"none": healthy, **joints, "any joint": broken}.items():
         fall = "-" if row.time_to_fall_s is None else f"{row.time_to_fall_s:.1f}"
-        cells = [row.judged.figures[n].two_lines() for n in names]
-        table.add_row(name, f"{row.judged.falls}\nof {row.judged.episodes}", *cells, fall)
+        cells = [row.metrics.figures[n].two_lines() for n in names]
+        table.add_row(name, f"{row.metrics.falls}\nof {row.metrics.episodes}", *cells, fall)
     Console(width=100).print(table)

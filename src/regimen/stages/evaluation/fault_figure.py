@@ -13,10 +13,10 @@ from regimen.display.figures import COLORS, save, sheet, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from regimen.stages.evaluation.metrics import FaultJudgement
+    from regimen.stages.evaluation.metrics import FaultMetrics
 
 
-def draw(out: Path, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
+def draw(out: Path, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
     """Draw the map, and one panel of curves for each kind of joint, left and right together.
 
     Args:
@@ -40,8 +40,8 @@ def draw(out: Path, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
     save(figure, out)
 
 
-def _map(ax: Axes, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
-    values = np.array([[e.judged.figures["survival"].value for e in row] for row in joints.values()])
+def _map(ax: Axes, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    values = np.array([[e.metrics.figures["survival"].value for e in row] for row in joints.values()])
     ax.imshow(values, vmin=0.0, vmax=1.0, cmap="RdYlGn", aspect="auto")
     for (y, x), value in np.ndenumerate(values):
         severity = list(joints.values())[y][x].cell
@@ -52,9 +52,9 @@ def _map(ax: Axes, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
     ax.set_title("survival, and below it the severity", fontsize=10)
 
 
-def _curve(ax: Axes, row: Sequence[FaultJudgement], name: str, color: str) -> None:
+def _curve(ax: Axes, row: Sequence[FaultMetrics], name: str, color: str) -> None:
     severity = [e.cell.severity for e in row if e.cell]
-    survival = [e.judged.figures["survival"] for e in row]
+    survival = [e.metrics.figures["survival"] for e in row]
     ends = [[s.value - s.low for s in survival], [s.high - s.value for s in survival]]
     errors = np.array(ends).clip(min=0.0)
     ax.errorbar(

@@ -12,7 +12,7 @@ from regimen.envs.robots.robot import load, match
 
 
 @dataclass
-class Cell:
+class FaultCase:
     """One fault, tried in `envs` environments; without a joint none."""
 
     joint: str | None
@@ -20,7 +20,7 @@ class Cell:
     envs: int
 
 
-def cells_of(grid: dict[str, Any], robot: str) -> list[Cell]:
+def fault_cases(grid: dict[str, Any], robot: str) -> list[FaultCase]:
     """Return the cells: healthy first, then each joint in the robot's order at its severities, mildest first.
 
     Args:
@@ -35,9 +35,9 @@ def cells_of(grid: dict[str, Any], robot: str) -> list[Cell]:
     for pattern, severities in grid["severity"].items():
         levels |= dict.fromkeys(match(names, pattern), severities)
     longest = max((len(severities) for severities in levels.values()), default=0)
-    cells = [Cell(None, 0.0, grid["envs"] * max(1, longest))]
+    cells = [FaultCase(None, 0.0, grid["envs"] * max(1, longest))]
     ordered = [name for name in names if name in levels]
-    return cells + [Cell(name, float(value), grid["envs"]) for name in ordered for value in levels[name]]
+    return cells + [FaultCase(name, float(value), grid["envs"]) for name in ordered for value in levels[name]]
 
 
 def problems(judged: dict[str, Any], env: dict[str, Any]) -> list[str]:
@@ -59,7 +59,7 @@ def problems(judged: dict[str, Any], env: dict[str, Any]) -> list[str]:
     return lines
 
 
-def cell_of_env(cells: Sequence[Cell], film: str | None) -> np.ndarray:
+def case_of_env(cells: Sequence[FaultCase], film: str | None) -> np.ndarray:
     """Return (N,) index of each env's cell; env 0, the one on video, is one of `film` at its middle severity.
 
     Args:

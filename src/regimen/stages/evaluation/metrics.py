@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
-from regimen.stages.evaluation.fault_grid import Cell
-from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.evaluation.fault_grid import FaultCase
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
 
 
 @dataclass
-class Judgement:
+class EvaluationMetrics:
     """The figures of one set of episodes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Judgement:
 
 
 @dataclass
-class EpisodeTable:
+class EpisodeResults:
     """One row per environment, on the CPU.
 
     Attributes:
@@ -56,14 +56,16 @@ class EpisodeTable:
     fell: np.ndarray
 
     @classmethod
-    def of(cls, episodes: FirstEpisodes, command_of_env: np.ndarray, step_dt: float) -> EpisodeTable:
+    def of(cls, episodes: FirstEpisodeStats, command_of_env: np.ndarray, step_dt: float) -> EpisodeResults:
         """Read finished episodes; `step_dt` is the env's step time in seconds."""
         columns = {"return": episodes.returns, "episode_length_s": episodes.steps * step_dt} | episodes.means()
         arrays = {name: value.cpu().numpy() for name, value in columns.items()}
         return cls(command_of_env, arrays, episodes.fell.cpu().numpy())
 
 
-def judge(table: EpisodeTable, rows: np.ndarray, command: list[float] | None, resamples: int, seed: int) -> Judgement:
+def compute_metrics(
+    table: EpisodeResults, rows: np.ndarray, command: list[float] | None, resamples: int, seed: int
+) -> EvaluationMetrics:
     """Return the figures of the chosen episodes.
 
     Args:
@@ -75,7 +77,7 @@ def judge(table: EpisodeTable, rows: np.ndarray, command: list[float] | None, re
         seed: seed of the bootstrap.
     """
     fell = table.fell[rows]
-    result = Judgement(command, int(rows.sum()), int(fell.sum()))
+    result = EvaluationMetrics(command, int(rows.sum()), int(fell.sum()))
     for name, values in table.columns.items():
         result.figures[name] = bootstrap(values[rows], resamples, seed)
     result.figures["survival"] = share(~fell)
@@ -85,25 +87,25 @@ def judge(table: EpisodeTable, rows: np.ndarray, command: list[float] | None, re
     return result
 
 
-def judge_all(
-    table: EpisodeTable, grid: list[list[float]], resamples: int, seed: int
-) -> tuple[Judgement, list[Judgement]]:
+def compute_all_metrics(
+    table: EpisodeResults, grid: list[list[float]], resamples: int, seed: int
+) -> tuple[EvaluationMetrics, list[EvaluationMetrics]]:
     """Return the figures of all episodes together, and those of each command of `grid` in its order."""
-    each = [judge(table, table.command_of_env == k, list(c), resamples, seed) for k, c in enumerate(grid)]
-    whole = judge(table, np.ones(len(table.fell), dtype=bool), None, resamples, seed)
+    each = [compute_metrics(table, table.command_of_env == k, list(c), resamples, seed) for k, c in enumerate(grid)]
+    whole = compute_metrics(table, np.ones(len(table.fell), dtype=bool), None, resamples, seed)
     errors = [j.figures["speed_error"] for j in each if "speed_error" in j.figures]
     if errors:
         whole.figures["speed_error"] = max(errors, key=lambda figure: figure.value)
     return whole, each
 
 
-def survival_curve(table: EpisodeTable, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
+def survival_curve(table: EpisodeResults, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return the share of the chosen episodes without a fall at each of `times` (T,) in seconds, as (T,)."""
     fell_at = np.where(table.fell[rows], table.columns["episode_length_s"][rows], np.inf)
     return (fell_at[None, :] > times[:, None]).mean(axis=1)
 
 
-def headline(whole: Judgement, name: str) -> dict[str, float]:
+def headline(whole: EvaluationMetrics, name: str) -> dict[str, float]:
     """Return the few numbers for run.json: the task's own headline metric, return, survival and falls."""
     values: Mapping[str, float] = {key: figure.value for key, figure in whole.figures.items()}
     first = {name: values[name]} if name in values else {}
@@ -111,21 +113,21 @@ def headline(whole: Judgement, name: str) -> dict[str, float]:
 
 
 @dataclass
-class FaultJudgement:
+class FaultMetrics:
     """The figures of the episodes with one fault, or with several together.
 
     Attributes:
         cell: the fault; None for several.
-        judged: survival, return, and from the onset on: velocity error, power.
+        metrics: survival, return, and from the onset on: velocity error, power.
         time_to_fall_s: median time from the onset to the fall, of those that fell; None if none did.
     """
 
-    cell: Cell | None
-    judged: Judgement
+    cell: FaultCase | None
+    metrics: EvaluationMetrics
     time_to_fall_s: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for result.json."""
         head = {"joint": self.cell.joint, "severity": self.cell.severity} if self.cell and self.cell.joint else {}
-        figures = {k: v for k, v in self.judged.to_dict().items() if k != "command"}
+        figures = {k: v for k, v in self.metrics.to_dict().items() if k != "command"}
         return head | figures | {"time_to_fall_s": self.time_to_fall_s}

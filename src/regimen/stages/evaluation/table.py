@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regimen.stages.evaluation.metrics import Judgement
+from regimen.stages.evaluation.metrics import EvaluationMetrics
 
 
 def command_label(command: list[float] | None) -> str:
@@ -10,7 +10,7 @@ def command_label(command: list[float] | None) -> str:
     return ", ".join(f"{value:g}" for value in command) if command else "all"
 
 
-def print_table(whole: Judgement, each: list[Judgement]) -> None:
+def print_table(whole: EvaluationMetrics, each: list[EvaluationMetrics]) -> None:
     """Print one line per command and one for all together."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

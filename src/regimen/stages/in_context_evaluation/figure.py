@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from regimen.display.figures import COLORS, save, sheet
-from regimen.stages.in_context_evaluation.results import Lives
+from regimen.stages.in_context_evaluation.results import EpisodeSeries
 
 
-def draw(out: Path, rows: Sequence[Lives], resamples: int, seed: int) -> None:
+def draw(out: Path, rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
     """Draw the curves of all policies, and beside them their improvement.
 
     Args:

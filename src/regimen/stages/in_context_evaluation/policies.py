@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.agents.policy_file import load_policy
-from regimen.stages.recording.actors import Solution
-from regimen.stages.recording.noise import Uniform
+from regimen.stages.recording.actors import OptimalPolicy
+from regimen.stages.recording.noise import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Player:
+class ComparedPolicy:
     """One row of the comparison.
 
     Attributes:
@@ -34,7 +34,7 @@ class Player:
     make: Callable[[], Policy]
 
 
-class Unrewarded:
+class RewardMaskedPolicy:
     """A policy that learns in context and is told a reward of 0 for whatever it does."""
 
     def __init__(self, policy: Any) -> None:
@@ -55,9 +55,9 @@ class Unrewarded:
         return self.policy.reset(state, env_ids)
 
 
-def players(
+def compared_policies(
     cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], experts: Sequence[dict[str, Any]]
-) -> list[Player]:
+) -> list[ComparedPolicy]:
     """Return who plays, the model first.
 
     Args:
@@ -71,18 +71,22 @@ def players(
         ConfigError: the model does not learn in context.
     """
     _require_in_context(load_policy(bundle, env, seed), bundle)
-    rows = [Player("model", "in context", _opener(cfg, env, seed, bundle, masked=cfg.mask_rewards))]
+    rows = [ComparedPolicy("model", "in context", _opener(cfg, env, seed, bundle, masked=cfg.mask_rewards))]
     if "masked" in cfg.baselines and not cfg.mask_rewards:
-        rows.append(Player("masked", "the same, rewards masked", _opener(cfg, env, seed, bundle, masked=True)))
+        rows.append(ComparedPolicy("masked", "the same, rewards masked", _opener(cfg, env, seed, bundle, masked=True)))
     for number, given in enumerate(experts, start=1):
-        name, label = kind_of(given)
+        name, label = classify_checkpoint(given)
         known = {row.name for row in rows}
         name, label = (f"{name}_{number}", f"{label} ({number})") if name in known else (name, label)
-        rows.append(Player(name, label, _opener(cfg, env, seed, given)))
+        rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, given)))
     if "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
-        rows += [] if _has(rows, "demonstrator") else [Player("demonstrator", "demonstrator", lambda: Solution(env))]
+        rows += (
+            []
+            if _has(rows, "demonstrator")
+            else [ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env))]
+        )
     if "random" in cfg.baselines:
-        rows.append(Player("random", "random", lambda: _chance(env, seed)))
+        rows.append(ComparedPolicy("random", "random", lambda: _chance(env, seed)))
     return rows
 
 
@@ -95,7 +99,7 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
         )
 
 
-def kind_of(bundle: dict[str, Any]) -> tuple[str, str]:
+def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
     """Return key and label of a policy to compare with, by what its checkpoint says of its training."""
     agent = bundle["agent"]
     if not {"model", "sampling"} <= agent.keys():
@@ -108,7 +112,7 @@ def kind_of(bundle: dict[str, Any]) -> tuple[str, str]:
     return "other", "another model"
 
 
-def _has(rows: Sequence[Player], name: str) -> bool:
+def _has(rows: Sequence[ComparedPolicy], name: str) -> bool:
     return any(row.name == name for row in rows)
 
 
@@ -120,7 +124,7 @@ def _opener(
         if not hasattr(policy, "observe"):
             return policy
         policy.use_cache, policy.use_fp16 = cfg.use_cache, cfg.use_fp16
-        return Unrewarded(policy) if masked else policy
+        return RewardMaskedPolicy(policy) if masked else policy
 
     return make
 
@@ -129,4 +133,4 @@ def _chance(env: VecEnv, seed: int) -> Policy:
     """Return the policy of uniform actions, -1 to 1 in each direction or any of the discrete ones."""
     torch.manual_seed(seed)
     bound = torch.ones(env.io.num_actions, device=env.device)
-    return Uniform(torch.stack((-bound, bound)), bool(getattr(env, "discrete_actions", False)))
+    return RandomPolicy(torch.stack((-bound, bound)), bool(getattr(env, "discrete_actions", False)))

@@ -15,7 +15,7 @@ LAST_SHARE = 0.2
 """Share of the episodes, at the end, that improvement is measured on."""
 
 
-class EpisodeLog:
+class EpisodeStats:
     """Sums over the first E episodes of each of N environments; they end when they end, each env for itself.
 
     Attributes:
@@ -49,7 +49,7 @@ class EpisodeLog:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ReturnScale:
     """Returns of an episode that are 0 and 1 when normalised; None where nothing tells them."""
 
     random: float | None
@@ -63,7 +63,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Lives:
+class EpisodeSeries:
     """What one policy did in N environments over E episodes each.
 
     Attributes:
@@ -83,7 +83,7 @@ class Lives:
     steps_per_s: float
 
     @classmethod
-    def of(cls, name: str, label: str, log: EpisodeLog, wall_s: float) -> Lives:
+    def of(cls, name: str, label: str, log: EpisodeStats, wall_s: float) -> EpisodeSeries:
         """Read a finished log."""
         returns, steps, fell = (value.cpu().numpy() for value in (log.returns, log.steps, log.fell))
         return cls(name, label, returns, steps, fell, float(steps.sum() / wall_s))
@@ -109,7 +109,7 @@ class Lives:
             return None
         return int(np.argmax(mean >= mean[0] + 0.9 * (final - mean[0]))) + 1
 
-    def to_dict(self, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
+    def to_dict(self, scores: ReturnScale, resamples: int, seed: int) -> dict[str, Any]:
         """Return plain data for result.json; lists are by episode, those of lists by environment and episode."""
         improvement, curve = self.improvement(resamples, seed), self.curve(resamples, seed)
         normalized = scores.normalized(self.returns)
@@ -138,7 +138,7 @@ class Lives:
         return {"name": self.name, "label": self.label, "steps_per_s": self.steps_per_s} | arrays
 
     @classmethod
-    def restored(cls, state: dict[str, Any]) -> Lives:
+    def restored(cls, state: dict[str, Any]) -> EpisodeSeries:
         """Rebuild from `state_dict`."""
         known: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
         return cls(**known)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives
+from regimen.stages.in_context_evaluation.results import EpisodeSeries, EpisodeStats
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.in_context_evaluation.policies import Player
+    from regimen.stages.in_context_evaluation.policies import ComparedPolicy
 
 
-class Clock:
+class ProgressReporter:
     """Shows how far several lives are, and stops them when a signal came."""
 
     def __init__(self, run: Run, lives: int, steps: int) -> None:
@@ -48,7 +48,9 @@ class Clock:
         self._before += self.steps
 
 
-def live(env: VecEnv, player: Player, episodes: int, seed: int, clock: Clock) -> Lives:
+def run_episodes(
+    env: VecEnv, player: ComparedPolicy, episodes: int, seed: int, clock: ProgressReporter
+) -> EpisodeSeries:
     """Play `episodes` episodes in every environment, from the same beginning at each call.
 
     Args:
@@ -58,7 +60,7 @@ def live(env: VecEnv, player: Player, episodes: int, seed: int, clock: Clock) ->
         seed: of the environment's reset.
         clock: shows progress.
     """
-    policy, log, step, started = player.make(), EpisodeLog(env.num_envs, episodes, env.device), 0, time.perf_counter()
+    policy, log, step, started = player.make(), EpisodeStats(env.num_envs, episodes, env.device), 0, time.perf_counter()
     observe = getattr(policy, "observe", None)
     with torch.inference_mode():
         obs, state = env.reset(seed=seed), None
@@ -74,4 +76,4 @@ def live(env: VecEnv, player: Player, episodes: int, seed: int, clock: Clock) ->
             step += 1
             clock.tick(step, player.label, step * env.num_envs / (time.perf_counter() - started))
     clock.end()
-    return Lives.of(player.name, player.label, log, time.perf_counter() - started)
+    return EpisodeSeries.of(player.name, player.label, log, time.perf_counter() - started)

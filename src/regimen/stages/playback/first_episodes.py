@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 
-class FirstEpisodes:
+class FirstEpisodeStats:
     """Sums over the first episode of each of N environments.
 
     Attributes:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
 
 
-class Watcher:
+class RolloutObserver:
     """Looks on; a context that is open while the policy plays. This one sees and says nothing.
 
     Attributes:
@@ -21,19 +21,19 @@ class Watcher:
 
     last_step = 0
 
-    def before(self, step: int, obs: Obs) -> None:
+    def on_step_start(self, step: int, obs: Obs) -> None:
         """Look at the state that `obs` {group: (N, d)} shows, before the policy acts on it."""
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Look at what came of it: action (N, A), and (N,) each; envs that ended have begun anew."""
 
-    def told(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> dict[str, Any]:
         """Name what was made, once all is played; return what belongs into result.json."""
         return {}
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> RolloutObserver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

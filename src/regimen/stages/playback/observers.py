@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regimen.stages.playback.observer import Watcher
+from regimen.stages.playback.observer import RolloutObserver
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ BEHIND = 0.95
 """Share of real time below which a run says that it did not keep up."""
 
 
-def watchers_of(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list[Watcher]:
+def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list[RolloutObserver]:
     """Return who looks on, as the stage was asked.
 
     Args:
@@ -30,24 +30,24 @@ def watchers_of(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list
         config: whether there is a video, and what is told of the task.
         env: what is looked at.
     """
-    watchers: list[Watcher] = []
+    observers: list[RolloutObserver] = []
     if config.video:
-        watchers.append(Film(run, env, cfg.video_seconds, cfg.video_length))
+        observers.append(VideoRecorder(run, env, cfg.video_seconds, cfg.video_length))
     if cfg.log_data:
         from regimen.stages.playback.step_log import StepLog
 
         head = {"task": config.choices.get("task"), "policy": config.policy, "seed": config.seed, "run": run.id}
-        watchers.append(StepLog(run.logs / "steps.h5", env, cfg.log_env_ids, cfg.log_steps, head))
+        observers.append(StepLog(run.logs / "steps.h5", env, cfg.log_env_ids, cfg.log_steps, head))
     if cfg.viewer:
-        from regimen.stages.playback.viewer import Window
+        from regimen.stages.playback.viewer import Viewer
 
-        watchers.append(Window(env))
+        observers.append(Viewer(env))
     if cfg.real_time:
-        watchers.append(Clock(env.step_dt))  # the last: it sleeps when the others are done
-    return watchers
+        observers.append(RealTimePacer(env.step_dt))  # the last: it sleeps when the others are done
+    return observers
 
 
-class Film(Watcher):
+class VideoRecorder(RolloutObserver):
     """A video of env 0.
 
     Attributes:
@@ -73,19 +73,19 @@ class Film(Watcher):
         self._env, self._writer = env, VideoWriter(self.path, fps=1 / (self.every * env.step_dt))
         self._end, self._through = length or round(seconds / env.step_dt), length is not None
 
-    def before(self, step: int, obs: Obs) -> None:
+    def on_step_start(self, step: int, obs: Obs) -> None:
         """Take a picture if one is due: after a step that ends the episode, env 0 would show the next one."""
         if step % self.every == 0 and step < self._end:
             self._writer.add(self._env.render())
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """End with the first episode, unless a length was asked for."""
         if not self._through and bool(terminated[0] | truncated[0]):
             self._end = 0
 
-    def told(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> dict[str, Any]:
         """Name the film."""
         run.artifact(self.path, "video")
         return {}
@@ -95,19 +95,19 @@ class Film(Watcher):
         self._writer.__exit__(kind, error, at)
 
 
-class Clock(Watcher):
+class RealTimePacer(RolloutObserver):
     """Sleeps so that a step takes as long as it means, and measures how near that came to real time."""
 
     def __init__(self, step_dt: float) -> None:
         """Take the time in s that a step means."""
         self._step_dt, self._steps, self._began, self._due = step_dt, 0, 0.0, 0.0
 
-    def before(self, step: int, obs: Obs) -> None:
+    def on_step_start(self, step: int, obs: Obs) -> None:
         """Start with the first step."""
         if step == 0:
             self._began = self._due = time.perf_counter()
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Wait until the step is over. Time that was lost is not made up for: the robot would move too fast."""
@@ -121,7 +121,7 @@ class Clock(Watcher):
         """Time that the steps meant, over the time that they took."""
         return self._steps * self._step_dt / max(self._due - self._began, 1e-9)
 
-    def told(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> dict[str, Any]:
         """Say which share of real time was reached."""
         print(f"real time: factor {self.factor:.3f} over {self._steps * self._step_dt:.1f} s")
         if self.factor < BEHIND:

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.playback.first_episodes import FirstEpisodes
-    from regimen.stages.playback.observer import Watcher
+    from regimen.stages.playback.first_episodes import FirstEpisodeStats
+    from regimen.stages.playback.observer import RolloutObserver
 
 
-def play(
-    run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: int, watchers: Sequence[Watcher] = ()
+def roll_out(
+    run: Run,
+    env: VecEnv,
+    policy: Policy,
+    episodes: FirstEpisodeStats,
+    seed: int,
+    observers: Sequence[RolloutObserver] = (),
 ) -> dict[str, Any]:
-    """Play until every first episode has ended, or for one full length; further if a watcher asks for it.
+    """Play until every first episode has ended, or for one full length; further if a observer asks for it.
 
     Args:
         run: shows progress, and says when to stop.
@@ -28,32 +33,32 @@ def play(
         policy: acts.
         episodes: takes note; of first episodes only, however long is played.
         seed: of the environment's reset.
-        watchers: look on.
+        observers: look on.
 
     Returns:
-        What the watchers tell, for result.json.
+        What the observers tell, for result.json.
     """
     observe = getattr(policy, "observe", None)  # of a policy that learns in context
-    asked = max((watcher.last_step for watcher in watchers), default=0)
+    asked = max((observer.last_step for observer in observers), default=0)
     with torch.inference_mode(), ExitStack() as stack:
-        for watcher in watchers:
-            stack.enter_context(watcher)
+        for observer in observers:
+            stack.enter_context(observer)
         obs, state = env.reset(seed=seed), None
         for step in range(max(env.max_episode_length, asked)):
             run.check_stop(step, lambda: None)
-            for watcher in watchers:
-                watcher.before(step, obs)
+            for observer in observers:
+                observer.on_step_start(step, obs)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
             if observe is not None:
                 state = observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
-            for watcher in watchers:
-                watcher.after(action, reward, terminated, truncated)
+            for observer in observers:
+                observer.on_step_end(action, reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
             if step + 1 >= asked and (episodes.finished or step + 1 >= env.max_episode_length):
                 break
             run.progress(iteration=step + 1, iterations=max(env.max_episode_length, asked), note="evaluating")
-    return {key: value for watcher in watchers for key, value in watcher.told(run).items()}
+    return {key: value for observer in observers for key, value in observer.results(run).items()}

@@ -13,7 +13,7 @@ from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs.manager_env import ManagerEnv
 from regimen.stages.playback import step_log_figure
-from regimen.stages.playback.observer import Watcher
+from regimen.stages.playback.observer import RolloutObserver
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEASURED = {"joint_pos": "rad", "joint_vel": "rad/s", "joint_torque": "N·m"}
 
 
-class StepLog(Watcher):
+class StepLog(RolloutObserver):
     """Writes an HDF5 file, (T, K, …) in each of its datasets: T steps of the K chosen envs, in their order.
 
     A row holds the state that was observed, the action on it, and its reward and end. A torque is what the actuators
@@ -55,7 +55,7 @@ class StepLog(Watcher):
         self._row: dict[str, torch.Tensor] = {}
         self._writer: EpisodeWriter | None = None
 
-    def before(self, step: int, obs: Obs) -> None:
+    def on_step_start(self, step: int, obs: Obs) -> None:
         """Read the state."""
         if step >= self.last_step:
             self._row = {}
@@ -66,7 +66,7 @@ class StepLog(Watcher):
             row |= {f"commands/{name}": term.value for name, term in self._task.commands.terms.items()}
         self._row = {name: value[self._ids] for name, value in row.items()} | {"episode": self._episode.clone()}
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Complete the row and write it."""
@@ -83,7 +83,7 @@ class StepLog(Watcher):
             self._writer = EpisodeWriter(self.path, columns, len(self._ids), self._head)
         self._writer.add(arrays)
 
-    def told(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> dict[str, Any]:
         """Name the file, and draw what the joints did in the first of its envs."""
         run.artifact(self.path, "table")
         figure = run.dir / "figures" / "joints.png"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.envs.sims.mujoco import MujocoWorld
-from regimen.stages.playback.observer import Watcher
+from regimen.stages.playback.observer import RolloutObserver
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ CLOSING_S = 10.0
 """How long the window's thread may take to end: a process that ends before it crashes in the driver."""
 
 
-class Window(Watcher):
+class Viewer(RolloutObserver):
     """Shows env 0 after each step, until somebody closes the window; the evaluation goes on all the same."""
 
     def __init__(self, env: VecEnv) -> None:
@@ -39,7 +39,7 @@ class Window(Watcher):
         self._viewer: Any = None
         self._data: Any = None
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> Viewer:
         import mujoco
         import mujoco.viewer
 
@@ -54,7 +54,7 @@ class Window(Watcher):
         camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, self._base
         return self
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Show the new state."""

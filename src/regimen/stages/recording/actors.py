@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from regimen.agents.policy_file import load_bundle, load_policy
-from regimen.stages.recording.checkpoint_replay import CheckpointWalk
-from regimen.stages.recording.noise import Noisy
+from regimen.stages.recording.checkpoint_replay import CheckpointReplay
+from regimen.stages.recording.noise import NoisyPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regimen.stages.recording.config import CollectHistoriesCfg
 
 
-class Actor(Protocol):
+class HistoryPolicy(Protocol):
     """Acts in N envs, each at its own place in its history.
 
     Attributes:
@@ -57,7 +57,7 @@ class Actor(Protocol):
         ...
 
 
-def find_actor(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> Actor:
+def make_history_policy(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> HistoryPolicy:
     """Return who acts as the run is configured.
 
     Raises:
@@ -65,11 +65,11 @@ def find_actor(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> Actor:
         IOMismatchError: a policy does not fit the environment.
     """
     if cfg.mode == "checkpoints":
-        return CheckpointWalk(env, [Path(result).parent for result in config.runs], cfg.thin, config.seed)
-    return Noisy(env, demonstrator(config, env), cfg.noise if cfg.mode == "noise" else None)
+        return CheckpointReplay(env, [Path(result).parent for result in config.runs], cfg.thin, config.seed)
+    return NoisyPolicy(env, make_demonstrator(config, env), cfg.noise if cfg.mode == "noise" else None)
 
 
-def demonstrator(config: Config, env: VecEnv) -> Policy:
+def make_demonstrator(config: Config, env: VecEnv) -> Policy:
     """Return the run's policy, or without one the task's own solution, which `env.optimal_action()` tells.
 
     Raises:
@@ -81,10 +81,10 @@ def demonstrator(config: Config, env: VecEnv) -> Policy:
         raise ConfigError(
             f"task={config.choices.get('task')} has no `optimal_action` to learn from: name a policy, policy=<run>."
         )
-    return Solution(env)
+    return OptimalPolicy(env)
 
 
-class Solution:
+class OptimalPolicy:
     """The policy of a task that tells the best action itself."""
 
     def __init__(self, env: VecEnv) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.vec_env import ActionSpec
-from regimen.stages.playback.first_episodes import FirstEpisodes
-from regimen.stages.playback.rollout import play
-from regimen.stages.recording.noise import Uniform
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.rollout import roll_out
+from regimen.stages.recording.noise import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
 
 
-def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
+def calibrate(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
     """Play one episode an env with the best policy, one with random actions; nothing of it is recorded.
 
     Args:
@@ -38,7 +38,7 @@ def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[
     watched = _Watched(expert)
     scores = {"expert": _score(run, env, watched, seed)}
     limits = watched.range() if bounds is None else bounds
-    random = Uniform(limits, bool(getattr(env, "discrete_actions", False)))
+    random = RandomPolicy(limits, bool(getattr(env, "discrete_actions", False)))
     scores["random"] = _score(run, env, random, seed)
     return {"box": limits, **scores}
 
@@ -46,8 +46,8 @@ def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[
 def _score(run: Run, env: VecEnv, policy: Policy, seed: int) -> float:
     """Return the mean return of the first episodes."""
     torch.manual_seed(seed)
-    episodes = FirstEpisodes(env.num_envs, env.device)
-    play(run, env, policy, episodes, seed)
+    episodes = FirstEpisodeStats(env.num_envs, env.device)
+    roll_out(run, env, policy, episodes, seed)
     return float(episodes.returns.mean())
 
 

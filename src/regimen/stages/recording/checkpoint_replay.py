@@ -9,7 +9,7 @@ import torch
 
 from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.runs import checkpoint
-from regimen.stages.recording.noise import forget, one_hot
+from regimen.stages.recording.noise import one_hot, reset_memory
 from regimen.system.errors import ConfigError, DatasetError
 from regimen.system.files import sha256
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
 
 
-class CheckpointWalk:
+class CheckpointReplay:
     """Policies of trainings as they got better: each env goes through the checkpoints of one of them in order."""
 
     label = "checkpoint"
@@ -52,7 +52,7 @@ class CheckpointWalk:
     def forget(self, env_ids: torch.Tensor) -> None:
         """Have all policies forget the envs `env_ids` (n,)."""
         pairs = zip(self._policies, self._memories, strict=True)
-        self._memories = [forget(policy, memory, env_ids) for policy, memory in pairs]
+        self._memories = [reset_memory(policy, memory, env_ids) for policy, memory in pairs]
 
     def _choose(self) -> None:
         self._chosen = self.first + self.value
@@ -104,7 +104,7 @@ class CheckpointWalk:
 class _Last:
     """The last checkpoint of each env's training."""
 
-    def __init__(self, walk: CheckpointWalk) -> None:
+    def __init__(self, walk: CheckpointReplay) -> None:
         """Act for `walk`."""
         self._walk = walk
         self._chosen = walk.first + walk.count - 1

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from regimen.stages.recording.config import CollectCfg
 
 
-class Collection:
+class EpisodeRecorder:
     """A policy acts, every step is written down, and a checkpoint now and then allows to go on after a kill."""
 
     def __init__(

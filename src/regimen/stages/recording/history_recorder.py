@@ -16,7 +16,7 @@ from regimen.data.histories.reader import INDEX
 from regimen.data.histories.writer import ROWS, HistoryWriter
 from regimen.envs.mass_randomization import EVENT
 from regimen.runs import checkpoint
-from regimen.stages.recording.calibration import try_out
+from regimen.stages.recording.calibration import calibrate
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.recording.actors import Actor
+    from regimen.stages.recording.actors import HistoryPolicy
     from regimen.stages.recording.config import CollectHistoriesCfg
 
 
-class HistoryCollection:
+class HistoryRecorder:
     """In each env a learner seems to get better, every step is written down; a checkpoint now and then allows to go on.
 
     Attributes:
@@ -37,7 +37,7 @@ class HistoryCollection:
         rows_of: (N,) rows that belong to the history, 0 while it grows.
     """
 
-    def __init__(self, cfg: CollectHistoriesCfg, run: Run, config: Config, env: VecEnv, actor: Actor) -> None:
+    def __init__(self, cfg: CollectHistoriesCfg, run: Run, config: Config, env: VecEnv, actor: HistoryPolicy) -> None:
         """Prepare; nothing is played yet."""
         self.cfg, self.run, self.config, self.env, self.actor = cfg, run, config, env, actor
         n, device = env.num_envs, env.device
@@ -78,7 +78,7 @@ class HistoryCollection:
         self.run.rewind(-1)
         seed, n = self.config.seed, self.env.num_envs
         self._require_space()
-        self.trial = try_out(self.run, self.env, self.actor.expert, self.cfg.noise.box, seed)
+        self.trial = calibrate(self.run, self.env, self.actor.expert, self.cfg.noise.box, seed)
         torch.manual_seed(seed)
         self.obs = self.env.reset(seed=seed)
         everyone = torch.arange(n, device=self.env.device)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from regimen.stages.recording.config import NoiseCfg
 
 
-class Uniform:
+class RandomPolicy:
     """The policy that does anything: uniform in a box, or any of the discrete actions."""
 
     def __init__(self, box: torch.Tensor, discrete: bool) -> None:
@@ -40,7 +40,7 @@ def epsilon_at(share: torch.Tensor, cfg: NoiseCfg) -> torch.Tensor:
     return (1.0 - rest**cfg.power).clamp(min=0.0) ** (1.0 / cfg.power)
 
 
-class Noisy:
+class NoisyPolicy:
     """A policy behind noise; without a `NoiseCfg` there is none."""
 
     label = "epsilon"
@@ -54,7 +54,7 @@ class Noisy:
 
     def begin(self, env_ids: torch.Tensor, share: torch.Tensor) -> None:
         """Set the noise of new episodes, and have the policy forget the old ones."""
-        self._memory = forget(self.expert, self._memory, env_ids)
+        self._memory = reset_memory(self.expert, self._memory, env_ids)
         if self.cfg is not None:
             self.value = self.value.index_copy(0, env_ids, epsilon_at(share, self.cfg))
 
@@ -63,7 +63,7 @@ class Noisy:
         action, self._memory = self.expert.act(obs, self._memory)
         if self.cfg is None:
             return one_hot(action) if self.discrete else action
-        noise, _ = Uniform(box, self.discrete).act(obs, None)
+        noise, _ = RandomPolicy(box, self.discrete).act(obs, None)
         epsilon = self.value[:, None]
         if self.discrete:
             return torch.where(torch.rand_like(epsilon) < epsilon, noise, one_hot(action))
@@ -86,6 +86,6 @@ class Noisy:
         self.value, self._memory = state["value"], state["memory"]
 
 
-def forget(policy: Policy, memory: Any, env_ids: torch.Tensor) -> Any:
+def reset_memory(policy: Policy, memory: Any, env_ids: torch.Tensor) -> Any:
     """Return what a policy remembers without `env_ids`; it remembers nothing before it acted."""
     return None if memory is None else policy.reset(memory, env_ids)

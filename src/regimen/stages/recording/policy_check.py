@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.envs import open_env
 from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
-from regimen.stages.evaluation.metrics import Judgement, judge_all
+from regimen.stages.evaluation.metrics import EvaluationMetrics, compute_all_metrics
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ RESAMPLES = 200
 """Behind the intervals of the figures, which decide nothing here."""
 
 
-def pass_gate(
+def require_good_policy(
     run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int, accept: str | None
 ) -> dict[str, Any]:
     """Try the policy for one episode without faults and disturbances, and compare it with `env.evaluation.gate`.
@@ -69,7 +69,7 @@ def _short(gate: GateCfg, figures: dict[str, float]) -> list[str]:
     return lines
 
 
-def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> Judgement:
+def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> EvaluationMetrics:
     """Return the figures of the policy over all commands of the grid, nothing being broken."""
     evaluate = Evaluate(EvaluateCfg(envs_per_command=envs_per_command, bootstrap=RESAMPLES))
     config = evaluate.prepare(copy.deepcopy(config))
@@ -78,7 +78,7 @@ def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: i
         config.env.events[name] = None
     env = open_env(config)
     try:
-        table, _ = evaluate.play(run, config, env, bundle)
+        table, _ = evaluate.roll_out(run, config, env, bundle)
     finally:
         env.close()
-    return judge_all(table, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]
+    return compute_all_metrics(table, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]

@@ -28,7 +28,7 @@ PLACES = {"distill": "episodes of held-out envs", "evaluate": "fresh episodes"}
 
 
 @dataclass
-class Row:
+class DetectorRow:
     """One detector or baseline on one set of episodes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Row:
     figures: dict[str, Figure]
 
 
-def rows(sources: Sequence[Source]) -> Iterator[Row]:
+def detector_rows(sources: Sequence[Source]) -> Iterator[DetectorRow]:
     """Yield what the runs say of detectors and baselines: those on recorded episodes first, the detector first."""
     for stage in PLACES:
         mine = [s.result for s in sources if s.stage == stage]
@@ -57,7 +57,7 @@ def rows(sources: Sequence[Source]) -> Iterator[Row]:
         for name, runs in told.items():
             for view in dict.fromkeys(view for run in runs for view in run):
                 found = [run[view]["figures"] for run in runs if view in run]
-                yield Row(stage, name, view, len(found), _together(found))
+                yield DetectorRow(stage, name, view, len(found), _together(found))
 
 
 def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Figure]:

@@ -13,7 +13,7 @@ from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.sources import Sources
 from regimen.stages.reports.survival import Arm, Comparison, Study
 from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
-from regimen.stages.reports.write_report import folder_of, publish
+from regimen.stages.reports.write_report import report_dir, write_report
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
@@ -35,7 +35,7 @@ class FaultReport:
         """Sort the policies of `sources` by kind; `title` is the heading of the page."""
         self.run, self.title = run, title
         self.data = FaultStudy.of(run, sources)
-        self.folder = folder_of(run)
+        self.folder = report_dir(run)
 
     def headline(self) -> dict[str, float]:
         """Return the few numbers for run.json."""
@@ -56,7 +56,7 @@ class FaultReport:
         for arm in (healthy, other):
             self.run.progress(note=f"filming {arm.variant.title}")
             stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
-            takes.append(side_by_side_video.play(arm.sources[0], arm.variant.title, fault, seconds, stop))
+            takes.append(side_by_side_video.record_clip(arm.sources[0], arm.variant.title, fault, seconds, stop))
         self.data.videos = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
         side_by_side_video.write(takes, fault, *self.data.videos)
 
@@ -64,7 +64,9 @@ class FaultReport:
         """Draw all pictures, write the page and the numbers; return what is written to result.json."""
         self.run.progress(note="drawing")
         drawn = dict(self._draw())
-        return publish(self.run, self.title, sections.lead(self.data), sections.all_of(self.data, drawn), self._told())
+        return write_report(
+            self.run, self.title, sections.summary(self.data), sections.all_sections(self.data, drawn), self._told()
+        )
 
     def _draw(self) -> Iterator[tuple[str, Path]]:
         """Draw; yield name -> file of each picture."""
@@ -96,7 +98,7 @@ class FaultReport:
             arm.variant.key: {
                 "title": arm.variant.title,
                 "runs": [source.id for source in arm.sources],
-                "seeds": [source.learnt_seed for source in arm.sources],
+                "seeds": [source.training_seed for source in arm.sources],
                 "survival": list(_survival(arm, study)),
                 **{name: _plain(arm.mean(name)) for name in FIGURES},
             }
@@ -108,7 +110,7 @@ class FaultReport:
             "policies": arms,
             "comparison": [_comparison(c) for c in self.data.comparisons],
             "not_evaluated": [variant.key for variant in study.missing],
-            "detectors": [asdict(row) for row in detection.rows(self.data.sources.detectors)],
+            "detectors": [asdict(row) for row in detection.detector_rows(self.data.sources.detectors)],
         }
 
 

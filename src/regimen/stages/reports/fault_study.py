@@ -35,5 +35,5 @@ class FaultStudy:
     @classmethod
     def of(cls, run: Run, sources: Sources) -> FaultStudy:
         """Sort the policies of `sources` by kind and compare each kind with the healthy policy."""
-        study = Study.of(sources.policies)
+        study = Study.of(sources.fault_evaluations)
         return cls(run, sources, study, compare(study, HEALTHY, ORACLE))

@@ -65,7 +65,7 @@ def page(title: str, lead: Iterable[str], sections: Sequence[Section]) -> str:
     )
 
 
-def text(words: str, kind: str = "") -> str:
+def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph of plain text; `kind` is a class of the style."""
     return f'<p class="{kind}">{escape(words)}</p>' if kind else f"<p>{escape(words)}</p>"
 
@@ -75,13 +75,13 @@ def preformatted(words: str) -> str:
     return f"<pre>{escape(words)}</pre>"
 
 
-def listed(rows: Iterable[str]) -> str:
+def bullet_list(rows: Iterable[str]) -> str:
     """Return a list of plain texts."""
     items = "".join(f"<li>{escape(row)}</li>" for row in rows)
     return f"<ul>{items}</ul>"
 
 
-def folded(title: str, content: str) -> str:
+def details(title: str, content: str) -> str:
     """Return HTML that is unfolded by a touch."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
@@ -99,7 +99,7 @@ def _cell(words: str) -> str:
     return f"<td>{escape(first)}{below}</td>"
 
 
-def picture(path: Path, caption: str, wide: bool = False) -> str:
+def image(path: Path, caption: str, wide: bool = False) -> str:
     """Return a picture, its file within the page; a wide one scrolls sideways on a small screen."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{escape(caption, quote=True)}">'

@@ -19,7 +19,7 @@ from regimen.runs.history.run_view import see_dir
 from regimen.stages.evaluation.table import command_label
 from regimen.stages.reports import html, sections
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
-from regimen.stages.reports.write_report import folder_of, publish
+from regimen.stages.reports.write_report import report_dir, write_report
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,23 +33,23 @@ NOTE = "dot: measured, with its 95 % interval over the episodes of one policy; e
 
 
 @dataclass
-class Group:
+class PolicyGroup:
     """Evaluations of policies that were trained alike, apart from the seed.
 
     Attributes:
         label: what tells it from the others.
-        judged: the evaluations.
+        evaluations: of these policies.
         color: of its curves.
     """
 
     label: str
-    judged: list[Source]
+    evaluations: list[Source]
     color: str
 
     @cached_property
     def trainings(self) -> list[Source]:
         """The runs that made the policies, as far as they are here."""
-        return [made for source in self.judged if (made := source.input("policy")) is not None]
+        return [made for source in self.evaluations if (made := source.input("policy")) is not None]
 
     @cached_property
     def curves(self) -> list[np.ndarray]:
@@ -58,7 +58,7 @@ class Group:
 
     def overall(self, name: str) -> Figure:
         """Return a figure over all commands: of one seed as it was judged, of several their interquartile mean."""
-        found = [Figure(**source.result["overall"][name]) for source in self.judged]
+        found = [Figure(**source.result["overall"][name]) for source in self.evaluations]
         values = np.array([figure.value for figure in found])
         ends = interval(values)
         return found[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
@@ -78,15 +78,15 @@ class PolicyReport:
         Raises:
             ConfigError: they are of several tasks, or of several lists of commands.
         """
-        self.run, self.sources, self.folder = run, sources, folder_of(run)
-        task = _one("task", {s.id: str(s.result["task"]) for s in sources.judged})
-        told = {s.id: str([row["command"] for row in s.result[COMMANDS]]) for s in sources.judged}
+        self.run, self.sources, self.folder = run, sources, report_dir(run)
+        task = _one("task", {s.id: str(s.result["task"]) for s in sources.evaluations})
+        told = {s.id: str([row["command"] for row in s.result[COMMANDS]]) for s in sources.evaluations}
         _one("list of commands", told)
-        self.commands = [row["command"] for row in sources.judged[0].result[COMMANDS]]
-        self.groups = list(_groups(sources.judged))
+        self.commands = [row["command"] for row in sources.evaluations[0].result[COMMANDS]]
+        self.groups = list(_groups(sources.evaluations))
         labels = [group.label for group in self.groups]
         self.title = title or f"{task}: " + (" and ".join(labels) if len(labels) < 4 else f"{len(labels)} policies")
-        self.names = [name for name in SHOWN if all(name in source.result["overall"] for source in sources.judged)]
+        self.names = [name for name in SHOWN if all(name in source.result["overall"] for source in sources.evaluations)]
 
     def headline(self) -> dict[str, float]:
         """Return the return of each group for run.json: the mean of the middle half of its seeds."""
@@ -97,19 +97,19 @@ class PolicyReport:
         self.run.progress(note="drawing")
         lineage = sections.draw_lineage(self.run, self.folder / "lineage.png")
         told = [
-            html.Section("Policies", [html.table(*self._all_commands()), html.text(self._conditions(), "quiet")]),
+            html.Section("Policies", [html.table(*self._all_commands()), html.paragraph(self._conditions(), "quiet")]),
             html.Section("Commands", list(self._by_command())),
             html.Section("Trainings", list(self._trainings())),
             html.Section("Lineage", list(sections.lineage(self.run, lineage))),
             html.Section("Runs", [sections.runs(self.sources)]),
         ]
-        return publish(self.run, self.title, [], told, self._told())
+        return write_report(self.run, self.title, [], told, self._told())
 
-    def _every(self) -> list[tuple[Group, Source]]:
-        return [(group, source) for group in self.groups for source in group.judged]
+    def _every(self) -> list[tuple[PolicyGroup, Source]]:
+        return [(group, source) for group in self.groups for source in group.evaluations]
 
     def _conditions(self) -> str:
-        first = self.sources.judged[0].result
+        first = self.sources.evaluations[0].result
         return (
             f"Each policy: {len(self.commands) or 1} commands, {first['envs_per_command']} episodes of "
             f"{first['episode_length_s']:g} s for each, {'with' if first['disturbances'] else 'without'} disturbances. "
@@ -122,8 +122,8 @@ class PolicyReport:
         rows = []
         for group in self.groups:
             cells = [sections.number(group.overall(name)) for name in self.names]
-            falls = ", ".join(str(source.result["overall"]["falls"]) for source in group.judged)
-            rows.append([group.label, str(len(group.judged)), *cells, falls, *_cost(group)])
+            falls = ", ".join(str(source.result["overall"]["falls"]) for source in group.evaluations)
+            rows.append([group.label, str(len(group.evaluations)), *cells, falls, *_cost(group)])
         head = ["policy", "seeds", *map(title_of, self.names), "falls of each seed", "wall time", "CPU time", "samples"]
         return head, rows
 
@@ -131,16 +131,16 @@ class PolicyReport:
         """Yield a picture of all figures by command, and a table for each command."""
         if not self.commands:
             return
-        yield html.picture(self._draw_commands(), "By command, each seed apart.")
+        yield html.image(self._draw_commands(), "By command, each seed apart.")
         for number, command in enumerate(self.commands):
             rows = []
             for group, source in self._every():
                 found = source.result[COMMANDS][number]
                 cells = [sections.number(Figure(**found[name])) for name in self.names]
                 falls = f"{found['falls']} of {found['episodes']}"
-                rows.append([f"{group.label}\nseed {source.learnt_seed}", *cells, falls])
+                rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
             head = ["policy", *map(title_of, self.names), "falls"]
-            yield html.folded(f"command {command_label(command)}", html.table(head, rows))
+            yield html.details(f"command {command_label(command)}", html.table(head, rows))
 
     def _draw_commands(self) -> Path:
         picture, axes = sheet(len(self.names), columns=2)
@@ -148,7 +148,7 @@ class PolicyReport:
         for ax, name in zip(axes, self.names, strict=False):
             for number, (group, source) in enumerate(every):
                 shift = 0.6 * (number - (len(every) - 1) / 2) / len(every)
-                first = source is group.judged[0]
+                first = source is group.evaluations[0]
                 _points(ax, shift, source, name, group.color, group.label if first else None)
             ax.set_xticks(range(len(self.commands)), [command_label(c) for c in self.commands], fontsize=7)
             ax.set_title(title_of(name), fontsize=10)
@@ -173,21 +173,21 @@ class PolicyReport:
             ax.set_title("return of the last episodes in training", fontsize=10)
         left.legend(fontsize=8, frameon=False)
         save(picture, self.folder / "trainings.png")
-        yield html.picture(self.folder / "trainings.png", "Each training a line: what it had reached, and when.")
+        yield html.image(self.folder / "trainings.png", "Each training a line: what it had reached, and when.")
 
     def _told(self) -> dict[str, Any]:
         rows = [
             {
                 "policy": group.label,
-                "runs": [source.id for source in group.judged],
-                "seeds": [source.learnt_seed for source in group.judged],
+                "runs": [source.id for source in group.evaluations],
+                "seeds": [source.training_seed for source in group.evaluations],
                 "trainings": [{"run": made.id, "wall_s": made.wall_s, "cpu_s": made.cpu_s} for made in group.trainings],
                 "overall": {name: group.overall(name).to_dict() for name in self.names},
-                "commands": [source.result[COMMANDS] for source in group.judged],
+                "commands": [source.result[COMMANDS] for source in group.evaluations],
             }
             for group in self.groups
         ]
-        return {"format": 1, "task": self.sources.judged[0].result["task"], "policies": rows}
+        return {"format": 1, "task": self.sources.evaluations[0].result["task"], "policies": rows}
 
 
 def _one(what: str, values: dict[str, str]) -> str:
@@ -203,7 +203,7 @@ def _one(what: str, values: dict[str, str]) -> str:
     return next(iter(found))
 
 
-def _groups(judged: list[Source]) -> Iterator[Group]:
+def _groups(judged: list[Source]) -> Iterator[PolicyGroup]:
     """Yield the groups of policies trained alike; a name that all trainings of a group share is its label."""
     by_folder = {str(source.folder): source for source in judged}
     found = grouped([see_dir(source.folder) for source in judged])
@@ -212,10 +212,10 @@ def _groups(judged: list[Source]) -> Iterator[Group]:
     shared = [next(iter(known)) if len(known) == 1 else None for known in names]
     own = None not in shared and len(set(shared)) == len(shared)
     for number, (label, members) in enumerate(groups):
-        yield Group(str(shared[number]) if own else label, members, COLORS[number % len(COLORS)])
+        yield PolicyGroup(str(shared[number]) if own else label, members, COLORS[number % len(COLORS)])
 
 
-def _cost(group: Group) -> list[str]:
+def _cost(group: PolicyGroup) -> list[str]:
     """Return wall time, CPU time and samples of each training of a group."""
     made = group.trainings
     samples = [f"{curve[-1, 1] / 1e6:.3g} M" if curve.size else "–" for curve in group.curves]

@@ -28,7 +28,7 @@ BASELINES = {
 }
 
 
-def all_of(data: FaultStudy, drawn: Mapping[str, Path]) -> list[Section]:
+def all_sections(data: FaultStudy, drawn: Mapping[str, Path]) -> list[Section]:
     """Return the sections in reading order.
 
     Args:
@@ -48,7 +48,7 @@ def all_of(data: FaultStudy, drawn: Mapping[str, Path]) -> list[Section]:
     ]
 
 
-def lead(data: FaultStudy) -> Iterator[str]:
+def summary(data: FaultStudy) -> Iterator[str]:
     """Yield the answer in a few sentences."""
     tolerant = next((c for c in data.comparisons if c.variant is TOLERANT), None)
     arm, healthy = data.study.arm(TOLERANT), data.study.arms[:1]
@@ -59,11 +59,11 @@ def lead(data: FaultStudy) -> Iterator[str]:
             f"healthy one of {base}: {_in_words(_points(tolerant.gain))} points."
         )
         words += f" That is {_in_words(_percent(tolerant.share))} of what an oracle gains." if tolerant.share else ""
-        yield html.text(words, "lead")
+        yield html.paragraph(words, "lead")
     elif data.study.arms:
-        yield html.text("No comparison of a tolerant policy with the healthy one is among these runs.", "lead")
-    conditions = {_conditions(source) for source in data.sources.policies}
-    yield from (html.text(words, "quiet") for words in sorted(conditions))
+        yield html.paragraph("No comparison of a tolerant policy with the healthy one is among these runs.", "lead")
+    conditions = {_conditions(source) for source in data.sources.fault_evaluations}
+    yield from (html.paragraph(words, "quiet") for words in sorted(conditions))
 
 
 def _in_words(cell: str) -> str:
@@ -101,7 +101,7 @@ def _comparison(data: FaultStudy) -> Iterator[str]:
         )
     head = ["policy", "told of faults", "seeds", "none broken", "any broken", "gain, points", "share of oracle's gain"]
     yield html.table(head, rows)
-    yield html.text(
+    yield html.paragraph(
         "Survival is the share of episodes without a fall, over all joints and severities. In small: 95 % intervals; "
         "of one seed Wilson's over its episodes, of several the bootstrap of the interquartile mean over seeds. A "
         "share of the oracle's gain is given where that gain is above zero beyond doubt.",
@@ -112,9 +112,9 @@ def _comparison(data: FaultStudy) -> Iterator[str]:
 def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
     if not study.arms:
         return
-    yield html.picture(drawn["survival"], "Survival by broken joint, over all severities.")
+    yield html.image(drawn["survival"], "Survival by broken joint, over all severities.")
     if "severity" in drawn:
-        yield html.picture(drawn["severity"], "Survival over severity.")
+        yield html.image(drawn["severity"], "Survival over severity.")
     head = ["broken", *(arm.variant.title for arm in study.arms)]
     for level in study.levels:
         rows = [
@@ -125,13 +125,13 @@ def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
             for joint in study.joints
         ]
         rows.append(["any", *(_percent(arm.survival(None, level)) for arm in study.arms)])
-        yield html.folded(f"{study.label(level)}, under each joint what is left of it", html.table(head, rows))
+        yield html.details(f"{study.label(level)}, under each joint what is left of it", html.table(head, rows))
 
 
 def _film(data: FaultStudy) -> Iterator[str]:
     gif = next((path for path in data.videos if path.suffix == ".gif"), None)
     if gif is not None:
-        yield html.picture(gif, "The same command, the same seed, the same broken joint. side_by_side.mp4 is sharper.")
+        yield html.image(gif, "The same command, the same seed, the same broken joint. side_by_side.mp4 is sharper.")
 
 
 def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
         "lin_vel_error": "Error of the velocity from the onset of the fault to the end of the episode.",
         "power": "Mechanical power from the onset of the fault to the end of the episode.",
     }
-    yield from (html.picture(drawn[name], words) for name, words in captions.items() if name in drawn)
+    yield from (html.image(drawn[name], words) for name, words in captions.items() if name in drawn)
     if study.arms:
         head = ["median time to the fall", *(arm.variant.title for arm in study.arms)]
         rows = [
@@ -147,7 +147,7 @@ def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
             for joint in (*study.joints, None)
         ]
         yield html.table(head, rows)
-        yield html.text("From the onset, of the episodes that ended in a fall.", "quiet")
+        yield html.paragraph("From the onset, of the episodes that ended in a fall.", "quiet")
 
 
 def _fall(arm: Arm, joint: str | None) -> str:
@@ -156,7 +156,7 @@ def _fall(arm: Arm, joint: str | None) -> str:
 
 
 def _detector(sources: list[Source]) -> Iterator[str]:
-    found = list(detection.rows(sources))
+    found = list(detection.detector_rows(sources))
     for stage, place in detection.PLACES.items():
         mine = [row for row in found if row.stage == stage]
         if not mine:
@@ -167,21 +167,21 @@ def _detector(sources: list[Source]) -> Iterator[str]:
             for row in mine
         ]
         seeds = max(row.seeds for row in mine)
-        yield html.text(f"On {place}; {seeds} {'seed' if seeds == 1 else 'seeds'}")
+        yield html.paragraph(f"On {place}; {seeds} {'seed' if seeds == 1 else 'seeds'}")
         yield html.table(["detector", *(detection.COLUMNS[n] for n in names)], rows)
     views: dict[str, str] = next((s.result["views"] for s in sources if s.result.get("views")), {})
     if views:
-        yield html.text("; ".join(f"{name}: {words}" for name, words in views.items()), "quiet")
+        yield html.paragraph("; ".join(f"{name}: {words}" for name, words in views.items()), "quiet")
     for source in sources[:1] + [s for s in sources if s.stage == "evaluate"][:1]:
-        for path in source.pictures():
-            yield html.picture(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.learnt_seed})")
+        for path in source.figures():
+            yield html.image(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.training_seed})")
 
 
 def _dataset(source: Source) -> Iterator[str]:
     card = files.read_json(source.folder / "data" / "card.json") or {}
     problems = source.result.get("problems") or []
     episodes = card["episodes"]
-    yield html.text(
+    yield html.paragraph(
         f"{source.name}: {card['rows']} frames in {episodes['count']} episodes, {card['healthy_share']:.0%} of the "
         f"frames healthy; {episodes['terminated']} episodes ended in a fall."
     )
@@ -192,21 +192,21 @@ def _dataset(source: Source) -> Iterator[str]:
     ]
     yield html.table(["class", "episodes", *splits], rows)
     if problems:
-        yield html.text("The gates object:")
-        yield html.listed(problems)
+        yield html.paragraph("The gates object:")
+        yield html.bullet_list(problems)
     else:
-        yield html.text("The gates have nothing against it.")
+        yield html.paragraph("The gates have nothing against it.")
     gate = source.result.get("gate") or {}
     if gate.get("short"):
         short = "; ".join(gate["short"])
-        yield html.text(f"Its policy did not pass the task's gate ({short}); taken nevertheless: {gate['accept']}")
-    yield from (html.picture(path, path.stem.replace("_", " ")) for path in source.pictures())
+        yield html.paragraph(f"Its policy did not pass the task's gate ({short}); taken nevertheless: {gate['accept']}")
+    yield from (html.image(path, path.stem.replace("_", " ")) for path in source.figures())
 
 
 def _missing(study: Study) -> Iterator[str]:
     if study.arms and study.missing:
-        yield html.text("Not evaluated in these runs, so nothing is said of them:")
-        yield html.listed(f"{variant.title}: told {variant.told}" for variant in study.missing)
+        yield html.paragraph("Not evaluated in these runs, so nothing is said of them:")
+        yield html.bullet_list(f"{variant.title}: told {variant.told}" for variant in study.missing)
 
 
 def lineage(run: Run, drawn: Path) -> Iterator[str]:
@@ -215,7 +215,7 @@ def lineage(run: Run, drawn: Path) -> Iterator[str]:
     from regimen.runs.history.lineage_text import tree
     from regimen.runs.index import summary
 
-    yield html.picture(drawn, "What each run was made from.", wide=True)
+    yield html.image(drawn, "What each run was made from.", wide=True)
     mine = summary.read(str(run.dir))
     if mine is not None:
         yield html.preformatted("\n".join(tree(mine, *Family.known().graph(mine))))
@@ -243,7 +243,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
 def runs(sources: Sources) -> str:
     """Return the table of all runs of a report."""
     rows = [
-        [source.name, source.id, source.stage, str(source.learnt_seed), duration(source.wall_s)]
+        [source.name, source.id, source.stage, str(source.training_seed), duration(source.wall_s)]
         for source in sources.all
     ]
     return html.table(["run", "id", "stage", "seed", "time worked"], rows)

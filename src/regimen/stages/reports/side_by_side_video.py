@@ -49,7 +49,7 @@ def fault_of(source: Source) -> Fault:
 
 
 @dataclass
-class Take:
+class Clip:
     """One policy, filmed until it falls.
 
     Attributes:
@@ -71,7 +71,7 @@ class Take:
         return captioned(self.frames[min(index, len(self.frames) - 1)], f"{self.title}: {state}, {broken}")
 
 
-def play(source: Source, title: str, fault: Fault, seconds: float, goes_on: Callable[[], None]) -> Take:
+def record_clip(source: Source, title: str, fault: Fault, seconds: float, goes_on: Callable[[], None]) -> Clip:
     """Film the policy that a run evaluated.
 
     Args:
@@ -89,7 +89,7 @@ def play(source: Source, title: str, fault: Fault, seconds: float, goes_on: Call
 
     config = _alone(source)
     env, bundle = open_env(config), checkpoint.load(Path(str(config.policy)))
-    take = Take(title)
+    take = Clip(title)
     try:
         _hold(env, config, fault)
         policy = load_policy(bundle, env, config.seed)
@@ -145,7 +145,7 @@ def captioned(frame: np.ndarray, words: str) -> np.ndarray:
     return np.asarray(whole)
 
 
-def write(takes: list[Take], fault: Fault, mp4: Path, gif: Path) -> None:
+def write(takes: list[Clip], fault: Fault, mp4: Path, gif: Path) -> None:
     """Write the takes beside each other, as a film and as a small endless picture.
 
     Args:

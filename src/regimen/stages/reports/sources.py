@@ -73,7 +73,7 @@ class Source:
         return int(self.config.get("seed") or 0)
 
     @property
-    def learnt_seed(self) -> int:
+    def training_seed(self) -> int:
         """Seed that what was judged was trained with: the detector, the policy, or what this run itself made."""
         judged = self.input("estimator" if DETECTOR in self.result else "policy") if self.stage == "evaluate" else None
         return (judged or self).seed
@@ -103,7 +103,7 @@ class Source:
         found = [self.input(f"{key}.{i}") for i in range(len(self.config.get(key) or []))]
         return [source for source in found if source is not None]
 
-    def pictures(self) -> list[Path]:
+    def figures(self) -> list[Path]:
         """Return its figures, by name."""
         return sorted((self.folder / "figures").glob("*.png"))
 
@@ -113,17 +113,17 @@ class Sources:
     """All runs of a report, by what they are.
 
     Attributes:
-        policies: evaluations of a policy over faults.
+        fault_evaluations: evaluations of a policy over faults.
         detectors: trainings and evaluations of a failure detector.
         datasets: collections.
-        judged: evaluations of a policy without faults.
+        evaluations: evaluations of a policy without faults.
         others: what tells nothing by itself; it stands in the lineage.
     """
 
-    policies: list[Source] = field(default_factory=list)
+    fault_evaluations: list[Source] = field(default_factory=list)
     detectors: list[Source] = field(default_factory=list)
     datasets: list[Source] = field(default_factory=list)
-    judged: list[Source] = field(default_factory=list)
+    evaluations: list[Source] = field(default_factory=list)
     others: list[Source] = field(default_factory=list)
 
     @classmethod
@@ -136,14 +136,14 @@ class Sources:
 
     def _place_of(self, source: Source) -> list[Source]:
         if FAULTS in source.result:
-            return self.policies
+            return self.fault_evaluations
         if DETECTOR in source.result:
             return self.detectors
         if COMMANDS in source.result:
-            return self.judged
+            return self.evaluations
         return self.datasets if (source.folder / "data" / "card.json").is_file() else self.others
 
     @property
     def all(self) -> Sequence[Source]:
         """All of them."""
-        return [*self.policies, *self.detectors, *self.datasets, *self.judged, *self.others]
+        return [*self.fault_evaluations, *self.detectors, *self.datasets, *self.evaluations, *self.others]

@@ -23,7 +23,7 @@ DRAWS = 5000
 
 
 @dataclass(frozen=True)
-class Cell:
+class FaultCaseResult:
     """Episodes of one policy with one joint broken in one way.
 
     Attributes:
@@ -57,7 +57,7 @@ class Arm:
 
     variant: Variant
     sources: list[Source]
-    cells: list[list[Cell]]
+    cells: list[list[FaultCaseResult]]
 
     def survival(self, joint: str | None = None, level: int | None = None) -> Figure | None:
         """Return the share of episodes that lasted to the end; None where there were none.
@@ -99,7 +99,7 @@ class Arm:
         chosen = [self._of(run, joint, level) for run in self.cells]
         return [(sum(c.survived for c in run), sum(c.episodes for c in run)) for run in chosen if run]
 
-    def _of(self, run: list[Cell], joint: str | None, level: int | None) -> list[Cell]:
+    def _of(self, run: list[FaultCaseResult], joint: str | None, level: int | None) -> list[FaultCaseResult]:
         """Return the cells chosen; a joint of None is any that broke."""
         known = [c for c in run if (c.joint == joint if joint is not None else c.joint)]
         return [c for c in known if level is None or c.level == level]
@@ -142,7 +142,7 @@ class Study:
         for source in sources:
             groups.setdefault(variant_of(source).key, []).append(source)
         arms = [
-            Arm(v, groups[v.key], [list(cells_of(s.result)) for s in groups[v.key]])
+            Arm(v, groups[v.key], [list(fault_case_results(s.result)) for s in groups[v.key]])
             for v in VARIANTS
             if v.key in groups
         ]
@@ -176,7 +176,7 @@ class Study:
         return [v for v in VARIANTS if self.arm(v) is None]
 
 
-def cells_of(result: dict[str, Any]) -> Iterator[Cell]:
+def fault_case_results(result: dict[str, Any]) -> Iterator[FaultCaseResult]:
     """Yield the cells of the result of an evaluation over faults, the one without a fault first."""
     levels: dict[str, int] = {}
     for row in (result["healthy"], *result["cells"]):
@@ -185,7 +185,7 @@ def cells_of(result: dict[str, Any]) -> Iterator[Cell]:
         figures = {name: Figure(**value) for name, value in row.items() if _is_figure(value)}
         survived = row["episodes"] - row["falls"]
         severity = float(row.get("severity") or 0.0)
-        yield Cell(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
+        yield FaultCaseResult(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
 
 
 def _is_figure(value: Any) -> bool:

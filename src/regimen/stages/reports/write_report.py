@@ -18,14 +18,14 @@ KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", 
 """Ending -> kind of the artifact."""
 
 
-def folder_of(run: Run) -> Path:
+def report_dir(run: Run) -> Path:
     """Return the directory of a report, made if needed."""
     folder = run.dir / FOLDER
     folder.mkdir(exist_ok=True)
     return folder
 
 
-def publish(
+def write_report(
     run: Run, title: str, lead: Iterable[str], sections: Sequence[html.Section], told: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write `report.html` and `report.json` beside the pictures, and return what belongs into result.json.
@@ -37,7 +37,7 @@ def publish(
         sections: of the page.
         told: every number.
     """
-    folder = folder_of(run)
+    folder = report_dir(run)
     numbers = dict(files.plain(told))
     (folder / "report.html").write_text(html.page(title, lead, sections), encoding="utf-8")
     files.write_json(folder / "report.json", numbers)
