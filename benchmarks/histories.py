@@ -42,8 +42,8 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env = open_env(config)
     actor = make_history_policy(cfg, config, env)
-    trial = without_grad(lambda: history_recorder.try_out(run, env, actor.expert, cfg.noise.box, config.seed))
-    history_recorder.try_out = lambda *args: trial
+    trial = without_grad(lambda: history_recorder.calibrate(run, env, actor.expert, cfg.noise.box, config.seed))
+    history_recorder.calibrate = lambda *args: trial
 
     def collect() -> int:
         HistoryRecorder(cfg, run, config, env, actor).collect(None)

@@ -1,4 +1,4 @@
-"""The stage that records what a policy does: every observation group, actions, ends and labels, as one HDF5 file."""
+"""Stage `collect`: record observations, actions, episode ends and labels of a policy as one HDF5 file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Collect:
-    """Collects one dataset; continues from `checkpoints/last.pt` where there is one."""
+    """Record one dataset; resumes from `checkpoints/last.pt`."""
 
     def __init__(self, cfg: CollectCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Collect to the end, or until a signal asks to stop; then make the data card.
+        """Record all steps and write the data card.
 
         Raises:
-            ConfigError: the policy does not pass the task's gate.
-            StopRequested: a signal had come; a checkpoint is written.
+            ConfigError: the policy fails the check `env.evaluation.gate`.
+            StopRequested: a signal asked to stop; a checkpoint is written.
         """
         import torch
 
@@ -36,7 +36,7 @@ class Collect:
         from regimen.stages.recording.policy_check import require_good_policy
 
         started = time.perf_counter()
-        torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
+        torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
         bundle, last = load_bundle(config.policy), run.checkpoints / "last.pt"
         saved = checkpoint.load(last)["collect"] if last.exists() else None
         gate = saved["gate"] if saved else require_good_policy(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
@@ -48,23 +48,23 @@ class Collect:
         finally:
             env.close()
         self._finish(run, gate, config, time.perf_counter() - started)
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def _finish(self, run: Run, gate: dict[str, Any], config: Config, wall_s: float) -> None:
         from regimen.data.episodes import card, quality_checks
 
-        run.progress(note="making the data card")
+        run.progress(note="writing the data card")
         path = run.dir / "data" / "episodes.h5"
-        made = card.make([path], seed=config.seed)
-        card.keep_healthy(path, made)
-        for file in card.write(made, run.dir / "data", run.dir / "figures"):
+        summary = card.make([path], seed=config.seed)
+        card.keep_healthy(path, summary)
+        for file in card.write(summary, run.dir / "data", run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = quality_checks.check(made)
-        if problems and made["classes"]:
+        problems = quality_checks.check(summary)
+        if problems and summary["classes"]:
             more = f", and {len(problems) - 1} more in data/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for training a detector: {problems[0].rstrip('.')}{more}.")
-        headline = {"samples": float(made["rows"]), "episodes": float(made["episodes"]["count"])}
-        if made["classes"]:
-            headline["healthy_share"] = made["healthy_share"]
+        headline = {"samples": float(summary["rows"]), "episodes": float(summary["episodes"]["count"])}
+        if summary["classes"]:
+            headline["healthy_share"] = summary["healthy_share"]
         run.finish(headline, {"dataset": "data/episodes.h5", "gate": gate, "problems": problems, "wall_s": wall_s})

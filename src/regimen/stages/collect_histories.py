@@ -1,4 +1,4 @@
-"""The stage that records learning histories, the data of algorithm distillation: in each env a learner gets better."""
+"""Stage `collect_histories`: record learning histories, the data of algorithm distillation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class CollectHistories:
-    """Collects one dataset of histories; continues from `checkpoints/last.pt` where there is one."""
+    """Record one dataset of histories; resumes from `checkpoints/last.pt`."""
 
     def __init__(self, cfg: CollectHistoriesCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Collect to the end, or until a signal asks to stop; then make the data card.
+        """Record all histories and write the data card.
 
         Raises:
-            ConfigError: nobody is there to act.
-            StopRequested: a signal had come; a checkpoint is written.
+            ConfigError: no policy is named, and the task has no `optimal_action`.
+            StopRequested: a signal asked to stop; a checkpoint is written.
         """
         import torch
 
@@ -44,19 +44,19 @@ class CollectHistories:
         env = open_env(config)
         try:
             with torch.inference_mode():
-                actor = make_history_policy(self.cfg, config, env)
-                path = HistoryRecorder(self.cfg, run, config, env, actor).collect(saved)
+                policy = make_history_policy(self.cfg, config, env)
+                path = HistoryRecorder(self.cfg, run, config, env, policy).collect(saved)
         finally:
             env.close()
         self._finish(run, path, time.perf_counter() - started)
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def _finish(self, run: Run, path: Any, wall_s: float) -> None:
         from regimen.data.histories import quality_checks
         from regimen.data.histories.card import make, write
         from regimen.data.histories.reader import open_histories
 
-        run.progress(note="making the data card")
+        run.progress(note="writing the data card")
         card = make(open_histories(path))
         for file in write(card, path.parent, run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
@@ -67,5 +67,5 @@ class CollectHistories:
             run.warn(f"not fit for learning in context: {problems[0].rstrip('.')}{more}.")
         headline = {"histories": float(len(card["histories"])), "samples": float(card["rows"])}
         headline |= {"spearman": card["spearman"], "expert_score": card["expert_score"]}
-        more_known = {"dataset": "data/histories/histories.json", "problems": problems, "wall_s": wall_s}
-        run.finish(headline, {**more_known, "random_score": card["random_score"], "stage": asdict(self.cfg)})
+        result = {"dataset": "data/histories/histories.json", "problems": problems, "wall_s": wall_s}
+        run.finish(headline, {**result, "random_score": card["random_score"], "stage": asdict(self.cfg)})

@@ -1,4 +1,4 @@
-"""The stage that judges a policy: fixed commands, the first full episode of each env, intervals on every figure."""
+"""Stage `evaluate`: evaluate a policy on fixed commands, over the first episode of each env, with intervals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
     EvaluationMetrics,
+    command_label,
     compute_all_metrics,
     headline,
+    print_table,
     survival_curve,
 )
-from regimen.stages.evaluation.table import command_label, print_table
 from regimen.stages.playback.first_episodes import FirstEpisodeStats
 from regimen.stages.playback.observers import make_observers
 from regimen.stages.playback.rollout import roll_out
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Evaluate:
-    """Runs one evaluation; see `EvaluateCfg`."""
+    """Evaluate one policy; see `EvaluateCfg`."""
 
     def __init__(self, cfg: EvaluateCfg) -> None:
         self.cfg = cfg
@@ -50,37 +51,37 @@ class Evaluate:
         if evaluator is not None:
             return resolve(evaluator)(run, config, self.cfg)
         started = time.perf_counter()
-        torch.set_num_threads(1)  # some hundred rows cost more to share than to do; the physics has all threads
+        torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
         config = self.prepare(config)
-        bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopted(config)
+        bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopt(config)
         if self.cfg.faults:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
         env = open_env(config)
         try:
-            table, told = self.roll_out(run, config, env, bundle)
+            episodes, observed = self.roll_out(run, config, env, bundle)
             step_dt = env.step_dt
         finally:
             env.close()
         grid = config.env.evaluation.grid or [[]]
-        whole, each = compute_all_metrics(table, grid, self.cfg.bootstrap, config.seed)
-        self._draw(run, table, each, config)
-        result = self._result(config, bundle, whole, each) | told
+        overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
+        self._draw(run, episodes, by_command, config)
+        result = self._result(config, bundle, overall, by_command) | observed
         result["wall_s"] = time.perf_counter() - started
-        result["env_steps"] = round(float(table.columns["episode_length_s"].sum()) / step_dt)
-        print_table(whole, each)
-        run.finish(headline(whole, config.env.evaluation.headline), result)
+        result["env_steps"] = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
+        print_table(overall, by_command)
+        run.finish(headline(overall, config.env.evaluation.headline), result)
 
-    def _adopted(self, config: Config) -> dict[str, Any]:
-        """Return a policy that rsl_rl itself saved as a bundle of ours."""
+    def _adopt(self, config: Config) -> dict[str, Any]:
+        """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
         from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
 
         io = io_of(config)
         return adopt(Path(str(config.policy)), config, io, joint_order(self.cfg.joints or [], io))[0]
 
     def prepare(self, config: Config) -> Config:
-        """Return a copy of the run's config with the task as it is judged: size, length, noise, disturbances."""
+        """Return a copy of `config` with the stage's number of envs, episode length, noise and disturbances."""
         config = copy.deepcopy(config)
         env = config.env
         env.num_envs = self.cfg.num_envs({"env": asdict(env)})
@@ -91,45 +92,49 @@ class Evaluate:
             for name in env.evaluation.disturbances:
                 env.events[name] = None
         if hasattr(env, "curriculum"):
-            env.curriculum = {}  # all that is judged is judged by the task as it is written
+            env.curriculum = {}  # the evaluation uses the task's own settings
         return config
 
     def roll_out(
         self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]
     ) -> tuple[EpisodeResults, dict[str, Any]]:
-        """Play the first episodes; return them, and what those tell who looked on."""
+        """Roll out the first episodes; return their results and the entries of the observers for result.json."""
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
-        episodes = FirstEpisodeStats(env.num_envs, env.device)
-        told = roll_out(run, env, policy, episodes, config.seed, make_observers(self.cfg, run, config, env))
-        return EpisodeResults.of(episodes, command_of_env, env.step_dt), told
+        stats = FirstEpisodeStats(env.num_envs, env.device)
+        observed = roll_out(run, env, policy, stats, config.seed, make_observers(self.cfg, run, config, env))
+        return EpisodeResults.of(stats, command_of_env, env.step_dt), observed
 
-    def _draw(self, run: Run, table: EpisodeResults, each: list[EvaluationMetrics], config: Config) -> None:
-        labels = [command_label(j.command) for j in each]
+    def _draw(self, run: Run, episodes: EpisodeResults, by_command: list[EvaluationMetrics], config: Config) -> None:
+        labels = [command_label(j.command) for j in by_command]
         times = np.linspace(0, config.env.episode_length_s, 201)
-        curves = [survival_curve(table, table.command_of_env == k, times) for k in range(len(each))]
-        bars = {name: [j.figures[name] for j in each] for name in each[0].shown()}
+        curves = [survival_curve(episodes, episodes.command_of_env == k, times) for k in range(len(by_command))]
+        bars = {name: [j.figures[name] for j in by_command] for name in by_command[0].shown()}
         out = run.dir / "figures" / "evaluation.png"
         name = config.env.evaluation.command or "command"
         figures.evaluation(out, labels, bars, times, curves, commanded_values(config.env.evaluation.grid), name)
         run.artifact(out, "figure")
 
     def _result(
-        self, config: Config, bundle: dict[str, Any], whole: EvaluationMetrics, each: list[EvaluationMetrics]
+        self, config: Config, bundle: dict[str, Any], overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
     ) -> dict[str, Any]:
         policy = {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")}
         task = {"episode_length_s": config.env.episode_length_s, "envs_per_command": self.cfg.envs_per_command}
         switches = {"disturbances": self.cfg.disturbances, "observation_noise": self.cfg.observation_noise}
         head = {"policy": policy, "task": config.choices.get("task"), "seed": config.seed} | task | switches
         intervals = f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival"
-        return head | {"intervals": intervals, "overall": whole.to_dict(), "commands": [j.to_dict() for j in each]}
+        return head | {
+            "intervals": intervals,
+            "overall": overall.to_dict(),
+            "commands": [j.to_dict() for j in by_command],
+        }
 
 
 def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
-    """Hold the grid's commands fixed, an equal share of envs each; env 0, the one on video, gets the largest.
+    """Hold the commands of the grid fixed, each in an equal share of envs; env 0, in the video, gets the largest.
 
     Returns:
-        (N,) index into the grid of each env.
+        (N,) index into the grid, for each env.
     """
     grid = cfg.grid or [[]]
     largest = int(np.argmax([np.linalg.norm(command) for command in grid]))
@@ -141,8 +146,8 @@ def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
 
 
 def commanded_values(grid: list[list[float]]) -> dict[str, list[float]]:
-    """Return what the commands ask for, by figure: the first value is a forward speed, the third a turning rate."""
-    asked = {"forward_speed": [command[0] for command in grid]}
+    """Return the commanded values by metric: the first value is the forward speed, the third the turning rate."""
+    commanded = {"forward_speed": [command[0] for command in grid]}
     if grid and len(grid[0]) == 3:
-        asked["turning_rate"] = [command[2] for command in grid]
-    return asked
+        commanded["turning_rate"] = [command[2] for command in grid]
+    return commanded

@@ -1,4 +1,4 @@
-"""The stage that watches a policy learn in context: several episodes in a row, and the context is never cleared."""
+"""Stage `in_context`: evaluate in-context learning over several episodes without resetting the context."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from regimen.display.figures import COLORS, save, sheet
 from regimen.stages.in_context_evaluation.config import InContextCfg
 
 if TYPE_CHECKING:
@@ -20,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class InContext:
-    """Runs one comparison; goes on after the last policy that was done when it was killed."""
+    """Compare policies over several episodes per env; resumes after the last completed policy."""
 
     def __init__(self, cfg: InContextCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Let all policies live; write result.json and a picture.
+        """Roll out all compared policies; write result.json and a figure.
 
         Raises:
-            ConfigError: if the policy does not learn in context.
-            StopRequested: a signal had come; the policies that are done are kept.
+            ConfigError: the policy does not learn in context.
+            StopRequested: a signal asked to stop; the completed policies are saved.
         """
         import torch
 
@@ -44,14 +48,14 @@ class InContext:
         bundle, experts = load_bundle(config.policy), [load_bundle(path) for path in config.experts]
         env = open_env(self.prepare(config))
         try:
-            rows = self._live(run, config, env, compared_policies(self.cfg, env, config.seed, bundle, experts))
+            rows = self._run_policies(run, config, env, compared_policies(self.cfg, env, config.seed, bundle, experts))
         finally:
             env.close()
         self._finish(run, config, bundle, rows, time.perf_counter() - started)
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def prepare(self, config: Config) -> Config:
-        """Return a copy of the run's config with the task as the policies live in it."""
+        """Return a copy of `config` with the number of envs and the masses of the stage."""
         from regimen.envs.mass_randomization import vary_mass
 
         config = copy.deepcopy(config)
@@ -59,31 +63,31 @@ class InContext:
         vary_mass(config, self.cfg.domain_randomization)
         return config
 
-    def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[ComparedPolicy]) -> list[EpisodeSeries]:
-        """Let one policy after the other live in the same environments, with the same goals, masses and starts."""
+    def _run_policies(
+        self, run: Run, config: Config, env: VecEnv, policies: Sequence[ComparedPolicy]
+    ) -> list[EpisodeSeries]:
+        """Roll out the policies one after the other in the same envs, with the same goals, masses and resets."""
         from regimen.runs import checkpoint
         from regimen.stages.in_context_evaluation.results import EpisodeSeries
         from regimen.stages.in_context_evaluation.rollout import ProgressReporter, run_episodes
 
-        kept, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
+        checkpoints, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
         rows = [EpisodeSeries.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
-        clock = ProgressReporter(run, len(who) - len(rows), self.cfg.episodes * env.max_episode_length)
-        for player in who[len(rows) :]:
-            rows.append(run_episodes(env, player, self.cfg.episodes, config.seed, clock))
-            kept.save(len(rows), {"lives": [row.state_dict() for row in rows]})
+        progress = ProgressReporter(run, len(policies) - len(rows), self.cfg.episodes * env.max_episode_length)
+        for policy in policies[len(rows) :]:
+            rows.append(run_episodes(env, policy, self.cfg.episodes, config.seed, progress))
+            checkpoints.save(len(rows), {"lives": [row.state_dict() for row in rows]})
         return rows
 
     def _finish(
         self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries], wall_s: float
     ) -> None:
-        from regimen.stages.in_context_evaluation.figure import draw
-
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
-        draw(figure, rows, cfg.bootstrap, config.seed)
+        _draw_figure(figure, rows, cfg.bootstrap, config.seed)
         run.artifact(figure, "figure")
         scores = self._scores(run, config, bundle, rows)
-        told = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
-        own = told.pop(rows[0].name)
+        results = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
+        own = results.pop(rows[0].name)
         masses = asdict(cfg.domain_randomization)
         head = {
             "model_path": config.policy,
@@ -103,25 +107,26 @@ class InContext:
             "wall_s": wall_s,
         }
         print_table(rows, cfg.bootstrap, config.seed)
-        run.finish(headline(own, told), head | own | {"baselines": told})
+        run.finish(headline(own, results), head | own | {"baselines": results})
 
     def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries]) -> ReturnScale:
-        """Return what random actions and the demonstrator reached here; who did not play, what the data tell of it."""
+        """Return the scale of normalized returns: measured here, or recorded with the data of the policy."""
         from regimen.stages.in_context_evaluation.results import ReturnScale
 
-        told = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
-        reached = {row.name: float(row.returns.mean()) for row in rows}
+        recorded = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
+        measured = {row.name: float(row.returns.mean()) for row in rows}
         scores = ReturnScale(
-            reached.get("random", told.get("random_score")), reached.get("demonstrator", told.get("expert_score"))
+            measured.get("random", recorded.get("random_score")),
+            measured.get("demonstrator", recorded.get("expert_score")),
         )
         missing = [name for name, score in asdict(scores).items() if score is None]
         if missing:
-            run.warn(f"returns are not normalised: the score of {' and '.join(missing)} is not known.")
+            run.warn(f"returns are not normalized: no score of {' and '.join(missing)}.")
         return scores
 
 
 def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Return the few figures for lists of runs."""
+    """Return the headline numbers for lists of runs."""
     gain = own["improvement"]
     figures = {"improvement": gain["value"], "improvement_low": gain["low"], "improvement_high": gain["high"]}
     figures |= {"first": own["mean"][0], "last": own["mean"][-1]}
@@ -133,15 +138,45 @@ def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str
 
 
 def print_table(rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
-    """Print one line per policy."""
+    """Print one row per policy."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    title = "return of an episode, with 95 % intervals: bootstrap over environments"
+    title = "return per episode, with 95 % intervals: bootstrap over envs"
     table = Table("policy", "first", "last", "improvement", "falls", "steps/s", title=title, box=SIMPLE_HEAD)
     for row in rows:
         curve = row.curve(resamples, seed)
         cells = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
         table.add_row(row.label, *cells, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}")
     Console(width=100).print(table)
+
+
+def _draw_figure(out: Path, rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
+    """Draw the return per episode of all policies and their improvement.
+
+    Args:
+        out: PNG to write.
+        rows: one per policy, at most as many as `COLORS`.
+        resamples: bootstrap samples of each interval.
+        seed: of the bootstrap.
+    """
+    figure, (curves, gains) = sheet(2, columns=2, size=(5.6, 4.0))
+    for k, (row, color) in enumerate(zip(rows, COLORS, strict=False)):
+        means = row.curve(resamples, seed)
+        episode = np.arange(1, len(means) + 1)
+        curves.plot(episode, [m.value for m in means], color=color, linewidth=1.6, label=row.label, marker=".")
+        curves.fill_between(episode, [m.low for m in means], [m.high for m in means], color=color, alpha=0.15, lw=0)
+        gain = row.improvement(resamples, seed)
+        ends = [[max(0.0, gain.value - gain.low)], [max(0.0, gain.high - gain.value)]]
+        gains.errorbar([gain.value], [k], xerr=ends, fmt="o", color=color, capsize=4)
+    curves.set_title("return per episode", fontsize=10)
+    curves.set_xlabel("episode (context is kept)", fontsize=8)
+    curves.legend(fontsize=8, frameon=False)
+    gains.axvline(0.0, color="#999999", linewidth=0.8)
+    gains.set_yticks(range(len(rows)), [row.label for row in rows])
+    gains.invert_yaxis()
+    gains.set_title("improvement: last fifth of the episodes minus the first", fontsize=10)
+    gains.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+    figure.supxlabel(f"mean over {len(rows[0].returns)} envs, with 95 % intervals (bootstrap)", fontsize=9)
+    save(figure, out)

@@ -1,4 +1,4 @@
-"""`stage=evaluate stage.faults=true`: one joint at a time breaks, at each severity; who is still walking at the end?"""
+"""Fault evaluation, `stage=evaluate stage.faults=true`: survival with one faulty joint at each severity."""
 
 from __future__ import annotations
 
@@ -27,81 +27,83 @@ if TYPE_CHECKING:
 
 
 def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
-    """Judge `config.policy`; write result.json, a picture, and a video if asked.
+    """Evaluate `config.policy` with faults; write result.json, a figure, and the video of `video=true`.
 
     Args:
-        run: the run.
-        config: prepared by the stage: size, length, noise, disturbances.
-        cfg: the stage.
-        bundle: the policy's checkpoint.
+        run: receives files and result.
+        config: prepared by `Evaluate.prepare`.
+        cfg: config of the stage.
+        bundle: checkpoint of the policy.
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
-    cells = fault_cases(asdict(grid), config.env.robot)
+    cases = fault_cases(asdict(grid), config.env.robot)
     env = open_env(config)
     try:
-        table, told = _play(run, config, cfg, env, bundle, cells)
+        episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
     finally:
         env.close()
-    each = [_judge(table, table.command_of_env == k, cell, grid, cfg, config.seed) for k, cell in enumerate(cells)]
-    broken = _judge(table, table.command_of_env > 0, None, grid, cfg, config.seed)
+    index, seed = episodes.command_of_env, config.seed
+    by_case = [_metrics(episodes, index == k, case, grid, cfg, seed) for k, case in enumerate(cases)]
+    faulty = _metrics(episodes, index > 0, None, grid, cfg, seed)
     joints = {
-        name: _judge(table, np.isin(table.command_of_env, [k for k, c in enumerate(cells) if c.joint == name]), None,
-                     grid, cfg, config.seed)
-        for name in dict.fromkeys(cell.joint for cell in cells if cell.joint)
-    }  # fmt: skip
+        name: _metrics(
+            episodes, np.isin(index, [k for k, c in enumerate(cases) if c.joint == name]), None, grid, cfg, seed
+        )
+        for name in dict.fromkeys(case.joint for case in cases if case.joint)
+    }
     figure = run.dir / "figures" / "faults.png"
-    fault_figure.draw(figure, {name: [e for e in each if e.cell and e.cell.joint == name] for name in joints})
+    fault_figure.draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
     run.artifact(figure, "figure")
-    _print(each[0], joints, broken)
+    _print(by_case[0], joints, faulty)
     result = (
         _head(config, bundle, grid, cfg)
-        | told
+        | observed
         | {
-            "healthy": each[0].to_dict(),
-            "overall": broken.to_dict(),
-            "joints": {name: judged.to_dict() for name, judged in joints.items()},
-            "cells": [judged.to_dict() for judged in each[1:]],
+            "healthy": by_case[0].to_dict(),
+            "overall": faulty.to_dict(),
+            "joints": {name: metrics.to_dict() for name, metrics in joints.items()},
+            "cells": [metrics.to_dict() for metrics in by_case[1:]],
             "wall_s": time.perf_counter() - started,
         }
     )
-    run.finish(_headline(broken, each[0]), result)
+    run.finish(_headline(faulty, by_case[0]), result)
 
 
-def _play(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[FaultCase]
+def _roll_out(
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cases: list[FaultCase]
 ) -> tuple[EpisodeResults, dict[str, Any]]:
-    """Hold command and faults fixed, an env one cell's, and play the first episodes; see `Evaluate.play`."""
-    grid, judged = config.env.evaluation.fault_grid, config.env.evaluation
+    """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
+    grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
     policy = load_policy(bundle, env, config.seed)
-    index = case_of_env(cells, grid.film)
-    numbers = _joint_numbers(cells, config)
-    severity = torch.tensor([cell.severity for cell in cells])[index].to(env.device)
+    index = case_of_env(cases, grid.film)
+    numbers = _joint_numbers(cases, config)
+    severity = torch.tensor([case.severity for case in cases])[index].to(env.device)
     onset = torch.full((env.num_envs,), grid.onset_s, device=env.device)
     env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
-    env.fix_command(judged.command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
-    episodes = FirstEpisodeStats(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
-    told = roll_out(run, env, policy, episodes, config.seed, make_observers(cfg, run, config, env))
-    return EpisodeResults.of(episodes, index, env.step_dt), told
+    env.fix_command(command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
+    stats = FirstEpisodeStats(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
+    observed = roll_out(run, env, policy, stats, config.seed, make_observers(cfg, run, config, env))
+    return EpisodeResults.of(stats, index, env.step_dt), observed
 
 
-def _joint_numbers(cells: list[FaultCase], config: Config) -> list[int]:
+def _joint_numbers(cases: list[FaultCase], config: Config) -> list[int]:
     from regimen.envs.robots.robot import load
 
     names = load(config.env.robot).joints
-    return [names.index(cell.joint) if cell.joint else -1 for cell in cells]
+    return [names.index(case.joint) if case.joint else -1 for case in cases]
 
 
-def _judge(
-    table: EpisodeResults, rows: np.ndarray, cell: FaultCase | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
+def _metrics(
+    episodes: EpisodeResults, rows: np.ndarray, case: FaultCase | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
 ) -> FaultMetrics:
-    judged = compute_metrics(table, rows, None, cfg.bootstrap, seed)
-    fell = table.columns["episode_length_s"][rows & table.fell] - grid.onset_s
-    after = fell[fell >= 0.0]
-    return FaultMetrics(cell, judged, float(np.median(after)) if len(after) else None)
+    metrics = compute_metrics(episodes, rows, None, cfg.bootstrap, seed)
+    fell = episodes.columns["episode_length_s"][rows & episodes.fell] - grid.onset_s
+    from_onset = fell[fell >= 0.0]
+    return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
 
 
 def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
-    """Return what was tried."""
+    """Return the settings of the evaluation for result.json."""
     return {
         "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
         "estimate": {"mode": mode_of(config.env.estimate, config.estimator), "estimator": config.estimator},
@@ -115,22 +117,25 @@ def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: Evalu
     }
 
 
-def _headline(broken: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
-    figures = broken.metrics.figures
-    named = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
-    return named | {"survival_healthy": healthy.metrics.figures["survival"].value, "falls": float(broken.metrics.falls)}
+def _headline(faulty: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
+    figures = faulty.metrics.figures
+    headline = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
+    return headline | {
+        "survival_healthy": healthy.metrics.figures["survival"].value,
+        "falls": float(faulty.metrics.falls),
+    }
 
 
-def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], broken: FaultMetrics) -> None:
-    """Print one line for each joint, over its severities, and one for all."""
+def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], faulty: FaultMetrics) -> None:
+    """Print one row for each joint, over its severities, and one for all joints."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     names = [n for n in healthy.metrics.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
     heads = [*(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
-    table = Table("broken", "falls", *heads, title="one broken joint at a time, over all severities", box=SIMPLE_HEAD)
-    for name, row in {"none": healthy, **joints, "any joint": broken}.items():
+    table = Table("fault", "falls", *heads, title="one faulty joint per env, over all severities", box=SIMPLE_HEAD)
+    for name, row in {"none": healthy, **joints, "any joint": faulty}.items():
         fall = "-" if row.time_to_fall_s is None else f"{row.time_to_fall_s:.1f}"
         cells = [row.metrics.figures[n].two_lines() for n in names]
         table.add_row(name, f"{row.metrics.falls}\nof {row.metrics.episodes}", *cells, fall)

@@ -13,18 +13,18 @@ BASELINES = ("masked", "demonstrator", "random")
 
 @dataclass
 class InContextCfg:
-    """Let `policy` live through several episodes from an empty context, and `experts` and baselines beside it.
+    """Evaluate `policy` over several episodes from an empty context, beside `experts` and baselines.
 
     Attributes:
-        episodes: episodes in a row in each environment.
-        envs: environments, each with a context of its own; decides `env.num_envs`.
-        baselines: shown beside it: `masked`, the same policy told a reward of 0 for whatever it does; `demonstrator`,
-            the task's `optimal_action` where no expert is given that was trained otherwise; `random`.
-        use_cache: whether keys and values of earlier steps are kept, instead of computed again at each step.
-        use_fp16: whether the model computes with 16 bits, on CUDA or a processor that has bfloat16.
-        mask_rewards: whether `policy` itself is told a reward of 0 for whatever it does.
-        domain_randomization: masses of the robots, one for each environment, such as outside the range of training.
-        bootstrap: resamples behind each 95 % interval.
+        episodes: consecutive episodes in each env.
+        envs: number of envs, each with its own context; sets `env.num_envs`.
+        baselines: `masked`: the same policy with all observed rewards set to 0; `demonstrator`: the task's
+            `optimal_action`, if no demonstrator is among `experts`; `random`: uniform actions.
+        use_cache: whether keys and values of earlier steps are cached instead of recomputed at each step.
+        use_fp16: whether the model computes with 16 bits, on CUDA or a CPU with bfloat16.
+        mask_rewards: whether all rewards that `policy` observes are set to 0.
+        domain_randomization: masses of the robots, one value per env, such as outside the training range.
+        bootstrap: resamples of each 95 % interval.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts")
@@ -39,10 +39,10 @@ class InContextCfg:
     bootstrap: int = 2000
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [] if config.get("policy") else ["stage=in_context needs a policy: policy=<run of agent=vintix>."]
         if self.episodes < 2:
-            lines.append(f"episodes={self.episodes}: expected 2 or more, so that there is something to learn from.")
+            lines.append(f"episodes={self.episodes}: expected 2 or more.")
         lines += [f"{n}={getattr(self, n)}: expected 1 or more." for n in ("envs", "bootstrap") if getattr(self, n) < 1]
         unknown = [name for name in self.baselines if name not in BASELINES]
         if unknown:
@@ -53,5 +53,5 @@ class InContextCfg:
         return lines + self.domain_randomization.problems(config["env"])
 
     def num_envs(self, config: dict[str, Any]) -> int:
-        """Return how many environments this stage opens, whatever the run's env.num_envs."""
+        """Return the number of envs that this stage opens, regardless of env.num_envs."""
         return self.envs

@@ -1,4 +1,4 @@
-"""Who plays in `stage=in_context`: the model, the same without rewards, other policies, one who knows, and chance."""
+"""Policies compared by `stage=in_context`: the model, reward-masked, experts, optimal, random."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ComparedPolicy:
 
     Attributes:
         name: key in result.json.
-        label: what it is, for people.
-        make: opens the policy when its turn has come.
+        label: in tables and figures.
+        make: loads the policy.
     """
 
     name: str
@@ -35,37 +35,37 @@ class ComparedPolicy:
 
 
 class RewardMaskedPolicy:
-    """A policy that learns in context and is told a reward of 0 for whatever it does."""
+    """In-context policy whose observed rewards are all 0."""
 
     def __init__(self, policy: Any) -> None:
-        """Keep the policy."""
+        """Wrap `policy`."""
         self.policy = policy
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
-        """Act as the policy does."""
+        """Return action and state of the wrapped policy."""
         action, state = self.policy.act(obs, state)
         return action, state
 
     def observe(self, state: Any, reward: torch.Tensor) -> Any:
-        """Tell it nothing of `reward` (N,)."""
+        """Pass zeros (N,) instead of `reward` (N,)."""
         return self.policy.observe(state, torch.zeros_like(reward))
 
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
-        """Tell it of new episodes."""
+        """Reset the wrapped policy."""
         return self.policy.reset(state, env_ids)
 
 
 def compared_policies(
     cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], experts: Sequence[dict[str, Any]]
 ) -> list[ComparedPolicy]:
-    """Return who plays, the model first.
+    """Return the compared policies, the model first.
 
     Args:
-        cfg: the stage.
-        env: where they play.
-        seed: of what they draw.
+        cfg: config of the stage.
+        env: env of the rollouts.
+        seed: of random policies.
         bundle: checkpoint of the model.
-        experts: checkpoints to compare it with, each known by what it says of itself.
+        experts: checkpoints of other policies, named by `classify_checkpoint`.
 
     Raises:
         ConfigError: the model does not learn in context.
@@ -74,19 +74,16 @@ def compared_policies(
     rows = [ComparedPolicy("model", "in context", _opener(cfg, env, seed, bundle, masked=cfg.mask_rewards))]
     if "masked" in cfg.baselines and not cfg.mask_rewards:
         rows.append(ComparedPolicy("masked", "the same, rewards masked", _opener(cfg, env, seed, bundle, masked=True)))
-    for number, given in enumerate(experts, start=1):
-        name, label = classify_checkpoint(given)
-        known = {row.name for row in rows}
-        name, label = (f"{name}_{number}", f"{label} ({number})") if name in known else (name, label)
-        rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, given)))
-    if "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
-        rows += (
-            []
-            if _has(rows, "demonstrator")
-            else [ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env))]
-        )
+    for number, expert in enumerate(experts, start=1):
+        name, label = classify_checkpoint(expert)
+        names = {row.name for row in rows}
+        name, label = (f"{name}_{number}", f"{label} ({number})") if name in names else (name, label)
+        rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, expert)))
+    missing = all(row.name != "demonstrator" for row in rows)
+    if missing and "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
+        rows.append(ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env)))
     if "random" in cfg.baselines:
-        rows.append(ComparedPolicy("random", "random", lambda: _chance(env, seed)))
+        rows.append(ComparedPolicy("random", "random", lambda: _random_policy(env, seed)))
     return rows
 
 
@@ -94,13 +91,13 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
     if not hasattr(policy, "observe"):
         agent = bundle["agent"]["_target_"].rpartition(".")[2]
         raise ConfigError(
-            f"policy= is a {agent}, which is told no rewards and learns nothing in context: expected one of "
-            "agent=vintix. To compare with it, type experts=[<run>]."
+            f"policy= is a {agent}, which does not learn in context: expected a policy of agent=vintix. "
+            "Type experts=[<run>] to compare it."
         )
 
 
 def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
-    """Return key and label of a policy to compare with, by what its checkpoint says of its training."""
+    """Return key and label of a compared policy, from the training config in its checkpoint."""
     agent = bundle["agent"]
     if not {"model", "sampling"} <= agent.keys():
         return "demonstrator", "demonstrator"
@@ -110,10 +107,6 @@ def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
     if agent["sampling"]["last_frac"] < 1.0 or modes == {"expert"}:
         return "expert_distillation", "expert distillation"
     return "other", "another model"
-
-
-def _has(rows: Sequence[ComparedPolicy], name: str) -> bool:
-    return any(row.name == name for row in rows)
 
 
 def _opener(
@@ -129,8 +122,8 @@ def _opener(
     return make
 
 
-def _chance(env: VecEnv, seed: int) -> Policy:
-    """Return the policy of uniform actions, -1 to 1 in each direction or any of the discrete ones."""
+def _random_policy(env: VecEnv, seed: int) -> Policy:
+    """Return the policy of uniform actions: -1 to 1 in each dimension, or any discrete action."""
     torch.manual_seed(seed)
     bound = torch.ones(env.io.num_actions, device=env.device)
     return RandomPolicy(torch.stack((-bound, bound)), bool(getattr(env, "discrete_actions", False)))

@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 class RolloutObserver:
-    """Looks on; a context that is open while the policy plays. This one sees and says nothing.
+    """Base class of observers; a context manager that is open during the rollout. Each method does nothing.
 
     Attributes:
-        last_step: steps that are played for it, even if every first episode has ended.
+        last_step: minimum number of steps of the rollout, even if every first episode has ended earlier.
     """
 
     last_step = 0
 
     def on_step_start(self, step: int, obs: Obs) -> None:
-        """Look at the state that `obs` {group: (N, d)} shows, before the policy acts on it."""
+        """Observe the state before step `step`; `obs` is {group: (N, d)}."""
 
     def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
-        """Look at what came of it: action (N, A), and (N,) each; envs that ended have begun anew."""
+        """Observe a completed step: action (N, A), others (N,); envs whose episode ended are already reset."""
 
     def results(self, run: Run) -> dict[str, Any]:
-        """Name what was made, once all is played; return what belongs into result.json."""
+        """Record artifacts after the rollout; return entries for result.json."""
         return {}
 
     def __enter__(self) -> RolloutObserver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Let go of what is held."""
+        """Release resources."""

@@ -14,7 +14,7 @@ from typing import Any
 from regimen.config import static_types
 from regimen.system.errors import ConfigError
 
-INSTEAD = "For a film of it type video=true instead."
+INSTEAD = "For a video type video=true instead."
 
 _PROBE = """
 import sys, warnings, glfw
@@ -60,7 +60,7 @@ def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[st
     if cfg.video_length is not None and cfg.video_length < 1:
         lines.append(f"video_length={cfg.video_length}: expected steps, 1 or more, or null for video_seconds.")
     if cfg.video_length is not None and not config.get("video"):
-        lines.append(f"video_length={cfg.video_length}: no film is made. Type video=true too.")
+        lines.append(f"video_length={cfg.video_length}: no video is recorded. Type video=true too.")
     if cfg.log_data:
         lines += _log_problems(cfg.log_steps, cfg.log_env_ids, num_envs)
     if cfg.viewer:
@@ -72,11 +72,11 @@ def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
     lines = [] if steps >= 1 else [f"log_steps={steps}: expected 1 or more."]
     beyond = [i for i in env_ids if not 0 <= i < num_envs]
     if not env_ids or len(set(env_ids)) < len(env_ids):
-        lines.append(f"log_env_ids={env_ids}: expected numbers of envs, each once, such as [0].")
+        lines.append(f"log_env_ids={env_ids}: expected env ids, each once, such as [0].")
     elif beyond:
         lines.append(
-            f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens {num_envs}, "
-            f"number 0 to {num_envs - 1}; stage.envs_per_command decides how many."
+            f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens envs 0 to "
+            f"{num_envs - 1}; stage.envs_per_command sets their number."
         )
     return lines
 
@@ -87,35 +87,35 @@ def _viewer_problems(config: dict[str, Any]) -> list[str]:
     managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
     if not managed:
         return [
-            "viewer=true: the window is MuJoCo's and shows tasks of sim=mujoco; sim=genesis has one of its "
-            f"own, sim.viewer=true. {INSTEAD}"
+            "viewer=true: the viewer needs a task of sim=mujoco; sim=genesis has its own viewer, "
+            f"sim.viewer=true. {INSTEAD}"
         ]
     if hardware.get("scheduler"):
-        return [f"viewer=true: a scheduler starts this run where nobody looks. {INSTEAD}"]
+        return [f"viewer=true: a run on a scheduler has no display. {INSTEAD}"]
     why = no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
     return [f"viewer=true: {why} {INSTEAD}"] if why else []
 
 
 @functools.cache
 def no_window(display: str | None, wayland: str | None) -> str | None:
-    """Return why no window can be opened here, None if one can; tried in a process of its own, which may crash.
+    """Return the reason why no window opens on this machine, or None; tested in a subprocess, which may crash.
 
     Args:
         display: name of the X display.
         wayland: name of the Wayland display.
     """
     if sys.platform == "linux" and not display and not wayland:
-        return "there is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set."
+        return "no display: neither DISPLAY nor WAYLAND_DISPLAY is set."
     if importlib.util.find_spec("glfw") is None:
-        return f"windows are opened by glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
+        return f"the viewer needs glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
     try:
-        tried = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
+        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
-        return f"the display {display or wayland} gave no answer within 60 s."
-    if tried.returncode == 0:
+        return f"the display {display or wayland} did not answer within 60 s."
+    if probe.returncode == 0:
         return None
-    told = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
-    return f"no window opens on the display {display or wayland} ({told[-1]})."
+    lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
+    return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
 def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:

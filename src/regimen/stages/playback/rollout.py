@@ -1,4 +1,4 @@
-"""A policy plays the first episode of every environment, watched by whom it may concern."""
+"""Roll out a policy for the first episode of every env, with observers."""
 
 from __future__ import annotations
 
@@ -25,26 +25,31 @@ def roll_out(
     seed: int,
     observers: Sequence[RolloutObserver] = (),
 ) -> dict[str, Any]:
-    """Play until every first episode has ended, or for one full length; further if a observer asks for it.
+    """Roll out the policy until every first episode has ended, at most one episode length.
+
+    An observer with a larger `last_step` extends the rollout.
 
     Args:
-        run: shows progress, and says when to stop.
-        env: what is held fixed in it is set already.
-        policy: acts.
-        episodes: takes note; of first episodes only, however long is played.
-        seed: of the environment's reset.
-        observers: look on.
+        run: receives progress; stops the rollout on a signal.
+        env: already set up, with fixed commands and events.
+        policy: of the env.
+        episodes: accumulates the first episode of each env.
+        seed: of the env's reset.
+        observers: called before and after each step.
 
     Returns:
-        What the observers tell, for result.json.
+        Entries of the observers for result.json.
+
+    Raises:
+        StopRequested: a signal asked to stop.
     """
-    observe = getattr(policy, "observe", None)  # of a policy that learns in context
-    asked = max((observer.last_step for observer in observers), default=0)
+    observe = getattr(policy, "observe", None)  # only of a policy that learns in context
+    last_step = max((observer.last_step for observer in observers), default=0)
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:
             stack.enter_context(observer)
         obs, state = env.reset(seed=seed), None
-        for step in range(max(env.max_episode_length, asked)):
+        for step in range(max(env.max_episode_length, last_step)):
             run.check_stop(step, lambda: None)
             for observer in observers:
                 observer.on_step_start(step, obs)
@@ -58,7 +63,7 @@ def roll_out(
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
-            if step + 1 >= asked and (episodes.finished or step + 1 >= env.max_episode_length):
+            if step + 1 >= last_step and (episodes.finished or step + 1 >= env.max_episode_length):
                 break
-            run.progress(iteration=step + 1, iterations=max(env.max_episode_length, asked), note="evaluating")
+            run.progress(iteration=step + 1, iterations=max(env.max_episode_length, last_step), note="evaluating")
     return {key: value for observer in observers for key, value in observer.results(run).items()}

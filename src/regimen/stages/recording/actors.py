@@ -1,4 +1,4 @@
-"""Who acts while learning histories are recorded: a policy behind noise that decays, or a training's checkpoints."""
+"""Policies that generate learning histories: a policy with decaying noise, or the checkpoints of trainings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class HistoryPolicy(Protocol):
-    """Acts in N envs, each at its own place in its history.
+    """Policy of N envs whose quality increases along the history of each env.
 
     Attributes:
-        label: `epsilon` or `checkpoint`: what of it is recorded.
-        value: (N,) the label of each env's episode.
-        expert: the best it has, without noise.
+        label: name of the recorded label, `epsilon` or `checkpoint`.
+        value: (N,) label of the current episode of each env.
+        expert: the best policy, without noise.
     """
 
     label: str
@@ -33,7 +33,7 @@ class HistoryPolicy(Protocol):
     expert: Policy
 
     def begin(self, env_ids: torch.Tensor, share: torch.Tensor) -> None:
-        """Begin episodes of `env_ids` (n,), `share` (n,) of whose histories, 0 to 1, is over."""
+        """Begin episodes of `env_ids` (n,); `share` (n,), 0 to 1, is the completed share of their histories."""
         ...
 
     def act(self, obs: Obs, box: torch.Tensor) -> torch.Tensor:
@@ -41,15 +41,15 @@ class HistoryPolicy(Protocol):
         ...
 
     def at_best(self) -> torch.Tensor:
-        """Return (N,) bool: where the best acts now, as it would always."""
+        """Return (N,) bool: whether the expert acts in the current episode."""
         ...
 
     def about(self) -> dict[str, Any]:
-        """Return what the dataset says of it."""
+        """Return metadata for the dataset."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it needs to go on."""
+        """Return the state for resuming."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -58,11 +58,11 @@ class HistoryPolicy(Protocol):
 
 
 def make_history_policy(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> HistoryPolicy:
-    """Return who acts as the run is configured.
+    """Return the policy that the config selects.
 
     Raises:
-        ConfigError: no policy is named, and the task does not know its solution.
-        IOMismatchError: a policy does not fit the environment.
+        ConfigError: no policy is named, and the task has no `optimal_action`.
+        IOMismatchError: a policy does not fit the env.
     """
     if cfg.mode == "checkpoints":
         return CheckpointReplay(env, [Path(result).parent for result in config.runs], cfg.thin, config.seed)
@@ -70,30 +70,28 @@ def make_history_policy(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -
 
 
 def make_demonstrator(config: Config, env: VecEnv) -> Policy:
-    """Return the run's policy, or without one the task's own solution, which `env.optimal_action()` tells.
+    """Return the policy of the run, or the optimal policy of the task without one.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: no policy is named, and the task has no `optimal_action`.
     """
     if config.policy is not None:
         return load_policy(load_bundle(config.policy), env, config.seed)
     if not hasattr(env, "optimal_action"):
-        raise ConfigError(
-            f"task={config.choices.get('task')} has no `optimal_action` to learn from: name a policy, policy=<run>."
-        )
+        raise ConfigError(f"task={config.choices.get('task')} has no `optimal_action`: name a policy, policy=<run>.")
     return OptimalPolicy(env)
 
 
 class OptimalPolicy:
-    """The policy of a task that tells the best action itself."""
+    """Policy of the actions that `env.optimal_action()` returns."""
 
     def __init__(self, env: VecEnv) -> None:
-        """Ask `env`."""
+        """Act in `env`, which has an `optimal_action`."""
         self._env: Any = env
 
     def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
-        """Return the best action (N, A)."""
+        """Return the optimal action (N, A)."""
         return self._env.optimal_action(), None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Nothing to forget."""
+        """Return None; the policy has no memory."""

@@ -11,14 +11,14 @@ from regimen.system.errors import did_you_mean
 
 @dataclass
 class CollectCfg:
-    """Let `policy` act in the task and record it.
+    """Record episodes of `policy` in the task.
 
     Attributes:
-        steps: control steps of each env; rows of the dataset.
+        steps: control steps per env; rows of the dataset.
         action_noise: standard deviation of normal noise added to every action, in units of the action.
-        gate_envs: envs for each command of `env.evaluation.grid` in which the policy is first tried without faults.
-        accept: why data of a policy are wanted that `env.evaluation.gate` refuses; recorded.
-        checkpoint_interval: steps between two moments from which a killed run goes on.
+        gate_envs: envs for each command of `env.evaluation.grid` in the check of the policy without faults.
+        accept: reason to record a policy that fails `env.evaluation.gate`; stored with the data.
+        checkpoint_interval: steps between two checkpoints.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
@@ -30,23 +30,23 @@ class CollectCfg:
     checkpoint_interval: int = 512
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        """Return the problems of this stage with the run's plain `config`, one line each."""
         counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
         lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
         if self.action_noise < 0:
             lines.append(f"action_noise={self.action_noise}: expected 0 or more.")
         if self.accept is not None and not self.accept.strip():
-            lines.append("accept=: expected the reason, such as accept='data of falls wanted'.")
+            lines.append("accept=: expected a reason, such as accept='data of falls wanted'.")
         events = config["env"].get("events") or {}
-        named = (config["env"].get("evaluation") or {}).get("faults") or []
+        faults = (config["env"].get("evaluation") or {}).get("faults") or []
         return lines + [
             f"env.evaluation.faults names `{name}`, not in env.events. {did_you_mean(name, events)}"
-            for name in named
+            for name in faults
             if name not in events
         ]
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the two open chunks take."""
+        """Return the approximate memory of the two open chunks."""
         from regimen.data.episodes.schema import chunk_steps
 
         return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
@@ -62,15 +62,15 @@ BOXES = ("demonstrator", "limits", "clip")
 class NoiseCfg:
     """Noise that decays along a history: a = (1 - ε) π(o) + ε u, u uniform in a box, ε constant within an episode.
 
-    ε = (1 - r^p)^(1/p) with r from 0 to 1 over the history but its last, noise-free share: continuous noise
-    distillation (Vintix, arXiv 2501.19400). A discrete action is replaced by any one with probability ε, as in AD^ε
+    ε = (1 - r^p)^(1/p), with r from 0 to 1 over the history without its noise-free end: continuous noise distillation
+    (Vintix, arXiv 2501.19400). A discrete action is replaced by a random one with probability ε, as in AD^ε
     (arXiv 2312.12275).
 
     Attributes:
-        power: p; above 1 the noise goes late, below 1 early.
-        noise_free: share of the history at its end that has none.
-        box: where u is drawn, for each joint: `demonstrator` from the lowest to the highest action of the policy in a
-            trial without noise; `limits` all targets within the joint's range; `clip` the bounds of the action.
+        power: p; above 1 the noise decays late, below 1 early.
+        noise_free: share of the history at its end without noise.
+        box: range of u for each joint: `demonstrator`: lowest to highest action of the policy in the calibration
+            without noise; `limits`: all targets within the joint's range; `clip`: the bounds of the action.
     """
 
     power: float = 0.6
@@ -78,7 +78,7 @@ class NoiseCfg:
     box: str = "demonstrator"
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return the problems of the values, one line each."""
         lines = []
         if self.power <= 0:
             lines.append(f"noise.power={self.power:g}: expected more than 0.")
@@ -94,17 +94,17 @@ class CollectHistoriesCfg:
     """Record one learning history in each env.
 
     Attributes:
-        mode: `noise`: the policy behind noise that decays; `checkpoints`: those of the trainings `runs` in order;
-            `expert`: the policy as it is, for comparison only, because nothing improves.
-        episodes: of each history, if they are counted; else null.
-        steps: of each history, if they are counted; else null.
-        group: name shared by tasks with the same observations and actions; null: the task's.
-        reward_scale: factor that a learner applies to rewards; the file holds them as they are.
-        episode_sparsity: a learner reads every so many-th episode.
-        thin: every so many-th checkpoint of a training is used, and its last one.
+        mode: `noise`: the policy with decaying noise; `checkpoints`: the checkpoints of the trainings `runs` in order;
+            `expert`: the policy without noise, for comparison only.
+        episodes: length of each history in episodes; null if `steps` is set.
+        steps: length of each history in steps; null if `episodes` is set.
+        group: common name of tasks with the same observations and actions; null: the name of the task.
+        reward_scale: factor applied to rewards in training; the file holds unscaled rewards.
+        episode_sparsity: training reads every n-th episode.
+        thin: every n-th checkpoint of a training is used, and the last one.
         noise: see `NoiseCfg`.
         domain_randomization: see `MassRangeCfg`.
-        checkpoint_interval: steps between two moments from which a killed run goes on.
+        checkpoint_interval: steps between two checkpoints.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "runs", "estimator")
@@ -121,7 +121,7 @@ class CollectHistoriesCfg:
     checkpoint_interval: int = 512
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [f"mode={self.mode}: {did_you_mean(self.mode, MODES)}"] if self.mode not in MODES else []
         if (self.episodes is None) == (self.steps is None):
             lines.append(f"episodes={self.episodes}: expected either this or stage.steps={self.steps}, the other null.")
@@ -135,7 +135,7 @@ class CollectHistoriesCfg:
         return lines + self._inputs(config) + self.noise.problems() + self.domain_randomization.problems(config["env"])
 
     def _inputs(self, config: dict[str, Any]) -> list[str]:
-        """Return a line if it is not clear who acts."""
+        """Return a line if the inputs do not match the mode."""
         if self.mode == "checkpoints":
             if not config.get("runs"):
                 return ["mode=checkpoints: needs trainings: runs=[<run reference>,…]."]
@@ -147,7 +147,7 @@ class CollectHistoriesCfg:
         return []
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return about what the open chunks take, and the rows that are taken apart at the end."""
+        """Return the approximate memory of the open chunks and of the rows that are sorted by env at the end."""
         from regimen.data.episodes.schema import chunk_steps
         from regimen.data.histories.file import BLOCK
         from regimen.data.histories.writer import ENVS_AT_ONCE

@@ -1,4 +1,4 @@
-"""The report of a study of joint failures: what its runs measured, compared, drawn, filmed and put on one page."""
+"""Report of a fault study: comparison, figures, video and HTML page of its runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "Joint failures: who survives, and what it takes"
 FIGURES = ("lin_vel_error", "power")
-"""What is drawn by joint beside survival, where the evaluations measured it."""
+"""Metrics drawn by joint beside survival, if measured."""
 
 
 class FaultReport:
@@ -38,38 +38,42 @@ class FaultReport:
         self.folder = report_dir(run)
 
     def headline(self) -> dict[str, float]:
-        """Return the few numbers for run.json."""
-        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.data.study.arms}
-        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.data.comparisons if c.variant is TOLERANT}
-        return found
+        """Return the headline numbers for run.json."""
+        numbers = {f"survival_{arm.variant.key}": _value(arm) for arm in self.data.study.arms}
+        numbers |= {f"gain_{c.variant.key}": c.gain.value for c in self.data.comparisons if c.variant is TOLERANT}
+        return numbers
 
-    def film(self, seconds: float) -> None:
-        """Film the healthy policy beside the one that copes best of those given a detector or an oracle."""
+    def record_video(self, seconds: float) -> None:
+        """Record the healthy policy beside the tolerant one, or beside the oracle; `seconds` is the length."""
         from regimen.stages.reports import side_by_side_video
 
         healthy, other = self.data.study.arm(HEALTHY), self.data.study.arm(TOLERANT) or self.data.study.arm(ORACLE)
         if healthy is None or other is None:
-            self.run.warn("no film: it needs the evaluation of a healthy policy and of a tolerant one or an oracle")
+            self.run.warn("no video: it needs evaluations of a healthy policy and of a tolerant one or an oracle")
             return
         fault = side_by_side_video.fault_of(other.sources[0])
-        takes = []
+        clips = []
         for arm in (healthy, other):
-            self.run.progress(note=f"filming {arm.variant.title}")
+            self.run.progress(note=f"recording {arm.variant.title}")
             stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
-            takes.append(side_by_side_video.record_clip(arm.sources[0], arm.variant.title, fault, seconds, stop))
+            clips.append(side_by_side_video.record_clip(arm.sources[0], arm.variant.title, fault, seconds, stop))
         self.data.videos = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
-        side_by_side_video.write(takes, fault, *self.data.videos)
+        side_by_side_video.write(clips, fault, *self.data.videos)
 
     def write(self) -> dict[str, Any]:
-        """Draw all pictures, write the page and the numbers; return what is written to result.json."""
+        """Draw all figures, write the page and the numbers; return the result."""
         self.run.progress(note="drawing")
-        drawn = dict(self._draw())
+        figure_files = dict(self._draw())
         return write_report(
-            self.run, self.title, sections.summary(self.data), sections.all_sections(self.data, drawn), self._told()
+            self.run,
+            self.title,
+            sections.summary(self.data),
+            sections.all_sections(self.data, figure_files),
+            self._numbers(),
         )
 
     def _draw(self) -> Iterator[tuple[str, Path]]:
-        """Draw; yield name -> file of each picture."""
+        """Draw the figures; yield name and file of each."""
         if self.data.study.arms:
             yield from self._draw_study()
         yield "lineage", sections.draw_lineage(self.run, self.folder / "lineage.png")
@@ -91,8 +95,8 @@ class FaultReport:
                 figures.figure_by_joint(study, name, path)
                 yield name, path
 
-    def _told(self) -> dict[str, Any]:
-        """Return everything measured as plain data."""
+    def _numbers(self) -> dict[str, Any]:
+        """Return all measured values as plain data for report.json."""
         study = self.data.study
         arms = {
             arm.variant.key: {
@@ -124,12 +128,16 @@ def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
         for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
             if (figure := arm.survival(joint, level)) is not None:
                 severity = study.severities[joint][level] if joint and level is not None else None
-                known = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
-                yield known | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
+                fields = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
+                yield fields | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
 
 
-def _comparison(found: Comparison) -> dict[str, Any]:
-    return {"policy": found.variant.key, "gain_points": _plain(found.gain), "share_of_oracle": _plain(found.share)}
+def _comparison(compared: Comparison) -> dict[str, Any]:
+    return {
+        "policy": compared.variant.key,
+        "gain_points": _plain(compared.gain),
+        "share_of_oracle": _plain(compared.share),
+    }
 
 
 def _plain(figure: Any) -> dict[str, float] | None:
