@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def load_bundle(policy: str | None) -> dict[str, Any]:
-    """Return the checkpoint bundle of `policy`, a path that the launcher resolved, also of an exported one.
+    """Return the checkpoint bundle of `policy`, a path of a checkpoint or of an exported policy.
 
     Raises:
-        ConfigError: if no policy is named.
-        CheckpointError: if the file is not a policy of this project.
+        ConfigError: `policy` is None.
+        CheckpointError: the file is no policy of this project.
     """
     if policy is None:
         raise ConfigError("This stage needs a policy: policy=<run reference or file>, for example policy=latest.")
@@ -36,15 +36,20 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
 
 
 def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
-    """Return the policy of a checkpoint for `env`; `seed` is of what it may draw.
+    """Return the policy of a checkpoint for `env`.
 
-    A model of several groups of tasks tells in `ios` what each reads and writes; the nearest counts.
+    A model of several groups of tasks has one `IOSpec` per group in `ios`; the one nearest to the env is used.
+
+    Args:
+        bundle: content of the checkpoint, see `load_bundle`.
+        env: gives observations, actions and device.
+        seed: of torch, for policies that sample.
 
     Raises:
-        IOMismatchError: if it does not fit.
+        IOMismatchError: observations or actions of the policy do not fit the env.
     """
-    known = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
-    io = min(known, key=lambda io: len(io.differences(env.io)))
+    specs = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
+    io = min(specs, key=lambda io: len(io.differences(env.io)))
     io.require_fits(env.io)
     torch.manual_seed(seed)
     policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
