@@ -27,8 +27,8 @@ from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
-from regimen.stages.collect import CollectCfg
-from regimen.stages.recording.episode_recorder import Collection
+from regimen.stages.recording.config import CollectCfg
+from regimen.stages.recording.episode_recorder import EpisodeRecorder
 
 COLUMNS = ("obs/discriminator", "labels/fault_joint")
 
@@ -45,12 +45,12 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
 
     @torch.inference_mode()
     def collect() -> int:
-        Collection(cfg, run, config, env, bundle, {}).collect(None)
+        EpisodeRecorder(cfg, run, config, env, bundle, {}).collect(None)
         return steps * num_envs
 
     @torch.inference_mode()
     def alone() -> int:
-        acts = Collection(cfg, run, config, env, bundle, {}).policy.act
+        acts = EpisodeRecorder(cfg, run, config, env, bundle, {}).policy.act
         obs = env.reset(seed=0)
         env.stagger()
         for _ in range(steps):

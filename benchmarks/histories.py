@@ -28,10 +28,10 @@ from regimen.envs.conformance.check import compose_config
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
-from regimen.stages.collect_histories import CollectHistoriesCfg
 from regimen.stages.recording import history_recorder
-from regimen.stages.recording.actors import find_actor
-from regimen.stages.recording.history_recorder import HistoryCollection
+from regimen.stages.recording.actors import make_history_policy
+from regimen.stages.recording.config import CollectHistoriesCfg
+from regimen.stages.recording.history_recorder import HistoryRecorder
 
 
 def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[], int]], Path]:
@@ -42,12 +42,12 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     run = Run(create_run_dir(folder, {"stage": asdict(cfg)}, ["launch.py"], []))
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env = open_env(config)
-    actor = find_actor(cfg, config, env)
-    trial = without_grad(lambda: history_recorder.try_out(run, env, actor.expert, cfg.noise.box, config.seed))
-    history_recorder.try_out = lambda *args: trial
+    actor = make_history_policy(cfg, config, env)
+    trial = without_grad(lambda: history_recorder.calibrate(run, env, actor.expert, cfg.noise.box, config.seed))
+    history_recorder.calibrate = lambda *args: trial
 
     def collect() -> int:
-        HistoryCollection(cfg, run, config, env, actor).collect(None)
+        HistoryRecorder(cfg, run, config, env, actor).collect(None)
         return steps * num_envs
 
     without_grad(collect)

@@ -19,14 +19,13 @@ from helpers.tasks import make_env
 from helpers.trainings import new_run
 from regimen.agents.export import header, network
 from regimen.agents.export.formats import TorchScript
+from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.cli import main
 from regimen.cli.export_policy import export
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.playback.rollout import load_policy
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError
 
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")

@@ -14,7 +14,7 @@ from helpers.history_files import made, write
 from regimen.data.histories.file import KINDS
 from regimen.envs.conformance.check import compose_config
 from regimen.envs.mass_randomization import MassRangeCfg
-from regimen.stages.collect_histories import BOXES, MODES, NoiseCfg
+from regimen.stages.recording.config import BOXES, MODES, NoiseCfg
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "histories.md").read_text()
 COMMANDS = re.findall(r"^python launch\.py (.*)", TEXT, re.M)

@@ -40,8 +40,8 @@ def h1(compose_config: Callable[..., Config], folder: Path, *changes: str) -> Co
 
 
 def test_a_policy_for_each_leg_and_a_healthy_one_act_as_one(tmp_path, compose_config) -> None:
+    from regimen.agents.policy_file import load_policy
     from regimen.envs import open_env
-    from regimen.stages.playback.rollout import load_policy
 
     config = h1(compose_config, tmp_path, "agent=switched_experts")
     bundle = checkpoint.load(assemble(tmp_path, config))

@@ -19,8 +19,9 @@ from regimen.data.episodes.reader import EpisodeFile
 from regimen.envs.vec_env import Obs
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.collect import Collect, CollectCfg
+from regimen.stages.collect import Collect
 from regimen.stages.recording import policy_check
+from regimen.stages.recording.config import CollectCfg
 from regimen.system.errors import ConfigError, StopRequested
 from stages.test_evaluate import save_policy
 

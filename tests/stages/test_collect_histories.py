@@ -20,9 +20,10 @@ from regimen.envs.vec_env import ActionSpec
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.collect_histories import CollectHistories, CollectHistoriesCfg, NoiseCfg
+from regimen.stages.collect_histories import CollectHistories
 from regimen.stages.recording import calibration
-from regimen.stages.recording.noise import Uniform, epsilon_at, one_hot
+from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
+from regimen.stages.recording.noise import RandomPolicy, epsilon_at, one_hot
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy
@@ -275,10 +276,10 @@ def test_a_task_that_knows_its_solution_needs_no_policy(tmp_path: Path, monkeypa
 
 def test_random_actions_fill_their_box() -> None:
     box = torch.tensor([[-1.0, 2.0], [1.0, 2.5]])
-    draws, _ = Uniform(box, False).act({"policy": torch.zeros(4000, 3)}, None)
+    draws, _ = RandomPolicy(box, False).act({"policy": torch.zeros(4000, 3)}, None)
     np.testing.assert_allclose(draws.mean(0), [0.0, 2.25], atol=0.05)
     assert (draws >= box[0]).all() and (draws <= box[1]).all()
-    shares = Uniform(box, True).act({"policy": torch.zeros(4000, 3)}, None)[0].mean(0)
+    shares = RandomPolicy(box, True).act({"policy": torch.zeros(4000, 3)}, None)[0].mean(0)
     np.testing.assert_allclose(shares, [0.5, 0.5], atol=0.05)
 
 

@@ -12,11 +12,13 @@ import pytest
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
+from regimen.agents.policy_file import load_bundle
 from regimen.config.schema import Config
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.evaluate import Evaluate, EvaluateCfg, assign_commands, load_bundle
+from regimen.stages.evaluate import Evaluate, assign_commands
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 from stages.pictures import frames, is_drawn
 

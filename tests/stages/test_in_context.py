@@ -19,8 +19,9 @@ from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.in_context import InContext, InContextCfg
-from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives, Scores
+from regimen.stages.in_context import InContext
+from regimen.stages.in_context_evaluation.config import InContextCfg
+from regimen.stages.in_context_evaluation.results import EpisodeSeries, EpisodeStats, ReturnScale
 from regimen.system.errors import ConfigError, StopRequested
 from stages.pictures import is_drawn
 
@@ -173,7 +174,7 @@ def test_a_killed_run_keeps_the_policies_that_are_done(tmp_path: Path, small: In
 
 
 def test_episodes_that_end_at_different_steps_are_counted_for_each_env() -> None:
-    log, ends = EpisodeLog(2, 2, torch.device("cpu")), [(True, False), (False, False), (True, True), (True, False)]
+    log, ends = EpisodeStats(2, 2, torch.device("cpu")), [(True, False), (False, False), (True, True), (True, False)]
     for row in ends:
         assert not log.finished
         ended = torch.tensor(row)
@@ -187,13 +188,13 @@ def test_episodes_that_end_at_different_steps_are_counted_for_each_env() -> None
 
 def test_figures_of_known_returns() -> None:
     returns = np.array([[0.0, 2.0, 4.0, 4.0, 4.0], [2.0, 2.0, 4.0, 4.0, 4.0]])
-    row = Lives("model", "in context", returns, np.ones((2, 5)), np.zeros((2, 5), bool), 1.0)
-    told = row.to_dict(Scores(random=1.0, expert=5.0), 100, 0)
+    row = EpisodeSeries("model", "in context", returns, np.ones((2, 5)), np.zeros((2, 5), bool), 1.0)
+    told = row.to_dict(ReturnScale(random=1.0, expert=5.0), 100, 0)
     assert told["mean"] == [1.0, 2.0, 4.0, 4.0, 4.0]
     assert told["normalized"] == [0.0, 0.25, 0.75, 0.75, 0.75]
     assert told["improvement"]["value"] == 3.0 and told["improvement_normalized"]["value"] == 0.75
     assert told["std"][0] == pytest.approx(2**0.5) and told["episodes_to_90"] == 3
-    assert Scores(None, 5.0).normalized(returns) is None
+    assert ReturnScale(None, 5.0).normalized(returns) is None
 
 
 def test_falls_are_told_and_an_env_that_is_no_toy_needs_no_optimal_action(tmp_path: Path, monkeypatch) -> None:

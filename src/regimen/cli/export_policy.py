@@ -113,8 +113,8 @@ def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any])
     """
     from regimen.agents.export import metadata, network
     from regimen.agents.export.formats import FORMATS
+    from regimen.agents.policy_file import load_bundle
     from regimen.envs.vec_env import IOSpec
-    from regimen.stages.evaluate import load_bundle
 
     bundle, form = load_bundle(str(source)), FORMATS[name]
     metadata.require_fit(bundle, config)

@@ -1,4 +1,4 @@
-"""The stage that makes one policy of several, without learning: what it leaves is used like any trained policy."""
+"""Stage `assemble`: combine several policies into one, without training."""
 
 from __future__ import annotations
 
@@ -14,40 +14,39 @@ if TYPE_CHECKING:
 
 @dataclass
 class AssembleCfg:
-    """Put `policy` and `experts` together; the agent says how."""
+    """Combine `policy` and `experts` by the agent's `assemble`."""
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts", "estimator")
     NEEDS: ClassVar[str] = "assemble"
     _target_: str = "regimen.stages.assemble.Assemble"
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is missing, one line each."""
+        """Return the missing inputs, one line each."""
         needed = {"policy": "policy=<run reference>", "experts": "experts=[<run reference>,…]"}
         return [f"stage=assemble needs {text}." for key, text in needed.items() if not config.get(key)]
 
     def num_envs(self, config: dict[str, Any]) -> int:
-        """Return 1: the environment only says what a policy is offered."""
+        """Return 1: the env only gives names and sizes of observations and actions."""
         return 1
 
 
 class Assemble:
-    """Assembles one policy; see `AssembleCfg`."""
+    """Assemble one policy; see `AssembleCfg`."""
 
     def __init__(self, cfg: AssembleCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Write `checkpoints/last.pt`, loaded and tried for one step.
+        """Write `checkpoints/last.pt`, after a test of the policy for one step.
 
         Raises:
-            ConfigError: if the agent cannot be assembled.
+            ConfigError: the agent has no `assemble`.
         """
+        from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.config.targets import resolve
         from regimen.envs import open_env
         from regimen.runs import checkpoint
-        from regimen.stages.evaluate import load_bundle
-        from regimen.stages.playback.rollout import load_policy
 
         agent = resolve(config.agent._target_)
         if not hasattr(agent, "assemble"):

@@ -1,4 +1,4 @@
-"""Stage distill: let an agent learn from recorded episodes; no simulator is opened."""
+"""Stage `distill`: train an agent on recorded data, without a simulator."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.base import OpenedData
 from regimen.system.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class DistillCfg:
-    """Learn from the datasets `data`.
+    """Train an agent on the datasets `data`.
 
     Attributes:
-        accept: why data are wanted that the gates refuse; recorded.
-        memory_gb: what the data may take in memory; what does not fit is read again in every epoch.
-        keep_checkpoints: how many `step_*.pt` are kept beside `last` and `best`.
+        accept: reason to train on data that fail the quality checks; stored in the result.
+        memory_gb: limit for the data in memory, in GiB; the rest is read again in every epoch.
+        keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("data",)
@@ -32,68 +33,38 @@ class DistillCfg:
     keep_checkpoints: int = 1
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
+        """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = []
         if not config.get("data"):
             lines.append("distill needs datasets: data=[<run reference or file>, …], such as data=[latest].")
         if self.accept is not None and not self.accept.strip():
-            lines.append("accept=: expected the reason, such as accept='only two joints wanted'.")
+            lines.append("accept=: expected a reason, such as accept='only two joints wanted'.")
         if self.memory_gb <= 0 or self.keep_checkpoints < 1:
             lines.append("memory_gb: expected more than 0; keep_checkpoints: expected 1 or more.")
         return lines
 
     def num_envs(self, config: dict[str, Any]) -> int:
-        """Return how many environments this stage opens: none."""
+        """Return 0: the stage opens no envs."""
         return 0
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return what the data may take."""
+        """Return the memory limit of the data."""
         return int(self.memory_gb * 2**30)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Data as an agent opened them by its classmethod `open_data(config, stage)`.
-
-    Attributes:
-        data: what its `fit` takes.
-        about: what result.json tells of them.
-        problems: what its gates have against them, one line each.
-        purpose: what they are not fit for then, such as `for training a detector`.
-    """
-
-    data: Any
-    about: dict[str, Any]
-    problems: list[str]
-    purpose: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    Attributes:
-        headline: the few figures for lists of runs.
-        result: everything worth reading later.
-    """
-
-    headline: dict[str, float]
-    result: dict[str, Any]
-
-
 class Distill:
-    """Has an agent learn from datasets; goes on from `checkpoints/last.pt` where there is one."""
+    """Train an agent on datasets; resumes from `checkpoints/last.pt`."""
 
     def __init__(self, cfg: DistillCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Look at the data, refuse bad ones, learn, judge.
+        """Open and check the data, train the agent and write its result.
 
         Raises:
-            ConfigError: the agent does not learn from data.
-            DatasetError: the data do not pass the gates, and no reason is given.
+            ConfigError: the agent has no `fit`.
+            DatasetError: the data fail the quality checks, and `accept` is null.
             StopRequested, DivergedError: see the agent.
         """
         import torch
@@ -105,27 +76,29 @@ class Distill:
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
         if not hasattr(agent_class, "fit"):
-            raise ConfigError(
-                f"agent={config.choices.get('agent')} has no `fit`: it does not learn from data by stage=distill."
-            )
-        run.progress(note="looking at the data")
-        opened: Opened = agent_class.open_data(config, self.cfg)
-        self._require_fit(opened, run)
+            raise ConfigError(f"agent={config.choices.get('agent')} has no `fit`, which stage=distill calls.")
+        run.progress(note="opening the data")
+        opened: OpenedData = agent_class.open_data(config, self.cfg.memory_gb)
+        self._require_quality(opened, run)
         last = run.checkpoints / "last.pt"
         run.rewind(_step_of(last) if last.exists() else -1)
         agent = agent_class(config.agent, torch.device(config.hardware.device), config.seed)
-        outcome = agent.fit(opened.data, run, Checkpoints(run, 1, self.cfg.keep_checkpoints))
+        result = agent.fit(opened.data, run, Checkpoints(run, 1, self.cfg.keep_checkpoints))
         gate = {"problems": opened.problems, "accept": self.cfg.accept if opened.problems else None}
         wall = {"wall_s": time.perf_counter() - started}
-        run.finish(outcome.headline, {"data": opened.about, "gate": gate, **wall, **outcome.result})
+        run.finish(result.headline, {"data": opened.about, "gate": gate, **wall, **result.result})
 
-    def _require_fit(self, opened: Opened, run: Run) -> None:
-        """Refuse data that do not pass the agent's gates, unless a reason is given, which is kept."""
+    def _require_quality(self, opened: OpenedData, run: Run) -> None:
+        """Raise for data that fail the agent's quality checks; warn instead if `accept` is set.
+
+        Raises:
+            DatasetError: listing the failed checks.
+        """
         if opened.problems and self.cfg.accept is None:
             raise DatasetError(
                 f"These data are not fit {opened.purpose}:\n  "
                 + "\n  ".join(opened.problems)
-                + '\nCollect others, or say why they are wanted as they are: stage.accept="<reason>".'
+                + '\nCollect others, or give a reason to use them: stage.accept="<reason>".'
             )
         if run.leads:
             for line in opened.problems:

@@ -1,4 +1,4 @@
-"""The stage that watches a policy learn in context: several episodes in a row, and the context is never cleared."""
+"""Stage `in_context`: evaluate in-context learning over several episodes without resetting the context."""
 
 from __future__ import annotations
 
@@ -6,89 +6,44 @@ import copy
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from regimen.agents.vintix.config import sixteen_bits
-from regimen.envs.mass_randomization import MassRangeCfg
+import numpy as np
+
+from regimen.display.figures import COLORS, save, sheet
+from regimen.stages.in_context_evaluation.config import InContextCfg
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.in_context_evaluation.policies import Player
-    from regimen.stages.in_context_evaluation.results import Lives, Scores
-
-BASELINES = ("masked", "demonstrator", "random")
-
-
-@dataclass
-class InContextCfg:
-    """Let `policy` live through several episodes from an empty context, and `experts` and baselines beside it.
-
-    Attributes:
-        episodes: episodes in a row in each environment.
-        envs: environments, each with a context of its own; decides `env.num_envs`.
-        baselines: shown beside it: `masked`, the same policy told a reward of 0 for whatever it does; `demonstrator`,
-            the task's `optimal_action` where no expert is given that was trained otherwise; `random`.
-        use_cache: whether keys and values of earlier steps are kept, instead of computed again at each step.
-        use_fp16: whether the model computes with 16 bits, on CUDA or a processor that has bfloat16.
-        mask_rewards: whether `policy` itself is told a reward of 0 for whatever it does.
-        domain_randomization: masses of the robots, one for each environment, such as outside the range of training.
-        bootstrap: resamples behind each 95 % interval.
-    """
-
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts")
-    _target_: str = "regimen.stages.in_context.InContext"
-    episodes: int = 20
-    envs: int = 64
-    baselines: list[str] = field(default_factory=lambda: list(BASELINES))
-    use_cache: bool = True
-    use_fp16: bool = False
-    mask_rewards: bool = False
-    domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
-    bootstrap: int = 2000
-
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
-        lines = [] if config.get("policy") else ["stage=in_context needs a policy: policy=<run of agent=vintix>."]
-        if self.episodes < 2:
-            lines.append(f"episodes={self.episodes}: expected 2 or more, so that there is something to learn from.")
-        lines += [f"{n}={getattr(self, n)}: expected 1 or more." for n in ("envs", "bootstrap") if getattr(self, n) < 1]
-        unknown = [name for name in self.baselines if name not in BASELINES]
-        if unknown:
-            lines.append(f"baselines={self.baselines}: expected some of {', '.join(BASELINES)}.")
-        hardware = config["hardware"]
-        if self.use_fp16 and hardware["scheduler"] != "slurm":
-            lines += filter(None, [sixteen_bits(str(hardware["device"]))])
-        return lines + self.domain_randomization.problems(config["env"])
-
-    def num_envs(self, config: dict[str, Any]) -> int:
-        """Return how many environments this stage opens, whatever the run's env.num_envs."""
-        return self.envs
+    from regimen.stages.in_context_evaluation.policies import ComparedPolicy
+    from regimen.stages.in_context_evaluation.results import EpisodeSeries, ReturnScale
 
 
 class InContext:
-    """Runs one comparison; goes on after the last policy that was done when it was killed."""
+    """Compare policies over several episodes per env; resumes after the last completed policy."""
 
     def __init__(self, cfg: InContextCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Let all policies live; write result.json and a picture.
+        """Roll out all compared policies; write result.json and a figure.
 
         Raises:
-            ConfigError: if the policy does not learn in context.
-            StopRequested: a signal had come; the policies that are done are kept.
+            ConfigError: the policy does not learn in context.
+            StopRequested: a signal asked to stop; the completed policies are saved.
         """
         import torch
 
+        from regimen.agents.policy_file import load_bundle
         from regimen.display.text_tables import print_tables
         from regimen.envs import open_env
         from regimen.envs.term_tables import term_tables
-        from regimen.stages.evaluate import load_bundle
-        from regimen.stages.in_context_evaluation.policies import players
+        from regimen.stages.in_context_evaluation.policies import compared_policies
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
@@ -97,14 +52,14 @@ class InContext:
         env = open_env(prepared)
         print_tables(term_tables(prepared.env, env.io))
         try:
-            rows = self._live(run, config, env, players(self.cfg, env, config.seed, bundle, experts))
+            rows = self._run_policies(run, config, env, compared_policies(self.cfg, env, config.seed, bundle, experts))
         finally:
             env.close()
         self._finish(run, config, bundle, rows, time.perf_counter() - started)
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # others look for a policy there; nothing is left to do
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def prepare(self, config: Config) -> Config:
-        """Return a copy of the run's config with the task as the policies live in it."""
+        """Return a copy of `config` with the number of envs and the masses of the stage."""
         from regimen.envs.mass_randomization import randomize_mass
 
         config = copy.deepcopy(config)
@@ -112,29 +67,31 @@ class InContext:
         randomize_mass(config, self.cfg.domain_randomization)
         return config
 
-    def _live(self, run: Run, config: Config, env: VecEnv, who: Sequence[Player]) -> list[Lives]:
-        """Let one policy after the other live in the same environments, with the same goals, masses and starts."""
+    def _run_policies(
+        self, run: Run, config: Config, env: VecEnv, policies: Sequence[ComparedPolicy]
+    ) -> list[EpisodeSeries]:
+        """Roll out the policies one after the other in the same envs, with the same goals, masses and resets."""
         from regimen.runs import checkpoint
-        from regimen.stages.in_context_evaluation.results import Lives
-        from regimen.stages.in_context_evaluation.rollout import Clock, live
+        from regimen.stages.in_context_evaluation.results import EpisodeSeries
+        from regimen.stages.in_context_evaluation.rollout import ProgressReporter, run_episodes
 
-        kept, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
-        rows = [Lives.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
-        clock = Clock(run, len(who) - len(rows), self.cfg.episodes * env.max_episode_length)
-        for player in who[len(rows) :]:
-            rows.append(live(env, player, self.cfg.episodes, config.seed, clock))
-            kept.save(len(rows), {"lives": [row.state_dict() for row in rows]})
+        checkpoints, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
+        rows = [EpisodeSeries.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
+        progress = ProgressReporter(run, len(policies) - len(rows), self.cfg.episodes * env.max_episode_length)
+        for policy in policies[len(rows) :]:
+            rows.append(run_episodes(env, policy, self.cfg.episodes, config.seed, progress))
+            checkpoints.save(len(rows), {"lives": [row.state_dict() for row in rows]})
         return rows
 
-    def _finish(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives], wall_s: float) -> None:
-        from regimen.stages.in_context_evaluation.figure import draw
-
+    def _finish(
+        self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries], wall_s: float
+    ) -> None:
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
-        draw(figure, rows, cfg.bootstrap, config.seed)
+        _draw_figure(figure, rows, cfg.bootstrap, config.seed)
         run.artifact(figure, "figure")
         scores = self._scores(run, config, bundle, rows)
-        told = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
-        own = told.pop(rows[0].name)
+        results = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
+        own = results.pop(rows[0].name)
         masses = asdict(cfg.domain_randomization)
         head = {
             "model_path": config.policy,
@@ -154,25 +111,26 @@ class InContext:
             "wall_s": wall_s,
         }
         print_table(rows, cfg.bootstrap, config.seed)
-        run.finish(headline(own, told), head | own | {"baselines": told})
+        run.finish(headline(own, results), head | own | {"baselines": results})
 
-    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[Lives]) -> Scores:
-        """Return what random actions and the demonstrator reached here; who did not play, what the data tell of it."""
-        from regimen.stages.in_context_evaluation.results import Scores
+    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries]) -> ReturnScale:
+        """Return the scale of normalized returns: measured here, or recorded with the data of the policy."""
+        from regimen.stages.in_context_evaluation.results import ReturnScale
 
-        told = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
-        reached = {row.name: float(row.returns.mean()) for row in rows}
-        scores = Scores(
-            reached.get("random", told.get("random_score")), reached.get("demonstrator", told.get("expert_score"))
+        recorded = bundle["policy"].get("tasks", {}).get(config.choices.get("task"), {})
+        measured = {row.name: float(row.returns.mean()) for row in rows}
+        scores = ReturnScale(
+            measured.get("random", recorded.get("random_score")),
+            measured.get("demonstrator", recorded.get("expert_score")),
         )
         missing = [name for name, score in asdict(scores).items() if score is None]
         if missing:
-            run.warn(f"returns are not normalised: the score of {' and '.join(missing)} is not known.")
+            run.warn(f"returns are not normalized: no score of {' and '.join(missing)}.")
         return scores
 
 
 def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Return the few figures for lists of runs."""
+    """Return the headline numbers for lists of runs."""
     gain = own["improvement"]
     figures = {"improvement": gain["value"], "improvement_low": gain["low"], "improvement_high": gain["high"]}
     figures |= {"first": own["mean"][0], "last": own["mean"][-1]}
@@ -183,14 +141,44 @@ def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str
     return figures
 
 
-def print_table(rows: Sequence[Lives], resamples: int, seed: int) -> None:
-    """Print one line per policy."""
+def print_table(rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
+    """Print one row per policy."""
     from regimen.display.text_tables import TextTable, print_tables
 
-    title = "return of an episode, with 95 % intervals: bootstrap over environments"
-    cells = []
+    title = "return per episode, with 95 % intervals: bootstrap over envs"
+    table = []
     for row in rows:
         curve = row.curve(resamples, seed)
-        figures = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
-        cells.append((row.label, *figures, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}"))
-    print_tables([TextTable(title, ("policy", "first", "last", "improvement", "falls", "steps/s"), cells)])
+        cells = [f.two_lines() for f in (curve[0], curve[-1], row.improvement(resamples, seed))]
+        table.append((row.label, *cells, f"{row.fell.mean():.1%}", f"{row.steps_per_s:.0f}"))
+    print_tables([TextTable(title, ("policy", "first", "last", "improvement", "falls", "steps/s"), table)])
+
+
+def _draw_figure(out: Path, rows: Sequence[EpisodeSeries], resamples: int, seed: int) -> None:
+    """Draw the return per episode of all policies and their improvement.
+
+    Args:
+        out: PNG to write.
+        rows: one per policy, at most as many as `COLORS`.
+        resamples: bootstrap samples of each interval.
+        seed: of the bootstrap.
+    """
+    figure, (curves, gains) = sheet(2, columns=2, size=(5.6, 4.0))
+    for k, (row, color) in enumerate(zip(rows, COLORS, strict=False)):
+        means = row.curve(resamples, seed)
+        episode = np.arange(1, len(means) + 1)
+        curves.plot(episode, [m.value for m in means], color=color, linewidth=1.6, label=row.label, marker=".")
+        curves.fill_between(episode, [m.low for m in means], [m.high for m in means], color=color, alpha=0.15, lw=0)
+        gain = row.improvement(resamples, seed)
+        ends = [[max(0.0, gain.value - gain.low)], [max(0.0, gain.high - gain.value)]]
+        gains.errorbar([gain.value], [k], xerr=ends, fmt="o", color=color, capsize=4)
+    curves.set_title("return per episode", fontsize=10)
+    curves.set_xlabel("episode (context is kept)", fontsize=8)
+    curves.legend(fontsize=8, frameon=False)
+    gains.axvline(0.0, color="#999999", linewidth=0.8)
+    gains.set_yticks(range(len(rows)), [row.label for row in rows])
+    gains.invert_yaxis()
+    gains.set_title("improvement: last fifth of the episodes minus the first", fontsize=10)
+    gains.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+    figure.supxlabel(f"mean over {len(rows[0].returns)} envs, with 95 % intervals (bootstrap)", fontsize=9)
+    save(figure, out)

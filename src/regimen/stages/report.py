@@ -1,4 +1,4 @@
-"""The stage that makes one page of several runs: `runs=[…]`, their results compared, shown and told."""
+"""Stage `report`: compare the results of several runs, `runs=[…]`, on one HTML page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class ReportCfg:
-    """Make `report/report.html` of `runs`, with its pictures and numbers beside it.
+    """Write `report/report.html` of `runs`, with figures and numbers beside it.
 
-    Evaluations over faults, detectors and datasets give the report of a study of failures, with `video=true` a film,
-    too; evaluations without faults a comparison of the policies and of the trainings that made them.
+    Fault evaluations, detectors and datasets give the report of a fault study, with a video if `video=true`;
+    evaluations without faults give a comparison of the policies and their trainings.
 
     Attributes:
-        title: heading of the page; null: by what is reported.
-        video_seconds: length of the film of two policies with the same broken joint.
+        title: heading of the page; null: derived from the content.
+        video_seconds: length of the video of two policies with the same faulty joint, in s.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("runs",)
@@ -31,44 +31,44 @@ class ReportCfg:
     video_seconds: float = 10.0
 
     def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with this stage on the run's plain `config`, one line each."""
-        lines = [] if config.get("runs") else ["needs runs to read: runs=[<run reference>,…]."]
+        """Return the problems of this stage with the run's plain `config`, one line each."""
+        lines = [] if config.get("runs") else ["stage=report needs runs: runs=[<run reference>,…]."]
         if self.video_seconds <= 0:
             lines.append(f"video_seconds={self.video_seconds:g}: expected more than 0 s.")
         return lines
 
     def num_envs(self, config: dict[str, Any]) -> int:
-        """Return how many environments are open at once."""
+        """Return the number of envs that are open at once."""
         return 1
 
 
 class Report:
-    """Makes one report; see `ReportCfg`."""
+    """Write one report; see `ReportCfg`."""
 
     def __init__(self, cfg: ReportCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Read the runs, draw, film if asked, and write the page.
+        """Read the runs, draw figures, record the video of `video=true`, and write the page.
 
         Raises:
-            ConfigError: none of the runs says anything that could be reported, or what they say cannot be compared.
+            ConfigError: no run has a reportable result, or the results are not comparable.
         """
         from regimen.stages.reports import fault_report, policy_report
         from regimen.stages.reports.sources import Sources
 
         sources = Sources.read([Path(path) for path in config.runs])
-        if any((sources.policies, sources.detectors, sources.datasets)):
+        if any((sources.fault_evaluations, sources.detectors, sources.datasets)):
             report = fault_report.FaultReport(run, sources, self.cfg.title or fault_report.TITLE)
             if config.video:
-                report.film(self.cfg.video_seconds)
+                report.record_video(self.cfg.video_seconds)
             run.finish(report.headline(), report.write())
-        elif sources.judged:
+        elif sources.evaluations:
             comparison = policy_report.PolicyReport(run, sources, self.cfg.title)
             run.finish(comparison.headline(), comparison.write())
         else:
             raise ConfigError(
                 "runs: none of them is an evaluation (stage=evaluate, with or without stage.faults=true), a detector "
-                "(stage=distill, or its evaluation) or a dataset (stage=collect): there is nothing to report."
+                "(stage=distill, or its evaluation) or a dataset (stage=collect)."
             )

@@ -1,4 +1,4 @@
-"""Stage train: open the environment, let the agent learn, leave checkpoints, curves and headline figures."""
+"""Stage `train`: train an agent in a task; writes checkpoints, metrics and learning curves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainCfg:
-    """How a training is recorded.
+    """Checkpoints of a training.
 
     Attributes:
         checkpoint_interval: env steps per env between two checkpoints.
-        keep_checkpoints: how many `step_*.pt` are kept beside `last` and `best`.
+        keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
@@ -34,17 +34,17 @@ class TrainCfg:
 
 
 class Train:
-    """Trains an agent in a task; continues from `checkpoints/last.pt` where there is one."""
+    """Train an agent in a task; resumes from `checkpoints/last.pt`."""
 
     def __init__(self, cfg: TrainCfg) -> None:
-        """Keep the stage's settings."""
+        """Store the config of the stage."""
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Train to the end, or until a signal asks to stop.
+        """Train the agent.
 
         Raises:
-            ConfigError: if the agent cannot be trained.
+            ConfigError: the agent has no `learn`.
             StopRequested, DivergedError: see `TrainingSession.end_iteration`.
         """
         import torch
@@ -61,9 +61,7 @@ class Train:
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
         if not hasattr(agent_class, "learn"):
-            raise ConfigError(
-                f"agent={config.choices.get('agent')} has no `learn`: it cannot be trained by stage=train."
-            )
+            raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`, which stage=train calls.")
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
         if run.leads:
@@ -80,7 +78,7 @@ class Train:
 
 
 class _Record:
-    """Checkpoints that carry, beside the agent's part, what every training needs to be used and continued."""
+    """Checkpoints with the state of env, session and generators beside the agent's part."""
 
     def __init__(self, checkpoints: Checkpoints, run: Run, config: Config, env: VecEnv) -> None:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
@@ -96,20 +94,20 @@ class _Record:
         head = {**self.head, "samples": session.samples}
         if others:
             training = {**training, "workers": others}
-        whole = {**head, "policy": bundle.get("policy"), "training": training}
-        self.checkpoints.save(session.steps_done, whole, metric)
+        checkpoint = {**head, "policy": bundle.get("policy"), "training": training}
+        self.checkpoints.save(session.steps_done, checkpoint, metric)
 
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
-    """Return the joints that failed while the policy learned, for a policy that knows one fault among others."""
-    from regimen.stages.recording.policy_check import fault_joints
+    """Return the joints with faults during the training; `switched_experts` selects an expert by them."""
+    from regimen.envs.fault_estimate.joints import fault_joints
 
-    judged = getattr(config.env, "evaluation", None)
-    return fault_joints(config, env) if judged is not None and judged.faults else []
+    evaluation = getattr(config.env, "evaluation", None)
+    return fault_joints(config, env) if evaluation is not None and evaluation.faults else []
 
 
 def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:
-    """Continue from the last checkpoint, or begin anew, from another run's policy if one is named."""
+    """Restore the last checkpoint, or load `config.policy`; return the agent's state of a resumed run."""
     from regimen.runs import checkpoint
 
     last = run.checkpoints / "last.pt"
@@ -128,10 +126,10 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
 
 
 def _own_part(training: dict[str, Any]) -> dict[str, Any]:
-    """Return what this worker saved, and of the agent also what the first one saved for all.
+    """Return the state of this worker, with the agent's common state of rank 0.
 
     Raises:
-        CheckpointError: the run had another number of workers.
+        CheckpointError: the checkpoint has another number of workers.
     """
     from regimen.system import distributed
     from regimen.system.errors import CheckpointError
@@ -139,8 +137,8 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
     others, rank, size = training.get("workers", []), distributed.rank(), distributed.world_size()
     if len(others) + 1 != size:
         raise CheckpointError(
-            f"The checkpoint was written by {len(others) + 1} processes, and this run has {size}: their environments "
-            "cannot be dealt out anew. Resume with as many."
+            f"The checkpoint was written by {len(others) + 1} processes, this run has {size}: the states of the envs "
+            "cannot be redistributed. Resume with the same number."
         )
     if rank == 0:
         return training
@@ -169,9 +167,9 @@ def _finish(run: Run, session: Any, wall_s: float) -> None:
     figure.parent.mkdir(exist_ok=True)
     learning_curve(run.dir / "metrics.jsonl", figure)
     run.artifact(figure, "figure")
-    known = {"return": session.mean_return(), "episode_length": session.mean_length()}
-    headline = {name: value for name, value in known.items() if value is not None}
+    means = {"return": session.mean_return(), "episode_length": session.mean_length()}
+    headline = {name: value for name, value in means.items() if value is not None}
     headline["samples"] = float(session.samples)
-    here = session.samples - session.samples_restored
-    speed = {"samples_per_s": here / wall_s, "first_step_at": session.first_step_at}
+    samples = session.samples - session.samples_restored
+    speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
     run.finish(headline, {"iterations": session.iteration, **speed})

@@ -40,7 +40,7 @@ MOVED = {
     "regimen.sims": "regimen.envs.sims",
     "regimen.slurm.job": "regimen.orchestration.slurm.job",
     "regimen.slurm.local": "regimen.orchestration.slurm.local_queue",
-    "regimen.stages.playing": "regimen.stages.playback.rollout",
+    "regimen.stages.playing": "regimen.agents.policy_file",
     "regimen.statistics": "regimen.display.intervals",
     "regimen.supervise": "regimen.runs.supervisor",
     "regimen.training": "regimen.agents.training_session",

@@ -16,7 +16,8 @@ from regimen.cli.export_policy import export
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
 from regimen.runs import references
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, ReferenceError_
 
 ROOT = Path(__file__).resolve().parents[3]

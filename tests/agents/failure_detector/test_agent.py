@@ -23,7 +23,8 @@ from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 
 JOINTS = [f"{side}_{joint}" for side in ("left", "right") for joint in ("hip_yaw", "hip_roll", "hip_pitch", "knee")]

@@ -80,7 +80,7 @@ def test_the_verb_writes_a_policy_that_evaluation_takes(tmp_path, capsys, monkey
     assert_names(said, "joint_pos 2", "joint_vel 2", "target 2", "tip 3")
     bundle = checkpoint.load(tmp_path / "model_300.policy.pt")
     assert IOSpec.from_dict(bundle["io"]).action.joints == JOINTS
-    from regimen.stages.playback.rollout import load_policy
+    from regimen.agents.policy_file import load_policy
 
     env = make_env("reach", 3)
     action, _ = load_policy(bundle, env, seed=0).act(env.reset(seed=0), None)
@@ -186,7 +186,8 @@ def test_checkpoints_of_version_5_are_read_as_well(tmp_path, config, io):
 def test_the_raw_file_is_evaluated_where_its_joints_are_told(tmp_path, config):
     from helpers.trainings import new_run
     from regimen.orchestration.preflight import preflight
-    from regimen.stages.evaluate import Evaluate, EvaluateCfg
+    from regimen.stages.evaluate import Evaluate
+    from regimen.stages.evaluation.config import EvaluateCfg
 
     results = []
     for joints in (JOINTS, ["task"], JOINTS[::-1]):

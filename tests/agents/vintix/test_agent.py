@@ -15,6 +15,7 @@ from helpers.history_files import IO, made
 from helpers.messages import assert_names, raises_naming
 from helpers.tasks import CONF
 from helpers.vintix_models import config_for, distill, histories, write
+from regimen.agents.policy_file import load_policy
 from regimen.agents.vintix.agent import Vintix, VintixCfg
 from regimen.agents.vintix.config import ModelCfg, TrainingCfg
 from regimen.agents.vintix.model import Group, VintixNet
@@ -27,7 +28,6 @@ from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
 from regimen.runs.run import Run
 from regimen.stages.distill import DistillCfg
-from regimen.stages.playback.rollout import load_policy
 from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 
 

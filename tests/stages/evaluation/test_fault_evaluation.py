@@ -15,10 +15,11 @@ from helpers.tasks import CONF
 from regimen.config.schema import Config
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
-from regimen.stages.evaluation.fault_evaluation import _judge
-from regimen.stages.evaluation.fault_grid import Cell
-from regimen.stages.evaluation.metrics import EpisodeTable
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
+from regimen.stages.evaluation.fault_evaluation import _metrics
+from regimen.stages.evaluation.fault_grid import FaultCase
+from regimen.stages.evaluation.metrics import EpisodeResults
 from stages.pictures import is_drawn
 
 WALKER = str(CONF.parent / "pretrained" / "h1_flat" / "policy.pt")
@@ -68,10 +69,10 @@ def test_the_headline_is_survival_with_a_fault_and_without(result: dict[str, Any
 def test_time_to_fall_counts_from_the_onset_and_only_falls_after_it(compose_config: Callable[..., Config]) -> None:
     config = compose_config(["task=h1_failure", "stage=evaluate", "stage.faults=true"])
     columns = {"return": np.zeros(4), "episode_length_s": np.array([1.0, 4.0, 5.0, 20.0])}
-    table = EpisodeTable(np.ones(4, dtype=int), columns, np.array([True, True, True, False]))
+    table = EpisodeResults(np.ones(4, dtype=int), columns, np.array([True, True, True, False]))
     everyone = np.ones(4, dtype=bool)
     grid, cfg = config.env.evaluation.fault_grid, EvaluateCfg(bootstrap=20)
-    judged = _judge(table, everyone, Cell("left_knee", 50.0, 4), grid, cfg, seed=0)
+    judged = _metrics(table, everyone, FaultCase("left_knee", 50.0, 4), grid, cfg, seed=0)
     assert judged.time_to_fall_s == pytest.approx(1.5)
-    assert judged.judged.falls == 3
-    assert _judge(table, ~table.fell, None, grid, cfg, seed=0).time_to_fall_s is None
+    assert judged.metrics.falls == 3
+    assert _metrics(table, ~table.fell, None, grid, cfg, seed=0).time_to_fall_s is None

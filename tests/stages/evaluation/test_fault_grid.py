@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from helpers.messages import assert_names, raises_naming
-from regimen.stages.evaluate import EvaluateCfg
-from regimen.stages.evaluation.fault_grid import cell_of_env, cells_of, problems
+from regimen.stages.evaluation.config import EvaluateCfg
+from regimen.stages.evaluation.fault_grid import case_of_env, fault_cases, problems
 from regimen.system.errors import ConfigError
 
 GRID: dict[str, Any] = {"event": "weak", "severity": {".*_knee": [9.0, 5.0], "left_hip_yaw": [2.0, 1.0]}, "envs": 3}
@@ -21,7 +21,7 @@ def task(**changes: Any) -> dict[str, Any]:
 
 
 def test_healthy_comes_first_with_as_many_envs_as_a_joint_has_then_each_joint_mildest_first() -> None:
-    cells = cells_of(GRID, "h1")
+    cells = fault_cases(GRID, "h1")
     assert [(c.joint, c.severity, c.envs) for c in cells] == [
         (None, 0.0, 6),
         ("left_hip_yaw", 2.0, 3),
@@ -34,9 +34,9 @@ def test_healthy_comes_first_with_as_many_envs_as_a_joint_has_then_each_joint_mi
 
 
 def test_env_0_is_the_one_to_be_filmed_and_every_cell_has_its_envs() -> None:
-    cells = cells_of(GRID, "h1")
+    cells = fault_cases(GRID, "h1")
     for film, first in (("right_knee", 6), ("left_hip_yaw", 2), (None, 2)):
-        index = cell_of_env(cells, film)
+        index = case_of_env(cells, film)
         assert index[0] == first
         assert np.bincount(index).tolist() == [6, 3, 3, 3, 3, 3, 3]
 
@@ -68,4 +68,4 @@ def test_a_task_without_a_grid_says_so() -> None:
 
 def test_a_joint_that_the_robot_does_not_have_is_named() -> None:
     with raises_naming(ConfigError, "left_hip_yw", "left_hip_yaw"):
-        cells_of({**GRID, "severity": {"left_hip_yw": [1.0]}}, "h1")
+        fault_cases({**GRID, "severity": {"left_hip_yw": [1.0]}}, "h1")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from regimen.stages.evaluation.metrics import EpisodeTable, headline, judge_all, survival_curve
-from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.evaluation.metrics import EpisodeResults, compute_all_metrics, headline, survival_curve
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
 
 
 def flags(*values: int) -> torch.Tensor:
@@ -15,7 +15,7 @@ def flags(*values: int) -> torch.Tensor:
 
 
 def test_only_the_first_episode_counts() -> None:
-    episodes = FirstEpisodes(3, torch.device("cpu"))
+    episodes = FirstEpisodeStats(3, torch.device("cpu"))
     ones = torch.ones(3)
     episodes.add(ones, flags(0, 0, 0), flags(0, 0, 0), {"metrics": {"speed": torch.tensor([1.0, 2.0, 3.0])}})
     episodes.add(ones, flags(1, 0, 0), flags(0, 0, 0), {"metrics": {"speed": torch.tensor([3.0, 2.0, 3.0])}})
@@ -29,25 +29,25 @@ def test_only_the_first_episode_counts() -> None:
 
 
 def test_later_values_that_are_not_finite_do_not_spoil_a_finished_episode() -> None:
-    episodes = FirstEpisodes(1, torch.device("cpu"))
+    episodes = FirstEpisodeStats(1, torch.device("cpu"))
     episodes.add(torch.ones(1), flags(0), flags(1), {})
     episodes.add(torch.tensor([float("nan")]), flags(0), flags(0), {})
     assert episodes.returns.tolist() == [1.0]
 
 
 @pytest.fixture
-def table() -> EpisodeTable:
+def table() -> EpisodeResults:
     """Two commands, 0 and 1 m/s, two episodes each; one fall at 4 s."""
     columns = {
         "return": np.array([1.0, 2.0, 3.0, 4.0]),
         "episode_length_s": np.array([10.0, 10.0, 4.0, 10.0]),
         "forward_speed": np.array([0.1, -0.1, 0.5, 0.9]),
     }
-    return EpisodeTable(np.array([0, 0, 1, 1]), columns, np.array([False, False, True, False]))
+    return EpisodeResults(np.array([0, 0, 1, 1]), columns, np.array([False, False, True, False]))
 
 
-def test_figures_per_command_and_together(table: EpisodeTable) -> None:
-    whole, (stand, walk) = judge_all(table, [[0.0, 0.0], [1.0, 0.0]], 200, seed=0)
+def test_figures_per_command_and_together(table: EpisodeResults) -> None:
+    whole, (stand, walk) = compute_all_metrics(table, [[0.0, 0.0], [1.0, 0.0]], 200, seed=0)
     assert (whole.episodes, whole.falls, walk.falls, stand.falls) == (4, 1, 1, 0)
     assert stand.figures["speed_error"].value == pytest.approx(0.0, abs=1e-12)
     assert walk.figures["speed_error"].value == pytest.approx(0.3)
@@ -65,19 +65,19 @@ def test_a_speed_error_near_zero_lies_in_its_own_interval() -> None:
     speeds = 1.0 + np.random.default_rng(0).normal(0.0, 0.1, size=64)
     speeds += 1.0 - speeds.mean() + 1e-6
     columns = {"return": speeds, "episode_length_s": speeds, "forward_speed": speeds}
-    table = EpisodeTable(np.zeros(64, dtype=int), columns, np.zeros(64, dtype=bool))
-    [judged] = judge_all(table, [[1.0, 0.0]], 2000, seed=0)[1]
+    table = EpisodeResults(np.zeros(64, dtype=int), columns, np.zeros(64, dtype=bool))
+    [judged] = compute_all_metrics(table, [[1.0, 0.0]], 2000, seed=0)[1]
     error = judged.figures["speed_error"]
     assert error.low == 0.0 and error.value == pytest.approx(1e-6)
     assert error.high == pytest.approx(1.96 * speeds.std() / 8, rel=0.15)
 
 
-def test_survival_curve_drops_when_an_env_falls(table: EpisodeTable) -> None:
+def test_survival_curve_drops_when_an_env_falls(table: EpisodeResults) -> None:
     curve = survival_curve(table, table.command_of_env == 1, np.array([0.0, 3.9, 4.0, 10.0]))
     assert curve.tolist() == [1.0, 1.0, 0.5, 0.5]
 
 
-def test_headline_starts_with_the_tasks_own_figure(table: EpisodeTable) -> None:
-    whole, _ = judge_all(table, [[0.0], [1.0]], 50, seed=0)
+def test_headline_starts_with_the_tasks_own_figure(table: EpisodeResults) -> None:
+    whole, _ = compute_all_metrics(table, [[0.0], [1.0]], 50, seed=0)
     assert list(headline(whole, "speed_error")) == ["speed_error", "return", "survival", "falls"]
     assert headline(whole, "return") == {"return": 2.5, "survival": 0.75, "falls": 1.0}

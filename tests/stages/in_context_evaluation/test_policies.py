@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regimen.stages.in_context_evaluation.policies import kind_of
+from regimen.stages.in_context_evaluation.policies import classify_checkpoint
 
 
 def bundle(*modes: str, mask_rewards: bool = False, last_frac: float = 1.0) -> dict[str, Any]:
@@ -25,4 +25,4 @@ def bundle(*modes: str, mask_rewards: bool = False, last_frac: float = 1.0) -> d
     ],
 )
 def test_a_policy_is_known_by_how_it_was_trained(given: dict[str, Any], name: str) -> None:
-    assert kind_of(given)[0] == name
+    assert classify_checkpoint(given)[0] == name

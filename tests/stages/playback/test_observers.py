@@ -9,9 +9,9 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.point_env import PointEnv
-from regimen.stages.evaluate import EvaluateCfg
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.playback import observers
-from regimen.stages.playback.observers import Clock
+from regimen.stages.playback.observers import RealTimePacer
 from stages.pictures import frames
 from stages.test_evaluate import evaluate, save_policy
 
@@ -60,13 +60,13 @@ def test_real_time_is_kept_and_told(tmp_path, capsys, hands):
 
 
 def test_a_clock_that_cannot_keep_up_says_so_and_does_not_rush_afterwards(hands):
-    clock, warned = Clock(step_dt=0.02), []
+    clock, warned = RealTimePacer(step_dt=0.02), []
     none: Any = None
-    clock.before(0, {})
+    clock.on_step_start(0, {})
     hands.sleep(0.1)  # a slow first step
     for _ in range(3):
-        clock.after(none, none, none, none)
+        clock.on_step_end(none, none, none, none)
     assert hands.now == pytest.approx(0.14), "the two steps that follow take their time"
     run: Any = type("Run", (), {"warn": lambda self, text: warned.append(text)})()
-    assert clock.told(run)["real_time_factor"] == clock.factor < 0.5
+    assert clock.results(run)["real_time_factor"] == clock.factor < 0.5
     assert_names(warned[0], f"{clock.factor:.2f}", "stage.envs_per_command")

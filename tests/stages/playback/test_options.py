@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
-from regimen.stages.evaluate import EvaluateCfg
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.playback.options import no_window
 from regimen.system.errors import ConfigError
 

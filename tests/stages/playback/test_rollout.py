@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from helpers.point_env import PointEnv
-from regimen.stages.playback.rollout import play
+from regimen.stages.playback.rollout import roll_out
 
 
 class Listener:
@@ -34,7 +34,7 @@ def test_a_policy_that_learns_in_context_is_told_each_reward_before_it_is_told_o
     env, policy, rewards = PointEnv(num_envs=3), Listener(), []
     episodes = SimpleNamespace(finished=False, running=torch.ones(3), add=lambda reward, *_: rewards.append(reward))
     run: Any = SimpleNamespace(check_stop=lambda step, save: None, progress=lambda **_: None)
-    play(run, env, policy, episodes, seed=0)  # type: ignore[arg-type]
+    roll_out(run, env, policy, episodes, seed=0)  # type: ignore[arg-type]
     kinds = [kind for kind, _ in policy.told]
     assert kinds[:4] == ["act", "observe", "act", "observe"] and kinds[-2:] == ["observe", "reset"]
     assert [value for kind, value in policy.told if kind == "act"][:2] == [None, "told"]

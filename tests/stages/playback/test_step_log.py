@@ -14,7 +14,8 @@ from agents.export.made_policies import bundle_for
 from helpers.tasks import make_env
 from helpers.trainings import new_run, training_config
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.playback.step_log import StepLog
 from stages.pictures import is_drawn
 from stages.test_evaluate import evaluate, save_policy
@@ -22,19 +23,19 @@ from stages.test_evaluate import evaluate, save_policy
 
 def log(path: Any, env: Any, ids: list[int], steps: int, wanted: int) -> tuple[StepLog, list[dict[str, torch.Tensor]]]:
     """Let random actions be watched for `steps`, `wanted` of them; also what a second pair of eyes saw."""
-    watcher, seen = StepLog(path, env, ids, wanted, {"task": "t"}), []
+    observer, seen = StepLog(path, env, ids, wanted, {"task": "t"}), []
     generator = torch.Generator().manual_seed(0)
     obs = env.reset(seed=0)
-    with watcher:
+    with observer:
         for step in range(steps):
             row = {"observations/policy": obs["policy"], "joint_pos": env.state.joint_pos.clone()}
-            watcher.before(step, obs)
+            observer.on_step_start(step, obs)
             action = 2 * torch.rand(env.num_envs, env.io.num_actions, generator=generator) - 1
             obs, reward, terminated, truncated, _ = env.step(action)
-            watcher.after(action, reward, terminated, truncated)
+            observer.on_step_end(action, reward, terminated, truncated)
             row |= {"action": action, "reward": reward, "terminated": terminated, "target": env._targets.clone()}
             seen.append({name: value[ids] for name, value in row.items()})
-    return watcher, seen
+    return observer, seen
 
 
 def test_a_row_holds_what_was_seen_done_and_paid(tmp_path):
@@ -77,12 +78,12 @@ def test_a_task_without_joints_is_logged_too(tmp_path):
 
 def test_what_was_seen_before_a_stop_is_there(tmp_path):
     env: Any = make_env("reach", 2)
-    watcher = StepLog(tmp_path / "steps.h5", env, [0], 100, {})
-    with pytest.raises(KeyboardInterrupt), watcher:
-        watcher.before(0, env.reset(seed=0))
+    observer = StepLog(tmp_path / "steps.h5", env, [0], 100, {})
+    with pytest.raises(KeyboardInterrupt), observer:
+        observer.on_step_start(0, env.reset(seed=0))
         action = torch.zeros(2, 2)
         _, *rest, _ = env.step(action)
-        watcher.after(action, *rest)
+        observer.on_step_end(action, *rest)
         raise KeyboardInterrupt
     with h5py.File(tmp_path / "steps.h5") as file:
         assert file["reward"].shape == (1, 1)

@@ -32,12 +32,12 @@ action, there = torch.ones(2, 2), threading.active_count()
 with Window(env) as window:
     for _ in range(5):
         _, *outcome, _ = env.step(action)
-        window.after(action, *outcome)
+        window.on_step_end(action, *outcome)
     assert window._viewer.is_running()
     assert np.array_equal(window._data.qpos, env.world.batch.get_data(0).qpos)
     assert not np.array_equal(window._data.qpos, env.world.batch.get_data(1).qpos)
     window._viewer.close()
-    window.after(action, *outcome)  # somebody closed it
+    window.on_step_end(action, *outcome)  # somebody closed it
 assert threading.active_count() == there
 print("seen")
 """

@@ -137,6 +137,6 @@ def test_no_runs_are_refused_before_the_start() -> None:
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:
-    html = page.page("a < b", [page.text("<i>")], [page.Section("c & d", [page.table(["<u>"], [["x\n<s>"]])])])
-    assert "a &lt; b" in html and "&lt;i&gt;" in html and "c &amp; d" in html and "<small>&lt;s&gt;</small>" in html
-    Outline(html)
+    text = page.page("a < b", [page.paragraph("<i>")], [page.Section("c & d", [page.table(["<u>"], [["x\n<s>"]])])])
+    assert "a &lt; b" in text and "&lt;i&gt;" in text and "c &amp; d" in text and "<small>&lt;s&gt;</small>" in text
+    Outline(text)

@@ -15,7 +15,7 @@ from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 
 def study_of(*paths: Path) -> Study:
-    return Study.of(Sources.read(paths).policies)
+    return Study.of(Sources.read(paths).fault_evaluations)
 
 
 def test_cells_are_added_up(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_a_gain_of_nothing_covers_zero(tmp_path: Path) -> None:
         found = study_of(
             evaluation(tmp_path / str(k), "a", None, int(a)), evaluation(tmp_path / str(k), "b", "none", int(b))
         )
-        cells = [found.arms[0].cells[0][1:2], found.arms[1].cells[0][1:2]]
+        cells = [found.arms[0].cases[0][1:2], found.arms[1].cases[0][1:2]]
         for arm, kept in zip(found.arms, cells, strict=True):
-            arm.cells = [kept]
+            arm.cases = [kept]
         gain = compare(found, HEALTHY, ORACLE)[0].gain
         wrong += not gain.low <= 0 <= gain.high
     assert wrong <= 20

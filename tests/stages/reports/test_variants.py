@@ -46,7 +46,7 @@ def test_the_seed_that_counts_is_that_of_what_was_judged(tmp_path: Path) -> None
     learnt = detector(tmp_path, "learnt", "distill", 0.9, seed=2)
     weights = str(learnt.parent / "checkpoints/best.pt")
     tried = detector(tmp_path, "tried", "evaluate", 0.9, seed=1000, estimator=weights)
-    assert (Source.read(tried).learnt_seed, Source.read(learnt).learnt_seed) == (2, 2)
+    assert (Source.read(tried).training_seed, Source.read(learnt).training_seed) == (2, 2)
 
 
 def test_runs_are_sorted_by_what_they_tell(tmp_path: Path) -> None:
@@ -57,5 +57,5 @@ def test_runs_are_sorted_by_what_they_tell(tmp_path: Path) -> None:
         dataset(tmp_path, "data"),
     ]
     found = Sources.read(paths)
-    assert [s.id for s in found.policies] == ["policy"] and [s.id for s in found.datasets] == ["data"]
+    assert [s.id for s in found.fault_evaluations] == ["policy"] and [s.id for s in found.datasets] == ["data"]
     assert [s.id for s in found.detectors] == ["learnt", "tried"] and not found.others

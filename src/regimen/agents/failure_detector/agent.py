@@ -20,12 +20,11 @@ from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from regimen.agents.base import FitResult, OpenedData
     from regimen.agents.failure_detector.dataset import DetectorData
     from regimen.config.schema import Config
     from regimen.runs.checkpoint import Checkpoints
     from regimen.runs.run import Run
-    from regimen.stages.distill import DistillCfg, Opened, Outcome
-    from regimen.stages.evaluate import EvaluateCfg
 
 
 @dataclass
@@ -41,6 +40,7 @@ class FailureGruCfg:
     """
 
     WATCHES: ClassVar[bool] = True
+    EVALUATOR: ClassVar[str] = "regimen.stages.detector_evaluation:evaluate"
     DATA: ClassVar[str] = ".h5"
     _target_: str = "regimen.agents.failure_detector.FailureGru"
     group: str = "discriminator"
@@ -65,13 +65,18 @@ class FailureGru:
         self.cfg, self.device, self.seed = cfg, device, seed
 
     @classmethod
-    def open_data(cls, config: Config, stage: DistillCfg) -> Opened:
-        """Return the datasets of a run, split, and what the gates have against them; see `detector.dataset`."""
+    def open_data(cls, config: Config, memory_gb: float) -> OpenedData:
+        """Return the datasets of a run, split and checked; see `regimen.agents.failure_detector.dataset`.
+
+        Args:
+            config: of the run; names the datasets.
+            memory_gb: limit for the data in memory, in GiB.
+        """
         from regimen.agents.failure_detector import dataset
 
-        return dataset.open_data(config, stage, config.agent.group)
+        return dataset.open_data(config, memory_gb, config.agent.group)
 
-    def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> Outcome:
+    def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> FitResult:
         """Train, judge on the test split beside the baselines, draw; go on where a stopped run was.
 
         Args:
@@ -124,13 +129,6 @@ class FailureGru:
         net = GruNet(io.size(cfg.group), len(classes), cfg.model).to(device)
         net.load_state_dict(bundle["detector"]["network"])
         return StreamingDetector(net, classes, cfg.group, cfg.decision, io.step_dt)
-
-    @classmethod
-    def evaluate(cls, run: Run, config: Config, cfg: EvaluateCfg) -> None:
-        """Judge `config.estimator` while `config.policy` walks in fresh environments of the task; see `watch`."""
-        from regimen.stages.detector_evaluation import evaluate
-
-        evaluate(run, config, cfg)
 
 
 class _DetectorCheckpoints:

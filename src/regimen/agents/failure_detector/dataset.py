@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimen.stages.distill import Opened
+from regimen.agents.base import OpenedData
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.data.episodes.splits import Splits
     from regimen.envs.vec_env import IOSpec
-    from regimen.stages.distill import DistillCfg
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ class DetectorData:
     memory_bytes: int
 
 
-def open_data(config: Config, stage: DistillCfg, group: str) -> Opened:
+def open_data(config: Config, memory_gb: float, group: str) -> OpenedData:
     """Return the data of a run that distils a detector, and what the gates have against them.
 
     All of it is counted anew here, over all datasets together: a card beside a dataset knows only that one.
 
     Args:
         config: names the datasets.
-        stage: what they may take in memory.
+        memory_gb: limit for the data in memory, in GiB.
         group: observation group that is read; in the others the datasets may differ.
     """
     from regimen.data.episodes import card as cards
@@ -58,9 +57,9 @@ def open_data(config: Config, stage: DistillCfg, group: str) -> Opened:
     files = open_all(paths, group)
     try:
         splits = split([file.num_envs for file in files], config.seed)
-        memory, first = int(stage.memory_gb * 2**30), files[0]
+        memory, first = int(memory_gb * 2**30), files[0]
         data = DetectorData([f.path for f in files], splits, first.io, first.joints, card["classes"], memory)
-        return Opened(data, known, problems, "for training a detector")
+        return OpenedData(data, known, problems, "for training a detector")
     finally:
         for file in files:
             file.close()

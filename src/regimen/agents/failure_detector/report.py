@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from regimen.agents.base import FitResult
 from regimen.agents.failure_detector import figures
 from regimen.display.text_tables import TextTable, print_tables
-from regimen.stages.distill import Outcome
 
 if TYPE_CHECKING:
     from regimen.agents.failure_detector.metrics import Verdicts
@@ -23,7 +23,7 @@ Judged = dict[str, dict[str, "Verdicts"]]
 """Name of the detector or baseline -> view -> figures."""
 
 
-def outcome(judged: Judged, more: dict[str, Any]) -> Outcome:
+def outcome(judged: Judged, more: dict[str, Any]) -> FitResult:
     """Return headline and result.
 
     Args:
@@ -36,7 +36,7 @@ def outcome(judged: Judged, more: dict[str, Any]) -> Outcome:
     intervals = "95 %: bootstrap over environments"
     baselines = {name: value for name, value in told.items() if name != "detector"}
     known = {"views": VIEWS, "intervals": intervals, **more}
-    return Outcome(headline, {**known, "detector": told["detector"], "baselines": baselines})
+    return FitResult(headline, {**known, "detector": told["detector"], "baselines": baselines})
 
 
 def draw(run: Run, judged: Judged, history: list[dict[str, float]]) -> None:

@@ -12,13 +12,13 @@ from regimen.system.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from regimen.agents.base import FitResult, OpenedData
     from regimen.agents.vintix.policy import VintixPolicy
     from regimen.agents.vintix.windows import Task
     from regimen.config.schema import Config
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
     from regimen.runs.run import Run
-    from regimen.stages.distill import DistillCfg, Opened, Outcome
 
 
 @dataclass
@@ -64,17 +64,17 @@ class Vintix:
         self.cfg, self.device, self.seed = cfg, device, seed
 
     @classmethod
-    def open_data(cls, config: Config, stage: DistillCfg) -> Opened:
+    def open_data(cls, config: Config, memory_gb: float) -> OpenedData:
         """Return the histories, and what stands against learning to improve from them.
 
         Raises:
             DatasetError: see `regimen.agents.vintix.windows.load`.
         """
+        from regimen.agents.base import OpenedData
         from regimen.agents.vintix.windows import load
         from regimen.data.histories import quality_checks
         from regimen.data.histories.card import make
         from regimen.data.histories.reader import open_histories
-        from regimen.stages.distill import Opened
 
         paths, cfg = [Path(path) for path in config.data], config.agent
         problems, known = [], []
@@ -82,12 +82,12 @@ class Vintix:
             card = make(open_histories(path))
             problems += [f"{card['task_name']}: {line}" for line in quality_checks.check(card)]
             known.append({key: card[key] for key in ("task_name", "mode", "rows", "spearman")})
-        tasks = load(paths, cfg.sampling, cfg.model.context, config.seed, int(stage.memory_gb * 2**30))
+        tasks = load(paths, cfg.sampling, cfg.model.context, config.seed, int(memory_gb * 2**30))
         windows = {t.name: {"windows": len(t.train), "held_out": len(t.val)} for t in tasks}
         about = {"rows": sum(row["rows"] for row in known), "datasets": known, "tasks": windows}
-        return Opened(tasks, about, problems, "for learning in context")
+        return OpenedData(tasks, about, problems, "for learning in context")
 
-    def fit(self, data: list[Task], run: Run, checkpoints: Checkpoints) -> Outcome:
+    def fit(self, data: list[Task], run: Run, checkpoints: Checkpoints) -> FitResult:
         """Train; go on where a stopped run was.
 
         Args:
@@ -97,9 +97,9 @@ class Vintix:
         """
         import torch
 
+        from regimen.agents.base import FitResult
         from regimen.agents.vintix.model import VintixNet
         from regimen.agents.vintix.trainer import Training
-        from regimen.stages.distill import Outcome
 
         odd = self.cfg.model.odd_heads()
         if odd and run.leads:
@@ -115,7 +115,7 @@ class Vintix:
         count = sum(parameter.numel() for parameter in net.parameters())
         steps = {"epochs": self.cfg.training.epochs, "optimizer_steps": training.schedule.total}
         told = {"parameters": count, "windows": len(training.windows), "held_out_windows": len(training.held_out)}
-        return Outcome(headline, {**steps, **told, "data_share": training.data_share})
+        return FitResult(headline, {**steps, **told, "data_share": training.data_share})
 
     @classmethod
     def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> VintixPolicy:

@@ -1,131 +1,113 @@
-"""`stage=evaluate stage.faults=true`: one joint at a time breaks, at each severity; who is still walking at the end?"""
+"""Fault evaluation, `stage=evaluate stage.faults=true`: survival with one faulty joint at each severity."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from regimen.agents.policy_file import load_policy
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation import fault_figure
-from regimen.stages.evaluation.fault_grid import Cell, cell_of_env, cells_of
-from regimen.stages.evaluation.metrics import EpisodeTable, Judgement, judge
-from regimen.stages.playback.first_episodes import FirstEpisodes
-from regimen.stages.playback.observers import watchers_of
-from regimen.stages.playback.rollout import load_policy, play
+from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
+from regimen.stages.evaluation.metrics import EpisodeResults, FaultMetrics, compute_metrics
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.observers import make_observers
+from regimen.stages.playback.rollout import roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.evaluate import EvaluateCfg
-
-
-@dataclass
-class FaultJudgement:
-    """The figures of the episodes with one fault, or with several together.
-
-    Attributes:
-        cell: the fault; None for several.
-        judged: survival, return, and from the onset on: velocity error, power.
-        time_to_fall_s: median time from the onset to the fall, of those that fell; None if none did.
-    """
-
-    cell: Cell | None
-    judged: Judgement
-    time_to_fall_s: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for result.json."""
-        head = {"joint": self.cell.joint, "severity": self.cell.severity} if self.cell and self.cell.joint else {}
-        figures = {k: v for k, v in self.judged.to_dict().items() if k != "command"}
-        return head | figures | {"time_to_fall_s": self.time_to_fall_s}
+    from regimen.stages.evaluation.config import EvaluateCfg
 
 
 def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
-    """Judge `config.policy`; write result.json, a picture, and a video if asked.
+    """Evaluate `config.policy` with faults; write result.json, a figure, and the video of `video=true`.
 
     Args:
-        run: the run.
-        config: prepared by the stage: size, length, noise, disturbances.
-        cfg: the stage.
-        bundle: the policy's checkpoint.
+        run: receives files and result.
+        config: prepared by `Evaluate.prepare`.
+        cfg: config of the stage.
+        bundle: checkpoint of the policy.
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
-    cells = cells_of(asdict(grid), config.env.robot)
+    cases = fault_cases(asdict(grid), config.env.robot)
     env = open_env(config)
     print_tables(term_tables(config.env, env.io))
     try:
-        table, told = _play(run, config, cfg, env, bundle, cells)
+        episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
     finally:
         env.close()
-    each = [_judge(table, table.command_of_env == k, cell, grid, cfg, config.seed) for k, cell in enumerate(cells)]
-    broken = _judge(table, table.command_of_env > 0, None, grid, cfg, config.seed)
+    index, seed = episodes.command_of_env, config.seed
+    by_case = [_metrics(episodes, index == k, case, grid, cfg, seed) for k, case in enumerate(cases)]
+    faulty = _metrics(episodes, index > 0, None, grid, cfg, seed)
     joints = {
-        name: _judge(table, np.isin(table.command_of_env, [k for k, c in enumerate(cells) if c.joint == name]), None,
-                     grid, cfg, config.seed)
-        for name in dict.fromkeys(cell.joint for cell in cells if cell.joint)
-    }  # fmt: skip
+        name: _metrics(
+            episodes, np.isin(index, [k for k, c in enumerate(cases) if c.joint == name]), None, grid, cfg, seed
+        )
+        for name in dict.fromkeys(case.joint for case in cases if case.joint)
+    }
     figure = run.dir / "figures" / "faults.png"
-    fault_figure.draw(figure, {name: [e for e in each if e.cell and e.cell.joint == name] for name in joints})
+    fault_figure.draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
     run.artifact(figure, "figure")
-    _print(each[0], joints, broken)
+    _print(by_case[0], joints, faulty)
     result = (
         _head(config, bundle, grid, cfg)
-        | told
+        | observed
         | {
-            "healthy": each[0].to_dict(),
-            "overall": broken.to_dict(),
-            "joints": {name: judged.to_dict() for name, judged in joints.items()},
-            "cells": [judged.to_dict() for judged in each[1:]],
+            "healthy": by_case[0].to_dict(),
+            "overall": faulty.to_dict(),
+            "joints": {name: metrics.to_dict() for name, metrics in joints.items()},
+            "cells": [metrics.to_dict() for metrics in by_case[1:]],
             "wall_s": time.perf_counter() - started,
         }
     )
-    run.finish(_headline(broken, each[0]), result)
+    run.finish(_headline(faulty, by_case[0]), result)
 
 
-def _play(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cells: list[Cell]
-) -> tuple[EpisodeTable, dict[str, Any]]:
-    """Hold command and faults fixed, an env one cell's, and play the first episodes; see `Evaluate.play`."""
-    grid, judged = config.env.evaluation.fault_grid, config.env.evaluation
+def _roll_out(
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cases: list[FaultCase]
+) -> tuple[EpisodeResults, dict[str, Any]]:
+    """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
+    grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
     policy = load_policy(bundle, env, config.seed)
-    index = cell_of_env(cells, grid.film)
-    numbers = _joint_numbers(cells, config)
-    severity = torch.tensor([cell.severity for cell in cells])[index].to(env.device)
+    index = case_of_env(cases, grid.film)
+    numbers = _joint_numbers(cases, config)
+    severity = torch.tensor([case.severity for case in cases])[index].to(env.device)
     onset = torch.full((env.num_envs,), grid.onset_s, device=env.device)
     env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
-    env.fix_command(judged.command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
-    episodes = FirstEpisodes(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
-    told = play(run, env, policy, episodes, config.seed, watchers_of(cfg, run, config, env))
-    return EpisodeTable.of(episodes, index, env.step_dt), told
+    env.fix_command(command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
+    stats = FirstEpisodeStats(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
+    observed = roll_out(run, env, policy, stats, config.seed, make_observers(cfg, run, config, env))
+    return EpisodeResults.of(stats, index, env.step_dt), observed
 
 
-def _joint_numbers(cells: list[Cell], config: Config) -> list[int]:
+def _joint_numbers(cases: list[FaultCase], config: Config) -> list[int]:
     from regimen.envs.robots.robot import load
 
     names = load(config.env.robot).joints
-    return [names.index(cell.joint) if cell.joint else -1 for cell in cells]
+    return [names.index(case.joint) if case.joint else -1 for case in cases]
 
 
-def _judge(
-    table: EpisodeTable, rows: np.ndarray, cell: Cell | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
-) -> FaultJudgement:
-    judged = judge(table, rows, None, cfg.bootstrap, seed)
-    fell = table.columns["episode_length_s"][rows & table.fell] - grid.onset_s
-    after = fell[fell >= 0.0]
-    return FaultJudgement(cell, judged, float(np.median(after)) if len(after) else None)
+def _metrics(
+    episodes: EpisodeResults, rows: np.ndarray, case: FaultCase | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
+) -> FaultMetrics:
+    metrics = compute_metrics(episodes, rows, None, cfg.bootstrap, seed)
+    fell = episodes.columns["episode_length_s"][rows & episodes.fell] - grid.onset_s
+    from_onset = fell[fell >= 0.0]
+    return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
 
 
 def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
-    """Return what was tried."""
+    """Return the settings of the evaluation for result.json."""
     return {
         "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
         "estimate": {"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
@@ -139,19 +121,22 @@ def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: Evalu
     }
 
 
-def _headline(broken: FaultJudgement, healthy: FaultJudgement) -> dict[str, float]:
-    figures = broken.judged.figures
-    named = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
-    return named | {"survival_healthy": healthy.judged.figures["survival"].value, "falls": float(broken.judged.falls)}
+def _headline(faulty: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
+    figures = faulty.metrics.figures
+    headline = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
+    return headline | {
+        "survival_healthy": healthy.metrics.figures["survival"].value,
+        "falls": float(faulty.metrics.falls),
+    }
 
 
-def _print(healthy: FaultJudgement, joints: dict[str, FaultJudgement], broken: FaultJudgement) -> None:
-    """Print one line for each joint, over its severities, and one for all."""
-    names = [n for n in healthy.judged.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
-    heads = ["broken", "falls", *(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
+def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], faulty: FaultMetrics) -> None:
+    """Print one row for each joint, over its severities, and one for all joints."""
+    names = [n for n in healthy.metrics.shown() if n not in ("forward_speed", "turning_rate", "ang_vel_error")]
+    heads = ["fault", "falls", *(name.replace("_", "\n") for name in names), "time to\nfall (s)"]
     rows = []
-    for name, row in {"none": healthy, **joints, "any joint": broken}.items():
+    for name, row in {"none": healthy, **joints, "any joint": faulty}.items():
         fall = "-" if row.time_to_fall_s is None else f"{row.time_to_fall_s:.1f}"
-        cells = [row.judged.figures[n].two_lines() for n in names]
-        rows.append((name, f"{row.judged.falls}\nof {row.judged.episodes}", *cells, fall))
-    print_tables([TextTable("one broken joint at a time, over all severities", heads, rows)])
+        cells = [row.metrics.figures[n].two_lines() for n in names]
+        rows.append((name, f"{row.metrics.falls}\nof {row.metrics.episodes}", *cells, fall))
+    print_tables([TextTable("one faulty joint per env, over all severities", heads, rows)])

@@ -1,4 +1,4 @@
-"""The picture of an evaluation over faults: survival by joint and severity, as a map and as curves."""
+"""Figure of a fault evaluation: survival by joint and severity, as a heat map and as curves."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from regimen.display.figures import COLORS, save, sheet, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from regimen.stages.evaluation.fault_evaluation import FaultJudgement
+    from regimen.stages.evaluation.metrics import FaultMetrics
 
 
-def draw(out: Path, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
-    """Draw the map, and one panel of curves for each kind of joint, left and right together.
+def draw(out: Path, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    """Draw the heat map, and one panel of curves for each kind of joint, left and right together.
 
     Args:
         out: PNG to write.
-        joints: joint -> its judgements, mildest severity first, as many for each.
+        joints: joint -> metrics by severity, the mildest first; the same number for each.
     """
     kinds: dict[str, list[str]] = {}
     for name in joints:
         kinds.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(name)
     figure, axes = sheet(1 + len(kinds), columns=3)
-    _map(axes[0], joints)
+    _heat_map(axes[0], joints)
     for ax, (kind, names) in zip(axes[1:], kinds.items(), strict=False):
         for name, color in zip(names, COLORS, strict=False):
             _curve(ax, joints[name], name, color)
@@ -40,21 +40,21 @@ def draw(out: Path, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
     save(figure, out)
 
 
-def _map(ax: Axes, joints: Mapping[str, Sequence[FaultJudgement]]) -> None:
-    values = np.array([[e.judged.figures["survival"].value for e in row] for row in joints.values()])
+def _heat_map(ax: Axes, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    values = np.array([[e.metrics.figures["survival"].value for e in row] for row in joints.values()])
     ax.imshow(values, vmin=0.0, vmax=1.0, cmap="RdYlGn", aspect="auto")
     for (y, x), value in np.ndenumerate(values):
-        severity = list(joints.values())[y][x].cell
-        ax.text(x, y, f"{value:.2f}\n{severity.severity if severity else 0:g}", ha="center", va="center", fontsize=6)
+        case = list(joints.values())[y][x].case
+        ax.text(x, y, f"{value:.2f}\n{case.severity if case else 0:g}", ha="center", va="center", fontsize=6)
     ax.set_yticks(range(len(joints)), [name.replace("_", " ") for name in joints], fontsize=7)
     ax.set_xticks([])
     ax.grid(False)
-    ax.set_title("survival, and below it the severity", fontsize=10)
+    ax.set_title("survival, severity below", fontsize=10)
 
 
-def _curve(ax: Axes, row: Sequence[FaultJudgement], name: str, color: str) -> None:
-    severity = [e.cell.severity for e in row if e.cell]
-    survival = [e.judged.figures["survival"] for e in row]
+def _curve(ax: Axes, row: Sequence[FaultMetrics], name: str, color: str) -> None:
+    severity = [e.case.severity for e in row if e.case]
+    survival = [e.metrics.figures["survival"] for e in row]
     ends = [[s.value - s.low for s in survival], [s.high - s.value for s in survival]]
     errors = np.array(ends).clip(min=0.0)
     ax.errorbar(

@@ -1,4 +1,4 @@
-"""From the episodes of an evaluation to its figures: per command and together, each with its 95 % interval."""
+"""Metrics of evaluated episodes with 95 % intervals, per command and overall, and their episodes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
-from regimen.stages.playback.first_episodes import FirstEpisodes
+from regimen.stages.evaluation.fault_grid import FaultCase
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
 
 
 @dataclass
-class Judgement:
-    """The figures of one set of episodes.
+class EvaluationMetrics:
+    """Metrics of a set of episodes.
 
     Attributes:
-        command: the command they were given, or None for a task without one, or for all commands together.
-        episodes: how many.
-        falls: how many ended by a termination.
-        figures: name -> figure; always `return`, `survival` and `episode_length_s`.
+        command: command of the episodes; None for all commands together, or without commands.
+        episodes: number of episodes.
+        falls: number of episodes that ended by a termination.
+        figures: name -> value with interval; always `return`, `survival` and `episode_length_s`.
     """
 
     command: list[float] | None
@@ -29,7 +30,7 @@ class Judgement:
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def shown(self) -> list[str]:
-        """Return the names of the figures in reading order: what the task measures first, survival and return last."""
+        """Return the names of the metrics in display order: those of the task first, survival and return last."""
         last = ["survival", "return"]
         first = [name for name in ("forward_speed", "speed_error") if name in self.figures]
         return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
@@ -41,13 +42,13 @@ class Judgement:
 
 
 @dataclass
-class EpisodeTable:
-    """One row per environment, on the CPU.
+class EpisodeResults:
+    """Results of one episode per env, on the CPU.
 
     Attributes:
         command_of_env: (N,) index into the grid.
-        columns: name -> (N,) of `return`, `episode_length_s` and the metrics of the env.
-        fell: (N,) bool.
+        columns: name -> (N,): `return`, `episode_length_s` and the metrics of the env.
+        fell: (N,) bool, whether the episode ended by a termination.
     """
 
     command_of_env: np.ndarray
@@ -55,55 +56,106 @@ class EpisodeTable:
     fell: np.ndarray
 
     @classmethod
-    def of(cls, episodes: FirstEpisodes, command_of_env: np.ndarray, step_dt: float) -> EpisodeTable:
-        """Read finished episodes; `step_dt` is the env's step time in seconds."""
+    def of(cls, episodes: FirstEpisodeStats, command_of_env: np.ndarray, step_dt: float) -> EpisodeResults:
+        """Read the statistics of finished episodes; `step_dt` is the step time in s."""
         columns = {"return": episodes.returns, "episode_length_s": episodes.steps * step_dt} | episodes.means()
         arrays = {name: value.cpu().numpy() for name, value in columns.items()}
         return cls(command_of_env, arrays, episodes.fell.cpu().numpy())
 
 
-def judge(table: EpisodeTable, rows: np.ndarray, command: list[float] | None, resamples: int, seed: int) -> Judgement:
-    """Return the figures of the chosen episodes.
+def compute_metrics(
+    episodes: EpisodeResults, rows: np.ndarray, command: list[float] | None, resamples: int, seed: int
+) -> EvaluationMetrics:
+    """Return the metrics of the selected episodes.
 
     Args:
-        table: all episodes.
-        rows: (N,) bool, the chosen ones.
-        command: the command they share; where the env reports `forward_speed`, `speed_error` is the distance of
-            their mean speed from its first value, in m/s.
-        resamples: bootstrap samples.
-        seed: seed of the bootstrap.
+        episodes: all episodes.
+        rows: (N,) bool, the selected ones.
+        command: their common command; if the env reports `forward_speed`, `speed_error` is the distance of the mean
+            speed from the first value of the command, in m/s.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
     """
-    fell = table.fell[rows]
-    result = Judgement(command, int(rows.sum()), int(fell.sum()))
-    for name, values in table.columns.items():
+    fell = episodes.fell[rows]
+    result = EvaluationMetrics(command, int(rows.sum()), int(fell.sum()))
+    for name, values in episodes.columns.items():
         result.figures[name] = bootstrap(values[rows], resamples, seed)
     result.figures["survival"] = share(~fell)
-    if command and "forward_speed" in table.columns:
-        signed = bootstrap(table.columns["forward_speed"][rows] - command[0], resamples, seed)
+    if command and "forward_speed" in episodes.columns:
+        signed = bootstrap(episodes.columns["forward_speed"][rows] - command[0], resamples, seed)
         result.figures["speed_error"] = magnitude(signed)
     return result
 
 
-def judge_all(
-    table: EpisodeTable, grid: list[list[float]], resamples: int, seed: int
-) -> tuple[Judgement, list[Judgement]]:
-    """Return the figures of all episodes together, and those of each command of `grid` in its order."""
-    each = [judge(table, table.command_of_env == k, list(c), resamples, seed) for k, c in enumerate(grid)]
-    whole = judge(table, np.ones(len(table.fell), dtype=bool), None, resamples, seed)
-    errors = [j.figures["speed_error"] for j in each if "speed_error" in j.figures]
+def compute_all_metrics(
+    episodes: EpisodeResults, grid: list[list[float]], resamples: int, seed: int
+) -> tuple[EvaluationMetrics, list[EvaluationMetrics]]:
+    """Return the metrics of all episodes, and those of each command of `grid` in its order."""
+    by_command = [
+        compute_metrics(episodes, episodes.command_of_env == k, list(c), resamples, seed) for k, c in enumerate(grid)
+    ]
+    overall = compute_metrics(episodes, np.ones(len(episodes.fell), dtype=bool), None, resamples, seed)
+    errors = [j.figures["speed_error"] for j in by_command if "speed_error" in j.figures]
     if errors:
-        whole.figures["speed_error"] = max(errors, key=lambda figure: figure.value)
-    return whole, each
+        overall.figures["speed_error"] = max(errors, key=lambda figure: figure.value)
+    return overall, by_command
 
 
-def survival_curve(table: EpisodeTable, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the share of the chosen episodes without a fall at each of `times` (T,) in seconds, as (T,)."""
-    fell_at = np.where(table.fell[rows], table.columns["episode_length_s"][rows], np.inf)
+def survival_curve(episodes: EpisodeResults, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the share (T,) of the selected episodes without a fall at each of `times` (T,) in s."""
+    fell_at = np.where(episodes.fell[rows], episodes.columns["episode_length_s"][rows], np.inf)
     return (fell_at[None, :] > times[:, None]).mean(axis=1)
 
 
-def headline(whole: Judgement, name: str) -> dict[str, float]:
-    """Return the few numbers for run.json: the task's own headline metric, return, survival and falls."""
-    values: Mapping[str, float] = {key: figure.value for key, figure in whole.figures.items()}
+def headline(overall: EvaluationMetrics, name: str) -> dict[str, float]:
+    """Return the headline numbers for run.json: metric `name` of the task, return, survival and falls."""
+    values: Mapping[str, float] = {key: figure.value for key, figure in overall.figures.items()}
     first = {name: values[name]} if name in values else {}
-    return first | {"return": values["return"], "survival": values["survival"], "falls": float(whole.falls)}
+    return first | {"return": values["return"], "survival": values["survival"], "falls": float(overall.falls)}
+
+
+@dataclass
+class FaultMetrics:
+    """Metrics of the episodes with one fault, or with several faults together.
+
+    Attributes:
+        case: the fault; None for several.
+        metrics: survival, return, and metrics of the task from the onset on, such as velocity error and power.
+        time_to_fall_s: median time in s from the onset to the fall; None without falls.
+    """
+
+    case: FaultCase | None
+    metrics: EvaluationMetrics
+    time_to_fall_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for result.json."""
+        head = {"joint": self.case.joint, "severity": self.case.severity} if self.case and self.case.joint else {}
+        figures = {k: v for k, v in self.metrics.to_dict().items() if k != "command"}
+        return head | figures | {"time_to_fall_s": self.time_to_fall_s}
+
+
+def command_label(command: list[float] | None) -> str:
+    """Return a short name of a command; `all` for None."""
+    return ", ".join(f"{value:g}" for value in command) if command else "all"
+
+
+def print_table(overall: EvaluationMetrics, by_command: list[EvaluationMetrics]) -> None:
+    """Print one row per command and one for all commands."""
+    from regimen.display.text_tables import TextTable, print_tables
+
+    rows = [*by_command, overall] if by_command[0].command else [overall]
+    names = by_command[0].shown()
+    heads = ["command", "falls", *(name.replace("_", "\n") for name in names)]
+    title = "evaluation, with 95 % intervals (bootstrap; survival: Wilson)"
+    if "speed_error" in names:
+        title += " (speed error of `all`: the worst command's)"
+    cells = [
+        (
+            command_label(row.command),
+            f"{row.falls}\nof {row.episodes}",
+            *(row.figures[name].two_lines() for name in names),
+        )
+        for row in rows
+    ]
+    print_tables([TextTable(title, heads, cells)])

@@ -1,4 +1,4 @@
-"""Who plays in `stage=in_context`: the model, the same without rewards, other policies, one who knows, and chance."""
+"""Policies compared by `stage=in_context`: the model, reward-masked, experts, optimal, random."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.stages.playback.rollout import load_policy
-from regimen.stages.recording.actors import Solution
-from regimen.stages.recording.noise import Uniform
+from regimen.agents.policy_file import load_policy
+from regimen.stages.recording.actors import OptimalPolicy
+from regimen.stages.recording.noise import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs, VecEnv
-    from regimen.stages.in_context import InContextCfg
+    from regimen.stages.in_context_evaluation.config import InContextCfg
 
 
 @dataclass(frozen=True)
-class Player:
+class ComparedPolicy:
     """One row of the comparison.
 
     Attributes:
         name: key in result.json.
-        label: what it is, for people.
-        make: opens the policy when its turn has come.
+        label: in tables and figures.
+        make: loads the policy.
     """
 
     name: str
@@ -34,55 +34,56 @@ class Player:
     make: Callable[[], Policy]
 
 
-class Unrewarded:
-    """A policy that learns in context and is told a reward of 0 for whatever it does."""
+class RewardMaskedPolicy:
+    """In-context policy whose observed rewards are all 0."""
 
     def __init__(self, policy: Any) -> None:
-        """Keep the policy."""
+        """Wrap `policy`."""
         self.policy = policy
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
-        """Act as the policy does."""
+        """Return action and state of the wrapped policy."""
         action, state = self.policy.act(obs, state)
         return action, state
 
     def observe(self, state: Any, reward: torch.Tensor) -> Any:
-        """Tell it nothing of `reward` (N,)."""
+        """Pass zeros (N,) instead of `reward` (N,)."""
         return self.policy.observe(state, torch.zeros_like(reward))
 
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
-        """Tell it of new episodes."""
+        """Reset the wrapped policy."""
         return self.policy.reset(state, env_ids)
 
 
-def players(
+def compared_policies(
     cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], experts: Sequence[dict[str, Any]]
-) -> list[Player]:
-    """Return who plays, the model first.
+) -> list[ComparedPolicy]:
+    """Return the compared policies, the model first.
 
     Args:
-        cfg: the stage.
-        env: where they play.
-        seed: of what they draw.
+        cfg: config of the stage.
+        env: env of the rollouts.
+        seed: of random policies.
         bundle: checkpoint of the model.
-        experts: checkpoints to compare it with, each known by what it says of itself.
+        experts: checkpoints of other policies, named by `classify_checkpoint`.
 
     Raises:
         ConfigError: the model does not learn in context.
     """
     _require_in_context(load_policy(bundle, env, seed), bundle)
-    rows = [Player("model", "in context", _opener(cfg, env, seed, bundle, masked=cfg.mask_rewards))]
+    rows = [ComparedPolicy("model", "in context", _opener(cfg, env, seed, bundle, masked=cfg.mask_rewards))]
     if "masked" in cfg.baselines and not cfg.mask_rewards:
-        rows.append(Player("masked", "the same, rewards masked", _opener(cfg, env, seed, bundle, masked=True)))
-    for number, given in enumerate(experts, start=1):
-        name, label = kind_of(given)
-        known = {row.name for row in rows}
-        name, label = (f"{name}_{number}", f"{label} ({number})") if name in known else (name, label)
-        rows.append(Player(name, label, _opener(cfg, env, seed, given)))
-    if "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
-        rows += [] if _has(rows, "demonstrator") else [Player("demonstrator", "demonstrator", lambda: Solution(env))]
+        rows.append(ComparedPolicy("masked", "the same, rewards masked", _opener(cfg, env, seed, bundle, masked=True)))
+    for number, expert in enumerate(experts, start=1):
+        name, label = classify_checkpoint(expert)
+        names = {row.name for row in rows}
+        name, label = (f"{name}_{number}", f"{label} ({number})") if name in names else (name, label)
+        rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, expert)))
+    missing = all(row.name != "demonstrator" for row in rows)
+    if missing and "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
+        rows.append(ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env)))
     if "random" in cfg.baselines:
-        rows.append(Player("random", "random", lambda: _chance(env, seed)))
+        rows.append(ComparedPolicy("random", "random", lambda: _random_policy(env, seed)))
     return rows
 
 
@@ -90,13 +91,13 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
     if not hasattr(policy, "observe"):
         agent = bundle["agent"]["_target_"].rpartition(".")[2]
         raise ConfigError(
-            f"policy= is a {agent}, which is told no rewards and learns nothing in context: expected one of "
-            "agent=vintix. To compare with it, type experts=[<run>]."
+            f"policy= is a {agent}, which does not learn in context: expected a policy of agent=vintix. "
+            "Type experts=[<run>] to compare it."
         )
 
 
-def kind_of(bundle: dict[str, Any]) -> tuple[str, str]:
-    """Return key and label of a policy to compare with, by what its checkpoint says of its training."""
+def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
+    """Return key and label of a compared policy, from the training config in its checkpoint."""
     agent = bundle["agent"]
     if not {"model", "sampling"} <= agent.keys():
         return "demonstrator", "demonstrator"
@@ -108,10 +109,6 @@ def kind_of(bundle: dict[str, Any]) -> tuple[str, str]:
     return "other", "another model"
 
 
-def _has(rows: Sequence[Player], name: str) -> bool:
-    return any(row.name == name for row in rows)
-
-
 def _opener(
     cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], masked: bool = False
 ) -> Callable[[], Policy]:
@@ -120,13 +117,13 @@ def _opener(
         if not hasattr(policy, "observe"):
             return policy
         policy.use_cache, policy.use_fp16 = cfg.use_cache, cfg.use_fp16
-        return Unrewarded(policy) if masked else policy
+        return RewardMaskedPolicy(policy) if masked else policy
 
     return make
 
 
-def _chance(env: VecEnv, seed: int) -> Policy:
-    """Return the policy of uniform actions, -1 to 1 in each direction or any of the discrete ones."""
+def _random_policy(env: VecEnv, seed: int) -> Policy:
+    """Return the policy of uniform actions: -1 to 1 in each dimension, or any discrete action."""
     torch.manual_seed(seed)
     bound = torch.ones(env.io.num_actions, device=env.device)
-    return Uniform(torch.stack((-bound, bound)), bool(getattr(env, "discrete_actions", False)))
+    return RandomPolicy(torch.stack((-bound, bound)), bool(getattr(env, "discrete_actions", False)))

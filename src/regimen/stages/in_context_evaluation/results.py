@@ -1,4 +1,4 @@
-"""Several episodes in a row in every environment: what each brought, and how it went on from the first to the last."""
+"""Returns by episode of several consecutive episodes per env."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from regimen.display.intervals import Figure, bootstrap, iqm
 
 LAST_SHARE = 0.2
-"""Share of the episodes, at the end, that improvement is measured on."""
+"""Share of the last episodes over which the improvement is measured."""
 
 
-class EpisodeLog:
-    """Sums over the first E episodes of each of N environments; they end when they end, each env for itself.
+class EpisodeStats:
+    """Sums over the first E episodes of each of N envs; episodes of different envs end independently.
 
     Attributes:
         returns: (N, E) sum of rewards.
@@ -24,7 +24,7 @@ class EpisodeLog:
     """
 
     def __init__(self, num_envs: int, episodes: int, device: torch.device) -> None:
-        """Start with nothing counted."""
+        """Start all sums at zero."""
         self.returns = torch.zeros(num_envs, episodes, dtype=torch.float64, device=device)
         self.steps = torch.zeros(num_envs, episodes, dtype=torch.long, device=device)
         self.fell = torch.zeros(num_envs, episodes, dtype=torch.bool, device=device)
@@ -33,7 +33,7 @@ class EpisodeLog:
         self._last = episodes - 1
 
     def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
-        """Count one step, each (N,); envs that have lived through all episodes are not counted any more."""
+        """Add one step, each (N,); envs with E completed episodes are ignored."""
         counted = self._episode <= self._last
         where = (self._row, self._episode.clamp(max=self._last))
         self.returns[where] += torch.where(counted, reward, 0.0)
@@ -43,35 +43,35 @@ class EpisodeLog:
 
     @property
     def finished(self) -> bool:
-        """Whether every environment has lived through all episodes."""
+        """Whether every env has completed E episodes."""
         return bool((self._episode > self._last).all())
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Returns of an episode that are 0 and 1 when normalised; None where nothing tells them."""
+class ReturnScale:
+    """Episode returns that normalize to 0 and 1; None if unknown."""
 
     random: float | None
     expert: float | None
 
     def normalized(self, returns: np.ndarray) -> np.ndarray | None:
-        """Return `returns` in units of the way from random to expert."""
+        """Return normalized `returns`; None if a score is unknown or both are equal."""
         if self.random is None or self.expert is None or self.expert == self.random:
             return None
         return np.asarray((returns - self.random) / (self.expert - self.random))
 
 
 @dataclass(frozen=True)
-class Lives:
-    """What one policy did in N environments over E episodes each.
+class EpisodeSeries:
+    """Episodes of one policy: E consecutive ones in each of N envs.
 
     Attributes:
         name: key of the policy in result.json.
-        label: what it is, for people.
+        label: in tables and figures.
         returns: (N, E).
         steps: (N, E).
         fell: (N, E) bool.
-        steps_per_s: environment steps done in a second.
+        steps_per_s: env steps per second.
     """
 
     name: str
@@ -82,34 +82,34 @@ class Lives:
     steps_per_s: float
 
     @classmethod
-    def of(cls, name: str, label: str, log: EpisodeLog, wall_s: float) -> Lives:
-        """Read a finished log."""
-        returns, steps, fell = (value.cpu().numpy() for value in (log.returns, log.steps, log.fell))
+    def of(cls, name: str, label: str, stats: EpisodeStats, wall_s: float) -> EpisodeSeries:
+        """Read finished statistics; `wall_s` is the duration of the rollout in s."""
+        returns, steps, fell = (value.cpu().numpy() for value in (stats.returns, stats.steps, stats.fell))
         return cls(name, label, returns, steps, fell, float(steps.sum() / wall_s))
 
     def curve(self, resamples: int, seed: int) -> list[Figure]:
-        """Return the mean return of each episode with its interval over the environments, length E."""
+        """Return the mean return of each episode with its interval over envs, length E."""
         return [bootstrap(column, resamples, seed) for column in self.returns.T]
 
     @property
     def final(self) -> np.ndarray:
-        """Mean return over the last fifth of the episodes of each environment, (N,)."""
+        """Mean return over the last fifth of the episodes of each env, (N,)."""
         count = max(1, round(LAST_SHARE * self.returns.shape[1]))
         return np.asarray(self.returns[:, -count:].mean(1))
 
     def improvement(self, resamples: int, seed: int) -> Figure:
-        """Return the last fifth of the episodes minus the first one, with its interval over the environments."""
+        """Return the mean return of the last fifth minus that of the first episode, with its interval over envs."""
         return bootstrap(self.final - self.returns[:, 0], resamples, seed)
 
     def episodes_to_90(self) -> int | None:
-        """Return the number of the first episode that has made 90 % of the improvement; None where there is none."""
+        """Return the number of the first episode at 90 % of the improvement; None without improvement."""
         mean, final = self.returns.mean(0), float(self.final.mean())
         if final <= mean[0]:
             return None
         return int(np.argmax(mean >= mean[0] + 0.9 * (final - mean[0]))) + 1
 
-    def to_dict(self, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
-        """Return plain data for result.json; lists are by episode, those of lists by environment and episode."""
+    def to_dict(self, scores: ReturnScale, resamples: int, seed: int) -> dict[str, Any]:
+        """Return plain data for result.json; lists are by episode, nested lists by env and episode."""
         improvement, curve = self.improvement(resamples, seed), self.curve(resamples, seed)
         normalized = scores.normalized(self.returns)
         scaled = scores.normalized(np.array([improvement.value, improvement.low, improvement.high]))
@@ -132,12 +132,12 @@ class Lives:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a killed run needs not to repeat this."""
+        """Return the state for resuming."""
         arrays = {name: torch.as_tensor(getattr(self, name)) for name in ("returns", "steps", "fell")}
         return {"name": self.name, "label": self.label, "steps_per_s": self.steps_per_s} | arrays
 
     @classmethod
-    def restored(cls, state: dict[str, Any]) -> Lives:
+    def restored(cls, state: dict[str, Any]) -> EpisodeSeries:
         """Rebuild from `state_dict`."""
-        known: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
-        return cls(**known)
+        fields: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+        return cls(**fields)

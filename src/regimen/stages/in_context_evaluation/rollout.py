@@ -1,4 +1,4 @@
-"""A policy lives through several episodes in every environment, and remembers what it likes."""
+"""Roll out several episodes per env without resetting the policy's memory."""
 
 from __future__ import annotations
 
@@ -7,71 +7,74 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.stages.in_context_evaluation.results import EpisodeLog, Lives
+from regimen.stages.in_context_evaluation.results import EpisodeSeries, EpisodeStats
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.in_context_evaluation.policies import Player
+    from regimen.stages.in_context_evaluation.policies import ComparedPolicy
 
 
-class Clock:
-    """Shows how far several lives are, and stops them when a signal came."""
+class ProgressReporter:
+    """Report the progress of several rollouts, and stop on a signal."""
 
-    def __init__(self, run: Run, lives: int, steps: int) -> None:
-        """Start.
+    def __init__(self, run: Run, rollouts: int, steps: int) -> None:
+        """Start the progress.
 
         Args:
-            run: shows progress.
-            lives: how many are to come.
-            steps: of one of them, at most.
+            run: receives progress.
+            rollouts: number of rollouts.
+            steps: maximum number of steps of a rollout.
         """
-        self.run, self.steps, self.total = run, steps, lives * steps
+        self.run, self.steps, self.total = run, steps, rollouts * steps
         self._before, self._started = 0, time.perf_counter()
 
     def tick(self, step: int, label: str, samples_per_s: float) -> None:
-        """Say that `step` steps of the present life are done.
+        """Report that `step` steps of the current rollout are done.
 
         Raises:
-            StopRequested: a signal had come.
+            StopRequested: a signal asked to stop.
         """
         done = self._before + step
         self.run.check_stop(done, lambda: None)
-        spent = time.perf_counter() - self._started
-        eta = spent / done * (self.total - done) if done else None
+        elapsed = time.perf_counter() - self._started
+        eta = elapsed / done * (self.total - done) if done else None
         self.run.progress(
-            iteration=done, iterations=self.total, samples_per_s=samples_per_s, eta_s=eta, note=f"living: {label}"
+            iteration=done, iterations=self.total, samples_per_s=samples_per_s, eta_s=eta, note=f"rollout: {label}"
         )
 
     def end(self) -> None:
-        """Say that the present life is over."""
+        """Report that the current rollout is complete."""
         self._before += self.steps
 
 
-def live(env: VecEnv, player: Player, episodes: int, seed: int, clock: Clock) -> Lives:
-    """Play `episodes` episodes in every environment, from the same beginning at each call.
+def run_episodes(
+    env: VecEnv, compared: ComparedPolicy, episodes: int, seed: int, progress: ProgressReporter
+) -> EpisodeSeries:
+    """Roll out a policy for `episodes` episodes in every env, from the same reset at each call.
 
     Args:
-        env: the environments.
-        player: acts; told of rewards if it has an `observe`, and of new episodes by `reset`.
-        episodes: how many in each.
-        seed: of the environment's reset.
-        clock: shows progress.
+        env: the envs.
+        compared: the policy; an in-context policy observes the rewards.
+        episodes: number of episodes per env.
+        seed: of the env's reset.
+        progress: receives progress.
     """
-    policy, log, step, started = player.make(), EpisodeLog(env.num_envs, episodes, env.device), 0, time.perf_counter()
+    policy, stats = compared.make(), EpisodeStats(env.num_envs, episodes, env.device)
+    step, started = 0, time.perf_counter()
     observe = getattr(policy, "observe", None)
     with torch.inference_mode():
         obs, state = env.reset(seed=seed), None
-        while not log.finished:
+        while not stats.finished:
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, _ = env.step(action)
             if observe is not None:
                 state = observe(state, reward)
-            log.add(reward, terminated, truncated)
+            stats.add(reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
             step += 1
-            clock.tick(step, player.label, step * env.num_envs / (time.perf_counter() - started))
-    clock.end()
-    return Lives.of(player.name, player.label, log, time.perf_counter() - started)
+            progress.tick(step, compared.label, step * env.num_envs / (time.perf_counter() - started))
+    progress.end()
+    return EpisodeSeries.of(compared.name, compared.label, stats, time.perf_counter() - started)

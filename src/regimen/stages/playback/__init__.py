@@ -1,1 +1,1 @@
-"""Rollouts with observers: video, real time, step log, viewer."""
+"""Observers of a rollout and their options."""

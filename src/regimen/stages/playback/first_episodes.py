@@ -1,4 +1,4 @@
-"""The first full episode of every environment: what `stage=evaluate` counts, and nothing after it."""
+"""Statistics of the first episode of every env."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 import torch
 
 
-class FirstEpisodes:
-    """Sums over the first episode of each of N environments.
+class FirstEpisodeStats:
+    """Sums over the first episode of each of N envs.
 
     Attributes:
-        running: (N,) bool, the first episode has not ended yet.
-        fell: (N,) bool, it ended by a termination.
+        running: (N,) bool, whether the first episode is still running.
+        fell: (N,) bool, whether the first episode ended by a termination.
         returns: (N,) sum of rewards.
         steps: (N,) length in steps.
     """
 
     def __init__(self, num_envs: int, device: torch.device, metrics_from: int = 0) -> None:
-        """Start with nothing counted.
+        """Start all sums at zero.
 
         Args:
             num_envs: N.
             device: of all tensors.
-            metrics_from: step of the episode from which its metrics are averaged.
+            metrics_from: first step of the episode that counts for the averages of its metrics.
         """
         self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -35,13 +35,13 @@ class FirstEpisodes:
     def add(
         self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
     ) -> None:
-        """Count one step of the environments whose first episode still runs.
+        """Add one step of the envs whose first episode is running.
 
         Args:
             reward: (N,).
             terminated: (N,) bool.
             truncated: (N,) bool.
-            info: its `metrics`, {name: (N,)}, are averaged over the episode.
+            info: of the step; `metrics`, {name: (N,)}, are averaged over the episode.
         """
         counted = self.running
         self.returns += torch.where(counted, reward, 0.0)
@@ -59,6 +59,6 @@ class FirstEpisodes:
         return not bool(self.running.any())
 
     def means(self) -> dict[str, torch.Tensor]:
-        """Return every metric averaged over each environment's episode, {name: (N,)}."""
+        """Return the mean of every metric over the episode of each env, {name: (N,)}."""
         measured = (self.steps - self._metrics_from).clamp(min=1)
         return {name: total / measured for name, total in self._sums.items()}

@@ -1,4 +1,4 @@
-"""Who looks on while a policy plays: a film of it, a clock that keeps real time, a window, a log of every step."""
+"""Observers of a rollout: video, real-time pacing, viewer, step log."""
 
 from __future__ import annotations
 
@@ -6,89 +6,63 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from regimen.stages.playback.observer import RolloutObserver
+
 if TYPE_CHECKING:
     import torch
 
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.evaluate import EvaluateCfg
+    from regimen.stages.playback.options import PlaybackCfg
 
 FRAMES_PER_S = 30
 BEHIND = 0.95
-"""Share of real time below which a run says that it did not keep up."""
+"""Real-time factor below which a run warns."""
 
 
-class Watcher:
-    """Looks on; a context that is open while the policy plays. This one sees and says nothing.
-
-    Attributes:
-        last_step: steps that are played for it, even if every first episode has ended.
-    """
-
-    last_step = 0
-
-    def before(self, step: int, obs: Obs) -> None:
-        """Look at the state that `obs` {group: (N, d)} shows, before the policy acts on it."""
-
-    def after(
-        self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
-    ) -> None:
-        """Look at what came of it: action (N, A), and (N,) each; envs that ended have begun anew."""
-
-    def told(self, run: Run) -> dict[str, Any]:
-        """Name what was made, once all is played; return what belongs into result.json."""
-        return {}
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Let go of what is held."""
-
-
-def watchers_of(cfg: EvaluateCfg, run: Run, config: Config, env: VecEnv) -> list[Watcher]:
-    """Return who looks on, as the stage was asked.
+def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list[RolloutObserver]:
+    """Return the observers that `cfg` and `config.video` enable.
 
     Args:
-        cfg: the stage.
-        run: gets the files.
-        config: whether there is a video, and what is told of the task.
-        env: what is looked at.
+        cfg: options of the rollout.
+        run: receives the files.
+        config: of the run.
+        env: the observed env.
     """
-    watchers: list[Watcher] = []
+    observers: list[RolloutObserver] = []
     if config.video:
-        watchers.append(Film(run, env, cfg.video_seconds, cfg.video_length))
+        observers.append(VideoRecorder(run, env, cfg.video_seconds, cfg.video_length))
     if cfg.log_data:
         from regimen.stages.playback.step_log import StepLog
 
         head = {"task": config.choices.get("task"), "policy": config.policy, "seed": config.seed, "run": run.id}
-        watchers.append(StepLog(run.logs / "steps.h5", env, cfg.log_env_ids, cfg.log_steps, head))
+        observers.append(StepLog(run.logs / "steps.h5", env, cfg.log_env_ids, cfg.log_steps, head))
     if cfg.viewer:
-        from regimen.stages.playback.viewer import Window
+        from regimen.stages.playback.viewer import Viewer
 
-        watchers.append(Window(env))
+        observers.append(Viewer(env))
     if cfg.real_time:
-        watchers.append(Clock(env.step_dt))  # the last: it sleeps when the others are done
-    return watchers
+        observers.append(RealTimePacer(env.step_dt))  # last: sleeps for the rest of the step, after all other observers
+    return observers
 
 
-class Film(Watcher):
-    """A video of env 0.
+class VideoRecorder(RolloutObserver):
+    """Record a video of env 0.
 
     Attributes:
-        path: the file.
+        path: the MP4 file.
         every: steps between two frames.
     """
 
     def __init__(self, run: Run, env: VecEnv, seconds: float, length: int | None) -> None:
-        """Begin the run's `video/eval.mp4`, at about 30 frames a second.
+        """Open `video/eval.mp4` of the run, at about 30 frames per second.
 
         Args:
-            run: the run.
-            env: draws.
-            seconds: length, if its first episode lasts as long.
-            length: steps instead, through as many episodes as it takes.
+            run: receives the file.
+            env: renders the frames.
+            seconds: maximum length; the video ends with the first episode.
+            length: length in steps instead, across episodes.
         """
         from regimen.display.video import VideoWriter
 
@@ -97,46 +71,46 @@ class Film(Watcher):
         self.path.parent.mkdir(exist_ok=True)
         self.last_step = length or 0
         self._env, self._writer = env, VideoWriter(self.path, fps=1 / (self.every * env.step_dt))
-        self._end, self._through = length or round(seconds / env.step_dt), length is not None
+        self._end, self._across_episodes = length or round(seconds / env.step_dt), length is not None
 
-    def before(self, step: int, obs: Obs) -> None:
-        """Take a picture if one is due: after a step that ends the episode, env 0 would show the next one."""
+    def on_step_start(self, step: int, obs: Obs) -> None:
+        """Add a frame if one is due; after a step that ends the episode, env 0 shows the next episode."""
         if step % self.every == 0 and step < self._end:
             self._writer.add(self._env.render())
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
-        """End with the first episode, unless a length was asked for."""
-        if not self._through and bool(terminated[0] | truncated[0]):
+        """End the video with the first episode, unless `length` is set."""
+        if not self._across_episodes and bool(terminated[0] | truncated[0]):
             self._end = 0
 
-    def told(self, run: Run) -> dict[str, Any]:
-        """Name the film."""
+    def results(self, run: Run) -> dict[str, Any]:
+        """Record the video as an artifact."""
         run.artifact(self.path, "video")
         return {}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Complete the film, or leave none."""
+        """Complete the file, or delete it after an error."""
         self._writer.__exit__(kind, error, at)
 
 
-class Clock(Watcher):
-    """Sleeps so that a step takes as long as it means, and measures how near that came to real time."""
+class RealTimePacer(RolloutObserver):
+    """Sleep so that each step lasts its nominal time, and measure the real-time factor."""
 
     def __init__(self, step_dt: float) -> None:
-        """Take the time in s that a step means."""
-        self._step_dt, self._steps, self._began, self._due = step_dt, 0, 0.0, 0.0
+        """Pace steps of `step_dt` seconds."""
+        self._step_dt, self._steps, self._started, self._due = step_dt, 0, 0.0, 0.0
 
-    def before(self, step: int, obs: Obs) -> None:
-        """Start with the first step."""
+    def on_step_start(self, step: int, obs: Obs) -> None:
+        """Start the clock at the first step."""
         if step == 0:
-            self._began = self._due = time.perf_counter()
+            self._started = self._due = time.perf_counter()
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
-        """Wait until the step is over. Time that was lost is not made up for: the robot would move too fast."""
+        """Sleep until the step ends. Delays are not caught up: the robot would move too fast."""
         self._steps += 1
         now = time.perf_counter()
         self._due = max(self._due + self._step_dt, now)
@@ -144,15 +118,12 @@ class Clock(Watcher):
 
     @property
     def factor(self) -> float:
-        """Time that the steps meant, over the time that they took."""
-        return self._steps * self._step_dt / max(self._due - self._began, 1e-9)
+        """Nominal time of the steps divided by their wall time."""
+        return self._steps * self._step_dt / max(self._due - self._started, 1e-9)
 
-    def told(self, run: Run) -> dict[str, Any]:
-        """Say which share of real time was reached."""
+    def results(self, run: Run) -> dict[str, Any]:
+        """Print the real-time factor; warn if it is below `BEHIND`."""
         print(f"real time: factor {self.factor:.3f} over {self._steps * self._step_dt:.1f} s")
         if self.factor < BEHIND:
-            run.warn(
-                f"Playing reached {self.factor:.2f} of real time. Fewer environments are faster: lower "
-                "stage.envs_per_command."
-            )
+            run.warn(f"The rollout ran at {self.factor:.2f} of real time. Lower stage.envs_per_command to speed it up.")
         return {"real_time_factor": self.factor}

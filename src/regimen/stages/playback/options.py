@@ -1,4 +1,4 @@
-"""Whether what is to look on while a policy plays can do so here; known before a simulator starts."""
+"""Options of a rollout: video, real time, viewer, step log; checked before a simulator starts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from regimen.config import static_types
 from regimen.system.errors import ConfigError
 
-if TYPE_CHECKING:
-    from regimen.stages.evaluate import EvaluateCfg
-
-INSTEAD = "For a film of it type video=true instead."
+INSTEAD = "For a video type video=true instead."
 
 _PROBE = """
 import sys, warnings, glfw
@@ -27,34 +25,58 @@ glfw.create_window(64, 64, "", None, None) or sys.exit("the display opens no Ope
 """
 
 
-def problems(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the stage's `video_length`, `real_time`, `viewer` and `log_*`, one line each.
+@dataclass
+class PlaybackCfg:
+    """Observers of a rollout.
+
+    Attributes:
+        video_seconds: length of the video of `video=true` in s; the video ends with the first episode at the latest.
+        video_length: length of the video in steps instead, across episodes.
+        real_time: whether each step lasts its nominal time; the real-time factor is recorded.
+        viewer: whether a window shows env 0; needs a display.
+        log_data: whether every step of some envs is written to `logs/steps.h5`, with joints and commands.
+        log_steps: steps in that log, across episodes.
+        log_env_ids: env ids in that log.
+    """
+
+    video_seconds: float = 10.0
+    video_length: int | None = None
+    real_time: bool = False
+    viewer: bool = False
+    log_data: bool = False
+    log_steps: int = 5000
+    log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
+
+
+def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[str]:
+    """Return the problems of `video_length`, `real_time`, `viewer` and `log_*`, one line each.
 
     Args:
-        cfg: the stage.
-        config: the run's plain configuration.
+        cfg: options of the rollout.
+        config: the run's plain config.
+        num_envs: envs that the stage opens.
     """
     lines = []
     if cfg.video_length is not None and cfg.video_length < 1:
         lines.append(f"video_length={cfg.video_length}: expected steps, 1 or more, or null for video_seconds.")
     if cfg.video_length is not None and not config.get("video"):
-        lines.append(f"video_length={cfg.video_length}: no film is made. Type video=true too.")
+        lines.append(f"video_length={cfg.video_length}: no video is recorded. Type video=true too.")
     if cfg.log_data:
-        lines += _log_problems(cfg.log_steps, cfg.log_env_ids, cfg.num_envs(config))
+        lines += _log_problems(cfg.log_steps, cfg.log_env_ids, num_envs)
     if cfg.viewer:
         lines += _viewer_problems(config)
-    return lines + _unheard(cfg, config)
+    return lines + _evaluator_problems(cfg, config)
 
 
 def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
     lines = [] if steps >= 1 else [f"log_steps={steps}: expected 1 or more."]
     beyond = [i for i in env_ids if not 0 <= i < num_envs]
     if not env_ids or len(set(env_ids)) < len(env_ids):
-        lines.append(f"log_env_ids={env_ids}: expected numbers of envs, each once, such as [0].")
+        lines.append(f"log_env_ids={env_ids}: expected env ids, each once, such as [0].")
     elif beyond:
         lines.append(
-            f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens {num_envs}, "
-            f"number 0 to {num_envs - 1}; stage.envs_per_command decides how many."
+            f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens envs 0 to "
+            f"{num_envs - 1}; stage.envs_per_command sets their number."
         )
     return lines
 
@@ -65,45 +87,45 @@ def _viewer_problems(config: dict[str, Any]) -> list[str]:
     managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
     if not managed:
         return [
-            "viewer=true: the window is MuJoCo's and shows tasks of sim=mujoco; sim=genesis has one of its "
-            f"own, sim.viewer=true. {INSTEAD}"
+            "viewer=true: the viewer needs a task of sim=mujoco; sim=genesis has its own viewer, "
+            f"sim.viewer=true. {INSTEAD}"
         ]
     if hardware.get("scheduler"):
-        return [f"viewer=true: a scheduler starts this run where nobody looks. {INSTEAD}"]
+        return [f"viewer=true: a run on a scheduler has no display. {INSTEAD}"]
     why = no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
     return [f"viewer=true: {why} {INSTEAD}"] if why else []
 
 
 @functools.cache
 def no_window(display: str | None, wayland: str | None) -> str | None:
-    """Return why no window can be opened here, None if one can; tried in a process of its own, which may crash.
+    """Return the reason why no window opens on this machine, or None; tested in a subprocess, which may crash.
 
     Args:
         display: name of the X display.
         wayland: name of the Wayland display.
     """
     if sys.platform == "linux" and not display and not wayland:
-        return "there is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set."
+        return "no display: neither DISPLAY nor WAYLAND_DISPLAY is set."
     if importlib.util.find_spec("glfw") is None:
-        return f"windows are opened by glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
+        return f"the viewer needs glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
     try:
-        tried = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
+        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
-        return f"the display {display or wayland} gave no answer within 60 s."
-    if tried.returncode == 0:
+        return f"the display {display or wayland} did not answer within 60 s."
+    if probe.returncode == 0:
         return None
-    told = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
-    return f"no window opens on the display {display or wayland} ({told[-1]})."
+    lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
+    return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
-def _unheard(cfg: EvaluateCfg, config: dict[str, Any]) -> list[str]:
-    """Return a line if an agent judges itself, in a loop of its own that nobody watches."""
-    asked = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
+def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:
+    """Return a line if the agent has an evaluation of its own, whose rollout has no observers."""
+    names = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
     target = (config.get("agent") or {}).get("_target_")
-    if not asked or target is None:
+    if not names or target is None:
         return []
-    with suppress(ConfigError):  # told elsewhere
-        if "evaluate" in static_types.methods(target):
-            named = ", ".join(asked)
-            return [f"{named}: {target.rpartition('.')[2]} judges itself, which is not shown. Take it away."]
+    with suppress(ConfigError):  # reported where the agent is checked
+        if hasattr(static_types.load_cfg_class(target), "EVALUATOR"):
+            agent = target.rpartition(".")[2]
+            return [f"{', '.join(names)}: not available in the evaluation of {agent}. Take it away."]
     return []

@@ -1,4 +1,4 @@
-"""A policy plays the first episode of every environment, watched by whom it may concern."""
+"""Roll out a policy for the first episode of every env, with observers."""
 
 from __future__ import annotations
 
@@ -7,72 +7,63 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.config.targets import resolve
-from regimen.envs.vec_env import IOSpec
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.playback.first_episodes import FirstEpisodes
-    from regimen.stages.playback.observers import Watcher
+    from regimen.stages.playback.first_episodes import FirstEpisodeStats
+    from regimen.stages.playback.observer import RolloutObserver
 
 
-def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
-    """Return the policy of a checkpoint for `env`; `seed` is of what it may draw.
-
-    A model of several groups of tasks tells in `ios` what each reads and writes; the nearest counts.
-
-    Raises:
-        IOMismatchError: if it does not fit.
-    """
-    known = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
-    io = min(known, key=lambda io: len(io.differences(env.io)))
-    io.require_fits(env.io)
-    torch.manual_seed(seed)
-    policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
-    return policy
-
-
-def play(
-    run: Run, env: VecEnv, policy: Policy, episodes: FirstEpisodes, seed: int, watchers: Sequence[Watcher] = ()
+def roll_out(
+    run: Run,
+    env: VecEnv,
+    policy: Policy,
+    episodes: FirstEpisodeStats,
+    seed: int,
+    observers: Sequence[RolloutObserver] = (),
 ) -> dict[str, Any]:
-    """Play until every first episode has ended, or for one full length; further if a watcher asks for it.
+    """Roll out the policy until every first episode has ended, at most one episode length.
+
+    An observer with a larger `last_step` extends the rollout.
 
     Args:
-        run: shows progress, and says when to stop.
-        env: what is held fixed in it is set already.
-        policy: acts.
-        episodes: takes note; of first episodes only, however long is played.
-        seed: of the environment's reset.
-        watchers: look on.
+        run: receives progress; stops the rollout on a signal.
+        env: already set up, with fixed commands and events.
+        policy: of the env.
+        episodes: accumulates the first episode of each env.
+        seed: of the env's reset.
+        observers: called before and after each step.
 
     Returns:
-        What the watchers tell, for result.json.
+        Entries of the observers for result.json.
+
+    Raises:
+        StopRequested: a signal asked to stop.
     """
-    observe = getattr(policy, "observe", None)  # of a policy that learns in context
-    asked = max((watcher.last_step for watcher in watchers), default=0)
+    observe = getattr(policy, "observe", None)  # only of a policy that learns in context
+    last_step = max((observer.last_step for observer in observers), default=0)
     with torch.inference_mode(), ExitStack() as stack:
-        for watcher in watchers:
-            stack.enter_context(watcher)
+        for observer in observers:
+            stack.enter_context(observer)
         obs, state = env.reset(seed=seed), None
-        for step in range(max(env.max_episode_length, asked)):
+        for step in range(max(env.max_episode_length, last_step)):
             run.check_stop(step, lambda: None)
-            for watcher in watchers:
-                watcher.before(step, obs)
+            for observer in observers:
+                observer.on_step_start(step, obs)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
             if observe is not None:
                 state = observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
-            for watcher in watchers:
-                watcher.after(action, reward, terminated, truncated)
+            for observer in observers:
+                observer.on_step_end(action, reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
-            if step + 1 >= asked and (episodes.finished or step + 1 >= env.max_episode_length):
+            if step + 1 >= last_step and (episodes.finished or step + 1 >= env.max_episode_length):
                 break
-            run.progress(iteration=step + 1, iterations=max(env.max_episode_length, asked), note="evaluating")
-    return {key: value for watcher in watchers for key, value in watcher.told(run).items()}
+            run.progress(iteration=step + 1, iterations=max(env.max_episode_length, last_step), note="evaluating")
+    return {key: value for observer in observers for key, value in observer.results(run).items()}

@@ -1,4 +1,4 @@
-"""MuJoCo's own window on env 0, to look at from all sides while the policy acts."""
+"""MuJoCo viewer of env 0 during a rollout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.envs.sims.mujoco import MujocoWorld
-from regimen.stages.playback.observers import Watcher
+from regimen.stages.playback.observer import RolloutObserver
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,59 +18,59 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
 
 CLOSING_S = 10.0
-"""How long the window's thread may take to end: a process that ends before it crashes in the driver."""
+"""Time limit for the viewer's thread to end, in s; a process that exits earlier crashes in the driver."""
 
 
-class Window(Watcher):
-    """Shows env 0 after each step, until somebody closes the window; the evaluation goes on all the same."""
+class Viewer(RolloutObserver):
+    """Show env 0 after each step; the rollout continues when the window is closed."""
 
     def __init__(self, env: VecEnv) -> None:
-        """Take the env.
+        """Prepare the viewer; the window opens when the context is entered.
 
         Raises:
-            ConfigError: it is not simulated by MuJoCo.
+            ConfigError: the env is not simulated by MuJoCo.
         """
         task: Any = getattr(env, "env", env)
         world = getattr(task, "world", None)
         if not isinstance(world, MujocoWorld):
-            raise ConfigError("stage.viewer=true shows what sim=mujoco simulates. For a film of it: video=true.")
+            raise ConfigError("stage.viewer=true needs sim=mujoco. For a video: video=true.")
         self._base = world.model.body(task.robot.base_body).id
         self._world, self._threads = world, set[threading.Thread]()
         self._viewer: Any = None
         self._data: Any = None
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> Viewer:
         import mujoco
         import mujoco.viewer
 
         self._data = mujoco.MjData(self._world.model)
         self._copy()
-        there = set(threading.enumerate())
+        before = set(threading.enumerate())
         self._viewer = mujoco.viewer.launch_passive(
             self._world.model, self._data, show_left_ui=False, show_right_ui=False
         )
-        self._threads = set(threading.enumerate()) - there
-        camera = self._viewer.cam  # goes along with the robot; the mouse turns it
+        self._threads = set(threading.enumerate()) - before
+        camera = self._viewer.cam  # tracks the robot; the mouse rotates it
         camera.type, camera.trackbodyid = mujoco.mjtCamera.mjCAMERA_TRACKING, self._base
         return self
 
-    def after(
+    def on_step_end(
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
-        """Show the new state."""
+        """Show the state after the step."""
         if self._viewer.is_running():
             with self._viewer.lock():
                 self._copy()
             self._viewer.sync()
 
     def _copy(self) -> None:
-        """Put the state of env 0 into what the window draws."""
+        """Copy the state of env 0 into the data of the viewer."""
         import mujoco
 
-        now = self._world.batch.get_data(0)
+        source = self._world.batch.get_data(0)
         for name in ("qpos", "qvel", "ctrl"):
-            np.copyto(getattr(self._data, name), getattr(now, name))
-        self._data.time = now.time
+            np.copyto(getattr(self._data, name), getattr(source, name))
+        self._data.time = source.time
         mujoco.mj_forward(self._world.model, self._data)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,14 +1,13 @@
-"""Who acts while learning histories are recorded: a policy behind noise that decays, or a training's checkpoints."""
+"""Policies that generate learning histories: a policy with decaying noise, or the checkpoints of trainings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.playback.rollout import load_policy
-from regimen.stages.recording.checkpoint_replay import CheckpointWalk
-from regimen.stages.recording.noise import Noisy
+from regimen.agents.policy_file import load_bundle, load_policy
+from regimen.stages.recording.checkpoint_replay import CheckpointReplay
+from regimen.stages.recording.noise import NoisyPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,16 +16,16 @@ if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
-    from regimen.stages.collect_histories import CollectHistoriesCfg
+    from regimen.stages.recording.config import CollectHistoriesCfg
 
 
-class Actor(Protocol):
-    """Acts in N envs, each at its own place in its history.
+class HistoryPolicy(Protocol):
+    """Policy of N envs whose quality increases along the history of each env.
 
     Attributes:
-        label: `epsilon` or `checkpoint`: what of it is recorded.
-        value: (N,) the label of each env's episode.
-        expert: the best it has, without noise.
+        label: name of the recorded label, `epsilon` or `checkpoint`.
+        value: (N,) label of the current episode of each env.
+        expert: the best policy, without noise.
     """
 
     label: str
@@ -34,7 +33,7 @@ class Actor(Protocol):
     expert: Policy
 
     def begin(self, env_ids: torch.Tensor, share: torch.Tensor) -> None:
-        """Begin episodes of `env_ids` (n,), `share` (n,) of whose histories, 0 to 1, is over."""
+        """Begin episodes of `env_ids` (n,); `share` (n,), 0 to 1, is the completed share of their histories."""
         ...
 
     def act(self, obs: Obs, box: torch.Tensor) -> torch.Tensor:
@@ -42,15 +41,15 @@ class Actor(Protocol):
         ...
 
     def at_best(self) -> torch.Tensor:
-        """Return (N,) bool: where the best acts now, as it would always."""
+        """Return (N,) bool: whether the expert acts in the current episode."""
         ...
 
     def about(self) -> dict[str, Any]:
-        """Return what the dataset says of it."""
+        """Return metadata for the dataset."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it needs to go on."""
+        """Return the state for resuming."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -58,43 +57,41 @@ class Actor(Protocol):
         ...
 
 
-def find_actor(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> Actor:
-    """Return who acts as the run is configured.
+def make_history_policy(cfg: CollectHistoriesCfg, config: Config, env: VecEnv) -> HistoryPolicy:
+    """Return the policy that the config selects.
 
     Raises:
-        ConfigError: no policy is named, and the task does not know its solution.
-        IOMismatchError: a policy does not fit the environment.
+        ConfigError: no policy is named, and the task has no `optimal_action`.
+        IOMismatchError: a policy does not fit the env.
     """
     if cfg.mode == "checkpoints":
-        return CheckpointWalk(env, [Path(result).parent for result in config.runs], cfg.thin, config.seed)
-    return Noisy(env, demonstrator(config, env), cfg.noise if cfg.mode == "noise" else None)
+        return CheckpointReplay(env, [Path(result).parent for result in config.runs], cfg.thin, config.seed)
+    return NoisyPolicy(env, make_demonstrator(config, env), cfg.noise if cfg.mode == "noise" else None)
 
 
-def demonstrator(config: Config, env: VecEnv) -> Policy:
-    """Return the run's policy, or without one the task's own solution, which `env.optimal_action()` tells.
+def make_demonstrator(config: Config, env: VecEnv) -> Policy:
+    """Return the policy of the run, or the optimal policy of the task without one.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: no policy is named, and the task has no `optimal_action`.
     """
     if config.policy is not None:
         return load_policy(load_bundle(config.policy), env, config.seed)
     if not hasattr(env, "optimal_action"):
-        raise ConfigError(
-            f"task={config.choices.get('task')} has no `optimal_action` to learn from: name a policy, policy=<run>."
-        )
-    return Solution(env)
+        raise ConfigError(f"task={config.choices.get('task')} has no `optimal_action`: name a policy, policy=<run>.")
+    return OptimalPolicy(env)
 
 
-class Solution:
-    """The policy of a task that tells the best action itself."""
+class OptimalPolicy:
+    """Policy of the actions that `env.optimal_action()` returns."""
 
     def __init__(self, env: VecEnv) -> None:
-        """Ask `env`."""
+        """Act in `env`, which has an `optimal_action`."""
         self._env: Any = env
 
     def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
-        """Return the best action (N, A)."""
+        """Return the optimal action (N, A)."""
         return self._env.optimal_action(), None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Nothing to forget."""
+        """Return None; the policy has no memory."""

@@ -1,4 +1,4 @@
-"""Before learning histories are recorded: what the best and a random policy reach, and where noise is drawn from."""
+"""Calibration before learning histories are recorded: score range and noise box."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.vec_env import ActionSpec
-from regimen.stages.playback.first_episodes import FirstEpisodes
-from regimen.stages.playback.rollout import play
-from regimen.stages.recording.noise import Uniform
+from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.rollout import roll_out
+from regimen.stages.recording.noise import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
 
 
-def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
-    """Play one episode an env with the best policy, one with random actions; nothing of it is recorded.
+def calibrate(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
+    """Roll out the expert and random actions for one episode per env, without recording.
 
     Args:
-        run: shows progress.
-        env: left as it is after the trial; reset it with a seed.
+        run: receives progress.
+        env: not reset afterwards; reset it with a seed.
         expert: the best policy.
         box: see `NoiseCfg`.
         seed: of the resets.
@@ -32,13 +32,13 @@ def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[
         `box` (2, A), and the mean returns `expert` and `random`.
 
     Raises:
-        ConfigError: the actions have no bounds of the kind that `box` asks for.
+        ConfigError: the actions have no bounds of the kind `box`.
     """
     bounds = None if box == "demonstrator" else _bounds(env.io.action, box).to(env.device)
-    watched = _Watched(expert)
-    scores = {"expert": _score(run, env, watched, seed)}
-    limits = watched.range() if bounds is None else bounds
-    random = Uniform(limits, bool(getattr(env, "discrete_actions", False)))
+    measured = _ActionRange(expert)
+    scores = {"expert": _score(run, env, measured, seed)}
+    limits = measured.range() if bounds is None else bounds
+    random = RandomPolicy(limits, bool(getattr(env, "discrete_actions", False)))
     scores["random"] = _score(run, env, random, seed)
     return {"box": limits, **scores}
 
@@ -46,35 +46,35 @@ def try_out(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[
 def _score(run: Run, env: VecEnv, policy: Policy, seed: int) -> float:
     """Return the mean return of the first episodes."""
     torch.manual_seed(seed)
-    episodes = FirstEpisodes(env.num_envs, env.device)
-    play(run, env, policy, episodes, seed)
+    episodes = FirstEpisodeStats(env.num_envs, env.device)
+    roll_out(run, env, policy, episodes, seed)
     return float(episodes.returns.mean())
 
 
 def _bounds(action: ActionSpec, box: str) -> torch.Tensor:
-    """Return lowest and highest action, (2, A), as the spec tells them."""
+    """Return lowest and highest action (2, A) of the spec."""
     if box == "clip":
         if action.clip is None:
             raise ConfigError("stage.noise.box=clip: the actions of this task have no clip. Choose box=demonstrator.")
         high = torch.full((len(action.joints),), float(action.clip))
         return torch.stack((-high, high))
     if action.limits is None:
-        raise ConfigError("stage.noise.box=limits: this task tells no joint limits. Choose box=demonstrator.")
+        raise ConfigError("stage.noise.box=limits: this task has no joint limits. Choose box=demonstrator.")
     ends = (torch.tensor(action.limits).T - torch.tensor(action.offset)) / torch.tensor(action.scale)
     return ends.sort(dim=0).values
 
 
-class _Watched:
-    """A policy whose lowest and highest actions are noted."""
+class _ActionRange:
+    """Policy wrapper that measures the lowest and highest action."""
 
     def __init__(self, policy: Policy) -> None:
-        """Watch `policy`."""
+        """Wrap `policy`."""
         self._policy = policy
         self._low: torch.Tensor | None = None
         self._high: torch.Tensor | None = None
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
-        """Return its action."""
+        """Return action and state of the wrapped policy."""
         action, state = self._policy.act(obs, state)
         low, high = action.amin(0), action.amax(0)
         self._low = low if self._low is None else torch.minimum(self._low, low)
@@ -82,10 +82,10 @@ class _Watched:
         return action, state
 
     def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
-        """Have it forget."""
+        """Reset the wrapped policy."""
         return self._policy.reset(state, env_ids)
 
     def range(self) -> torch.Tensor:
-        """Return (2, A)."""
-        assert self._low is not None and self._high is not None, "it has acted"
+        """Return lowest and highest action, (2, A)."""
+        assert self._low is not None and self._high is not None, "range() needs one act() before"
         return torch.stack((self._low, self._high))

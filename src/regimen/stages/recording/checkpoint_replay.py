@@ -1,4 +1,4 @@
-"""The checkpoints of trainings, one after the other: a learning history as it was."""
+"""Replay the checkpoints of trainings in order, as a learning history."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.runs import checkpoint
-from regimen.stages.evaluate import load_bundle
-from regimen.stages.playback.rollout import load_policy
-from regimen.stages.recording.noise import forget, one_hot
+from regimen.stages.recording.noise import one_hot, reset_memory
 from regimen.system.errors import ConfigError, DatasetError
 from regimen.system.files import sha256
 
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
 
 
-class CheckpointWalk:
-    """Policies of trainings as they got better: each env goes through the checkpoints of one of them in order."""
+class CheckpointReplay:
+    """History policy of checkpoints: each env replays the checkpoints of one training in order."""
 
     label = "checkpoint"
 
     def __init__(self, env: VecEnv, runs: list[Path], thin: int, seed: int) -> None:
-        """Load all of them; env i follows training i modulo their number.
+        """Load all checkpoints; env i replays training i modulo the number of trainings.
 
         Raises:
-            ConfigError: a training kept fewer than two checkpoints.
+            ConfigError: a training has fewer than two checkpoints.
         """
         files = [_checkpoints(run, thin) for run in runs]
         self._files = [file for row in files for file in row]
@@ -40,46 +39,46 @@ class CheckpointWalk:
         run_of = torch.arange(env.num_envs, device=env.device) % len(runs)
         self.count, self.first = count[run_of], (count.cumsum(0) - count)[run_of]
         self.value = torch.zeros(env.num_envs, dtype=torch.int32, device=env.device)
-        self.expert: Policy = _Last(self)
+        self.expert: Policy = _LastCheckpoints(self)
         self._choose()
 
     def begin(self, env_ids: torch.Tensor, share: torch.Tensor) -> None:
-        """Go on to the checkpoint due, and have it forget the envs' old episodes."""
+        """Switch to the checkpoint for the completed share, and reset the memory of the envs."""
         due = (share * self.count[env_ids]).int().clamp(max=self.count[env_ids].int() - 1)
         self.value = self.value.index_copy(0, env_ids, due.int())
-        self.forget(env_ids)
+        self.reset_memories(env_ids)
         self._choose()
 
-    def forget(self, env_ids: torch.Tensor) -> None:
-        """Have all policies forget the envs `env_ids` (n,)."""
+    def reset_memories(self, env_ids: torch.Tensor) -> None:
+        """Reset the memory of all policies for `env_ids` (n,)."""
         pairs = zip(self._policies, self._memories, strict=True)
-        self._memories = [forget(policy, memory, env_ids) for policy, memory in pairs]
+        self._memories = [reset_memory(policy, memory, env_ids) for policy, memory in pairs]
 
     def _choose(self) -> None:
         self._chosen = self.first + self.value
         self._active = self._chosen.unique().tolist()
 
     def act(self, obs: Obs, box: torch.Tensor) -> torch.Tensor:
-        """Return the action (N, A) of each env's checkpoint."""
+        """Return the action (N, A) of the current checkpoint of each env."""
         action = self.mixed(obs, self._chosen, self._active)
         return one_hot(action) if self.discrete else action
 
     def mixed(self, obs: Obs, chosen: torch.Tensor, active: list[int]) -> torch.Tensor:
-        """Have each policy in `active` act everywhere, and take what `chosen` (N,) says."""
+        """Return the action (N, A) of policy `chosen` (N,) in each env; `active` lists the policies in `chosen`."""
         result: torch.Tensor | None = None
         for index in active:
             action, self._memories[index] = self._policies[index].act(obs, self._memories[index])
-            mine = (chosen == index)[:, None]
-            result = action if result is None else torch.where(mine, action, result)
+            mask = (chosen == index)[:, None]
+            result = action if result is None else torch.where(mask, action, result)
         assert result is not None, "every env has a checkpoint"
         return result
 
     def at_best(self) -> torch.Tensor:
-        """Return (N,) bool: the last checkpoint."""
+        """Return (N,) bool: whether the last checkpoint acts."""
         return self.value == self.count - 1
 
     def about(self) -> dict[str, Any]:
-        """Return the checkpoints of each training in order, by step and checksum."""
+        """Return step and checksum of the checkpoints of each training in order."""
         rows = [
             {"run": file.parent.parent.name, "step": checkpoint.step_of(file), "sha256": sha256}
             for file, sha256 in zip(self._files, self._sha256, strict=True)
@@ -87,44 +86,44 @@ class CheckpointWalk:
         return {"checkpoints": rows, "first_checkpoint": self.first.tolist(), "checkpoint_count": self.count.tolist()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the place in each history, the memories, and the files' checksums."""
+        """Return the position in each history, the memories, and the checksums of the files."""
         return {"value": self.value, "memories": self._memories, "sha256": self._sha256}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`.
 
         Raises:
-            DatasetError: the checkpoints are not those that the history began with.
+            DatasetError: the checkpoints changed since the recording began.
         """
         if state["sha256"] != self._sha256:
-            raise DatasetError("The checkpoints of runs=[…] changed since this collection began. Launch it anew.")
+            raise DatasetError("The checkpoints of runs=[…] changed since this recording began. Launch it again.")
         self.value, self._memories = state["value"], state["memories"]
         self._choose()
 
 
-class _Last:
-    """The last checkpoint of each env's training."""
+class _LastCheckpoints:
+    """Policy of the last checkpoint of each env's training."""
 
-    def __init__(self, walk: CheckpointWalk) -> None:
-        """Act for `walk`."""
-        self._walk = walk
-        self._chosen = walk.first + walk.count - 1
+    def __init__(self, replay: CheckpointReplay) -> None:
+        """Use the policies of `replay`."""
+        self._replay = replay
+        self._chosen = replay.first + replay.count - 1
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
         """Return the action (N, A)."""
-        action = self._walk.mixed(obs, self._chosen, self._chosen.unique().tolist())
-        return one_hot(action) if self._walk.discrete else action, None
+        action = self._replay.mixed(obs, self._chosen, self._chosen.unique().tolist())
+        return one_hot(action) if self._replay.discrete else action, None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Forget what the policies know of `env_ids`."""
-        self._walk.forget(env_ids)
+        """Reset the memory of the policies for `env_ids`."""
+        self._replay.reset_memories(env_ids)
 
 
 def _checkpoints(run: Path, thin: int) -> list[Path]:
-    """Return every `thin`-th checkpoint of a training, and its last, oldest first.
+    """Return every `thin`-th checkpoint of a training and the last one, oldest first.
 
     Raises:
-        ConfigError: there are fewer than two.
+        ConfigError: the training has fewer than two.
     """
     files = sorted((run / "checkpoints").glob("step_*.pt"))
     chosen = files[::thin]
@@ -132,7 +131,7 @@ def _checkpoints(run: Path, thin: int) -> list[Path]:
         chosen.append(files[-1])
     if len(chosen) < 2:
         raise ConfigError(
-            f"{run.name} kept {len(files)} checkpoints, of which stage.thin={thin} leaves {len(chosen)}: two or more "
-            "show progress. Train with stage.keep_checkpoints=50 and a smaller stage.checkpoint_interval."
+            f"{run.name} has {len(files)} checkpoints, {len(chosen)} with stage.thin={thin}: expected two or more. "
+            "Train with stage.keep_checkpoints=50 and a smaller stage.checkpoint_interval."
         )
     return chosen

@@ -1,4 +1,4 @@
-"""The loop of `stage=collect`, and what it needs to go on after a kill."""
+"""Loop and checkpoints of `stage=collect`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from regimen.config.targets import resolve
 from regimen.data.episodes.schema import columns_for
 from regimen.data.episodes.writer import EpisodeWriter
+from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
-from regimen.stages.recording.policy_check import fault_joints, robot_joints
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.collect import CollectCfg
+    from regimen.stages.recording.config import CollectCfg
 
 
-class Collection:
-    """A policy acts, every step is written down, and a checkpoint now and then allows to go on after a kill."""
+class EpisodeRecorder:
+    """Record every step of a policy, with checkpoints for resuming."""
 
     def __init__(
         self, cfg: CollectCfg, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any], gate: dict[str, Any]
     ) -> None:
-        """Load the policy of `bundle` for `env`; `gate` is what it was measured to do.
+        """Load the policy of `bundle` for `env`; `gate` is the result of `require_good_policy`.
 
         Raises:
-            IOMismatchError: it does not fit the environment.
+            IOMismatchError: the policy does not fit the env.
         """
         io = IOSpec.from_dict(bundle["io"])
         io.require_fits(env.io)
@@ -52,9 +52,9 @@ class Collection:
         self.writer: EpisodeWriter | None = None
 
     def collect(self, saved: dict[str, Any] | None) -> None:
-        """Record `cfg.steps` rows, or what is left of them."""
+        """Record `cfg.steps` rows, or the remaining rows of a resumed run."""
         first = self._begin() if saved is None else self._restore(saved)
-        clock, env = time.perf_counter(), self.env
+        started, env = time.perf_counter(), self.env
         try:
             for step in range(first, self.cfg.steps):
                 self.run.check_stop(step, self._save)
@@ -67,7 +67,7 @@ class Collection:
                 self._end_episodes(terminated | truncated)
                 if (step + 1) % self.cfg.checkpoint_interval == 0:
                     self._save()
-                self._progress(step + 1, first, clock)
+                self._progress(step + 1, first, started)
         finally:
             if self.writer is not None:
                 self.writer.close()
@@ -86,7 +86,7 @@ class Collection:
         truncated: torch.Tensor,
         labels: dict[str, torch.Tensor],
     ) -> None:
-        """Add the row of a step: the observation before it, its action, and what came of it."""
+        """Add the row of a step: observation before it, action, reward, end and labels."""
         row = {f"obs/{group}": value for group, value in self.obs.items()}
         row |= {"action": action, "reward": reward, "terminated": terminated, "truncated": truncated}
         row |= {"episode": self.episode} | {f"labels/{name}": value for name, value in labels.items()}
@@ -106,10 +106,10 @@ class Collection:
                 f"The dataset needs up to {needed / 1e9:.1f} GB, {self.run.dir} has {free / 1e9:.1f} GB free. Free "
                 f"some space, or lower stage.steps={self.cfg.steps} or env.num_envs={n}."
             )
-        return EpisodeWriter(self.path, columns, n, self._facts())
+        return EpisodeWriter(self.path, columns, n, self._attributes())
 
-    def _facts(self) -> dict[str, Any]:
-        """Return what the file says of itself."""
+    def _attributes(self) -> dict[str, Any]:
+        """Return the attributes of the file."""
         env, config, info = self.env, self.config, self.run.info
         faults = {name: config.env.events.get(name) for name in config.env.evaluation.faults}
         return {
@@ -131,7 +131,7 @@ class Collection:
         }
 
     def _end_episodes(self, done: torch.Tensor) -> None:
-        """Give the envs (N,) whose episode ended the next ids, and have the policy forget them."""
+        """Assign new episode ids to the envs with `done` (N,), and reset the policy's memory of them."""
         ended = done.nonzero().squeeze(1)
         if not len(ended):
             return
@@ -140,8 +140,8 @@ class Collection:
         self.next_episode += len(ended)
         self.state = self.policy.reset(self.state, ended)
 
-    def _progress(self, done: int, first: int, clock: float) -> None:
-        rate = (done - first) / max(time.perf_counter() - clock, 1e-9)
+    def _progress(self, done: int, first: int, started: float) -> None:
+        rate = (done - first) / max(time.perf_counter() - started, 1e-9)
         n = self.env.num_envs
         eta = (self.cfg.steps - done) / rate
         self.run.progress(
@@ -150,11 +150,11 @@ class Collection:
             samples=done * n,
             samples_per_s=rate * n,
             eta_s=eta,
-            note="collecting",
+            note="recording",
         )
 
     def _save(self) -> None:
-        """Write the checkpoint of this very step, after the rows it counts on."""
+        """Write the checkpoint of the current step, after flushing its rows."""
         if self.writer is None:
             return
         self.writer.flush()

@@ -1,4 +1,4 @@
-"""The loop of `stage=collect_histories`, and what it needs to go on after a kill."""
+"""Loop and checkpoints of `stage=collect_histories`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regimen.data.histories.reader import INDEX
 from regimen.data.histories.writer import ROWS, HistoryWriter
 from regimen.envs.mass_randomization import EVENT
 from regimen.runs import checkpoint
-from regimen.stages.recording.calibration import try_out
+from regimen.stages.recording.calibration import calibrate
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.collect_histories import CollectHistoriesCfg
-    from regimen.stages.recording.actors import Actor
+    from regimen.stages.recording.actors import HistoryPolicy
+    from regimen.stages.recording.config import CollectHistoriesCfg
 
 
-class HistoryCollection:
-    """In each env a learner seems to get better, every step is written down; a checkpoint now and then allows to go on.
+class HistoryRecorder:
+    """Record one learning history per env, with checkpoints for resuming.
 
     Attributes:
-        step_num: (N,) step of the episode.
-        episodes: (N,) episodes that ended.
-        rows_of: (N,) rows that belong to the history, 0 while it grows.
+        step_num: (N,) step within the episode.
+        episodes: (N,) number of completed episodes.
+        rows_of: (N,) number of rows of a completed history; 0 while it is incomplete.
     """
 
-    def __init__(self, cfg: CollectHistoriesCfg, run: Run, config: Config, env: VecEnv, actor: Actor) -> None:
-        """Prepare; nothing is played yet."""
-        self.cfg, self.run, self.config, self.env, self.actor = cfg, run, config, env, actor
+    def __init__(self, cfg: CollectHistoriesCfg, run: Run, config: Config, env: VecEnv, policy: HistoryPolicy) -> None:
+        """Prepare an empty recording of `policy`."""
+        self.cfg, self.run, self.config, self.env, self.policy = cfg, run, config, env, policy
         n, device = env.num_envs, env.device
         self.folder = run.dir / "data" / "histories"
         self.step_num = torch.zeros(n, dtype=torch.int32, device=device)
@@ -49,27 +49,27 @@ class HistoryCollection:
         self.best = {"total": 0.0, "episodes": 0}
         self.ended = 0
         self.mass: torch.Tensor | None = None
-        self.trial: dict[str, Any] = {}
+        self.calibration: dict[str, Any] = {}
         self.obs: Obs = {}
         self.writer: HistoryWriter | None = None
 
     def collect(self, saved: dict[str, Any] | None) -> Path:
-        """Record all histories, or what is left of them; return the path of histories.json."""
+        """Record all histories, or the rest of a resumed run; return the path of histories.json."""
         if saved is not None and not (self.folder / ROWS).exists():
-            return self.folder / INDEX  # all was done but the card
-        first, clock = self._begin() if saved is None else self._restore(saved), time.perf_counter()
-        assert self.writer is not None, "opened by both"
+            return self.folder / INDEX  # complete; only the card is missing
+        first, started = self._begin() if saved is None else self._restore(saved), time.perf_counter()
+        assert self.writer is not None, "opened by _begin and _restore"
         try:
             for row in count(first):
                 self.run.check_stop(row, self._save)
-                if self._over(row):
+                if self._complete(row):
                     break
                 self._step(row)
                 if (row + 1) % self.cfg.checkpoint_interval == 0:
                     self._save()
-                self._progress(row + 1, first, clock)
-            self._save()  # what follows may be repeated
-            self.run.progress(note="taking the histories apart")
+                self._progress(row + 1, first, started)
+            self._save()  # the following steps can be repeated
+            self.run.progress(note="sorting rows by history")
             return self._finish()
         finally:
             self.writer.close()
@@ -78,17 +78,21 @@ class HistoryCollection:
         self.run.rewind(-1)
         seed, n = self.config.seed, self.env.num_envs
         self._require_space()
-        self.trial = try_out(self.run, self.env, self.actor.expert, self.cfg.noise.box, seed)
+        self.calibration = calibrate(self.run, self.env, self.policy.expert, self.cfg.noise.box, seed)
         torch.manual_seed(seed)
         self.obs = self.env.reset(seed=seed)
-        everyone = torch.arange(n, device=self.env.device)
-        self.actor.begin(everyone, torch.zeros(n, device=self.env.device))
+        all_envs = torch.arange(n, device=self.env.device)
+        self.policy.begin(all_envs, torch.zeros(n, device=self.env.device))
         io = self.env.io
-        self.writer = HistoryWriter(self.folder, n, io.size(), io.num_actions, self.actor.label)
+        self.writer = HistoryWriter(self.folder, n, io.size(), io.num_actions, self.policy.label)
         return 0
 
     def _require_space(self) -> None:
-        """Raise if the disk cannot take the rows twice: as they come, and taken apart."""
+        """Raise if the disk has no space for two copies of the rows: by step and by history.
+
+        Raises:
+            PreflightError: with the needed and the free space.
+        """
         io, n = self.env.io, self.env.num_envs
         rows = self.cfg.steps or (self.cfg.episodes or 0) * self.env.max_episode_length
         needed, free = 2 * 4 * rows * n * (io.size() + io.num_actions + 5), shutil.disk_usage(self.run.dir).free
@@ -98,19 +102,19 @@ class HistoryCollection:
                 f"some space, or lower env.num_envs={n}, stage.steps or stage.episodes."
             )
 
-    def _over(self, row: int) -> bool:
+    def _complete(self, row: int) -> bool:
         if self.cfg.steps is not None:
             return row >= self.cfg.steps
         return row > 0 and bool((self.rows_of > 0).all())
 
     def _step(self, row: int) -> None:
-        """Act, record, and begin the episodes that follow those which end."""
-        action = self.actor.act(self.obs, self.trial["box"])
+        """Act, record the step, and begin new episodes in the envs whose episode ended."""
+        action = self.policy.act(self.obs, self.calibration["box"])
         obs, reward, terminated, truncated, info = self.env.step(action)
         if self.mass is None and EVENT in info["labels"]:
             self.mass = info["labels"][EVENT].clone()
         values = {"proprio_observation": self.obs["policy"], "action": action, "reward": reward}
-        values |= {"step_num": self.step_num, self.actor.label: self.actor.value}
+        values |= {"step_num": self.step_num, self.policy.label: self.policy.value}
         values |= {"terminated": terminated, "truncated": truncated}
         assert self.writer is not None, "opened by collect"
         self.writer.add({name: value.cpu().numpy() for name, value in values.items()})
@@ -120,38 +124,38 @@ class HistoryCollection:
         self._end_episodes((terminated | truncated).nonzero().squeeze(1), row + 1)
 
     def _end_episodes(self, ended: torch.Tensor, rows: int) -> None:
-        """Count the episodes of the envs `ended` (n,), which have `rows` rows, and begin the next ones."""
+        """Count the episodes of the envs `ended` (n,) after `rows` rows, and begin the next ones."""
         if not len(ended):
             return
-        goes_on = self.rows_of[ended] == 0
-        best = ended[goes_on & self.actor.at_best()[ended]]
+        incomplete = self.rows_of[ended] == 0
+        best = ended[incomplete & self.policy.at_best()[ended]]
         self.best["total"] += float(self.returns[best].sum())
         self.best["episodes"] += len(best)
         self.episodes[ended] += 1
         self.step_num = self.step_num.index_fill(0, ended, 0)
         self.returns = self.returns.index_fill(0, ended, 0.0)
-        self.ended += int(goes_on.sum())
+        self.ended += int(incomplete.sum())
         if self.cfg.episodes is not None:
-            over = ended[goes_on & (self.episodes[ended] >= self.cfg.episodes)]
-            self.rows_of[over] = rows
-            # Of the last episode nothing is left: it is the best's, whatever the noise-free share.
+            complete = ended[incomplete & (self.episodes[ended] >= self.cfg.episodes)]
+            self.rows_of[complete] = rows
+            # The last episode has share 1 and so the expert's actions, whatever the noise-free share.
             share = self.episodes[ended] / max(self.cfg.episodes - 1, 1)
         else:
             share = torch.full((len(ended),), rows / (self.cfg.steps or 1), device=ended.device)
-        self.actor.begin(ended, share.clamp(max=1.0))
+        self.policy.begin(ended, share.clamp(max=1.0))
 
     def _finish(self) -> Path:
         assert self.writer is not None, "opened by collect"
         rows_of = None if self.cfg.steps is not None else self.rows_of.cpu().numpy()
-        each = {} if self.mass is None else {EVENT: self.mass.tolist()}
-        return self.writer.finish(self._about(), rows_of, each)
+        per_history = {} if self.mass is None else {EVENT: self.mass.tolist()}
+        return self.writer.finish(self._about(), rows_of, per_history)
 
     def _about(self) -> dict[str, Any]:
-        """Return what the dataset says of itself."""
+        """Return the metadata of the dataset."""
         cfg, config, info = self.cfg, self.config, self.run.info
         task, best = config.choices.get("task", ""), self.best
-        expert = best["total"] / best["episodes"] if best["episodes"] else self.trial["expert"]
-        known = {
+        expert = best["total"] / best["episodes"] if best["episodes"] else self.calibration["expert"]
+        metadata = {
             "task_name": task,
             "group": cfg.group or task,
             "action_type": "discrete" if getattr(self.env, "discrete_actions", False) else "continuous",
@@ -159,10 +163,10 @@ class HistoryCollection:
             "episode_sparsity": cfg.episode_sparsity,
             "io": self.env.io.to_dict(),
             "mode": cfg.mode,
-            "random_score": self.trial["random"],
+            "random_score": self.calibration["random"],
             "expert_score": expert,
             "expert_episodes": best["episodes"],
-            "noise": asdict(cfg.noise) | {"range": self.trial["box"]} if cfg.mode == "noise" else None,
+            "noise": asdict(cfg.noise) | {"range": self.calibration["box"]} if cfg.mode == "noise" else None,
             "domain_randomization": asdict(cfg.domain_randomization),
             "step_dt": self.env.step_dt,
             "sim": config.choices.get("sim", ""),
@@ -172,29 +176,33 @@ class HistoryCollection:
             "command": shlex.join(info.get("argv") or []),
             "policy_sha256": files.sha256(Path(config.policy)) if config.policy else None,
         }
-        return known | self.actor.about()
+        return metadata | self.policy.about()
 
-    def _progress(self, done: int, first: int, clock: float) -> None:
-        """Tell how many steps, or episodes of all histories, are done."""
-        spent, n = max(time.perf_counter() - clock, 1e-9), self.env.num_envs
-        known: dict[str, Any] = {"samples": done * n, "samples_per_s": (done - first) * n / spent, "note": "collecting"}
+    def _progress(self, done: int, first: int, started: float) -> None:
+        """Report the completed steps, or the completed episodes of all histories."""
+        elapsed, n = max(time.perf_counter() - started, 1e-9), self.env.num_envs
+        fields: dict[str, Any] = {
+            "samples": done * n,
+            "samples_per_s": (done - first) * n / elapsed,
+            "note": "recording",
+        }
         if self.cfg.steps is not None:
-            left = (self.cfg.steps - done) * spent / (done - first)
-            known |= {"iteration": done, "iterations": self.cfg.steps, "eta_s": left}
+            eta_s = (self.cfg.steps - done) * elapsed / (done - first)
+            fields |= {"iteration": done, "iterations": self.cfg.steps, "eta_s": eta_s}
         else:
-            known |= {"iteration": self.ended, "iterations": n * (self.cfg.episodes or 0)}
-        self.run.progress(**known)
+            fields |= {"iteration": self.ended, "iterations": n * (self.cfg.episodes or 0)}
+        self.run.progress(**fields)
 
     def _save(self) -> None:
-        """Write the checkpoint of this very step, after the rows it counts on."""
+        """Write the checkpoint of the current step, after flushing its rows."""
         assert self.writer is not None, "opened by collect"
         self.writer.flush()
         state = {
             "rows": self.writer.rows,
             "env": self.env.state_dict(),
             "obs": dict(self.obs),
-            "actor": self.actor.state_dict(),
-            "trial": self.trial,
+            "actor": self.policy.state_dict(),
+            "trial": self.calibration,
             "best": dict(self.best),
             "ended": self.ended,
             "mass": self.mass,
@@ -206,8 +214,8 @@ class HistoryCollection:
 
     def _restore(self, saved: dict[str, Any]) -> int:
         self.env.load_state_dict(saved["env"])
-        self.actor.load_state_dict(saved["actor"])
-        self.obs, self.trial, self.best, self.mass = (saved[name] for name in ("obs", "trial", "best", "mass"))
+        self.policy.load_state_dict(saved["actor"])
+        self.obs, self.calibration, self.best, self.mass = (saved[name] for name in ("obs", "trial", "best", "mass"))
         self.ended = saved["ended"]
         for name, value in saved["counts"].items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""Whether a policy can do the task while nothing is broken: tried before data are collected with it."""
+"""Check of a policy without faults, before data are recorded with it."""
 
 from __future__ import annotations
 
@@ -6,73 +6,71 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from regimen.envs import open_env
-from regimen.envs.robots import robot
-from regimen.stages.evaluate import Evaluate, EvaluateCfg
-from regimen.stages.evaluation.metrics import Judgement, judge_all
+from regimen.stages.evaluate import Evaluate
+from regimen.stages.evaluation.config import EvaluateCfg
+from regimen.stages.evaluation.metrics import EvaluationMetrics, compute_all_metrics
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import GateCfg
-    from regimen.envs.vec_env import VecEnv
     from regimen.runs.run import Run
 
 RESAMPLES = 200
-"""Behind the intervals of the figures, which decide nothing here."""
+"""Resamples of the intervals; the check itself does not use them."""
 
 
-def pass_gate(
+def require_good_policy(
     run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int, accept: str | None
 ) -> dict[str, Any]:
-    """Try the policy for one episode without faults and disturbances, and compare it with `env.evaluation.gate`.
+    """Evaluate the policy for one episode without faults and disturbances, and compare it with `env.evaluation.gate`.
 
     Args:
-        run: shows progress.
-        config: of the collection.
-        bundle: the policy's checkpoint.
+        run: receives progress.
+        config: of the recording.
+        bundle: checkpoint of the policy.
         envs_per_command: envs for each command of the task's grid.
-        accept: why a policy that does not pass is taken nevertheless.
+        accept: reason to use a policy that fails the check; None to refuse it.
 
     Returns:
-        What was measured, what was needed, what fell short, and the reason given, for the record.
+        Measured values, bounds, missed bounds and `accept`, for the record.
 
     Raises:
-        ConfigError: the policy does not pass, and no reason is given.
+        ConfigError: the policy fails the check, and `accept` is None.
     """
     gate: GateCfg = config.env.evaluation.gate
     record: dict[str, Any] = {"at_least": gate.at_least, "at_most": gate.at_most, "accept": accept}
     if not gate.at_least and not gate.at_most:
         return record | {"measured": {}, "short": []}
-    figures = {name: figure.value for name, figure in _judge(run, config, bundle, envs_per_command).figures.items()}
+    figures = {name: figure.value for name, figure in _evaluate(run, config, bundle, envs_per_command).figures.items()}
     short = _short(gate, figures)
-    needed = [*gate.at_least, *gate.at_most]
+    bounds = [*gate.at_least, *gate.at_most]
     if short and accept is None:
         raise ConfigError(
-            f"The policy {config.policy} does not do what task={config.choices.get('task')} needs before data are "
-            f"collected with it, measured without faults in {envs_per_command} envs for each command: "
-            f"{'; '.join(short)}. Train it further or choose another; to take it as it is, say why: "
-            'stage.accept="<reason>".'
+            f"The policy {config.policy} misses bounds of env.evaluation.gate in task={config.choices.get('task')}, "
+            f"measured without faults in {envs_per_command} envs per command: {'; '.join(short)}. Train it further or "
+            'choose another policy; to record it anyway, give a reason: stage.accept="<reason>".'
         )
     if short:
         run.warn(f"The policy does not pass the gate ({'; '.join(short)}); accepted: {accept}")
-    return record | {"measured": {name: figures[name] for name in needed if name in figures}, "short": short}
+    return record | {"measured": {name: figures[name] for name in bounds if name in figures}, "short": short}
 
 
 def _short(gate: GateCfg, figures: dict[str, float]) -> list[str]:
-    """Return one line for each figure that is not reached; a figure that is not measured is not reached."""
+    """Return one line for each missed bound; a metric that is not measured misses its bound."""
     lines = []
     for bounds, sign, word in ((gate.at_least, 1.0, "at least"), (gate.at_most, -1.0, "at most")):
         for name, bound in bounds.items():
             value = figures.get(name)
             if value is None:
-                lines.append(f"{name} is not measured ({', '.join(sorted(figures))} are), needed {word} {bound:g}")
+                lines.append(f"{name} is not measured (only {', '.join(sorted(figures))}), expected {word} {bound:g}")
             elif not sign * value >= sign * bound:
-                lines.append(f"{name} {value:.3g}, needed {word} {bound:g}")
+                lines.append(f"{name} {value:.3g}, expected {word} {bound:g}")
     return lines
 
 
-def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> Judgement:
-    """Return the figures of the policy over all commands of the grid, nothing being broken."""
+def _evaluate(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> EvaluationMetrics:
+    """Return the metrics of the policy without faults, over all commands of the grid."""
     evaluate = Evaluate(EvaluateCfg(envs_per_command=envs_per_command, bootstrap=RESAMPLES))
     config = evaluate.prepare(copy.deepcopy(config))
     config.video = False
@@ -80,22 +78,7 @@ def _judge(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: i
         config.env.events[name] = None
     env = open_env(config)
     try:
-        table, _ = evaluate.play(run, config, env, bundle)
+        episodes, _ = evaluate.roll_out(run, config, env, bundle)
     finally:
         env.close()
-    return judge_all(table, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]
-
-
-def robot_joints(config: Config, env: VecEnv) -> list[str]:
-    """Return all joint names of the robot, in the order that labels and torques count in."""
-    name = getattr(config.env, "robot", None)
-    return list(robot.load(name).joints) if name else list(env.io.action.joints)
-
-
-def fault_joints(config: Config, env: VecEnv) -> list[str]:
-    """Return the joints that the task's faults may strike."""
-    names = robot_joints(config, env)
-    events = [config.env.events.get(name) for name in config.env.evaluation.faults]
-    patterns = [event.params["joints"] for event in events if event is not None and "joints" in event.params]
-    chosen = {j for p in patterns for j in robot.match(tuple(names), *([p] if isinstance(p, str) else p))}
-    return [name for name in names if name in chosen]
+    return compute_all_metrics(episodes, config.env.evaluation.grid or [[]], RESAMPLES, config.seed)[0]

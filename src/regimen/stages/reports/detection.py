@@ -1,4 +1,4 @@
-"""How well the failure detectors do, over their seeds, beside what they have to beat."""
+"""Metrics of failure detectors over seeds, beside their baselines."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ COLUMNS = {
     "false_alarms_per_hour": "false alarms per hour",
     "calibration_error": "calibration error",
 }
-"""Figure -> head of its column."""
+"""Metric -> column heading."""
 
 PLACES = {"distill": "episodes of held-out envs", "evaluate": "fresh episodes"}
-"""Stage -> on what it judges a detector."""
+"""Stage -> data of its evaluation."""
 
 
 @dataclass
-class Row:
+class DetectorRow:
     """One detector or baseline on one set of episodes.
 
     Attributes:
-        stage: that judged it.
-        name: `detector`, or of a baseline.
-        view: which faulty frames count: `all`, or those since the joint first reached its limit.
-        seeds: how many runs.
-        figures: name -> figure; of several runs the interquartile mean over them.
+        stage: stage of the evaluation.
+        name: `detector`, or the name of a baseline.
+        view: counted faulty frames: `all`, or `active`, those since the joint first reached its limit.
+        seeds: number of runs.
+        figures: name -> value with interval; the interquartile mean over several runs.
     """
 
     stage: str
@@ -46,29 +46,29 @@ class Row:
     figures: dict[str, Figure]
 
 
-def rows(sources: Sequence[Source]) -> Iterator[Row]:
-    """Yield what the runs say of detectors and baselines: those on recorded episodes first, the detector first."""
+def detector_rows(sources: Sequence[Source]) -> Iterator[DetectorRow]:
+    """Yield the rows of detectors and baselines: recorded episodes first, and the detector first."""
     for stage in PLACES:
-        mine = [s.result for s in sources if s.stage == stage]
-        told: dict[str, list[dict[str, Any]]] = {}
-        for result in mine:
+        results = [s.result for s in sources if s.stage == stage]
+        by_name: dict[str, list[dict[str, Any]]] = {}
+        for result in results:
             for name, views in {DETECTOR: result[DETECTOR], **(result.get("baselines") or {})}.items():
-                told.setdefault(name, []).append(views)
-        for name, runs in told.items():
+                by_name.setdefault(name, []).append(views)
+        for name, runs in by_name.items():
             for view in dict.fromkeys(view for run in runs for view in run):
-                found = [run[view]["figures"] for run in runs if view in run]
-                yield Row(stage, name, view, len(found), _together(found))
+                figures = [run[view]["figures"] for run in runs if view in run]
+                yield DetectorRow(stage, name, view, len(figures), _over_runs(figures))
 
 
-def _together(runs: Sequence[dict[str, Any]]) -> dict[str, Figure]:
-    """Return the figures of several runs; a figure that one of them does not have is left out."""
+def _over_runs(runs: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """Return the metrics over several runs; a metric that is missing in one run is omitted."""
     names = [n for n in COLUMNS if all((run.get(n) or {}).get("value") is not None for run in runs)]
     if len(runs) == 1:
         return {n: _one(runs[0][n]) for n in names}
     return {n: over_seeds([run[n]["value"] for run in runs]) for n in names}
 
 
-def _one(told: dict[str, Any]) -> Figure:
-    """Return a figure; an end of its interval that is not known is the figure itself."""
-    low, high = (told["value"] if told[end] is None else told[end] for end in ("low", "high"))
-    return Figure(told["value"], low, high)
+def _one(metric: dict[str, Any]) -> Figure:
+    """Return value and interval; an unknown bound of the interval is the value itself."""
+    low, high = (metric["value"] if metric[end] is None else metric[end] for end in ("low", "high"))
+    return Figure(metric["value"], low, high)

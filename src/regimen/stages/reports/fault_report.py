@@ -1,4 +1,4 @@
-"""The report of a study of joint failures: what its runs measured, compared, drawn, filmed and put on one page."""
+"""Report of a fault study: comparison, figures, video and HTML page of its runs."""
 
 from __future__ import annotations
 
@@ -8,74 +8,78 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.stages.reports import detection, figures, sections
+from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.sources import Sources
-from regimen.stages.reports.survival import Arm, Comparison, Study, compare
+from regimen.stages.reports.survival import Arm, Comparison, Study
 from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
-from regimen.stages.reports.write_report import folder_of, publish
+from regimen.stages.reports.write_report import report_dir, write_report
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
 
 TITLE = "Joint failures: who survives, and what it takes"
 FIGURES = ("lin_vel_error", "power")
-"""What is drawn by joint beside survival, where the evaluations measured it."""
+"""Metrics drawn by joint beside survival, if measured."""
 
 
 class FaultReport:
-    """One report.
+    """Report of a fault study.
 
     Attributes:
-        sources: the runs it is made from.
-        study: the policies among them.
-        comparisons: the kinds of policies against the healthy one.
+        data: runs of the study and their comparison.
+        folder: directory of the report.
     """
 
     def __init__(self, run: Run, sources: Sources, title: str) -> None:
-        """Sort what the runs say by kinds of policies."""
-        self.run, self.sources, self.title = run, sources, title
-        self.folder = folder_of(run)
-        self.study = Study.of(self.sources.policies)
-        self.comparisons = compare(self.study, HEALTHY, ORACLE)
-        self.films: list[Path] = []
+        """Sort the policies of `sources` by kind; `title` is the heading of the page."""
+        self.run, self.title = run, title
+        self.data = FaultStudy.of(run, sources)
+        self.folder = report_dir(run)
 
     def headline(self) -> dict[str, float]:
-        """Return the few numbers for run.json."""
-        found = {f"survival_{arm.variant.key}": _value(arm) for arm in self.study.arms}
-        found |= {f"gain_{c.variant.key}": c.gain.value for c in self.comparisons if c.variant is TOLERANT}
-        return found
+        """Return the headline numbers for run.json."""
+        numbers = {f"survival_{arm.variant.key}": _value(arm) for arm in self.data.study.arms}
+        numbers |= {f"gain_{c.variant.key}": c.gain.value for c in self.data.comparisons if c.variant is TOLERANT}
+        return numbers
 
-    def film(self, seconds: float) -> None:
-        """Film the healthy policy beside the one that copes best of those given a detector or an oracle."""
+    def record_video(self, seconds: float) -> None:
+        """Record the healthy policy beside the tolerant one, or beside the oracle; `seconds` is the length."""
         from regimen.stages.reports import side_by_side_video
 
-        healthy, other = self.study.arm(HEALTHY), self.study.arm(TOLERANT) or self.study.arm(ORACLE)
+        healthy, other = self.data.study.arm(HEALTHY), self.data.study.arm(TOLERANT) or self.data.study.arm(ORACLE)
         if healthy is None or other is None:
-            self.run.warn("no film: it needs the evaluation of a healthy policy and of a tolerant one or an oracle")
+            self.run.warn("no video: it needs evaluations of a healthy policy and of a tolerant one or an oracle")
             return
         fault = side_by_side_video.fault_of(other.sources[0])
-        takes = []
+        clips = []
         for arm in (healthy, other):
-            self.run.progress(note=f"filming {arm.variant.title}")
+            self.run.progress(note=f"recording {arm.variant.title}")
             stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
-            takes.append(side_by_side_video.play(arm.sources[0], arm.variant.title, fault, seconds, stop))
-        self.films = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
-        side_by_side_video.write(takes, fault, *self.films)
+            clips.append(side_by_side_video.record_clip(arm.sources[0], arm.variant.title, fault, seconds, stop))
+        self.data.videos = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
+        side_by_side_video.write(clips, fault, *self.data.videos)
 
     def write(self) -> dict[str, Any]:
-        """Draw all pictures, write the page and the numbers; return what is written to result.json."""
+        """Draw all figures, write the page and the numbers; return the result."""
         self.run.progress(note="drawing")
-        drawn = dict(self._draw())
-        return publish(self.run, self.title, sections.lead(self), sections.all_of(self, drawn), self._told())
+        figure_files = dict(self._draw())
+        return write_report(
+            self.run,
+            self.title,
+            sections.summary(self.data),
+            sections.all_sections(self.data, figure_files),
+            self._numbers(),
+        )
 
     def _draw(self) -> Iterator[tuple[str, Path]]:
-        """Draw; yield name -> file of each picture."""
-        if self.study.arms:
+        """Draw the figures; yield name and file of each."""
+        if self.data.study.arms:
             yield from self._draw_study()
         yield "lineage", sections.draw_lineage(self.run, self.folder / "lineage.png")
 
     def _draw_study(self) -> Iterator[tuple[str, Path]]:
-        study = self.study
+        study = self.data.study
         figures.survival_by_joint(study, None, self.folder / "survival.png")
         yield "survival", self.folder / "survival.png"
         if len(study.levels) > 1:
@@ -91,14 +95,14 @@ class FaultReport:
                 figures.figure_by_joint(study, name, path)
                 yield name, path
 
-    def _told(self) -> dict[str, Any]:
-        """Return everything measured as plain data."""
-        study = self.study
+    def _numbers(self) -> dict[str, Any]:
+        """Return all measured values as plain data for report.json."""
+        study = self.data.study
         arms = {
             arm.variant.key: {
                 "title": arm.variant.title,
                 "runs": [source.id for source in arm.sources],
-                "seeds": [source.learnt_seed for source in arm.sources],
+                "seeds": [source.training_seed for source in arm.sources],
                 "survival": list(_survival(arm, study)),
                 **{name: _plain(arm.mean(name)) for name in FIGURES},
             }
@@ -106,11 +110,11 @@ class FaultReport:
         }
         return {
             "format": 1,
-            "runs": [source.id for source in self.sources.all],
+            "runs": [source.id for source in self.data.sources.all],
             "policies": arms,
-            "comparison": [_comparison(c) for c in self.comparisons],
+            "comparison": [_comparison(c) for c in self.data.comparisons],
             "not_evaluated": [variant.key for variant in study.missing],
-            "detectors": [asdict(row) for row in detection.rows(self.sources.detectors)],
+            "detectors": [asdict(row) for row in detection.detector_rows(self.data.sources.detectors)],
         }
 
 
@@ -124,12 +128,16 @@ def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
         for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
             if (figure := arm.survival(joint, level)) is not None:
                 severity = study.severities[joint][level] if joint and level is not None else None
-                known = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
-                yield known | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
+                fields = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
+                yield fields | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
 
 
-def _comparison(found: Comparison) -> dict[str, Any]:
-    return {"policy": found.variant.key, "gain_points": _plain(found.gain), "share_of_oracle": _plain(found.share)}
+def _comparison(compared: Comparison) -> dict[str, Any]:
+    return {
+        "policy": compared.variant.key,
+        "gain_points": _plain(compared.gain),
+        "share_of_oracle": _plain(compared.share),
+    }
 
 
 def _plain(figure: Any) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""The pictures of a study: survival and other figures by joint and over severity, each kind of policy a colour."""
+"""Figures of a fault study: survival and other metrics by joint and over severity, one color per kind of policy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLACES = {"": "none broken", None: "any broken"}
-"""What stands beside the joints."""
+"""Labels of the columns without a joint: no fault, and all joints together."""
 
 NOTE = "dot and line: measured, with its 95 % interval"
 
 
 def survival_by_joint(study: Study, level: int | None, out: Path) -> None:
-    """Draw the share of episodes that lasted to the end, for each joint and for all together.
+    """Draw the share of episodes without a fall, for each joint and for all joints together.
 
     Args:
         study: all evaluations.
-        level: of this severity; None for all together.
+        level: level of severity; None for all levels.
         out: PNG to write.
     """
     title = f"survival, {'all severities' if level is None else study.label(level)}"
@@ -35,7 +35,7 @@ def survival_by_joint(study: Study, level: int | None, out: Path) -> None:
 
 
 def figure_by_joint(study: Study, name: str, out: Path) -> None:
-    """Draw a figure such as `lin_vel_error` for each joint and for all together, over all severities."""
+    """Draw a metric such as `lin_vel_error` for each joint and for all joints, over all severities."""
     _by_joint(study, out, title_of(name), lambda arm, joint: arm.mean(name, joint))
 
 
@@ -51,8 +51,8 @@ def _by_joint(
     width = 0.8 / len(study.arms)
     for number, arm in enumerate(study.arms):
         shift = (number - (len(study.arms) - 1) / 2) * width
-        found = [(x + shift, f) for x, joint in enumerate(places) if (f := figure_of(arm, joint)) is not None]
-        _points(ax, [x for x, _ in found], [f for _, f in found], arm)
+        points = [(x + shift, f) for x, joint in enumerate(places) if (f := figure_of(arm, joint)) is not None]
+        _points(ax, [x for x, _ in points], [f for _, f in points], arm)
     ax.set_xticks(range(len(places)), [PLACES.get(joint) or str(joint) for joint in places], rotation=30, ha="right")
     for x in (0.5, len(places) - 1.5):
         ax.axvline(x, color="#cccccc", linewidth=0.8)
@@ -61,13 +61,13 @@ def _by_joint(
 
 
 def survival_over_severity(study: Study, out: Path) -> None:
-    """Draw the survival of all joints together over the levels of severity, the mildest first."""
+    """Draw the survival over all joints by level of severity, the mildest first."""
     figure, ax = _axes(6.0)
     for number, arm in enumerate(study.arms):
         shift = 0.06 * (number - (len(study.arms) - 1) / 2)
-        found = [(x + shift, f) for x in study.levels if (f := arm.survival(level=x)) is not None]
-        ax.plot([x for x, _ in found], [f.value for _, f in found], color=arm.variant.color, linewidth=1.0)
-        _points(ax, [x for x, _ in found], [f for _, f in found], arm)
+        points = [(x + shift, f) for x in study.levels if (f := arm.survival(level=x)) is not None]
+        ax.plot([x for x, _ in points], [f.value for _, f in points], color=arm.variant.color, linewidth=1.0)
+        _points(ax, [x for x, _ in points], [f for _, f in points], arm)
     ax.set_xticks(study.levels, [study.label(level) for level in study.levels])
     ax.set_ylim(-0.03, 1.05)
     _finish(figure, ax, "survival of any broken joint, the mildest severity first", out)

@@ -1,4 +1,4 @@
-"""A page of HTML that is one file: pictures and films within it, no scripts, readable on a phone."""
+"""Self-contained HTML page: embedded images, no scripts, readable on a phone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pre { font-size: .8rem; background: #f6f6f6; padding: .7rem; overflow-x: auto; }
 
 @dataclass
 class Section:
-    """A part of the page under a heading of its own.
+    """Section of the page.
 
     Attributes:
         title: the heading.
@@ -40,17 +40,17 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Name by which links lead to it."""
+        """Anchor of links to the section."""
         return "".join(c if c.isalnum() else "-" for c in self.title.lower())
 
 
 def page(title: str, lead: Iterable[str], sections: Sequence[Section]) -> str:
-    """Return the whole page.
+    """Return the complete page.
 
     Args:
-        title: its heading.
+        title: heading.
         lead: HTML above the sections.
-        sections: those without parts are left out.
+        sections: sections without parts are omitted.
     """
     shown = [section for section in sections if section.parts]
     links = "".join(f'<a href="#{s.anchor}">{escape(s.title)}</a>' for s in shown)
@@ -65,42 +65,42 @@ def page(title: str, lead: Iterable[str], sections: Sequence[Section]) -> str:
     )
 
 
-def text(words: str, kind: str = "") -> str:
-    """Return a paragraph of plain text; `kind` is a class of the style."""
-    return f'<p class="{kind}">{escape(words)}</p>' if kind else f"<p>{escape(words)}</p>"
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of plain text; `kind` is a CSS class."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def preformatted(words: str) -> str:
-    """Return text whose lines stay as they are."""
-    return f"<pre>{escape(words)}</pre>"
+def preformatted(text: str) -> str:
+    """Return preformatted text."""
+    return f"<pre>{escape(text)}</pre>"
 
 
-def listed(rows: Iterable[str]) -> str:
-    """Return a list of plain texts."""
+def bullet_list(rows: Iterable[str]) -> str:
+    """Return a bullet list of plain texts."""
     items = "".join(f"<li>{escape(row)}</li>" for row in rows)
     return f"<ul>{items}</ul>"
 
 
-def folded(title: str, content: str) -> str:
-    """Return HTML that is unfolded by a touch."""
+def details(title: str, content: str) -> str:
+    """Return collapsed HTML with a summary line."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of plain texts, which scrolls sideways where it is too wide; a second line of a cell is small."""
+    """Return a table of plain texts; wide tables scroll, and the second line of a cell is small."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(words: str) -> str:
-    first, _, second = words.partition("\n")
+def _cell(text: str) -> str:
+    first, _, second = text.partition("\n")
     below = f"<small>{escape(second)}</small>" if second else ""
     return f"<td>{escape(first)}{below}</td>"
 
 
-def picture(path: Path, caption: str, wide: bool = False) -> str:
-    """Return a picture, its file within the page; a wide one scrolls sideways on a small screen."""
+def image(path: Path, caption: str, wide: bool = False) -> str:
+    """Return an embedded image with a caption; a wide one scrolls on a small screen."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{escape(caption, quote=True)}">'
     kind = ' class="wide"' if wide else ""

@@ -1,4 +1,4 @@
-"""The parts of the page of a study of joint failures: each a heading with tables, pictures and words."""
+"""Sections of the page of a fault study: tables, figures and text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure
 from regimen.stages.reports import detection, html
+from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
 from regimen.stages.reports.sources import Source, Sources
@@ -18,7 +19,6 @@ from regimen.system import files
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.stages.reports.fault_report import FaultReport
 
 BASELINES = {
     "detector": "detector",
@@ -28,70 +28,70 @@ BASELINES = {
 }
 
 
-def all_of(report: FaultReport, drawn: Mapping[str, Path]) -> list[Section]:
+def all_sections(data: FaultStudy, figure_files: Mapping[str, Path]) -> list[Section]:
     """Return the sections in reading order.
 
     Args:
-        report: what was measured.
-        drawn: name -> picture.
+        data: runs of the study and their comparison.
+        figure_files: name -> figure file.
     """
     return [
-        Section("Comparison", list(_comparison(report))),
-        Section("Survival", list(_survival(report.study, drawn))),
-        Section("Film", list(_film(report))),
-        Section("Walking", list(_walking(report.study, drawn))),
-        Section("Detector", list(_detector(report.sources.detectors))),
-        Section("Data", [part for source in report.sources.datasets for part in _dataset(source)]),
-        Section("Not in this study", list(_missing(report.study))),
-        Section("Lineage", list(lineage(report.run, drawn["lineage"]))),
-        Section("Runs", [runs(report.sources)]),
+        Section("Comparison", list(_comparison(data))),
+        Section("Survival", list(_survival(data.study, figure_files))),
+        Section("Video", list(_video(data))),
+        Section("Walking", list(_walking(data.study, figure_files))),
+        Section("Detector", list(_detector(data.sources.detectors))),
+        Section("Data", [part for source in data.sources.datasets for part in _dataset(source)]),
+        Section("Not in this study", list(_missing(data.study))),
+        Section("Lineage", list(lineage(data.run, figure_files["lineage"]))),
+        Section("Runs", [runs(data.sources)]),
     ]
 
 
-def lead(report: FaultReport) -> Iterator[str]:
-    """Yield the answer in a few sentences."""
-    tolerant = next((c for c in report.comparisons if c.variant is TOLERANT), None)
-    arm, healthy = report.study.arm(TOLERANT), report.study.arms[:1]
+def summary(data: FaultStudy) -> Iterator[str]:
+    """Yield the main result in a few sentences."""
+    tolerant = next((c for c in data.comparisons if c.variant is TOLERANT), None)
+    arm, healthy = data.study.arm(TOLERANT), data.study.arms[:1]
     if tolerant is not None and arm is not None:
-        mine, base = (_in_words(_percent(a.survival())) for a in (arm, healthy[0]))
-        words = (
-            f"With one leg joint broken, the tolerant policy stays up to the end of {mine} of the episodes, the "
-            f"healthy one of {base}: {_in_words(_points(tolerant.gain))} points."
+        survival, base = (_in_words(_percent(a.survival())) for a in (arm, healthy[0]))
+        text = (
+            f"With one faulty leg joint, the tolerant policy survives {survival} of the episodes, the healthy policy "
+            f"{base}: {_in_words(_points(tolerant.gain))} points."
         )
-        words += f" That is {_in_words(_percent(tolerant.share))} of what an oracle gains." if tolerant.share else ""
-        yield html.text(words, "lead")
-    elif report.study.arms:
-        yield html.text("No comparison of a tolerant policy with the healthy one is among these runs.", "lead")
-    conditions = {_conditions(source) for source in report.sources.policies}
-    yield from (html.text(words, "quiet") for words in sorted(conditions))
+        text += f" This is {_in_words(_percent(tolerant.share))} of the oracle's gain." if tolerant.share else ""
+        yield html.paragraph(text, "lead")
+    elif data.study.arms:
+        yield html.paragraph("These runs contain no comparison of a tolerant policy with the healthy one.", "lead")
+    conditions = {_conditions(source) for source in data.sources.fault_evaluations}
+    yield from (html.paragraph(text, "quiet") for text in sorted(conditions))
 
 
 def _in_words(cell: str) -> str:
-    """Return a figure with its interval in brackets, instead of in a line of its own."""
+    """Return a cell with its interval in parentheses instead of in a second line."""
     first, _, second = cell.partition("\n")
     return f"{first} ({second})" if second else first
 
 
 def _conditions(source: Source) -> str:
-    told = source.result
+    result = source.result
     return (
-        f"Episodes of {told['episode_length_s']:g} s, one joint broken from {told['onset_s']:g} s on, command "
-        f"{told['command']}; task {told['task']}."
+        f"Episodes of {result['episode_length_s']:g} s, fault of one joint from {result['onset_s']:g} s on, command "
+        f"{result['command']}; task {result['task']}."
     )
 
 
-def _comparison(report: FaultReport) -> Iterator[str]:
-    if not report.comparisons:
+def _comparison(data: FaultStudy) -> Iterator[str]:
+    if not data.comparisons:
         return
     rows = []
-    for arm in report.study.arms:
-        found = next((c for c in report.comparisons if c.variant is arm.variant), None)
-        gain, part = (_points(found.gain), _percent(found.share)) if found else ("–", "–")
+    for arm in data.study.arms:
+        compared = next((c for c in data.comparisons if c.variant is arm.variant), None)
+        gain, part = (_points(compared.gain), _percent(compared.share)) if compared else ("–", "–")
         seeds = str(len(arm.sources))
         rows.append(
             [
                 arm.variant.title,
-                arm.variant.told,
+                arm.variant.fault_info,
                 seeds,
                 _percent(arm.survival("")),
                 _percent(arm.survival()),
@@ -99,23 +99,31 @@ def _comparison(report: FaultReport) -> Iterator[str]:
                 part,
             ]
         )
-    head = ["policy", "told of faults", "seeds", "none broken", "any broken", "gain, points", "share of oracle's gain"]
+    head = [
+        "policy",
+        "fault information",
+        "seeds",
+        "none broken",
+        "any broken",
+        "gain, points",
+        "share of oracle's gain",
+    ]
     yield html.table(head, rows)
-    yield html.text(
-        "Survival is the share of episodes without a fall, over all joints and severities. In small: 95 % intervals; "
-        "of one seed Wilson's over its episodes, of several the bootstrap of the interquartile mean over seeds. A "
-        "share of the oracle's gain is given where that gain is above zero beyond doubt.",
+    yield html.paragraph(
+        "Survival is the share of episodes without a fall, over all joints and severities. Second line: 95 % interval; "
+        "for one seed Wilson over its episodes, for several seeds the bootstrap of the interquartile mean over seeds. "
+        "The share of the oracle's gain is given if the interval of that gain is above zero.",
         "quiet",
     )
 
 
-def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
+def _survival(study: Study, figure_files: Mapping[str, Path]) -> Iterator[str]:
     if not study.arms:
         return
-    yield html.picture(drawn["survival"], "Survival by broken joint, over all severities.")
-    if "severity" in drawn:
-        yield html.picture(drawn["severity"], "Survival over severity.")
-    head = ["broken", *(arm.variant.title for arm in study.arms)]
+    yield html.image(figure_files["survival"], "Survival by faulty joint, over all severities.")
+    if "severity" in figure_files:
+        yield html.image(figure_files["severity"], "Survival over severity.")
+    head = ["faulty joint", *(arm.variant.title for arm in study.arms)]
     for level in study.levels:
         rows = [
             [
@@ -125,21 +133,21 @@ def _survival(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
             for joint in study.joints
         ]
         rows.append(["any", *(_percent(arm.survival(None, level)) for arm in study.arms)])
-        yield html.folded(f"{study.label(level)}, under each joint what is left of it", html.table(head, rows))
+        yield html.details(f"{study.label(level)}, with the severity below each joint", html.table(head, rows))
 
 
-def _film(report: FaultReport) -> Iterator[str]:
-    gif = next((path for path in report.films if path.suffix == ".gif"), None)
+def _video(data: FaultStudy) -> Iterator[str]:
+    gif = next((path for path in data.videos if path.suffix == ".gif"), None)
     if gif is not None:
-        yield html.picture(gif, "The same command, the same seed, the same broken joint. side_by_side.mp4 is sharper.")
+        yield html.image(gif, "Same command, seed and faulty joint. side_by_side.mp4 has a higher resolution.")
 
 
-def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
+def _walking(study: Study, figure_files: Mapping[str, Path]) -> Iterator[str]:
     captions = {
         "lin_vel_error": "Error of the velocity from the onset of the fault to the end of the episode.",
         "power": "Mechanical power from the onset of the fault to the end of the episode.",
     }
-    yield from (html.picture(drawn[name], words) for name, words in captions.items() if name in drawn)
+    yield from (html.image(figure_files[name], caption) for name, caption in captions.items() if name in figure_files)
     if study.arms:
         head = ["median time to the fall", *(arm.variant.title for arm in study.arms)]
         rows = [
@@ -147,7 +155,7 @@ def _walking(study: Study, drawn: Mapping[str, Path]) -> Iterator[str]:
             for joint in (*study.joints, None)
         ]
         yield html.table(head, rows)
-        yield html.text("From the onset, of the episodes that ended in a fall.", "quiet")
+        yield html.paragraph("From the onset, over the episodes that ended in a fall.", "quiet")
 
 
 def _fall(arm: Arm, joint: str | None) -> str:
@@ -156,32 +164,32 @@ def _fall(arm: Arm, joint: str | None) -> str:
 
 
 def _detector(sources: list[Source]) -> Iterator[str]:
-    found = list(detection.rows(sources))
+    all_rows = list(detection.detector_rows(sources))
     for stage, place in detection.PLACES.items():
-        mine = [row for row in found if row.stage == stage]
-        if not mine:
+        stage_rows = [row for row in all_rows if row.stage == stage]
+        if not stage_rows:
             continue
-        names = [name for name in detection.COLUMNS if any(name in row.figures for row in mine)]
+        names = [name for name in detection.COLUMNS if any(name in row.figures for row in stage_rows)]
         rows = [
             [f"{BASELINES.get(row.name, row.name)}\n{row.view}", *(number(row.figures.get(n)) for n in names)]
-            for row in mine
+            for row in stage_rows
         ]
-        seeds = max(row.seeds for row in mine)
-        yield html.text(f"On {place}; {seeds} {'seed' if seeds == 1 else 'seeds'}")
+        seeds = max(row.seeds for row in stage_rows)
+        yield html.paragraph(f"On {place}; {seeds} {'seed' if seeds == 1 else 'seeds'}")
         yield html.table(["detector", *(detection.COLUMNS[n] for n in names)], rows)
     views: dict[str, str] = next((s.result["views"] for s in sources if s.result.get("views")), {})
     if views:
-        yield html.text("; ".join(f"{name}: {words}" for name, words in views.items()), "quiet")
+        yield html.paragraph("; ".join(f"{name}: {meaning}" for name, meaning in views.items()), "quiet")
     for source in sources[:1] + [s for s in sources if s.stage == "evaluate"][:1]:
-        for path in source.pictures():
-            yield html.picture(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.learnt_seed})")
+        for path in source.figures():
+            yield html.image(path, f"{path.stem.replace('_', ' ')}, {source.name} (seed {source.training_seed})")
 
 
 def _dataset(source: Source) -> Iterator[str]:
     card = files.read_json(source.folder / "data" / "card.json") or {}
     problems = source.result.get("problems") or []
     episodes = card["episodes"]
-    yield html.text(
+    yield html.paragraph(
         f"{source.name}: {card['rows']} frames in {episodes['count']} episodes, {card['healthy_share']:.0%} of the "
         f"frames healthy; {episodes['terminated']} episodes ended in a fall."
     )
@@ -192,65 +200,65 @@ def _dataset(source: Source) -> Iterator[str]:
     ]
     yield html.table(["class", "episodes", *splits], rows)
     if problems:
-        yield html.text("The gates object:")
-        yield html.listed(problems)
+        yield html.paragraph("Failed quality checks:")
+        yield html.bullet_list(problems)
     else:
-        yield html.text("The gates have nothing against it.")
+        yield html.paragraph("All quality checks passed.")
     gate = source.result.get("gate") or {}
     if gate.get("short"):
         short = "; ".join(gate["short"])
-        yield html.text(f"Its policy did not pass the task's gate ({short}); taken nevertheless: {gate['accept']}")
-    yield from (html.picture(path, path.stem.replace("_", " ")) for path in source.pictures())
+        yield html.paragraph(f"Its policy failed the task's policy check ({short}); accepted: {gate['accept']}")
+    yield from (html.image(path, path.stem.replace("_", " ")) for path in source.figures())
 
 
 def _missing(study: Study) -> Iterator[str]:
     if study.arms and study.missing:
-        yield html.text("Not evaluated in these runs, so nothing is said of them:")
-        yield html.listed(f"{variant.title}: told {variant.told}" for variant in study.missing)
+        yield html.paragraph("Not evaluated in these runs:")
+        yield html.bullet_list(f"{variant.title}: {variant.fault_info}" for variant in study.missing)
 
 
-def lineage(run: Run, drawn: Path) -> Iterator[str]:
-    """Yield what each run was made from, as `draw_lineage` drew it and in words."""
+def lineage(run: Run, figure_file: Path) -> Iterator[str]:
+    """Yield the lineage of the runs as a figure and as text."""
     from regimen.runs.history.lineage import Family
     from regimen.runs.history.lineage_text import tree
     from regimen.runs.index import summary
 
-    yield html.picture(drawn, "What each run was made from.", wide=True)
-    mine = summary.read(str(run.dir))
-    if mine is not None:
-        yield html.preformatted("\n".join(tree(mine, *Family.known().graph(mine))))
+    yield html.image(figure_file, "Lineage of the runs.", wide=True)
+    own = summary.read(str(run.dir))
+    if own is not None:
+        yield html.preformatted("\n".join(tree(own, *Family.known().graph(own))))
 
 
 def draw_lineage(run: Run, out: Path) -> Path:
-    """Draw what a report was made from, without itself, to which all would lead; return the picture.
+    """Draw the lineage of the runs of a report, without the report itself; return the figure file.
 
     Args:
-        run: the report's own.
+        run: the run of the report.
         out: PNG to write.
     """
     from regimen.runs.history import lineage_figure
     from regimen.runs.history.lineage import Family
     from regimen.runs.index import summary
 
-    mine = summary.read(str(run.dir))
-    assert mine is not None
-    relatives, links = Family.known().graph(mine)
-    del relatives[mine.id]
-    lineage_figure.draw(out, mine, relatives, [link for link in links if link.child != mine.id])
+    own = summary.read(str(run.dir))
+    assert own is not None
+    relatives, links = Family.known().graph(own)
+    del relatives[own.id]
+    lineage_figure.draw(out, own, relatives, [link for link in links if link.child != own.id])
     return out
 
 
 def runs(sources: Sources) -> str:
     """Return the table of all runs of a report."""
     rows = [
-        [source.name, source.id, source.stage, str(source.learnt_seed), duration(source.wall_s)]
+        [source.name, source.id, source.stage, str(source.training_seed), duration(source.wall_s)]
         for source in sources.all
     ]
-    return html.table(["run", "id", "stage", "seed", "time worked"], rows)
+    return html.table(["run", "id", "stage", "seed", "wall time"], rows)
 
 
 def _percent(figure: Figure | None) -> str:
-    """Return a share in percent, its interval in a second line."""
+    """Return a share in percent, with its interval in a second line."""
     if figure is None:
         return "–"
     return f"{figure.value:.0%}\n{figure.low:.0%} … {figure.high:.0%}"

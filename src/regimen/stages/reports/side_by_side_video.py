@@ -1,4 +1,4 @@
-"""Two policies with the same broken joint, side by side: same seed, command and fault, each in an env of its own."""
+"""Video of two policies side by side with the same seed, command and faulty joint."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 FPS = 25.0
 GIF_FPS, GIF_WIDTH = 8.0, 560
 BAR = 40
-"""Height of the caption, px."""
+"""Height of the caption in px."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What breaks.
+    """Fault of the video.
 
     Attributes:
-        event: of the task.
-        joint: name.
-        onset_s: when, in s after the start.
+        event: event term of the task.
+        joint: name of the joint.
+        onset_s: time of the onset in s.
         severity: in the unit of the event's mode.
     """
 
@@ -40,7 +40,7 @@ class Fault:
 
 
 def fault_of(source: Source) -> Fault:
-    """Return the fault that is shown of an evaluation over faults: that of its own film, at the middle severity."""
+    """Return the fault in the video of a fault evaluation, at the middle severity."""
     grid = source.config["env"]["evaluation"]["fault_grid"]
     cells = [(row["joint"], row["severity"]) for row in source.result["cells"]]
     joint = grid.get("film") or cells[0][0]
@@ -49,13 +49,13 @@ def fault_of(source: Source) -> Fault:
 
 
 @dataclass
-class Take:
-    """One policy, filmed until it falls.
+class Clip:
+    """Frames of one policy until its fall.
 
     Attributes:
-        title: who it is.
-        frames: pictures (H, W, 3) uint8, `FPS` a second.
-        fell_s: when it fell; None if it did not.
+        title: name of the policy.
+        frames: images (H, W, 3) uint8 at `FPS`.
+        fell_s: time of the fall in s; None without a fall.
     """
 
     title: str
@@ -63,55 +63,55 @@ class Take:
     fell_s: float | None = None
 
     def at(self, index: int, fault: Fault) -> np.ndarray:
-        """Return the picture with its caption; after the end the last one."""
+        """Return frame `index` with a caption; after the end, the last frame."""
         now = index / FPS
         fell = self.fell_s is not None and now >= self.fell_s
         state = f"fell after {self.fell_s:.1f} s" if fell else f"{now:.1f} s"
-        broken = f"{fault.joint} broken" if now >= fault.onset_s else "all joints whole"
+        broken = f"fault: {fault.joint}" if now >= fault.onset_s else "no fault"
         return captioned(self.frames[min(index, len(self.frames) - 1)], f"{self.title}: {state}, {broken}")
 
 
-def play(source: Source, title: str, fault: Fault, seconds: float, goes_on: Callable[[], None]) -> Take:
-    """Film the policy that a run evaluated.
+def record_clip(source: Source, title: str, fault: Fault, seconds: float, check_stop: Callable[[], None]) -> Clip:
+    """Record the policy of a fault evaluation.
 
     Args:
-        source: an evaluation over faults; its task, command, policy and detector are taken.
-        title: who it is.
-        fault: what breaks.
-        seconds: length.
-        goes_on: called at each step; raises where the work is to stop.
+        source: fault evaluation; gives task, command, policy and detector.
+        title: name of the policy.
+        fault: fault of the robot.
+        seconds: maximum length in s.
+        check_stop: called at each step; raises to stop.
     """
     import torch
 
+    from regimen.agents.policy_file import load_policy
     from regimen.envs import open_env
     from regimen.runs import checkpoint
-    from regimen.stages.playback.rollout import load_policy
 
-    config = _alone(source)
+    config = _single_env_config(source)
     env, bundle = open_env(config), checkpoint.load(Path(str(config.policy)))
-    take = Take(title)
+    clip = Clip(title)
     try:
-        _hold(env, config, fault)
+        _fix_command_and_fault(env, config, fault)
         policy = load_policy(bundle, env, config.seed)
         every = max(1, round(1 / (FPS * env.step_dt)))
         with torch.inference_mode():
             obs, state = env.reset(seed=config.seed), None
             for step in range(min(round(seconds / env.step_dt), env.max_episode_length - 1)):
-                goes_on()
+                check_stop()
                 if step % every == 0:
-                    take.frames.append(env.render())
+                    clip.frames.append(env.render())
                 action, state = policy.act(obs, state)
                 obs, _, terminated, _, _ = env.step(action)
                 if bool(terminated[0]):
-                    take.fell_s = (step + 1) * env.step_dt
+                    clip.fell_s = (step + 1) * env.step_dt
                     break
     finally:
         env.close()
-    return take
+    return clip
 
 
-def _alone(source: Source) -> Config:
-    """Return the configuration of an evaluation for one env, without disturbances and noise."""
+def _single_env_config(source: Source) -> Config:
+    """Return the config of the evaluation for one env, without disturbances and noise."""
     from regimen.config.structured import load_config
 
     config = copy.deepcopy(load_config(source.folder / "config.yaml"))
@@ -121,43 +121,43 @@ def _alone(source: Source) -> Config:
     return config
 
 
-def _hold(env: VecEnv, config: Config, fault: Fault) -> None:
-    """Fix the command and the fault of the only env."""
+def _fix_command_and_fault(env: VecEnv, config: Config, fault: Fault) -> None:
+    """Fix command and fault of the env."""
     import torch
 
     from regimen.envs.robots.robot import load
 
-    judged = config.env.evaluation
-    env.fix_command(judged.command, torch.tensor([judged.fault_grid.command], device=env.device))
+    evaluation = config.env.evaluation
+    env.fix_command(evaluation.command, torch.tensor([evaluation.fault_grid.command], device=env.device))
     joint = torch.tensor([load(config.env.robot).joints.index(fault.joint)], device=env.device)
     onset, severity = (torch.tensor([x], device=env.device) for x in (fault.onset_s, fault.severity))
     env.fix_event(fault.event, joint=joint, onset_s=onset, severity=severity)
 
 
-def captioned(frame: np.ndarray, words: str) -> np.ndarray:
-    """Return a picture (H, W, 3) with a line of text under it, (H + BAR, W, 3)."""
+def captioned(frame: np.ndarray, text: str) -> np.ndarray:
+    """Return `frame` (H, W, 3) with a line of text below, (H + BAR, W, 3)."""
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = frame.shape[:2]
-    whole = Image.new("RGB", (width, height + BAR), "white")
-    whole.paste(Image.fromarray(frame), (0, 0))
-    ImageDraw.Draw(whole).text((8, height + 7), words, fill="black", font=ImageFont.load_default(size=21))
-    return np.asarray(whole)
+    image = Image.new("RGB", (width, height + BAR), "white")
+    image.paste(Image.fromarray(frame), (0, 0))
+    ImageDraw.Draw(image).text((8, height + 7), text, fill="black", font=ImageFont.load_default(size=21))
+    return np.asarray(image)
 
 
-def write(takes: list[Take], fault: Fault, mp4: Path, gif: Path) -> None:
-    """Write the takes beside each other, as a film and as a small endless picture.
+def write(clips: list[Clip], fault: Fault, mp4: Path, gif: Path) -> None:
+    """Write the clips side by side, as MP4 and as a small looping GIF.
 
     Args:
-        takes: at least one; a shorter one stands still at its end.
-        fault: told in the captions.
+        clips: at least one; a shorter clip repeats its last frame.
+        fault: for the captions.
         mp4: file to write.
         gif: file to write.
     """
     from regimen.display.video import VideoWriter, write_gif
 
-    count = max(len(take.frames) for take in takes)
-    frames = [np.concatenate([take.at(i, fault) for take in takes], axis=1) for i in range(count)]
+    count = max(len(clip.frames) for clip in clips)
+    frames = [np.concatenate([clip.at(i, fault) for clip in clips], axis=1) for i in range(count)]
     mp4.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(mp4, FPS) as writer:
         for frame in frames:

@@ -1,4 +1,4 @@
-"""The runs that a report is made from, and what each of them is."""
+"""Runs of a report, sorted by content."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from regimen.system import files
 from regimen.system.errors import ReferenceError_
 
 FAULTS = "cells"
-"""Key of the result of an evaluation over faults, stage=evaluate stage.faults=true."""
+"""Key of the result of a fault evaluation, stage=evaluate stage.faults=true."""
 
 COMMANDS = "commands"
 """Key of the result of an evaluation without faults."""
 
 DETECTOR = "detector"
-"""Key of the result of a detector: of its training, on held-out envs, and of its evaluation, on fresh episodes."""
+"""Key of the result of a detector, of its training and of its evaluation."""
 
 
 @dataclass
 class Source:
-    """A finished run.
+    """Finished run.
 
     Attributes:
-        folder: its directory.
-        info: its run.json.
-        config: its frozen configuration, plain.
-        result: its result.json.
+        folder: run directory.
+        info: content of run.json.
+        config: frozen config, plain.
+        result: content of result.json.
     """
 
     folder: Path
@@ -39,56 +39,58 @@ class Source:
 
     @classmethod
     def read(cls, path: Path) -> Source:
-        """Read the run that a result.json, or another file of a run, lies in.
+        """Read the run that contains `path`, such as its result.json.
 
         Raises:
-            ReferenceError_: if it lies in none.
+            ReferenceError_: `path` is in no run directory.
         """
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
             info = files.read_json(folder / "run.json")
             if info is not None and (folder / "config.yaml").is_file():
                 config = read_yaml(folder / "config.yaml")
                 return cls(folder, info, config, files.read_json(folder / "result.json") or {})
-        raise ReferenceError_(f"{path} belongs to no run: there is no run.json with a config.yaml above it.")
+        raise ReferenceError_(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
 
     @property
     def id(self) -> str:
-        """Name of its directory."""
+        """Name of the run directory."""
         return self.folder.name
 
     @property
     def name(self) -> str:
-        """What it is called by people."""
+        """Name of the run; the id if unnamed."""
         return str(self.info.get("name") or self.id)
 
     @property
     def stage(self) -> str:
-        """Option of `stage`."""
+        """Chosen option of `stage`."""
         return str((self.config.get("choices") or {}).get("stage") or "")
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """Seed of the run."""
         return int(self.config.get("seed") or 0)
 
     @property
-    def learnt_seed(self) -> int:
-        """Seed that what was judged was trained with: the detector, the policy, or what this run itself made."""
-        judged = self.input("estimator" if DETECTOR in self.result else "policy") if self.stage == "evaluate" else None
-        return (judged or self).seed
+    def training_seed(self) -> int:
+        """Seed of the training of the evaluated detector or policy; of other stages, the seed of the run."""
+        training = (
+            self.input("estimator" if DETECTOR in self.result else "policy") if self.stage == "evaluate" else None
+        )
+        return (training or self).seed
 
     @property
     def wall_s(self) -> float:
-        """Time worked on it, in s."""
+        """Wall time in s."""
         return float(self.info.get("wall_s") or 0.0)
 
     @property
     def cpu_s(self) -> float:
-        """Time of all its cores, in s."""
+        """CPU time of all cores in s."""
         return float(self.info.get("cpu_s") or 0.0)
 
     def input(self, name: str) -> Source | None:
-        """Return the run that made an input such as `policy` or `data.0`, None where none did."""
+        """Return the run that produced an input such as `policy` or `data.0`; None if there is none."""
         key, _, number = name.partition(".")
         value = self.config.get(key)
         path = value[int(number)] if number and value else value
@@ -98,51 +100,51 @@ class Source:
             return None
 
     def inputs(self, key: str) -> list[Source]:
-        """Return the runs that made the inputs of a list such as `data`."""
-        found = [self.input(f"{key}.{i}") for i in range(len(self.config.get(key) or []))]
-        return [source for source in found if source is not None]
+        """Return the runs that produced the inputs of a list such as `data`."""
+        runs = [self.input(f"{key}.{i}") for i in range(len(self.config.get(key) or []))]
+        return [source for source in runs if source is not None]
 
-    def pictures(self) -> list[Path]:
-        """Return its figures, by name."""
+    def figures(self) -> list[Path]:
+        """Return the figure files of the run, sorted by name."""
         return sorted((self.folder / "figures").glob("*.png"))
 
 
 @dataclass
 class Sources:
-    """All runs of a report, by what they are.
+    """Runs of a report, by content.
 
     Attributes:
-        policies: evaluations of a policy over faults.
+        fault_evaluations: evaluations of a policy with faults.
         detectors: trainings and evaluations of a failure detector.
-        datasets: collections.
-        judged: evaluations of a policy without faults.
-        others: what tells nothing by itself; it stands in the lineage.
+        datasets: recorded datasets.
+        evaluations: evaluations of a policy without faults.
+        others: runs without reportable results; shown in the lineage only.
     """
 
-    policies: list[Source] = field(default_factory=list)
+    fault_evaluations: list[Source] = field(default_factory=list)
     detectors: list[Source] = field(default_factory=list)
     datasets: list[Source] = field(default_factory=list)
-    judged: list[Source] = field(default_factory=list)
+    evaluations: list[Source] = field(default_factory=list)
     others: list[Source] = field(default_factory=list)
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Sources:
-        """Read the runs of these result.json, each once: one run may stand for several steps of a pipeline."""
-        found = cls()
+        """Read the runs of these result.json, each once; one run may serve several steps of a pipeline."""
+        sources = cls()
         for source in map(Source.read, dict.fromkeys(path.resolve() for path in paths)):
-            found._place_of(source).append(source)
-        return found
+            sources._list_for(source).append(source)
+        return sources
 
-    def _place_of(self, source: Source) -> list[Source]:
+    def _list_for(self, source: Source) -> list[Source]:
         if FAULTS in source.result:
-            return self.policies
+            return self.fault_evaluations
         if DETECTOR in source.result:
             return self.detectors
         if COMMANDS in source.result:
-            return self.judged
+            return self.evaluations
         return self.datasets if (source.folder / "data" / "card.json").is_file() else self.others
 
     @property
     def all(self) -> Sequence[Source]:
-        """All of them."""
-        return [*self.policies, *self.detectors, *self.datasets, *self.judged, *self.others]
+        """All runs."""
+        return [*self.fault_evaluations, *self.detectors, *self.datasets, *self.evaluations, *self.others]

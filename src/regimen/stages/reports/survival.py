@@ -1,9 +1,9 @@
-"""How often each kind of policy survives a fault: by joint and severity, over seeds, and compared with each other.
+"""Survival of each kind of policy by joint and severity, over seeds, and comparison of the kinds.
 
-Of one seed a share of episodes carries its Wilson interval. Of several seeds it is the interquartile mean over the
-seeds with its bootstrap interval, see `regimen.display.intervals`; episodes of one policy are no seeds. Differences
-and ratios are drawn: of one seed from the Jeffreys posterior of its share, Beta(k + 1/2, n - k + 1/2), of several from
-the bootstrap of their interquartile mean.
+For one seed, a share of episodes has a Wilson interval. For several seeds, it is the interquartile mean over seeds with
+a bootstrap interval, see `regimen.display.intervals`. Intervals of
+differences and ratios come from samples: for one seed, of the Jeffreys posterior of its share, Beta(k + 1/2,
+n - k + 1/2); for several seeds, of the bootstrap of the interquartile mean.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ DRAWS = 5000
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Episodes of one policy with one joint broken in one way.
+class FaultCaseResult:
+    """Episodes of one policy with one fault.
 
     Attributes:
-        joint: the joint; empty where none was broken.
-        level: number of the severity among those of the joint, the mildest first.
-        severity: what is left of the joint, in the unit of the fault's mode.
-        episodes: how many.
-        survived: how many lasted to the end.
+        joint: faulty joint; empty without a fault.
+        level: index of the severity among those of the joint, the mildest first.
+        severity: severity in the unit of the fault's mode.
+        episodes: number of episodes.
+        survived: number of episodes without a fall.
         figures: name -> mean over the episodes with its interval, such as `lin_vel_error` in m/s.
-        fall_s: median time from the onset to the fall; None if none fell.
+        fall_s: median time in s from the onset to the fall; None without falls.
     """
 
     joint: str
@@ -46,24 +46,24 @@ class Cell:
 
 @dataclass
 class Arm:
-    """One kind of policy with all its runs.
+    """Evaluations of one kind of policy.
 
     Attributes:
-        variant: the kind.
-        sources: one run for each seed.
-        cells: of each run.
+        variant: kind of policy.
+        sources: one run per seed.
+        cases: results by fault, of each run.
     """
 
     variant: Variant
     sources: list[Source]
-    cells: list[list[Cell]]
+    cases: list[list[FaultCaseResult]]
 
     def survival(self, joint: str | None = None, level: int | None = None) -> Figure | None:
-        """Return the share of episodes that lasted to the end; None where there were none.
+        """Return the share of episodes without a fall; None without episodes.
 
         Args:
-            joint: of this joint; None for all that broke together, empty for the episodes in which none did.
-            level: of this severity; None for all together.
+            joint: faulty joint; None for all joints together, empty for the episodes without a fault.
+            level: level of severity; None for all levels.
         """
         counts = self._counts(joint, level)
         if not counts:
@@ -74,18 +74,18 @@ class Arm:
         return over_seeds([survived / episodes for survived, episodes in counts])
 
     def mean(self, name: str, joint: str | None = None, level: int | None = None) -> Figure | None:
-        """Return the mean of a figure over the joints and severities chosen; None where it was not measured."""
-        chosen = [[c.figures[name] for c in self._of(run, joint, level) if name in c.figures] for run in self.cells]
-        found = [figure for figures in chosen if (figure := _mean(figures)) is not None]
-        return found[0] if len(found) == 1 else over_seeds([f.value for f in found]) if found else None
+        """Return the mean of a metric over the selected joints and levels; None if it was not measured."""
+        selected = [[c.figures[name] for c in self._of(run, joint, level) if name in c.figures] for run in self.cases]
+        means = [figure for figures in selected if (figure := _mean(figures)) is not None]
+        return means[0] if len(means) == 1 else over_seeds([f.value for f in means]) if means else None
 
     def fall_s(self, joint: str | None = None, level: int | None = None) -> float | None:
-        """Return the median, over seeds and severities, of the time from the onset to the fall; None without falls."""
-        found = [c.fall_s for run in self.cells for c in self._of(run, joint, level) if c.fall_s is not None]
-        return float(np.median(found)) if found else None
+        """Return the median time in s from the onset to the fall, over seeds and levels; None without falls."""
+        times = [c.fall_s for run in self.cases for c in self._of(run, joint, level) if c.fall_s is not None]
+        return float(np.median(times)) if times else None
 
     def draws(self, level: int | None = None, seed: int = 0) -> np.ndarray:
-        """Return `DRAWS` draws of the share of all joints that may as well be the true one."""
+        """Return `DRAWS` samples of the distribution of the survival over all joints, (DRAWS,)."""
         counts, rng = self._counts(None, level), np.random.default_rng(seed)
         if len(counts) == 1:
             survived, episodes = counts[0]
@@ -94,18 +94,18 @@ class Arm:
         return iqm(shares[rng.integers(len(shares), size=(DRAWS, len(shares)))], axis=1)
 
     def _counts(self, joint: str | None, level: int | None) -> list[tuple[int, int]]:
-        """Return (survived, episodes) of each run that has such episodes."""
-        chosen = [self._of(run, joint, level) for run in self.cells]
-        return [(sum(c.survived for c in run), sum(c.episodes for c in run)) for run in chosen if run]
+        """Return (survived, episodes) of each run with such episodes."""
+        selected = [self._of(run, joint, level) for run in self.cases]
+        return [(sum(c.survived for c in run), sum(c.episodes for c in run)) for run in selected if run]
 
-    def _of(self, run: list[Cell], joint: str | None, level: int | None) -> list[Cell]:
-        """Return the cells chosen; a joint of None is any that broke."""
-        known = [c for c in run if (c.joint == joint if joint is not None else c.joint)]
-        return [c for c in known if level is None or c.level == level]
+    def _of(self, run: list[FaultCaseResult], joint: str | None, level: int | None) -> list[FaultCaseResult]:
+        """Return the selected results; joint None selects all faulty joints."""
+        selected = [c for c in run if (c.joint == joint if joint is not None else c.joint)]
+        return [c for c in selected if level is None or c.level == level]
 
 
 def over_seeds(values: Sequence[float]) -> Figure:
-    """Return the interquartile mean of one value for each of several seeds, with its bootstrap interval."""
+    """Return the interquartile mean of `values`, one per seed, with its bootstrap interval."""
     array = np.asarray(values, dtype=np.float64)
     ends = iqm_interval(array)
     middle = float(iqm(array))
@@ -113,7 +113,7 @@ def over_seeds(values: Sequence[float]) -> Figure:
 
 
 def _mean(figures: list[Figure]) -> Figure | None:
-    """Return the mean of independent figures, the widths of their intervals added as errors are."""
+    """Return the mean of independent figures; widths of intervals add in quadrature."""
     if not figures:
         return None
     value = float(np.mean([f.value for f in figures]))
@@ -124,11 +124,11 @@ def _mean(figures: list[Figure]) -> Figure | None:
 
 @dataclass
 class Study:
-    """All kinds of policies that were evaluated.
+    """All evaluated kinds of policies.
 
     Attributes:
         arms: in the order of `VARIANTS`.
-        severities: joint -> what is left of it at each level, the mildest first; joints in the robot's order.
+        severities: joint -> severity of each level, the mildest first; joints in the robot's order.
     """
 
     arms: list[Arm]
@@ -136,47 +136,47 @@ class Study:
 
     @classmethod
     def of(cls, sources: Sequence[Source]) -> Study:
-        """Read the evaluations."""
+        """Group fault evaluations by kind of policy."""
         groups: dict[str, list[Source]] = {}
         for source in sources:
             groups.setdefault(variant_of(source).key, []).append(source)
         arms = [
-            Arm(v, groups[v.key], [list(cells_of(s.result)) for s in groups[v.key]])
+            Arm(v, groups[v.key], [list(fault_case_results(s.result)) for s in groups[v.key]])
             for v in VARIANTS
             if v.key in groups
         ]
         severities: dict[str, dict[int, float]] = {}
-        for cell in (c for arm in arms for run in arm.cells for c in run if c.joint):
-            severities.setdefault(cell.joint, {})[cell.level] = cell.severity
-        return cls(arms, {joint: [known[i] for i in sorted(known)] for joint, known in severities.items()})
+        for case in (c for arm in arms for run in arm.cases for c in run if c.joint):
+            severities.setdefault(case.joint, {})[case.level] = case.severity
+        return cls(arms, {joint: [levels[i] for i in sorted(levels)] for joint, levels in severities.items()})
 
     @property
     def joints(self) -> list[str]:
-        """Those that were broken."""
+        """Joints with faults."""
         return list(self.severities)
 
     @property
     def levels(self) -> range:
-        """Numbers of the severities."""
-        return range(max((len(known) for known in self.severities.values()), default=0))
+        """Levels of severity."""
+        return range(max((len(values) for values in self.severities.values()), default=0))
 
     def label(self, level: int) -> str:
-        """Return what a level is called: its severity if that is the same for all joints, else its number."""
-        values = {known[level] for known in self.severities.values() if level < len(known)}
+        """Return the label of a level: its severity if it is the same for all joints, else its number."""
+        values = {row[level] for row in self.severities.values() if level < len(row)}
         return f"severity {values.pop():g}" if len(values) == 1 else f"level {level + 1}"
 
     def arm(self, variant: Variant) -> Arm | None:
-        """Return the arm of a kind of policy, None where it was not evaluated."""
+        """Return the arm of a kind of policy; None if it was not evaluated."""
         return next((arm for arm in self.arms if arm.variant is variant), None)
 
     @property
     def missing(self) -> list[Variant]:
-        """The kinds that were not evaluated."""
+        """Kinds of policies without an evaluation."""
         return [v for v in VARIANTS if self.arm(v) is None]
 
 
-def cells_of(result: dict[str, Any]) -> Iterator[Cell]:
-    """Yield the cells of the result of an evaluation over faults, the one without a fault first."""
+def fault_case_results(result: dict[str, Any]) -> Iterator[FaultCaseResult]:
+    """Yield the cases in the result of a fault evaluation, the one without a fault first."""
     levels: dict[str, int] = {}
     for row in (result["healthy"], *result["cells"]):
         joint = row.get("joint") or ""
@@ -184,7 +184,7 @@ def cells_of(result: dict[str, Any]) -> Iterator[Cell]:
         figures = {name: Figure(**value) for name, value in row.items() if _is_figure(value)}
         survived = row["episodes"] - row["falls"]
         severity = float(row.get("severity") or 0.0)
-        yield Cell(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
+        yield FaultCaseResult(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
 
 
 def _is_figure(value: Any) -> bool:
@@ -193,12 +193,12 @@ def _is_figure(value: Any) -> bool:
 
 @dataclass
 class Comparison:
-    """One kind of policy against the healthy one and the oracle.
+    """Comparison of one kind of policy with the healthy one and the oracle.
 
     Attributes:
-        variant: the kind.
-        gain: survival minus the healthy policy's, in points.
-        share: of the oracle's gain; None where there is no oracle, or where its gain may as well be none.
+        variant: kind of policy.
+        gain: survival minus that of the healthy policy, in percentage points.
+        share: share of the oracle's gain; None without an oracle, or if its gain is not significantly above 0.
     """
 
     variant: Variant
@@ -207,28 +207,28 @@ class Comparison:
 
 
 def compare(study: Study, healthy: Variant, oracle: Variant, level: int | None = None) -> list[Comparison]:
-    """Return every kind of policy compared with `healthy`, and its share of what `oracle` gains.
+    """Return the comparison of every kind of policy with `healthy` and `oracle`.
 
     Args:
         study: all evaluations.
-        healthy: what is compared with.
-        oracle: what could be gained.
-        level: of this severity; None for all together.
+        healthy: reference of the gain.
+        oracle: reference of the share.
+        level: level of severity; None for all levels.
     """
     base, best = study.arm(healthy), study.arm(oracle)
     if base is None:
         return []
-    ground = base.draws(level, seed=1)
-    most = best.draws(level, seed=2) - ground if best else None
-    found = []
+    reference = base.draws(level, seed=1)
+    oracle_gain = best.draws(level, seed=2) - reference if best else None
+    comparisons = []
     for number, arm in enumerate(a for a in study.arms if a is not base):
-        gained = (best.draws(level, seed=2) if arm is best else arm.draws(level, seed=3 + number)) - ground
+        gained = (best.draws(level, seed=2) if arm is best else arm.draws(level, seed=3 + number)) - reference
         value = _value(arm, level) - _value(base, level)
         part = None
-        if best is not None and most is not None and np.percentile(most, 2.5) > 0:
-            part = _drawn(value / (_value(best, level) - _value(base, level)), gained / most)
-        found.append(Comparison(arm.variant, _drawn(100 * value, 100 * gained), part))
-    return found
+        if best is not None and oracle_gain is not None and np.percentile(oracle_gain, 2.5) > 0:
+            part = _drawn(value / (_value(best, level) - _value(base, level)), gained / oracle_gain)
+        comparisons.append(Comparison(arm.variant, _drawn(100 * value, 100 * gained), part))
+    return comparisons
 
 
 def _value(arm: Arm, level: int | None) -> float:

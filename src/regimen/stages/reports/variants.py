@@ -1,4 +1,4 @@
-"""The policies that a study compares, and how one is recognised from the configuration it was evaluated with."""
+"""Kinds of policies in a fault study, and their detection from the config of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from regimen.stages.reports.sources import Source
 
 @dataclass(frozen=True)
 class Variant:
-    """One kind of policy.
+    """Kind of policy.
 
     Attributes:
-        key: short name, in report.json and in file names.
-        title: as people read it.
-        told: what it is told of the robot's faults.
-        color: in pictures.
+        key: short name, in report.json and file names.
+        title: name in tables and figures.
+        fault_info: information about faults in its observations.
+        color: in figures.
     """
 
     key: str
     title: str
-    told: str
+    fault_info: str
     color: str
 
 
 VARIANTS = (
-    Variant("healthy", "healthy", "nothing; it never met a fault in training", "#777777"),
-    Variant("none", "robust", "nothing; it was trained with faults", "#8a6d3b"),
-    Variant("oracle", "oracle", "the truth, at once", "#3f8f5b"),
-    Variant("oracle_delayed", "delayed oracle", "the truth, some steps later", "#4a9aa5"),
-    Variant("classifier", "tolerant", "what the detector sees", "#3b6fb6"),
-    Variant("classifier_again", "tolerant, second round", "what a detector sees that knows its gait", "#7a5ea8"),
-    Variant("experts", "switched experts", "the detector chooses one of several policies", "#d1762f"),
+    Variant("healthy", "healthy", "none; trained without faults", "#777777"),
+    Variant("none", "robust", "none; trained with faults", "#8a6d3b"),
+    Variant("oracle", "oracle", "true fault, immediately", "#3f8f5b"),
+    Variant("oracle_delayed", "delayed oracle", "true fault, after a delay", "#4a9aa5"),
+    Variant("classifier", "tolerant", "output of the detector", "#3b6fb6"),
+    Variant("classifier_again", "tolerant, second round", "output of a detector trained on its gait", "#7a5ea8"),
+    Variant("experts", "switched experts", "the detector selects one of several policies", "#d1762f"),
 )
 
 HEALTHY, ORACLE, TOLERANT = VARIANTS[0], VARIANTS[2], VARIANTS[4]
@@ -41,9 +41,9 @@ BY_KEY = {variant.key: variant for variant in VARIANTS}
 
 
 def variant_of(source: Source) -> Variant:
-    """Return which kind of policy a run evaluated."""
-    made_by = source.input("policy") or source
-    if "experts" in str((made_by.config.get("agent") or {}).get("_target_", "")):
+    """Return the kind of policy that a run evaluated."""
+    training = source.input("policy") or source
+    if "experts" in str((training.config.get("agent") or {}).get("_target_", "")):
         return BY_KEY["experts"]
     mode = resolve_mode(source.config["env"].get("estimate"), source.config.get("estimator"))
     if mode == "classifier" and _second_round(source):
@@ -52,6 +52,6 @@ def variant_of(source: Source) -> Variant:
 
 
 def _second_round(source: Source) -> bool:
-    """Return whether the detector has seen data of a policy that a detector told of faults."""
+    """Return whether the detector was trained on data of a policy that observes a detector."""
     detector = source.input("estimator")
     return detector is not None and any(data.config.get("estimator") for data in detector.inputs("data"))

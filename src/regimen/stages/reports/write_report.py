@@ -1,4 +1,4 @@
-"""A report is written: its page, its numbers, and what run.json knows of them."""
+"""Write the page and the numbers of a report, and record them as artifacts."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 FOLDER = "report"
 KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", ".mp4": "video"}
-"""Ending -> kind of the artifact."""
+"""Suffix -> kind of the artifact."""
 
 
-def folder_of(run: Run) -> Path:
-    """Return the directory of a report, made if needed."""
+def report_dir(run: Run) -> Path:
+    """Return the directory of the report, created if missing."""
     folder = run.dir / FOLDER
     folder.mkdir(exist_ok=True)
     return folder
 
 
-def publish(
-    run: Run, title: str, lead: Iterable[str], sections: Sequence[html.Section], told: Mapping[str, Any]
+def write_report(
+    run: Run, title: str, lead: Iterable[str], sections: Sequence[html.Section], numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write `report.html` and `report.json` beside the pictures, and return what belongs into result.json.
+    """Write `report.html` and `report.json` beside the figures; return the result.
 
     Args:
-        run: the report's own.
+        run: the run of the report.
         title: heading of the page.
         lead: HTML above the sections.
         sections: of the page.
-        told: every number.
+        numbers: content of report.json.
     """
-    folder = folder_of(run)
-    numbers = dict(files.plain(told))
+    folder = report_dir(run)
+    plain = dict(files.plain(numbers))
     (folder / "report.html").write_text(html.page(title, lead, sections), encoding="utf-8")
-    files.write_json(folder / "report.json", numbers)
+    files.write_json(folder / "report.json", plain)
     for path in sorted(folder.iterdir()):
         run.artifact(path, KINDS[path.suffix])
     print(f"report: {folder / 'report.html'}", flush=True)
-    return {"report": f"{FOLDER}/report.html", **numbers}
+    return {"report": f"{FOLDER}/report.html", **plain}

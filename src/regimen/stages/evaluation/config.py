@@ -1,0 +1,86 @@
+"""Configuration of `stage=evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from regimen.stages.playback.options import PlaybackCfg
+from regimen.system.errors import did_you_mean
+
+
+@dataclass
+class EvaluateCfg(PlaybackCfg):
+    """Evaluate `policy` on the task.
+
+    Attributes:
+        envs_per_command: envs, and so episodes, for each command of `env.evaluation.grid`; sets `env.num_envs`.
+        episode_length_s: length of an episode in s; null: the task's.
+        disturbances: whether the events of `env.evaluation.disturbances` stay active.
+        observation_noise: whether observations are noisy, as in training.
+        bootstrap: resamples of each 95 % interval.
+        joints: joint names of a policy that rsl_rl itself saved, in its order, or [task]; null for other policies.
+        faults: whether the envs have the faults of `env.evaluation.fault_grid` instead of the commands.
+    """
+
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    _target_: str = "regimen.stages.evaluate.Evaluate"
+    envs_per_command: int = 64
+    episode_length_s: float | None = None
+    disturbances: bool = False
+    observation_noise: bool = True
+    bootstrap: int = 2000
+    joints: list[str] | None = None
+    faults: bool = False
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return the problems of this stage with the run's plain `config`, one line each."""
+        env, lines = config["env"], []
+        evaluation = env.get("evaluation") or {}
+        if self.envs_per_command < 1 or self.bootstrap < 1:
+            lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
+        if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
+            lines.append("video_seconds and episode_length_s: expected more than 0 s.")
+        from regimen.stages.playback import options
+
+        lines += grid_problems(evaluation, env.get("commands") or {})
+        lines += options.problems(self, config, self.num_envs(config))
+        if self.faults:
+            from regimen.stages.evaluation.fault_grid import problems
+
+            lines += problems(evaluation, env)
+        named = [("commands", evaluation.get("command"))] + [
+            ("events", name) for name in evaluation.get("disturbances") or []
+        ]
+        for group, name in named:
+            if name is not None and name not in env.get(group, {}):
+                lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
+        return lines
+
+    def num_envs(self, config: dict[str, Any]) -> int:
+        """Return the number of envs that this stage opens for the run's plain `config`, regardless of env.num_envs."""
+        evaluation = config["env"].get("evaluation") or {}
+        if self.faults and evaluation.get("fault_grid"):
+            from regimen.stages.evaluation.fault_grid import fault_cases
+
+            return sum(case.envs for case in fault_cases(evaluation["fault_grid"], config["env"]["robot"]))
+        return self.envs_for(evaluation.get("grid") or [])
+
+    def envs_for(self, grid: list[list[float]]) -> int:
+        """Return the number of envs for these commands; a task without commands counts as one command."""
+        return self.envs_per_command * max(1, len(grid))
+
+
+def grid_problems(evaluation: dict[str, Any], commands: dict[str, Any]) -> list[str]:
+    """Return the problems of the grid in a task's `evaluation` section with the task's `commands`, one line each."""
+    grid, name, lines = evaluation.get("grid") or [], evaluation.get("command"), []
+    widths = sorted({len(row) for row in grid})
+    if len(widths) > 1:
+        lines.append(f"env.evaluation.grid has commands of {widths} values: expected the same number in each row.")
+    if 0 in widths:
+        lines.append("env.evaluation.grid has an empty command: expected one number for each value of the command.")
+    if grid and name is None:
+        lines.append("env.evaluation.grid has commands, but env.evaluation.command names no command term.")
+    if name is not None and name in commands and commands[name] is None:
+        lines.append(f"env.evaluation.command is `{name}`, but env.commands.{name} is switched off (null).")
+    return lines

@@ -1,0 +1,156 @@
+"""Configurations of `stage=collect` and `stage=collect_histories`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from regimen.envs.mass_randomization import MassRangeCfg
+from regimen.system.errors import did_you_mean
+
+
+@dataclass
+class CollectCfg:
+    """Record episodes of `policy` in the task.
+
+    Attributes:
+        steps: control steps per env; rows of the dataset.
+        action_noise: standard deviation of normal noise added to every action, in units of the action.
+        gate_envs: envs for each command of `env.evaluation.grid` in the check of the policy without faults.
+        accept: reason to record a policy that fails `env.evaluation.gate`; stored with the data.
+        checkpoint_interval: steps between two checkpoints.
+    """
+
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    _target_: str = "regimen.stages.collect.Collect"
+    steps: int = 3000
+    action_noise: float = 0.0
+    gate_envs: int = 16
+    accept: str | None = None
+    checkpoint_interval: int = 512
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return the problems of this stage with the run's plain `config`, one line each."""
+        counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
+        lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
+        if self.action_noise < 0:
+            lines.append(f"action_noise={self.action_noise}: expected 0 or more.")
+        if self.accept is not None and not self.accept.strip():
+            lines.append("accept=: expected a reason, such as accept='data of falls wanted'.")
+        events = config["env"].get("events") or {}
+        faults = (config["env"].get("evaluation") or {}).get("faults") or []
+        return lines + [
+            f"env.evaluation.faults names `{name}`, not in env.events. {did_you_mean(name, events)}"
+            for name in faults
+            if name not in events
+        ]
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of the two open chunks."""
+        from regimen.data.episodes.schema import chunk_steps
+
+        return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
+
+
+MODES = ("checkpoints", "noise", "expert")
+
+
+BOXES = ("demonstrator", "limits", "clip")
+
+
+@dataclass
+class NoiseCfg:
+    """Noise that decays along a history: a = (1 - ε) π(o) + ε u, u uniform in a box, ε constant within an episode.
+
+    ε = (1 - r^p)^(1/p), with r from 0 to 1 over the history without its noise-free end: continuous noise distillation
+    (Vintix, arXiv 2501.19400). A discrete action is replaced by a random one with probability ε, as in AD^ε
+    (arXiv 2312.12275).
+
+    Attributes:
+        power: p; above 1 the noise decays late, below 1 early.
+        noise_free: share of the history at its end without noise.
+        box: range of u for each joint: `demonstrator`: lowest to highest action of the policy in the calibration
+            without noise; `limits`: all targets within the joint's range; `clip`: the bounds of the action.
+    """
+
+    power: float = 0.6
+    noise_free: float = 0.05
+    box: str = "demonstrator"
+
+    def problems(self) -> list[str]:
+        """Return the problems of the values, one line each."""
+        lines = []
+        if self.power <= 0:
+            lines.append(f"noise.power={self.power:g}: expected more than 0.")
+        if not 0 < self.noise_free < 1:
+            lines.append(f"noise.noise_free={self.noise_free:g}: expected a share between 0 and 1.")
+        if self.box not in BOXES:
+            lines.append(f"noise.box={self.box}: {did_you_mean(self.box, BOXES)}")
+        return lines
+
+
+@dataclass
+class CollectHistoriesCfg:
+    """Record one learning history in each env.
+
+    Attributes:
+        mode: `noise`: the policy with decaying noise; `checkpoints`: the checkpoints of the trainings `runs` in order;
+            `expert`: the policy without noise, for comparison only.
+        episodes: length of each history in episodes; null if `steps` is set.
+        steps: length of each history in steps; null if `episodes` is set.
+        group: common name of tasks with the same observations and actions; null: the name of the task.
+        reward_scale: factor applied to rewards in training; the file holds unscaled rewards.
+        episode_sparsity: training reads every n-th episode.
+        thin: every n-th checkpoint of a training is used, and the last one.
+        noise: see `NoiseCfg`.
+        domain_randomization: see `MassRangeCfg`.
+        checkpoint_interval: steps between two checkpoints.
+    """
+
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "runs", "estimator")
+    _target_: str = "regimen.stages.collect_histories.CollectHistories"
+    mode: str = "noise"
+    episodes: int | None = None
+    steps: int | None = None
+    group: str | None = None
+    reward_scale: float = 1.0
+    episode_sparsity: int = 1
+    thin: int = 1
+    noise: NoiseCfg = field(default_factory=NoiseCfg)
+    domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
+    checkpoint_interval: int = 512
+
+    def problems(self, config: dict[str, Any]) -> list[str]:
+        """Return the problems of this stage with the run's plain `config`, one line each."""
+        lines = [f"mode={self.mode}: {did_you_mean(self.mode, MODES)}"] if self.mode not in MODES else []
+        if (self.episodes is None) == (self.steps is None):
+            lines.append(f"episodes={self.episodes}: expected either this or stage.steps={self.steps}, the other null.")
+        counts = {name: getattr(self, name) for name in ("episodes", "steps", "episode_sparsity", "thin")}
+        counts["checkpoint_interval"] = self.checkpoint_interval
+        lines += [f"{name}={value}: expected 1 or more." for name, value in counts.items() if (value or 1) < 1]
+        if self.episodes == 0 or self.steps == 0:
+            lines.append("episodes=0 or steps=0: expected 1 or more.")
+        if self.reward_scale <= 0:
+            lines.append(f"reward_scale={self.reward_scale:g}: expected more than 0.")
+        return lines + self._inputs(config) + self.noise.problems() + self.domain_randomization.problems(config["env"])
+
+    def _inputs(self, config: dict[str, Any]) -> list[str]:
+        """Return a line if the inputs do not match the mode."""
+        if self.mode == "checkpoints":
+            if not config.get("runs"):
+                return ["mode=checkpoints: needs trainings: runs=[<run reference>,…]."]
+            return ["mode=checkpoints: reads runs=[…], not policy=. Take it away."] if config.get("policy") else []
+        if config.get("runs"):
+            return [f"mode={self.mode}: reads policy=, not runs=[…]. Take them away, or set stage.mode=checkpoints."]
+        if config.get("policy") is None and str(config["env"].get("_target_", "")).endswith(".ManagerEnv"):
+            return [f"mode={self.mode}: needs a policy: policy=<run reference>, <file> or pretrained:<name>."]
+        return []
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of the open chunks and of the rows that are sorted by env at the end."""
+        from regimen.data.episodes.schema import chunk_steps
+        from regimen.data.histories.file import BLOCK
+        from regimen.data.histories.writer import ENVS_AT_ONCE
+
+        rows = 2 * chunk_steps(num_envs) * num_envs + BLOCK * min(num_envs, ENVS_AT_ONCE)
+        return 4 * rows * (observation + action + 6)
