@@ -14,7 +14,7 @@ from regimen.display.console import say
 from regimen.runs import outcome, signature
 from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, Seen, see, see_dir
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, see, see_dir
 from regimen.runs.run import Run
 from regimen.system import host, signals
 from regimen.system.errors import ReferenceError_, refuse
@@ -63,7 +63,7 @@ def resume_verb(argv: list[str]) -> int:
     return launch([f"resume={parser.parse_args(argv).run}"], groups.config_home())
 
 
-def cautions(run: Seen) -> Iterator[str]:
+def cautions(run: RunView) -> Iterator[str]:
     """Yield reasons why the result may differ from that of `run`.
 
     Raises:
@@ -91,7 +91,7 @@ def cautions(run: Seen) -> Iterator[str]:
         yield "it was resumed, possibly with other code; results are equal only if resuming is exact"
 
 
-def _code_cautions(run: Seen) -> Iterator[str]:
+def _code_cautions(run: RunView) -> Iterator[str]:
     """Yield differences of code and packages from those of the run."""
     now = {"git": repository_state(Path(__file__).parent)[0], "versions": host.versions()}
     changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
@@ -110,7 +110,7 @@ def _code_cautions(run: Seen) -> Iterator[str]:
         yield f"{', '.join(commits)}; the files that a run imports are the same"
 
 
-def create(run: Seen, argv: list[str]) -> Run:
+def create(run: RunView, argv: list[str]) -> Run:
     """Create a run with the same configuration, not started.
 
     It has no name, because references by name must still mean the original.
@@ -137,7 +137,7 @@ def create(run: Seen, argv: list[str]) -> Run:
     return again
 
 
-def _placement(run: Seen) -> dict[str, Any]:
+def _placement(run: RunView) -> dict[str, Any]:
     """Return code snapshot and first status of the new run: `queued` for a run of a scheduler."""
     from regimen.runs import code_snapshot
 
@@ -146,7 +146,7 @@ def _placement(run: Seen) -> dict[str, Any]:
     return {"code": _existing_snapshot(run)}
 
 
-def _existing_snapshot(run: Seen) -> str | None:
+def _existing_snapshot(run: RunView) -> str | None:
     """Return the code snapshot of a run, None if it does not exist any more."""
     code = run.info.get("code")
     return str(code) if code and Path(code).is_dir() else None
@@ -171,14 +171,14 @@ def _start(run: Run, config: dict[str, Any]) -> int:
     return wait([run]) if config.get("wait") else 0
 
 
-def _check(run: Seen) -> int:
+def _check(run: RunView) -> int:
     original = run.info.get("rerun_of")
     if not original:
         raise ReferenceError_(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
     return _compare(see(str(original)), run)
 
 
-def _compare(run: Seen, again: Seen) -> int:
+def _compare(run: RunView, again: RunView) -> int:
     """Print whether two results are equal; return 0 if they are, or if a run has not finished."""
     for one in (run, again):
         if one.status != "finished":

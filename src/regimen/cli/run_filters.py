@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, order, parse, select
 from regimen.runs.index import liveness
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 
 def filter_parser(verb: str, does: str, file: str | None = None) -> argparse.ArgumentParser:
@@ -41,7 +41,7 @@ def join_sort_flag(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
+def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], list[RunSummary]]:
     """Return the runs that match the filters, sorted, and all runs.
 
     Args:

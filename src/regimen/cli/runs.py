@@ -14,7 +14,7 @@ from regimen.cli import export_runs
 from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display.formatting import duration, table
 from regimen.runs.history.filters import ORDER, near_misses, parse
-from regimen.runs.index.summary import RunRow, seconds
+from regimen.runs.index.summary import RunSummary, seconds
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -66,7 +66,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _explain_no_match(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
+def _explain_no_match(filters: Sequence[str], everything: Sequence[RunSummary]) -> None:
     """Print on stderr why no run matches; stdout stays empty."""
     lines = near_misses(parse(filters), everything)
     if everything:
@@ -76,7 +76,7 @@ def _explain_no_match(filters: Sequence[str], everything: Sequence[RunRow]) -> N
     print("\n".join(lines), file=sys.stderr)
 
 
-def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int | None, sort: str) -> list[str]:
+def _listing(chosen: Sequence[RunSummary], everything: Sequence[RunSummary], limit: int | None, sort: str) -> list[str]:
     terminal = shutil.get_terminal_size() if sys.stdout.isatty() else None
     if limit is None:
         limit = max(1, terminal.lines - RESERVED_LINES) if terminal else 0
@@ -90,7 +90,7 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
     return lines
 
 
-def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
+def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
     wall = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a killed supervisor recorded no time
@@ -100,7 +100,7 @@ def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     return (*(word or NONE for word in words), _headline(run, metric), duration(now - run.began, "compact"), span)
 
 
-def _headline(run: RunRow, metric: str | None) -> str:
+def _headline(run: RunSummary, metric: str | None) -> str:
     if run.unreadable:
         return f"run.json: {run.unreadable}"
     name = metric if metric in run.headline else next(iter(run.headline), None)

@@ -13,14 +13,14 @@ from regimen.orchestration.pipeline.plan import plan, references
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system.errors import PreflightError
 
 SCHEDULERS = ("slurm", "submitit_local")
 
 
-def reconcile(rows: Sequence[RunRow]) -> bool:
+def reconcile(rows: Sequence[RunSummary]) -> bool:
     """Correct the records of runs whose job no longer exists; return whether any run was checked.
 
     Args:
@@ -38,7 +38,7 @@ def reconcile(rows: Sequence[RunRow]) -> bool:
     return True
 
 
-def queue_kind(row: RunRow) -> str | None:
+def queue_kind(row: RunSummary) -> str | None:
     """Return the kind of queue that starts a run: `slurm`, `submitit_local`, `local` or None."""
     return (row.queue or {}).get("kind")
 
@@ -148,7 +148,7 @@ class ClusterPipeline:
             }
             run.update(**fields, ended=None, exit_code=None, reason=None)
             return run
-        dirs = {name: ExistingRun(RUNNING, RunRow(run.id, path=str(run.dir))) for name, run in self.runs.items()}
+        dirs = {name: ExistingRun(RUNNING, RunSummary(run.id, path=str(run.dir))) for name, run in self.runs.items()}
         inputs = references(job, dirs) or {}
         pending = any(self.existing[name].state != DONE for name in job.node.after)
         prepared = prepare(job, self.jobs, inputs, pending)
@@ -157,7 +157,7 @@ class ClusterPipeline:
         return create_run(prepared.composed, ROOT, prepared.report, **self.record.record_fields(job.name, job.code))
 
 
-def _status(row: RunRow) -> str:
+def _status(row: RunSummary) -> str:
     """Return the status of a run, `queued` for one that Slurm will requeue."""
     return step_status.QUEUED if row.status == "preempted" and in_progress(row) else row.status
 

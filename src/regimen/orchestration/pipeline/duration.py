@@ -21,7 +21,7 @@ from regimen.config.yaml_io import read_yaml
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.reuse import DONE, ExistingRun
 from regimen.runs import signature
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 MAX_PAST_RUNS = 20
@@ -31,7 +31,7 @@ MAX_STEP_RATIO = 10.0
 """Largest ratio of env steps over which a duration is scaled."""
 
 
-def seconds(job: Job, existing: ExistingRun, rows: Sequence[RunRow]) -> float | None:
+def seconds(job: Job, existing: ExistingRun, rows: Sequence[RunSummary]) -> float | None:
     """Return the expected remaining time of a job in s, None if no comparable run has finished.
 
     Args:
@@ -102,7 +102,7 @@ def total(jobs: list[Job], left: Mapping[str, float | None]) -> float:
     return now
 
 
-def _completed_share(row: RunRow | None) -> float:
+def _completed_share(row: RunSummary | None) -> float:
     """Return the completed share of a run, 0 to 1."""
     progress = files.read_json(row.dir / "progress.json") if row is not None else None
     done, total = ((progress or {}).get(key) for key in ("iteration", "iterations"))

@@ -17,7 +17,7 @@ from regimen.orchestration.pipeline.record import PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
 from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, SupervisorPool
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import signals
 from regimen.system.errors import RegimenError
@@ -165,7 +165,7 @@ class LocalPipeline:
                 del self.others[node]  # the next attempt to start finds it finished or resumable
                 self.record.steps[node].run = self.record.steps[node].dir = None
 
-    def _reuse(self, job: Job, row: RunRow | None) -> None:
+    def _reuse(self, job: Job, row: RunSummary | None) -> None:
         assert row is not None
         step = self.record.steps[job.name]
         self._set_run(step, row.dir)

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, find_matching_run
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system.errors import RegimenError, refuse
 from regimen.system.files import locked
 
 
-def plan(jobs: list[Job], rows: Sequence[RunRow] | None = None) -> dict[str, ExistingRun]:
+def plan(jobs: list[Job], rows: Sequence[RunSummary] | None = None) -> dict[str, ExistingRun]:
     """Return job name -> existing run, in the order of `jobs`.
 
     Args:
@@ -52,7 +52,7 @@ def references(job: Job, existing: Mapping[str, ExistingRun]) -> dict[str, str] 
     return inputs
 
 
-def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRow]) -> ExistingRun:
+def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunSummary]) -> ExistingRun:
     """Return the existing run of a job whose parents have finished.
 
     A run that was submitted before its parents finished may be queued with pending inputs.
@@ -72,7 +72,7 @@ def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRo
 
 
 def _existing_run(
-    job: Job, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunRow]
+    job: Job, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunSummary]
 ) -> ExistingRun:
     inputs = references(job, existing)
     if job.asks("force") or inputs is None:

@@ -20,13 +20,15 @@ from regimen.orchestration.pipeline.reuse import DONE as RUN_DONE
 from regimen.orchestration.pipeline.reuse import RESUMABLE, RUNNING, ExistingRun
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 FIGURE = "pipeline.png"
 
 
-def describe(pipeline: Pipeline, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunRow]) -> str:
+def describe(
+    pipeline: Pipeline, jobs: list[Job], existing: Mapping[str, ExistingRun], rows: Sequence[RunSummary]
+) -> str:
     """Return the plan: each step with its existing run and expected duration.
 
     Args:

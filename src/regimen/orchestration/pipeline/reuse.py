@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.orchestration.pipeline.jobs import PreparedJob
 from regimen.runs import inputs, lock
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import files
 
@@ -29,11 +29,11 @@ class ExistingRun:
     """
 
     state: str
-    row: RunRow | None = None
+    row: RunSummary | None = None
     note: str = ""
 
 
-def find_matching_run(prepared: PreparedJob, rows: Sequence[RunRow]) -> ExistingRun:
+def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> ExistingRun:
     """Return the best run with the same signature: finished, else in progress, else resumable.
 
     Args:
@@ -60,7 +60,7 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunRow]) -> Existing
     return ExistingRun(TO_DO, None, note)
 
 
-def in_progress(row: RunRow) -> bool:
+def in_progress(row: RunSummary) -> bool:
     """Return whether a run is running, queued, or will be requeued by Slurm after a preemption."""
     if row.status in ("running", "queued") or (row.status == "preempted" and (row.queue or {}).get("again")):
         return True
@@ -102,7 +102,7 @@ def _hash(path: Path) -> str:
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
-def _is_resumable(row: RunRow) -> bool:
+def _is_resumable(row: RunSummary) -> bool:
     """Return whether a stopped run has a checkpoint, or never started, and its inputs are unchanged."""
     info = files.read_json(row.dir / "run.json") or {}
     started = info.get("supervisor") is not None

@@ -13,7 +13,7 @@ from regimen.orchestration.slurm import job_states, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.index.liveness import is_scheduled, judge
-from regimen.runs.index.summary import RunRow, read
+from regimen.runs.index.summary import RunSummary, read
 from regimen.runs.lock import is_free
 from regimen.runs.run import Run
 from regimen.system import files
@@ -121,7 +121,7 @@ def _exit_code(state: JobState) -> str:
     return f", exit code {code}" if code else ""
 
 
-def ask_schedulers(rows: list[RunRow]) -> None:
+def ask_schedulers(rows: list[RunSummary]) -> None:
     """Update the rows of runs that Slurm (or its stand-in) has: the record cannot show that a job is gone.
 
     The rows stay as recorded if the scheduler does not answer.

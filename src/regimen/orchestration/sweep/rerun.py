@@ -116,7 +116,7 @@ def _unfinished_jobs(record: SweepRecord) -> list[Job]:
 
 def _in_progress(record: SweepRecord) -> dict[str, str]:
     """Return run id -> reason for the runs that are running or queued."""
-    from regimen.runs.history.run_view import Seen
+    from regimen.runs.history.run_view import RunView
 
     runs = {job.run: record.run(job) for job in record.jobs}
     infos = {name: info for name, run in runs.items() if (info := run.info)}
@@ -128,7 +128,7 @@ def _in_progress(record: SweepRecord) -> dict[str, str]:
             name: f"is queued or running as job {infos[name]['queue']['job']}" for name in reconcile(runs.values())
         }
     for name, info in infos.items():
-        if info.get("status") == "running" and Seen(runs[name].dir, info).status == "running":
+        if info.get("status") == "running" and RunView(runs[name].dir, info).status == "running":
             reasons.setdefault(name, "is still running")
     return reasons
 

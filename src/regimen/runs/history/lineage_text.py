@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 
 from regimen.runs.history.lineage import FILE, Link, headline
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 
-def tree(run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> Iterator[str]:
+def tree(run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -> Iterator[str]:
     """Yield the lines of two trees, upwards and downwards from `run`.
 
     Args:
@@ -25,7 +25,7 @@ def tree(run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> Iterat
         yield from lines
 
 
-def describe(run: RunRow) -> str:
+def describe(run: RunSummary) -> str:
     """Return a run in one line: name, id, stage, status and its first headline figure; a file by its path."""
     if run.status == FILE:
         return os.path.relpath(run.id)
@@ -34,7 +34,7 @@ def describe(run: RunRow) -> str:
 
 
 def _branches(
-    node: str, relatives: dict[str, RunRow], links: list[Link], up: bool, indent: str, shown: set[str]
+    node: str, relatives: dict[str, RunSummary], links: list[Link], up: bool, indent: str, shown: set[str]
 ) -> Iterator[str]:
     """Yield the lines below a node; what was shown before is not unfolded again, so that circles end."""
     shown.add(node)
