@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from regimen.display.formatting import when
-from regimen.runs.history.run_view import Seen, see
+from regimen.runs.history.run_view import RunView, see
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ConfigError
@@ -81,7 +81,7 @@ def change_tags(run: Run, words: list[str]) -> None:
     run.amend(changed)
 
 
-def _named(usage: str, argv: list[str]) -> Seen:
+def _named(usage: str, argv: list[str]) -> RunView:
     """Return the run that the first argument names, or say how the verb is used."""
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: {usage}")

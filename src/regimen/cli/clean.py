@@ -14,7 +14,7 @@ from regimen.runs import code_snapshot
 from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import RunRow, seconds
+from regimen.runs.index.summary import RunSummary, seconds
 from regimen.system.errors import ConfigError
 
 BROKEN = ("failed", "killed", "preempted", "diverged", "lost")
@@ -38,7 +38,7 @@ class Item:
         files: the files, where it is not the whole run.
     """
 
-    run: RunRow
+    run: RunSummary
     bytes: int
     what: str
     files: tuple[Path, ...] = ()
@@ -83,19 +83,19 @@ def size(path: Path) -> int:
     return sum(taken.values())
 
 
-def _older(runs: Sequence[RunRow], span: str) -> list[RunRow]:
+def _older(runs: Sequence[RunSummary], span: str) -> list[RunSummary]:
     if not SPAN.fullmatch(span):
         raise ConfigError(f"--older {span}: expected a time span, such as 30d, 12h or 2w.")
     before = moment(span)
     return [run for run in runs if (seconds(run.ended) or run.began) < before]
 
 
-def _is_broken(run: RunRow) -> bool:
+def _is_broken(run: RunSummary) -> bool:
     return run.status in BROKEN and not run.has_checkpoint and not run.has_data
 
 
 def _whole_runs(
-    runs: Sequence[RunRow], everything: Sequence[RunRow], asked: set[str]
+    runs: Sequence[RunSummary], everything: Sequence[RunSummary], asked: set[str]
 ) -> tuple[list[Item], dict[str, str]]:
     """Return what would be freed, and id -> why, of the runs that must stay."""
     spared: dict[str, str] = {}
@@ -110,12 +110,12 @@ def _whole_runs(
     return [Item(run, size(run.dir), _what(run)) for run in going], spared
 
 
-def _what(run: RunRow) -> str:
+def _what(run: RunSummary) -> str:
     holds = [word for word, has in (("checkpoints", run.has_checkpoint), ("data", run.has_data)) if has]
     return f"{run.status}, with {' and '.join(holds)}" if holds else f"{run.status}, no checkpoint"
 
 
-def _checkpoints(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> tuple[list[Item], dict[str, str]]:
+def _checkpoints(runs: Sequence[RunSummary], everything: Sequence[RunSummary]) -> tuple[list[Item], dict[str, str]]:
     """Return the intermediate checkpoints that nothing refers to, and id -> why, of the runs not touched."""
     used = {str(known.get("path")) for run in everything for known in run.inputs.values()}
     used |= {reference for run in everything for reference in run.pending.values()}
@@ -191,7 +191,7 @@ def _explain(spared: dict[str, str]) -> None:
         print(f"spared  {run}: {why}")
 
 
-def _age(run: RunRow) -> str:
+def _age(run: RunSummary) -> str:
     return compact(time.time() - (seconds(run.ended) or run.began))
 
 

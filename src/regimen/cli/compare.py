@@ -12,7 +12,7 @@ from regimen.display.formatting import figure, table
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.lineage_text import require_picture
-from regimen.runs.history.run_view import Seen, see, see_dir
+from regimen.runs.history.run_view import RunView, see, see_dir
 from regimen.runs.index.index import Index
 from regimen.system import files
 from regimen.system.errors import ConfigError, ReferenceError_, did_you_mean
@@ -56,7 +56,7 @@ def compare_verb(argv: list[str]) -> int:
     return 0
 
 
-def select(words: Sequence[str]) -> tuple[list[Seen], list[Seen]]:
+def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
     """Return the finished runs that references and filters name, and those left out because they did not finish.
 
     Args:
@@ -86,7 +86,7 @@ def select(words: Sequence[str]) -> tuple[list[Seen], list[Seen]]:
     return finished, [run for run in runs if run.status != "finished"]
 
 
-def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Sequence[Seen]) -> Iterator[str]:
+def report(runs: Sequence[RunView], groups: Mapping[str, list[RunView]], left_out: Sequence[RunView]) -> Iterator[str]:
     """Yield the table of headline figures, and what is to be minded.
 
     Args:
@@ -116,14 +116,14 @@ def report(runs: Sequence[Seen], groups: Mapping[str, list[Seen]], left_out: Seq
     yield from _cautions(groups, left_out, interquartile.FEW)
 
 
-def _split(runs: Sequence[Seen]) -> tuple[list[str], dict[str, float]]:
+def _split(runs: Sequence[RunView]) -> tuple[list[str], dict[str, float]]:
     """Return the headline figures that differ between runs, and the values of those that do not."""
     values = headlines(runs)
     same = {name: float(v[0]) for name, v in values.items() if len(v) == len(runs) > 1 and (v == v[0]).all()}
     return [name for name in values if name not in same], same
 
 
-def _cautions(groups: Mapping[str, list[Seen]], left_out: Sequence[Seen], few: int) -> Iterator[str]:
+def _cautions(groups: Mapping[str, list[RunView]], left_out: Sequence[RunView], few: int) -> Iterator[str]:
     small = [label for label, members in groups.items() if len(members) < few]
     if small:
         yield f"\nfewer than {few} seeds, so that an interval means little: {'; '.join(small)}"
@@ -134,7 +134,7 @@ def _cautions(groups: Mapping[str, list[Seen]], left_out: Sequence[Seen], few: i
         yield f"\nleft out, not finished: {', '.join(f'{run.id} ({run.status})' for run in left_out)}"
 
 
-def headlines(runs: Sequence[Seen]) -> dict[str, np.ndarray]:
+def headlines(runs: Sequence[RunView]) -> dict[str, np.ndarray]:
     """Return headline figure -> (n,) values of the runs that have it."""
     import numpy as np
 
@@ -143,7 +143,7 @@ def headlines(runs: Sequence[Seen]) -> dict[str, np.ndarray]:
     return {name: np.array(numbers, dtype=float) for name, numbers in values.items() if numbers}
 
 
-def _curves(runs: Sequence[Seen], metric: str) -> list[np.ndarray]:
+def _curves(runs: Sequence[RunView], metric: str) -> list[np.ndarray]:
     """Return (k, 2) step and value for each run that logged the metric."""
     import numpy as np
 
@@ -155,11 +155,11 @@ def _curves(runs: Sequence[Seen], metric: str) -> list[np.ndarray]:
     return found
 
 
-def _metrics(runs: Sequence[Seen]) -> set[str]:
+def _metrics(runs: Sequence[RunView]) -> set[str]:
     """Return the names of all metrics that the runs logged."""
     rows = [row for run in runs for row in files.read_jsonl(run.dir / "metrics.jsonl")]
     return {name for row in rows for name in row} - {"step", "time_s"}
 
 
-def _digest(runs: Sequence[Seen]) -> str:
+def _digest(runs: Sequence[RunView]) -> str:
     return hashlib.sha256("\n".join(run.id for run in runs).encode()).hexdigest()[:6]

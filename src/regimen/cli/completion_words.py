@@ -12,7 +12,7 @@ from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home
 from regimen.runs.history.filters import GROUPS as GROUP_FILTERS
 from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import STATUSES, UNREADABLE, RunRow
+from regimen.runs.index.summary import STATUSES, UNREADABLE, RunSummary
 from regimen.runs.inputs import LISTS, SINGLE
 from regimen.runs.references import PRETRAINED
 
@@ -107,7 +107,7 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     return filters if verb in FILTERED and verb != "compare" else [*filters, *_names(rows), *_checkpoints(typed, rows)]
 
 
-def _filter(typed: str, rows: Sequence[RunRow]) -> Iterable[str]:
+def _filter(typed: str, rows: Sequence[RunSummary]) -> Iterable[str]:
     """Return filters with a value, the last one of several."""
     key, sign, value = re.split(r"(!?=)", typed, maxsplit=1)
     if key not in KEYS:
@@ -178,13 +178,13 @@ def _plans(*files: str) -> list[str]:
     return [str(path.parent) for root in ROOTS for name in wanted for path in root.glob(f"*/{name}")]
 
 
-def _names(rows: Sequence[RunRow], fits: Callable[[RunRow], bool] = lambda run: True) -> list[str]:
+def _names(rows: Sequence[RunSummary], fits: Callable[[RunSummary], bool] = lambda run: True) -> list[str]:
     """Return ids and names of readable runs."""
     chosen = [run for run in rows if run.status != UNREADABLE and fits(run)]
     return [word for run in chosen for word in (run.id, run.name) if word]
 
 
-def _checkpoints(typed: str, rows: Sequence[RunRow]) -> list[str]:
+def _checkpoints(typed: str, rows: Sequence[RunSummary]) -> list[str]:
     """Return `<run>@best` and so on, once the run is typed."""
     name, at, _ = typed.rpartition("@")
     runs = [run for run in rows if run.id == name or run.name == name] if at else []

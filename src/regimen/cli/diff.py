@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.display.formatting import duration, figure, table
 from regimen.runs.history.code_diff import CodeDifference, code_difference
-from regimen.runs.history.run_view import Seen, flatten, see
+from regimen.runs.history.run_view import RunView, flatten, see
 from regimen.system import files
 
 ABSENT = "–"
@@ -40,7 +40,7 @@ def diff_verb(argv: list[str]) -> int:
     return 0
 
 
-def differences(a: Seen, b: Seen) -> dict[str, dict[str, tuple[Any, Any]]]:
+def differences(a: RunView, b: RunView) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return section -> name -> (value in a, value in b) of everything that differs; None where it is absent."""
     hosts = [{key: (run.info.get("host") or {}).get(key) for key in HOST} for run in (a, b)]
     return {
@@ -58,13 +58,13 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)}
 
 
-def settings(run: Seen) -> dict[str, Any]:
+def settings(run: RunView) -> dict[str, Any]:
     """Return dotted key -> value of the configuration; choices such as `task` stand under their own name."""
     config = {key: value for key, value in run.config.items() if key not in ("choices", "resume")}
     return {**run.choices, **dict(flatten(config))}
 
 
-def describe(a: Seen, b: Seen, code: CodeDifference) -> Iterator[str]:
+def describe(a: RunView, b: RunView, code: CodeDifference) -> Iterator[str]:
     """Yield the lines of the screen.
 
     Args:
@@ -102,12 +102,12 @@ def _distance(a: Any, b: Any) -> tuple[str, str]:
     return f"{b - a:+.4g}", f"{(b - a) / abs(a):+.1%}" if a else ""
 
 
-def _inputs(run: Seen) -> dict[str, str]:
+def _inputs(run: RunView) -> dict[str, str]:
     """Return input -> the beginning of its checksum: where it lies does not matter here."""
     return {name: f"sha256 {str(row.get('sha256'))[:12]}" for name, row in run.inputs.items()}
 
 
-def _end(run: Seen) -> dict[str, Any]:
+def _end(run: RunView) -> dict[str, Any]:
     return {
         "status": run.status,
         "resumed": len(run.info.get("resumed") or []),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 from regimen.system.errors import ConfigError, PreflightError
 
@@ -34,7 +34,7 @@ def export_verb(argv: list[str]) -> int:
     return write(runs.choose(args.filters, args.sort)[0], args.file)
 
 
-def write(chosen: Sequence[RunRow], file: str) -> int:
+def write(chosen: Sequence[RunSummary], file: str) -> int:
     """Write runs to a CSV file, whole or not at all.
 
     Args:
@@ -56,7 +56,7 @@ def write(chosen: Sequence[RunRow], file: str) -> int:
     return 0
 
 
-def table(chosen: Sequence[RunRow]) -> str:
+def table(chosen: Sequence[RunSummary]) -> str:
     """Return runs as CSV text, with a header.
 
     Args:
@@ -71,7 +71,7 @@ def table(chosen: Sequence[RunRow]) -> str:
     return text.getvalue()
 
 
-def _line(run: RunRow) -> dict[str, object]:
+def _line(run: RunSummary) -> dict[str, object]:
     pipeline = run.pipeline or {}
     line = {name: getattr(run, name) for name in PLAIN if name not in ("tags", "parents", "pipeline", "step")}
     line |= {"tags": " ".join(run.tags), "parents": " ".join(run.parents)}
@@ -80,6 +80,6 @@ def _line(run: RunRow) -> dict[str, object]:
     return line | {f"config.{key}": value for key, value in _overrides(run).items()}
 
 
-def _overrides(run: RunRow) -> dict[str, str]:
+def _overrides(run: RunSummary) -> dict[str, str]:
     """Return key -> value of a run's overrides; `~key` removes a value and has none."""
     return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in run.overrides)}

@@ -13,7 +13,7 @@ from regimen.display.formatting import table
 from regimen.orchestration.slurm import reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_, did_you_mean
@@ -45,7 +45,7 @@ def queue_verb(argv: list[str]) -> int:
     return 0
 
 
-def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[RunSummary]:
     """Return the runs that are not over and that a scheduler has, in the order of their jobs.
 
     Args:
@@ -61,7 +61,7 @@ def having_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[Run
     return sorted((row for row in rows if row.id in chosen), key=_by_job)
 
 
-def _named(word: str, rows: Sequence[RunRow], everything: Sequence[RunRow]) -> list[RunRow]:
+def _named(word: str, rows: Sequence[RunSummary], everything: Sequence[RunSummary]) -> list[RunSummary]:
     """Return the runs that one word means: a run, or all runs of a sweep or pipeline."""
     name = Path(word).name
     of_many = [row for row in rows if name in (row.sweep, (row.pipeline or {}).get("id"))]
@@ -77,17 +77,17 @@ def _named(word: str, rows: Sequence[RunRow], everything: Sequence[RunRow]) -> l
     raise ReferenceError_(f"No scheduler has `{word}`. {did_you_mean(word, known)}")
 
 
-def _by_job(row: RunRow) -> tuple[int, ...]:
+def _by_job(row: RunSummary) -> tuple[int, ...]:
     return tuple(int(part) for part in str((row.queue or {}).get("job")).split("_") if part.isdecimal())
 
 
-def _cells(row: RunRow, run: Run, state: JobState) -> tuple[str, ...]:
+def _cells(row: RunSummary, run: Run, state: JobState) -> tuple[str, ...]:
     said = state.reason or describe(files.read_json(run.dir / "progress.json") or {})
     time = f"{state.elapsed} / {state.limit}" if state.limit and not state.waits else state.limit or state.elapsed
     return (row.id, row.name or "", state.job, state.state.lower(), state.node, time, said)
 
 
-def _plain(row: RunRow, run: Run, state: JobState) -> dict[str, Any]:
+def _plain(row: RunSummary, run: Run, state: JobState) -> dict[str, Any]:
     told = {name: getattr(state, name) for name in ("job", "state", "node", "elapsed", "limit", "reason", "code")}
     progress = files.read_json(run.dir / "progress.json")
     known = {"id": row.id, "name": row.name, "sweep": row.sweep, "pipeline": row.pipeline, "status": run.status}

@@ -13,7 +13,7 @@ from regimen.config import groups
 from regimen.display.console import say
 from regimen.runs import outcome, signature
 from regimen.runs.history.result_equality import differences
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, Seen, see, see_dir
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, see, see_dir
 from regimen.runs.run import Run
 from regimen.system import host, signals
 from regimen.system.errors import ReferenceError_, refuse
@@ -59,7 +59,7 @@ def resume_verb(argv: list[str]) -> int:
     return launch([f"resume={parser.parse_args(argv).run}"], groups.config_home())
 
 
-def cautions(run: Seen) -> Iterator[str]:
+def cautions(run: RunView) -> Iterator[str]:
     """Yield what could make the result another one than that of `run`.
 
     Raises:
@@ -87,7 +87,7 @@ def cautions(run: Seen) -> Iterator[str]:
         yield "it was resumed, possibly with other code; equal results are expected where resuming is exact"
 
 
-def _code_cautions(run: Seen) -> Iterator[str]:
+def _code_cautions(run: RunView) -> Iterator[str]:
     """Yield how code and packages differ from those of the run."""
     now = {"git": host.git(Path(__file__).parent)[0], "versions": host.versions()}
     changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
@@ -106,7 +106,7 @@ def _code_cautions(run: Seen) -> Iterator[str]:
         yield f"{', '.join(commits)}; the files that a run imports are the same"
 
 
-def create(run: Seen, argv: list[str]) -> Run:
+def create(run: RunView, argv: list[str]) -> Run:
     """Return a new run of the same configuration, not started.
 
     It has no name: the name is what others refer to, and keeps to mean the first.
@@ -131,7 +131,7 @@ def create(run: Seen, argv: list[str]) -> Run:
     return again
 
 
-def _placement(run: Seen) -> dict[str, Any]:
+def _placement(run: RunView) -> dict[str, Any]:
     """Return where the code is taken from, and that a run for a scheduler waits."""
     from regimen.runs import code_snapshot
 
@@ -140,7 +140,7 @@ def _placement(run: Seen) -> dict[str, Any]:
     return {"code": _copy(run)}
 
 
-def _copy(run: Seen) -> str | None:
+def _copy(run: RunView) -> str | None:
     """Return the copy of the code that a run worked from, if it is still there."""
     code = run.info.get("code")
     return str(code) if code and Path(code).is_dir() else None
@@ -166,14 +166,14 @@ def _start(run: Run, config: dict[str, Any]) -> int:
     return wait([run]) if config.get("wait") else 0
 
 
-def _check(run: Seen) -> int:
+def _check(run: RunView) -> int:
     original = run.info.get("rerun_of")
     if not original:
         raise ReferenceError_(f"{run.id} repeats no run. Repeat it first: regimen rerun {run.id}")
     return _compare(see(str(original)), run)
 
 
-def _compare(run: Seen, again: Seen) -> int:
+def _compare(run: RunView, again: RunView) -> int:
     """Print whether a rerun came to the same result; return 0 if so, or if it cannot be said (yet)."""
     for one in (run, again):
         if one.status != "finished":

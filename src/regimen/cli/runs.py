@@ -14,7 +14,7 @@ from regimen.cli import export_runs
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, near_misses, order, parse, select
 from regimen.runs.index import liveness
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow, seconds
+from regimen.runs.index.summary import RunSummary, seconds
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -90,7 +90,7 @@ def joined(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def choose(filters: Sequence[str], sort: str) -> tuple[list[RunRow], list[RunRow]]:
+def choose(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], list[RunSummary]]:
     """Return the runs that words of a command line choose, sorted, and all runs.
 
     Raises:
@@ -109,7 +109,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _say_none(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
+def _say_none(filters: Sequence[str], everything: Sequence[RunSummary]) -> None:
     """Say on the error stream why there is nothing, so that a pipe gets nothing."""
     said = near_misses(parse(filters), everything)
     if everything:
@@ -119,7 +119,7 @@ def _say_none(filters: Sequence[str], everything: Sequence[RunRow]) -> None:
     print("\n".join(said), file=sys.stderr)
 
 
-def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int | None, sort: str) -> list[str]:
+def _listing(chosen: Sequence[RunSummary], everything: Sequence[RunSummary], limit: int | None, sort: str) -> list[str]:
     terminal = shutil.get_terminal_size() if sys.stdout.isatty() else None
     if limit is None:
         limit = max(1, terminal.lines - RESERVED_LINES) if terminal else 0
@@ -133,7 +133,7 @@ def _listing(chosen: Sequence[RunRow], everything: Sequence[RunRow], limit: int 
     return lines
 
 
-def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
+def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
     worked = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a supervisor that was killed recorded no time
@@ -143,7 +143,7 @@ def _cells(run: RunRow, metric: str | None) -> tuple[str, ...]:
     return (*(word or NONE for word in words), _headline(run, metric), compact(now - run.began), span)
 
 
-def _headline(run: RunRow, metric: str | None) -> str:
+def _headline(run: RunSummary, metric: str | None) -> str:
     if run.unreadable:
         return f"run.json: {run.unreadable}"
     name = metric if metric in run.headline else next(iter(run.headline), None)

@@ -14,8 +14,8 @@ from regimen.display import console
 from regimen.display.formatting import duration, figure, size, table, when
 from regimen.runs import outcome
 from regimen.runs.history.lineage import FILE, Family
-from regimen.runs.history.run_view import CHANGED, GONE, Seen, file_state, see
-from regimen.runs.index.summary import RunRow
+from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, see
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import files, host
 
@@ -42,7 +42,7 @@ def show_verb(argv: list[str]) -> int:
     return 0
 
 
-def gather(run: Seen, verify: bool = False) -> dict[str, Any]:
+def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
     """Return the record with what can only be known now: states of files, relatives, doubts, the next command.
 
     Args:
@@ -67,7 +67,7 @@ def gather(run: Seen, verify: bool = False) -> dict[str, Any]:
     return {**found, "doubts": list(doubts(run, found))}
 
 
-def doubts(run: Seen, found: dict[str, Any]) -> Iterator[str]:
+def doubts(run: RunView, found: dict[str, Any]) -> Iterator[str]:
     """Yield what speaks against relying on a run.
 
     Args:
@@ -96,7 +96,7 @@ def doubts(run: Seen, found: dict[str, Any]) -> Iterator[str]:
     yield from run.info.get("warnings") or []
 
 
-def describe(run: Seen, found: dict[str, Any]) -> str:
+def describe(run: RunView, found: dict[str, Any]) -> str:
     """Return the screen.
 
     Args:
@@ -113,7 +113,7 @@ def describe(run: Seen, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _sections(run: Seen, found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     info = run.info
     doubts_ = found["doubts"] or ["nothing speaks against it"]
     yield "trust", doubts_
@@ -138,7 +138,7 @@ def _sections(run: Seen, found: dict[str, Any]) -> Iterator[tuple[str, list[str]
     yield "next", [found["next"]]
 
 
-def _end(run: Seen, found: dict[str, Any]) -> str:
+def _end(run: RunView, found: dict[str, Any]) -> str:
     """Return how it ended, in one sentence."""
     code = run.info.get("exit_code")
     after = f" after {duration(run.info.get('wall_s'))}" if run.status not in NOT_ENDED else ""
@@ -150,7 +150,7 @@ def _end(run: Seen, found: dict[str, Any]) -> str:
     return f"{run.status}{coded}{after}" + (f": {said}" if said else "")
 
 
-def _times(run: Seen) -> str:
+def _times(run: RunView) -> str:
     info, host = run.info, run.info.get("host") or {}
     ended = f", ended {when(info['ended'])}" if info.get("ended") else ""
     used = f"CPU {duration(info.get('cpu_s'))}, peak memory {figure(info.get('peak_memory_gib'))} GiB"
@@ -163,14 +163,14 @@ def _attempt(row: dict[str, Any]) -> str:
     return f"resumed {when(row.get('at'))}, it was {row.get('previous_status')}"
 
 
-def _attempts(run: Seen) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _attempts(run: RunView) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield pairs of attempts that followed each other and recorded their code."""
     rows = [run.info, *(run.info.get("resumed") or [])]
     known = [row for row in rows if "versions" in row and "git" in row]
     yield from itertools.pairwise(known)
 
 
-def _code(run: Seen) -> list[str]:
+def _code(run: RunView) -> list[str]:
     git, signature = run.info.get("git"), run.info.get("signature") or {}
     lines = ["no git repository"]
     if git is not None:
@@ -196,22 +196,22 @@ def _belongs(info: dict[str, Any]) -> list[str]:
     return [part for part in parts if part]
 
 
-def _artifact_state(run: Seen, row: dict[str, Any], verify: bool) -> str:
+def _artifact_state(run: RunView, row: dict[str, Any], verify: bool) -> str:
     path = run.dir / row["path"]
     if verify:
         return file_state(path, row.get("sha256"), run.info.get("ended"), read_all=True)
     return "" if path.exists() else GONE
 
 
-def _file(run: Seen, row: dict[str, Any]) -> tuple[str, str, str, str]:
+def _file(run: RunView, row: dict[str, Any]) -> tuple[str, str, str, str]:
     return f"{run.where}/{row['path']}", row.get("kind") or "", size(row.get("bytes") or 0), row["state"]
 
 
-def _relative(row: RunRow) -> dict[str, Any]:
+def _relative(row: RunSummary) -> dict[str, Any]:
     return {"id": row.id, "name": row.name, "stage": row.stage, "status": row.status}
 
 
-def _last_words(run: Seen) -> list[str]:
+def _last_words(run: RunView) -> list[str]:
     error = run.info.get("error")
     if not error:
         return []
@@ -219,7 +219,7 @@ def _last_words(run: Seen) -> list[str]:
     return [line for line in lines if line.strip()][-LAST_LINES:]
 
 
-def _next(run: Seen) -> str:
+def _next(run: RunView) -> str:
     """Return what to type next, nothing while the run goes on by itself."""
     if run.status in NOT_ENDED:
         return ""

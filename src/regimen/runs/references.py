@@ -11,7 +11,7 @@ from pathlib import Path
 
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import UNREADABLE, RunRow
+from regimen.runs.index.summary import UNREADABLE, RunSummary
 from regimen.system.errors import ReferenceError_, did_you_mean, suggest
 
 PRETRAINED = Path(__file__).resolve().parents[3] / "pretrained"
@@ -26,7 +26,7 @@ DATA_FORMS = (
 )
 
 
-def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunRow]:
+def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunSummary]:
     """Return all runs under `roots` whose record can be read, newest first.
 
     Args:
@@ -128,15 +128,15 @@ def _datasets(folder: Path) -> list[Path]:
     return [index] if index.is_file() else sorted(folder.glob("*.h5"))
 
 
-def _has_checkpoint(run: RunRow) -> bool:
+def _has_checkpoint(run: RunSummary) -> bool:
     return run.has_checkpoint
 
 
-def _has_data(run: RunRow) -> bool:
+def _has_data(run: RunSummary) -> bool:
     return run.has_data
 
 
-def _newest(roots: Sequence[Path], what: str, has: Callable[[RunRow], bool]) -> Path:
+def _newest(roots: Sequence[Path], what: str, has: Callable[[RunSummary], bool]) -> Path:
     newest = [*islice(filter(has, known_runs(roots)), 1)]
     return _one("latest", newest, roots, f"with {what} ").dir.resolve()
 
@@ -158,7 +158,7 @@ def _with_data(roots: Sequence[Path]) -> str:
     return f"Runs that did:\n{_listing(runs, 5)}"
 
 
-def _one(ref: str, runs: list[RunRow], roots: Iterable[Path], kind: str = "") -> RunRow:
+def _one(ref: str, runs: list[RunSummary], roots: Iterable[Path], kind: str = "") -> RunSummary:
     readable = [run for run in runs if run.status != UNREADABLE]
     if not readable:
         places = ", ".join(str(root) for root in roots)
@@ -182,7 +182,7 @@ def _one(ref: str, runs: list[RunRow], roots: Iterable[Path], kind: str = "") ->
     raise ReferenceError_(_not_found(ref, runs))
 
 
-def _not_found(ref: str, runs: list[RunRow]) -> str:
+def _not_found(ref: str, runs: list[RunSummary]) -> str:
     near = set(suggest(ref, [run.id for run in runs] + [run.name for run in runs if run.name]))
     candidates = [run for run in runs if run.id in near or run.name in near]
     heading = "The nearest" if candidates else "The newest"
@@ -217,12 +217,12 @@ def _pretrained(name: str, folder: Path) -> Path:
     raise ReferenceError_(f"There is no policy `{name}` in {folder}. {did_you_mean(name, known)}")
 
 
-def _listing(runs: list[RunRow], most: int = 8) -> str:
+def _listing(runs: list[RunSummary], most: int = 8) -> str:
     lines = [f"  {_describe(run)}" for run in runs[:most]]
     return "\n".join(lines + ([f"  … and {len(runs) - most} more"] if len(runs) > most else []))
 
 
-def _describe(run: RunRow) -> str:
+def _describe(run: RunSummary) -> str:
     """Return one line to choose by: id, name, status, age, directory."""
     name = f" (name {run.name})" if run.name else ""
     return f"{run.id}{name}: {run.status}, started {_age(run.began)}, {run.path}"

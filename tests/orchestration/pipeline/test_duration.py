@@ -10,7 +10,7 @@ import yaml
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import duration
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, TO_DO, Known
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 THREE = (
     "  - {name: a, stage: make, foreach: {seed: [0, 1, 2]}}\n"
@@ -18,10 +18,10 @@ THREE = (
 )
 
 
-def past(pipes: Any, run: str, wall_s: float, config: dict[str, Any], status: str = "finished") -> RunRow:
+def past(pipes: Any, run: str, wall_s: float, config: dict[str, Any], status: str = "finished") -> RunSummary:
     folder = pipes.folder / "outputs" / run
     write(folder / "config.yaml", yaml.safe_dump(config))
-    return RunRow(run, task="idle", agent="idle", stage="make", status=status, wall_s=wall_s, path=str(folder))
+    return RunSummary(run, task="idle", agent="idle", stage="make", status=status, wall_s=wall_s, path=str(folder))
 
 
 def test_the_median_of_the_same_configuration_with_any_seed_else_of_the_same_stage(pipes: Any) -> None:

@@ -14,7 +14,7 @@ from helpers.user_folder import write
 from regimen.orchestration.pipeline import report
 from regimen.orchestration.pipeline.record import Book
 from regimen.orchestration.pipeline.reuse import Known
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 STEPS = (
     "  - {name: walk, stage: make, foreach: {seed: [0, 1, 2, 3]}}\n"
@@ -24,14 +24,14 @@ STEPS = (
 
 def known(pipes: Any) -> dict[str, Known]:
     write(pipes.folder / "outputs/r2/progress.json", '{"iteration": 1, "iterations": 4}')
-    rows = [RunRow(f"r{i}", status=status, path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)]
+    rows = [RunSummary(f"r{i}", status=status, path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)]
     rows[0].pipeline = {"name": "p", "step": "walk.seed_0"}
-    stopped = RunRow("r2", status="killed", reason="stopped by SIGINT", path="outputs/r2")
+    stopped = RunSummary("r2", status="killed", reason="stopped by SIGINT", path="outputs/r2")
     return {
         "walk.seed_0": Known("done", rows[0]),
         "walk.seed_1": Known("done", rows[1]),
         "walk.seed_2": Known("resumable", stopped),
-        "walk.seed_3": Known("running", RunRow("r3", status="queued", path="outputs/r3")),
+        "walk.seed_3": Known("running", RunSummary("r3", status="queued", path="outputs/r3")),
         "judge.seed_0": Known("to do", note="r9 is not used: checkpoints/best.pt is gone"),
         **{f"judge.seed_{i}": Known("to do") for i in (1, 2, 3)},
     }
@@ -39,8 +39,12 @@ def known(pipes: Any) -> dict[str, Known]:
 
 def test_the_plan_says_what_is_there_and_how_long_the_rest_takes(pipes: Any) -> None:
     pipes.write(STEPS)
-    past = [RunRow("old", task="idle", agent="idle", stage="make", status="finished", wall_s=40.0, path="outputs/old")]
-    past += [RunRow("old2", task="idle", agent="idle", stage="look", status="finished", wall_s=5.0, path="outputs/o")]
+    past = [
+        RunSummary("old", task="idle", agent="idle", stage="make", status="finished", wall_s=40.0, path="outputs/old")
+    ]
+    past += [
+        RunSummary("old2", task="idle", agent="idle", stage="look", status="finished", wall_s=5.0, path="outputs/o")
+    ]
     jobs = pipes.jobs("hardware.max_jobs=2")
     text = report.describe(pipes.read(), jobs, known(pipes), past)
     head, _, titles, *rows, _, end = text.splitlines()

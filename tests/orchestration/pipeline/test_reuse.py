@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import jobs, reuse
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 SIGNATURE = {"config": "c" * 16, "code": "d" * 16}
@@ -26,7 +26,7 @@ def ready(pipes: Any) -> jobs.Ready:
     return found
 
 
-def run(status: str, run_id: str = "r", checkpoint: bool = True, begun: bool = True, **more: Any) -> RunRow:
+def run(status: str, run_id: str = "r", checkpoint: bool = True, begun: bool = True, **more: Any) -> RunSummary:
     folder = Path("outputs") / run_id
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoint:
@@ -38,7 +38,7 @@ def run(status: str, run_id: str = "r", checkpoint: bool = True, begun: bool = T
     info = {"artifacts": artifacts, "supervisor": {"pid": 1} if begun else None, "inputs": more.pop("inputs", {})}
     files.write_json(folder / "run.json", info)
     fields = {"signature_config": SIGNATURE["config"], "signature_code": SIGNATURE["code"]} | more
-    return RunRow(run_id, status=status, path=str(folder), **fields)
+    return RunSummary(run_id, status=status, path=str(folder), **fields)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.run_directories import add
 from regimen.runs.history.code_diff import code_difference
-from regimen.runs.history.run_view import Seen, see_dir
+from regimen.runs.history.run_view import RunView, see_dir
 from regimen.system import host
 
 
@@ -34,7 +34,7 @@ class Repository:
             self.git("add", ".")
             self.git("commit", "-qm", content)
 
-    def run(self, run_id: str, **fields: Any) -> Seen:
+    def run(self, run_id: str, **fields: Any) -> RunView:
         known, patch = host.git(self.folder)
         folder = add(self.runs, run_id, **{"git": known, **fields})
         if patch:

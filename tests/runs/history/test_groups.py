@@ -7,14 +7,14 @@ from typing import Any
 
 from helpers.run_directories import add, add_file
 from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.run_view import Seen, see_dir
+from regimen.runs.history.run_view import RunView, see_dir
 
 
-def learner(outputs: Path, run_id: str, rate: float, **more: Any) -> Seen:
+def learner(outputs: Path, run_id: str, rate: float, **more: Any) -> RunView:
     return see_dir(add(outputs, run_id, None, {"agent": {"agent": {"learning_rate": rate}}}, **more))
 
 
-def sizes(runs: list[Seen]) -> dict[str, int]:
+def sizes(runs: list[RunView]) -> dict[str, int]:
     return {label: len(members) for label, members in grouped(runs).items()}
 
 

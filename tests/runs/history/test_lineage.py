@@ -9,7 +9,7 @@ import pytest
 from helpers.run_directories import add, add_file
 from regimen.runs.history.lineage import FILE, Family, Link, links_of
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, see_dir
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "outputs"
 
 
-def row(folder: Path) -> RunRow:
+def row(folder: Path) -> RunSummary:
     return see_dir(folder).row
 
 

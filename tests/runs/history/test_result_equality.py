@@ -13,10 +13,10 @@ from helpers.messages import assert_names
 from helpers.run_directories import add
 from regimen.runs import checkpoint
 from regimen.runs.history.result_equality import differences, unequal
-from regimen.runs.history.run_view import Seen, see_dir
+from regimen.runs.history.run_view import RunView, see_dir
 
 
-def result(outputs: Path, run_id: str, **changes: Any) -> Seen:
+def result(outputs: Path, run_id: str, **changes: Any) -> RunView:
     """A finished run with a checkpoint, metrics, and a result."""
     known = {"weight": torch.arange(4.0), "metric": 1.0, "data": "d", "rows": [1.0, 2.0, 3.0]} | changes
     artifact = {"path": "data/e.h5", "kind": "dataset", "bytes": 1, "sha256": known["data"]}

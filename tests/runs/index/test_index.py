@@ -17,7 +17,7 @@ from helpers.recorded_runs import DEAD, ago, change, record_run
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.cache import FILE, Store
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import host
 
 
@@ -41,7 +41,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = summary.read
 
-    def read(folder: str) -> RunRow | None:
+    def read(folder: str) -> RunSummary | None:
         seen.append(Path(folder).name)
         return real(folder)
 

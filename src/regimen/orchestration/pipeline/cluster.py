@@ -13,14 +13,14 @@ from regimen.orchestration.pipeline.plan import plan, references
 from regimen.orchestration.pipeline.record import Book
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system.errors import PreflightError
 
 SCHEDULERS = ("slurm", "submitit_local")
 
 
-def reconcile(rows: Sequence[RunRow]) -> bool:
+def reconcile(rows: Sequence[RunSummary]) -> bool:
     """Correct the records of runs whose job is gone; return whether there were runs to ask about.
 
     Args:
@@ -38,7 +38,7 @@ def reconcile(rows: Sequence[RunRow]) -> bool:
     return True
 
 
-def kind(row: RunRow) -> str | None:
+def kind(row: RunSummary) -> str | None:
     """Return who starts a run: `slurm`, `submitit_local`, `local` or None."""
     return (row.queue or {}).get("kind")
 
@@ -147,7 +147,7 @@ class ClusterPipeline:
             }
             run.update(**again, ended=None, exit_code=None, reason=None)
             return run
-        dirs = {name: Known(RUNNING, RunRow(run.id, path=str(run.dir))) for name, run in self.runs.items()}
+        dirs = {name: Known(RUNNING, RunSummary(run.id, path=str(run.dir))) for name, run in self.runs.items()}
         inputs = references(job, dirs) or {}
         pending = any(self.known[name].state != DONE for name in job.node.after)
         ready = prepare(job, self.jobs, inputs, pending)
@@ -156,7 +156,7 @@ class ClusterPipeline:
         return create_run(ready.composed, ROOT, ready.found, **self.book.origin(job.name, job.code))
 
 
-def _status(row: RunRow) -> str:
+def _status(row: RunSummary) -> str:
     """Return the status of a run; one that Slurm will start again is queued."""
     return words.QUEUED if row.status == "preempted" and at_work(row) else row.status
 

@@ -20,7 +20,7 @@ import yaml
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.reuse import DONE, Known
 from regimen.runs import signature
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 MOST = 20
@@ -32,7 +32,7 @@ FAR = 10.0
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def seconds(job: Job, known: Known, rows: Sequence[RunRow]) -> float | None:
+def seconds(job: Job, known: Known, rows: Sequence[RunSummary]) -> float | None:
     """Return how long a job will still work, None where no such run was ever finished.
 
     Args:
@@ -101,7 +101,7 @@ def total(jobs: list[Job], left: Mapping[str, float | None]) -> float:
     return now
 
 
-def _share(row: RunRow | None) -> float:
+def _share(row: RunSummary | None) -> float:
     """Return the part of its work that a run has behind it."""
     progress = files.read_json(row.dir / "progress.json") if row is not None else None
     done, whole = ((progress or {}).get(key) for key in ("iteration", "iterations"))

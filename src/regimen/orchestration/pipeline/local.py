@@ -17,7 +17,7 @@ from regimen.orchestration.pipeline.record import Book, Step
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, at_work
 from regimen.orchestration.supervisor_pool import POLL_S, Ended, Supervisors
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import signals
 from regimen.system.errors import RegimenError
@@ -164,7 +164,7 @@ class LocalPipeline:
                 del self.others[node]  # the next attempt to start finds it finished, or to be continued
                 self.book.steps[node].run = self.book.steps[node].dir = None
 
-    def _reuse(self, job: Job, row: RunRow | None) -> None:
+    def _reuse(self, job: Job, row: RunSummary | None) -> None:
         assert row is not None
         step = self.book.steps[job.name]
         self._name(step, row.dir)

@@ -10,11 +10,11 @@ from regimen.config.compose import refuse
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, Known, look_up
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system.errors import RegimenError
 
 
-def plan(jobs: list[Job], rows: Sequence[RunRow] | None = None) -> dict[str, Known]:
+def plan(jobs: list[Job], rows: Sequence[RunSummary] | None = None) -> dict[str, Known]:
     """Return what is known of each job, in the order of `jobs`, which is one in which they can be done.
 
     Args:
@@ -53,7 +53,7 @@ def references(job: Job, known: Mapping[str, Known]) -> dict[str, str] | None:
     return found
 
 
-def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRow]) -> Known:
+def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunSummary]) -> Known:
     """Return what is there of a job whose parents have finished.
 
     A run that was given to a scheduler earlier may still wait for them, its inputs not looked up yet.
@@ -71,7 +71,7 @@ def find(job: Job, jobs: list[Job], inputs: dict[str, str], rows: Sequence[RunRo
     return known
 
 
-def _known(job: Job, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunRow]) -> Known:
+def _known(job: Job, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunSummary]) -> Known:
     inputs = references(job, known)
     if job.asks("force") or inputs is None:
         return Known(TO_DO)

@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.display.console import say
 from regimen.orchestration.pipeline.jobs import Job
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files, host
 
 FILE = "pipeline.json"
@@ -50,7 +50,7 @@ class Step:
     headline: dict[str, float | None] = field(default_factory=dict)
     wall_s: float | None = None
 
-    def take(self, row: RunRow | dict[str, Any]) -> None:
+    def take(self, row: RunSummary | dict[str, Any]) -> None:
         """Fill in what a run says of itself: a row of the index, or its run.json."""
         get = row.get if isinstance(row, dict) else lambda name: getattr(row, name)
         self.headline, self.wall_s, self.reason = dict(get("headline") or {}), get("wall_s"), get("reason")

@@ -20,13 +20,13 @@ from regimen.orchestration.pipeline.reuse import DONE as KNOWN_DONE
 from regimen.orchestration.pipeline.reuse import RESUMABLE, RUNNING, Known
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 PICTURE = "pipeline.png"
 
 
-def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunRow]) -> str:
+def describe(pipeline: Pipeline, jobs: list[Job], known: Mapping[str, Known], rows: Sequence[RunSummary]) -> str:
     """Return the plan: each step with what is there of it and how long it will take.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.orchestration.pipeline.jobs import Ready
 from regimen.runs import inputs, lock
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import files
 
@@ -29,11 +29,11 @@ class Known:
     """
 
     state: str
-    row: RunRow | None = None
+    row: RunSummary | None = None
     note: str = ""
 
 
-def look_up(ready: Ready, rows: Sequence[RunRow]) -> Known:
+def look_up(ready: Ready, rows: Sequence[RunSummary]) -> Known:
     """Return the best run that has the same signature: finished, else at work, else to be continued.
 
     Args:
@@ -60,7 +60,7 @@ def look_up(ready: Ready, rows: Sequence[RunRow]) -> Known:
     return Known(TO_DO, None, note)
 
 
-def at_work(row: RunRow) -> bool:
+def at_work(row: RunSummary) -> bool:
     """Return whether someone works on a run, or will without being asked, as Slurm does after a preemption."""
     if row.status in ("running", "queued") or (row.status == "preempted" and (row.queue or {}).get("again")):
         return True
@@ -101,7 +101,7 @@ def _hash(path: Path) -> str:
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
-def _can_go_on(row: RunRow) -> bool:
+def _can_go_on(row: RunSummary) -> bool:
     """Return whether a run that stopped has something to continue from, or was never begun, on the same inputs."""
     info = files.read_json(row.dir / "run.json") or {}
     begun = info.get("supervisor") is not None

@@ -115,7 +115,7 @@ def _left(book: Book) -> list[Job]:
 
 def _attended(book: Book) -> dict[str, str]:
     """Return run id -> who works on it or will, for the runs that are in hand."""
-    from regimen.runs.history.run_view import Seen
+    from regimen.runs.history.run_view import RunView
 
     runs = {job.run: book.run(job) for job in book.jobs}
     infos = {name: info for name, run in runs.items() if (info := run.info)}
@@ -125,7 +125,7 @@ def _attended(book: Book) -> dict[str, str]:
 
         found = {name: f"is in hand as job {infos[name]['queue']['job']}" for name in reconcile(runs.values())}
     for name, info in infos.items():
-        if info.get("status") == "running" and Seen(runs[name].dir, info).status == "running":
+        if info.get("status") == "running" and RunView(runs[name].dir, info).status == "running":
             found.setdefault(name, "is worked on still")
     return found
 

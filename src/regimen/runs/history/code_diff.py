@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.runs.history.run_view import Seen
+from regimen.runs.history.run_view import RunView
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,7 +32,7 @@ class CodeDifference:
     text: str = ""
 
 
-def code_difference(a: Seen, b: Seen, repository: Path = HERE) -> CodeDifference:
+def code_difference(a: RunView, b: RunView, repository: Path = HERE) -> CodeDifference:
     """Return how the code of `b` differs from that of `a`.
 
     Args:
@@ -58,7 +58,7 @@ def code_difference(a: Seen, b: Seen, repository: Path = HERE) -> CodeDifference
     return CodeDifference(lines, text)
 
 
-def _states(a: Seen, b: Seen) -> Iterator[str]:
+def _states(a: RunView, b: RunView) -> Iterator[str]:
     """Yield commit and uncommitted changes of both, if they differ."""
     commits = [str((run.info.get("git") or {}).get("commit"))[:10] for run in (a, b)]
     if commits[0] != commits[1]:
@@ -72,7 +72,7 @@ def _changed_files(patch: bytes) -> int:
     return sum(line.startswith(b"diff --git ") for line in patch.splitlines())
 
 
-def _signature(run: Seen) -> str | None:
+def _signature(run: RunView) -> str | None:
     return (run.info.get("signature") or {}).get("code")
 
 
@@ -104,7 +104,7 @@ class _Git:
         done = subprocess.run(["git", *words], cwd=top, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    def tree(self, run: Seen) -> str:
+    def tree(self, run: RunView) -> str:
         """Return the tree of a run's commit with its uncommitted changes.
 
         Raises:
@@ -126,7 +126,7 @@ class _Git:
 
 
 @contextmanager
-def _trees(repository: Path, a: Seen, b: Seen) -> Iterator[tuple[_Git, str, str]]:
+def _trees(repository: Path, a: RunView, b: RunView) -> Iterator[tuple[_Git, str, str]]:
     """Yield git and the trees of both runs; what is made for it is gone afterwards.
 
     Raises:

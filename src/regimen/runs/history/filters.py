@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any
 
-from regimen.runs.index.summary import STATUSES, RunRow
+from regimen.runs.index.summary import STATUSES, RunSummary
 from regimen.system.errors import ConfigError, did_you_mean, suggest
 
 FORM = "Filters are key=value, key!=value and key=one,another; a value may be a pattern (name=walk*) or empty (tag=)."
 
-Values = Callable[[RunRow], Iterable[object]]
+Values = Callable[[RunSummary], Iterable[object]]
 
 KEYS: dict[str, Values] = {
     "id": lambda run: [run.id],
@@ -45,7 +45,7 @@ GROUPS = ("task", "agent", "stage", "sim", "hardware", "experiment")
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d|w)")
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
-ORDER: dict[str, Callable[[RunRow], Any]] = {
+ORDER: dict[str, Callable[[RunSummary], Any]] = {
     **{key: attrgetter(key) for key in ("id", "name", "task", "agent", "stage", "status", "seed", "ended")},
     "age": lambda run: -run.began,
     "started": lambda run: run.began,
@@ -70,7 +70,7 @@ class Filter:
     negated: bool
     at: float = 0.0
 
-    def holds(self, run: RunRow) -> bool:
+    def holds(self, run: RunSummary) -> bool:
         """Return whether a run meets the condition."""
         if self.key in TIMES:
             return run.began >= self.at if self.key == "since" else run.began < self.at
@@ -87,7 +87,7 @@ def parse(words: Sequence[str]) -> list[Filter]:
     return [_parse(word) for word in words]
 
 
-def select(filters: Sequence[Filter], runs: Sequence[RunRow]) -> list[RunRow]:
+def select(filters: Sequence[Filter], runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Return the runs that meet all filters, in the same order.
 
     Raises:
@@ -99,7 +99,7 @@ def select(filters: Sequence[Filter], runs: Sequence[RunRow]) -> list[RunRow]:
     return [run for run in runs if all(condition.holds(run) for condition in filters)]
 
 
-def near_misses(filters: Sequence[Filter], runs: Sequence[RunRow]) -> list[str]:
+def near_misses(filters: Sequence[Filter], runs: Sequence[RunSummary]) -> list[str]:
     """Return a line for each value that no run has, with what is near: an empty list may be a typing error."""
     lines = []
     for condition in filters:
@@ -114,7 +114,7 @@ def near_misses(filters: Sequence[Filter], runs: Sequence[RunRow]) -> list[str]:
     return lines
 
 
-def order(runs: Sequence[RunRow], keys: str) -> list[RunRow]:
+def order(runs: Sequence[RunSummary], keys: str) -> list[RunSummary]:
     """Return runs sorted; those without a value come last.
 
     Args:
@@ -137,7 +137,7 @@ def order(runs: Sequence[RunRow], keys: str) -> list[RunRow]:
     return done
 
 
-def _metric(name: str) -> Callable[[RunRow], Any]:
+def _metric(name: str) -> Callable[[RunSummary], Any]:
     return lambda run: run.headline.get(name)
 
 
@@ -183,7 +183,7 @@ def _check_statuses(word: str, values: Sequence[str]) -> None:
             )
 
 
-def _check_options(condition: Filter, runs: Sequence[RunRow]) -> None:
+def _check_options(condition: Filter, runs: Sequence[RunSummary]) -> None:
     has = {str(value) for run in runs for value in KEYS[condition.key](run) if value is not None}
     unknown = [value for value in condition.values if value and not _is_pattern(value) and value not in has]
     if unknown:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.cli.diff import settings
-from regimen.runs.history.run_view import Seen, see_dir
+from regimen.runs.history.run_view import RunView, see_dir
 from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
 from regimen.system import files
 
@@ -19,7 +19,7 @@ NOT_CHOICES = ("hardware", "experiment")
 ONLY_GROUP = "all"
 
 
-def grouped(runs: Sequence[Seen]) -> dict[str, list[Seen]]:
+def grouped(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
     """Return label -> runs that have the same settings apart from the seed, in the order in which they are first met.
 
     Args:
@@ -30,7 +30,7 @@ def grouped(runs: Sequence[Seen]) -> dict[str, list[Seen]]:
     keys = [key for key in every if len({_text(row, key) for row in known}) > 1]
     told = [key for key in keys if not _follows(key, known)]
     names = _short_names(told)
-    groups: dict[tuple[str, ...], list[Seen]] = {}
+    groups: dict[tuple[str, ...], list[RunView]] = {}
     labels: dict[tuple[str, ...], str] = {}
     for run, row in zip(runs, known, strict=True):
         values = tuple(_text(row, key) for key in keys)
@@ -39,7 +39,7 @@ def grouped(runs: Sequence[Seen]) -> dict[str, list[Seen]]:
     return {labels[values]: members for values, members in groups.items()}
 
 
-def deciding(run: Seen) -> dict[str, Any]:
+def deciding(run: RunView) -> dict[str, Any]:
     """Return dotted key -> value of all that decides what a run learns or measures, without the seed.
 
     A policy or dataset stands for the settings of the run that made it: the policies of three seeds are one kind.
@@ -55,7 +55,7 @@ def deciding(run: Seen) -> dict[str, Any]:
     return own
 
 
-def same_seeds(runs: Sequence[Seen]) -> list[Any]:
+def same_seeds(runs: Sequence[RunView]) -> list[Any]:
     """Return the seeds that occur more than once, those of the runs that made the inputs included."""
     seeds = []
     for run in runs:
@@ -100,7 +100,7 @@ def _text(row: dict[str, Any], key: str) -> str:
     return "null" if value is None else str(value).replace(" ", "")
 
 
-def _maker(path: Path) -> Seen | None:
+def _maker(path: Path) -> RunView | None:
     """Return the run in whose directory a file lies, as far as its record and configuration can be read."""
     folder = next((folder for folder in path.parents if files.read_json(folder / "run.json") is not None), None)
     run = see_dir(folder) if folder is not None else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from regimen.runs.history.run_view import CHANGED, GONE, file_state
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system import files
 
 FILE = "file"
@@ -41,7 +41,7 @@ class Link:
 class Family:
     """All runs that are known, by what they were made from."""
 
-    def __init__(self, rows: Sequence[RunRow]) -> None:
+    def __init__(self, rows: Sequence[RunSummary]) -> None:
         """Args: rows: all known runs."""
         self._rows = {run.id: run for run in rows}
         self._children: dict[str, list[str]] = {}
@@ -54,15 +54,15 @@ class Family:
         """Return the family of all runs that the index finds."""
         return cls(Index().rows())
 
-    def parents(self, run: RunRow) -> list[RunRow]:
+    def parents(self, run: RunSummary) -> list[RunSummary]:
         """Return what a run was made from: runs, files of no run, and what is gone."""
         return [self._find(parent, run) for parent in dict.fromkeys(link.parent for link in links_of(run))]
 
-    def children(self, run: RunRow) -> list[RunRow]:
+    def children(self, run: RunSummary) -> list[RunSummary]:
         """Return the known runs that were made from a run, oldest first."""
         return [self._rows[child] for child in sorted(self._children.get(run.id, [])) if child != run.id]
 
-    def graph(self, run: RunRow) -> tuple[dict[str, RunRow], list[Link]]:
+    def graph(self, run: RunSummary) -> tuple[dict[str, RunSummary], list[Link]]:
         """Return all ancestors and descendants of a run, itself included, with their links; circles do no harm.
 
         Args:
@@ -88,20 +88,20 @@ class Family:
                     todo.append(relative)
         return relatives, list(links)
 
-    def _find(self, parent: str, child: RunRow) -> RunRow:
+    def _find(self, parent: str, child: RunSummary) -> RunSummary:
         """Return a run by its id, or by the files that `child` took from it, wherever they lie."""
         if parent in self._rows:
             return self._rows[parent]
         for taken in child.inputs.values():
             if taken["path"] == parent:
-                return RunRow(parent, status=FILE if Path(parent).exists() else GONE)
+                return RunSummary(parent, status=FILE if Path(parent).exists() else GONE)
             folder = next((folder for folder in Path(taken["path"]).parents if _is_run(folder, parent)), None)
             found = summary.read(str(folder)) if folder else None
             if found is not None:
                 found.id = parent
                 liveness.judge([found])
                 return found
-        return RunRow(parent, status=GONE)
+        return RunSummary(parent, status=GONE)
 
 
 def _is_run(folder: Path, run_id: str) -> bool:
@@ -109,7 +109,7 @@ def _is_run(folder: Path, run_id: str) -> bool:
     return folder.name == run_id or (files.read_json(folder / "run.json") or {}).get("id") == run_id
 
 
-def links_of(run: RunRow) -> list[Link]:
+def links_of(run: RunSummary) -> list[Link]:
     """Return what a run took, and from where; parents named without a file come last."""
     found = []
     for name, taken in run.inputs.items():
@@ -123,7 +123,7 @@ def links_of(run: RunRow) -> list[Link]:
     return found + [Link(parent, run.id) for parent in run.parents if parent not in named]
 
 
-def _source(run: RunRow, name: str) -> str:
+def _source(run: RunSummary, name: str) -> str:
     """Return the id of the run that made an input, or its path where no run is known to have made it."""
     taken = run.inputs[name]
     if taken.get("run"):

@@ -10,10 +10,10 @@ from regimen.display.graph_figure import draw as draw_graph
 from regimen.runs.history.lineage import FILE, Link
 from regimen.runs.history.lineage_text import headline
 from regimen.runs.history.run_view import GONE
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 
-def draw(out: Path, run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> None:
+def draw(out: Path, run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -> None:
     """Draw the family.
 
     Args:
@@ -25,7 +25,7 @@ def draw(out: Path, run: RunRow, relatives: dict[str, RunRow], links: list[Link]
     draw_graph(out, [_box(relative, run) for relative in relatives.values()], [_arrow(link) for link in links])
 
 
-def _box(run: RunRow, chosen: RunRow) -> Box:
+def _box(run: RunSummary, chosen: RunSummary) -> Box:
     if run.status == FILE:
         path = Path(run.id)
         return Box(run.id, path.name, [os.path.relpath(path.parent)], QUIET)

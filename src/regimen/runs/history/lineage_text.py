@@ -10,7 +10,7 @@ from pathlib import Path
 from regimen.display.formatting import figure
 from regimen.runs.history.lineage import FILE, Family, Link
 from regimen.runs.history.run_view import see
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 from regimen.system.errors import ConfigError
 
 PICTURES = (".svg", ".png", ".pdf")
@@ -56,7 +56,7 @@ def lineage_verb(argv: list[str]) -> int:
     return 0
 
 
-def tree(run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> Iterator[str]:
+def tree(run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -> Iterator[str]:
     """Yield the lines of two trees, upwards and downwards from `run`.
 
     Args:
@@ -72,7 +72,7 @@ def tree(run: RunRow, relatives: dict[str, RunRow], links: list[Link]) -> Iterat
         yield from lines
 
 
-def describe(run: RunRow) -> str:
+def describe(run: RunSummary) -> str:
     """Return a run in one line: name, id, stage, status and its first headline figure; a file by its path."""
     if run.status == FILE:
         return os.path.relpath(run.id)
@@ -80,13 +80,13 @@ def describe(run: RunRow) -> str:
     return "  ".join(filter(None, [named, run.stage, run.status, headline(run)]))
 
 
-def headline(run: RunRow) -> str:
+def headline(run: RunSummary) -> str:
     """Return the first headline figure of a run, empty where it has none."""
     return next((f"{name} {figure(value)}" for name, value in run.headline.items() if value is not None), "")
 
 
 def _branches(
-    node: str, relatives: dict[str, RunRow], links: list[Link], up: bool, indent: str, shown: set[str]
+    node: str, relatives: dict[str, RunSummary], links: list[Link], up: bool, indent: str, shown: set[str]
 ) -> Iterator[str]:
     """Yield the lines below a node; what was shown before is not unfolded again, so that circles end."""
     shown.add(node)

@@ -14,7 +14,7 @@ from typing import IO
 from regimen.runs.history import retention
 from regimen.runs.index import summary
 from regimen.runs.index.index import Index
-from regimen.runs.index.summary import COLUMNS, RunRow
+from regimen.runs.index.summary import COLUMNS, RunSummary
 
 TRASH = ".trash-"
 """Beginning of the folder a run is moved to below its root; no list of runs looks into it."""
@@ -35,7 +35,7 @@ class Moved:
         lock: its `.supervisor`, held, so that nobody works on it or deletes it.
     """
 
-    run: RunRow
+    run: RunSummary
     trash: Path
     lock: IO[str]
 
@@ -59,7 +59,7 @@ class Moved:
         return {}
 
 
-def remove(runs: Sequence[RunRow], roots: Sequence[Path]) -> dict[str, str]:
+def remove(runs: Sequence[RunSummary], roots: Sequence[Path]) -> dict[str, str]:
     """Remove runs; return id -> why, of those that stayed.
 
     A run is first moved, and put back if it changed since it was chosen, or if a run that stays, perhaps made
@@ -85,7 +85,7 @@ def remove(runs: Sequence[RunRow], roots: Sequence[Path]) -> dict[str, str]:
     return stayed
 
 
-def remove_files(run: RunRow, files: Iterable[Path]) -> str | None:
+def remove_files(run: RunSummary, files: Iterable[Path]) -> str | None:
     """Remove some files of a run; return why not, if it is worked on.
 
     Args:
@@ -121,7 +121,7 @@ def delete(folder: Path) -> None:
             continue
 
 
-def _moved(run: RunRow, roots: Sequence[Path], stayed: dict[str, str]) -> Iterator[Moved]:
+def _moved(run: RunSummary, roots: Sequence[Path], stayed: dict[str, str]) -> Iterator[Moved]:
     """Yield the run, moved; note in `stayed` why it cannot be."""
     root = next(root for root in roots if run.dir.is_relative_to(root))
     trash = root / f"{TRASH}{run.id}-{secrets.token_hex(2)}"
@@ -168,7 +168,7 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _is_same(before: RunRow, now: RunRow | None) -> bool:
+def _is_same(before: RunSummary, now: RunSummary | None) -> bool:
     """Return whether a record is what it was; `lost` is not recorded, and a moved run has another name and folder."""
     names = [name for name in COLUMNS if name not in ("id", "status", "sweep")]
     return now is not None and all(getattr(now, name) == getattr(before, name) for name in names)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from regimen.runs.history.run_view import Seen
+from regimen.runs.history.run_view import RunView
 from regimen.system import files
 from regimen.system.errors import CheckpointError
 
@@ -19,7 +19,7 @@ TIMED_METRIC = re.compile(r"Perf/.*|.* time \((s|ms)\)")
 MOST = 12
 
 
-def differences(a: Seen, b: Seen) -> list[str]:
+def differences(a: RunView, b: RunView) -> list[str]:
     """Return what differs between the results of two runs; empty if they are equal.
 
     Args:
@@ -30,7 +30,7 @@ def differences(a: Seen, b: Seen) -> list[str]:
     return found if len(found) <= MOST else [*found[:MOST], f"… and {len(found) - MOST} more"]
 
 
-def _checkpoints(a: Seen, b: Seen) -> Iterator[str]:
+def _checkpoints(a: RunView, b: RunView) -> Iterator[str]:
     paths = [run.dir / "checkpoints" / "last.pt" for run in (a, b)]
     there = [path.exists() for path in paths]
     if there[0] != there[1]:
@@ -46,7 +46,7 @@ def _checkpoints(a: Seen, b: Seen) -> Iterator[str]:
             yield from (f"checkpoints/last.pt: {line}" for line in unequal(old, new))
 
 
-def _metrics(a: Seen, b: Seen) -> Iterator[str]:
+def _metrics(a: RunView, b: RunView) -> Iterator[str]:
     """Yield the number of rows if it differs, and for each metric the first step at which it does."""
     old, new = ({row.get("step"): row for row in files.read_jsonl(run.dir / "metrics.jsonl")} for run in (a, b))
     if old.keys() != new.keys():
@@ -60,18 +60,18 @@ def _metrics(a: Seen, b: Seen) -> Iterator[str]:
                 yield f"metrics.jsonl: {line} at step {step}, where it differs first"
 
 
-def _results(a: Seen, b: Seen) -> Iterator[str]:
+def _results(a: RunView, b: RunView) -> Iterator[str]:
     old, new = (files.read_json(run.dir / "result.json") or {} for run in (a, b))
     yield from (f"result.json: {line}" for line in unequal(old, new))
 
 
-def _datasets(a: Seen, b: Seen) -> Iterator[str]:
+def _datasets(a: RunView, b: RunView) -> Iterator[str]:
     kinds = ("dataset", "table")
     old, new = ({row["path"]: row["sha256"] for row in _artifacts(run) if row.get("kind") in kinds} for run in (a, b))
     yield from (f"{path}: its content differs" for path in sorted({*old, *new}) if old.get(path) != new.get(path))
 
 
-def _artifacts(run: Seen) -> list[dict[str, Any]]:
+def _artifacts(run: RunView) -> list[dict[str, Any]]:
     return run.info.get("artifacts") or []
 
 

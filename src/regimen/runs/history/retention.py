@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.runs import lock
 from regimen.runs.index import liveness
-from regimen.runs.index.summary import UNREADABLE, RunRow
+from regimen.runs.index.summary import UNREADABLE, RunSummary
 from regimen.system.files import read_json
 
 KEEP = "keep"
@@ -23,7 +23,7 @@ PLANS = {"sweep.json": ("sweep", "jobs"), "pipeline.json": ("pipeline", "steps")
 """Record of several runs -> what it is, and the key of its list."""
 
 
-def reason(run: RunRow) -> str | None:
+def reason(run: RunSummary) -> str | None:
     """Return why a run must stay, as far as it tells itself, or None.
 
     Args:
@@ -42,7 +42,7 @@ def reason(run: RunRow) -> str | None:
     return None
 
 
-def needed_by(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> dict[str, str]:
+def needed_by(runs: Sequence[RunSummary], everything: Sequence[RunSummary]) -> dict[str, str]:
     """Return id -> why it must stay, for those of `runs` that a run which stays was made from.
 
     Args:
@@ -61,7 +61,7 @@ def needed_by(runs: Sequence[RunRow], everything: Sequence[RunRow]) -> dict[str,
     return needed
 
 
-def planned(roots: Iterable[Path], asked: set[str], everything: Sequence[RunRow]) -> dict[str, str]:
+def planned(roots: Iterable[Path], asked: set[str], everything: Sequence[RunSummary]) -> dict[str, str]:
     """Return id -> why, of the runs in sweeps and pipelines that have not come to their end and can be continued.
 
     A process that was killed has left its plan as it was then: the runs tell how far it is.
@@ -99,7 +99,7 @@ def _newest_plans(roots: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]
         yield file, plan
 
 
-def _sources(run: RunRow, going: dict[str, RunRow]) -> Iterator[str]:
+def _sources(run: RunSummary, going: dict[str, RunSummary]) -> Iterator[str]:
     """Yield the ids of the runs that a run names: as parents, by its inputs, or by what it will read."""
     yield from run.parents
     for known in run.inputs.values():
@@ -110,7 +110,7 @@ def _sources(run: RunRow, going: dict[str, RunRow]) -> Iterator[str]:
         yield from _mentioned(run, going)
 
 
-def _mentioned(run: RunRow, going: dict[str, RunRow]) -> list[str]:
+def _mentioned(run: RunSummary, going: dict[str, RunSummary]) -> list[str]:
     """Return which ids stand in the files of a run whose record cannot be read."""
     text = b""
     for name in ("run.json", "config.yaml"):

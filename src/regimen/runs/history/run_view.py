@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from regimen.runs.index import liveness
-from regimen.runs.index.summary import RunRow, summary
+from regimen.runs.index.summary import RunSummary, summary
 from regimen.runs.references import resolve_run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
@@ -28,7 +28,7 @@ READ_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunView:
     """A run that is looked at, not worked on.
 
     Attributes:
@@ -45,7 +45,7 @@ class Seen:
         return self.dir.name
 
     @cached_property
-    def row(self) -> RunRow:
+    def row(self) -> RunSummary:
         """What a list says of it."""
         row = summary(self.id, str(self.dir), self.info)
         liveness.judge([row])
@@ -108,7 +108,7 @@ class Seen:
         return file_state(Path(known["path"]), known.get("sha256"), self.info.get("started"), read_all)
 
 
-def see(reference: str) -> Seen:
+def see(reference: str) -> RunView:
     """Return the run that a reference names.
 
     Raises:
@@ -117,7 +117,7 @@ def see(reference: str) -> Seen:
     return see_dir(resolve_run(reference))
 
 
-def see_dir(folder: Path) -> Seen:
+def see_dir(folder: Path) -> RunView:
     """Return the run in a directory.
 
     Raises:
@@ -129,7 +129,7 @@ def see_dir(folder: Path) -> Seen:
             f"The record {os.path.relpath(folder / 'run.json')} cannot be read: expected one JSON object. "
             "Its other files are whole: look into config.yaml, logs/ and checkpoints/."
         )
-    return Seen(folder.resolve(), info)
+    return RunView(folder.resolve(), info)
 
 
 def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool = False) -> str:

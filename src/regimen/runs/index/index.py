@@ -11,7 +11,7 @@ from pathlib import Path
 
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.cache import Kept, Stamp, Store
-from regimen.runs.index.summary import RunRow
+from regimen.runs.index.summary import RunSummary
 
 ROOTS = (Path("outputs"), Path("multirun"))
 """Where runs are looked for: directly below, and one folder deeper for the jobs of a sweep."""
@@ -30,7 +30,7 @@ class Index:
     def __init__(self, roots: Sequence[Path] = ROOTS) -> None:
         self.roots = roots
 
-    def rows(self) -> list[RunRow]:
+    def rows(self) -> list[RunSummary]:
         """Return all runs as they are now, newest first.
 
         A run whose run.json cannot be read is among them, with the status `unreadable`; one that says `running` while
@@ -54,12 +54,12 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _rows(root: Path) -> list[RunRow]:
+def _rows(root: Path) -> list[RunSummary]:
     """Return the runs of one root; remember what had to be read."""
     store = Store(root)
     kept = store.load()
     settled = time.time_ns() - SETTLED_NS
-    found: dict[str, RunRow] = {}
+    found: dict[str, RunSummary] = {}
     changed: dict[str, Kept] = {}
     for run, stamp in _scan(root):
         known = kept.get(run)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from regimen.runs import lock
-from regimen.runs.index.summary import RunRow, read
+from regimen.runs.index.summary import RunSummary, read
 from regimen.system import host
 from regimen.system.errors import RegimenError
 
@@ -20,7 +20,7 @@ SILENT_S = 180.0
 """A supervisor touches its run's `.supervisor` every 20 s; on another host, one silent for so long is gone."""
 
 
-def judge(rows: Sequence[RunRow]) -> None:
+def judge(rows: Sequence[RunSummary]) -> None:
     """Set the status of runs that nobody works on any more to `lost`.
 
     Args:
@@ -31,7 +31,7 @@ def judge(rows: Sequence[RunRow]) -> None:
             row.status = "lost"
 
 
-def ask_schedulers(rows: list[RunRow]) -> None:
+def ask_schedulers(rows: list[RunSummary]) -> None:
     """Bring the rows of runs that Slurm (or its stand-in) has up to date: only it knows of a job that is gone.
 
     Where it does not answer, the rows stay as recorded.
@@ -58,17 +58,17 @@ def ask_schedulers(rows: list[RunRow]) -> None:
             fresh.status = "queued"
 
 
-def _is_scheduled(row: RunRow) -> bool:
+def _is_scheduled(row: RunSummary) -> bool:
     return (row.status in (*OPEN, "lost") and (row.queue or {}).get("kind") in SCHEDULERS) or waits_to_go_on(row)
 
 
-def waits_to_go_on(row: RunRow) -> bool:
+def waits_to_go_on(row: RunSummary) -> bool:
     """Return whether a preempted run is still its scheduler's, which will start it again."""
     queue = row.queue or {}
     return row.status == "preempted" and queue.get("kind") in SCHEDULERS and queue.get("again") is not False
 
 
-def _is_attended(row: RunRow) -> bool:
+def _is_attended(row: RunSummary) -> bool:
     if row.status == "running" and row.supervisor:
         return is_worked_on(row)
     if row.queue and row.queue.get("kind") != "local":
@@ -79,13 +79,13 @@ def _is_attended(row: RunRow) -> bool:
     return _alive(process) is not False
 
 
-def is_worked_on(row: RunRow) -> bool:
+def is_worked_on(row: RunSummary) -> bool:
     """Return whether the supervisor of a running run lives: its process here, its sign of life elsewhere."""
     alive = _alive(row.supervisor)
     return lock.silence_s(row.dir) < SILENT_S if alive is None else alive
 
 
-def is_dead(row: RunRow) -> bool:
+def is_dead(row: RunSummary) -> bool:
     """Return whether the supervisor of a run is known to be gone, because it was a process of this machine."""
     return bool(row.supervisor) and _alive(row.supervisor) is False
 

@@ -13,14 +13,14 @@ UNREADABLE = "unreadable"
 STATUSES = (
     "queued", "running", "finished", "failed", "killed", "preempted", "diverged", "lost", UNREADABLE,
 )  # fmt: skip
-"""All that `RunRow.status` can be. The last two are seen by the reader, never written."""
+"""All that `RunSummary.status` can be. The last two are seen by the reader, never written."""
 
 FORMAT = 1
 """Raise it when `summary` fills the same fields in another way: indices of the old kind are then built anew."""
 
 
 @dataclass(slots=True)
-class RunRow:
+class RunSummary:
     """One run in a list.
 
     Attributes:
@@ -95,16 +95,16 @@ class RunRow:
         return {name: getattr(self, name) for name in (*COLUMNS, "path")}
 
 
-COLUMNS = tuple(f.name for f in fields(RunRow))[:-1]
+COLUMNS = tuple(f.name for f in fields(RunSummary))[:-1]
 """What an index keeps: everything but where the run lies, which the reader knows."""
 
 
-def pack(row: RunRow) -> str:
+def pack(row: RunSummary) -> str:
     """Return the text an index keeps of a row."""
     return json.dumps([getattr(row, name) for name in COLUMNS], separators=(",", ":"))
 
 
-def unpack(text: str, path: str) -> RunRow:
+def unpack(text: str, path: str) -> RunSummary:
     """Return the row that `pack` made a text of.
 
     Args:
@@ -112,7 +112,7 @@ def unpack(text: str, path: str) -> RunRow:
         path: where the run lies.
     """
     values = [*json.loads(text), path]
-    return RunRow(*values)
+    return RunSummary(*values)
 
 
 def holds(folder: str, suffix: str) -> bool:
@@ -123,7 +123,7 @@ def holds(folder: str, suffix: str) -> bool:
         return False
 
 
-def read(folder: str) -> RunRow | None:
+def read(folder: str) -> RunSummary | None:
     """Return the row of a run directory as its run.json says now; None where there is no run.json (any more)."""
     run_id = os.path.basename(os.path.abspath(folder))
     try:
@@ -145,7 +145,7 @@ def read(folder: str) -> RunRow | None:
         return _broken(run_id, folder, stamp, f"{error}" if text.strip() else "it is empty")
 
 
-def summary(run_id: str, folder: str, info: dict[str, Any]) -> RunRow:
+def summary(run_id: str, folder: str, info: dict[str, Any]) -> RunSummary:
     """Return the row of a run.
 
     Args:
@@ -159,7 +159,7 @@ def summary(run_id: str, folder: str, info: dict[str, Any]) -> RunRow:
     choices, git, sign = (dict(info.get(name) or {}) for name in ("choices", "git", "signature"))
     started = str(info.get("started") or "")
     attempts = [str(row.get("at")) for row in info.get("resumed") or []]
-    return RunRow(
+    return RunSummary(
         id=run_id,
         name=_text(info.get("name")),
         **{group: _text(choices.get(group)) for group in ("task", "agent", "sim", "hardware", "experiment")},
@@ -203,9 +203,9 @@ def seconds(iso: str | None) -> float:
         return 0.0
 
 
-def _broken(run_id: str, folder: str, stamp: float, why: str) -> RunRow:
+def _broken(run_id: str, folder: str, stamp: float, why: str) -> RunSummary:
     started = datetime.fromtimestamp(stamp).astimezone().isoformat(timespec="seconds")
-    return RunRow(run_id, started=started, attempt=started, began=stamp, unreadable=why, path=folder)
+    return RunSummary(run_id, started=started, attempt=started, began=stamp, unreadable=why, path=folder)
 
 
 def _sweep(folder: str) -> str | None:
