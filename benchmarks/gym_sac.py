@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from measure import RESULTS, ROOT, machine
 
+from regimen.config.compose import compose_config
 from regimen.config.schema import Config
 from regimen.display import figures
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs import checkpoint
 from regimen.stages.playback.rollout import load_policy
 

@@ -22,9 +22,9 @@ import torch
 from collect import by_processor
 from measure import alternate, ratio, report
 
+from regimen.config.compose import compose_config
 from regimen.data.histories.reader import open_histories
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistoriesCfg

@@ -12,13 +12,14 @@ from regimen.system import files
 from regimen.system.errors import ConfigError
 
 
-def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
+def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     """Keep a run's policy as `pretrained:<name>`: no optimizer, no environment, no replay.
 
     Args:
-        ref: run reference or file, see `refs.resolve_policy`.
+        ref: run reference or file, see `references.resolve_policy`.
         name: a plain name for it.
-        folder: where published policies live.
+        folder: where published policies are kept: by default `pretrained` of the checkout that Regimen is imported
+            from, or, where Regimen is installed, of the current directory.
 
     Returns:
         The policy's file; the run's record and configuration lie beside it.
@@ -28,7 +29,7 @@ def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
     """
     from regimen.runs import checkpoint
 
-    target = folder / name
+    target = (folder or (files.repository_root() or Path.cwd()) / "pretrained") / name
     if not name or Path(name).name != name:
         raise ConfigError(f"`{name}` is not a plain name such as go2_flat.")
     if target.exists():

@@ -125,7 +125,7 @@ def adopt_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    from regimen.envs.conformance.check import compose_config
+    from regimen.config.compose import compose_config
 
     parser = argparse.ArgumentParser(prog="regimen adopt", description=adopt_verb.__doc__)
     parser.add_argument("arguments", nargs="+", help="files, and overrides as for launch.py, such as task=go2_flat")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.config.compose import compose_config
 from regimen.config.schema import EvaluationCfg
 from regimen.envs import open_env
 from regimen.envs.conformance.rollouts import MakeEnv, Probe
@@ -22,8 +23,6 @@ from regimen.system.errors import EnvContractError, RegimenError
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
-
-CONF = Path(__file__).resolve().parents[4] / "conf"
 
 
 @dataclass
@@ -109,14 +108,6 @@ def main(argv: list[str]) -> int:
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")
     return 1 if broken else 0
-
-
-def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:
-    """Return the typed configuration that launch.py would run with these overrides."""
-    from regimen.config.compose import compose
-    from regimen.config.structured import build_config
-
-    return build_config(compose(overrides, [CONF, *(config_dirs or [])]).config)
 
 
 def factory(config: Config) -> MakeEnv:
