@@ -8,7 +8,39 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from regimen.envs.vec_env import Obs
+    from regimen.agents.training_session import TrainingSession
+    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+
+
+class Agent(Protocol):
+    """What learns in an environment, for `stage=train`: its constructor takes (cfg, io, num_envs, device, seed).
+
+    Attributes:
+        total_steps: steps per env of the whole training.
+    """
+
+    total_steps: int
+
+    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+        """Train to the end: `session.step` for every env step, `session.end_iteration` after every update.
+
+        Args:
+            env: N environments.
+            session: steps them, logs, and saves checkpoints.
+            resume: the `training` part of a checkpoint to go on from, None at the beginning.
+        """
+        ...
+
+    @classmethod
+    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Policy:
+        """Return the policy of a checkpoint.
+
+        Args:
+            bundle: the checkpoint, as saved.
+            io: what the policy reads and writes.
+            device: torch device of the tensors that the policy takes and returns.
+        """
+        ...
 
 
 class Policy(Protocol):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, table
+from regimen.config.static_modules import use_current_folder
 from regimen.display.console import say
 from regimen.runs import outcome
 from regimen.runs.run import Run
@@ -57,8 +58,7 @@ def launch(argv: list[str], config_dir: Path) -> int:
         argv: arguments, without the program's name.
         config_dir: folder of config.yaml.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # the user's own modules; the worker finds them in the same way
+    use_current_folder()
     try:
         return _launch(argv, config_dir)
     except RegimenError as error:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from regimen.config.static_modules import use_current_folder
 from regimen.runs import outcome
 from regimen.system.errors import RegimenError, did_you_mean
 
@@ -69,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     if verb in ("-h", "--help", "help"):
         print(usage())
         return 0
+    use_current_folder()
     try:
         if verb not in VERBS:
             raise RegimenError(f"There is no verb `{verb}`. {did_you_mean(verb, VERBS)}")

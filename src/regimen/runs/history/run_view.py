@@ -14,6 +14,7 @@ import yaml
 
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary, summary
+from regimen.runs.metrics import MetricsLog
 from regimen.runs.references import resolve_run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
@@ -90,6 +91,20 @@ class RunView:
         except (OSError, yaml.YAMLError):
             return {}
         return data if isinstance(data, dict) else {}
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the work is: those of `iteration`, `iterations`, `samples`, `eta_s`, `note` that the stage reports."""
+        return files.read_json(self.dir / "progress.json") or {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of result.json; empty before the run has finished."""
+        return files.read_json(self.dir / "result.json") or {}
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return all rows logged so far: `step` (env steps per env), `time_s` and the metrics by name."""
+        return MetricsLog(self.dir).rows()
 
     @property
     def patch(self) -> bytes:
