@@ -94,7 +94,7 @@ class RunView:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the work is: those of `iteration`, `iterations`, `samples`, `eta_s`, `note` that the stage reports."""
+        """How far the work is, such as `iteration`, `iterations`, `samples`, `eta_s`; a stage reports some of them."""
         return files.read_json(self.dir / "progress.json") or {}
 
     @property
