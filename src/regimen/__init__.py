@@ -55,33 +55,34 @@ __all__ = [
     "open_run",
 ]
 
-__getattr__ = lazy_exports(
-    __name__,
-    {
-        "ActionSpec": "regimen.envs.vec_env",
-        "Agent": "regimen.agents.base",
-        "Config": "regimen.config.schema",
-        "ConfigError": "regimen.system.errors",
-        "IOSpec": "regimen.envs.vec_env",
-        "LaunchedRun": "regimen.orchestration.launched_run",
-        "Mirror": "regimen.envs.robots.robot",
-        "Policy": "regimen.agents.base",
-        "RegimenError": "regimen.system.errors",
-        "Robot": "regimen.envs.robots.robot",
-        "Run": "regimen.runs.run",
-        "RunSummary": "regimen.runs.index.summary",
-        "RunView": "regimen.runs.history.run_view",
-        "Stage": "regimen.stages.base",
-        "VecEnv": "regimen.envs.vec_env",
-        "check_env": "regimen.api",
-        "compose": "regimen.api",
-        "find_runs": "regimen.api",
-        "launch": "regimen.api",
-        "load_policy": "regimen.api",
-        "open_env": "regimen.api",
-        "open_run": "regimen.api",
-    },
-)
+if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+    __getattr__ = lazy_exports(
+        __name__,
+        {
+            "ActionSpec": "regimen.envs.vec_env",
+            "Agent": "regimen.agents.base",
+            "Config": "regimen.config.schema",
+            "ConfigError": "regimen.system.errors",
+            "IOSpec": "regimen.envs.vec_env",
+            "LaunchedRun": "regimen.orchestration.launched_run",
+            "Mirror": "regimen.envs.robots.robot",
+            "Policy": "regimen.agents.base",
+            "RegimenError": "regimen.system.errors",
+            "Robot": "regimen.envs.robots.robot",
+            "Run": "regimen.runs.run",
+            "RunSummary": "regimen.runs.index.summary",
+            "RunView": "regimen.runs.history.run_view",
+            "Stage": "regimen.stages.base",
+            "VecEnv": "regimen.envs.vec_env",
+            "check_env": "regimen.api",
+            "compose": "regimen.api",
+            "find_runs": "regimen.api",
+            "launch": "regimen.api",
+            "load_policy": "regimen.api",
+            "open_env": "regimen.api",
+            "open_run": "regimen.api",
+        },
+    )
 
 
 def __dir__() -> list[str]:

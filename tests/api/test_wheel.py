@@ -1,4 +1,4 @@
-"""A wheel, installed beside nothing of the checkout: options and policies come with it, and runs work from any folder."""
+"""A wheel, installed without the checkout: options and policies come with it, and runs work from any folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.subprocesses import PATIENCE_S
-from regimen.cli.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("src", "conf", "pretrained", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 pytestmark = pytest.mark.slow
-has_launch = pytest.mark.skipif("launch" not in VERBS, reason="`regimen launch` is not there")
 
 
 def run(command: list[str | Path], folder: Path) -> str:
@@ -54,12 +52,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_compose_through_import(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import json, regimen; from pathlib import Path\n"
+        "import json, regimen\n"
         "config = regimen.compose(['task=reach', 'env.num_envs=4'])\n"
-        "print(json.dumps([str(Path(regimen.__file__)), config.env.num_envs, config.env.robot]))"
+        "from regimen.runs.code_snapshot import sources\n"
+        "print(json.dumps([regimen.__file__, config.env.num_envs, [name for name, _ in sources({})]]))"
     )
-    file, num_envs, robot = json.loads(run([installed / "python", "-c", code], tmp_path))
-    assert Path(file).is_relative_to(installed.parent) and (num_envs, robot) == (4, "reach_arm")
+    file, num_envs, copied = json.loads(run([installed / "python", "-c", code], tmp_path))
+    assert Path(file).is_relative_to(installed.parent) and num_envs == 4
+    assert "regimen/api.py" in copied
+    assert [name for name in copied if name.startswith(("regimen/conf/", "regimen/pretrained/"))] == []
 
 
 def test_options_and_the_checker_are_there(installed: Path, tmp_path: Path) -> None:
@@ -67,7 +68,6 @@ def test_options_and_the_checker_are_there(installed: Path, tmp_path: Path) -> N
     assert "FAILED" not in run([installed / "regimen", "check-env", "task=point_goal"], tmp_path)
 
 
-@has_launch
 def test_a_training_through_the_console_script_and_its_policy_published(installed: Path, tmp_path: Path) -> None:
     arguments = ["task=reach", "env.num_envs=4", "agent.trainer.timesteps=48", "name=arm"]
     run([installed / "regimen", "launch", *arguments], tmp_path)
@@ -76,10 +76,9 @@ def test_a_training_through_the_console_script_and_its_policy_published(installe
     run([installed / "regimen", "publish", "arm", "mine"], tmp_path)
     assert (tmp_path / "pretrained" / "mine" / "policy.pt").is_file()
     plan = ["stage=evaluate", "task=reach", "policy=pretrained:mine", "dry_run=true"]
-    assert_names(run([installed / "regimen", "launch", *plan], tmp_path), tmp_path / "pretrained/mine/policy.pt")
+    assert_names(run([installed / "regimen", "launch", *plan], tmp_path), "pretrained/mine/policy.pt")
 
 
-@has_launch
 def test_a_pretrained_policy_is_found(installed: Path, tmp_path: Path) -> None:
     arguments = ["stage=evaluate", "task=go2_flat", "policy=pretrained:go2_flat", "dry_run=true"]
     plan = run([installed / "regimen", "launch", *arguments], tmp_path)
