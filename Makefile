@@ -15,9 +15,9 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym
-	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw and imageio"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio and ipykernel"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook]'
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh

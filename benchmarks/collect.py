@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from measure import alternate, ratio, report
 
+from regimen.config.compose import compose_config
 from regimen.data.episodes.batches import Sequences
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy

@@ -23,13 +23,13 @@ from regimen.agents.failure_detector.frames import FrameSets, Layout
 from regimen.agents.failure_detector.model import GruNet
 from regimen.agents.failure_detector.online import StreamingDetector
 from regimen.agents.failure_detector.trainer import Training, TrainingCfg
+from regimen.config.compose import compose_config
 from regimen.config.targets import resolve
 from regimen.data.episodes.reader import EpisodeFile
 from regimen.data.episodes.schema import columns_for
 from regimen.data.episodes.splits import split
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint

@@ -22,8 +22,8 @@ from fast_sac_peer import CHANGES, Sizes, Step, find
 from measure import report
 
 from regimen.agents.fast_sac.agent import FastSac
+from regimen.config.compose import compose_config
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 
 EPISODES, EPISODE_STEPS = 64, 200
 

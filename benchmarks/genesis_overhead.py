@@ -16,7 +16,7 @@ from pathlib import Path
 from gait import walking
 from measure import alternate, ratio, report
 
-from regimen.envs.conformance.check import compose_config
+from regimen.config.compose import compose_config
 
 CHUNK = 25
 

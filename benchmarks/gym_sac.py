@@ -29,7 +29,6 @@ from regimen.agents.policy_file import load_policy
 from regimen.config.schema import Config
 from regimen.display import figures
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs import checkpoint
 
 Row = dict[str, Any]

@@ -22,6 +22,7 @@ import torch
 from collect import by_processor
 from measure import alternate, ratio, report
 
+from regimen.config.compose import compose_config
 from regimen.data.histories.reader import open_histories
 from regimen.envs import open_env
 from regimen.envs.conformance.check import compose_config

@@ -24,8 +24,8 @@ def ours(cores: int) -> float:
     """Return env steps a second of h1_flat with 1024 envs under random actions."""
     import torch
 
+    from regimen.config.compose import compose_config
     from regimen.envs import open_env
-    from regimen.envs.conformance.check import compose_config
 
     torch.set_num_threads(cores)
     env = open_env(compose_config(["task=h1_flat", "env.num_envs=1024", f"hardware.threads={cores}"]))

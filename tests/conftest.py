@@ -34,7 +34,7 @@ def repo_root() -> Path:
 @pytest.fixture
 def compose_config() -> Callable[[list[str]], Config]:
     """Compose the real configuration as launch.py does, typed: overrides -> Config."""
-    from regimen.envs.conformance.check import compose_config
+    from regimen.config.compose import compose_config
 
     return compose_config
 

@@ -11,8 +11,8 @@ from helpers.messages import raises_naming
 from helpers.tasks import CONF
 from helpers.trainings import new_run, train, training_config
 from regimen.agents.skrl_ppo import SkrlPolicy, SkrlPpo
+from regimen.config.compose import compose_config
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.stages.train import _load_weights

@@ -76,7 +76,7 @@ def test_candidates(line: str, expected: list[str], monkeypatch: pytest.MonkeyPa
     for name in ("h1_flat", "h1_healthy"):
         (tmp_path / "shipped" / name).mkdir(parents=True)
         (tmp_path / "shipped" / name / "policy.pt").touch()
-    monkeypatch.setattr(completion_words, "PRETRAINED", tmp_path / "shipped")
+    monkeypatch.setattr(completion_words, "pretrained_folders", lambda: [tmp_path / "shipped"])
     assert completion_words.complete(line) == expected
     word = line.split(" ")[-1]
     cut = max(word.rfind("=") + 1, word.rfind(":") + 1, word.rfind("@"))

@@ -10,8 +10,9 @@ from helpers.messages import raises_naming
 from helpers.trainings import new_run, train, training_config
 from regimen.cli.publish import publish
 from regimen.runs import checkpoint
-from regimen.runs.references import PRETRAINED, resolve_policy
+from regimen.runs.references import resolve_policy
 from regimen.system.errors import ConfigError
+from regimen.system.files import data_folder
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_the_policy_stays_and_the_training_goes(run, tmp_path):
     assert json.loads(text)["id"] == run.id == bundle["run"]
     assert str(run.dir.parent) not in text and "python" not in json.loads(text)["host"]
     assert (path.parent / "config.yaml").read_text() == run.config_path.read_text()
-    assert resolve_policy("pretrained:arm", pretrained=tmp_path) == path
+    assert resolve_policy("pretrained:arm", pretrained=[tmp_path]) == path
 
 
 def test_a_name_is_taken_once_and_is_plain(run, tmp_path):
@@ -58,9 +59,9 @@ def test_the_repository_ships_a_policy_that_fits_its_task(name):
 
     bundle = checkpoint.load(resolve_policy(f"pretrained:{name}"))
     IOSpec.from_dict(bundle["io"]).require_fits(make_env(name, 1).io)
-    made_by = json.loads((PRETRAINED / name / "run.json").read_text())
+    made_by = json.loads((data_folder("pretrained") / name / "run.json").read_text())
     assert made_by["id"] == bundle["run"] and made_by["status"] == "finished"
 
 
 def test_shipped_policies_are_small():
-    assert sum(f.stat().st_size for f in PRETRAINED.rglob("*") if f.is_file()) < 2_000_000
+    assert sum(f.stat().st_size for f in data_folder("pretrained").rglob("*") if f.is_file()) < 2_000_000

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from helpers.history_files import made, write
+from regimen.config.compose import compose_config
 from regimen.data.histories.file import KINDS
-from regimen.envs.conformance.check import compose_config
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.stages.recording.config import BOXES, MODES, NoiseCfg
 

@@ -104,8 +104,8 @@ def test_the_static_comparison_agrees_with_the_open_environment(task, robot):
 
 
 def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
+    from regimen.config.compose import compose_config
     from regimen.envs import open_env
-    from regimen.envs.conformance.check import compose_config
 
     walker = ROOT / "pretrained" / "h1_flat" / "policy.pt"
     told = ["task=h1_failure", "env.estimate.mode=oracle"]

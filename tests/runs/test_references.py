@@ -96,10 +96,10 @@ def test_files_and_pretrained(roots: tuple[Path, Path], tmp_path: Path) -> None:
     policy = tmp_path / "pretrained" / "go2_flat" / "policy.pt"
     policy.parent.mkdir(parents=True)
     policy.touch()
-    assert resolve_policy("pretrained:go2_flat", roots, tmp_path / "pretrained") == policy
+    assert resolve_policy("pretrained:go2_flat", roots, [tmp_path / "pretrained"]) == policy
     assert resolve_policy(str(policy), roots) == policy.resolve()
     with raises_naming(ReferenceError_, "go2_flt", tmp_path / "pretrained", "go2_flat"):
-        resolve_policy("pretrained:go2_flt", roots, tmp_path / "pretrained")
+        resolve_policy("pretrained:go2_flt", roots, [tmp_path / "pretrained"])
     with raises_naming(ReferenceError_, "nowhere/x.pt", Path.cwd()):
         resolve_policy("nowhere/x.pt", roots)
 
@@ -187,3 +187,13 @@ def test_the_result_of_a_run(roots: tuple[Path, Path]) -> None:
     (run / "result.json").write_text("{}")
     assert resolve_result("judged", roots) == (run / "result.json").resolve()
     assert resolve_result(str(run / "result.json"), roots) == (run / "result.json").resolve()
+
+
+def test_policies_published_in_the_current_folder_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = resolve_policy("pretrained:go2_flat")
+    assert shipped.is_file() and not shipped.is_relative_to(tmp_path)
+    own = tmp_path / "pretrained" / "go2_flat" / "policy.pt"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert resolve_policy("pretrained:go2_flat") == own

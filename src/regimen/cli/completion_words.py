@@ -14,7 +14,7 @@ from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import STATUSES, UNREADABLE, RunSummary
 from regimen.runs.inputs import LISTS, SINGLE
-from regimen.runs.references import PRETRAINED
+from regimen.runs.references import pretrained_folders
 
 PROGRAMS = ("regimen", "launch.py")
 UNQUOTED = re.compile(r"[\w@%+=!:,./\[\]-]+")
@@ -153,7 +153,8 @@ def _values(key: str, typed: str, config_dirs: Sequence[Path], groups: Sequence[
         return []
     rows = Index().rows()
     if key in SINGLE:
-        shipped = [f"pretrained:{path.parent.name}" for path in PRETRAINED.glob("*/policy.pt")]
+        policies = [path for folder in pretrained_folders() for path in folder.glob("*/policy.pt")]
+        shipped = [f"pretrained:{path.parent.name}" for path in policies]
         return ["latest", *shipped, *_names(rows), *_checkpoints(typed, rows)]
     if key == "data":
         return ["latest", *_names(rows, lambda run: run.has_data)]

@@ -16,7 +16,11 @@ from regimen.runs import references
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = files.repository_root() or Path.cwd()
+"""Where the demo runs: in the checkout, where there is one."""
+
+LAUNCH = ("launch.py",) if files.repository_root() else ("-m", "regimen.cli.main", "launch")
+"""What Python is started with for a launch."""
 
 
 def main() -> int:
@@ -31,7 +35,7 @@ def main() -> int:
         ],
     }
     for what, arguments in launches.items():
-        command = ["launch.py", *arguments]
+        command = [*LAUNCH, *arguments]
         print(f"demo {what}\n     python {' '.join(command)}", flush=True)
         code = _run([sys.executable, *command])
         if code != 0:

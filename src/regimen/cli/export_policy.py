@@ -148,9 +148,9 @@ def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[di
             f"regimen export {source} format=onnx task=<name>"
         )
     from regimen.config.compose import compose
-    from regimen.envs.conformance.check import CONF
+    from regimen.config.groups import config_home
 
-    composed = compose(overrides, [CONF, *folders])
+    composed = compose(overrides, [config_home(), *folders])
     return {**composed.config, "choices": composed.choices}, {}
 
 

@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if verb in ("-h", "--help", "help"):
         print(usage())
         return 0
+    use_current_folder()
     try:
         if verb not in VERBS:
             raise RegimenError(f"Unknown verb `{verb}`. {did_you_mean(verb, VERBS)}")

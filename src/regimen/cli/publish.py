@@ -28,7 +28,7 @@ def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
     """
     from regimen.runs import checkpoint
 
-    target = folder / name
+    target = (folder or (files.repository_root() or Path.cwd()) / "pretrained") / name
     if not name or Path(name).name != name:
         raise ConfigError(f"`{name}` is not a plain name such as go2_flat.")
     if target.exists():

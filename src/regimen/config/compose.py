@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from regimen.config import interpolation, structured
 from regimen.config.error_location import Blame
-from regimen.config.groups import GROUPS
+from regimen.config.groups import GROUPS, config_home
 from regimen.config.option_files import HydraNode, Selection, choosing, select
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import Source, Tree
@@ -27,7 +27,7 @@ from regimen.config.structured import load_config
 from regimen.config.validation import Checker, Problem
 from regimen.system.errors import Refusal, did_you_mean, refuse
 
-__all__ = ["Composed", "Refusal", "compose", "load_config", "refuse"]
+__all__ = ["Composed", "Refusal", "compose", "compose_config", "load_config", "refuse"]
 
 
 LAUNCHERS = {
@@ -90,6 +90,19 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
     wrong += check_choices(parsed, loader, multirun=False)
     refuse(wrong)
     return _Composition(Blame(loader, config_dirs, parsed), config_name).run()
+
+
+def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
+    """Return the typed configuration of a run, checked against the types and the named functions.
+
+    Args:
+        overrides: `key=value` arguments, without sweeps.
+        config_dirs: folders of options beside those of `groups.config_home`.
+
+    Raises:
+        ConfigError: listing everything that is wrong.
+    """
+    return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).config)
 
 
 class _Composition:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from regimen.display import formatting
 from regimen.system.errors import ConfigError
+from regimen.system.files import data_folder
 
 GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
 """Groups of which a run takes one option."""
@@ -15,9 +16,9 @@ MULTI_GROUPS = ("logger",)
 
 
 def config_home() -> Path:
-    """Return the folder of the project's configuration: that of the current directory, else of the checkout."""
-    here, checkout = Path("conf"), Path(__file__).resolve().parents[3] / "conf"
-    return here if (here / "config.yaml").is_file() else checkout
+    """Return the folder of config.yaml: `conf` of the current directory if it has one, else that of Regimen itself."""
+    here = Path.cwd() / "conf"
+    return here if (here / "config.yaml").is_file() else data_folder("conf")
 
 
 def options(group: str, config_dirs: list[Path]) -> dict[str, str]:

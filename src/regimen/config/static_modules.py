@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ class Module:
         up = statement.level - (self.path.name == "__init__.py")
         parts = self.name.split(".")[: len(self.name.split(".")) - up]
         return ".".join(parts + ([statement.module] if statement.module else []))
+
+
+def use_current_folder() -> None:
+    """Let modules of the current directory be imported and named in a configuration, as a worker can import them."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def split_target(target: str) -> tuple[str, str]:

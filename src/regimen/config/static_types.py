@@ -21,6 +21,7 @@ from regimen.system.errors import ConfigError
 
 LIGHT = (
     "omegaconf",
+    "regimen",
     "regimen.config.schema",
     "regimen.config.task_schema",
     "regimen.system.errors",

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import regimen
+from regimen.system.files import DATA_FOLDERS, PACKAGE
 from regimen.system.moved_modules import first_name
 
 STORE = Path("outputs/.code")
@@ -76,8 +76,7 @@ def sources(config: dict[str, Any]) -> list[tuple[str, Path]]:
     Args:
         config: resolved plain configuration.
     """
-    own = Path(regimen.__file__).parent
-    roots = [own, own.parent / "hydra_plugins", *sorted(_user_modules(config))]
+    roots = [PACKAGE, PACKAGE.parent / "hydra_plugins", *sorted(_user_modules(config))]
     found = {str(file.relative_to(root.parent)): file for root in roots for file in _files(root)}
     return sorted(found.items())
 
@@ -92,12 +91,13 @@ def copied(code: Path) -> list[tuple[str, Path]]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Yield a module, or the files of a package without what was compiled."""
+    """Yield a module, or the files of a package without what was compiled, and of Regimen without its data."""
     if root.is_file():
         yield root
         return
     for folder, names, files in os.walk(root):
-        names[:] = [n for n in names if n != "__pycache__" and not n.startswith(".")]
+        skipped = ("__pycache__", *(DATA_FOLDERS if folder == str(PACKAGE) else ()))
+        names[:] = [n for n in names if n not in skipped and not n.startswith(".")]
         yield from (Path(folder) / f for f in files if not f.startswith(".") and not f.endswith(".pyc"))
 
 

@@ -14,8 +14,7 @@ from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import UNREADABLE, RunSummary
 from regimen.system.errors import ReferenceError_, did_you_mean, suggest
-
-PRETRAINED = Path(__file__).resolve().parents[3] / "pretrained"
+from regimen.system.files import data_folder
 
 FORMS = (
     "A run is named by its id, a unique beginning of it, its name, `latest` or its directory; a policy also by "
@@ -52,20 +51,20 @@ def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     return _one(ref, Index(roots).rows(), roots).dir.resolve()
 
 
-def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Path = PRETRAINED) -> Path:
+def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Sequence[Path] | None = None) -> Path:
     """Return the checkpoint file that `ref` names.
 
     Args:
         ref: a run (see `resolve_run`), optionally with `@best`, `@last`, `@<step>` or, of an agent that keeps such,
             `@<NNNN>_epoch` (default: best if there is one, else last); a file; or `pretrained:<name>`.
         roots: folders of runs and of sweeps.
-        pretrained: folder of the policies that come with the repository.
+        pretrained: folders of published policies; by default those of `pretrained_folders`.
 
     Raises:
         ReferenceError_: no checkpoint or several runs are meant; the message lists candidates.
     """
     if ref.startswith("pretrained:"):
-        return _pretrained(ref.removeprefix("pretrained:"), pretrained)
+        return _pretrained(ref.removeprefix("pretrained:"), pretrained or pretrained_folders())
     if Path(ref).expanduser().is_file():
         return Path(ref).expanduser().resolve()
     if ref.endswith((".pt", ".pth", ".onnx")):
@@ -210,12 +209,12 @@ def _checkpoint(folder: Path, which: str) -> Path:
     raise ReferenceError_(f"Run {folder.name} has no checkpoint @{which}. It has {', '.join(offers)}.")
 
 
-def _pretrained(name: str, folder: Path) -> Path:
-    path = folder / name / "policy.pt"
-    if path.is_file():
-        return path
-    known = [file.parent.name for file in folder.glob("*/policy.pt")]
-    raise ReferenceError_(f"There is no policy `{name}` in {folder}. {did_you_mean(name, known)}")
+def _pretrained(name: str, folders: Sequence[Path]) -> Path:
+    for folder in folders:
+        if (path := folder / name / "policy.pt").is_file():
+            return path
+    known = [file.parent.name for folder in folders for file in folder.glob("*/policy.pt")]
+    raise ReferenceError_(f"There is no policy `{name}` in {folders[-1]}. {did_you_mean(name, known)}")
 
 
 def _listing(runs: list[RunSummary], most: int = 8) -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-import regimen
 from regimen.config import structured
 from regimen.display.console import Screen
 from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
@@ -216,7 +215,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """
     code = code_snapshot.environment(run.info.get("code"))
     env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
-    source = Path(regimen.__file__).parents[1]
+    source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))

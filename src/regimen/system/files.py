@@ -22,6 +22,27 @@ from regimen.system.errors import PreflightError
 RESERVE_BYTES = 256 * 1024
 """Space set aside in a run directory so that its last words fit on a full disk."""
 
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Folder of the package `regimen`."""
+
+DATA_FOLDERS = ("conf", "pretrained")
+"""Folders of the repository that a wheel holds inside the package: options, and policies."""
+
+
+def repository_root() -> Path | None:
+    """Return the checkout that this package is imported from; None for an installed package or a code snapshot."""
+    root = PACKAGE.parents[1]
+    return root if (root / "conf" / "config.yaml").is_file() and (root / "launch.py").is_file() else None
+
+
+def data_folder(name: str) -> Path:
+    """Return a folder of files that come with Regimen: that of the checkout, else its copy in the installed package.
+
+    Args:
+        name: one of `DATA_FOLDERS`.
+    """
+    return (repository_root() or PACKAGE) / name
+
 
 def now() -> str:
     """Return the local time in ISO format with its offset, to the second."""

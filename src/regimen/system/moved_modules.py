@@ -19,7 +19,6 @@ MOVED = {
     "regimen.agents.policy": "regimen.agents.base",
     "regimen.agents.rsl_rl_ppo": "regimen.agents.rsl_rl",
     "regimen.checkpoint": "regimen.runs.checkpoint",
-    "regimen.compose": "regimen.config.compose",
     "regimen.data.sequences": "regimen.data.episodes.batches",
     "regimen.data.splits": "regimen.data.episodes.splits",
     "regimen.detector.estimator": "regimen.envs.fault_estimate.estimator",

@@ -14,8 +14,7 @@ from helpers.tasks import CONF, make_env
 from regimen.agents.rsl_rl import adopt, foreign_checkpoint
 from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.cli.main import main
-from regimen.config.compose import compose
-from regimen.envs.conformance.check import compose_config
+from regimen.config.compose import compose, compose_config
 from regimen.envs.term_binding import joint_terms
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint

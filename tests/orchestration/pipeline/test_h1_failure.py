@@ -78,7 +78,7 @@ COMMANDS = re.findall(r"^python launch\.py (.*)", (ROOT / "docs/h1_failure.md").
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("pipeline=")])
 def test_every_step_by_hand_composes(command: str) -> None:
     """All but the inputs, which are runs of the reader's own."""
-    from regimen.envs.conformance.check import compose_config
+    from regimen.config.compose import compose_config
 
     words = shlex.split(command)
     inputs = [w for w in words if w.split("=")[0] in ("policy", "estimator", "data", "runs")]

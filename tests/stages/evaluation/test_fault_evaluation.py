@@ -34,7 +34,7 @@ def evaluate(folder: Path, config: Config) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from regimen.envs.conformance.check import compose_config
+    from regimen.config.compose import compose_config
 
     changes = ["task=h1_failure", "stage=evaluate", "stage.faults=true", "stage.bootstrap=50", "hardware.threads=1"]
     config = compose_config([*changes, "stage.episode_length_s=3.0"])

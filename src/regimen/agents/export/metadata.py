@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen import __version__
 from regimen.agents.export.header import FORMAT
 from regimen.config.structured import read_plain
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import ConfigError
+from regimen.system.version import __version__
 
 if TYPE_CHECKING:
     from regimen.envs.robots.robot import Robot

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
 
-CONF = Path(__file__).resolve().parents[4] / "conf"
-
 
 @dataclass
 class RuleResult:
@@ -97,14 +95,6 @@ def describe(config: Config) -> None:
         print_tables(term_tables(config.env, env.io))
     finally:
         env.close()
-
-
-def compose_config(overrides: list[str], config_dirs: list[Path] | None = None) -> Config:
-    """Return the typed configuration that launch.py would run with these overrides."""
-    from regimen.config.compose import compose
-    from regimen.config.structured import build_config
-
-    return build_config(compose(overrides, [CONF, *(config_dirs or [])]).config)
 
 
 def factory(config: Config) -> MakeEnv:

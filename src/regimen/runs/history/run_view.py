@@ -89,6 +89,20 @@ class RunView:
         return data if isinstance(data, dict) else {}
 
     @property
+    def progress(self) -> dict[str, Any]:
+        """How far the work is, such as `iteration`, `iterations`, `samples`, `eta_s`; a stage reports some of them."""
+        return files.read_json(self.dir / "progress.json") or {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of result.json; empty before the run has finished."""
+        return files.read_json(self.dir / "result.json") or {}
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return all rows logged so far: `step` (env steps per env), `time_s` and the metrics by name."""
+        return MetricsLog(self.dir).rows()
+
+    @property
     def patch(self) -> bytes:
         """The changes that were not committed, empty where there were none."""
         path = self.dir / "code.patch"

@@ -1,0 +1,81 @@
+"""A robot in a module of the user's own: imported from `regimen`, or from where it was in version 0.1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names
+from helpers.subprocesses import PATIENCE_S
+from regimen.config import static_types
+from regimen.envs.robots.robot import Robot
+
+ROBOT = """
+import dataclasses
+from dataclasses import dataclass, field
+{imports}
+
+@dataclass
+class HolderCfg:
+    _target_: str = "my_robot.Holder"
+    kind: type = {robot}
+
+class Holder: ...
+
+def my_arm() -> {robot}:
+    from regimen.envs.robots.reach_arm.robot import ROBOT
+    return dataclasses.replace(ROBOT, name="my_arm")
+
+MINE = my_arm()
+assert isinstance(MINE, {robot})
+"""
+TASK = "# @package env\n# The arm of my own\ndefaults: [reach, _self_]\nrobot: my_robot:MINE\n"
+OPEN = """
+import regimen
+env = regimen.open_env(regimen.compose(["task=mine", "env.num_envs=2", "hardware.threads=1"], ["my_conf"]))
+obs = env.reset(seed=0)
+print("opened", sorted(obs), env.io.num_actions)
+env.close()
+assert all(result.ok for result in regimen.check_env(regimen.compose(["task=mine"], ["my_conf"])))
+print("checked")
+"""
+NEW = [("from regimen import Robot", "Robot"), ("import regimen", "regimen.Robot")]
+OLD = [("from regimen.robots import Robot", "Robot")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_conf/task").mkdir(parents=True)
+    (tmp_path / "my_conf/task/mine.yaml").write_text(TASK)
+    (tmp_path / "open.py").write_text(OPEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("imports", "robot"), [*NEW, *OLD])
+def test_the_launcher_reads_the_module_without_importing_it(folder: Path, imports: str, robot: str) -> None:
+    (folder / "my_robot.py").write_text(ROBOT.format(imports=imports, robot=robot) + "raise SystemExit('imported')\n")
+    assert static_types.load_cfg_class("my_robot.Holder")().kind is Robot
+
+
+@pytest.mark.parametrize(("imports", "robot"), [NEW[0], *OLD])
+def test_the_robot_is_composed_checked_and_opened(folder: Path, imports: str, robot: str) -> None:
+    (folder / "my_robot.py").write_text(ROBOT.format(imports=imports, robot=robot))
+    assert_names(run(folder, "-m", "regimen.cli.main", "check-env", "task=mine", "--config-dir", "my_conf"), "mine")
+    output = run(folder, "open.py")
+    assert_names(output, "opened", "checked")
+    warned = "FutureWarning" in output
+    assert warned == (imports == OLD[0][0])
+    if warned:
+        assert_names(output, "regimen.robots", "regimen.envs.robots", "my_robot.py")
