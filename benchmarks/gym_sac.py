@@ -26,6 +26,7 @@ import torch
 from measure import RESULTS, ROOT, machine
 
 from regimen.agents.policy_file import load_policy
+from regimen.config.compose import compose_config
 from regimen.config.schema import Config
 from regimen.display import figures
 from regimen.envs import open_env

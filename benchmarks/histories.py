@@ -25,7 +25,6 @@ from measure import alternate, ratio, report
 from regimen.config.compose import compose_config
 from regimen.data.histories.reader import open_histories
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run

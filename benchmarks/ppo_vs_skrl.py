@@ -23,7 +23,6 @@ from regimen.agents.skrl_ppo import SkrlEnvStub, SkrlPpo, sections_for
 from regimen.agents.training_session import TrainingSession
 from regimen.config.compose import compose_config
 from regimen.envs import open_env
-from regimen.envs.conformance.check import compose_config
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 

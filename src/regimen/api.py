@@ -94,12 +94,11 @@ def load_policy(reference: str | Path, env: VecEnv, seed: int = 0) -> Policy:
         IOMismatchError: the policy does not fit the environment, term by term and joint by joint.
         CheckpointError: the file is no policy.
     """
+    from regimen.agents import policy_file
     from regimen.runs.references import resolve_policy
-    from regimen.stages.evaluate import load_bundle
-    from regimen.stages.playback import rollout
 
-    bundle = load_bundle(str(resolve_policy(str(reference))))
-    return rollout.load_policy(bundle, env, seed)
+    bundle = policy_file.load_bundle(str(resolve_policy(str(reference))))
+    return policy_file.load_policy(bundle, env, seed)
 
 
 def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wait: bool = True) -> LaunchedRun:
@@ -118,14 +117,15 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
         ConfigError: the configuration is wrong, or this machine cannot do it; nothing was started.
         PreflightError: the run directory cannot be made.
     """
-    from regimen.cli.launch import check_scheduler, create_run, not_started
     from regimen.config.compose import compose
     from regimen.config.groups import config_home
     from regimen.config.static_modules import use_current_folder
     from regimen.display.console import say
     from regimen.orchestration.launched_run import LaunchedRun
+    from regimen.orchestration.new_run import check_scheduler, create_run
     from regimen.orchestration.preflight import preflight
     from regimen.runs import code_snapshot
+    from regimen.runs.outcome import not_started
     from regimen.runs.supervisor import supervise
     from regimen.system.errors import ConfigError
 
@@ -134,7 +134,7 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
     if composed.config["dry_run"]:
         raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
     report = preflight(composed, OUTPUTS)
-    check_scheduler([composed])
+    check_scheduler([composed.config])
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
     scheduled = composed.config["hardware"]["scheduler"]
@@ -189,13 +189,13 @@ def find_runs(*conditions: str, sort: str = "-started", **filters: object) -> li
     Raises:
         ConfigError: a key, a status, a time or an option is none; the message offers the nearest.
     """
+    from regimen.orchestration.slurm.reconcile import ask_schedulers
     from regimen.runs.history.filters import order, parse, select
-    from regimen.runs.index import liveness
     from regimen.runs.index.index import Index
 
     parsed = parse([*conditions, *(f"{key}={_text(value)}" for key, value in filters.items())])
     runs = Index().rows()
-    liveness.ask_schedulers(runs)
+    ask_schedulers(runs)
     return order(select(parsed, runs), sort)
 
 

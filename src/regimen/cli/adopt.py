@@ -8,7 +8,7 @@ from typing import Any
 
 from regimen.agents.rsl_rl import adopt
 from regimen.agents.rsl_rl.foreign_checkpoint import LegacyPolicy
-from regimen.envs.conformance.check import compose_config
+from regimen.config.compose import compose_config
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 

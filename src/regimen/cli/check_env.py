@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from regimen.config.compose import compose_config
 from regimen.config.task_schema import EvaluationCfg
-from regimen.envs.conformance.check import check_env, compose_config, describe, factory
+from regimen.envs.conformance.check import check_env, describe, factory
 from regimen.envs.conformance.rules import RULES
 
 

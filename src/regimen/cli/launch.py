@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
+from regimen.config.static_modules import use_current_folder
 from regimen.display.console import say
 from regimen.orchestration.new_run import check_scheduler, start_run
 from regimen.runs import outcome
@@ -50,8 +51,7 @@ def launch(argv: list[str], config_dir: Path) -> int:
         argv: arguments, without the name of the program.
         config_dir: folder of config.yaml.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # modules of the user; the worker does the same
+    use_current_folder()
     try:
         return _dispatch(argv, config_dir)
     except RegimenError as error:

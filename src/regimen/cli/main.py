@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from regimen.config.static_modules import use_current_folder
 from regimen.display.formatting import table
 from regimen.runs import outcome
 from regimen.system.errors import RegimenError, did_you_mean

@@ -12,7 +12,7 @@ from regimen.system import files
 from regimen.system.errors import ConfigError
 
 
-def publish(ref: str, name: str, folder: Path = references.PRETRAINED) -> Path:
+def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     """Store the policy of a run as `pretrained:<name>`, without optimizer, environment and replay buffer.
 
     Args:

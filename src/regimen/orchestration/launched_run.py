@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from regimen.orchestration.supervisor_pool import Supervisors
+from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs.history.run_view import RunView, see_dir
 from regimen.runs.index.liveness import OPEN
 from regimen.runs.run import Run
@@ -25,7 +25,7 @@ class LaunchedRun(Run):
     def __init__(self, folder: Path) -> None:
         """Args: folder: an existing run directory."""
         super().__init__(folder)
-        self._supervisors = Supervisors()
+        self._supervisors = SupervisorPool()
 
     def start(self) -> None:
         """Start the supervisor and return; what it prints goes to logs/supervisor.log."""

@@ -26,6 +26,11 @@ DATA_FORMS = (
 )
 
 
+def pretrained_folders() -> list[Path]:
+    """Return the folders of published policies, in order of precedence: `./pretrained`, then that of Regimen."""
+    return [Path.cwd() / "pretrained", data_folder("pretrained")]
+
+
 def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunSummary]:
     """Return all runs under `roots` whose record can be read, newest first.
 

@@ -9,7 +9,6 @@ import copy
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.display.text_tables import print_tables

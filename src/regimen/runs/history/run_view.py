@@ -14,6 +14,7 @@ import yaml
 from regimen.config.yaml_io import flatten, read_yaml
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary, summary
+from regimen.runs.metrics import MetricsLog
 from regimen.runs.references import resolve_run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
