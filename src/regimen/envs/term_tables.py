@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regimen.config.schema import ManagerEnvCfg
+from regimen.config.task_schema import ManagerEnvCfg
 from regimen.display.text_tables import TextTable
 
 if TYPE_CHECKING:
