@@ -67,7 +67,8 @@ def check_env(task: Config | Callable[[int], VecEnv], num_envs: int = 16, seed: 
         num_envs: how many are stepped together.
         seed: seed of the environments and of the actions.
     """
-    from regimen.config.schema import Config, EvaluationCfg
+    from regimen.config.schema import Config
+    from regimen.config.task_schema import EvaluationCfg
     from regimen.envs.conformance import check
 
     if not isinstance(task, Config):

@@ -24,7 +24,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_every_attribute_of_a_collection_is_described() -> None:
     source = (PAGE.parents[1] / "src/regimen/stages/recording/episode_recorder.py").read_text()
-    facts = source.partition("def _facts")[2].partition("def ")[0]
+    facts = source.partition("def _attributes")[2].partition("def ")[0]
     names = re.findall(r'^            "(\w+)":', facts, re.M)
     assert len(names) > 12
     assert [name for name in names if f"`{name}`" not in PAGE.read_text()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,8 +72,8 @@ def test_what_is_switched_off_is_left_out() -> None:
 
 
 def test_a_task_without_managers_has_observations_and_actions() -> None:
-    env = PointEnv(1)
-    tables = term_tables(object(), env.io)
+    env, cfg = PointEnv(1), SimpleNamespace(events={"gust": {"force": 3.0}}, rewards=None)  # of the user's own kind
+    tables = term_tables(cfg, env.io)
     assert [table.columns[0] for table in tables] == ["term", "name"]
     assert [row[1] for row in tables[0].rows] == [str(size) for size in env.io.observations["policy"].values()]
 

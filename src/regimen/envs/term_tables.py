@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from regimen.config.task_schema import ManagerEnvCfg
 from regimen.display.text_tables import TextTable
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def _without_empty_columns(table: TextTable) -> TextTable:
 
 
 def _terms(env: Any, section: str) -> dict[str, Any]:
-    """Return the terms of a section that are switched on."""
-    terms: Mapping[str, Any] = getattr(env, section, None) or {}
+    """Return the terms of a section that are switched on; none for a task without managers."""
+    terms: Mapping[str, Any] = getattr(env, section) if isinstance(env, ManagerEnvCfg) else {}
     return {name: term for name, term in terms.items() if term is not None}
 
 
@@ -84,7 +85,7 @@ def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
 
 def _group_terms(env: Any, group: str) -> dict[str, Any]:
     """Return the configured terms of a group, those of the group it extends first."""
-    cfg = (getattr(env, "observations", None) or {}).get(group)
+    cfg = env.observations.get(group) if isinstance(env, ManagerEnvCfg) else None
     if cfg is None:
         return {}
     inherited = _group_terms(env, cfg.extends) if cfg.extends else {}
@@ -99,8 +100,7 @@ def _actions(env: Any, io: IOSpec) -> TextTable:
         for joint, scale, offset, limit in zip(spec.joints, spec.scale, spec.offset, limits, strict=True)
     )
     clip = "" if spec.clip is None else f", clip ±{spec.clip:g}"
-    is_joint_target = getattr(env, "actions", None) is not None
-    kind = "Actions: joint position targets in rad" if is_joint_target else "Actions"
+    kind = "Actions: joint position targets in rad" if isinstance(env, ManagerEnvCfg) else "Actions"
     return TextTable(f"{kind}, {io.num_actions} values{clip}", ("name", ">scale", ">offset", "limits"), rows)
 
 

@@ -57,7 +57,7 @@ class VintixCfg:
 
 
 class Vintix:
-    """Learns a policy that improves within its context; see `regimen.vintix`."""
+    """Trains a policy that learns in context, on learning histories."""
 
     def __init__(self, cfg: VintixCfg, device: torch.device, seed: int) -> None:
         """Keep the settings; the network is built when the data are known."""

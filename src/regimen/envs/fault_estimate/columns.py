@@ -31,13 +31,13 @@ def with_estimate(io: IOSpec, joints: list[str]) -> IOSpec:
         io: of the environment without the estimate.
         joints: names of the joints that can fail, in order.
     """
-    wider = copy.deepcopy(io)
+    extended = copy.deepcopy(io)
     classes = [HEALTHY, *joints]
-    wider.observations["policy"] |= {PROBABILITY: len(classes), SINCE: 1}
-    wider.meaning.setdefault("policy", {}).update(
+    extended.observations["policy"] |= {PROBABILITY: len(classes), SINCE: 1}
+    extended.meaning.setdefault("policy", {}).update(
         {
             PROBABILITY: {"scale": 1.0, "clip": None, "classes": classes},
             SINCE: {"scale": 1.0 / SINCE_CLIP_S, "clip": SINCE_CLIP_S},
         }
     )
-    return wider
+    return extended

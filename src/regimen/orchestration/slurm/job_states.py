@@ -31,7 +31,7 @@ REASONS = {
     "BeginTime": "starts at {start}",
     "Dependency": "waiting for another job",
     "DependencyNeverSatisfied": "a job it depends on failed",
-    "JobArrayTaskLimit": "hardware.submitit.array_parallelism jobs of its array are running",
+    "JobArrayTaskLimit": "hardware.submitit.array_parallelism of its array is reached",
     "JobHeldUser": "held; release it with `scontrol release`",
     "JobHeldAdmin": "held by an administrator",
     "JobLaunchFailure": "the node could not start it",
@@ -179,7 +179,7 @@ def _process(queue: dict[str, Any]) -> JobState | None:
         return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=duration(_age(process), "clock"))
     if host.is_alive(queue.get("starter")) is False:
         return None
-    return JobState(queue["job"], "PENDING", reason="waiting: hardware.max_jobs jobs are running")
+    return JobState(queue["job"], "PENDING", reason="hardware.max_jobs is reached")
 
 
 def _age(process: dict[str, Any]) -> float:
