@@ -22,7 +22,8 @@ STARTS_A_BLOCK = re.compile(r"(?:[*+-]|\d+[.)]|#+|>|\|.*)$")
 
 def pages() -> list[Path]:
     """Return the pages whose prose is kept at this width."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "src/regimen/envs/robots/README.md"]
+    return [*beside, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def is_prose(line: str) -> bool:
