@@ -22,8 +22,8 @@ STARTS_A_BLOCK = re.compile(r"(?:[*+-]|\d+[.)]|#+|>|\|.*)$")
 
 def pages() -> list[Path]:
     """Return the pages whose prose is kept at this width."""
-    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "src/regimen/envs/robots/README.md"]
-    return [*beside, *sorted((ROOT / "docs").glob("*.md"))]
+    beside = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "src/regimen/envs/robots/README.md")
+    return [*(ROOT / name for name in beside), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def is_prose(line: str) -> bool:
