@@ -59,7 +59,7 @@ def fill(text: str, first: str, rest: str) -> list[str]:
 
 
 def reflow(text: str) -> str:
-    """Return the page with every paragraph and item filled anew."""
+    """Return the page with every paragraph and item filled again."""
     lines, out, at, fence = text.split("\n"), [], 0, ""
     while at < len(lines):
         line = lines[at]
