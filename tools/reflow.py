@@ -22,7 +22,8 @@ STARTS_A_BLOCK = re.compile(r"(?:[*+-]|\d+[.)]|#+|>|\|.*)$")
 
 def pages() -> list[Path]:
     """Return the pages whose prose is kept at this width."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    beside = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "src/regimen/envs/robots/README.md")
+    return [*(ROOT / name for name in beside), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def is_prose(line: str) -> bool:
@@ -58,7 +59,7 @@ def fill(text: str, first: str, rest: str) -> list[str]:
 
 
 def reflow(text: str) -> str:
-    """Return the page with every paragraph and item filled anew."""
+    """Return the page with every paragraph and item filled again."""
     lines, out, at, fence = text.split("\n"), [], 0, ""
     while at < len(lines):
         line = lines[at]

@@ -55,7 +55,7 @@ __all__ = [
     "open_run",
 ]
 
-if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+if not TYPE_CHECKING:  # a type checker accepts the names above, and no others
     __getattr__ = lazy_exports(
         __name__,
         {

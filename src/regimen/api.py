@@ -1,4 +1,4 @@
-"""What `import regimen` offers: compose a task, open it, load a policy, start a run, read the history.
+"""Functions of `import regimen`: compose a task, open it, load a policy, start a run, read the history.
 
 Each function imports what it needs when it is called: `import regimen` loads neither torch nor Hydra.
 """
@@ -88,7 +88,7 @@ def load_policy(reference: str | Path, env: VecEnv, seed: int = 0) -> Policy:
 
     Returns:
         A policy: `act(obs, state)` returns the action (N, A) and the state after it, the first state being None;
-        `reset(state, env_ids)` returns the state for envs whose episode begins anew.
+        `reset(state, env_ids)` returns the state with the rows of ended episodes reset.
 
     Raises:
         ReferenceError_: no policy or several are named; the message lists candidates.

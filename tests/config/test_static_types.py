@@ -8,6 +8,7 @@ import pytest
 
 from helpers.messages import raises_naming
 from regimen.config import static_types
+from regimen.config.compose import compose_config
 from regimen.system.errors import ConfigError
 
 MODULE = '''
@@ -95,9 +96,78 @@ def test_a_changed_file_from_which_a_dataclass_is_imported_is_read_again(peeked:
     assert static_types.load_cfg_class("importer.This")().x == 40000
 
 
-def test_a_dataclass_that_needs_torch_is_refused_with_the_reason(peeked: Path) -> None:
-    with raises_naming(ConfigError, "peeked.HeavyCfg", "torch"):
-        static_types.load_cfg_class("peeked.Heavy")
+UNREADABLE = """
+from __future__ import annotations
+import numpy as np
+import torch
+from dataclasses import dataclass, field
+from torch import nn
+
+TABLE = {"half": torch.float16}
+first, second = 1, 2
+
+@dataclass
+class TypeCfg:
+    device: torch.device | None = None
+
+@dataclass
+class DefaultCfg:
+    device: str = torch.device("cpu").type
+
+@dataclass
+class FactoryCfg:
+    values: list[float] = field(default_factory=lambda: np.zeros(2).tolist())
+
+@dataclass
+class ConstantCfg:
+    dtype: str = TABLE["half"]
+
+@dataclass
+class BaseCfg(nn.Module):
+    width: int = 1
+
+@dataclass
+class PartCfg:
+    part: TypeCfg | None = None
+
+@dataclass
+class UnpackedCfg:
+    width: int = first
+
+class PlainCfg:
+    width: int = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("Type", ("torch",)),
+        ("Default", ("torch",)),
+        ("Factory", ("np",)),
+        ("Constant", ("TABLE", "torch")),
+        ("Base", ("nn", "torch")),
+        ("Part", ("TypeCfg", "torch")),
+        ("Unpacked", ("first",)),
+        ("Plain", ("dataclass",)),
+    ],
+)
+def test_a_dataclass_that_cannot_be_read_is_named_with_what_it_lacks(
+    peeked: Path, name: str, named: tuple[str, ...]
+) -> None:
+    """docs/static_types.md lists these."""
+    classes = "".join(f"class {kind}: ...\n" for kind in ("Type", "Default", "Factory", "Constant", "Base", "Part"))
+    (peeked / "unreadable.py").write_text(UNREADABLE + classes + "class Unpacked: ...\nclass Plain: ...\n")
+    with raises_naming(ConfigError, f"unreadable.{name}Cfg", *named):
+        static_types.load_cfg_class(f"unreadable.{name}")
+    assert "unreadable" not in sys.modules
+
+
+def test_the_launcher_names_the_option_whose_dataclass_cannot_be_read(peeked: Path, tmp_path: Path) -> None:
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "heavy.yaml").write_text("# An agent\n_target_: peeked.Heavy\n")
+    with raises_naming(ConfigError, "agent/heavy.yaml", "peeked.HeavyCfg", "torch"):
+        compose_config(["task=reach", "agent=heavy"], [tmp_path])
 
 
 @pytest.mark.parametrize(

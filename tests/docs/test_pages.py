@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_the_rules_of_the_contract_are_all_described() -> None:
     assert [rule for rule in RULES if f"| {rule} |" not in page] == []
 
 
+def test_the_layers_of_the_architecture_are_the_contracts() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    packages, *inner = contracts
+    layers = re.search(r"^## Layers$(.*?)^### ", page, re.M | re.S)
+    assert layers is not None
+    named = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", layers[1], re.M)
+    assert named[: len(named) - len(inner)] == re.findall(r"\w+", " ".join(packages["layers"]))
+    for contract in inner:
+        row = re.search(rf"^\| `{contract['containers'][0].split('.')[1]}/` \| (.* · .*) \|$", layers[1], re.M)
+        assert row is not None
+        shown = [re.findall(r"`(\w+)/?`", layer) for layer in row[1].split(" · ")]
+        assert shown == [re.findall(r"\w+", layer) for layer in contract["layers"]]
+
+
 def test_pictures_are_small_enough_for_a_page() -> None:
     pictures = [p for p in (ROOT / "docs" / "media").iterdir() if p.is_file()]
     assert pictures and all(p.stat().st_size <= 1_500_000 for p in pictures)
@@ -89,8 +105,6 @@ def test_every_make_target_has_a_help_line_and_is_what_ci_and_readme_call() -> N
 
 
 def test_every_dependency_is_pinned() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(d for group in project["optional-dependencies"].values() for d in group)]
     pinned = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)

@@ -135,7 +135,7 @@ def find(module: str, name: str) -> tuple[Module, ast.stmt]:
     if statement is not None:
         return source, statement
     elsewhere = source.imported(name)
-    if elsewhere is not None:
+    if elsewhere is not None and elsewhere != (module, name):  # a package may import a submodule from itself
         return find(*elsewhere)
     raise ConfigError(f"`{module}` defines no `{name}`. {did_you_mean(name, source.names())}")
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import __future__
 
 import ast
+import dataclasses
 import functools
 import importlib
 import sys
 import types
+import typing
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +62,28 @@ def load_cfg_class(target: str) -> type[Any]:
     found = _execute(module, f"{name}Cfg")
     if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
         raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
+    _require_plain_fields(found, f"{module}.{name}Cfg")
     return found
+
+
+@functools.lru_cache(maxsize=512)
+def _require_plain_fields(cls: type[Any], name: str) -> None:
+    """Raise unless field types and default factories need only what is bound, also of dataclasses within.
+
+    Raises:
+        ConfigError: naming the dataclass and what it lacks.
+    """
+    try:
+        kinds = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            if field.default_factory is not dataclasses.MISSING:
+                field.default_factory()
+    except Exception as error:
+        raise ConfigError(f"`{name}` must be readable without importing its module. {error}") from error
+    for kind in kinds.values():
+        for part in (kind, *typing.get_args(kind)):
+            if isinstance(part, type) and dataclasses.is_dataclass(part) and part is not cls:
+                _require_plain_fields(part, f"{name}` with its part `{part.__name__}")
 
 
 def signature(target: str) -> list[Param]:

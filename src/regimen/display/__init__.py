@@ -1,1 +1,1 @@
-"""What a person sees: console, tables, figures, video, intervals."""
+"""Console, tables, figures, video, intervals."""

@@ -1,4 +1,4 @@
-"""What the screen shows while a run works: its output, a progress line, and one last line."""
+"""Screen output of a run: its log, a progress line, and one last line."""
 
 from __future__ import annotations
 

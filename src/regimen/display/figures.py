@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
 MAX_PANELS = 15
 ORDER = ("Train", "Metrics", "Episode_Reward", "Episode_Termination", "Loss", "Policy", "Learning", "Perf")
-"""Prefixes of metrics, most telling first."""
+"""Prefixes of metrics, most informative first."""
 UNITS = {
     "forward_speed": "m/s",
     "speed_error": "m/s",

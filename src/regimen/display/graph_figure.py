@@ -29,7 +29,7 @@ class Box:
     Attributes:
         id: by which arrows name it.
         title: its first line.
-        lines: what else is said of it, two lines at most.
+        lines: further lines of text, two at most.
         color: of its frame.
         chosen: whether it is filled.
         dashed: whether its frame is dashed.

@@ -64,7 +64,7 @@ class Refusal(ConfigError):
 
 
 def refuse(lines: list[str]) -> None:
-    """Raise one `Refusal` for all lines, each said once, if there are any."""
+    """Raise one `Refusal` for all lines, without duplicates, if there are any."""
     if lines:
         raise Refusal(list(dict.fromkeys(lines)))
 

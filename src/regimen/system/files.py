@@ -20,7 +20,7 @@ from typing import Any
 from regimen.system.errors import PreflightError
 
 RESERVE_BYTES = 256 * 1024
-"""Space set aside in a run directory so that its last words fit on a full disk."""
+"""Bytes reserved in a run directory, so that its final record can be written on a full disk."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package `regimen`."""
@@ -53,7 +53,7 @@ def new_id(*parts: str) -> str:
     """Return `YYYYMMDD-HHMMSS-<part>-…-<4 hex digits>`, safe as a directory name.
 
     Args:
-        parts: words that tell a reader what the run was, such as task and agent.
+        parts: words that describe the run, such as task and agent.
     """
     words = [re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts if part]
     return "-".join([datetime.now().strftime("%Y%m%d-%H%M%S"), *words, secrets.token_hex(2)])
@@ -86,7 +86,7 @@ def unwritable(root: Path, error: OSError) -> PreflightError:
 
     Args:
         root: folder of runs.
-        error: what the system said.
+        error: of the system call.
     """
     if is_no_space(error):
         return PreflightError(f"Cannot start a run: {no_space_message(root)}. Free some.")

@@ -1,7 +1,7 @@
 """Machine and software of a run: packages, host, memory, identity of processes.
 
-`psutil` judges processes, imported where that is done. Memory is read here: importing `psutil` takes 10 ms, which
-`dry_run=true` would wait for, and it knows nothing of the limits of control groups.
+`psutil` identifies processes and is imported at that point. Memory is read here: the import of `psutil` takes 10 ms,
+which would delay `dry_run=true`, and it does not read the limits of control groups.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def leave(number: int, frame: FrameType | None) -> None:
 
 
 def send(process: subprocess.Popen[Any], number: int) -> None:
-    """Send a signal to a process that someone waits for; `Popen.send_signal` may take its end away from them."""
+    """Send a signal to a process that another thread waits for; `Popen.send_signal` may reap it first."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)

@@ -1,0 +1,143 @@
+"""Vocabulary of pages, docstrings, comments and messages: terms of the field, no personification, no former names."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from regimen.system.moved_modules import MOVED
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.md")])
+MODULES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "tools").glob("*.py"), ROOT / "launch.py"])
+OPTIONS = sorted((ROOT / "conf").rglob("*.yaml"))
+
+PERSONIFIED = (
+    r"who|whom|whoever|nobody|somebody|someone|anybody|everybody",
+    r"tells?|told|telling|says? so|say by|said|last words?|word (?:of|on|for it)",
+    r"lives?|lived|living|dies|born|guilty|innocent|blames?|moods?|honest(?:ly)?",
+    r"knows?|knew|knowing|wants?|wishes|remembers?|forgets?|forgotten|promises?|believes?",
+    r"signs? of life|to and fro|in peace|in hand|in step|at work|set right|put right|mend(?:s|ed)?",
+    r"reckon(?:s|ed)?|yardstick|anew|begun|silence|go(?:es|ing)? on|went on",
+    r"(?<!ground )(?<!ground-)truth|truthful(?:ly)?",
+)
+"""Phrases with a plainer form: a run resumes, a message names, a record holds, a process exists."""
+FORMER_NAMES = (
+    "RunRow",
+    "FaultJudgement",
+    "CheckpointWalk",
+    "HistoryCollection",
+    "EpisodeTable",
+    "TaskFacts",
+    "Unrewarded",
+    "peeked?",
+)
+"""Names of version 0.1 that are no module."""
+PHRASE = re.compile(rf"\b(?:{'|'.join(PERSONIFIED)})\b", re.IGNORECASE)
+FORMER_NAME = re.compile(rf"\b(?:{'|'.join(FORMER_NAMES)})\b")
+QUESTION = re.compile(r"(?:what|who|whom|whose|whether|which|when|where|why|how)\b", re.IGNORECASE)
+
+PENDING = ROOT / "tests" / "docs" / "prose_pending.txt"
+"""Places that are still to be rewritten, `file:line: phrase`; the line is that of the time of listing."""
+STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of comments and strings of a module, comments of an option file, and prose of a page."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in STRINGS:
+                yield token.start[0], token.string
+        return
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        fenced ^= line.lstrip().startswith("```")
+        if path.suffix == ".yaml":
+            yield number, line.partition("#")[2]
+        elif not fenced:
+            yield number, line
+
+
+def without_code(text: str) -> str:
+    """Return the text with inline code of the same length, so that lines stay countable."""
+    return re.sub(r"`[^`]*`", lambda code: re.sub(r"[^\n]", "`", code[0]), text)
+
+
+def found(path: Path, pattern: re.Pattern[str], *, in_code: bool = False) -> list[tuple[str, int, str]]:
+    """Return (file, line, phrase) for each match of `pattern` in the prose of a file."""
+    places = []
+    for line, text in prose(path):
+        searched = text if in_code else without_code(text)
+        for match in pattern.finditer(searched):
+            row = line + searched[: match.start()].count("\n")
+            places.append((str(path.relative_to(ROOT)), row, " ".join(match[0].lower().split())))
+    return places
+
+
+def pending() -> set[tuple[str, str]]:
+    """Return (file, phrase) of the places that are still to be rewritten."""
+    lines = PENDING.read_text(encoding="utf-8").splitlines() if PENDING.exists() else []
+    return {(line.split(":", 2)[0], line.split(":", 2)[2].strip()) for line in lines if line and line[0] != "#"}
+
+
+def vocabulary() -> list[tuple[str, int, str]]:
+    """Return every place with a phrase or a name that is to be avoided."""
+    files = [*PAGES, *MODULES, *OPTIONS]
+    return [place for path in files for place in found(path, PHRASE) + found(path, FORMER_NAME, in_code=True)]
+
+
+def questions() -> list[tuple[str, int, str]]:
+    """Return the public modules whose docstring is missing or begins with a question word."""
+    places = []
+    for path in (p for p in MODULES if p.is_relative_to(ROOT / "src") and (p.stem == "__init__" or p.stem[0] != "_")):
+        summary = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        question = QUESTION.match(summary)
+        if question or not summary:
+            places.append((str(path.relative_to(ROOT)), 1, question[0].lower() if question else "no docstring"))
+    return places
+
+
+def test_prose_has_the_vocabulary_of_the_field() -> None:
+    allowed = pending()
+    assert [place for place in vocabulary() if (place[0], place[2]) not in allowed] == []
+
+
+def test_docstrings_of_modules_begin_with_their_subject() -> None:
+    allowed = pending()
+    assert [place for place in questions() if (place[0], place[2]) not in allowed] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_files_named_on_a_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    roots = (ROOT, ROOT / "src", ROOT / "src" / "regimen", page.parent)
+    paths = re.findall(r"`((?:src|tests|conf|tools|benchmarks|examples|docs|regimen)/[\w./-]+)`", text)
+    packages = "|".join(path.parent.name for path in (ROOT / "src" / "regimen").glob("*/__init__.py"))
+    paths += re.findall(rf"`((?:{packages})/[\w/]+\.py)`", text)
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+    named = set(re.findall(r"\bregimen(?:\.\w+)+", re.sub(r"\S*://\S*|`regimen\.json`", "", text)))
+    assert sorted(name for name in named if not is_defined(name) and name not in MOVED) == []
+
+
+def is_defined(name: str) -> bool:
+    """Return whether a dotted name is a module of the source tree, or a name that occurs in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        stem = (ROOT / "src").joinpath(*parts[:count])
+        file = stem.with_suffix(".py") if stem.with_suffix(".py").exists() else stem / "__init__.py"
+        if file.exists():
+            return count == len(parts) or re.search(rf"\b{parts[count]}\b", file.read_text()) is not None
+    return False
+
+
+if __name__ == "__main__":  # lists what is pending: `python tests/docs/test_prose.py > tests/docs/prose_pending.txt`
+    print("# Places that are still to be rewritten: file:line: phrase. Remove a line with its phrase.")
+    for name, line, phrase in sorted({*vocabulary(), *questions()}):
+        print(f"{name}:{line}: {phrase}")
