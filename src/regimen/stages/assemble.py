@@ -9,6 +9,7 @@ from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 
@@ -55,7 +56,7 @@ class Assemble:
         env = open_env(config)
         parts = [load_bundle(path) for path in (config.policy, *config.experts)]
         policy = agent.assemble(parts[0], parts[1:], env.io)
-        bundle = {"agent": asdict(config.agent), "io": env.io.to_dict(), "policy": policy, "samples": 0}
+        bundle: PolicyBundle = {"agent": asdict(config.agent), "io": env.io.to_dict(), "policy": policy, "samples": 0}
         load_policy(bundle, env, config.seed).act(env.reset(seed=config.seed), None)
         checkpoint.Checkpoints(run, interval=1).save(0, bundle)
         env.close()
