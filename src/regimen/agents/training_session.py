@@ -103,8 +103,8 @@ class TrainingSession:
         for name, value in info["log"].items():
             self._logs.setdefault(name, []).append((value, len(done)))
         for name, tensor in info["metrics"].items():
-            seen = self._metrics.get(name)
-            self._metrics[name] = tensor.clone() if seen is None else seen.add_(tensor)
+            total = self._metrics.get(name)
+            self._metrics[name] = tensor.clone() if total is None else total.add_(tensor)
         if len(done):
             self.returns.extend(self._return[done].tolist())
             self.lengths.extend(self._length[done].tolist())

@@ -69,22 +69,22 @@ class Baselines:
     @classmethod
     def load(cls, path: Path, layout: Layout) -> Baselines:
         """Load the baselines that `fit` saved at `path`."""
-        known = checkpoint.load(path)["baselines"]
+        state = checkpoint.load(path)["baselines"]
         frame = FrameNet(layout.size, len(layout.classes), FRAME_HIDDEN)
-        frame.load_state_dict(known["network"])
-        tuned = known["rule"]
+        frame.load_state_dict(state["network"])
+        tuned = state["rule"]
         rule = None if tuned is None else TorqueThreshold(layout, tuned["window"], tuned["thresholds"])
-        return cls(known["counts"], frame.eval(), rule)
+        return cls(state["counts"], frame.eval(), rule)
 
     def guesses(self) -> dict[str, Baseline]:
         """Return name -> baseline."""
-        found: dict[str, Baseline] = {
+        baselines: dict[str, Baseline] = {
             "majority": lambda inputs: majority(self.counts, inputs),
             "one_frame": lambda inputs: guess_of(self.frame)(inputs),
         }
         if self.rule is not None:
-            found["torque_threshold"] = self.rule.probabilities
-        return found
+            baselines["torque_threshold"] = self.rule.probabilities
+        return baselines
 
 
 class _BaselineCheckpoints:
@@ -99,9 +99,9 @@ class _BaselineCheckpoints:
     def load(self) -> StateDict | None:
         if not self.path.exists():
             return None
-        known = checkpoint.load(self.path)
-        self._best, self._metric = known["best"], known["metric"]
-        training: StateDict = known["training"]
+        state = checkpoint.load(self.path)
+        self._best, self._metric = state["best"], state["metric"]
+        training: StateDict = state["training"]
         return training
 
     def save(
@@ -120,12 +120,12 @@ class _BaselineCheckpoints:
     def best(self) -> StateDict:
         return self._best
 
-    def close(self, known: StateDict) -> None:
+    def close(self, baselines: StateDict) -> None:
         """Add the fitted baselines `known` to the file."""
         training = self.load()
         assert training is not None  # `save` was called for every epoch
         self._training = training
-        self._write({"baselines": known})
+        self._write({"baselines": baselines})
 
     def _write(self, more: StateDict) -> None:
         state = {"best": self._best, "metric": self._metric, "training": self._training, **more}

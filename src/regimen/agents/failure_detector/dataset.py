@@ -53,13 +53,13 @@ def open_data(config: Config, memory_gb: float, group: str) -> OpenedData:
     paths = [Path(path) for path in config.data]
     card = cards.make(paths, config.seed, group)
     problems = quality_checks.check(card)
-    known = {"rows": card["rows"], "episodes": card["episodes_by_class"], "by_split": card["by_split"]}
+    about = {"rows": card["rows"], "episodes": card["episodes_by_class"], "by_split": card["by_split"]}
     files = open_all(paths, group)
     try:
         splits = split([file.num_envs for file in files], config.seed)
         memory, first = int(memory_gb * 2**30), files[0]
         data = DetectorData([f.path for f in files], splits, first.io, first.joints, card["classes"], memory)
-        return OpenedData(data, known, problems, "for training a detector")
+        return OpenedData(data, about, problems, "for training a detector")
     finally:
         for file in files:
             file.close()

@@ -64,26 +64,26 @@ def events(predictions: Predictions) -> Events:
     )
 
 
-def delay_quantile(found: Events, share: float, weights: np.ndarray | None = None) -> np.ndarray:
+def delay_quantile(detections: Events, share: float, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the delay in steps within which `share` of the faults are named; infinite if fewer ever are.
 
     The estimate of Kaplan and Meier (1958): a fault that the recording left before it was named is censored there; one
     that felled the robot before it was named is never named.
 
     Args:
-        found: the events.
+        detections: the events.
         share: such as 0.5.
         weights: (R, E) weight of each episode in each of R resamples; by default 1.
 
     Returns:
         (R,) or, without weights, a scalar.
     """
-    chosen = found.joint > 0
-    times = np.where(found.delay >= 0, found.delay, found.at_risk)[chosen]
+    chosen = detections.joint > 0
+    times = np.where(detections.delay >= 0, detections.delay, detections.at_risk)[chosen]
     # Where times are equal, those named come before those censored.
-    order = np.lexsort((found.delay[chosen] < 0, times))
-    times, named = times[order], (found.delay[chosen] >= 0)[order]
-    counted = (np.ones(len(found.joint)) if weights is None else weights)[..., chosen][..., order]
+    order = np.lexsort((detections.delay[chosen] < 0, times))
+    times, named = times[order], (detections.delay[chosen] >= 0)[order]
+    counted = (np.ones(len(detections.joint)) if weights is None else weights)[..., chosen][..., order]
     left = np.cumsum(counted[..., ::-1], axis=-1)[..., ::-1]
     unnamed = np.cumprod(1.0 - counted * named / np.maximum(left, 1e-12), axis=-1)
     reached = unnamed <= 1.0 - share + 1e-12
@@ -92,27 +92,27 @@ def delay_quantile(found: Events, share: float, weights: np.ndarray | None = Non
     return np.where(reached.any(-1), times[reached.argmax(-1)], np.inf)
 
 
-def rates(found: Events, step_dt: float, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def rates(detections: Events, step_dt: float, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return the figures by event, (R,) with weights as in `delay_quantile`, else scalars.
 
     Args:
-        found: the events.
+        detections: the events.
         step_dt: seconds of a frame, for alarms per hour of healthy walking.
         weights: see `delay_quantile`.
     """
-    counted = np.ones(len(found.joint)) if weights is None else weights
-    faulty = found.joint > 0
+    counted = np.ones(len(detections.joint)) if weights is None else weights
+    faulty = detections.joint > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         faults = (counted * faulty).sum(-1)
         of_faults = {
-            "detected": (counted * (found.delay >= 0)).sum(-1) / faults,
-            "wrong_joint": (counted * found.wrong).sum(-1) / faults,
-            "fell_first": (counted * found.fell).sum(-1) / faults,
+            "detected": (counted * (detections.delay >= 0)).sum(-1) / faults,
+            "wrong_joint": (counted * detections.wrong).sum(-1) / faults,
+            "fell_first": (counted * detections.fell).sum(-1) / faults,
         }
-        hours = (counted * found.healthy).sum(-1) * step_dt / 3600.0
-        alarms = (counted * found.alarms).sum(-1) / hours
+        hours = (counted * detections.healthy).sum(-1) * step_dt / 3600.0
+        alarms = (counted * detections.alarms).sum(-1) / hours
     delays = {
-        "delay_steps": delay_quantile(found, 0.5, weights),
-        "delay_steps_p90": delay_quantile(found, 0.9, weights),
+        "delay_steps": delay_quantile(detections, 0.5, weights),
+        "delay_steps_p90": delay_quantile(detections, 0.9, weights),
     }
     return of_faults | {"false_alarms_per_hour": alarms} | delays

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 COMPARED = ("macro_f1", "balanced_accuracy", "accuracy", "delay_steps", "false_alarms_per_hour", "wrong_joint")
 
 
-def confusion_matrix(out: Path, found: Verdicts) -> None:
+def confusion_matrix(out: Path, verdicts: Verdicts) -> None:
     """Draw the confusion matrix: share of the frames of each true class by predicted class, with counts.
 
     Args:
         out: PNG to write.
-        found: the figures.
+        verdicts: the figures.
     """
-    counts, names = found.counts, [name.replace("_", " ") for name in found.classes]
+    counts, names = verdicts.counts, [name.replace("_", " ") for name in verdicts.classes]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, (ax,) = sheet(1, columns=1, size=(7.2, 6.2))
     ax.grid(visible=False)
@@ -36,22 +36,22 @@ def confusion_matrix(out: Path, found: Verdicts) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("said", fontsize=9)
     ax.set_ylabel("true", fontsize=9)
-    ax.set_title(f"frames by class, macro-F1 {found.figures['macro_f1'].value:.3f}", fontsize=10)
+    ax.set_title(f"frames by class, macro-F1 {verdicts.figures['macro_f1'].value:.3f}", fontsize=10)
     save(figure, out)
 
 
-def reliability(out: Path, found: Verdicts) -> None:
+def reliability(out: Path, verdicts: Verdicts) -> None:
     """Draw the reliability diagram: accuracy over the probability of the most likely class.
 
     Args:
         out: PNG to write.
-        found: the figures.
+        verdicts: the figures.
     """
-    bins = found.calibration
-    known = bins.frames > 0
+    bins = verdicts.calibration
+    filled = bins.frames > 0
     figure, (ax, below) = sheet(2, columns=1)
     ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--", label="calibrated")
-    ax.plot(bins.confidence[known], bins.accuracy[known], marker="o", markersize=4, color=COLORS[0], label="detector")
+    ax.plot(bins.confidence[filled], bins.accuracy[filled], marker="o", markersize=4, color=COLORS[0], label="detector")
     ax.set_title(f"share of hits over probability, calibration error {bins.error:.3f}", fontsize=10)
     ax.legend(fontsize=8, frameon=False)
     edges = np.linspace(0.0, 1.0, len(bins.frames) + 1)
@@ -64,21 +64,21 @@ def reliability(out: Path, found: Verdicts) -> None:
     save(figure, out)
 
 
-def delays(out: Path, found: Verdicts) -> None:
+def delays(out: Path, verdicts: Verdicts) -> None:
     """Draw a histogram of the detection delays.
 
     Args:
         out: PNG to write.
-        found: the figures.
+        verdicts: the figures.
     """
-    steps, median = found.delays, found.figures["delay_steps"].value
+    steps, median = verdicts.delays, verdicts.figures["delay_steps"].value
     figure, (ax,) = sheet(1, columns=1)
     if len(steps):
         ax.hist(steps.clip(max=100), bins=list(range(0, 104, 4)), color=COLORS[0], alpha=0.8)
     if np.isfinite(median):
         ax.axvline(median, color=COLORS[1], linewidth=1.4, label=f"median of all faults: {median:g}")
         ax.legend(fontsize=8, frameon=False)
-    named = found.figures["detected"].value
+    named = verdicts.figures["detected"].value
     ax.set_title(f"delay of the verdict; {named:.0%} of the faults were named", fontsize=10)
     ax.set_xlabel("steps after the fault began (100: and more)", fontsize=8)
     ax.set_ylabel("faults", fontsize=8)
@@ -96,8 +96,8 @@ def comparison(out: Path, judged: dict[str, dict[str, Verdicts]]) -> None:
     labels = [name.replace("_", " ") for name in judged]
     for ax, name in zip(axes, COMPARED, strict=True):
         for number, (view, color) in enumerate((("all", COLORS[0]), ("active", COLORS[1]))):
-            found = [views[view].figures[name] for views in judged.values()]
-            for place, figure_ in enumerate(found):
+            values = [views[view].figures[name] for views in judged.values()]
+            for place, figure_ in enumerate(values):
                 if not np.isfinite(figure_.value):
                     continue
                 ends = [max(figure_.value - figure_.low, 0.0), max(figure_.high - figure_.value, 0.0)]

@@ -31,11 +31,11 @@ def by_class(counts: np.ndarray) -> dict[str, np.ndarray]:
     An absent class has NaN for all three; one that is present and never predicted has precision NaN and F1 0.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
-    there, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
+    true, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = np.where(there > 0, hits / there, np.nan)
-        precision = np.where((there > 0) & (guessed > 0), hits / guessed, np.nan)
-        f1 = np.where(there > 0, 2 * hits / (there + guessed), np.nan)
+        recall = np.where(true > 0, hits / true, np.nan)
+        precision = np.where((true > 0) & (guessed > 0), hits / guessed, np.nan)
+        f1 = np.where(true > 0, 2 * hits / (true + guessed), np.nan)
     return {"precision": precision, "recall": recall, "f1": f1}
 
 
@@ -46,9 +46,9 @@ def macro_f1(counts: np.ndarray) -> float:
 
 def _mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis without NaN; NaN where all are NaN."""
-    known = np.isfinite(values)
-    count = known.sum(-1)
-    return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
+    finite = np.isfinite(values)
+    count = finite.sum(-1)
+    return np.where(count > 0, np.where(finite, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def shares(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -155,37 +155,37 @@ def _judge(
     units, place = np.unique(predictions.unit, return_inverse=True)
     cell = (place[:, None] * size + predictions.target) * size + guess
     each = np.bincount(cell[mask], minlength=len(units) * size * size).reshape(len(units), size, size)
-    counts, found = each.sum(0), events(predictions)
+    counts, detections = each.sum(0), events(predictions)
     drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
-    spread = shares(np.tensordot(drawn, each, 1)) | rates(found, step_dt, drawn[:, place])
-    values = shares(counts) | rates(found, step_dt)
+    spread = shares(np.tensordot(drawn, each, 1)) | rates(detections, step_dt, drawn[:, place])
+    values = shares(counts) | rates(detections, step_dt)
     calibrated = calibration(predictions.probabilities[mask], predictions.target[mask])
     figures = {name: _interval(float(value), spread[name]) for name, value in values.items()}
     figures["calibration_error"] = Figure(calibrated.error, np.nan, np.nan)
-    joints = _joints(classes, counts, found, step_dt)
-    return Verdicts(classes, counts, figures, joints, calibrated, found.delay[found.delay >= 0])
+    joints = _joints(classes, counts, detections, step_dt)
+    return Verdicts(classes, counts, figures, joints, calibrated, detections.delay[detections.delay >= 0])
 
 
 def _interval(value: float, draws: np.ndarray) -> Figure:
     """Return a value with the 95 % percentiles of its resamples, some of which may be infinite."""
-    known = np.sort(draws[~np.isnan(draws)])
-    if not len(known):
+    values = np.sort(draws[~np.isnan(draws)])
+    if not len(values):
         return Figure(value, np.nan, np.nan)
-    low, high = (known[round(q * (len(known) - 1))] for q in (0.025, 0.975))
+    low, high = (values[round(q * (len(values) - 1))] for q in (0.025, 0.975))
     return Figure(value, float(low), float(high))
 
 
 def _joints(
-    classes: Sequence[str], counts: np.ndarray, found: Events, step_dt: float
+    classes: Sequence[str], counts: np.ndarray, detections: Events, step_dt: float
 ) -> dict[str, dict[str, float | None]]:
     """Return the metrics of each joint that failed."""
     scores, table = by_class(counts), {}
     for number, name in enumerate(classes):
-        faults = int((found.joint == number).sum())
+        faults = int((detections.joint == number).sum())
         if number == 0 or not (faults or counts[number].sum()):
             continue
-        own = rates(Events(**{k: v[found.joint == number] for k, v in vars(found).items()}), step_dt)
-        known = {k: _known(float(v[number])) for k, v in scores.items()}
+        own = rates(Events(**{k: v[detections.joint == number] for k, v in vars(detections).items()}), step_dt)
+        shares_ = {k: _known(float(v[number])) for k, v in scores.items()}
         events_ = {k: _known(float(own[k])) for k in ("detected", "wrong_joint", "fell_first", "delay_steps")}
-        table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **known, **events_}
+        table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **shares_, **events_}
     return table

@@ -31,13 +31,13 @@ def outcome(judged: Judged, more: Mapping[str, object]) -> FitResult:
         judged: figures of `detector` and of the baselines.
         more: what else belongs into result.json.
     """
-    found = judged["detector"]["all"].figures
-    headline = {name: found[name].value for name in HEADLINE if abs(found[name].value) < float("inf")}
-    told = {name: {view: v.to_dict() for view, v in views.items()} for name, views in judged.items()}
+    overall = judged["detector"]["all"].figures
+    headline = {name: overall[name].value for name in HEADLINE if abs(overall[name].value) < float("inf")}
+    plain = {name: {view: v.to_dict() for view, v in views.items()} for name, views in judged.items()}
     intervals = "95 %: bootstrap over environments"
-    baselines = {name: value for name, value in told.items() if name != "detector"}
-    known = {"views": VIEWS, "intervals": intervals, **more}
-    return FitResult(headline, {**known, "detector": told["detector"], "baselines": baselines})
+    baselines = {name: value for name, value in plain.items() if name != "detector"}
+    shared = {"views": VIEWS, "intervals": intervals, **more}
+    return FitResult(headline, {**shared, "detector": plain["detector"], "baselines": baselines})
 
 
 def draw(run: Run, judged: Judged, history: list[dict[str, float]]) -> None:
@@ -48,10 +48,10 @@ def draw(run: Run, judged: Judged, history: list[dict[str, float]]) -> None:
         judged: see `outcome`.
         history: rows of the training, see `Training`.
     """
-    folder, mine = run.dir / "figures", judged["detector"]["all"]
-    figures.confusion_matrix(folder / "confusion.png", mine)
-    figures.reliability(folder / "calibration.png", mine)
-    figures.delays(folder / "delays.png", mine)
+    folder, verdicts = run.dir / "figures", judged["detector"]["all"]
+    figures.confusion_matrix(folder / "confusion.png", verdicts)
+    figures.reliability(folder / "calibration.png", verdicts)
+    figures.delays(folder / "delays.png", verdicts)
     figures.comparison(folder / "baselines.png", judged)
     if history:
         figures.training(folder / "learning_curve.png", history)
@@ -65,8 +65,8 @@ def print_table(judged: Judged) -> None:
     title = "failure detection, with 95 % intervals over environments"
     heads = ["detector", "faulty\nframes", *(name.replace("_", "\n") for name in SHOWN)]
     rows = [
-        (name.replace("_", "\n"), view, *(found.figures[n].two_lines() for n in SHOWN))
+        (name.replace("_", "\n"), view, *(verdicts.figures[n].two_lines() for n in SHOWN))
         for name, views in judged.items()
-        for view, found in views.items()
+        for view, verdicts in views.items()
     ]
     print_tables([TextTable(title, heads, rows)])

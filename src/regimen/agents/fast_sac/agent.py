@@ -187,8 +187,8 @@ class FastSac:
         session.step(reward, terminated, truncated, info)
         ended = terminated | truncated
         fails = ended if self.cfg.disable_bootstrap else terminated
-        to, seen = self.device, self._stored_groups
-        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), seen(following), seen(info["final_obs"]))
+        to, stored = self.device, self._stored_groups
+        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), stored(following), stored(info["final_obs"]))
         return following
 
     def _learn_from_ring(self) -> None:
@@ -198,12 +198,12 @@ class FastSac:
         for k in range(cfg.num_updates):
             batch = _minibatch(drawn, k)
             self.updates += 1
-            seen = self._update_critics(batch)
+            targets = self._update_critics(batch)
             if self.updates % cfg.policy_frequency == 0:
                 self._update_actor(batch)
             with torch.no_grad():
                 torch._foreach_lerp_(self._followers, self._led, cfg.tau)
-        self._stats |= self._measured(batch, *seen)
+        self._stats |= self._measured(batch, *targets)
 
     def _mirrored(self, batch: Batch) -> Batch:
         """Return a batch (U, B, …) with the mirror image of each transition in the same minibatch, (U, 2 B, …)."""

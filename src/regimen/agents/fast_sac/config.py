@@ -174,11 +174,11 @@ class FastSacCfg:
             theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:
             return []
-        own, told = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
+        own, trained_with = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
         return [
-            f"{n}={own[n]}: policy={policy} was trained with {told[n]}. Type agent.{n}={told[n]}."
+            f"{n}={own[n]}: policy={policy} was trained with {trained_with[n]}. Type agent.{n}={trained_with[n]}."
             for n in _SHAPE
-            if told[n] != own[n]
+            if trained_with[n] != own[n]
         ]
 
     def _machine_problems(self, config: PlainConfig) -> list[str]:

@@ -136,9 +136,9 @@ def _choices(agent: RslRlPpoCfg) -> list[str]:
     given.append(("algorithm.schedule", agent.algorithm.get("schedule"), SCHEDULES))
     given.append(("torch_compile_mode", agent.torch_compile_mode, COMPILE_MODES))
     return [
-        f"{key}={value}: not a choice. {did_you_mean(str(value), known)}"
-        for key, value, known in given
-        if value is not None and value not in known
+        f"{key}={value}: not a choice. {did_you_mean(str(value), choices)}"
+        for key, value, choices in given
+        if value is not None and value not in choices
     ]
 
 

@@ -161,8 +161,8 @@ class Training:
         self.val_loss = self._validate()
         self._epoch, self._in_epoch = self._epoch + 1, 0
         self._epoch_sums = LossSums(len(self.tasks))
-        told = {"Train/epoch_loss": self.loss}
-        self._log(told if self.val_loss is None else told | {"Train/val_loss": self.val_loss})
+        losses = {"Train/epoch_loss": self.loss}
+        self._log(losses if self.val_loss is None else losses | {"Train/val_loss": self.val_loss})
         last = self._epoch == self.cfg.epochs
         if last or self._epoch % self.cfg.save_every == 0:
             self._save(-(self.loss if self.val_loss is None else self.val_loss), self._epoch)
@@ -176,10 +176,10 @@ class Training:
             return None
         self.net.eval()
         sums, size = LossSums(len(self.tasks)), self.cfg.batch_size
-        mine = np.arange(len(self.held_out))[self.rank :: self.processes]
+        numbers = np.arange(len(self.held_out))[self.rank :: self.processes]
         with torch.no_grad():
-            for low in range(0, len(mine), size):
-                batches = [batch.to(self.device) for batch in self.held_out.batches(mine[low : low + size])]
+            for low in range(0, len(numbers), size):
+                batches = [batch.to(self.device) for batch in self.held_out.batches(numbers[low : low + size])]
                 for batch, each in zip(batches, self._losses(batches), strict=True):
                     sums.add(batch.task, each)
         return sums.shared(self.device).mean()

@@ -200,11 +200,11 @@ def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor
     return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
 
 
-def _require_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
-    if list(known) != list(wanted):
+def _require_classes(estimated: Sequence[str], wanted: Sequence[str]) -> None:
+    if list(estimated) != list(wanted):
         raise IOMismatchError(
-            f"The estimator tells {', '.join(known)} apart; env.estimate.joints makes the classes {', '.join(wanted)}. "
-            "Train a detector on this task, or set env.estimate.joints to its joints."
+            f"The estimator tells {', '.join(estimated)} apart; env.estimate.joints makes the classes "
+            f"{', '.join(wanted)}. Train a detector on this task, or set env.estimate.joints to its joints."
         )
 
 

@@ -125,8 +125,8 @@ class GymEnv:
             offset=middle.tolist() if middle is not None else [0.0] * count,
             clip=1.0 if bounded else None,
         )
-        told = {"policy": {"observation": {"of": self.cfg.id}}}
-        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, told)
+        meaning = {"policy": {"observation": {"of": self.cfg.id}}}
+        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, meaning)
 
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, each gets its own generator, seeded with it and its number."""
@@ -146,11 +146,11 @@ class GymEnv:
             raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.")
         clip = self.io.action.clip
         given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
-        found, reward, terminated, truncated, _ = self.vector.step(given.numpy())
+        observed, reward, terminated, truncated, _ = self.vector.step(given.numpy())
         self.age += 1
         terminal = torch.from_numpy(terminated.copy())
         cut = (torch.from_numpy(truncated.copy()) | (self.age >= self.max_episode_length)) & ~terminal
-        final = obs = _obs(found)
+        final = obs = _obs(observed)
         done = terminal | cut
         if done.any():
             after, _ = self.vector.reset(options={"reset_mask": done.numpy()})
@@ -190,9 +190,9 @@ class GymEnv:
         self.age = state["age"].clone()
         self.generator.set_state(state["generator"])
         for env, inner in zip(self.vector.envs, state["envs"], strict=True):
-            found = state_of(env)
-            assert found is not None
-            found.write(inner)
+            writer = state_of(env)
+            assert writer is not None
+            writer.write(inner)
 
     def render(self) -> np.ndarray:
         """Return an image of env 0, (H, W, 3) uint8.
@@ -231,9 +231,9 @@ def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
 
 def _step_dt(env: Any) -> float:
     """Return the seconds of a step: of the task's `dt`, else of its frame rate, else 1."""
-    told = getattr(env.unwrapped, "dt", None)
-    return float(told) if told is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
+    dt = getattr(env.unwrapped, "dt", None)
+    return float(dt) if dt is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
 
 
-def _obs(found: np.ndarray) -> Obs:
-    return {"policy": torch.tensor(found, dtype=torch.float32)}
+def _obs(observed: np.ndarray) -> Obs:
+    return {"policy": torch.tensor(observed, dtype=torch.float32)}

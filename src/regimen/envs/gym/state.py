@@ -43,18 +43,18 @@ class MujocoState(EnvState):
         import mujoco
 
         model, data, kind = self.env.model, self.env.data, mujoco.mjtState.mjSTATE_INTEGRATION
-        whole = np.zeros(mujoco.mj_stateSize(model, kind))
-        mujoco.mj_getState(model, data, whole, kind)
+        integration = np.zeros(mujoco.mj_stateSize(model, kind))
+        mujoco.mj_getState(model, data, integration, kind)
         lagging = {name: _pack(getattr(data, name)) for name in LAGGING}
-        return {**super().read(), "simulator": _pack(whole), "lagging": lagging}
+        return {**super().read(), "simulator": _pack(integration), "lagging": lagging}
 
     def write(self, state: StateDict) -> None:
         """Restore what `read` returned."""
         import mujoco
 
         super().write(state)
-        whole = state["simulator"].numpy()
-        mujoco.mj_setState(self.env.model, self.env.data, whole, mujoco.mjtState.mjSTATE_INTEGRATION)
+        integration = state["simulator"].numpy()
+        mujoco.mj_setState(self.env.model, self.env.data, integration, mujoco.mjtState.mjSTATE_INTEGRATION)
         for name, value in state["lagging"].items():
             getattr(self.env.data, name)[:] = value.numpy()
 
