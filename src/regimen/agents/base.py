@@ -5,6 +5,7 @@ implements the protocols of what it can do, and nothing else:
 
 | protocol | stage | members |
 |---|---|---|
+| `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
@@ -83,17 +84,9 @@ class InContextPolicy(Policy, Protocol):
         ...
 
 
-class Agent(Protocol):
-    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
-
-    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
-    seed of weights and draws.
-    """
-
-    @property
-    def total_steps(self) -> int:
-        """Env steps of each env in the whole training."""
-        ...
+@runtime_checkable
+class LearningAgent(Protocol):
+    """What `stage=train` requires of the class of an agent before it opens the environment."""
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `session.steps_done` is `total_steps`.
@@ -106,6 +99,19 @@ class Agent(Protocol):
         Raises:
             DivergedError: naming the tensor, loss or joint that is not finite.
         """
+        ...
+
+
+class Agent(LearningAgent, Protocol):
+    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
+
+    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
+    seed of weights and draws.
+    """
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps of each env in the whole training."""
         ...
 
     def load_policy_state(self, state: StateDict) -> None:
@@ -142,6 +148,7 @@ class ExtendableAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class OfflineAgent(Protocol):
     """An agent that `stage=distill` trains on recorded data. The constructor is `X(cfg, device, seed)`."""
 
@@ -188,6 +195,7 @@ class EstimatorAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class AssembledAgent(Protocol):
     """An agent whose policy `stage=assemble` combines from trained ones."""
 

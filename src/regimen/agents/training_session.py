@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from regimen.system import host
 from regimen.system.distributed import world_size
 from regimen.system.errors import DivergedError
 
@@ -199,6 +200,11 @@ class TrainingSession:
 def _mean(rows: list[tuple[float, int]]) -> float:
     """Return the mean of values weighted by their number of episodes."""
     return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or of this machine for the CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
 
 
 def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:

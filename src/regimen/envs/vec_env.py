@@ -190,6 +190,15 @@ def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:
 
 
 @runtime_checkable
+class SolvedTask(Protocol):
+    """An environment that knows the optimal action at its present state."""
+
+    def optimal_action(self) -> torch.Tensor:
+        """Return the optimal actions (N, A)."""
+        ...
+
+
+@runtime_checkable
 class VecEnv(Protocol):
     """N environments stepped together.
 
@@ -205,7 +214,7 @@ class VecEnv(Protocol):
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
-    * `optimal_action()`: the optimal action (N, A) at the present state.
+    * `optimal_action()`, see `SolvedTask`.
     """
 
     num_envs: int

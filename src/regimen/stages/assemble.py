@@ -44,13 +44,14 @@ class Assemble:
         Raises:
             ConfigError: the agent has no `assemble`.
         """
+        from regimen.agents.base import AssembledAgent
         from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.config.targets import resolve
         from regimen.envs import open_env
         from regimen.runs import checkpoint
 
         agent = resolve(config.agent._target_)
-        if not hasattr(agent, "assemble"):
+        if not issubclass(agent, AssembledAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `assemble`. Choose agent=switched_experts.")
         config.env.num_envs = 1
         env = open_env(config)

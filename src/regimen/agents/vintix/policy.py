@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from regimen.agents.training_session import free_bytes
 from regimen.agents.vintix.config import sixteen_bits
 from regimen.agents.vintix.kv_cache import Context, KeyCache, TokenWindow
 from regimen.agents.vintix.loss import spread
-from regimen.system import host
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,12 +150,12 @@ class VintixPolicy:
 
 def _require_memory(needed: int, envs: int, device: torch.device) -> None:
     """Raise if the context does not fit into memory; a process killed for it would leave no message."""
-    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
-    if needed > there:
-        fit = max(1, int(envs * there / needed))
+    available = free_bytes(device)
+    if needed > available:
+        fit = max(1, int(envs * available / needed))
         raise ConfigError(
-            f"The context of {envs} environments needs {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free on "
-            f"{device}. Take about {fit} environments (stage.envs={fit}, or env.num_envs={fit})."
+            f"The context of {envs} environments needs {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free "
+            f"on {device}. Take about {fit} environments (stage.envs={fit}, or env.num_envs={fit})."
         )
 
 
