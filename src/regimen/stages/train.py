@@ -102,7 +102,7 @@ class _Record:
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
     """Return the joints with faults during the training; `switched_experts` selects an expert by them."""
-    from regimen.envs.fault_estimate.joints import fault_joints
+    from regimen.envs.fault_estimate.wrapper import fault_joints
 
     evaluation = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if evaluation is not None and evaluation.faults else []
