@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regimen.agents.training_session import TrainingSession
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint import Checkpoints
@@ -261,7 +262,7 @@ class OpenedData:
     """
 
     data: Any
-    about: dict[str, Any]
+    about: dict[str, object]
     problems: list[str]
     purpose: str
 
@@ -276,4 +277,4 @@ class FitResult:
     """
 
     headline: dict[str, float]
-    result: dict[str, Any]
+    result: dict[str, object]

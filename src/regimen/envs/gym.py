@@ -17,7 +17,8 @@ from regimen.system.errors import CheckpointError, ConfigError, DivergedError, P
 if TYPE_CHECKING:
     import numpy as np
 
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.checkpoint_header import StateDict
 
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo
     from regimen.runs.checkpoint_header import StateDict
 

@@ -22,7 +22,8 @@ from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
     from regimen.agents.base import FitResult, OpenedData
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.data.episodes.splits import Splits
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints

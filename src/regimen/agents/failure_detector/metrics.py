@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -297,7 +296,7 @@ class Verdicts:
     calibration: Calibration
     delays: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for result.json; infinite and unknown values are null."""
         figures = {name: {k: _known(v) for k, v in asdict(f).items()} for name, f in self.figures.items()}
         return {

@@ -15,7 +15,7 @@ from regimen.system.errors import RegimenError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig, PlainSection
 
 _COUNTS = (
     *("num_learning_iterations", "logging_interval", "learning_starts", "buffer_size", "batch_size"),
@@ -169,7 +169,7 @@ class FastSacCfg:
         policy = Path(config.get("policy") or "")
         if not policy.is_file() or config["choices"]["stage"] != "train":
             return []
-        theirs: PlainConfig = {}
+        theirs: PlainSection = {}
         with suppress(RegimenError):  # a file that is no policy is reported elsewhere
             theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:

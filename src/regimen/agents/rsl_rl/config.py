@@ -11,7 +11,7 @@ from regimen.system.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 SCHEDULES = ("adaptive", "fixed")
 COMPILE_MODES = ("default", "max-autotune-no-cudagraphs")

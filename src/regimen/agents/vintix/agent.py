@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from regimen.agents.base import FitResult, OpenedData
     from regimen.agents.vintix.policy import VintixPolicy
     from regimen.agents.vintix.windows import Task
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ class Group:
     action: int
     discrete: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, int]:
         """Return plain data for a checkpoint."""
         return asdict(self)
 
