@@ -9,6 +9,7 @@ from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 
@@ -43,19 +44,20 @@ class Assemble:
         Raises:
             ConfigError: the agent has no `assemble`.
         """
+        from regimen.agents.base import AssembledAgent
         from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.config.targets import resolve
         from regimen.envs import open_env
         from regimen.runs import checkpoint
 
         agent = resolve(config.agent._target_)
-        if not hasattr(agent, "assemble"):
+        if not issubclass(agent, AssembledAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `assemble`. Choose agent=switched_experts.")
         config.env.num_envs = 1
         env = open_env(config)
         parts = [load_bundle(path) for path in (config.policy, *config.experts)]
         policy = agent.assemble(parts[0], parts[1:], env.io)
-        bundle = {"agent": asdict(config.agent), "io": env.io.to_dict(), "policy": policy, "samples": 0}
+        bundle: PolicyBundle = {"agent": asdict(config.agent), "io": env.io.to_dict(), "policy": policy, "samples": 0}
         load_policy(bundle, env, config.seed).act(env.reset(seed=config.seed), None)
         checkpoint.Checkpoints(run, interval=1).save(0, bundle)
         env.close()

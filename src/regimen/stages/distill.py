@@ -69,13 +69,14 @@ class Distill:
         """
         import torch
 
+        from regimen.agents.base import OfflineAgent
         from regimen.config.targets import resolve
         from regimen.runs.checkpoint import Checkpoints
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
-        if not hasattr(agent_class, "fit"):
+        if not issubclass(agent_class, OfflineAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `fit`, which stage=distill calls.")
         run.progress(note="opening the data")
         opened: OpenedData = agent_class.open_data(config, self.cfg.memory_gb)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import EvaluationCfg
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 
@@ -77,7 +78,7 @@ class Evaluate:
         print_table(overall, by_command)
         run.finish(headline(overall, config.env.evaluation.headline), result)
 
-    def _adopt(self, config: Config) -> dict[str, Any]:
+    def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
         from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
 
@@ -100,7 +101,7 @@ class Evaluate:
         return config
 
     def roll_out(
-        self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]
+        self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle
     ) -> tuple[EpisodeResults, dict[str, Any]]:
         """Roll out the first episodes; return their results and the entries of the observers for result.json."""
         policy = load_policy(bundle, env, config.seed)
@@ -120,7 +121,7 @@ class Evaluate:
         run.artifact(out, "figure")
 
     def _result(
-        self, config: Config, bundle: dict[str, Any], overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
+        self, config: Config, bundle: PolicyBundle, overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
     ) -> dict[str, Any]:
         policy = {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")}
         task = {"episode_length_s": config.env.episode_length_s, "envs_per_command": self.cfg.envs_per_command}

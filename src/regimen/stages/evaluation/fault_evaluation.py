@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
 
 
-def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
+def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> None:
     """Evaluate `config.policy` with faults; write result.json, a figure, and the video of `video=true`.
 
     Args:
@@ -74,7 +75,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
 
 
 def _roll_out(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cases: list[FaultCase]
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: PolicyBundle, cases: list[FaultCase]
 ) -> tuple[EpisodeResults, dict[str, Any]]:
     """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
     grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
@@ -106,7 +107,7 @@ def _metrics(
     return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
 
 
-def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
+def _head(config: Config, bundle: PolicyBundle, grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
     """Return the settings of the evaluation for result.json."""
     return {
         "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},

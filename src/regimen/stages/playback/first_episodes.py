@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import StepInfo
 
 
 class FirstEpisodeStats:
@@ -32,9 +35,7 @@ class FirstEpisodeStats:
         self._metrics_from = metrics_from
         self._sums: dict[str, torch.Tensor] = {}
 
-    def add(
-        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
-    ) -> None:
+    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
         """Add one step of the envs whose first episode is running.
 
         Args:
