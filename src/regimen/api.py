@@ -90,7 +90,7 @@ def load_policy(reference: str | Path, env: VecEnv, seed: int = 0) -> Policy:
         `reset(state, env_ids)` returns the state for envs whose episode begins anew.
 
     Raises:
-        ReferenceError_: no policy or several are named; the message lists candidates.
+        RunReferenceError: no policy or several are named; the message lists candidates.
         IOMismatchError: the policy does not fit the environment, term by term and joint by joint.
         CheckpointError: the file is no policy.
     """
@@ -171,7 +171,7 @@ def open_run(reference: str | Path) -> RunView:
         reference: id, unique beginning of an id, name, `latest`, or a run directory.
 
     Raises:
-        ReferenceError_: no run or several are named; the message lists candidates.
+        RunReferenceError: no run or several are named; the message lists candidates.
     """
     from regimen.runs.history.run_view import see
 

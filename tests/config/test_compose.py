@@ -13,10 +13,10 @@ import yaml
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.config.compose import Composed, Refusal, compose, load_config
-from regimen.config.structured import build, plain
+from regimen.config.compose import ComposedConfig, compose
+from regimen.config.structured import build, load_config, to_plain
 from regimen.config.task_schema import EventTermCfg, ManagerEnvCfg
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, ConfigErrors
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -33,7 +33,7 @@ def age(folder: Path) -> None:
         os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
-def composed(*overrides: str, lab: Path | None = None) -> Composed:
+def composed(*overrides: str, lab: Path | None = None) -> ComposedConfig:
     return compose(list(overrides), [CONF, *([lab] if lab else [])])
 
 
@@ -47,7 +47,7 @@ def refusal(*overrides: str, lab: Path | None = None) -> str:
 
 
 def problems(*overrides: str, lab: Path | None = None) -> list[str]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         composed(*overrides, lab=lab)
     return caught.value.lines
 
@@ -283,7 +283,7 @@ def test_the_frozen_configuration_reads_back_typed(tmp_path: Path) -> None:
     assert typed.env.events["push_robot"] is None
     assert typed.env.observations["policy"].terms["joint_pos"].noise == 0.01
     assert typed.hardware.num_threads() >= 1
-    assert plain(typed) == config
+    assert to_plain(typed) == config
 
 
 def test_a_frozen_configuration_of_other_code_is_refused_by_key() -> None:

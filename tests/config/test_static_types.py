@@ -122,14 +122,14 @@ def test_a_syntax_error_names_file_and_line(peeked: Path) -> None:
 
 
 def test_signatures(peeked: Path) -> None:
-    params = static_types.signature("peeked:reward")
+    params = static_types.parameters("peeked:reward")
     assert [(p.name, p.required) for p in params] == [
         ("env", True),
         ("std", True),
         ("command", False),
         ("**rest", False),
     ]
-    assert [p.name for p in static_types.signature("peeked:Term")] == ["env", "scale", "clip"]
+    assert [p.name for p in static_types.parameters("peeked:Term")] == ["env", "scale", "clip"]
     assert params[1].annotation == "float"
 
 
@@ -138,7 +138,7 @@ def test_relative_imports_and_packages(peeked: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("from .inner import fn\n")
     (package / "inner.py").write_text("def fn(env, a: int): ...\n")
-    assert [p.name for p in static_types.signature("pack:fn")] == ["env", "a"]
+    assert [p.name for p in static_types.parameters("pack:fn")] == ["env", "a"]
 
 
 def test_library_fields_come_with_those_of_the_bases() -> None:

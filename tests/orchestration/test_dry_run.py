@@ -14,7 +14,7 @@ import pytest
 from helpers.messages import assert_names, missing_names
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.config.compose import Composed, compose
+from regimen.config.compose import ComposedConfig, compose
 from regimen.orchestration import dry_run
 from regimen.orchestration.preflight import PROCESS_BYTES, num_envs, preflight
 from regimen.system.errors import ConfigError
@@ -28,7 +28,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def composed(*overrides: str, lab: Path | None = None) -> Composed:
+def composed(*overrides: str, lab: Path | None = None) -> ComposedConfig:
     return compose(list(overrides), [CONF, *([lab] if lab else [])])
 
 

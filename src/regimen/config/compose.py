@@ -17,18 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from regimen.config import interpolation, structured
-from regimen.config.error_location import Blame
+from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
-from regimen.config.option_files import HydraNode, Selection, choosing, select
+from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
-from regimen.config.provenance import Source, Tree
+from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
-from regimen.config.structured import load_config
 from regimen.config.validation import Checker, Problem
-from regimen.system.errors import Refusal, did_you_mean, refuse
-
-__all__ = ["Composed", "Refusal", "compose", "compose_config", "load_config", "refuse"]
-
+from regimen.system.errors import did_you_mean, raise_if_any
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -40,7 +36,7 @@ LAUNCHERS = {
 
 
 @dataclass
-class Composed:
+class ComposedConfig:
     """A configuration that passed every check.
 
     Attributes:
@@ -56,7 +52,7 @@ class Composed:
     config: dict[str, Any]
     choices: dict[str, str]
     files: dict[str, Path]
-    tree: Tree
+    tree: ProvenanceTree
     node: HydraNode
     overrides: list[str]
     types: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +68,7 @@ class Composed:
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
 
 
-def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> Composed:
+def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> ComposedConfig:
     """Compose one run and check it.
 
     Args:
@@ -88,8 +84,8 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
     loader = make_loader(config_dirs)
     parsed, wrong = parse(overrides, loader)
     wrong += check_choices(parsed, loader, multirun=False)
-    refuse(wrong)
-    return _Composition(Blame(loader, config_dirs, parsed), config_name).run()
+    raise_if_any(wrong)
+    return _Composition(ErrorLocator(loader, config_dirs, parsed), config_name).run()
 
 
 def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
@@ -108,23 +104,23 @@ def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -
 class _Composition:
     """The steps of one composition, from parsed overrides to checked data."""
 
-    def __init__(self, blame: Blame, name: str) -> None:
-        self.blame, self.name = blame, name
-        self.selection: Selection = select(blame, name)
+    def __init__(self, locator: ErrorLocator, name: str) -> None:
+        self.locator, self.name = locator, name
+        self.selection: SelectedOptions = select_options(locator, name)
 
-    def run(self) -> Composed:
-        blame, selection, tree = self.blame, self.selection, self.blame.tree
-        chosen = choosing(blame.loader, blame.parsed)
-        self._lay_arguments([o for o in blame.parsed if o not in chosen])
+    def run(self) -> ComposedConfig:
+        locator, selection, tree = self.locator, self.selection, self.locator.tree
+        chosen = group_overrides(locator.loader, locator.parsed)
+        self._lay_arguments([o for o in locator.parsed if o not in chosen])
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
         node = self._hydra_node(chosen)
-        texts = [o.input_line or "" for o in blame.parsed]
+        texts = [o.input_line or "" for o in locator.parsed]
         if plain is None:
-            plain = blame.translated(lambda: _resolved(_hydra_view(node.config, tree, texts)))
+            plain = locator.translate_errors(lambda: _resolved(_hydra_view(node.config, tree, texts)))
             self._refuse(self._check(plain))
         config = self._freeze(plain) | {"choices": dict(selection.choices)}
-        return Composed(config, dict(selection.choices), blame.files, tree, node, texts, dict(selection.types))
+        return ComposedConfig(config, dict(selection.choices), locator.files, tree, node, texts, dict(selection.types))
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, which the arguments that only set values have no part in.
@@ -133,28 +129,28 @@ class _Composition:
         """
         texts = [o.input_line or "" for o in chosen]
         if self.selection.hydra is None:
-            load = self.blame.loader.load_configuration
-            node = self.blame.translated(lambda: load(self.name, texts, RunMode.RUN)).hydra
+            load = self.locator.loader.load_configuration
+            node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
             self.selection.hydra = HydraNode(node, typing.cast(dict[str, Any], OmegaConf.to_container(node)))
         return self.selection.hydra
 
     def _lay_arguments(self, overrides: list[Override]) -> None:
         """Lay the arguments over the files."""
-        wrong, tree = [], self.blame.tree
+        wrong, tree = [], self.locator.tree
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
             if override.is_delete():
                 if not tree.remove(key):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
-            tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
+            tree.assign(tuple(key.split(".")), override.value(), ValueSource("argument", text))
             if not tree.has(key):
                 wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
-        refuse(wrong)
+        raise_if_any(wrong)
 
     def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
-        hints = {**structured.hints(Config), **self.selection.types}
-        checker = Checker(self.blame.tree.was_set)
+        hints = {**structured.field_types(Config), **self.selection.types}
+        checker = Checker(self.locator.tree.was_set)
         for key, value in data.items():
             if key in LAUNCHERS and value:
                 first = next(iter(value)) if isinstance(value, dict) else ""
@@ -168,18 +164,18 @@ class _Composition:
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
-        refuse([f"{self.blame.where(p.path)}: {p.message}" for p in problems])
+        raise_if_any([f"{self.locator.location(p.path)}: {p.message}" for p in problems])
 
     def _near(self, key: str) -> str:
         above, _, last = key.rpartition(".")
-        node = self.blame.tree.get(above) if above else self.blame.tree.data
+        node = self.locator.tree.get(above) if above else self.locator.tree.data
         return did_you_mean(last, node) if isinstance(node, dict) else ""
 
     def _freeze(self, plain: dict[str, Any]) -> dict[str, Any]:
         """Return plain data in the shape and order of the types, every scalar converted to its type."""
         types = self.selection.types
-        config = structured.plain(structured.build(Config, {k: None if k in types else v for k, v in plain.items()}))
-        return config | {n: structured.plain(structured.build(kind, plain[n])) for n, kind in types.items()}
+        config = structured.to_plain(structured.build(Config, {k: None if k in types else v for k, v in plain.items()}))
+        return config | {n: structured.to_plain(structured.build(kind, plain[n])) for n, kind in types.items()}
 
 
 def _fields(kind: Any) -> list[str]:
@@ -197,7 +193,7 @@ def _values(data: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _hydra_view(node: DictConfig, tree: Tree, texts: list[str]) -> DictConfig:
+def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:
     """Return Hydra's configuration: its own node, and the checked tree in place of what it would compose."""
     hydra = OmegaConf.create({"hydra": node, **tree.data})
     hydra.hydra.overrides.task = _task_overrides(texts)

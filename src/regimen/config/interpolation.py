@@ -19,11 +19,11 @@ def resolved(data: dict[str, Any]) -> dict[str, Any] | None:
     """
     try:
         return {key: _resolved(value, data) for key, value in data.items()}
-    except _Hard:
+    except NeedsOmegaConf:
         return None
 
 
-class _Hard(Exception):
+class NeedsOmegaConf(Exception):
     """An interpolation names something else than a plain value."""
 
 
@@ -41,5 +41,5 @@ def _value(text: str, root: dict[str, Any]) -> Any:
     for key in match[1].split(".") if match else ():
         node = node[key] if isinstance(node, dict) and key in node else root
     if not match or isinstance(node, dict | list) or (isinstance(node, str) and ("${" in node or node == "???")):
-        raise _Hard
+        raise NeedsOmegaConf
     return node

@@ -19,13 +19,13 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 
 from regimen.config import static_types, structured
-from regimen.config.error_location import Blame
+from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
-from regimen.config.provenance import SCHEMA, Source, Tree, shown
+from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
-from regimen.system.errors import ConfigError, Refusal, did_you_mean, refuse
+from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
 """Files changed less than this before they were read may change again without a visible change of their time."""
@@ -42,7 +42,7 @@ class HydraNode:
 
 
 @dataclass(eq=False)
-class Selection:
+class SelectedOptions:
     """The chosen options, before any argument is laid over them.
 
     Attributes:
@@ -57,7 +57,7 @@ class Selection:
 
     choices: dict[str, str]
     files: dict[str, Path]
-    tree: Tree
+    tree: ProvenanceTree
     types: dict[str, Any]
     classes: dict[str, Any]
     places: list[Path]
@@ -71,30 +71,30 @@ class Selection:
             return False
 
 
-def select(blame: Blame, name: str) -> Selection:
+def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
     """Return the selection that the arguments make, read now or before.
 
     Args:
-        blame: with the parsed arguments; gets the files and the values, for later messages.
+        locator: with the parsed arguments; gets the files and the values, for later messages.
         name: primary config.
 
     Raises:
         ConfigError: a file or a type cannot be used.
     """
-    chosen = [o.input_line or "" for o in choosing(blame.loader, blame.parsed)]
-    key = (Path.cwd(), name, *(d.resolve() for d in blame.dirs), *chosen)
-    stamp, selection = _selections.get(key, (None, None))
+    chosen = [o.input_line or "" for o in group_overrides(locator.loader, locator.parsed)]
+    key = (Path.cwd(), name, *(d.resolve() for d in locator.dirs), *chosen)
+    stamp, selection = _selected.get(key, (None, None))
     if selection is None or stamp != _stamp(selection.places) or not selection.is_current():
         started = time.time_ns()
-        selection = _Reader(blame, name).read(chosen)
+        selection = _Reader(locator, name).read(chosen)
         stamp = _stamp(selection.places)
         if all(row is None or row[0] < started - CLOCK_NS for row in stamp):
-            _selections[key] = stamp, selection
-    blame.files, blame.tree = selection.files, selection.tree.copy()
+            _selected[key] = stamp, selection
+    locator.files, locator.tree = selection.files, selection.tree.copy()
     return selection
 
 
-def choosing(loader: HydraLoader, parsed: list[Override]) -> list[Override]:
+def group_overrides(loader: HydraLoader, parsed: list[Override]) -> list[Override]:
     """Return the arguments that choose options or concern Hydra itself; all others only set values."""
     return [o for o in parsed if o.is_hydra_override() or _is_choice(loader, o)]
 
@@ -104,7 +104,7 @@ def _is_choice(loader: HydraLoader, override: Override) -> bool:
     return "." not in group and group_exists(loader, group) and not isinstance(override.value(), dict)
 
 
-_selections: dict[tuple[Any, ...], tuple[Stamp, Selection]] = {}
+_selected: dict[tuple[Any, ...], tuple[Stamp, SelectedOptions]] = {}
 
 
 def _stamp(places: list[Path]) -> Stamp:
@@ -123,26 +123,26 @@ def _seen(place: Path) -> tuple[int, int, int] | None:
 class _Reader:
     """Reads one selection from its files."""
 
-    def __init__(self, blame: Blame, name: str) -> None:
-        self.blame, self.name = blame, name
+    def __init__(self, locator: ErrorLocator, name: str) -> None:
+        self.locator, self.name = locator, name
         self.types: dict[str, Any] = {}
         self.classes: dict[str, Any] = {}
 
-    def read(self, chosen: list[str]) -> Selection:
+    def read(self, chosen: list[str]) -> SelectedOptions:
         """Read what the arguments `chosen` choose."""
-        blame = self.blame
+        locator = self.locator
         self._require_experiment_header()
-        listed = blame.translated(lambda: blame.loader.compute_defaults_list(self.name, chosen, RunMode.RUN))
+        listed = locator.translate_errors(lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN))
         known = listed.overrides.known_choices
         choices = typing.cast(dict[str, str], {group: known.get(group) for group in GROUPS})
-        refuse([line for d in listed.defaults for line in _unknown_group(d)])
+        raise_if_any([line for d in listed.defaults for line in _unknown_group(d)])
         places = list(self._places(listed.defaults))
         self._lay_files(listed.defaults)
-        return Selection(choices, blame.files, blame.tree, self.types, self.classes, places)
+        return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
         """Yield every file that is read or would hide one, and the folders in which a new one may appear."""
-        for folder in self.blame.dirs:
+        for folder in self.locator.dirs:
             yield folder
             yield from (sub for sub in sorted(folder.iterdir()) if sub.is_dir())
             for default in defaults:
@@ -151,7 +151,7 @@ class _Reader:
 
     def _lay_files(self, defaults: list[ResultDefault]) -> None:
         """Fill the tree: defaults of the types, then the files in Hydra's order."""
-        tree, files = self.blame.tree, self.blame.files
+        tree, files = self.locator.tree, self.locator.files
         layers = list(self._layers(defaults))
         tree.merge(structured.defaults(Config), SCHEMA)
         targets = dict(structured.DEFAULT_TARGETS)
@@ -161,8 +161,10 @@ class _Reader:
                 targets |= {node: str(value["_target_"])} if isinstance(value, dict) and "_target_" in value else {}
         for group, node in NODES.items():
             if node not in targets:
-                raise Refusal([f"{shown(files[group])} names no class: it needs `_target_: pkg.mod.Class`."])
-            self.types[node] = self._class(targets[node], f"{shown(files[group])}: `_target_: {targets[node]}`")
+                raise ConfigErrors(
+                    [f"{display_path(files[group])} names no class: it needs `_target_: pkg.mod.Class`."]
+                )
+            self.types[node] = self._class(targets[node], f"{display_path(files[group])}: `_target_: {targets[node]}`")
             tree.merge({node: structured.defaults(self.types[node])}, SCHEMA)
         self.types["logger"] = self._multi_type("logger", [d for data, _ in layers for d in [data.get("logger")] if d])
         tree.merge({"logger": structured.defaults(self.types["logger"])}, SCHEMA)
@@ -173,7 +175,7 @@ class _Reader:
         try:
             self.classes[target] = static_types.load_cfg_class(target)
         except ConfigError as error:
-            raise Refusal([f"{where}: {error}"]) from error
+            raise ConfigErrors([f"{where}: {error}"]) from error
         return self.classes[target]
 
     def _multi_type(self, node: str, chosen: list[dict[str, Any]]) -> Any:
@@ -185,32 +187,39 @@ class _Reader:
             parts.append((name, kind, field(default_factory=kind)))
         return make_dataclass(f"{node.capitalize()}sCfg", parts, namespace={"problems": _problems_of_all})
 
-    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
+    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], ValueSource]]:
         for default in defaults:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
             data = OmegaConf.to_container(self._load(path), resolve=False)
-            file, *hidden = [d / f"{path}.yaml" for d in self.blame.dirs if (d / f"{path}.yaml").is_file()]
-            refuse([f"{shown(h)}: hidden by {shown(file)}, which has the same name. Rename yours." for h in hidden])
+            file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
+            raise_if_any(
+                [
+                    f"{display_path(h)}: hidden by {display_path(file)}, which has the same name. Rename yours."
+                    for h in hidden
+                ]
+            )
             group = path.rpartition("/")[0]
             if group and (default.override_key or default.is_self):
-                self.blame.files[group] = file
+                self.locator.files[group] = file
             _require_package(default, group, file)
-            source = Source("experiment" if group == "experiment" else "base", shown(file), file, default.package or "")
+            source = ValueSource(
+                "experiment" if group == "experiment" else "base", display_path(file), file, default.package or ""
+            )
             yield _placed(data, source.package), source
 
     def _load(self, path: str) -> Container:
-        loaded = self.blame.translated(lambda: load_file(self.blame.loader, path))
+        loaded = self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
         assert loaded is not None  # it is on the defaults list
         return loaded
 
     def _require_experiment_header(self) -> None:
         """An experiment without its header line would compose into a key `experiment` of its own."""
-        for name in [str(o.value()) for o in self.blame.parsed if o.key_or_group == "experiment"]:
-            for file in (d / "experiment" / f"{name}.yaml" for d in self.blame.dirs):
+        for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
+            for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
                 if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
-                    raise Refusal([f"{shown(file)}: the first line must be `# @package _global_`."])
+                    raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
 
 
 def _unknown_group(default: ResultDefault) -> Iterator[str]:
@@ -238,4 +247,4 @@ def _require_package(default: ResultDefault, group: str, file: Path) -> None:
     """Refuse a file whose content would land at the wrong key for want of its header line."""
     expected = {"task": "env", "experiment": "", "logger": f"logger.{file.stem}"}.get(group, group)
     if group in (*GROUPS, *MULTI_GROUPS) and (default.package or "") != expected:
-        raise Refusal([f"{shown(file)}: the first line must be `# @package {expected or '_global_'}`."])
+        raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package {expected or '_global_'}`."])

@@ -13,7 +13,7 @@ from regimen.config.yaml_io import key_lines
 
 
 @dataclass(frozen=True)
-class Source:
+class ValueSource:
     """Where a value comes from.
 
     Attributes:
@@ -28,7 +28,7 @@ class Source:
     file: Path | None = None
     package: str = ""
 
-    def at(self, path: str) -> str:
+    def location(self, path: str) -> str:
         """Return the label with the line on which the file sets `path`, if it can be found."""
         if self.file is None:
             return f"argument `{self.label}`" if self.kind == "argument" else self.label
@@ -37,26 +37,26 @@ class Source:
         return f"{self.label}:{line}" if line else self.label
 
 
-SCHEMA = Source("schema", "default of its type")
+SCHEMA = ValueSource("schema", "default of its type")
 
 
 @dataclass
-class Tree:
+class ProvenanceTree:
     """Nested values merged layer by layer, and for each path the history of (source, value)."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, list[tuple[Source, Any]]] = field(default_factory=dict)
+    history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
 
-    def copy(self) -> Tree:
+    def copy(self) -> ProvenanceTree:
         """Return a tree that can be changed without changing this one."""
-        return Tree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
+        return ProvenanceTree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
 
-    def merge(self, data: dict[Any, Any], source: Source, path: tuple[str, ...] = ()) -> None:
+    def merge(self, data: dict[Any, Any], source: ValueSource, path: tuple[str, ...] = ()) -> None:
         """Lay `data` over what is there: mappings are merged, everything else is replaced."""
         for key, value in data.items():
             self.assign((*path, str(key)), value, source)
 
-    def assign(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+    def assign(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
         node: Any = self.data
         for depth, key in enumerate(path[:-1]):
@@ -103,16 +103,16 @@ class Tree:
         """Whether the path ever held something other than null."""
         return any(value is not None for _, value in self.history.get(path, []))
 
-    def who(self, path: str) -> Source:
+    def source_of(self, path: str) -> ValueSource:
         """Return what set the path last: itself, else something below it, else the nearest one above."""
         if path in self.history:
             return self.history[path][-1][0]
         below = [h[-1][0] for p, h in self.history.items() if p.startswith(path + ".")]
         if below:
             return below[-1]
-        return self.who(path.rpartition(".")[0]) if "." in path else SCHEMA
+        return self.source_of(path.rpartition(".")[0]) if "." in path else SCHEMA
 
-    def changed(self) -> Iterator[tuple[str, Any, Source, Any]]:
+    def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
         """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
         for path, notes in self.history.items():
             source, value = notes[-1]
@@ -121,11 +121,11 @@ class Tree:
                 if before != value or len(notes) == 1:
                     yield path, value, source, before
 
-    def _note(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+    def _note(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         self.history.setdefault(".".join(path), []).append((source, value))
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return a path as the user would type it: relative to the current directory when inside it."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -63,7 +63,7 @@ def load_cfg_class(target: str) -> type[Any]:
     return found
 
 
-def signature(target: str) -> list[Param]:
+def parameters(target: str) -> list[Param]:
     """Return the parameters of `pkg.mod:name`; of a class, those of its `__init__` after `self`.
 
     Raises:
@@ -143,7 +143,7 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
 
 
 @functools.lru_cache(maxsize=1024)
-def alternatives(annotation: str) -> list[str]:
+def union_members(annotation: str) -> list[str]:
     """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
 
     def flat(node: ast.expr) -> list[str]:

@@ -34,7 +34,7 @@ DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
 
 
 @functools.lru_cache(maxsize=512)
-def hints(kind: Any) -> dict[str, Any]:
+def field_types(kind: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields; a class does not change, and evaluating its annotations is slow."""
     return typing.get_type_hints(kind)
 
@@ -59,7 +59,7 @@ def build(kind: Any, data: Any) -> Any:
     if data is None:
         return None
     if dataclasses.is_dataclass(kind) and isinstance(data, dict):
-        types = hints(typing.cast(Any, kind))
+        types = field_types(typing.cast(Any, kind))
         for key in data:
             if key not in types:
                 raise ConfigError(
@@ -73,13 +73,13 @@ def build(kind: Any, data: Any) -> Any:
     return SCALARS[kind][0](value=data)._value() if kind in SCALARS else data
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return dataclasses as mappings and tuples as lists, as YAML holds them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {k: to_plain(v) for k, v in value.items()}
+    return [to_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def defaults(kind: Any) -> dict[str, Any]:
@@ -87,9 +87,9 @@ def defaults(kind: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         if field.default_factory is not dataclasses.MISSING:
-            values[field.name] = plain(field.default_factory())
+            values[field.name] = to_plain(field.default_factory())
         else:
-            values[field.name] = "???" if field.default is dataclasses.MISSING else plain(field.default)
+            values[field.name] = "???" if field.default is dataclasses.MISSING else to_plain(field.default)
     return values
 
 

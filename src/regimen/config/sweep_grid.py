@@ -1,6 +1,6 @@
 """The jobs of a sweep: every combination of the lists, in which those written `zip(...)` advance together.
 
-Hydra compares values with the annotations of `paired`, so those of this module are not postponed.
+Hydra compares values with the annotations of `zip_values`, so those of this module are not postponed.
 """
 
 import itertools
@@ -12,14 +12,14 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from regimen.config.hydra_adapter import quoted, raw_value, value_text
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 
 class Zip(ChoiceSweep):
     """The values of a key that advance together with those of the other `zip(...)` lists."""
 
 
-def paired(*args: Any) -> Zip:
+def zip_values(*args: Any) -> Zip:
     """Return what `zip(a,b,c)` means on the command line; its values are written as those of `choice(...)`.
 
     Raises:
@@ -35,7 +35,7 @@ def paired(*args: Any) -> Zip:
 def make_parser(loader: ConfigLoader | None) -> OverridesParser:
     """Return Hydra's parser of arguments, which also knows `zip`."""
     functions = create_functions()
-    functions.register(name="zip", func=paired)
+    functions.register(name="zip", func=zip_values)
     return OverridesParser(functions, loader)
 
 
@@ -48,12 +48,14 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
     Raises:
         ConfigError: lists to be paired differ in length, or a value is to be chosen by a sweeper.
     """
-    refuse([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
+    raise_if_any([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
     written = {o.get_key_element(): o for o in parsed}
     lists = {key: _texts(key, override) for key, override in written.items()}
-    refuse([f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]])
+    raise_if_any(
+        [f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]]
+    )
     zips = {key: override for key, override in written.items() if is_zip(override)}
-    refuse(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
+    raise_if_any(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
     axes: list[list[dict[str, str]]] = []
     for key, texts in lists.items():
         if key not in zips:

@@ -68,7 +68,7 @@ class Checker:
         if not isinstance(data, dict):
             yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
             return
-        hints = structured.hints(kind)
+        hints = structured.field_types(kind)
         fields = {f.name: f for f in dataclasses.fields(kind)}
         for key, value in data.items():
             here = f"{path}.{key}" if path else str(key)
@@ -78,14 +78,14 @@ class Checker:
                 continue
             yield from self.check(hints[key], value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
-                yield from library(fields[key].metadata, value, here)
+                yield from check_library(fields[key].metadata, value, here)
             if "built" in fields[key].metadata and isinstance(value, dict):
-                yield from built(fields[key].metadata["built"], value, here)
+                yield from check_constructed(fields[key].metadata["built"], value, here)
         for name, field in fields.items():
             if field.default == "???" and name not in data:
                 yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
         if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
-            yield from term(kind, data, path)
+            yield from check_term(kind, data, path)
 
     def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
@@ -126,14 +126,14 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}` must be {expected}, not {said}.")
 
 
-def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
     """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
     func, params = data["func"], data.get("params") or {}
     group = path.split(".")[1]
     module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
     try:
         accepted = [
-            p for i, p in enumerate(static_types.signature(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
+            p for i, p in enumerate(static_types.parameters(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
         ]
     except ConfigError as error:
         yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
@@ -153,13 +153,13 @@ def _params(func: str, accepted: list[static_types.Param], params: dict[str, Any
         if name not in known and not anything:
             yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, known)}")
         elif name in known and value is not None:
-            yield from annotated(known[name].annotation, value, f"{path}.{name}")
+            yield from check_annotation(known[name].annotation, value, f"{path}.{name}")
     for name, param in known.items():
         if param.required and name not in params:
             yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
 
 
-def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
     """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
 
     Args:
@@ -177,12 +177,12 @@ def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str)
             what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
             yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
         elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
-            yield from library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
+            yield from check_library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
         elif value is not None:
-            yield from annotated(annotation, value, f"{path}.{key}")
+            yield from check_annotation(annotation, value, f"{path}.{key}")
 
 
-def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_constructed(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
     """Yield what a library's class would not take of the section it is built from.
 
     Args:
@@ -198,7 +198,7 @@ def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -
     own = ":" in str(name) or "." in str(name)
     target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
     try:
-        accepted = [p for p in static_types.signature(target) if p.name not in metadata["supplied"]]
+        accepted = [p for p in static_types.parameters(target) if p.name not in metadata["supplied"]]
     except ConfigError as error:
         yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
         return
@@ -206,10 +206,10 @@ def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -
     yield from _params(target.rpartition(":")[2], accepted, known, path)
     for key, section in sections.items():
         if isinstance(known.get(key), dict):
-            yield from built(section, known[key], f"{path}.{key}")
+            yield from check_constructed(section, known[key], f"{path}.{key}")
 
 
-def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
+def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem]:
     """Yield a problem if the value is none of the plain types that an annotation, read as text, allows.
 
     Args:
@@ -219,7 +219,7 @@ def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
     """
     if isinstance(value, str) and ("${" in value or value == "???"):
         return
-    parts = static_types.alternatives(annotation)
+    parts = static_types.union_members(annotation)
     names = {kind.__name__: kind for kind in SCALARS}
     containers = {"list": list, "tuple": list, "dict": dict}
     if not all(part in names or part in containers or part == "None" for part in parts):

@@ -10,7 +10,7 @@ from typing import Any
 from regimen.agents.export import header
 from regimen.agents.policy_header import read_header
 from regimen.config import static_types
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.config.yaml_io import read_yaml
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
 from regimen.envs.robots.robot import Robot, match
@@ -24,7 +24,7 @@ ESTIMATE_UNUSED = (
 )
 
 
-def agent_problems(composed: Composed) -> list[str]:
+def agent_problems(composed: ComposedConfig) -> list[str]:
     """Return a line if the agent lacks a method that the stage calls, or if its estimator is missing.
 
     A stage declares the method by `NEEDS: ClassVar[str]` in its dataclass.
@@ -45,7 +45,7 @@ KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning historie
 """Suffix of a dataset file -> its content."""
 
 
-def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+def data_problems(composed: ComposedConfig, files: Mapping[str, Path]) -> list[str]:
     """Return a line for each dataset of another kind than the agent learns from.
 
     An agent declares the kind by `DATA: ClassVar[str]`: `.h5` for episodes, `.json` for histories.
@@ -63,7 +63,7 @@ def data_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
     ]
 
 
-def _with(composed: Composed, method: str) -> str:
+def _with(composed: ComposedConfig, method: str) -> str:
     """Return the names of the agents in the same folder of options that have `method`."""
     names = []
     for name, target in _agents(composed):
@@ -73,7 +73,7 @@ def _with(composed: Composed, method: str) -> str:
     return ", ".join(names) or "none here"
 
 
-def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
+def _agents(composed: ComposedConfig) -> Iterator[tuple[str, str]]:
     """Yield name and class of the agents in the same folder of options."""
     for file in sorted(composed.files["agent"].parent.glob("*.yaml")):
         target = (read_yaml(file) or {}).get("_target_")
@@ -81,7 +81,7 @@ def _agents(composed: Composed) -> Iterator[tuple[str, str]]:
             yield file.stem, target
 
 
-def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Robot) -> list[str]:
+def checkpoint_problems(composed: ComposedConfig, files: Mapping[str, Path], robot: Robot) -> list[str]:
     """Return a line for a policy that does not fit the task, with every difference, and for a file without a detector.
 
     A policy may read fewer terms than the task offers in the stages `train` and `assemble`, and with an agent that
@@ -106,7 +106,7 @@ def checkpoint_problems(composed: Composed, files: Mapping[str, Path], robot: Ro
     return wrong
 
 
-def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
+def file_problems(composed: ComposedConfig, files: Mapping[str, Path]) -> list[str]:
     """Return a line for a policy that is no checkpoint, or is a checkpoint of another agent.
 
     This is the check for tasks whose observations and joints are known only once they are open. Stages outside of this
@@ -121,7 +121,7 @@ def file_problems(composed: Composed, files: Mapping[str, Path]) -> list[str]:
         return [f"policy={path}: {error}"]
 
 
-def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed) -> list[str]:
+def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: ComposedConfig) -> list[str]:
     """Return a line if a training would start from the policy of another agent of this package."""
     theirs, ours = str((bundle.get("agent") or {}).get("_target_")), str(composed.config["agent"]["_target_"])
     if theirs == ours or composed.choices["stage"] != "train":
@@ -139,7 +139,7 @@ def _of_another_agent(path: Path, bundle: Mapping[str, Any], composed: Composed)
     ]
 
 
-def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
+def _policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[str]:
     joints = composed.config["stage"].get("joints") if composed.choices["stage"] == "evaluate" else None
     try:
         bundle = read_header(path)
@@ -167,7 +167,7 @@ def _policy(path: Path, composed: Composed, robot: Robot) -> list[str]:
     return ["\n  ".join([f"policy={path} does not fit task={composed.choices['task']}:", *lines, *hint])]
 
 
-def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
+def _foreign(joints: list[str], composed: ComposedConfig, robot: Robot) -> list[str]:
     """Return the problems of evaluating a checkpoint written by rsl_rl itself."""
     lines = []
     if not composed.config["agent"]["_target_"].endswith(".RslRlPpo"):
@@ -178,7 +178,7 @@ def _foreign(joints: list[str], composed: Composed, robot: Robot) -> list[str]:
     return lines
 
 
-def _estimator(path: Path, composed: Composed, robot: Robot) -> list[str]:
+def _estimator(path: Path, composed: ComposedConfig, robot: Robot) -> list[str]:
     bundle = read_header(path)
     if "detector" not in bundle:
         return [f"estimator={path} is a policy, not a detector. To train a detector: stage=distill agent=failure_gru."]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
-from regimen.config.provenance import shown
+from regimen.config.compose import ComposedConfig
+from regimen.config.provenance import display_path
 from regimen.config.schema import HardwareCfg
 from regimen.display.formatting import table
 from regimen.orchestration.preflight import PreflightReport
@@ -16,7 +16,7 @@ from regimen.system import host
 WIDTH = 12
 
 
-def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
+def describe(composed: ComposedConfig, report: PreflightReport, where: Path) -> str:
     """Return the text for one run.
 
     Args:
@@ -26,7 +26,7 @@ def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
     """
     config, choices = composed.config, composed.choices
     hardware = HardwareCfg(**config["hardware"])
-    lines = [_row(group, f"{choices[group]:<14}{shown(composed.files[group])}") for group in choices]
+    lines = [_row(group, f"{choices[group]:<14}{display_path(composed.files[group])}") for group in choices]
     lines += [
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
         _row("python", f"{host.interpreter(config)} -m regimen.runs.worker"),
@@ -34,12 +34,12 @@ def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
         _row("memory", _memory(report)),
         _row("disk", f"{report.disk_free / 1e9:.1f} GB free"),
     ]
-    lines += [_row(name, shown(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
+    lines += [_row(name, display_path(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
     lines += [_row("warning", text) for text in report.warnings]
     return "\n".join([*lines, "", *changes(composed)])
 
 
-def describe_sweep(jobs: list[Composed], reports: list[PreflightReport], where: Path) -> str:
+def describe_sweep(jobs: list[ComposedConfig], reports: list[PreflightReport], where: Path) -> str:
     """Return the text for a sweep: its jobs, then the first of them in full.
 
     Args:
@@ -57,10 +57,14 @@ def describe_sweep(jobs: list[Composed], reports: list[PreflightReport], where: 
     return "\n".join([*lines, "", "The first job:", describe(jobs[0], reports[0], where)])
 
 
-def changes(composed: Composed) -> list[str]:
+def changes(composed: ComposedConfig) -> list[str]:
     """Return one line for each value that an experiment or an argument sets, with its source."""
     rows = [
-        (path, f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value), source.at(path))
+        (
+            path,
+            f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value),
+            source.location(path),
+        )
         for path, value, source, before in composed.tree.changed()
         if path not in ("dry_run", "choices")
     ]

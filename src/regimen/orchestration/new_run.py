@@ -12,10 +12,10 @@ from regimen.display.console import say
 from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.system import signals
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 if TYPE_CHECKING:
-    from regimen.config.compose import Composed
+    from regimen.config.compose import ComposedConfig
     from regimen.orchestration.preflight import PreflightReport
 
 
@@ -31,11 +31,11 @@ def check_scheduler(configs: list[dict[str, Any]]) -> None:
     if any(config["hardware"].get("scheduler") for config in configs):
         from regimen.orchestration.slurm.submit import check
 
-        refuse(check(configs))
+        raise_if_any(check(configs))
 
 
 def create_run(
-    composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+    composed: ComposedConfig, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
 ) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
@@ -60,7 +60,7 @@ def create_run(
     return run
 
 
-def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+def start_run(composed: ComposedConfig, root: Path, report: PreflightReport) -> int:
     """Create a run, then supervise it here or submit it to its scheduler; return the exit code.
 
     Args:
@@ -78,7 +78,7 @@ def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
             return supervise(run)
 
 
-def _submit_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+def _submit_run(composed: ComposedConfig, root: Path, report: PreflightReport) -> int:
     from regimen.orchestration.slurm.submit import submit
     from regimen.orchestration.slurm.wait import wait
     from regimen.runs import code_snapshot

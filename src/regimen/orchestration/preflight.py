@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import structured
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.config.schema import HardwareCfg
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.robots.robot import load as load_robot
@@ -17,7 +17,7 @@ from regimen.orchestration import resources
 from regimen.orchestration.compatibility import agent_problems, checkpoint_problems, data_problems, file_problems
 from regimen.orchestration.resources import Resources
 from regimen.runs import inputs
-from regimen.system.errors import ConfigError, RegimenError, refuse
+from regimen.system.errors import ConfigError, RegimenError, raise_if_any
 
 PROCESS_BYTES = 600 * 2**20
 """Memory of a worker without envs: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
@@ -61,7 +61,7 @@ class PreflightReport:
 
 
 def preflight(
-    composed: Composed, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
+    composed: ComposedConfig, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
 ) -> PreflightReport:
     """Check that the run can start; set resolved inputs and the number of threads in `composed.config`.
 
@@ -100,11 +100,11 @@ def preflight(
         at_once = f" x {place.workers} jobs at once" if place.workers > 1 else ""
         cores = f"{place.cores} cores {'here' if place.here else 'of the job'}"
         report.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores}: slower")
-    refuse(wrong)
+    raise_if_any(wrong)
     return report
 
 
-def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
+def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
     """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
 
     A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
@@ -130,7 +130,7 @@ def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -
     return parts
 
 
-def num_envs(composed: Composed) -> int:
+def num_envs(composed: ComposedConfig) -> int:
     """Return the number of environments of the run: `num_envs(config)` of its stage, or that of the task."""
     stage = composed.types["stage"]
     if hasattr(stage, "num_envs"):
@@ -138,13 +138,13 @@ def num_envs(composed: Composed) -> int:
     return max(1, int(composed.config["env"].get("num_envs", 1)))
 
 
-def _envs_of_a_worker(composed: Composed) -> int:
+def _envs_of_a_worker(composed: ComposedConfig) -> int:
     hardware = composed.config["hardware"]
     workers = hardware["nodes"] * hardware["processes"] if _learns_in_several(composed) else 1
     return max(1, num_envs(composed) // workers)
 
 
-def _memory(report: PreflightReport, composed: Composed, place: Resources, alone: int) -> list[str]:
+def _memory(report: PreflightReport, composed: ComposedConfig, place: Resources, alone: int) -> list[str]:
     """Return a line if the memory does not suffice; `alone` is the estimate for a worker with a single env.
 
     An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
@@ -168,7 +168,7 @@ def _memory(report: PreflightReport, composed: Composed, place: Resources, alone
     ]
 
 
-def _several_workers(composed: Composed) -> list[str]:
+def _several_workers(composed: ComposedConfig) -> list[str]:
     """Return a line if several workers are requested but neither stage nor agent supports them.
 
     A configuration dataclass declares support by `DISTRIBUTED: ClassVar[bool] = True`.
@@ -183,13 +183,13 @@ def _several_workers(composed: Composed) -> list[str]:
     ]
 
 
-def _learns_in_several(composed: Composed) -> bool:
+def _learns_in_several(composed: ComposedConfig) -> bool:
     """Return whether the agent trains in several processes, which then divide the envs of the task."""
     learning = composed.choices["stage"] in ("train", "distill")
     return learning and getattr(composed.types["agent"], "DISTRIBUTED", False)
 
 
-def _inputs(composed: Composed, report: PreflightReport) -> list[str]:
+def _inputs(composed: ComposedConfig, report: PreflightReport) -> list[str]:
     """Resolve policy, estimator, data and runs to files, and record their runs as parents."""
     config, stage = composed.config, composed.choices["stage"]
     takes = getattr(composed.types["stage"], "TAKES", (*inputs.SINGLE, *inputs.LISTS))
@@ -221,7 +221,7 @@ def _resolve(config: dict[str, Any], name: str, reference: str, report: Prefligh
     return []
 
 
-def _own_checks(composed: Composed) -> list[str]:
+def _own_checks(composed: ComposedConfig) -> list[str]:
     """Return the problems that configuration dataclasses find by their method `problems(config)`.
 
     A line that starts with `key=` is reported with the place where that key was set.
@@ -234,24 +234,24 @@ def _own_checks(composed: Composed) -> list[str]:
     ]
 
 
-def _located(composed: Composed, node: str, line: str) -> str:
+def _located(composed: ComposedConfig, node: str, line: str) -> str:
     path = f"{node}.{line.partition('=')[0]}"
     if "=" in line and composed.tree.has(path):
-        return f"{composed.tree.who(path).at(path)}: {node}.{line}"
+        return f"{composed.tree.source_of(path).location(path)}: {node}.{line}"
     return f"{node}: {line}"
 
 
-def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
+def _robot(composed: ComposedConfig, wrong: list[str]) -> Robot | None:
     name = composed.config["env"].get("robot")
     try:
         return load_robot(name) if name else None
     except ConfigError as error:
-        source = composed.tree.who("env.robot").at("env.robot")
+        source = composed.tree.source_of("env.robot").location("env.robot")
         wrong.append(f"{source}: {error}")
         return None
 
 
-def _names(composed: Composed, robot: Robot) -> list[str]:
+def _names(composed: ComposedConfig, robot: Robot) -> list[str]:
     """Return a line for each pattern of joints, bodies or rewards in the task that has no match."""
     names = {"joints": robot.joints, "bodies": (*robot.feet, *robot.fall_bodies)}
     rewards = composed.config["env"].get("rewards") or {}
@@ -263,7 +263,7 @@ def _names(composed: Composed, robot: Robot) -> list[str]:
                 match(names[kind], str(pattern))
             except (ConfigError, re.error) as error:
                 text = f"`{pattern}` is no regular expression: {error}." if isinstance(error, re.error) else error
-                wrong.append(f"{composed.tree.who(path).at(path)}: {path}: {text}")
+                wrong.append(f"{composed.tree.source_of(path).location(path)}: {path}: {text}")
     return wrong
 
 

@@ -50,7 +50,7 @@ class ConfigError(RegimenError):
     """A key, value, option or file of the configuration is wrong. Found before anything starts."""
 
 
-class Refusal(ConfigError):
+class ConfigErrors(ConfigError):
     """Everything that is wrong with a configuration.
 
     Attributes:
@@ -63,13 +63,13 @@ class Refusal(ConfigError):
         super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
 
 
-def refuse(lines: list[str]) -> None:
-    """Raise one `Refusal` for all lines, each said once, if there are any."""
+def raise_if_any(lines: list[str]) -> None:
+    """Raise one `ConfigErrors` for all lines, each said once, if there are any."""
     if lines:
-        raise Refusal(list(dict.fromkeys(lines)))
+        raise ConfigErrors(list(dict.fromkeys(lines)))
 
 
-class ReferenceError_(RegimenError):
+class RunReferenceError(RegimenError):
     """A run reference or file named as an input does not lead to exactly one thing."""
 
 

@@ -97,7 +97,7 @@ def test_references_find_best_last_a_step_and_an_epoch(tmp_path):
         ("0001_epoch", "0001_epoch"),
     ):
         assert references.resolve_policy(f"{run.dir}@{which}") == folder / f"{name}.pt"
-    with raises_naming(references.ReferenceError_, "@0001_epoch", "@0002_epoch"):
+    with raises_naming(references.RunReferenceError, "@0001_epoch", "@0002_epoch"):
         references.resolve_policy(f"{run.dir}@0009_epoch")
 
 

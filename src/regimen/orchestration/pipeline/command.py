@@ -14,7 +14,7 @@ from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.index import Index
 from regimen.system import files, signals
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 FOLDER = Path("multirun")
 
@@ -67,7 +67,7 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
 
     with exclusive():
         existing = plan.plan(all_jobs)
-        refuse(cluster.problems(all_jobs, existing))
+        raise_if_any(cluster.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
         record = PipelineRecord(earlier or files.claim(FOLDER), name, all_jobs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed, compose
+from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import quoted
 from regimen.orchestration.pipeline.graph import Node
 from regimen.orchestration.pipeline.spec import Pipeline
@@ -16,7 +16,7 @@ from regimen.orchestration.preflight import PreflightReport, preflight
 from regimen.runs import code_snapshot, create
 from regimen.runs import inputs as run_inputs
 from regimen.runs.signature import INPUT_KEYS
-from regimen.system.errors import Refusal, refuse
+from regimen.system.errors import ConfigErrors, raise_if_any
 
 ROOT = Path("outputs")
 
@@ -36,7 +36,7 @@ class Job:
     """
 
     node: Node
-    composed: Composed
+    composed: ComposedConfig
     at: str
     code: str | None = None
 
@@ -69,7 +69,7 @@ class PreparedJob:
         signature: signatures of the run: hashes of configuration and code.
     """
 
-    composed: Composed
+    composed: ComposedConfig
     report: PreflightReport
     signature: dict[str, str]
 
@@ -86,7 +86,9 @@ def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], con
     Raises:
         ConfigError: the problems of all steps, each listed once.
     """
-    refuse([f"argument `{a}`: {RESERVED_KEYS[_key(a)]}; remove it." for a in arguments if _key(a) in RESERVED_KEYS])
+    raise_if_any(
+        [f"argument `{a}`: {RESERVED_KEYS[_key(a)]}; remove it." for a in arguments if _key(a) in RESERVED_KEYS]
+    )
     jobs, wrong = [], []
     for node in nodes:
         at = pipeline.at(f"steps.{node.number}")
@@ -94,9 +96,9 @@ def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], con
             composed = compose(_arguments(pipeline, node, arguments), config_dirs)
             jobs.append(Job(node, composed, at))
             _refuse_input_arguments(jobs[-1])
-        except Refusal as error:
+        except ConfigErrors as error:
             wrong += [f"{at}: step `{node.step.name}`: {line}" for line in error.lines]
-    refuse(wrong)
+    raise_if_any(wrong)
     return jobs
 
 
@@ -114,7 +116,7 @@ def check_all(jobs: list[Job]) -> list[str]:
         pending = {name: str(link) for name, link in links.items() if not link.given}
         try:
             warnings += preflight(composed, ROOT, parallel(jobs), pending).warnings
-        except Refusal as error:
+        except ConfigErrors as error:
             wrong += [f"{job.at}: step `{job.node.step.name}`: {line}" for line in error.lines]
     schedulers = {job.composed.config["hardware"]["scheduler"] for job in jobs}
     if len(schedulers) > 1:
@@ -122,7 +124,7 @@ def check_all(jobs: list[Job]) -> list[str]:
         wrong.append(
             f"{jobs[0].at}: the steps ask for {named}: a pipeline runs in one place. Choose hardware= for all."
         )
-    refuse(wrong)
+    raise_if_any(wrong)
     return warnings
 
 
@@ -171,10 +173,10 @@ def _refuse_input_arguments(job: Job) -> None:
     produced = {name.partition(".")[0] for name in job.node.inputs}
     for text in job.composed.overrides:
         if _key(text) in produced:
-            raise Refusal([f"argument `{text}`: another step produces `{_key(text)}`, see `inputs` of the step."])
+            raise ConfigErrors([f"argument `{text}`: another step produces `{_key(text)}`, see `inputs` of the step."])
 
 
-def _set_inputs(composed: Composed, references: dict[str, str]) -> None:
+def _set_inputs(composed: ComposedConfig, references: dict[str, str]) -> None:
     for name, reference in references.items():
         key, _, number = name.partition(".")
         if number:

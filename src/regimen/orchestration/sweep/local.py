@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.display.formatting import duration
 from regimen.orchestration.new_run import create_run
@@ -27,7 +27,7 @@ POLL_S = 0.05
 
 
 def make_runs(
-    record: SweepRecord, jobs: list[Job], composed: list[Composed], reports: list[PreflightReport]
+    record: SweepRecord, jobs: list[Job], composed: list[ComposedConfig], reports: list[PreflightReport]
 ) -> dict[str, Run]:
     """Create the run directory of every job with its configuration and a snapshot of the code; return id -> run.
 

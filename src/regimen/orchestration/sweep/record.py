@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.runs.run import Run
 from regimen.system import files, host
-from regimen.system.errors import PreflightError, ReferenceError_
+from regimen.system.errors import PreflightError, RunReferenceError
 
 ROOT = Path("multirun")
 NOT_STARTED = "not started"
@@ -77,13 +77,15 @@ class SweepRecord:
         """Open the record of an existing sweep.
 
         Raises:
-            ReferenceError_: sweep.json is missing or unreadable.
+            RunReferenceError: sweep.json is missing or unreadable.
         """
         if files.read_json(folder / "sweep.json") is None:
-            raise ReferenceError_(f"{folder} is not a sweep: it has no readable sweep.json. Expected multirun/<sweep>.")
+            raise RunReferenceError(
+                f"{folder} is not a sweep: it has no readable sweep.json. Expected multirun/<sweep>."
+            )
         return cls(folder, [])
 
-    def add(self, number: int, composed: Composed) -> Job:
+    def add(self, number: int, composed: ComposedConfig) -> Job:
         """Add a job and return it.
 
         Args:
