@@ -131,14 +131,14 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
 
     use_current_folder()
     composed = compose(_arguments(overrides), [config_home(), *map(Path, config_dirs)])
-    if composed.config["dry_run"]:
+    if composed.config.dry_run:
         raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
     report = preflight(composed, OUTPUTS)
-    check_scheduler([composed.config])
+    check_scheduler([composed])
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
-    scheduled = composed.config["hardware"]["scheduler"]
-    known = {"status": "queued", "code": str(code_snapshot.take(composed.config))} if scheduled else {}
+    scheduled = composed.config.hardware.scheduler
+    known = {"status": "queued", "code": str(code_snapshot.take(composed.plain))} if scheduled else {}
     run = LaunchedRun(create_run(composed, OUTPUTS, report, **known).dir)
     run.update(argv=["launch.py", *composed.overrides])
     with not_started(run):

@@ -7,7 +7,7 @@ a policy that was trained with faults of certain joints only; they are named in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -29,6 +29,7 @@ PARTS = ("agent", "io", "policy")
 class SwitchedExpertsCfg:
     """A combined policy; it has no settings."""
 
+    POLICY_FORMAT: ClassVar[str] = "switched_experts"
     _target_: str = "regimen.agents.switched_experts.SwitchedExperts"
 
 

@@ -1,11 +1,12 @@
-"""From overrides to one checked configuration: Hydra composes, the types and the named functions judge."""
+"""Compose a configuration from overrides, check it against its types and the functions it names, and build it."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from regimen.config.option_files import HydraNode, SelectedOptions, group_overri
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
+from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
+from regimen.config.yaml_io import PlainConfig
 from regimen.system.errors import did_you_mean, raise_if_any
 
 LAUNCHERS = {
@@ -37,32 +40,56 @@ LAUNCHERS = {
 
 @dataclass
 class ComposedConfig:
-    """A configuration that passed every check.
+    """A configuration that passed every check, typed and as plain data; `set_value` keeps both equal.
 
     Attributes:
-        config: resolved plain data in the shape of `schema.Config`, defaults included.
+        config: typed configuration. `env`, `sim`, `agent`, `stage` and each logger are instances of the dataclasses in
+            `types`, which are read from source, so that no torch is imported.
+        plain: the same values as they are frozen to config.yaml, and as `problems(config)` of a dataclass gets them.
         choices: group -> option.
         files: group -> YAML file of the option.
-        tree: each value with what set it.
+        tree: each value with its source.
         node: Hydra's own node, shared by configurations of the same options: not to be changed.
-        overrides: the arguments, as typed.
-        types: key -> dataclass of `env`, `sim`, `agent` and `stage`.
+        overrides: arguments, as typed.
+        types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
     """
 
-    config: dict[str, Any]
+    config: Config
+    plain: PlainConfig
     choices: dict[str, str]
     files: dict[str, Path]
     tree: ProvenanceTree
     node: HydraNode
     overrides: list[str]
-    types: dict[str, Any] = field(default_factory=dict)
+    types: dict[str, type[Any]] = field(default_factory=dict)
+
+    def copy(self) -> ComposedConfig:
+        """Return a configuration whose values can be set without changing this one."""
+        return replace(self, config=copy.deepcopy(self.config), plain=copy.deepcopy(self.plain))
+
+    def set_value(self, key: str, value: Any) -> None:
+        """Set one value in both forms.
+
+        Args:
+            key: dotted key, such as `policy`, `data.0` or `hardware.threads`.
+            value: a scalar or a list of scalars.
+        """
+        *above, last = key.split(".")
+        typed, plain = self.config, self.plain
+        for name in above:
+            typed, plain = getattr(typed, name), plain[name]
+        if isinstance(plain, list):
+            typed[int(last)] = plain[int(last)] = value
+        else:
+            setattr(typed, last, value)
+            plain[last] = to_plain(value)
 
     @property
     def hydra(self) -> DictConfig:
         """Hydra's view, with its `hydra` node: made anew at each call, because launchers write into it."""
         return _hydra_view(self.node.config, self.tree, self.overrides)
 
-    def record(self) -> dict[str, Any]:
+    def hydra_record(self) -> PlainConfig:
         """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
         plain = self.node.plain
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
@@ -98,7 +125,7 @@ def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -
     Raises:
         ConfigError: listing everything that is wrong.
     """
-    return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).config)
+    return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).plain)
 
 
 class _Composition:
@@ -119,8 +146,9 @@ class _Composition:
         if plain is None:
             plain = locator.translate_errors(lambda: _resolved(_hydra_view(node.config, tree, texts)))
             self._refuse(self._check(plain))
-        config = self._freeze(plain) | {"choices": dict(selection.choices)}
-        return ComposedConfig(config, dict(selection.choices), locator.files, tree, node, texts, dict(selection.types))
+        config = self._build(plain)
+        choices, types = dict(selection.choices), dict(selection.types)
+        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, which the arguments that only set values have no part in.
@@ -171,11 +199,15 @@ class _Composition:
         node = self.locator.tree.get(above) if above else self.locator.tree.data
         return did_you_mean(last, node) if isinstance(node, dict) else ""
 
-    def _freeze(self, plain: dict[str, Any]) -> dict[str, Any]:
-        """Return plain data in the shape and order of the types, every scalar converted to its type."""
-        types = self.selection.types
-        config = structured.to_plain(structured.build(Config, {k: None if k in types else v for k, v in plain.items()}))
-        return config | {n: structured.to_plain(structured.build(kind, plain[n])) for n, kind in types.items()}
+    def _build(self, plain: PlainConfig) -> Config:
+        """Return the typed configuration, every scalar converted to its type."""
+        sections = {key: build(kind, plain[key]) for key, kind in self.selection.types.items()}
+        config = build(Config, {key: value for key, value in plain.items() if key not in sections})
+        config.logger = dict(vars(sections.pop("logger")))
+        config.choices = dict(self.selection.choices)
+        for key, section in sections.items():
+            setattr(config, key, section)
+        return config
 
 
 def _fields(kind: Any) -> list[str]:

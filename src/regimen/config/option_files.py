@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ class _Reader:
         for name, target in targets.items():
             kind = self._class(target, f"{node} `{name}`: `_target_: {target}`")
             parts.append((name, kind, field(default_factory=kind)))
-        return make_dataclass(f"{node.capitalize()}sCfg", parts, namespace={"problems": _problems_of_all})
+        return make_dataclass(f"{node.capitalize()}sCfg", parts)
 
     def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], ValueSource]]:
         for default in defaults:
@@ -227,12 +227,6 @@ def _unknown_group(default: ResultDefault) -> Iterator[str]:
     group = (default.config_path or "").rpartition("/")[0].split("/")[0]
     if group and group not in (*GROUPS, *MULTI_GROUPS, "hydra"):
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
-
-
-def _problems_of_all(loggers: Any, config: dict[str, Any]) -> list[str]:
-    """Return the problems of each part of a multi-choice group, named by the part."""
-    parts = {f.name: getattr(loggers, f.name) for f in fields(loggers)}
-    return [f"{n}.{line}" for n, part in parts.items() if hasattr(part, "problems") for line in part.problems(config)]
 
 
 def _placed(data: Any, package: str) -> dict[str, Any]:

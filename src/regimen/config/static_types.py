@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.config.static_modules import Module, bound, find, read, split_target
+from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError
 
 LIGHT = (
@@ -24,6 +25,7 @@ LIGHT = (
     "regimen",
     "regimen.config.schema",
     "regimen.config.task_schema",
+    "regimen.config.yaml_io",
     "regimen.system.errors",
     "regimen.envs.robots",
     "regimen.envs.robots.robot",
@@ -61,6 +63,21 @@ def load_cfg_class(target: str) -> type[Any]:
     if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
         raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
     return found
+
+
+def class_variable(section: PlainSection, name: str) -> Any:
+    """Return a class variable that the dataclass of a plain section declares.
+
+    Args:
+        section: with `_target_`, such as `env` or `agent` of a configuration.
+        name: such as `MANAGER_BASED`.
+
+    Returns:
+        Its value; None if the dataclass does not declare it or cannot be read.
+    """
+    with suppress(ConfigError):
+        return getattr(load_cfg_class(str(section.get("_target_"))), name, None)
+    return None
 
 
 def parameters(target: str) -> list[Param]:

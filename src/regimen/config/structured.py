@@ -49,7 +49,7 @@ def strip_optional(kind: Any) -> tuple[Any, bool]:
 
 
 def build(kind: Any, data: Any) -> Any:
-    """Return `data` as an instance of `kind`, dataclasses made recursively, their defaults filled in.
+    """Return `data` as an instance of `kind`, nested dataclasses included, with their defaults filled in.
 
     Raises:
         ConfigError: for a key that the dataclass does not have.

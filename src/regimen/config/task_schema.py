@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 from omegaconf import MISSING
 
+from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import did_you_mean
 
 ACTION_UNITS = ("rad", "saturation")
@@ -25,7 +26,7 @@ class TermCfg:
     """
 
     func: str = MISSING
-    params: dict[str, Any] = field(default_factory=dict)
+    params: PlainSection = field(default_factory=dict)
 
 
 @dataclass
@@ -208,6 +209,7 @@ class ManagerEnvCfg:
         observations: groups of terms; agents read `policy`.
     """
 
+    MANAGER_BASED: ClassVar[bool] = True
     _target_: str = "regimen.envs.manager_env.ManagerEnv"
     robot: str = MISSING
     num_envs: int = MISSING
@@ -224,7 +226,7 @@ class ManagerEnvCfg:
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the task's figures, one line each."""
         lines = at_least_one(num_envs=self.num_envs, decimation=self.decimation)
         if not self.episode_length_s > 0:

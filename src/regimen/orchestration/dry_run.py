@@ -8,9 +8,8 @@ from typing import Any
 
 from regimen.config.compose import ComposedConfig
 from regimen.config.provenance import display_path
-from regimen.config.schema import HardwareCfg
 from regimen.display.formatting import table
-from regimen.orchestration.preflight import PreflightReport
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.system import host
 
 WIDTH = 12
@@ -24,12 +23,11 @@ def describe(composed: ComposedConfig, report: PreflightReport, where: Path) -> 
         report: preflight report.
         where: pattern of the run directory.
     """
-    config, choices = composed.config, composed.choices
-    hardware = HardwareCfg(**config["hardware"])
+    hardware, choices = composed.config.hardware, composed.choices
     lines = [_row(group, f"{choices[group]:<14}{display_path(composed.files[group])}") for group in choices]
     lines += [
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
-        _row("python", f"{host.interpreter(config)} -m regimen.runs.worker"),
+        _row("python", f"{host.interpreter(composed.plain)} -m regimen.runs.worker"),
         _row("directory", str(where)),
         _row("memory", _memory(report)),
         _row("disk", f"{report.disk_free / 1e9:.1f} GB free"),
@@ -48,7 +46,7 @@ def describe_sweep(jobs: list[ComposedConfig], reports: list[PreflightReport], w
         where: pattern of a job's directory.
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
-    most = jobs[0].config["hardware"]["max_jobs"]
+    most = jobs[0].config.hardware.max_jobs
     largest = max(sum(report.memory.values()) for report in reports) / 2**30
     lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
     for number, job in enumerate(jobs):

@@ -33,7 +33,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
-    check_scheduler([job.composed.config for job in all_jobs])
+    check_scheduler([job.composed for job in all_jobs])
     rows = Index().rows()
     if cluster.reconcile(rows):
         rows = Index().rows()
@@ -44,7 +44,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     for line in dict.fromkeys(warnings):
         say(f"warning: {line}")
     command = report.command_to_continue(name, overrides, config_dirs)
-    if all_jobs[0].composed.config["hardware"]["scheduler"]:
+    if all_jobs[0].composed.config.hardware.scheduler:
         return _on_cluster(name, all_jobs, command)
     return _on_this_machine(name, all_jobs, existing, command)
 

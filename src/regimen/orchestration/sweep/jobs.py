@@ -18,7 +18,8 @@ from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.display.console import say
-from regimen.orchestration.preflight import PreflightReport, preflight
+from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.sweep.local import LocalSweep, make_runs
 from regimen.orchestration.sweep.record import NOT_STARTED, OPEN, Job, SweepRecord
 from regimen.runs import inputs
@@ -96,7 +97,7 @@ def preflight_all(jobs: list[ComposedConfig], root: Path) -> list[PreflightRepor
     with inputs.cached_resolution():
         for job in jobs:
             try:
-                reports.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
+                reports.append(preflight(job, root, min(len(jobs), job.config.hardware.max_jobs)))
             except ConfigErrors as error:
                 wrong += error.lines
     raise_if_any(wrong)
@@ -159,7 +160,7 @@ def run_batch(
     jobs = [record.add(first + i, job) for i, job in enumerate(composed)]
     with record.owned(), _recorded(record, jobs):
         runs = make_runs(record, jobs, composed, reports)
-        work(record, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
+        work(record, [job for job in jobs if job.run in runs], results or composed[0].config.wait)
         if record.status == "running":  # no run directory could be created
             record.write("ended")
     return jobs

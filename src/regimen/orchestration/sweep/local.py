@@ -14,7 +14,7 @@ from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.display.formatting import duration
 from regimen.orchestration.new_run import create_run
-from regimen.orchestration.preflight import PreflightReport
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, SupervisorPool
 from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
 from regimen.runs import code_snapshot, outcome
@@ -43,9 +43,9 @@ def make_runs(
     runs = {}
     git = repository_state(Path(host.__file__).parent)
     for job, config, report in zip(jobs, composed, reports, strict=True):
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.config), "sweep": record.folder.name}
+        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.plain), "sweep": record.folder.name}
         try:
-            code = str(code_snapshot.take(config.config))
+            code = str(code_snapshot.take(config.plain))
             runs[job.run] = create_run(config, record.folder, report, job.run, code=code, git=git, **fields)
         except (RegimenError, OSError) as error:
             job.status = "failed"

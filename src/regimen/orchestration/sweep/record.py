@@ -92,7 +92,7 @@ class SweepRecord:
             number: number in the sweep, part of the id of the run.
             composed: configuration with resolved inputs.
         """
-        inputs = {key: composed.config[key] for key in ("policy", "data") if composed.config.get(key)}
+        inputs = {key: composed.plain[key] for key in ("policy", "data") if composed.plain[key]}
         self.jobs.append(Job(f"{self.folder.name}.{number:03d}", list(composed.overrides), inputs=inputs))
         return self.jobs[-1]
 

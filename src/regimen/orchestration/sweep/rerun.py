@@ -141,13 +141,13 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     composed = compose_all([_arguments(job) for job in missing], record.config_dirs)
     reports = preflight_all(composed, record.folder)
     existing = [structured.read_plain(record.run(job).config_path) for job in jobs if job not in missing]
-    check_scheduler([*existing, *(c.config for c in composed)])
+    check_scheduler(composed, existing)
     for job in jobs:
         job.status, job.exit_code = "waiting", None
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.config), "sweep": record.folder.name}
-        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.config)), **fields)
+        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.plain), "sweep": record.folder.name}
+        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.plain)), **fields)
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)
     work(record, jobs, bool(structured.read_plain(record.run(jobs[0]).config_path).get("wait")))
