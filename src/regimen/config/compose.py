@@ -159,7 +159,7 @@ class _Composition:
         if self.selection.hydra is None:
             load = self.locator.loader.load_configuration
             node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(node, typing.cast(dict[str, Any], OmegaConf.to_container(node)))
+            self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
         return self.selection.hydra
 
     def _lay_arguments(self, overrides: list[Override]) -> None:
@@ -176,7 +176,7 @@ class _Composition:
                 wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
         raise_if_any(wrong)
 
-    def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
+    def _check(self, data: PlainConfig) -> Iterator[Problem]:
         hints = {**structured.field_types(Config), **self.selection.types}
         checker = Checker(self.locator.tree.was_set)
         for key, value in data.items():
@@ -214,7 +214,7 @@ def _fields(kind: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
-def _values(data: dict[str, Any]) -> Iterator[Problem]:
+def _values(data: PlainConfig) -> Iterator[Problem]:
     """Yield what is wrong with keys of the whole configuration whose types are right."""
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
@@ -238,6 +238,6 @@ def _task_overrides(texts: list[str]) -> list[str]:
     return [t for t in texts if not t.startswith("hydra")]
 
 
-def _resolved(hydra: DictConfig) -> dict[str, Any]:
+def _resolved(hydra: DictConfig) -> PlainConfig:
     data = OmegaConf.masked_copy(hydra, [str(k) for k in hydra if k != "hydra"])
-    return typing.cast(dict[str, Any], OmegaConf.to_container(data, resolve=True))
+    return typing.cast(PlainConfig, OmegaConf.to_container(data, resolve=True))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from regimen.config.yaml_io import PlainConfig
+
 SIMPLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 
 
-def resolved(data: dict[str, Any]) -> dict[str, Any] | None:
+def resolved(data: PlainConfig) -> PlainConfig | None:
     """Return `data` with its interpolations resolved; None where one is for OmegaConf to resolve or to refuse.
 
     Args:
@@ -27,7 +29,7 @@ class NeedsOmegaConf(Exception):
     """An interpolation names something else than a plain value."""
 
 
-def _resolved(node: Any, root: dict[str, Any]) -> Any:
+def _resolved(node: Any, root: PlainConfig) -> Any:
     if isinstance(node, dict):
         return {key: _resolved(value, root) for key, value in node.items()}
     if isinstance(node, list):
@@ -35,7 +37,7 @@ def _resolved(node: Any, root: dict[str, Any]) -> Any:
     return _value(node, root) if isinstance(node, str) and "${" in node else node
 
 
-def _value(text: str, root: dict[str, Any]) -> Any:
+def _value(text: str, root: PlainConfig) -> Any:
     match = SIMPLE.fullmatch(text)
     node: Any = root
     for key in match[1].split(".") if match else ():

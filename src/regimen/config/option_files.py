@@ -25,6 +25,7 @@ from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
 from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
+from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
@@ -38,7 +39,7 @@ class HydraNode:
     """Hydra's own node, as a configuration and as plain data; not to be changed."""
 
     config: DictConfig
-    plain: dict[str, Any]
+    plain: PlainConfig
 
 
 @dataclass(eq=False)
@@ -58,8 +59,8 @@ class SelectedOptions:
     choices: dict[str, str]
     files: dict[str, Path]
     tree: ProvenanceTree
-    types: dict[str, Any]
-    classes: dict[str, Any]
+    types: dict[str, type[Any]]
+    classes: dict[str, type[Any]]
     places: list[Path]
     hydra: HydraNode | None = None
 
@@ -125,8 +126,8 @@ class _Reader:
 
     def __init__(self, locator: ErrorLocator, name: str) -> None:
         self.locator, self.name = locator, name
-        self.types: dict[str, Any] = {}
-        self.classes: dict[str, Any] = {}
+        self.types: dict[str, type[Any]] = {}
+        self.classes: dict[str, type[Any]] = {}
 
     def read(self, chosen: list[str]) -> SelectedOptions:
         """Read what the arguments `chosen` choose."""
@@ -178,7 +179,7 @@ class _Reader:
             raise ConfigErrors([f"{where}: {error}"]) from error
         return self.classes[target]
 
-    def _multi_type(self, node: str, chosen: list[dict[str, Any]]) -> Any:
+    def _multi_type(self, node: str, chosen: list[PlainSection]) -> Any:
         """Return the dataclass of a group with any number of options: one field for each chosen one."""
         targets = {name: str(c["_target_"]) for data in chosen for name, c in data.items() if "_target_" in (c or {})}
         parts = []
@@ -187,7 +188,7 @@ class _Reader:
             parts.append((name, kind, field(default_factory=kind)))
         return make_dataclass(f"{node.capitalize()}sCfg", parts)
 
-    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], ValueSource]]:
+    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[PlainConfig, ValueSource]]:
         for default in defaults:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
@@ -229,7 +230,7 @@ def _unknown_group(default: ResultDefault) -> Iterator[str]:
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
 
 
-def _placed(data: Any, package: str) -> dict[str, Any]:
+def _placed(data: Any, package: str) -> PlainConfig:
     """Return a file's content at its place in the whole configuration."""
     placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
     for key in reversed(package.split(".") if package else []):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import key_lines
+from regimen.config.yaml_io import PlainConfig, key_lines
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ SCHEMA = ValueSource("schema", "default of its type")
 class ProvenanceTree:
     """Nested values merged layer by layer, and for each path the history of (source, value)."""
 
-    data: dict[str, Any] = field(default_factory=dict)
+    data: PlainConfig = field(default_factory=dict)
     history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
 
     def copy(self) -> ProvenanceTree:

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
+from regimen.config.yaml_io import PlainConfig, PlainSection
 
 __all__ = ["Config", "EstimateCfg", "EvaluationCfg", "HardwareCfg"]  # the dataclass of an own environment may hold some
 
@@ -42,7 +43,7 @@ class HardwareCfg:
     nodes: int = 1
     processes: int = 1
     scheduler: str | None = None
-    submitit: dict[str, Any] = field(
+    submitit: PlainSection = field(
         default_factory=dict,
         metadata={
             "library": ["hydra_plugins.hydra_submitit_launcher.config:SlurmQueueConf"],
@@ -50,7 +51,7 @@ class HardwareCfg:
         },
     )
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         given = {} if self.threads is None else {"threads": self.threads}
         lines = at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)

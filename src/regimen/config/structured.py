@@ -16,7 +16,7 @@ from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 from regimen.config import static_types
 from regimen.config.schema import Config
 from regimen.config.static_modules import find, split_target
-from regimen.config.yaml_io import read_yaml
+from regimen.config.yaml_io import PlainConfig, PlainSection, read_yaml
 from regimen.system.errors import ConfigError, did_you_mean
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
@@ -82,9 +82,9 @@ def to_plain(value: Any) -> Any:
     return [to_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def defaults(kind: Any) -> dict[str, Any]:
+def defaults(kind: Any) -> PlainSection:
     """Return the defaults of a dataclass as plain data; `???` for a field without one."""
-    values: dict[str, Any] = {}
+    values: PlainSection = {}
     for field in dataclasses.fields(kind):
         if field.default_factory is not dataclasses.MISSING:
             values[field.name] = to_plain(field.default_factory())
@@ -105,16 +105,16 @@ def load_config(path: Path) -> Config:
     return build_config(read_plain(path))
 
 
-def read_plain(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> PlainConfig:
     """Return a frozen configuration as plain data.
 
     Args:
         path: `config.yaml` of a run.
     """
-    return typing.cast(dict[str, Any], read_yaml(Path(path)))
+    return typing.cast(PlainConfig, read_yaml(Path(path)))
 
 
-def build_config(data: dict[str, Any]) -> Config:
+def build_config(data: PlainConfig) -> Config:
     """Return a resolved plain configuration as typed objects; see `load_config`."""
     config: Config = build(Config, data)
     for node in NODES.values():

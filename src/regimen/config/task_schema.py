@@ -207,6 +207,9 @@ class ManagerEnvCfg:
         decimation: physics steps per control step; step time = sim.dt * decimation.
         observation_noise: whether the noise of the observation terms is applied.
         observations: groups of terms; agents read `policy`.
+
+    `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
+    be compared with the task before the simulator starts.
     """
 
     MANAGER_BASED: ClassVar[bool] = True

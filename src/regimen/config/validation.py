@@ -14,6 +14,7 @@ from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
 from regimen.config.structured import SCALARS, strip_optional
 from regimen.config.task_schema import EventTermCfg, TermCfg
+from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")
@@ -126,7 +127,7 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}` must be {expected}, not {said}.")
 
 
-def check_term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_term(kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
     """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
     func, params = data["func"], data.get("params") or {}
     group = path.split(".")[1]
@@ -146,7 +147,7 @@ def check_term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
 
 
-def _params(func: str, accepted: list[static_types.Param], params: dict[str, Any], path: str) -> Iterator[Problem]:
+def _params(func: str, accepted: list[static_types.Param], params: PlainSection, path: str) -> Iterator[Problem]:
     known = {p.name: p for p in accepted if not p.name.startswith("*")}
     anything = any(p.name.startswith("**") for p in accepted)
     for name, value in params.items():
@@ -159,7 +160,7 @@ def _params(func: str, accepted: list[static_types.Param], params: dict[str, Any
             yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
 
 
-def check_library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
     """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
 
     Args:
@@ -182,7 +183,7 @@ def check_library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path
             yield from check_annotation(annotation, value, f"{path}.{key}")
 
 
-def check_constructed(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
     """Yield what a library's class would not take of the section it is built from.
 
     Args:
