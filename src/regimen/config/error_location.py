@@ -55,11 +55,11 @@ class ErrorLocator:
             raise ConfigErrors([f"{where}: not valid YAML: {error.problem}."]) from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             key = getattr(error, "full_key", None)
-            said = _clean(error)
-            guilty = next((o.input_line for o in self.parsed if o.key_or_group in said), None)
-            where = f"argument `{guilty}`: " if guilty else ""
+            message = _clean(error)
+            argument = next((o.input_line for o in self.parsed if o.key_or_group in message), None)
+            where = f"argument `{argument}`: " if argument else ""
             where = f"{self.location(key)}: `{key}`: " if key and self.tree.has(key) else where
-            raise ConfigErrors([where + said]) from error
+            raise ConfigErrors([where + message]) from error
 
     def _missing(self, error: MissingConfigException) -> str:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")

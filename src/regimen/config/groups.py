@@ -31,13 +31,13 @@ def options(group: str, config_dirs: list[Path]) -> dict[str, str]:
     Raises:
         ConfigError: if a folder does not exist.
     """
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for folder in config_dirs:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}. Expected one with subfolders such as `{group}/`.")
         for file in (folder / group).glob("*.yaml"):
-            found.setdefault(file.stem, description(file))
-    return dict(sorted(found.items()))
+            descriptions.setdefault(file.stem, description(file))
+    return dict(sorted(descriptions.items()))
 
 
 def description(file: Path) -> str:

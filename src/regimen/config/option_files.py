@@ -133,12 +133,14 @@ class _Reader:
         """Read what the arguments `chosen` choose."""
         locator = self.locator
         self._require_experiment_header()
-        listed = locator.translate_errors(lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN))
-        known = listed.overrides.known_choices
-        choices = typing.cast(dict[str, str], {group: known.get(group) for group in GROUPS})
-        raise_if_any([line for d in listed.defaults for line in _unknown_group(d)])
-        places = list(self._places(listed.defaults))
-        self._lay_files(listed.defaults)
+        defaults_list = locator.translate_errors(
+            lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN)
+        )
+        known_choices = defaults_list.overrides.known_choices
+        choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
+        raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
+        places = list(self._places(defaults_list.defaults))
+        self._lay_files(defaults_list.defaults)
         return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
@@ -179,9 +181,9 @@ class _Reader:
             raise ConfigErrors([f"{where}: {error}"]) from error
         return self.classes[target]
 
-    def _multi_type(self, node: str, chosen: list[PlainSection]) -> Any:
+    def _multi_type(self, node: str, sections: list[PlainSection]) -> Any:
         """Return the dataclass of a group with any number of options: one field for each chosen one."""
-        targets = {name: str(c["_target_"]) for data in chosen for name, c in data.items() if "_target_" in (c or {})}
+        targets = {name: str(c["_target_"]) for data in sections for name, c in data.items() if "_target_" in (c or {})}
         parts = []
         for name, target in targets.items():
             kind = self._class(target, f"{node} `{name}`: `_target_: {target}`")

@@ -37,11 +37,11 @@ class Module:
 
     def names(self) -> list[str]:
         """Return the public functions and classes of this module; of a package, those that it imports as well."""
-        found = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
+        names = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
         if self.path.name == "__init__.py":
             imports = [s for s in self.body if isinstance(s, ast.ImportFrom) and s.module != "__future__"]
-            found += [alias.asname or alias.name for s in imports for alias in s.names]
-        return sorted(n for n in found if not n.startswith("_"))
+            names += [alias.asname or alias.name for s in imports for alias in s.names]
+        return sorted(n for n in names if not n.startswith("_"))
 
     def _absolute(self, statement: ast.ImportFrom) -> str:
         if not statement.level:
@@ -92,8 +92,8 @@ def locate(module: str) -> Path:
         for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
             if path.is_file():
                 return path
-    known = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
-    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, known)}")
+    siblings = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
+    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, siblings)}")
 
 
 def read(module: str) -> Module:

@@ -59,10 +59,10 @@ def load_cfg_class(target: str) -> type[Any]:
     """
     module, name = split_target(target)
     find(module, name)
-    found = _execute(module, f"{name}Cfg")
-    if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
+    kind = _execute(module, f"{name}Cfg")
+    if not (isinstance(kind, type) and hasattr(kind, "__dataclass_fields__")):
         raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
-    return found
+    return kind
 
 
 def class_variable(section: PlainSection, name: str) -> Any:
@@ -119,23 +119,23 @@ def methods(target: str) -> set[str]:
     source, node = find(*split_target(target))
     if not isinstance(node, ast.ClassDef):
         raise ConfigError(f"`{target}` is not a class.")
-    found = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
+    names = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
     for base in (b.id for b in node.bases if isinstance(b, ast.Name)):
         with suppress(ConfigError):
-            found |= methods(f"{source.name}.{base}")
-    return found
+            names |= methods(f"{source.name}.{base}")
+    return names
 
 
 def _params(args: ast.arguments) -> list[Param]:
-    plain = args.posonlyargs + args.args
-    defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
-    pairs = list(zip(plain, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
-    found = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
+    positional = args.posonlyargs + args.args
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+    pairs = list(zip(positional, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
+    params = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
     if args.vararg:
-        found.append(Param("*" + args.vararg.arg, False, ""))
+        params.append(Param("*" + args.vararg.arg, False, ""))
     if args.kwarg:
-        found.append(Param("**" + args.kwarg.arg, False, ""))
-    return found
+        params.append(Param("**" + args.kwarg.arg, False, ""))
+    return params
 
 
 def library_fields(target: str) -> dict[str, tuple[str, str]]:
@@ -185,38 +185,38 @@ def _execute(module: str, name: str) -> Any:
 
 def _execute_from(source: Module, name: str) -> Any:
     """Return the object, made anew if its module or anything it takes from another one has changed."""
-    made, taken = _made.get((source, name), (None, None))
-    if taken is None or not _is_current(taken):
-        taken = {}
-        made = _make(source, name, taken)
-        _made[source, name] = made, taken
-    return made
+    value, dependencies = _executed.get((source, name), (None, None))
+    if dependencies is None or not _is_current(dependencies):
+        dependencies = {}
+        value = _execute_statements(source, name, dependencies)
+        _executed[source, name] = value, dependencies
+    return value
 
 
-Taken = dict[tuple[str, str], Any]
+Dependencies = dict[tuple[str, str], Any]
 """(module, name) -> what an object took from there."""
 
-_made: dict[tuple[Module, str], tuple[Any, Taken]] = {}
+_executed: dict[tuple[Module, str], tuple[Any, Dependencies]] = {}
 
 
-def _is_current(taken: Taken) -> bool:
+def _is_current(dependencies: Dependencies) -> bool:
     try:
-        return all(_execute(*where) is what for where, what in taken.items())
+        return all(_execute(*where) is value for where, value in dependencies.items())
     except (ConfigError, AttributeError):
         return False
 
 
-def _make(source: Module, name: str, taken: Taken) -> Any:
+def _execute_statements(source: Module, name: str, dependencies: Dependencies) -> Any:
     shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
     shadow.__file__ = str(source.path)
     sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
     flags = __future__.annotations.compiler_flag if source.imported("annotations") else 0
     problems: list[str] = []
-    needed = _needed(source, name)
-    for wanted in needed:
-        _bind_import(source, wanted, shadow, taken, problems)
+    names = _required_names(source, name)
+    for required in names:
+        _bind_import(source, required, shadow, dependencies, problems)
     for statement in source.body:
-        if bound(statement) & needed:
+        if bound(statement) & names:
             code = compile(ast.Module([statement], []), str(source.path), "exec", flags, dont_inherit=True)
             try:
                 exec(code, shadow.__dict__)
@@ -228,26 +228,28 @@ def _make(source: Module, name: str, taken: Taken) -> Any:
     return getattr(shadow, name)
 
 
-def _needed(source: Module, name: str) -> set[str]:
+def _required_names(source: Module, name: str) -> set[str]:
     """Return the names reachable from `name` through top-level definitions of the module."""
-    needed, todo = set(), [name]
-    while todo:
-        current = todo.pop()
-        if current in needed:
+    names, pending = set(), [name]
+    while pending:
+        current = pending.pop()
+        if current in names:
             continue
-        needed.add(current)
+        names.add(current)
         statement = source.definition(current)
         if statement is not None:
-            todo += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
-    return needed
+            pending += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    return names
 
 
-def _bind_import(source: Module, name: str, shadow: types.ModuleType, taken: Taken, problems: list[str]) -> None:
+def _bind_import(
+    source: Module, name: str, shadow: types.ModuleType, dependencies: Dependencies, problems: list[str]
+) -> None:
     elsewhere = source.imported(name)
     try:
         if elsewhere is not None:
-            taken[elsewhere] = _execute(*elsewhere)
-            setattr(shadow, name, taken[elsewhere])
+            dependencies[elsewhere] = _execute(*elsewhere)
+            setattr(shadow, name, dependencies[elsewhere])
         else:
             for alias in (a for s in source.body if isinstance(s, ast.Import) for a in s.names):
                 if (alias.asname or alias.name.split(".")[0]) == name and _is_light(alias.name):

@@ -116,8 +116,8 @@ def _unequal(lists: dict[str, tuple[str, int]]) -> list[str]:
     """
     if len({count for _, count in lists.values()}) < 2:
         return []
-    said = ", ".join(f"`{text}` has {count}" for text, count in lists.values())
-    return [f"lists written zip(...) advance together and must be equally long, but {said}."]
+    lengths = ", ".join(f"`{text}` has {count}" for text, count in lists.values())
+    return [f"lists written zip(...) advance together and must be equally long, but {lengths}."]
 
 
 def _not_discrete(override: Override) -> str:

@@ -123,8 +123,8 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
             raise ValidationError
         node(value=data)
     except ValidationError:
-        said = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
-        yield Problem(path, f"`{path}` must be {expected}, not {said}.")
+        actual = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
+        yield Problem(path, f"`{path}` must be {expected}, not {actual}.")
 
 
 def check_term(kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
@@ -148,14 +148,14 @@ def check_term(kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
 
 
 def _params(func: str, accepted: list[static_types.Param], params: PlainSection, path: str) -> Iterator[Problem]:
-    known = {p.name: p for p in accepted if not p.name.startswith("*")}
+    params_by_name = {p.name: p for p in accepted if not p.name.startswith("*")}
     anything = any(p.name.startswith("**") for p in accepted)
     for name, value in params.items():
-        if name not in known and not anything:
-            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, known)}")
-        elif name in known and value is not None:
-            yield from check_annotation(known[name].annotation, value, f"{path}.{name}")
-    for name, param in known.items():
+        if name not in params_by_name and not anything:
+            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, params_by_name)}")
+        elif name in params_by_name and value is not None:
+            yield from check_annotation(params_by_name[name].annotation, value, f"{path}.{name}")
+    for name, param in params_by_name.items():
         if param.required and name not in params:
             yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
 
@@ -171,12 +171,12 @@ def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: 
     fields: dict[str, tuple[str, str]] = {}
     for target in metadata["library"]:
         fields |= static_types.library_fields(target)
-    known = set(fields) | set(metadata.get("extra", ()))
+    keys = set(fields) | set(metadata.get("extra", ()))
     for key, value in data.items():
         annotation, module = fields.get(key, ("", ""))
-        if key not in known:
+        if key not in keys:
             what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
-            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
+            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), keys)}")
         elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
             yield from check_library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
         elif value is not None:
@@ -203,11 +203,11 @@ def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, pa
     except ConfigError as error:
         yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
         return
-    known = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
-    yield from _params(target.rpartition(":")[2], accepted, known, path)
+    arguments = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
+    yield from _params(target.rpartition(":")[2], accepted, arguments, path)
     for key, section in sections.items():
-        if isinstance(known.get(key), dict):
-            yield from check_constructed(section, known[key], f"{path}.{key}")
+        if isinstance(arguments.get(key), dict):
+            yield from check_constructed(section, arguments[key], f"{path}.{key}")
 
 
 def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem]:
@@ -228,9 +228,9 @@ def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem
     if any(isinstance(value, containers[part]) for part in parts if part in containers):
         return
     if all(list(scalar(names[part], value, path)) for part in parts if part in names):
-        said = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
-        wanted = " or ".join(SCALARS[names[p]][1] if p in names else said[p] for p in parts if p != "None")
-        yield Problem(path, f"`{path}` must be {wanted}, not `{value}`.")
+        container_names = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
+        expected = " or ".join(SCALARS[names[p]][1] if p in names else container_names[p] for p in parts if p != "None")
+        yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
 
 
 def _is_term(kind: Any) -> bool:
