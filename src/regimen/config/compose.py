@@ -35,7 +35,7 @@ LAUNCHERS = {
     "resume": "continues a run: write it alone on the command line, `python launch.py resume=<run reference>`.",
     "choices": "is filled in by the launcher: choose options by their group, such as task=<name>.",
 }
-"""Keys of the whole configuration that nothing else may set."""
+"""Keys of the configuration that only the launcher sets."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class ComposedConfig:
 
     @property
     def hydra(self) -> DictConfig:
-        """Hydra's view, with its `hydra` node: made anew at each call, because launchers write into it."""
+        """Hydra's view with its `hydra` node; a new one at each access, because launchers write into it."""
         return _hydra_view(self.node.config, self.tree, self.overrides)
 
     def hydra_record(self) -> PlainConfig:
@@ -104,7 +104,7 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
         config_name: primary config.
 
     Raises:
-        ConfigError: listing everything that is wrong, each with the file or argument it stands in.
+        ConfigError: listing all problems, each with its file or argument.
     """
     version.setbase("1.3")
     setup_globals()
@@ -123,13 +123,13 @@ def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -
         config_dirs: folders of options beside those of `groups.config_home`.
 
     Raises:
-        ConfigError: listing everything that is wrong.
+        ConfigError: listing all problems.
     """
     return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).plain)
 
 
 class _Composition:
-    """The steps of one composition, from parsed overrides to checked data."""
+    """Steps of one composition, from parsed overrides to a checked configuration."""
 
     def __init__(self, locator: ErrorLocator, name: str) -> None:
         self.locator, self.name = locator, name
@@ -138,7 +138,7 @@ class _Composition:
     def run(self) -> ComposedConfig:
         locator, selection, tree = self.locator, self.selection, self.locator.tree
         chosen = group_overrides(locator.loader, locator.parsed)
-        self._lay_arguments([o for o in locator.parsed if o not in chosen])
+        self._apply_arguments([o for o in locator.parsed if o not in chosen])
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
         node = self._hydra_node(chosen)
@@ -151,9 +151,9 @@ class _Composition:
         return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
-        """Return Hydra's own node, which the arguments that only set values have no part in.
+        """Return Hydra's own node, composed from the arguments that select options.
 
-        Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
+        Hydra does not accept an argument whose key is in no file, even if a type or a signature has it.
         """
         texts = [o.input_line or "" for o in chosen]
         if self.selection.hydra is None:
@@ -162,8 +162,8 @@ class _Composition:
             self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
         return self.selection.hydra
 
-    def _lay_arguments(self, overrides: list[Override]) -> None:
-        """Lay the arguments over the files."""
+    def _apply_arguments(self, overrides: list[Override]) -> None:
+        """Apply the arguments to the values of the files."""
         wrong, tree = [], self.locator.tree
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
@@ -215,18 +215,16 @@ def _fields(kind: Any) -> list[str]:
 
 
 def _values(data: PlainConfig) -> Iterator[Problem]:
-    """Yield what is wrong with keys of the whole configuration whose types are right."""
+    """Yield the problems of top-level values whose types are valid."""
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
     if isinstance(name, str) and (name in ("", "latest") or "@" in name):
-        yield Problem(
-            "name", f"name={name}: no run could be called by it: `latest` and what follows an `@` mean others."
-        )
+        yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
 
 
 def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:
-    """Return Hydra's configuration: its own node, and the checked tree in place of what it would compose."""
+    """Return Hydra's configuration: its own node, and the checked values in place of its own composition."""
     hydra = OmegaConf.create({"hydra": node, **tree.data})
     hydra.hydra.overrides.task = _task_overrides(texts)
     HydraConfig.instance().set_config(hydra)

@@ -1,4 +1,4 @@
-"""Where a mistake stands: the argument or the line of a file, and what Hydra's errors mean in the user's own words."""
+"""Locate configuration errors in arguments and files, and translate Hydra's errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Result = TypeVar("Result")
 
 
 class ErrorLocator:
-    """Knows who set what.
+    """Finds the argument or file that an error is about.
 
     Attributes:
-        tree: the values so far, each with its source.
+        tree: values composed so far, each with its source.
         files: group -> YAML file of the option.
     """
 
@@ -34,16 +34,16 @@ class ErrorLocator:
         self.files: dict[str, Path] = {}
 
     def location(self, path: str) -> str:
-        """Return the argument or file a path was set in; the option's file for what nothing sets."""
+        """Return the argument, or file and line, that sets a path; the file of its option if nothing sets it."""
         source = self.tree.source_of(path)
         group = next((g for g, node in NODES.items() if node == path.split(".")[0]), None)
         return display_path(self.files[group]) if source is SCHEMA and group in self.files else source.location(path)
 
     def translate_errors(self, call: Callable[[], Result]) -> Result:
-        """Call Hydra, and say its errors without its advice and internals.
+        """Call Hydra, and translate its errors to messages without its advice and internals.
 
         Raises:
-            ConfigErrors: in place of what Hydra, OmegaConf or YAML raise.
+            ConfigErrors: in place of an error of Hydra, OmegaConf or YAML.
         """
         try:
             return call()

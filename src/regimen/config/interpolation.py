@@ -1,6 +1,6 @@
-"""Interpolations that name one plain value, `${hardware.submitit.cpus_per_task}`, resolved without OmegaConf.
+"""Resolve interpolations of one plain value, such as `${hardware.submitit.cpus_per_task}`, without OmegaConf.
 
-They are nearly all there are, and OmegaConf takes as long for one as to compose the rest of a job.
+Nearly all interpolations are of this kind; OmegaConf takes as long for one as the composition of the rest of a job.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ SIMPLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 
 
 def resolved(data: PlainConfig) -> PlainConfig | None:
-    """Return `data` with its interpolations resolved; None where one is for OmegaConf to resolve or to refuse.
+    """Return `data` with its interpolations resolved; None if one of them needs OmegaConf.
 
     Args:
-        data: nested mappings and lists, the root that the interpolations name keys of.
+        data: nested mappings and lists; interpolations name keys from its root.
     """
     try:
         return {key: _resolved(value, data) for key, value in data.items()}
@@ -26,7 +26,7 @@ def resolved(data: PlainConfig) -> PlainConfig | None:
 
 
 class NeedsOmegaConf(Exception):
-    """An interpolation names something else than a plain value."""
+    """An interpolation is not the name of one plain value."""
 
 
 def _resolved(node: Any, root: PlainConfig) -> Any:

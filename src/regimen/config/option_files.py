@@ -1,7 +1,7 @@
-"""What the chosen options are made of: their files, the types of their nodes, and the values both set.
+"""Read the selected options: their files, the types of their sections, and the values that both set.
 
-The jobs of a sweep mostly differ in arguments, so a selection is read once and used again, as long as no file of it
-and no folder of options has changed.
+The jobs of a sweep mostly differ in arguments, so selected options are cached until one of their files or a folder of
+options changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
-"""Files changed less than this before they were read may change again without a visible change of their time."""
+"""Files changed less than this before they were read may change again with the same modification time."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -44,16 +44,16 @@ class HydraNode:
 
 @dataclass(eq=False)
 class SelectedOptions:
-    """The chosen options, before any argument is laid over them.
+    """The selected options, before arguments are applied.
 
     Attributes:
         choices: group -> option.
         files: group -> YAML file of the option.
-        tree: what types and files set.
+        tree: values set by types and files.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
-        classes: `_target_` -> dataclass that was read for it.
-        places: files and folders that decided all this.
-        hydra: Hydra's own node, once it was asked for.
+        classes: `_target_` -> its dataclass.
+        places: files and folders that were read.
+        hydra: Hydra's own node, composed at its first use.
     """
 
     choices: dict[str, str]
@@ -65,7 +65,7 @@ class SelectedOptions:
     hydra: HydraNode | None = None
 
     def is_current(self) -> bool:
-        """Return whether every class is still what its source says; files are judged by `stamp`."""
+        """Return whether the source of every class is unchanged; `_stamp` covers the option files."""
         try:
             return all(static_types.load_cfg_class(target) is kind for target, kind in self.classes.items())
         except ConfigError:
@@ -73,10 +73,10 @@ class SelectedOptions:
 
 
 def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
-    """Return the selection that the arguments make, read now or before.
+    """Return the options that the arguments select, from the cache if they are unchanged.
 
     Args:
-        locator: with the parsed arguments; gets the files and the values, for later messages.
+        locator: with the parsed arguments; its `files` and `tree` are set.
         name: primary config.
 
     Raises:
@@ -109,7 +109,7 @@ _selected: dict[tuple[Any, ...], tuple[Stamp, SelectedOptions]] = {}
 
 
 def _stamp(places: list[Path]) -> Stamp:
-    """Return what changes with any of the files, and with the names in any of the folders."""
+    """Return time, size and inode of files and folders, which change with their content."""
     return tuple(_seen(place) for place in places)
 
 
@@ -122,7 +122,7 @@ def _seen(place: Path) -> tuple[int, int, int] | None:
 
 
 class _Reader:
-    """Reads one selection from its files."""
+    """Reads selected options from their files."""
 
     def __init__(self, locator: ErrorLocator, name: str) -> None:
         self.locator, self.name = locator, name
@@ -130,7 +130,7 @@ class _Reader:
         self.classes: dict[str, type[Any]] = {}
 
     def read(self, chosen: list[str]) -> SelectedOptions:
-        """Read what the arguments `chosen` choose."""
+        """Read the options that the arguments `chosen` select."""
         locator = self.locator
         self._require_experiment_header()
         defaults_list = locator.translate_errors(
@@ -140,11 +140,11 @@ class _Reader:
         choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
         raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
         places = list(self._places(defaults_list.defaults))
-        self._lay_files(defaults_list.defaults)
+        self._merge_files(defaults_list.defaults)
         return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
-        """Yield every file that is read or would hide one, and the folders in which a new one may appear."""
+        """Yield all files that are read or would hide one, and the folders in which a new one may appear."""
         for folder in self.locator.dirs:
             yield folder
             yield from (sub for sub in sorted(folder.iterdir()) if sub.is_dir())
@@ -152,7 +152,7 @@ class _Reader:
                 file = folder / f"{default.config_path}.yaml"
                 yield from (file, file.parent)
 
-    def _lay_files(self, defaults: list[ResultDefault]) -> None:
+    def _merge_files(self, defaults: list[ResultDefault]) -> None:
         """Fill the tree: defaults of the types, then the files in Hydra's order."""
         tree, files = self.locator.tree, self.locator.files
         layers = list(self._layers(defaults))
@@ -182,7 +182,7 @@ class _Reader:
         return self.classes[target]
 
     def _multi_type(self, node: str, sections: list[PlainSection]) -> Any:
-        """Return the dataclass of a group with any number of options: one field for each chosen one."""
+        """Return the dataclass of a group with any number of options: one field for each selected one."""
         targets = {name: str(c["_target_"]) for data in sections for name, c in data.items() if "_target_" in (c or {})}
         parts = []
         for name, target in targets.items():
@@ -218,7 +218,7 @@ class _Reader:
         return loaded
 
     def _require_experiment_header(self) -> None:
-        """An experiment without its header line would compose into a key `experiment` of its own."""
+        """Raise for an experiment without its header line, which Hydra would compose into a key `experiment`."""
         for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
             for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
                 if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
@@ -226,7 +226,7 @@ class _Reader:
 
 
 def _unknown_group(default: ResultDefault) -> Iterator[str]:
-    """A group that no key of the configuration belongs to would be merged in unseen."""
+    """Yield a line for a group without a key in the configuration; Hydra would merge it silently."""
     group = (default.config_path or "").rpartition("/")[0].split("/")[0]
     if group and group not in (*GROUPS, *MULTI_GROUPS, "hydra"):
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
@@ -241,7 +241,7 @@ def _placed(data: Any, package: str) -> PlainConfig:
 
 
 def _require_package(default: ResultDefault, group: str, file: Path) -> None:
-    """Refuse a file whose content would land at the wrong key for want of its header line."""
+    """Raise for a file without its header line, whose content Hydra would compose into the wrong key."""
     expected = {"task": "env", "experiment": "", "logger": f"logger.{file.stem}"}.get(group, group)
     if group in (*GROUPS, *MULTI_GROUPS) and (default.package or "") != expected:
         raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package {expected or '_global_'}`."])

@@ -1,4 +1,4 @@
-"""The command line: parse overrides and group choices, and say what is wrong with them in our own words."""
+"""Parse overrides and group choices of the command line, and explain errors in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_loader(config_dirs: list[Path]) -> HydraLoader:
 
 
 def parse(overrides: list[str], loader: HydraLoader) -> tuple[list[Override], list[str]]:
-    """Return the overrides that can be read, and a line for each that cannot."""
+    """Return the parsed overrides, and a line for each that is not valid."""
     parser = make_parser(loader)
     parsed, wrong = [], []
     for text in overrides:
@@ -57,7 +57,7 @@ def _syntax_advice(text: str, loader: HydraLoader) -> str:
 
 
 def check_choices(parsed: list[Override], loader: HydraLoader, multirun: bool) -> list[str]:
-    """Return a line for each group choice or sweep that is wrong."""
+    """Return a line for each group choice or sweep that is not valid."""
     return [line for override in parsed for line in _check_choice(override, loader, multirun)]
 
 

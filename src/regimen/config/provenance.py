@@ -14,7 +14,7 @@ from regimen.config.yaml_io import PlainConfig, key_lines
 
 @dataclass(frozen=True)
 class ValueSource:
-    """Where a value comes from.
+    """Source of a value.
 
     Attributes:
         kind: `schema` (default of a dataclass), `base` (config.yaml or a group option), `experiment` or `argument`.
@@ -29,7 +29,7 @@ class ValueSource:
     package: str = ""
 
     def location(self, path: str) -> str:
-        """Return the label with the line on which the file sets `path`, if it can be found."""
+        """Return the label, with the line on which the file sets `path` if there is one."""
         if self.file is None:
             return f"argument `{self.label}`" if self.kind == "argument" else self.label
         keys = path.split(".")[len(self.package.split(".")) if self.package else 0 :]
@@ -42,17 +42,17 @@ SCHEMA = ValueSource("schema", "default of its type")
 
 @dataclass
 class ProvenanceTree:
-    """Nested values merged layer by layer, and for each path the history of (source, value)."""
+    """Nested values merged layer by layer, with the history of (source, value) of each path."""
 
     data: PlainConfig = field(default_factory=dict)
     history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
 
     def copy(self) -> ProvenanceTree:
-        """Return a tree that can be changed without changing this one."""
+        """Return a copy that can be changed independently."""
         return ProvenanceTree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
 
     def merge(self, data: dict[Any, Any], source: ValueSource, path: tuple[str, ...] = ()) -> None:
-        """Lay `data` over what is there: mappings are merged, everything else is replaced."""
+        """Merge `data` into the tree: mappings are merged, other values replaced."""
         for key, value in data.items():
             self.assign((*path, str(key)), value, source)
 
@@ -76,7 +76,7 @@ class ProvenanceTree:
             self._note(path, value, source)
 
     def remove(self, path: str) -> bool:
-        """Delete a dotted path; return whether it was there."""
+        """Delete a dotted path; return whether it existed."""
         *parents, last = path.split(".")
         node: Any = self.data
         for key in parents:
@@ -93,18 +93,18 @@ class ProvenanceTree:
         return last in node if isinstance(node, dict) else _get(node, last) is not None
 
     def get(self, path: str) -> Any:
-        """Return the value at a path, None if it is not there."""
+        """Return the value at a path, None if it does not exist."""
         node: Any = self.data
         for key in path.split("."):
             node = _get(node, key)
         return node
 
     def was_set(self, path: str) -> bool:
-        """Whether the path ever held something other than null."""
+        """Whether a value other than null was ever set at the path."""
         return any(value is not None for _, value in self.history.get(path, []))
 
     def source_of(self, path: str) -> ValueSource:
-        """Return what set the path last: itself, else something below it, else the nearest one above."""
+        """Return the last source of the path itself, else of a path below it, else of the nearest path above."""
         if path in self.history:
             return self.history[path][-1][0]
         below = [h[-1][0] for p, h in self.history.items() if p.startswith(path + ".")]
@@ -132,7 +132,7 @@ def display_path(path: Path) -> str:
 
 
 def _copied(node: Any) -> Any:
-    """Return nested mappings and lists as new ones; what they hold is never changed in place."""
+    """Return copies of nested mappings and lists; their leaves are never changed in place."""
     if isinstance(node, dict):
         return {key: _copied(value) for key, value in node.items()}
     return [_copied(value) for value in node] if isinstance(node, list) else node
@@ -153,7 +153,7 @@ def _put(node: Any, key: str, value: Any) -> None:
 
 
 def _line_of(file: Path, keys: list[str]) -> int | None:
-    """Return the line on which the last of nested `keys` stands that the file has, counted from 1."""
+    """Return the line, from 1, of the deepest of the nested `keys` that is in the file."""
     try:
         lines = key_lines(file)
     except (OSError, yaml.YAMLError):

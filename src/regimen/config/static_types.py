@@ -1,7 +1,7 @@
-"""Read types and signatures from source text, so that the launcher knows them without importing torch.
+"""Read config dataclasses and signatures from source text, without importing torch.
 
-A module is parsed, never imported. A configuration dataclass is made real by executing only the statements it is built
-from (other dataclasses, constants, plain functions, imports of light modules) in a module of its own.
+A module is parsed, never imported. A config dataclass is created by executing only the statements that it depends on
+(other dataclasses, constants, plain functions, imports of `LIGHT` modules) in a module of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LIGHT = (
     "regimen.envs.robots",
     "regimen.envs.robots.robot",
 )
-"""Modules beside the standard library that are imported as they are."""
+"""Modules that are imported instead of parsed, beside the standard library."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_cfg_class(target: str) -> type[Any]:
         target: `pkg.mod.Class`.
 
     Raises:
-        ConfigError: if the class or its dataclass is not there, or needs more than plain Python.
+        ConfigError: if the class or its dataclass does not exist, or depends on modules that are not light.
     """
     module, name = split_target(target)
     find(module, name)
@@ -111,7 +111,7 @@ def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
 
 
 def methods(target: str) -> set[str]:
-    """Return the names of the methods of `pkg.mod.Class`, those of its bases that can be found included.
+    """Return the names of the methods of `pkg.mod.Class` and of its bases.
 
     Raises:
         ConfigError: if there is no such class.
@@ -139,7 +139,7 @@ def _params(args: ast.arguments) -> list[Param]:
 
 
 def library_fields(target: str) -> dict[str, tuple[str, str]]:
-    """Return field -> (annotation, module it stands in) of a library's own dataclass and of its bases.
+    """Return field -> (annotation, module of its class) of a library's dataclass and its bases.
 
     Args:
         target: `pkg.mod:Class`.
@@ -161,7 +161,7 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
 
 @functools.lru_cache(maxsize=1024)
 def union_members(annotation: str) -> list[str]:
-    """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
+    """Return the types of a union without their parameters: `float | list[int]` -> float, list."""
 
     def flat(node: ast.expr) -> list[str]:
         if isinstance(node, ast.BinOp):
@@ -172,7 +172,7 @@ def union_members(annotation: str) -> list[str]:
 
 
 def _execute(module: str, name: str) -> Any:
-    """Return the object bound to `name`, by executing only what it needs."""
+    """Return the object bound to `name`, executing only the statements it depends on."""
     if _is_light(module):
         return getattr(importlib.import_module(module), name)
     source, _ = find(module, name)
@@ -184,7 +184,7 @@ def _execute(module: str, name: str) -> Any:
 
 
 def _execute_from(source: Module, name: str) -> Any:
-    """Return the object, made anew if its module or anything it takes from another one has changed."""
+    """Return the object, from the cache unless its module or one of its dependencies has changed."""
     value, dependencies = _executed.get((source, name), (None, None))
     if dependencies is None or not _is_current(dependencies):
         dependencies = {}
@@ -194,7 +194,7 @@ def _execute_from(source: Module, name: str) -> Any:
 
 
 Dependencies = dict[tuple[str, str], Any]
-"""(module, name) -> what an object took from there."""
+"""(module, name) -> object imported from there."""
 
 _executed: dict[tuple[Module, str], tuple[Any, Dependencies]] = {}
 
@@ -207,7 +207,7 @@ def _is_current(dependencies: Dependencies) -> bool:
 
 
 def _execute_statements(source: Module, name: str, dependencies: Dependencies) -> Any:
-    shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
+    shadow = types.ModuleType(f"_static.{source.name}.{name}")
     shadow.__file__ = str(source.path)
     sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
     flags = __future__.annotations.compiler_flag if source.imported("annotations") else 0
@@ -229,7 +229,7 @@ def _execute_statements(source: Module, name: str, dependencies: Dependencies) -
 
 
 def _required_names(source: Module, name: str) -> set[str]:
-    """Return the names reachable from `name` through top-level definitions of the module."""
+    """Return the names that `name` depends on through top-level definitions of the module."""
     names, pending = set(), [name]
     while pending:
         current = pending.pop()

@@ -1,4 +1,4 @@
-"""From plain data to instances of the configuration dataclasses, and back."""
+"""Convert between plain data and config dataclasses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from regimen.config.yaml_io import PlainConfig, PlainSection, read_yaml
 from regimen.system.errors import ConfigError, did_you_mean
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
-"""Groups whose type is named by their option's `_target_`, and the key each stands at."""
+"""Groups typed by the `_target_` of their option -> key of their section."""
 
 SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
     int: (IntegerNode, "a whole number"),
@@ -28,19 +28,19 @@ SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
     bool: (BooleanNode, "true or false"),
     str: (StringNode, "text"),
 }
-"""Scalar types: OmegaConf's node, which converts as Hydra does, and what to call a value of it."""
+"""Scalar type -> OmegaConf's node, which converts as Hydra does, and the name of such a value in messages."""
 
 DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
 
 
 @functools.lru_cache(maxsize=512)
 def field_types(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields; a class does not change, and evaluating its annotations is slow."""
+    """Return the types of a dataclass's fields; cached, because annotations are slow to evaluate."""
     return typing.get_type_hints(kind)
 
 
 def strip_optional(kind: Any) -> tuple[Any, bool]:
-    """Return a type without its `| None`, and whether it had one; other unions become Any."""
+    """Return a type without `| None`, and whether it was optional; other unions become Any."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
         optional = len(inner) < len(typing.get_args(kind))
@@ -100,7 +100,7 @@ def load_config(path: Path) -> Config:
         path: `config.yaml` of a run.
 
     Raises:
-        ConfigError: if it does not fit the code that is there now.
+        ConfigError: if it does not match the present code.
     """
     return build_config(read_plain(path))
 
@@ -127,7 +127,7 @@ def build_config(data: PlainConfig) -> Config:
 
 
 def _cfg_class(target: str) -> Any:
-    """Return the dataclass of a class: the one its module holds at run time, else the one its source names."""
+    """Return the dataclass of a class from its imported module, else from its source."""
     module, name = split_target(target)
     find(module, name)
     return getattr(importlib.import_module(module), f"{name}Cfg", None) or static_types.load_cfg_class(target)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: every combination of the lists, in which those written `zip(...)` advance together.
+"""Jobs of a sweep: all combinations of the lists, in which those written `zip(...)` advance together.
 
 Hydra compares values with the annotations of `zip_values`, so those of this module are not postponed.
 """
@@ -20,10 +20,10 @@ class Zip(ChoiceSweep):
 
 
 def zip_values(*args: Any) -> Zip:
-    """Return what `zip(a,b,c)` means on the command line; its values are written as those of `choice(...)`.
+    """Return the values of `zip(a,b,c)` on the command line, written as in `choice(...)`.
 
     Raises:
-        ValueError: no values, or another sweep than a range in their place.
+        ValueError: there are no values, or a sweep other than a range.
     """
     if len(args) == 1 and isinstance(args[0], RangeSweep):
         return Zip(list=list(args[0].range()))
@@ -33,7 +33,7 @@ def zip_values(*args: Any) -> Zip:
 
 
 def make_parser(loader: ConfigLoader | None) -> OverridesParser:
-    """Return Hydra's parser of arguments, which also knows `zip`."""
+    """Return Hydra's parser of arguments with the function `zip` added."""
     functions = create_functions()
     functions.register(name="zip", func=zip_values)
     return OverridesParser(functions, loader)
@@ -46,7 +46,7 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
         parsed: the arguments; of several for one key the last one counts.
 
     Raises:
-        ConfigError: lists to be paired differ in length, or a value is to be chosen by a sweeper.
+        ConfigError: `zip(...)` lists differ in length, or a range needs a sweeper.
     """
     raise_if_any([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
     written = {o.get_key_element(): o for o in parsed}
@@ -73,7 +73,7 @@ def is_zip(override: Override) -> bool:
 
 
 def size(parsed: list[Override]) -> int:
-    """Return how many jobs there would be, had none of them equal arguments."""
+    """Return the number of combinations, duplicates included."""
     written = {o.get_key_element(): o for o in parsed}
     lengths = {key: len(_texts(key, override)) for key, override in written.items()}
     zips = [key for key, override in written.items() if is_zip(override)]
@@ -93,7 +93,7 @@ def _texts(key: str, override: Override) -> list[str]:
 def _as_argument(value: Any) -> str:
     """Return a value as it is written in one argument.
 
-    Hydra takes the quotes off those of `choice(...)`, so that '1' becomes a number and an apostrophe cannot be read.
+    Hydra removes the quotes in `choice(...)`: '1' becomes a number, and an apostrophe is a syntax error.
     """
     text = value_text(value)
     if isinstance(value, str) and _read(text) != value:

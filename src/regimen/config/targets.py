@@ -1,4 +1,4 @@
-"""Turn the dotted names of the configuration into the objects they name, by importing them."""
+"""Import the objects that dotted names of the configuration refer to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check plain configuration data against the types and functions it names, and report everything that is wrong."""
+"""Check plain configuration data against dataclasses, signatures and library configs, and report all problems."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")
 SUPPLIED = ("env", "env_ids")
-"""Leading parameters of a term that the manager fills in."""
+"""Leading parameters of a term that the manager passes."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of a configuration.
 
     Attributes:
-        path: dotted key it stands at.
-        message: what was wrong, what was expected, what to type.
+        path: its dotted key; empty if it is about no key.
+        message: the error, the expected value, and what to type.
     """
 
     path: str
@@ -36,17 +36,17 @@ class Problem:
 
 
 class Checker:
-    """Walks data and its type side by side, yielding problems.
+    """Compares data with its type recursively.
 
     Args:
-        was_set: tells whether a path ever held a value other than null, which a null then switches off.
+        was_set: returns whether a path ever had a value other than null, which a null then switches off.
     """
 
     def __init__(self, was_set: Callable[[str], bool]) -> None:
         self.was_set = was_set
 
     def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
-        """Yield the problems of `data`, which stands at `path` and should be a `kind`."""
+        """Yield the problems of `data` at `path` as a `kind`."""
         kind, optional = strip_optional(kind)
         origin = typing.get_origin(kind)
         if data is None:
@@ -166,7 +166,7 @@ def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: 
     Args:
         metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
         data: the values.
-        path: where they stand.
+        path: their dotted key.
     """
     fields: dict[str, tuple[str, str]] = {}
     for target in metadata["library"]:
@@ -184,13 +184,13 @@ def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: 
 
 
 def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
-    """Yield what a library's class would not take of the section it is built from.
+    """Yield the keys of a section that are no parameters of the library's class it configures, and wrong scalars.
 
     Args:
         metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as `target`;
             `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections within this one.
         data: the values.
-        path: where they stand.
+        path: their dotted key.
     """
     name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
     if "target" not in metadata and not isinstance(name, str):
@@ -211,12 +211,12 @@ def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, pa
 
 
 def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem]:
-    """Yield a problem if the value is none of the plain types that an annotation, read as text, allows.
+    """Yield a problem if the value has none of the plain types that an annotation, given as text, allows.
 
     Args:
         annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
         value: the value.
-        path: where it stands.
+        path: its dotted key.
     """
     if isinstance(value, str) and ("${" in value or value == "???"):
         return
@@ -243,7 +243,7 @@ def _has_func(value: Any) -> bool:
 
 
 def _noun(path: str) -> str:
-    """Return what an entry of this group is called: `env.rewards` -> `reward`."""
+    """Return the noun for an entry of this group: `env.rewards` -> `reward`."""
     return path.rpartition(".")[2].removesuffix("s")
 
 

@@ -1,1 +1,1 @@
-"""What a person sees: console, tables, figures, video, intervals."""
+"""Output for people: console, tables, figures, video, intervals."""

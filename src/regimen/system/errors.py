@@ -1,8 +1,8 @@
-"""Every error a user can meet, in one place.
+"""Exception types, suggestions of near names, and one error for several problems.
 
-Each message says what was wrong, what was expected, and what to type instead. The launcher prints the
-message of a `RegimenError` as it is, without a traceback; anything else is a bug or a failure of the work
-itself, and keeps its traceback in the run's log.
+Each message says what was wrong, what was expected, and what to type instead. The launcher prints the message of a
+`RegimenError` without a traceback; any other exception is a bug or a failure of the work itself, and its traceback is
+kept in the log of the run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ def suggest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Return the names in `known` nearest to `name`, best first.
 
     Args:
-        name: what was typed.
-        known: the valid names.
-        most: how many to return at most.
+        name: the name as typed.
+        known: valid names.
+        most: largest number of names.
     """
     names = sorted(set(known))
     lower = {n.lower(): n for n in names}
@@ -27,12 +27,12 @@ def suggest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
-    """Return "Did you mean `x`?", or the list of valid names where nothing is near.
+    """Return "Did you mean `x`?", or the list of valid names if none is near.
 
     Args:
-        name: what was typed.
-        known: the valid names.
-        most: how many near names to offer at most.
+        name: the name as typed.
+        known: valid names.
+        most: largest number of near names.
     """
     names = sorted(set(known))
     near = suggest(name, names, most)
@@ -51,10 +51,10 @@ class ConfigError(RegimenError):
 
 
 class ConfigErrors(ConfigError):
-    """Everything that is wrong with a configuration.
+    """All problems of a configuration.
 
     Attributes:
-        lines: one for each problem.
+        lines: one line for each problem.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -64,13 +64,13 @@ class ConfigErrors(ConfigError):
 
 
 def raise_if_any(lines: list[str]) -> None:
-    """Raise one `ConfigErrors` for all lines, each said once, if there are any."""
+    """Raise one `ConfigErrors` with all different lines, if there are any."""
     if lines:
         raise ConfigErrors(list(dict.fromkeys(lines)))
 
 
 class RunReferenceError(RegimenError):
-    """A run reference or file named as an input does not lead to exactly one thing."""
+    """A run reference does not match exactly one run, or an input file does not exist."""
 
 
 class IOMismatchError(RegimenError):
@@ -78,7 +78,7 @@ class IOMismatchError(RegimenError):
 
 
 class PreflightError(RegimenError):
-    """The machine cannot do what was asked: no space, no memory, no interpreter, no renderer."""
+    """The machine lacks something that the run needs: disk space, memory, an interpreter, a renderer."""
 
 
 class EnvContractError(RegimenError):
@@ -86,11 +86,11 @@ class EnvContractError(RegimenError):
 
 
 class CheckpointError(RegimenError):
-    """A checkpoint cannot be read or written, or lacks what was asked of it."""
+    """A checkpoint cannot be read or written, or lacks a required part."""
 
 
 class DatasetError(RegimenError):
-    """A dataset cannot be read, or is not fit for what it was to be used for; the message names the joint or file."""
+    """A dataset cannot be read, or fails the checks of its use; the message names the joint or file."""
 
 
 class DivergedError(RegimenError):
@@ -98,7 +98,7 @@ class DivergedError(RegimenError):
 
 
 class StopRequested(RegimenError):
-    """A signal asked the work to stop, and it did so after saving a checkpoint.
+    """A signal stopped the work after a checkpoint was saved.
 
     Attributes:
         signal: number of the signal.
