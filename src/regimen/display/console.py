@@ -128,7 +128,7 @@ def describe(progress: dict[str, Any]) -> str:
         The line; empty if there is no progress yet.
     """
     iteration, total, eta = (progress.get(name) for name in ("iteration", "iterations", "eta_s"))
-    known = {
+    texts = {
         "iteration {}": f"{iteration}/{total}" if iteration is not None and total else iteration,
         "{} samples": _short(progress.get("samples")),
         "{}/s": _short(progress.get("samples_per_s")),
@@ -137,7 +137,7 @@ def describe(progress: dict[str, Any]) -> str:
         "ETA {}": None if eta is None else duration(eta, "clock"),
         "{}": progress.get("note"),
     }
-    parts = [label.format(value) for label, value in known.items() if value is not None]
+    parts = [label.format(value) for label, value in texts.items() if value is not None]
     return " · ".join(parts)
 
 

@@ -46,9 +46,9 @@ def describe_sweep(jobs: list[ComposedConfig], reports: list[PreflightReport], w
         where: pattern of a job's directory.
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
-    most = jobs[0].config.hardware.max_jobs
+    at_once = jobs[0].config.hardware.max_jobs
     largest = max(sum(report.memory.values()) for report in reports) / 2**30
-    lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
+    lines = [f"A sweep of {len(jobs)} jobs, {at_once} at once:"]
     for number, job in enumerate(jobs):
         lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
     lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest job")]

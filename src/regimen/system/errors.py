@@ -11,31 +11,31 @@ import difflib
 from collections.abc import Iterable
 
 
-def suggest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names in `known` nearest to `name`, best first.
+def suggest(name: str, valid: Iterable[str], limit: int = 3) -> list[str]:
+    """Return the names in `valid` nearest to `name`, best first.
 
     Args:
         name: the name as typed.
-        known: valid names.
-        most: largest number of names.
+        valid: valid names.
+        limit: largest number of names.
     """
-    names = sorted(set(known))
+    names = sorted(set(valid))
     lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(name.lower(), list(lower), n=most, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), list(lower), n=limit, cutoff=0.5)
     part = [n for n in names if name and (name.lower() in n.lower() or n.lower() in name.lower())]
-    return list(dict.fromkeys([lower[n] for n in near] + part))[:most]
+    return list(dict.fromkeys([lower[n] for n in near] + part))[:limit]
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+def did_you_mean(name: str, valid: Iterable[str], limit: int = 3) -> str:
     """Return "Did you mean `x`?", or the list of valid names if none is near.
 
     Args:
         name: the name as typed.
-        known: valid names.
-        most: largest number of near names.
+        valid: valid names.
+        limit: largest number of near names.
     """
-    names = sorted(set(known))
-    near = suggest(name, names, most)
+    names = sorted(set(valid))
+    near = suggest(name, names, limit)
     if near:
         return "Did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
     shown = ", ".join(f"`{n}`" for n in names[:12]) or "none"
