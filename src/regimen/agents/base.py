@@ -230,6 +230,8 @@ class AgentCfg(Protocol):
     Attributes:
         DATA: kind of dataset that `fit` takes: `.h5` for recorded episodes, `.json` for learning histories.
         DISTRIBUTED: whether several processes may train one agent.
+        POLICY_FORMAT: name of the layout of its policies. A training starts from a policy of another agent only if both
+            declare the same one; without it nothing is compared.
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
         LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
         MOVED: key that the agent does not have -> where that is set.
@@ -237,6 +239,7 @@ class AgentCfg(Protocol):
 
     DATA: ClassVar[str]
     DISTRIBUTED: ClassVar[bool]
+    POLICY_FORMAT: ClassVar[str]
     WATCHES: ClassVar[bool]
     LOWER: ClassVar[str]
     MOVED: ClassVar[dict[str, str]]

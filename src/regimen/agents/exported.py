@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.agents.export.formats import open_network
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class ExportedCfg:
     """No settings: the file has the description."""
 
+    POLICY_FORMAT: ClassVar[str] = "exported"
     _target_: str = "regimen.agents.exported.Exported"
 
 

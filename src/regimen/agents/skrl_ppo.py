@@ -11,7 +11,7 @@ import copy
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -40,6 +40,7 @@ class SkrlPpoCfg:
             another run has no critic: a new one misjudges it so much at first that its gait is lost.
     """
 
+    POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
     _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
     models: RunnerSection = field(default_factory=dict)
     memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})

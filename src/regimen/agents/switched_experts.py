@@ -7,7 +7,7 @@ a policy that was trained with faults of certain joints only; they are named in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class SwitchedExpertsCfg:
     """A combined policy; it has no settings."""
 
+    POLICY_FORMAT: ClassVar[str] = "switched_experts"
     _target_: str = "regimen.agents.switched_experts.SwitchedExperts"
 
 

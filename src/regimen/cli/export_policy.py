@@ -157,7 +157,7 @@ def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[Pl
     from regimen.config.groups import config_home
 
     composed = compose(overrides, [config_home(), *folders])
-    return {**composed.config, "choices": composed.choices}, {}
+    return composed.plain, {}
 
 
 def _target(source: Path, suffix: str, out: Path | None) -> Path:

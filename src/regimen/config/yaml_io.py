@@ -1,4 +1,4 @@
-"""Read YAML: the values, by the C parser where PyYAML has it, the line of each key, and values under dotted keys."""
+"""Read YAML with the C parser if available: values, the line of each key, and values by dotted key."""
 
 from __future__ import annotations
 

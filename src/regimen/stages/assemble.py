@@ -19,6 +19,7 @@ class AssembleCfg:
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts", "estimator")
     NEEDS: ClassVar[str] = "assemble"
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.assemble.Assemble"
 
     def problems(self, config: dict[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ class TrainCfg:
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
     NEEDS: ClassVar[str] = "learn"
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3

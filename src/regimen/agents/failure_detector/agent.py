@@ -97,6 +97,7 @@ class FailureGruCfg:
     WATCHES: ClassVar[bool] = True
     EVALUATOR: ClassVar[str] = "regimen.stages.detector_evaluation:evaluate"
     DATA: ClassVar[str] = ".h5"
+    POLICY_FORMAT: ClassVar[str] = "failure_gru"
     _target_: str = "regimen.agents.failure_detector.FailureGru"
     group: str = "discriminator"
     model: ModelCfg = field(default_factory=ModelCfg)

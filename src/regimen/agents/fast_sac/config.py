@@ -67,6 +67,7 @@ class FastSacCfg:
 
     DISTRIBUTED: ClassVar[bool] = True
     LOWER: ClassVar[str] = "agent.buffer_size or agent.batch_size"
+    POLICY_FORMAT: ClassVar[str] = "fast_sac"
     _target_: str = "regimen.agents.fast_sac.FastSac"
     num_learning_iterations: int = 25_000
     logging_interval: int = 100

@@ -36,6 +36,7 @@ class VintixCfg:
     DISTRIBUTED: ClassVar[bool] = True
     DATA: ClassVar[str] = ".json"
     LOWER: ClassVar[str] = "agent.training.batch_size or agent.model.context"
+    POLICY_FORMAT: ClassVar[str] = "vintix"
     _target_: str = "regimen.agents.vintix.Vintix"
     model: ModelCfg = field(default_factory=ModelCfg)
     sampling: SamplingCfg = field(default_factory=SamplingCfg)

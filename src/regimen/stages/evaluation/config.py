@@ -24,6 +24,7 @@ class EvaluateCfg(PlaybackCfg):
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
     episode_length_s: float | None = None

@@ -28,6 +28,7 @@ class InContextCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.in_context.InContext"
     episodes: int = 20
     envs: int = 64

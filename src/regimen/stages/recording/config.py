@@ -22,6 +22,7 @@ class CollectCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.collect.Collect"
     steps: int = 3000
     action_noise: float = 0.0
@@ -108,6 +109,7 @@ class CollectHistoriesCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "runs", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.collect_histories.CollectHistories"
     mode: str = "noise"
     episodes: int | None = None
@@ -142,7 +144,9 @@ class CollectHistoriesCfg:
             return ["mode=checkpoints: reads runs=[…], not policy=. Take it away."] if config.get("policy") else []
         if config.get("runs"):
             return [f"mode={self.mode}: reads policy=, not runs=[…]. Take them away, or set stage.mode=checkpoints."]
-        if config.get("policy") is None and str(config["env"].get("_target_", "")).endswith(".ManagerEnv"):
+        from regimen.config.static_types import class_variable
+
+        if config.get("policy") is None and class_variable(config["env"], "MANAGER_BASED"):
             return [f"mode={self.mode}: needs a policy: policy=<run reference>, <file> or pretrained:<name>."]
         return []
 

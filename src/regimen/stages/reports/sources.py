@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.config.yaml_io import read_yaml
 from regimen.system import files
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 FAULTS = "cells"
 """Key of the result of a fault evaluation, stage=evaluate stage.faults=true."""
@@ -42,14 +42,14 @@ class Source:
         """Read the run that contains `path`, such as its result.json.
 
         Raises:
-            ReferenceError_: `path` is in no run directory.
+            RunReferenceError: `path` is in no run directory.
         """
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
             info = files.read_json(folder / "run.json")
             if info is not None and (folder / "config.yaml").is_file():
                 config = read_yaml(folder / "config.yaml")
                 return cls(folder, info, config, files.read_json(folder / "result.json") or {})
-        raise ReferenceError_(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
+        raise RunReferenceError(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
 
     @property
     def id(self) -> str:
@@ -96,7 +96,7 @@ class Source:
         path = value[int(number)] if number and value else value
         try:
             return Source.read(Path(path)) if path else None
-        except ReferenceError_:
+        except RunReferenceError:
             return None
 
     def inputs(self, key: str) -> list[Source]:
