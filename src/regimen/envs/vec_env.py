@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeGuard, runtime_checkable
 
 from regimen.system.errors import IOMismatchError
 
@@ -154,6 +154,11 @@ class IOSpec:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 
 
+def is_solved(env: object) -> TypeGuard[SolvedTask]:
+    """Return whether an environment has an `optimal_action`."""
+    return hasattr(env, "optimal_action")
+
+
 def _dict_differences(group: str, own: dict[str, int], theirs: dict[str, int]) -> list[str]:
     lines = [f"observation {group}.{n}: only the policy has it" for n in own if n not in theirs]
     lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in own]
@@ -189,7 +194,6 @@ def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:
     return lines
 
 
-@runtime_checkable
 class SolvedTask(Protocol):
     """An environment that knows the optimal action at its present state."""
 

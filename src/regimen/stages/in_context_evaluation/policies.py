@@ -10,7 +10,7 @@ import torch
 
 from regimen.agents.base import InContextPolicy
 from regimen.agents.policy_file import load_policy
-from regimen.envs.vec_env import SolvedTask
+from regimen.envs.vec_env import is_solved
 from regimen.stages.recording.actors import OptimalPolicy
 from regimen.stages.recording.noise import RandomPolicy
 from regimen.system.errors import ConfigError
@@ -83,7 +83,7 @@ def compared_policies(
         name, label = (f"{name}_{number}", f"{label} ({number})") if name in names else (name, label)
         rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, expert)))
     missing = all(row.name != "demonstrator" for row in rows)
-    if missing and "demonstrator" in cfg.baselines and isinstance(env, SolvedTask):
+    if missing and "demonstrator" in cfg.baselines and is_solved(env):
         rows.append(ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env)))
     if "random" in cfg.baselines:
         rows.append(ComparedPolicy("random", "random", lambda: _random_policy(env, seed)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from regimen.agents.policy_file import load_bundle, load_policy
-from regimen.envs.vec_env import SolvedTask
+from regimen.envs.vec_env import SolvedTask, is_solved
 from regimen.stages.recording.checkpoint_replay import CheckpointReplay
 from regimen.stages.recording.noise import NoisyPolicy
 from regimen.system.errors import ConfigError
@@ -78,7 +78,7 @@ def make_demonstrator(config: Config, env: VecEnv) -> Policy:
     """
     if config.policy is not None:
         return load_policy(load_bundle(config.policy), env, config.seed)
-    if not isinstance(env, SolvedTask):
+    if not is_solved(env):
         raise ConfigError(f"task={config.choices.get('task')} has no `optimal_action`: name a policy, policy=<run>.")
     return OptimalPolicy(env)
 
