@@ -29,8 +29,8 @@ from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
 from regimen.stages.recording import history_recorder
-from regimen.stages.recording.actors import make_history_policy
 from regimen.stages.recording.config import CollectHistoriesCfg
+from regimen.stages.recording.history_policies import make_history_policy
 from regimen.stages.recording.history_recorder import HistoryRecorder
 
 

@@ -36,7 +36,7 @@ from regimen.agents.vintix.policy import Scaling, VintixPolicy
 from regimen.agents.vintix.trainer import Training
 from regimen.agents.vintix.windows import load
 from regimen.data.histories.file import append
-from regimen.data.histories.index import write_index
+from regimen.data.histories.writer import write_index
 
 SIZES = {"standard": Sizes(), "small": Sizes(context=512, layers=4, heads=4, hidden=130, feedforward=520)}
 """As conf/agent/vintix.yaml and vintix_small.yaml have them."""

@@ -23,7 +23,7 @@ from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistories
 from regimen.stages.recording import calibration
 from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
-from regimen.stages.recording.noise import RandomPolicy, epsilon_at, one_hot
+from regimen.stages.recording.history_policies import RandomPolicy, epsilon_at, one_hot
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy

@@ -35,7 +35,7 @@ class CollectHistories:
         from regimen.envs.mass_randomization import randomize_mass
         from regimen.envs.term_tables import term_tables
         from regimen.runs import checkpoint
-        from regimen.stages.recording.actors import make_history_policy
+        from regimen.stages.recording.history_policies import make_history_policy
         from regimen.stages.recording.history_recorder import HistoryRecorder
 
         started = time.perf_counter()

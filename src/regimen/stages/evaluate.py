@@ -27,9 +27,8 @@ from regimen.stages.evaluation.metrics import (
     print_table,
     survival_curve,
 )
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config

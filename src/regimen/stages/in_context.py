@@ -72,8 +72,7 @@ class InContext:
     ) -> list[EpisodeSeries]:
         """Roll out the policies one after the other in the same envs, with the same goals, masses and resets."""
         from regimen.runs import checkpoint
-        from regimen.stages.in_context_evaluation.results import EpisodeSeries
-        from regimen.stages.in_context_evaluation.rollout import ProgressReporter, run_episodes
+        from regimen.stages.in_context_evaluation.results import EpisodeSeries, ProgressReporter, run_episodes
 
         checkpoints, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
         rows = [EpisodeSeries.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []

@@ -100,7 +100,7 @@ def test_events_of_another_row_are_refused_and_the_right_offset_is_said(tmp_path
 
 
 def test_torques_that_show_nothing_contradict_nothing(tmp_path: Path) -> None:
-    from regimen.data.episodes.label_alignment import Event, fitting_offset
+    from regimen.data.episodes.legacy_import import Event, fitting_offset
 
     torque = np.random.default_rng(0).normal(size=(100, 19))
     torque[:, 3] = 0.0  # a joint that nothing asks for: a limit leaves no trace

@@ -92,14 +92,14 @@ def test_onsets_in_half_of_the_range_do_not_pass(tmp_path: Path) -> None:
 
 
 def test_many_falls_before_the_fault_do_not_make_uniform_onsets_look_early() -> None:
-    from regimen.data.episodes.onsets import deviation
+    from regimen.data.episodes.statistics import onset_deviation
 
     rng = np.random.default_rng(0)
     onset = rng.integers(100, 601, 4000)
     fall = rng.exponential(300, 4000).astype(int) + 1
     seen = np.where(onset < fall, onset, -1)
     length = np.where(onset < fall, np.minimum(onset + 50, 1000), fall)
-    weighed, number = deviation(seen, length, 100, 600)
-    plain, _ = deviation(seen[seen >= 0], np.full((seen >= 0).sum(), 1000), 100, 600)
+    weighed, number = onset_deviation(seen, length, 100, 600)
+    plain, _ = onset_deviation(seen[seen >= 0], np.full((seen >= 0).sum(), 1000), 100, 600)
     assert weighed < 0.05 < 0.15 < plain
     assert 200 < number < (seen >= 0).sum()

@@ -13,9 +13,8 @@ import pytest
 from helpers.history_files import about, made, rows, write
 from helpers.messages import raises_naming
 from regimen.data.histories import file
-from regimen.data.histories.index import Moments
 from regimen.data.histories.reader import Histories, index_of, open_histories
-from regimen.data.histories.writer import ROWS, HistoryWriter
+from regimen.data.histories.writer import ROWS, HistoryWriter, Moments
 from regimen.display.intervals import spearman
 from regimen.system.errors import DatasetError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from regimen.data.episodes import onsets as onset_test
+from regimen.data.episodes import statistics
 from regimen.data.episodes.reader import FAULT, EpisodeFile, add_attrs, open_all
 from regimen.data.episodes.splits import NAMES, Splits, split
 from regimen.data.episodes.statistics import BEGINNING, Scan, scan
@@ -117,7 +117,7 @@ def _onsets(file: EpisodeFile, scans: list[Scan]) -> dict[str, Any]:
     step_dt = float(file.attrs["step_dt"])
     least, most = int(seen.min()), int(seen.max())
     first, last = (round(t / step_dt) for t in said[0]) if said else (least, most)
-    distance, number = onset_test.deviation(onset, length, first, last)
+    distance, number = statistics.onset_deviation(onset, length, first, last)
     limit = max(0.1, 1.63 / np.sqrt(number))  # 1.63: a true uniform is refused once in a hundred times
     known = {"count": len(seen), "range": [first, last], "least": least, "most": most}
     return known | {"deviation": distance, "limit": limit, "histogram": _histogram(seen)}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from regimen.data.histories.file import History
-from regimen.data.histories.index import positions
 from regimen.data.histories.reader import Histories
+from regimen.data.histories.writer import positions
 from regimen.system import files
 
 TAKEN_OVER = (

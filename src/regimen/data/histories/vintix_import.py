@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from regimen.data.histories.file import BLOCK, PUBLIC, append, read, surplus_observations
-from regimen.data.histories.index import write_index
+from regimen.data.histories.writer import write_index
 from regimen.system import files
 from regimen.system.errors import DatasetError
 

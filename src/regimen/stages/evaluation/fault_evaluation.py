@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from regimen.agents.policy_file import load_policy
+from regimen.display.figures import COLORS, save, sheet, style
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.term_tables import term_tables
-from regimen.stages.evaluation import fault_figure
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
 from regimen.stages.evaluation.metrics import EpisodeResults, FaultMetrics, compute_metrics
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from regimen.config.schema import Config
     from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
@@ -56,7 +59,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
         for name in dict.fromkeys(case.joint for case in cases if case.joint)
     }
     figure = run.dir / "figures" / "faults.png"
-    fault_figure.draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
+    _draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
     run.artifact(figure, "figure")
     _print(by_case[0], joints, faulty)
     result = (
@@ -140,3 +143,49 @@ def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], faulty: Fault
         cells = [row.metrics.figures[n].two_lines() for n in names]
         rows.append((name, f"{row.metrics.falls}\nof {row.metrics.episodes}", *cells, fall))
     print_tables([TextTable("one faulty joint per env, over all severities", heads, rows)])
+
+
+def _draw(out: Path, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    """Draw the heat map, and one panel of curves for each kind of joint, left and right together.
+
+    Args:
+        out: PNG to write.
+        joints: joint -> metrics by severity, the mildest first; the same number for each.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in joints:
+        kinds.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(name)
+    figure, axes = sheet(1 + len(kinds), columns=3)
+    _heat_map(axes[0], joints)
+    for ax, (kind, names) in zip(axes[1:], kinds.items(), strict=False):
+        for name, color in zip(names, COLORS, strict=False):
+            _curve(ax, joints[name], name, color)
+        style(ax)
+        ax.set_ylim(-0.03, 1.05)
+        ax.set_title(f"survival, {kind.replace('_', ' ')}", fontsize=10)
+        ax.set_xlabel("severity: what is left of the joint", fontsize=8)
+        ax.legend(fontsize=8, frameon=False)
+    figure.supxlabel("share of episodes without a fall, with Wilson 95 % intervals", fontsize=9)
+    save(figure, out)
+
+
+def _heat_map(ax: Axes, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    values = np.array([[e.metrics.figures["survival"].value for e in row] for row in joints.values()])
+    ax.imshow(values, vmin=0.0, vmax=1.0, cmap="RdYlGn", aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        case = list(joints.values())[y][x].case
+        ax.text(x, y, f"{value:.2f}\n{case.severity if case else 0:g}", ha="center", va="center", fontsize=6)
+    ax.set_yticks(range(len(joints)), [name.replace("_", " ") for name in joints], fontsize=7)
+    ax.set_xticks([])
+    ax.grid(False)
+    ax.set_title("survival, severity below", fontsize=10)
+
+
+def _curve(ax: Axes, row: Sequence[FaultMetrics], name: str, color: str) -> None:
+    severity = [e.case.severity for e in row if e.case]
+    survival = [e.metrics.figures["survival"] for e in row]
+    ends = [[s.value - s.low for s in survival], [s.high - s.value for s in survival]]
+    errors = np.array(ends).clip(min=0.0)
+    ax.errorbar(
+        severity, [s.value for s in survival], yerr=errors, color=color, marker="o", markersize=4, capsize=3, label=name
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
 from regimen.stages.evaluation.fault_grid import FaultCase
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.rollout import FirstEpisodeStats
 
 
 @dataclass

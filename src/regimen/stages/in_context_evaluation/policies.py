@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.agents.policy_file import load_policy
-from regimen.stages.recording.actors import OptimalPolicy
-from regimen.stages.recording.noise import RandomPolicy
+from regimen.stages.recording.history_policies import OptimalPolicy, RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

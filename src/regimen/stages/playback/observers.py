@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regimen.stages.playback.observer import RolloutObserver
+from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
     import torch

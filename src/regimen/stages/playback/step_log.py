@@ -16,7 +16,7 @@ from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.display import figures
 from regimen.envs.manager_env import ManagerEnv
-from regimen.stages.playback.observer import RolloutObserver
+from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv

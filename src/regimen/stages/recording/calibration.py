@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.vec_env import ActionSpec
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
-from regimen.stages.playback.rollout import roll_out
-from regimen.stages.recording.noise import RandomPolicy
+from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
+from regimen.stages.recording.history_policies import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

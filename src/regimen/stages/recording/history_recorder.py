@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.recording.actors import HistoryPolicy
     from regimen.stages.recording.config import CollectHistoriesCfg
+    from regimen.stages.recording.history_policies import HistoryPolicy
 
 
 class HistoryRecorder:

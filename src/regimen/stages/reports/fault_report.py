@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.stages.reports import detection, figures, sections
-from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
+from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import Sources
-from regimen.stages.reports.survival import Arm, Comparison, Study
+from regimen.stages.reports.survival import Arm, Comparison, FaultStudy, Study
 from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
-from regimen.stages.reports.write_report import report_dir, write_report
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run

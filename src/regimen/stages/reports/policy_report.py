@@ -17,8 +17,8 @@ from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import see_dir
 from regimen.stages.evaluation.metrics import command_label
 from regimen.stages.reports import html, sections
+from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
-from regimen.stages.reports.write_report import report_dir, write_report
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

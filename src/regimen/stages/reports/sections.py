@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure
 from regimen.stages.reports import detection, html
-from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
 from regimen.stages.reports.sources import Source, Sources
-from regimen.stages.reports.survival import Arm, Study
+from regimen.stages.reports.survival import Arm, FaultStudy, Study
 from regimen.stages.reports.variants import TOLERANT
 from regimen.system import files
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from regimen.display.intervals import Figure, iqm, iqm_interval, share
-from regimen.stages.reports.sources import Source
-from regimen.stages.reports.variants import VARIANTS, Variant, variant_of
+from regimen.stages.reports.sources import Source, Sources
+from regimen.stages.reports.variants import HEALTHY, ORACLE, VARIANTS, Variant, variant_of
+
+if TYPE_CHECKING:
+    from regimen.runs.run import Run
 
 DRAWS = 5000
 
@@ -239,3 +243,28 @@ def _value(arm: Arm, level: int | None) -> float:
 def _drawn(value: float, draws: np.ndarray) -> Figure:
     low, high = np.percentile(draws, [2.5, 97.5])
     return Figure(float(value), float(low), float(high))
+
+
+@dataclass
+class FaultStudy:
+    """Runs of a fault study and their comparison.
+
+    Attributes:
+        run: the run of the report.
+        sources: the runs that the report reads.
+        study: the evaluated policies among them.
+        comparisons: each kind of policy compared with the healthy one.
+        videos: video files of two policies side by side; empty without `video=true`.
+    """
+
+    run: Run
+    sources: Sources
+    study: Study
+    comparisons: list[Comparison]
+    videos: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run, sources: Sources) -> FaultStudy:
+        """Sort the policies of `sources` by kind and compare each kind with the healthy policy."""
+        study = Study.of(sources.fault_evaluations)
+        return cls(run, sources, study, compare(study, HEALTHY, ORACLE))
