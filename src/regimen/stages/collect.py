@@ -54,7 +54,7 @@ class Collect:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def _finish(self, run: Run, gate: dict[str, Any], config: Config, wall_s: float) -> None:
-        from regimen.data.episodes import card, quality_checks
+        from regimen.data.episodes import card
 
         run.progress(note="writing the data card")
         path = run.dir / "data" / "episodes.h5"
@@ -63,11 +63,11 @@ class Collect:
         for file in card.write(summary, run.dir / "data", run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = quality_checks.check(summary)
-        if problems and summary["classes"]:
+        problems = summary.problems()
+        if problems and summary.classes:
             more = f", and {len(problems) - 1} more in data/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for training a detector: {problems[0].rstrip('.')}{more}.")
-        headline = {"samples": float(summary["rows"]), "episodes": float(summary["episodes"]["count"])}
-        if summary["classes"]:
-            headline["healthy_share"] = summary["healthy_share"]
+        headline = {"samples": float(summary.rows), "episodes": float(summary.episodes.count)}
+        if summary.classes:
+            headline["healthy_share"] = summary.healthy_share
         run.finish(headline, {"dataset": "data/episodes.h5", "gate": gate, "problems": problems, "wall_s": wall_s})

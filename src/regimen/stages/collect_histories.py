@@ -55,7 +55,6 @@ class CollectHistories:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
     def _finish(self, run: Run, path: Any, wall_s: float) -> None:
-        from regimen.data.histories import quality_checks
         from regimen.data.histories.card import make, write
         from regimen.data.histories.reader import open_histories
 
@@ -64,11 +63,11 @@ class CollectHistories:
         for file in write(card, path.parent, run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = quality_checks.check(card)
+        problems = card.problems()
         if problems:
             more = f", and {len(problems) - 1} more in data/histories/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for learning in context: {problems[0].rstrip('.')}{more}.")
-        headline = {"histories": float(len(card["histories"])), "samples": float(card["rows"])}
-        headline |= {"spearman": card["spearman"], "expert_score": card["expert_score"]}
+        headline = {"histories": float(len(card.histories)), "samples": float(card.rows)}
+        headline |= {"spearman": card.spearman, "expert_score": card.expert_score}
         result = {"dataset": "data/histories/histories.json", "problems": problems, "wall_s": wall_s}
-        run.finish(headline, {**result, "random_score": card["random_score"], "stage": asdict(self.cfg)})
+        run.finish(headline, {**result, "random_score": card.random_score, "stage": asdict(self.cfg)})

@@ -31,8 +31,8 @@ class PlainData:
 def _typed(kind: Any, value: Any) -> Any:
     """Return plain `value` as `kind`: an instance of `PlainData`, or a list or mapping of such."""
     options, origin = typing.get_args(kind), typing.get_origin(kind)
-    if value is None:
-        return None
+    if value is None or isinstance(value, PlainData):
+        return value
     if origin in (types.UnionType, typing.Union):
         return _typed(options[0], value)
     if origin is list:

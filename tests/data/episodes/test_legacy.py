@@ -85,7 +85,7 @@ def test_the_text_files_become_a_dataset(tmp_path: Path) -> None:
         assert table.start.tolist() == [0, 100, 180, 280, 380] and file.joints == list(JOINTS)
         assert table.terminated.tolist() == [False, True, False, False, False]
         assert table.truncated.tolist() == [True, False, True, True, False]
-        assert len(file.attrs["classes"]) == 8 and file.joints[12] == "right_knee"
+        assert len(file.attributes.classes) == 8 and file.joints[12] == "right_knee"
         observation = file.read(["obs/discriminator"])["obs/discriminator"][:, 0]
     np.testing.assert_array_equal(observation, recording()[0].astype(np.float32))
 

@@ -19,7 +19,7 @@ from regimen.agents.vintix.config import SamplingCfg
 from regimen.agents.vintix.model import Group
 from regimen.agents.vintix.policy import Scaling
 from regimen.data.histories.file import History
-from regimen.data.histories.reader import Histories, open_histories
+from regimen.data.histories.reader import Histories, HistoryFile, open_histories
 from regimen.system import files
 from regimen.system.errors import DatasetError
 
@@ -171,9 +171,9 @@ class _Found:
         first = datasets[0]
         for other in datasets[1:]:
             _require_same(name, first, other)
-        found = sorted(((row["sha256"], _cut(h, i, cfg, context)) for h in datasets for i, row in _files(h)), key=_key)
+        found = sorted(((row.sha256, _cut(h, i, cfg, context)) for h in datasets for i, row in _files(h)), key=_key)
         names = ("io", "random_score", "expert_score", "reward_scale", "mode")
-        known = dict(files.plain({key: first.about.get(key) for key in names}))
+        known = dict(files.plain({key: getattr(first.about, key) for key in names}))
         about = Group(first.observation_size, first.num_actions, first.discrete)
         held = _held_out(len(found), cfg.held_out, seed)
         return cls(name, first.group, about, known, [history for _, history in found], held)
@@ -196,15 +196,15 @@ class _Found:
 
 def _require_same(name: str, first: Histories, other: Histories) -> None:
     for key in ("group", "observation_shape", "action_dim", "action_type", "reward_scale", "io"):
-        if other.about.get(key) != first.about.get(key):
+        if getattr(other.about, key) != getattr(first.about, key):
             raise DatasetError(
                 f"{first.path.parent} and {other.path.parent} both hold task {name}, but their {key} differ: give "
                 "one of them another task_name."
             )
 
 
-def _files(histories: Histories) -> list[tuple[int, dict[str, Any]]]:
-    return list(enumerate(histories.about["files"]))
+def _files(histories: Histories) -> list[tuple[int, HistoryFile]]:
+    return list(enumerate(histories.about.files))
 
 
 def _key(found: tuple[str, History]) -> str:
@@ -213,7 +213,7 @@ def _key(found: tuple[str, History]) -> str:
 
 def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> History:
     """Return a history without left-out episodes and early rows."""
-    every = cfg.episode_sparsity or int(histories.about["episode_sparsity"])
+    every = cfg.episode_sparsity or histories.about.episode_sparsity
     history = histories[index].thinned(every)
     first = len(history) - round(cfg.last_frac * len(history))
     if len(history) - first < context + 1:

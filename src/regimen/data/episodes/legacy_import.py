@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from regimen.data.episodes.schema import Column
+from regimen.data.episodes.schema import Column, EpisodeAttributes
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import DatasetError
@@ -84,15 +83,15 @@ def _read(files: list[Path], episode_steps: int, offset: int) -> list[LegacyEnv]
     Raises:
         DatasetError: files are missing, do not fit each other, or their labels do not fit their torques.
     """
-    found = sorted(f for path in files for f in (path.iterdir() if path.is_dir() else [path]))
-    numbered = {i: f for f in found if (i := _number(f, "discriminator_obs")) is not None}
+    members = sorted(f for path in files for f in (path.iterdir() if path.is_dir() else [path]))
+    numbered = {i: f for f in members if (i := _number(f, "discriminator_obs")) is not None}
     if numbered:
-        labels = {i: f for f in found if (i := _number(f, "joint_torque")) is not None}
+        labels = {i: f for f in members if (i := _number(f, "joint_torque")) is not None}
         if alone := sorted(numbered.keys() ^ labels.keys()):
             raise DatasetError(f"Env {alone[0]} has only one of its two files, as have {len(alone) - 1} other envs.")
         envs = [_read_npz(numbered[i], labels[i], episode_steps) for i in sorted(numbered)]
     else:
-        envs = [_read_dat(*_pair(found), episode_steps)]
+        envs = [_read_dat(*_pair(members), episode_steps)]
     _require_offset(envs, offset)
     return envs
 
@@ -304,9 +303,9 @@ def shift_between(a: np.ndarray, b: np.ndarray) -> int | None:
         b: (T',) bool of about the same length.
     """
     for k in sorted(OFFSETS, key=abs):
-        mine, theirs = (a[: len(a) - k], b[k:]) if k >= 0 else (a[-k:], b[:k])
-        common = min(len(mine), len(theirs))
-        if common and np.array_equal(mine[:common], theirs[:common]):
+        first, second = (a[: len(a) - k], b[k:]) if k >= 0 else (a[-k:], b[:k])
+        common = min(len(first), len(second))
+        if common and np.array_equal(first[:common], second[:common]):
             return k
     return None
 
@@ -329,7 +328,7 @@ def convert(files: list[Path], out: Path, episode_steps: int = 1000, offset: int
         raise DatasetError(f"The envs have {lengths[0]} to {lengths[-1]} rows; import those of one length together.")
     columns = _columns(envs, offset)
     kinds = {name: Column(str(value.dtype), value.shape[2:]) for name, value in columns.items()}
-    writer = EpisodeWriter(out, kinds, len(envs), _attrs(files, offset))
+    writer = EpisodeWriter(out, kinds, len(envs), _attributes(files, offset).head())
     for row in range(lengths[0]):
         writer.add({name: value[row] for name, value in columns.items()})
     writer.close()
@@ -359,9 +358,11 @@ def _episodes(done: np.ndarray) -> np.ndarray:
     return (ended + np.append(0, counts.cumsum()[:-1])).astype(np.int32)
 
 
-def _attrs(files: list[Path], offset: int) -> dict[str, Any]:
+def _attributes(files: list[Path], offset: int) -> EpisodeAttributes:
     # Scale 0.5 is that of Isaac Lab's H1; the offset is unknown, and not needed: no policy acts by this dataset.
     action = ActionSpec(list(JOINTS), [0.5] * len(JOINTS), [0.0] * len(JOINTS))
     io = IOSpec({"policy": TERMS, "discriminator": TERMS | {"joint_effort": len(JOINTS)}}, action, STEP_DT)
-    about = {"io": io.to_dict(), "joints": list(JOINTS), "classes": list(CANDIDATES), "step_dt": STEP_DT}
-    return about | {"task": "legacy", "legacy": [f.name for f in files], "legacy_offset": offset, "staggered": False}
+    return EpisodeAttributes(
+        io=io.to_dict(), joints=list(JOINTS), classes=list(CANDIDATES), step_dt=STEP_DT, task="legacy",
+        legacy=[file.name for file in files], legacy_offset=offset,
+    )  # fmt: skip

@@ -7,19 +7,23 @@ the end they are taken apart into one file for each env. So nothing is lost that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
 
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
-from regimen.data.histories.file import BLOCK, KINDS, PUBLIC, History, append, load
-from regimen.data.histories.reader import FORMAT, INDEX
+from regimen.data.histories.file import BLOCK, KINDS, PUBLIC, append, load
+from regimen.data.histories.reader import INDEX, HistoryFile, HistoryIndex
 from regimen.display.intervals import spearman
 from regimen.system.errors import DatasetError
 from regimen.system.files import sha256, write_json
+
+PerFile: TypeAlias = dict[str, list[Any]]
+"""Field of `HistoryFile` -> its value in each file."""
 
 ROWS = "rows.part"
 ENVS_AT_ONCE = 64
@@ -78,9 +82,7 @@ class HistoryWriter:
         """Close the writer; `resume` continues."""
         self._rows.close()
 
-    def finish(
-        self, about: dict[str, Any], rows_of: np.ndarray | None = None, each: dict[str, list[Any]] | None = None
-    ) -> Path:
+    def finish(self, about: HistoryIndex, rows_of: np.ndarray | None = None, each: PerFile | None = None) -> Path:
         """Write the files and `histories.json`, close the writer, and return the path of `histories.json`.
 
         Args:
@@ -125,75 +127,41 @@ def _blocks(rows: h5py.File, steps: int, num_envs: int) -> Iterator[tuple[int, r
             yield first, envs, {name: rows[name][first:last, envs.start : envs.stop] for name in rows}
 
 
-def write_index(folder: Path, about: dict[str, Any], each: dict[str, list[Any]] | None = None) -> Path:
+def write_index(folder: Path, about: HistoryIndex, each: PerFile | None = None) -> Path:
     """Read the files `NNNNN.h5` of a folder and write `histories.json`; return its path.
 
     Args:
         folder: holds the files.
-        about: `task_name`, `group`, `action_type`, `reward_scale`, `episode_sparsity`, `io`, `mode`, `random_score`,
-            `expert_score`, and other known values of the dataset.
-        each: name -> one value for each file, such as the mass scale of its robot.
+        about: fields of the dataset; those that the files give are filled in here.
+        each: field of `HistoryFile` -> one value for each file, such as the mass scale of its robot.
 
     Raises:
         DatasetError: a file is broken, or they differ in their widths.
     """
-    files = sorted(folder.glob("*.h5"))
-    if not files:
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
         raise DatasetError(f"{folder} holds no histories: there is no *.h5 in it.")
-    summary = _Summary()
-    for number, file in enumerate(files):
-        summary.add(file, {name: values[number] for name, values in (each or {}).items()})
-    write_json(folder / INDEX, {"format": FORMAT, **about, **summary.known()})
+    moments, widths = Moments(), (0, 0)
+    rows, where, returns = [], [], []
+    for number, path in enumerate(paths):
+        history = load(path)
+        own = (history.observation.shape[1], history.action.shape[1])
+        if number and own != widths:
+            raise DatasetError(f"{path} has observations and actions of {own}, those before {widths}.")
+        widths = own
+        moments.add(history.observation)
+        where.append(history.positions)
+        returns.append(history.returns[history.complete])
+        more = {name: values[number] for name, values in (each or {}).items()}
+        progress = spearman(where[-1], returns[-1])
+        rows.append(HistoryFile(path.name, len(history), len(where[-1]), sha256(path), progress, **more))
+    index = replace(
+        about, observation_shape={"proprio": [widths[0]]}, action_dim=widths[1], files=rows,
+        observation_mean=moments.mean().tolist(), observation_std=moments.std().tolist(),
+        spearman=spearman(np.concatenate(where), np.concatenate(returns)),
+    )  # fmt: skip
+    write_json(folder / INDEX, index.to_dict())
     return folder / INDEX
-
-
-def positions(history: History) -> np.ndarray:
-    """Return the place of each complete episode in its history, (E,) from 0 to 1."""
-    count = int(history.whole.sum())
-    return np.arange(count) / max(count - 1, 1)
-
-
-class _Summary:
-    """Values common to all files, and a row for each."""
-
-    def __init__(self) -> None:
-        """Begin without files."""
-        self._moments = Moments()
-        self._widths: tuple[int, int] | None = None
-        self._files: list[dict[str, Any]] = []
-        self._where: list[np.ndarray] = []
-        self._returns: list[np.ndarray] = []
-
-    def add(self, file: Path, more: dict[str, Any]) -> None:
-        """Add a file; `more` is added to its row.
-
-        Raises:
-            DatasetError: it is broken, or has other widths than those before.
-        """
-        history = load(file)
-        widths = (history.observation.shape[1], history.action.shape[1])
-        if self._widths not in (None, widths):
-            raise DatasetError(f"{file} has observations and actions of {widths}, those before {self._widths}.")
-        self._widths = widths
-        self._moments.add(history.observation)
-        where, returns = positions(history), history.returns[history.whole]
-        self._where.append(where)
-        self._returns.append(returns)
-        row = {"name": file.name, "rows": len(history), "episodes": len(returns)}
-        row |= {"sha256": sha256(file), "spearman": spearman(where, returns)}
-        self._files.append(row | more)
-
-    def known(self) -> dict[str, Any]:
-        """Return widths, statistics, the rank correlation of progress over all histories, and the rows."""
-        assert self._widths is not None, "there is a file"
-        return {
-            "observation_shape": {"proprio": [self._widths[0]]},
-            "action_dim": self._widths[1],
-            "observation_mean": self._moments.mean(),
-            "observation_std": self._moments.std(),
-            "spearman": spearman(np.concatenate(self._where), np.concatenate(self._returns)),
-            "files": self._files,
-        }
 
 
 class Moments:

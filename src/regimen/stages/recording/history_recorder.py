@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.data.histories.reader import INDEX
+from regimen.data.histories.reader import INDEX, HistoryIndex
 from regimen.data.histories.writer import ROWS, HistoryWriter
 from regimen.envs.mass_randomization import EVENT
 from regimen.runs import checkpoint
@@ -150,12 +150,12 @@ class HistoryRecorder:
         per_history = {} if self.mass is None else {EVENT: self.mass.tolist()}
         return self.writer.finish(self._about(), rows_of, per_history)
 
-    def _about(self) -> dict[str, Any]:
-        """Return the metadata of the dataset."""
+    def _about(self) -> HistoryIndex:
+        """Return the fields of `histories.json` beside those of its files."""
         cfg, config, info = self.cfg, self.config, self.run.info
         task, best = config.choices.get("task", ""), self.best
         expert = best["total"] / best["episodes"] if best["episodes"] else self.calibration["expert"]
-        metadata = {
+        fields = {
             "task_name": task,
             "group": cfg.group or task,
             "action_type": "discrete" if getattr(self.env, "discrete_actions", False) else "continuous",
@@ -176,7 +176,7 @@ class HistoryRecorder:
             "command": shlex.join(info.get("argv") or []),
             "policy_sha256": files.sha256(Path(config.policy)) if config.policy else None,
         }
-        return metadata | self.policy.about()
+        return HistoryIndex.from_dict(fields | self.policy.about())
 
     def _progress(self, done: int, first: int, started: float) -> None:
         """Report the completed steps, or the completed episodes of all histories."""
