@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regimen.agents.training_session import TrainingSession
-    from regimen.config.schema import Config
+    from regimen.config.schema import Config, PlainConfig
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -94,7 +95,7 @@ class Agent(Protocol):
         """Env steps of each env in the whole training."""
         ...
 
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `session.steps_done` is `total_steps`.
 
         Args:
@@ -107,7 +108,7 @@ class Agent(Protocol):
         """
         ...
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the policy by the `policy` part of the checkpoint of another run (`policy=<run>`).
 
         Raises:
@@ -116,7 +117,7 @@ class Agent(Protocol):
         ...
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Policy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> Policy:
         """Return the policy of a checkpoint.
 
         Args:
@@ -131,7 +132,7 @@ class Agent(Protocol):
 class ExtendableAgent(Protocol):
     """An agent that can start from a policy with fewer observations than its task has."""
 
-    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: StateDict, columns: list[int]) -> StateDict:
         """Return the `policy` part of a checkpoint for this agent's observations; new columns have no effect at first.
 
         Args:
@@ -172,7 +173,7 @@ class EstimatorAgent(Protocol):
     """An agent whose checkpoint is a fault estimator, usable as `estimator=<run>`."""
 
     @classmethod
-    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Estimator:
+    def load_estimator(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> Estimator:
         """Return the estimator of a checkpoint.
 
         Args:
@@ -191,7 +192,7 @@ class AssembledAgent(Protocol):
     """An agent whose policy `stage=assemble` combines from trained ones."""
 
     @staticmethod
-    def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
+    def assemble(healthy: PolicyBundle, experts: Sequence[PolicyBundle], io: IOSpec) -> StateDict:
         """Return the `policy` part of the new checkpoint.
 
         Args:
@@ -231,7 +232,7 @@ class AgentCfg(Protocol):
     LOWER: ClassVar[str]
     MOVED: ClassVar[dict[str, str]]
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value, before the run starts; `config` is the whole plain configuration."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -13,6 +13,8 @@ from regimen.system.distributed import world_size
 from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
+    from regimen.envs.vec_env import StepInfo
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 WINDOW = 100
@@ -26,7 +28,7 @@ class SessionCheckpoints(Protocol):
         """Return whether a checkpoint is due at `step`."""
         ...
 
-    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+    def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
         """Write the agent's `bundle`; only a save with a metric may become the best."""
         ...
 
@@ -34,15 +36,15 @@ class SessionCheckpoints(Protocol):
 class CheckpointStore(Protocol):
     """Reads and writes the checkpoints of a training on recorded data."""
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         """Return the `training` part of the newest checkpoint; None where there is none."""
         ...
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
@@ -91,9 +93,7 @@ class TrainingSession:
         self.first_step_at: float | None = None
         self.steps_restored = 0
 
-    def step(
-        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
-    ) -> None:
+    def step(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
         """Record one env step: reward, terminated, truncated (N,) and the env's info."""
         self.first_step_at = self.first_step_at or time.time()
         self.steps_done += 1
@@ -110,7 +110,7 @@ class TrainingSession:
             self.lengths.extend(self._length[done].tolist())
             self._return[done], self._length[done] = 0.0, 0
 
-    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], dict[str, Any]]) -> None:
+    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], PolicyBundle]) -> None:
         """Log one update, save a checkpoint if one is due, and stop if a signal asked for it.
 
         Args:
@@ -176,7 +176,7 @@ class TrainingSession:
             eta_s=(self.total_steps - self.steps_done) * self.all_envs * self._took,
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return counters and statistics."""
         return {
             "steps_done": self.steps_done,
@@ -187,7 +187,7 @@ class TrainingSession:
             "length": self._length.clone(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.steps_done, self.iteration = state["steps_done"], state["iteration"]
         self.steps_restored = self.steps_done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regimen.config.task_schema import EventTermCfg
 from regimen.envs.robots.robot import load
@@ -12,7 +12,7 @@ from regimen.envs.robots.robot import load
 if TYPE_CHECKING:
     import torch
 
-    from regimen.config.schema import Config
+    from regimen.config.schema import Config, PlainConfig
     from regimen.envs.robots.robot import Robot
     from regimen.envs.term_env import TermEnv
 
@@ -38,7 +38,7 @@ class MassRangeCfg:
     mass_range_min: float = 0.8
     mass_range_max: float = 1.2
 
-    def problems(self, env: dict[str, Any]) -> list[str]:
+    def problems(self, env: PlainConfig) -> list[str]:
         """Return one line for each problem of the range in the task `env`, plain data."""
         if not self.enabled:
             return []

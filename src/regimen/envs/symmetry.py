@@ -17,6 +17,7 @@ import torch
 
 from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
+from regimen.envs.term_env import MirroredCommand
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
@@ -133,7 +134,7 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
     if kind == "command":
         default = inspect.signature(func).parameters["command"].default
         command = env.commands[cfg.params.get("command", default)]
-        image: Image | None = command.image() if hasattr(command, "image") else None
+        image: Image | None = command.image() if isinstance(command, MirroredCommand) else None
         return image
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),

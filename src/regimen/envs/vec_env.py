@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, runtime_checkable
 
 from regimen.system.errors import IOMismatchError
 
@@ -11,8 +11,32 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from regimen.runs.checkpoint_header import StateDict
+
 Obs = dict[str, "torch.Tensor"]
 """Observation group -> (N, d) float32. The group `policy` is always there."""
+
+TermMeaning = dict[str, Any]
+"""Meaning of the columns of an observation term: `scale`, `clip`, the names of its `joints`, and the like."""
+
+
+class StepInfo(TypedDict):
+    """What `VecEnv.step` returns beside observations, rewards and ends.
+
+    Labels and metrics belong to this step: where an episode ended they belong to `final_obs`, not to the returned
+    observation.
+
+    Attributes:
+        final_obs: as the observations; rows are valid where an episode ended: the observation before the reset.
+        log: name -> mean over the episodes that ended.
+        labels: name -> (N,) ground truth, such as the failed joint.
+        metrics: name -> (N,) float, quality of the task at this step.
+    """
+
+    final_obs: Obs
+    log: dict[str, float]
+    labels: dict[str, torch.Tensor]
+    metrics: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -49,7 +73,7 @@ class IOSpec:
     observations: dict[str, dict[str, int]]
     action: ActionSpec
     step_dt: float
-    meaning: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    meaning: dict[str, dict[str, TermMeaning]] = field(default_factory=dict)
 
     def size(self, group: str = "policy") -> int:
         """Return the width of an observation group."""
@@ -60,12 +84,12 @@ class IOSpec:
         """Width A of the action."""
         return len(self.action.joints)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StateDict:
         """Return plain data for a checkpoint."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> IOSpec:
+    def from_dict(cls, data: StateDict) -> IOSpec:
         """Rebuild from `to_dict`.
 
         Raises:
@@ -140,7 +164,7 @@ def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) 
     return lines
 
 
-def _meaning_differences(group: str, mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
+def _meaning_differences(group: str, mine: dict[str, TermMeaning], theirs: dict[str, TermMeaning]) -> list[str]:
     return [
         f"observation {group}.{term}: {what}: policy {mine[term].get(what)}, env {theirs[term].get(what)}"
         for term in mine.keys() & theirs.keys()
@@ -194,18 +218,14 @@ class VecEnv(Protocol):
         """Reset all envs, reseeding everything random if `seed` is given; return the observations."""
         ...
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs; those that end are reset at once.
 
         Args:
             action: (N, A) float32.
 
         Returns:
-            obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info with
-            `final_obs` (as obs; rows valid where terminated | truncated: the observation before the reset),
-            `log` ({name: float}, means over the episodes that ended), `labels` ({name: (N,) tensor}) and `metrics`
-            ({name: (N,) float tensor}, quality of the task at this step). Labels and metrics belong to this step: where
-            an episode ended they belong to `final_obs`, not to the returned observation.
+            obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info, see `StepInfo`.
         """
         ...
 
@@ -221,11 +241,11 @@ class VecEnv(Protocol):
         """Hold event `name`, such as a fault, at the given values, each (N,), from the next reset on."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state: physics, counters, commands, generator."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; later steps are then the same, bit for bit on a CPU."""
         ...
 

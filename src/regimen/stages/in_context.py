@@ -18,6 +18,7 @@ from regimen.stages.in_context_evaluation.config import InContextCfg
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.in_context_evaluation.policies import ComparedPolicy
     from regimen.stages.in_context_evaluation.results import EpisodeSeries, ReturnScale
@@ -83,7 +84,7 @@ class InContext:
         return rows
 
     def _finish(
-        self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries], wall_s: float
+        self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries], wall_s: float
     ) -> None:
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
         _draw_figure(figure, rows, cfg.bootstrap, config.seed)
@@ -112,7 +113,7 @@ class InContext:
         print_table(rows, cfg.bootstrap, config.seed)
         run.finish(headline(own, results), head | own | {"baselines": results})
 
-    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries]) -> ReturnScale:
+    def _scores(self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries]) -> ReturnScale:
         """Return the scale of normalized returns: measured here, or recorded with the data of the policy."""
         from regimen.stages.in_context_evaluation.results import ReturnScale
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -84,12 +85,12 @@ class _Record:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
-    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+    def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
         from regimen.runs.checkpoint import rng_state
         from regimen.system import distributed
 
         common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
-        training = {"agent": bundle["training"], **common}
+        training: StateDict = {"agent": bundle["training"], **common}
         others = distributed.gather_to_first(training)
         head = {**self.head, "samples": session.samples}
         if others:
@@ -106,7 +107,7 @@ def _faults(config: Config, env: VecEnv) -> list[str]:
     return fault_joints(config, env) if evaluation is not None and evaluation.faults else []
 
 
-def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:
+def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> StateDict | None:
     """Restore the last checkpoint, or load `config.policy`; return the agent's state of a resumed run."""
     from regimen.runs import checkpoint
 
@@ -117,7 +118,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
         session.load_state_dict(training["session"])
         checkpoint.set_rng_state(training["rng"])
         run.rewind(session.steps_done)
-        resume: dict[str, Any] = training["agent"]
+        resume: StateDict = training["agent"]
         return resume
     run.rewind(-1)
     if config.policy:
@@ -125,7 +126,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
     return None
 
 
-def _own_part(training: dict[str, Any]) -> dict[str, Any]:
+def _own_part(training: StateDict) -> StateDict:
     """Return the state of this worker, with the agent's common state of rank 0.
 
     Raises:
@@ -142,7 +143,7 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
         )
     if rank == 0:
         return training
-    own: dict[str, Any] = others[rank - 1]
+    own: StateDict = others[rank - 1]
     return {**own, "agent": {**training["agent"], **own["agent"]}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import ActionSpec, IOSpec
+    from regimen.runs.checkpoint_header import PolicyBundle
 
     Acting = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
 
@@ -47,7 +48,7 @@ def clipped(actions: torch.Tensor, bound: float | None) -> torch.Tensor:
     return actions if bound is None else actions.clamp(-bound, bound)
 
 
-def load(bundle: dict[str, Any], io: IOSpec) -> tuple[Policy, nn.Module, list[str]]:
+def load(bundle: PolicyBundle, io: IOSpec) -> tuple[Policy, nn.Module, list[str]]:
     """Return the policy of a checkpoint, its network, and the observation groups that it reads.
 
     Raises:

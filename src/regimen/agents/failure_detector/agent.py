@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -22,8 +22,9 @@ from regimen.system.errors import CheckpointError
 if TYPE_CHECKING:
     from regimen.agents.base import FitResult, OpenedData
     from regimen.agents.failure_detector.dataset import DetectorData
-    from regimen.config.schema import Config
+    from regimen.config.schema import Config, PlainConfig
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -49,7 +50,7 @@ class FailureGruCfg:
     decision: DecisionCfg = field(default_factory=DecisionCfg)
     resamples: int = 1000
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         lines = [*self.model.problems(), *self.training.problems(), *self.decision.problems()]
         if self.resamples < 1:
@@ -104,12 +105,12 @@ class FailureGru:
         report.draw(run, judged, training.history)
         return report.outcome(judged, {"epochs": len(training.history), "data_share": training.data_share})
 
-    def _head(self, layout: Layout, io: IOSpec) -> dict[str, Any]:
+    def _head(self, layout: Layout, io: IOSpec) -> PolicyBundle:
         detector = {"classes": list(layout.classes), "group": layout.group}
         return {"agent": asdict(self.cfg), "io": io.to_dict(), "detector": detector}
 
     @classmethod
-    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> StreamingDetector:
+    def load_estimator(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> StreamingDetector:
         """Return the detector of a checkpoint for an environment.
 
         Args:
@@ -134,24 +135,24 @@ class FailureGru:
 class _DetectorCheckpoints:
     """The `BestCheckpointStore` of a detector, whose network and training state are separate parts."""
 
-    def __init__(self, checkpoints: Checkpoints, head: dict[str, Any]) -> None:
+    def __init__(self, checkpoints: Checkpoints, head: PolicyBundle) -> None:
         self.checkpoints, self.head = checkpoints, head
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         last = self.checkpoints.last
         return checkpoint.load(last)["training"] if last.exists() else None
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
         detector = {**self.head["detector"], "network": network}
         self.checkpoints.save(step, {**self.head, "detector": detector, "training": training}, metric)
 
-    def best(self) -> dict[str, Any]:
-        network: dict[str, Any] = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
+    def best(self) -> StateDict:
+        network: StateDict = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
         return network

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from regimen.agents.failure_detector.decision_rule import DecisionCfg
     from regimen.agents.failure_detector.frames import Frames, FrameSets, Layout
     from regimen.agents.failure_detector.model import DetectorNet
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run
 
 Baseline = Callable[[torch.Tensor], torch.Tensor]
@@ -91,23 +92,23 @@ class _BaselineCheckpoints:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._best: dict[str, Any] = {}
-        self._training: dict[str, Any] = {}
+        self._best: StateDict = {}
+        self._training: StateDict = {}
         self._metric: float | None = None
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         if not self.path.exists():
             return None
         known = checkpoint.load(self.path)
         self._best, self._metric = known["best"], known["metric"]
-        training: dict[str, Any] = known["training"]
+        training: StateDict = known["training"]
         return training
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
@@ -116,17 +117,17 @@ class _BaselineCheckpoints:
         self._training = training
         self._write({})
 
-    def best(self) -> dict[str, Any]:
+    def best(self) -> StateDict:
         return self._best
 
-    def close(self, known: dict[str, Any]) -> None:
+    def close(self, known: StateDict) -> None:
         """Add the fitted baselines `known` to the file."""
         training = self.load()
         assert training is not None  # `save` was called for every epoch
         self._training = training
         self._write({"baselines": known})
 
-    def _write(self, more: dict[str, Any]) -> None:
+    def _write(self, more: StateDict) -> None:
         state = {"best": self._best, "metric": self._metric, "training": self._training, **more}
         checkpoint.save(self.path, {"format": checkpoint.FORMAT, **state})
 

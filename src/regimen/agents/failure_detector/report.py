@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from regimen.agents.base import FitResult
 from regimen.agents.failure_detector import figures
@@ -23,7 +24,7 @@ Judged = dict[str, dict[str, "Verdicts"]]
 """Name of the detector or baseline -> view -> figures."""
 
 
-def outcome(judged: Judged, more: dict[str, Any]) -> FitResult:
+def outcome(judged: Judged, more: Mapping[str, object]) -> FitResult:
     """Return headline and result.
 
     Args:

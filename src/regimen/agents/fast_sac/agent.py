@@ -29,6 +29,7 @@ from regimen.system.errors import ConfigError, PreflightError, did_you_mean
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 BETAS = (0.9, 0.95)
 SATURATED = 0.05
@@ -106,7 +107,7 @@ class FastSac:
         """Transitions of one env in a minibatch."""
         return max(1, self.cfg.batch_size // (self.num_envs * world_size()))
 
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
 
         Args:
@@ -341,16 +342,16 @@ class FastSac:
             )
         return losses
 
-    def policy_state(self) -> dict[str, Any]:
+    def policy_state(self) -> StateDict:
         """Return the actor with its action bounds, and the normaliser."""
         return {"actor": self.actor.state_dict(), "normaliser": self.norms["policy"].state_dict()}
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the actor by another run's policy, as saved by `policy_state`; critics are new."""
         self.actor.load_state_dict(state["actor"])
         self.norms["policy"].load_state_dict(state["normaliser"])
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> StateDict:
         modules = {"actor": self.actor, "critics": self.critics, "target": self.target, "norms": self.norms}
         names = ("actor_optimiser", "critic_optimiser", "alpha_optimiser")
         return modules | {name: getattr(self, name) for name in names}
@@ -359,9 +360,9 @@ class FastSac:
         networks = (self.actor, self.critics, self.target)
         return [self.log_alpha, *(p for network in networks for p in network.parameters())]
 
-    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         """Return the content of a checkpoint; of other ranks than 0 only their own part."""
-        own: dict[str, Any] = {"obs": {k: v.clone() for k, v in obs.items()}}
+        own: StateDict = {"obs": {k: v.clone() for k, v in obs.items()}}
         own["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None
         if rank() > 0:
             return {"training": own}
@@ -370,7 +371,7 @@ class FastSac:
         training |= {"told_of_saturation": self._warned_of_saturation}
         return {"policy": self.policy_state(), "training": training | own}
 
-    def _restore(self, state: dict[str, Any]) -> Obs:
+    def _restore(self, state: StateDict) -> Obs:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.log_alpha.data.copy_(state["log_alpha"])
@@ -383,7 +384,7 @@ class FastSac:
         return obs
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> FastSacPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> FastSacPolicy:
         """Return the policy of a checkpoint, acting by the mean of its Gaussian."""
         cfg, state = FastSacCfg(**bundle["agent"]), bundle["policy"]
         actor = build_actor(cfg, io, torch.ones(io.num_actions))

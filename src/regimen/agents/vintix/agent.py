@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from regimen.agents.base import FitResult, OpenedData
     from regimen.agents.vintix.policy import VintixPolicy
     from regimen.agents.vintix.windows import Task
-    from regimen.config.schema import Config
+    from regimen.config.schema import Config, PlainConfig
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -39,7 +40,7 @@ class VintixCfg:
     sampling: SamplingCfg = field(default_factory=SamplingCfg)
     training: TrainingCfg = field(default_factory=TrainingCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         return [*self.model.problems(), *self.sampling.problems(), *self.training.problems()]
 
@@ -117,7 +118,7 @@ class Vintix:
         return FitResult(headline, {**steps, **told, "data_share": training.data_share})
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> VintixPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> VintixPolicy:
         """Return the policy of a checkpoint for the group of tasks whose observations and actions are `io`.
 
         Raises:
@@ -156,14 +157,14 @@ class _VintixCheckpoints:
         self.checkpoints, self.net = checkpoints, net
         groups = {task.group: _about(task) for task in tasks}
         ios = [told["io"] for told in groups.values()]
-        self.head = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
+        self.head: PolicyBundle = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
         scores = ("random_score", "expert_score", "mode")
         self.known = {
             "groups": groups,
             "tasks": {t.name: {"group": t.group} | {name: t.known[name] for name in scores} for t in tasks},
         }
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         """Restore the network of the newest checkpoint and return the rest of it, or None."""
         from regimen.runs import checkpoint
 
@@ -171,14 +172,14 @@ class _VintixCheckpoints:
             return None
         bundle = checkpoint.load(self.checkpoints.last)
         self.net.load_state_dict(bundle["policy"]["network"])
-        training: dict[str, Any] = bundle["training"]
+        training: StateDict = bundle["training"]
         return training
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:

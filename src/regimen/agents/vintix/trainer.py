@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from regimen.agents.training_session import CheckpointStore
     from regimen.agents.vintix.config import TrainingCfg
     from regimen.agents.vintix.model import VintixNet
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run
 
 
@@ -223,7 +224,7 @@ class Training:
         if self.run.leads:
             self.checkpoints.save(self._step, dict(self.net.state_dict()), state, metric, epoch)
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: StateDict) -> None:
         plan = [self.schedule.per_epoch, self.schedule.total]
         if state["plan"] != plan:
             raise ConfigError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from regimen.data.histories.file import History
 from regimen.data.histories.reader import Histories, HistoryFile, open_histories
 from regimen.system import files
 from regimen.system.errors import DatasetError
+
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import StateDict
 
 LEAST_STD = 1e-2
 """Standard deviation below which an observed channel is treated as constant, and not amplified."""
@@ -72,7 +75,7 @@ class Task:
     name: str
     group: str
     about: Group
-    known: dict[str, Any]
+    known: StateDict
     scaling: Scaling
     rows: dict[str, torch.Tensor]
     train: np.ndarray
@@ -162,7 +165,7 @@ class _Found:
     name: str
     group: str
     about: Group
-    known: dict[str, Any]
+    known: StateDict
     histories: list[History]
     held: set[int]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,15 +33,15 @@ def check_info(probe: Probe) -> str:
         return f"{len(names)} log values; {'; '.join(told)}"
 
 
-def _expect_info(info: dict[str, Any], env: VecEnv) -> None:
+def _expect_info(info: Mapping[str, Any], env: VecEnv) -> None:
     for name, value in info["log"].items():
         expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
         expect(math.isfinite(value), f"log `{name}` is {value}")
     for name, label in info["labels"].items():
         expect(isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor")
         expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
-    for name, value in info["metrics"].items():
-        expect_tensor(f"metric `{name}`", value, (env.num_envs,), torch.float32, env)
+    for name, metric in info["metrics"].items():
+        expect_tensor(f"metric `{name}`", metric, (env.num_envs,), torch.float32, env)
 
 
 def check_labels_at_ends(probe: Probe) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from regimen.config.schema import Config
     from regimen.envs.fault_estimate.estimator import Estimator
-    from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.envs.vec_env import Obs, StepInfo, VecEnv
+    from regimen.runs.checkpoint_header import StateDict
 
 SEED_OFFSET = 1_000_003
 """Separates the random numbers of the estimate from those of the environment, which has the same seed."""
@@ -31,9 +32,9 @@ class _EstimateSource(Protocol):
 
     def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> StateDict: ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: StateDict) -> None: ...
 
 
 class EstimatedEnv:
@@ -101,7 +102,7 @@ class EstimatedEnv:
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         return self._append_estimate(obs, self._healthy, everyone)
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs. See `VecEnv.step`."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         begun = terminated | truncated
@@ -142,11 +143,11 @@ class EstimatedEnv:
         """Hold event `name` at the given values, each (N,)."""
         self.env.fix_event(name, **values)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the state of the environment and of the estimate, and the last columns."""
         return {"env": self.env.state_dict(), "estimate": self._source.state_dict(), "told": self._columns.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.env.load_state_dict(state["env"])
         self._source.load_state_dict(state["estimate"])

@@ -11,13 +11,14 @@ import torch
 
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs.gym.state import EnvState, state_of
-from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from regimen.config.schema import Config
+    from regimen.config.schema import Config, PlainConfig
+    from regimen.runs.checkpoint_header import StateDict
 
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
 """Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
@@ -43,7 +44,7 @@ class GymEnvCfg:
     observation_noise: bool = False
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the task's name and figures, and what it needs that is not installed."""
         import gymnasium
 
@@ -135,7 +136,7 @@ class GymEnv:
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
         return _obs(obs)
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`.
 
         Raises:
@@ -154,7 +155,7 @@ class GymEnv:
         if done.any():
             after, _ = self.vector.reset(options={"reset_mask": done.numpy()})
             obs, self.age = _obs(after), self.age.masked_fill(done, 0)
-        info: dict[str, Any] = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
+        info: StepInfo = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
 
     def stagger(self) -> None:
@@ -169,13 +170,13 @@ class GymEnv:
         """Raise: these tasks have no events."""
         raise ConfigError(f"{self.cfg.id} has no event `{name}`.")
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state; `envs` is None for a task whose state cannot be read."""
         states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
         inner = None if None in states else [state.read() for state in states if state is not None]
         return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`.
 
         Raises:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import StateDict
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -20,12 +23,12 @@ class EnvState:
         """Take an environment without its wrappers."""
         self.env = env
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> StateDict:
         """Return the state as tensors and plain values."""
         held = {k: v for k, v in vars(self.env).items() if isinstance(v, (*PLAIN, np.ndarray, np.generic))}
         return {"attributes": {k: _pack(v) for k, v in held.items()}, "random": self.env.np_random.bit_generator.state}
 
-    def write(self, state: dict[str, Any]) -> None:
+    def write(self, state: StateDict) -> None:
         """Restore what `read` returned."""
         for name, value in state["attributes"].items():
             setattr(self.env, name, _unpack(value))
@@ -35,7 +38,7 @@ class EnvState:
 class MujocoState(EnvState):
     """The same with the simulator's state."""
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> StateDict:
         """Return the state as tensors and plain values."""
         import mujoco
 
@@ -45,7 +48,7 @@ class MujocoState(EnvState):
         lagging = {name: _pack(getattr(data, name)) for name in LAGGING}
         return {**super().read(), "simulator": _pack(whole), "lagging": lagging}
 
-    def write(self, state: dict[str, Any]) -> None:
+    def write(self, state: StateDict) -> None:
         """Restore what `read` returned."""
         import mujoco
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from regimen.config.schema import Config
-    from regimen.envs.vec_env import IOSpec, Obs
+    from regimen.config.schema import Config, PlainConfig
+    from regimen.envs.vec_env import IOSpec, Obs, StepInfo
+    from regimen.runs.checkpoint_header import StateDict
 
 GOALS = ("train", "held_out", "all")
 STEP_S = 0.1
@@ -42,7 +43,7 @@ class HiddenGoalCfg:
     goals: str = "all"
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the task's figures, one line each."""
         lines = [] if self.num_envs >= 1 else [f"num_envs={self.num_envs}: expected 1 or more."]
         if self.episode_length_s < STEP_S:
@@ -131,16 +132,16 @@ class HiddenGoal(ABC):
         self.age = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         return {"policy": self.observed()}
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Move; an episode ends by time alone, and the next one has the same goal."""
         self.position = self.moved(action)
         self.age = self.age + 1
         reward, distance = self.reward(), torch.linalg.vector_norm(self.position - self.goal, dim=1)
         truncated = self.age >= self.max_episode_length
         ended = bool(truncated.any())
-        info: dict[str, Any] = {"final_obs": {"policy": self.observed()}, "labels": {}, "metrics": {}}
-        info["metrics"]["distance"] = distance
-        info["log"] = {"Metrics/distance": float(distance[truncated].mean())} if ended else {}
+        log = {"Metrics/distance": float(distance[truncated].mean())} if ended else {}
+        final = {"policy": self.observed()}
+        info: StepInfo = {"final_obs": final, "log": log, "labels": {}, "metrics": {"distance": distance}}
         if ended:
             self.position = torch.where(truncated[:, None], self.start, self.position)
             self.age = self.age.masked_fill(truncated, 0)
@@ -167,12 +168,12 @@ class HiddenGoal(ABC):
         """
         raise ConfigError(f"A task with a hidden goal has no event `{name}`.")
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return positions, goals, ages and generator."""
         tensors = {"position": self.position, "goal": self.goal, "age": self.age}
         return {name: value.clone() for name, value in tensors.items()} | {"generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.position, self.goal, self.age = (state[k].to(self.device, copy=True) for k in ("position", "goal", "age"))
         self.generator.set_state(state["generator"].cpu())

@@ -5,7 +5,7 @@ Genesis is an optional extra (`make genesis`), imported when the world is opened
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
+    from regimen.runs.checkpoint_header import StateDict
 
 
 class GenesisWorld:
@@ -226,7 +227,7 @@ class GenesisWorld:
         self._camera.set_pose(pos=(at + torch.tensor([1.4, -1.9, 0.8])).tolist(), lookat=at.tolist())
         return self._camera.render(rgb=True)[0]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return positions, velocities, targets, the solver's warm start and the values changed by events."""
         return {
             "qpos": self.entity.get_qpos().clone(),
@@ -236,7 +237,7 @@ class GenesisWorld:
             "memory": genesis_memory.save(self._solver),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; contacts are outdated until the next step."""
         all_ids, changed = torch.arange(self.num_envs, device=self.device), state["changed"]
         self.set_gains(all_ids, changed["stiffness"], changed["damping"])

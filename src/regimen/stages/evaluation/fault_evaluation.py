@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +18,13 @@ from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
-from regimen.stages.evaluation.metrics import EpisodeResults, FaultMetrics, compute_metrics
+from regimen.stages.evaluation.metrics import (
+    EpisodeResults,
+    FaultEvaluationResult,
+    FaultMetrics,
+    PolicyOrigin,
+    compute_metrics,
+)
 from regimen.stages.playback.observers import make_observers
 from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
 
@@ -28,11 +34,13 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
+    from regimen.system.plain_data import Json
 
 
-def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
+def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> None:
     """Evaluate `config.policy` with faults; write result.json, a figure, and the video of `video=true`.
 
     Args:
@@ -62,23 +70,28 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
     _draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
     run.artifact(figure, "figure")
     _print(by_case[0], joints, faulty)
-    result = (
-        _head(config, bundle, grid, cfg)
-        | observed
-        | {
-            "healthy": by_case[0].to_dict(),
-            "overall": faulty.to_dict(),
-            "joints": {name: metrics.to_dict() for name, metrics in joints.items()},
-            "cells": [metrics.to_dict() for metrics in by_case[1:]],
-            "wall_s": time.perf_counter() - started,
-        }
+    result = FaultEvaluationResult(
+        policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
+        estimate={"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
+        task=str(config.choices.get("task")),
+        seed=seed,
+        command=grid.command,
+        onset_s=grid.onset_s,
+        episode_length_s=config.env.episode_length_s,
+        intervals=f"95 %: bootstrap of {cfg.bootstrap} resamples for means, Wilson for survival; velocity error and "
+        "power from the onset to the end of the episode",
+        healthy=by_case[0],
+        overall=faulty,
+        joints=joints,
+        cells=by_case[1:],
+        wall_s=time.perf_counter() - started,
     )
-    run.finish(_headline(faulty, by_case[0]), result)
+    run.finish(_headline(faulty, by_case[0]), result.to_dict() | observed)
 
 
 def _roll_out(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cases: list[FaultCase]
-) -> tuple[EpisodeResults, dict[str, Any]]:
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: PolicyBundle, cases: list[FaultCase]
+) -> tuple[EpisodeResults, Json]:
     """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
     grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
     policy = load_policy(bundle, env, config.seed)
@@ -107,21 +120,6 @@ def _metrics(
     fell = episodes.columns["episode_length_s"][rows & episodes.fell] - grid.onset_s
     from_onset = fell[fell >= 0.0]
     return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
-
-
-def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
-    """Return the settings of the evaluation for result.json."""
-    return {
-        "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
-        "estimate": {"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
-        "task": config.choices.get("task"),
-        "seed": config.seed,
-        "command": grid.command,
-        "onset_s": grid.onset_s,
-        "episode_length_s": config.env.episode_length_s,
-        "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples for means, Wilson for survival; velocity error and "
-        "power from the onset to the end of the episode",
-    }
 
 
 def _headline(faulty: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:

@@ -15,6 +15,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.stages.in_context_evaluation.config import InContextCfg
 
 
@@ -55,7 +56,7 @@ class RewardMaskedPolicy:
 
 
 def compared_policies(
-    cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], experts: Sequence[dict[str, Any]]
+    cfg: InContextCfg, env: VecEnv, seed: int, bundle: PolicyBundle, experts: Sequence[PolicyBundle]
 ) -> list[ComparedPolicy]:
     """Return the compared policies, the model first.
 
@@ -86,7 +87,7 @@ def compared_policies(
     return rows
 
 
-def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
+def _require_in_context(policy: Policy, bundle: PolicyBundle) -> None:
     if not hasattr(policy, "observe"):
         agent = bundle["agent"]["_target_"].rpartition(".")[2]
         raise ConfigError(
@@ -95,7 +96,7 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
         )
 
 
-def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
+def classify_checkpoint(bundle: PolicyBundle) -> tuple[str, str]:
     """Return key and label of a compared policy, from the training config in its checkpoint."""
     agent = bundle["agent"]
     if not {"model", "sampling"} <= agent.keys():
@@ -109,7 +110,7 @@ def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
 
 
 def _opener(
-    cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], masked: bool = False
+    cfg: InContextCfg, env: VecEnv, seed: int, bundle: PolicyBundle, masked: bool = False
 ) -> Callable[[], Policy]:
     def make() -> Policy:
         policy: Any = load_policy(bundle, env, seed)

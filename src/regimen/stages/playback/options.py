@@ -9,10 +9,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.config import static_types
 from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.config.schema import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
 
@@ -48,7 +51,7 @@ class PlaybackCfg:
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
 
 
-def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[str]:
+def problems(cfg: PlaybackCfg, config: PlainConfig, num_envs: int) -> list[str]:
     """Return the problems of `video_length`, `real_time`, `viewer` and `log_*`, one line each.
 
     Args:
@@ -81,7 +84,7 @@ def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
     return lines
 
 
-def _viewer_problems(config: dict[str, Any]) -> list[str]:
+def _viewer_problems(config: PlainConfig) -> list[str]:
     sim, env = (config.get(key) or {} for key in ("sim", "env"))
     hardware = config.get("hardware") or {}
     managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
@@ -118,7 +121,7 @@ def no_window(display: str | None, wayland: str | None) -> str | None:
     return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
-def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:
+def _evaluator_problems(cfg: PlaybackCfg, config: PlainConfig) -> list[str]:
     """Return a line if the agent has an evaluation of its own, whose rollout has no observers."""
     names = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
     target = (config.get("agent") or {}).get("_target_")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regimen.agents.base import Policy
-    from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 
 def roll_out(
@@ -23,7 +24,7 @@ def roll_out(
     episodes: FirstEpisodeStats,
     seed: int,
     observers: Sequence[RolloutObserver] = (),
-) -> dict[str, Any]:
+) -> Json:
     """Roll out the policy until every first episode has ended, at most one episode length.
 
     An observer with a larger `last_step` extends the rollout.
@@ -85,7 +86,7 @@ class RolloutObserver:
     ) -> None:
         """Observe a completed step: action (N, A), others (N,); envs whose episode ended are already reset."""
 
-    def results(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> Json:
         """Record artifacts after the rollout; return entries for result.json."""
         return {}
 
@@ -121,9 +122,7 @@ class FirstEpisodeStats:
         self._metrics_from = metrics_from
         self._sums: dict[str, torch.Tensor] = {}
 
-    def add(
-        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
-    ) -> None:
+    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
         """Add one step of the envs whose first episode is running.
 
         Args:

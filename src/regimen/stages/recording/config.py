@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.system.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.config.schema import PlainConfig
 
 
 @dataclass
@@ -29,7 +32,7 @@ class CollectCfg:
     accept: str | None = None
     checkpoint_interval: int = 512
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
         lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
@@ -120,7 +123,7 @@ class CollectHistoriesCfg:
     domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
     checkpoint_interval: int = 512
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [f"mode={self.mode}: {did_you_mean(self.mode, MODES)}"] if self.mode not in MODES else []
         if (self.episodes is None) == (self.steps is None):
@@ -134,7 +137,7 @@ class CollectHistoriesCfg:
             lines.append(f"reward_scale={self.reward_scale:g}: expected more than 0.")
         return lines + self._inputs(config) + self.noise.problems() + self.domain_randomization.problems(config["env"])
 
-    def _inputs(self, config: dict[str, Any]) -> list[str]:
+    def _inputs(self, config: PlainConfig) -> list[str]:
         """Return a line if the inputs do not match the mode."""
         if self.mode == "checkpoints":
             if not config.get("runs"):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.recording.config import CollectCfg
 
@@ -33,7 +34,7 @@ class EpisodeRecorder:
     """Record every step of a policy, with checkpoints for resuming."""
 
     def __init__(
-        self, cfg: CollectCfg, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any], gate: dict[str, Any]
+        self, cfg: CollectCfg, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle, gate: dict[str, Any]
     ) -> None:
         """Load the policy of `bundle` for `env`; `gate` is the result of `require_good_policy`.
 

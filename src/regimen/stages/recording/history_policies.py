@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
+    from regimen.system.plain_data import Json
 
 
 class RandomPolicy:
@@ -80,15 +82,15 @@ class NoisyPolicy:
         """Return (N,) bool: whether the noise level is 0."""
         return self.value == 0.0
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Json:
         """Return an empty dict: the config of the stage describes the noise."""
         return {}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return noise levels and memory."""
         return {"value": self.value, "memory": self._memory}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.value, self._memory = state["value"], state["memory"]
 
@@ -157,7 +159,7 @@ class CheckpointReplay:
         """Return (N,) bool: whether the last checkpoint acts."""
         return self.value == self.count - 1
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Json:
         """Return step and checksum of the checkpoints of each training in order."""
         rows = [
             {"run": file.parent.parent.name, "step": checkpoint.step_of(file), "sha256": sha256}
@@ -165,11 +167,11 @@ class CheckpointReplay:
         ]
         return {"checkpoints": rows, "first_checkpoint": self.first.tolist(), "checkpoint_count": self.count.tolist()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the position in each history, the memories, and the checksums of the files."""
         return {"value": self.value, "memories": self._memories, "sha256": self._sha256}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`.
 
         Raises:
@@ -242,15 +244,15 @@ class HistoryPolicy(Protocol):
         """Return (N,) bool: whether the expert acts in the current episode."""
         ...
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Json:
         """Return metadata for the dataset."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the state for resuming."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         ...
 

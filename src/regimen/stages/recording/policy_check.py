@@ -14,6 +14,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import GateCfg
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 RESAMPLES = 200
@@ -21,7 +22,7 @@ RESAMPLES = 200
 
 
 def require_good_policy(
-    run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int, accept: str | None
+    run: Run, config: Config, bundle: PolicyBundle, envs_per_command: int, accept: str | None
 ) -> dict[str, Any]:
     """Evaluate the policy for one episode without faults and disturbances, and compare it with `env.evaluation.gate`.
 
@@ -69,7 +70,7 @@ def _short(gate: GateCfg, figures: dict[str, float]) -> list[str]:
     return lines
 
 
-def _evaluate(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> EvaluationMetrics:
+def _evaluate(run: Run, config: Config, bundle: PolicyBundle, envs_per_command: int) -> EvaluationMetrics:
     """Return the metrics of the policy without faults, over all commands of the grid."""
     evaluate = Evaluate(EvaluateCfg(envs_per_command=envs_per_command, bootstrap=RESAMPLES))
     config = evaluate.prepare(copy.deepcopy(config))

@@ -13,6 +13,7 @@ from regimen.system import files
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
 
@@ -129,7 +130,7 @@ def report_dir(run: Run) -> Path:
 
 def write_report(
     run: Run, title: str, lead: Iterable[str], sections: Sequence[Section], numbers: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Json:
     """Write `report.html` and `report.json` beside the figures; return the result.
 
     Args:
