@@ -125,7 +125,7 @@ class Evaluate:
     ) -> EvaluationResult:
         return EvaluationResult(
             policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
-            task=str(config.choices.get("task")),
+            task=config.choices.get("task"),
             seed=config.seed,
             episode_length_s=config.env.episode_length_s,
             envs_per_command=self.cfg.envs_per_command,

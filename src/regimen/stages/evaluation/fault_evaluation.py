@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from regimen.agents.policy_file import load_policy
-from regimen.display.figures import COLORS, save, sheet, style
+from regimen.display.figures import COLORS, error_bars, save, sheet, style
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
@@ -73,7 +73,7 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     result = FaultEvaluationResult(
         policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
         estimate={"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
-        task=str(config.choices.get("task")),
+        task=config.choices.get("task"),
         seed=seed,
         command=grid.command,
         onset_s=grid.onset_s,
@@ -182,8 +182,4 @@ def _heat_map(ax: Axes, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
 def _curve(ax: Axes, row: Sequence[FaultMetrics], name: str, color: str) -> None:
     severity = [e.case.severity for e in row if e.case]
     survival = [e.metrics.figures["survival"] for e in row]
-    ends = [[s.value - s.low for s in survival], [s.high - s.value for s in survival]]
-    errors = np.array(ends).clip(min=0.0)
-    ax.errorbar(
-        severity, [s.value for s in survival], yerr=errors, color=color, marker="o", markersize=4, capsize=3, label=name
-    )
+    error_bars(ax, severity, survival, color=color, fmt="o-", capsize=3, label=name)

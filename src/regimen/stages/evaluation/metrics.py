@@ -44,7 +44,8 @@ class EvaluationMetrics(PlainData):
     def to_dict(self) -> Json:
         """Return plain data for result.json; the figures lie beside the other fields."""
         fields = super().to_dict()
-        return fields | fields.pop("figures")
+        figures = fields.pop("figures")
+        return fields | figures
 
     @classmethod
     def from_dict(cls, data: Json) -> EvaluationMetrics:
@@ -180,16 +181,16 @@ class EvaluationResult(PlainData):
         env_steps: steps of all first episodes.
     """
 
-    policy: PolicyOrigin
-    task: str
-    seed: int
+    task: str | None
     episode_length_s: float
     envs_per_command: int
     disturbances: bool
-    observation_noise: bool
-    intervals: str
     overall: EvaluationMetrics
     commands: list[EvaluationMetrics]
+    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
+    seed: int = 0
+    observation_noise: bool = True
+    intervals: str = ""
     wall_s: float = 0.0
     env_steps: int = 0
 
@@ -214,7 +215,7 @@ class FaultEvaluationResult(PlainData):
         wall_s: duration in s.
     """
 
-    task: str
+    task: str | None
     command: list[float]
     onset_s: float
     episode_length_s: float

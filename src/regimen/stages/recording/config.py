@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from regimen.data.episodes.schema import GateResult
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.system.errors import did_you_mean
+from regimen.system.plain_data import PlainData
 
 if TYPE_CHECKING:
     from regimen.config.schema import PlainConfig
@@ -55,9 +57,24 @@ class CollectCfg:
         return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
 
 
+@dataclass
+class CollectResult(PlainData):
+    """Result of `stage=collect`.
+
+    Attributes:
+        dataset: file in the run directory.
+        gate: check of the policy.
+        problems: quality checks that the data fail, one line each.
+        wall_s: duration in s.
+    """
+
+    dataset: str = "data/episodes.h5"
+    gate: GateResult | None = None
+    problems: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+
+
 MODES = ("checkpoints", "noise", "expert")
-
-
 BOXES = ("demonstrator", "limits", "clip")
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regimen.display.intervals import Figure, iqm, iqm_interval, share
+from regimen.stages.evaluation.metrics import FaultEvaluationResult
 from regimen.stages.reports.sources import Source, Sources
 from regimen.stages.reports.variants import HEALTHY, ORACLE, VARIANTS, Variant, variant_of
 
@@ -145,7 +146,7 @@ class Study:
         for source in sources:
             groups.setdefault(variant_of(source).key, []).append(source)
         arms = [
-            Arm(v, groups[v.key], [list(fault_case_results(s.result)) for s in groups[v.key]])
+            Arm(v, groups[v.key], [list(fault_case_results(s.fault_evaluation)) for s in groups[v.key]])
             for v in VARIANTS
             if v.key in groups
         ]
@@ -179,20 +180,16 @@ class Study:
         return [v for v in VARIANTS if self.arm(v) is None]
 
 
-def fault_case_results(result: dict[str, Any]) -> Iterator[FaultCaseResult]:
+def fault_case_results(result: FaultEvaluationResult) -> Iterator[FaultCaseResult]:
     """Yield the cases in the result of a fault evaluation, the one without a fault first."""
     levels: dict[str, int] = {}
-    for row in (result["healthy"], *result["cells"]):
-        joint = row.get("joint") or ""
+    for cell in (result.healthy, *result.cells):
+        joint, severity = (cell.case.joint or "", cell.case.severity) if cell.case else ("", 0.0)
         level = levels[joint] = levels.get(joint, -1) + 1
-        figures = {name: Figure(**value) for name, value in row.items() if _is_figure(value)}
-        survived = row["episodes"] - row["falls"]
-        severity = float(row.get("severity") or 0.0)
-        yield FaultCaseResult(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"value", "low", "high"} and value["value"] is not None
+        metrics = cell.metrics
+        survived = metrics.episodes - metrics.falls
+        fall = cell.time_to_fall_s
+        yield FaultCaseResult(joint, level, severity, metrics.episodes, survived, metrics.figures, fall)
 
 
 @dataclass
