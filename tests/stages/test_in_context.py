@@ -14,7 +14,7 @@ import torch
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg
 from regimen.config.schema import Config
-from regimen.envs.hidden_goal.dark_room import DarkRoom, DarkRoomCfg
+from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir

@@ -5,6 +5,7 @@ implements the protocols of what it can do, and nothing else:
 
 | protocol | stage | members |
 |---|---|---|
+| `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regimen.agents.training_session import TrainingSession
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint import Checkpoints
@@ -83,17 +85,9 @@ class InContextPolicy(Policy, Protocol):
         ...
 
 
-class Agent(Protocol):
-    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
-
-    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
-    seed of weights and draws.
-    """
-
-    @property
-    def total_steps(self) -> int:
-        """Env steps of each env in the whole training."""
-        ...
+@runtime_checkable
+class LearningAgent(Protocol):
+    """What `stage=train` requires of the class of an agent before it opens the environment."""
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `session.steps_done` is `total_steps`.
@@ -106,6 +100,19 @@ class Agent(Protocol):
         Raises:
             DivergedError: naming the tensor, loss or joint that is not finite.
         """
+        ...
+
+
+class Agent(LearningAgent, Protocol):
+    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
+
+    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
+    seed of weights and draws.
+    """
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps of each env in the whole training."""
         ...
 
     def load_policy_state(self, state: StateDict) -> None:
@@ -142,6 +149,7 @@ class ExtendableAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class OfflineAgent(Protocol):
     """An agent that `stage=distill` trains on recorded data. The constructor is `X(cfg, device, seed)`."""
 
@@ -188,6 +196,7 @@ class EstimatorAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class AssembledAgent(Protocol):
     """An agent whose policy `stage=assemble` combines from trained ones."""
 
@@ -253,7 +262,7 @@ class OpenedData:
     """
 
     data: Any
-    about: dict[str, Any]
+    about: dict[str, object]
     problems: list[str]
     purpose: str
 
@@ -268,4 +277,4 @@ class FitResult:
     """
 
     headline: dict[str, float]
-    result: dict[str, Any]
+    result: dict[str, object]

@@ -33,7 +33,7 @@ def load_bundle(policy: str | None) -> PolicyBundle:
     missing = sorted({"agent", "io", "policy"} - set(bundle))
     if missing:
         raise CheckpointError(f"{policy} lacks {', '.join(missing)}: expected a checkpoint written by stage=train.")
-    return cast(PolicyBundle, bundle)
+    return cast("PolicyBundle", bundle)
 
 
 def load_policy(bundle: PolicyBundle, env: VecEnv, seed: int) -> Policy:

@@ -54,10 +54,10 @@ class SwitchedExperts:
         for joint in classes[1:]:
             able = [k for k, bundle in enumerate(experts, start=1) if joint in bundle.get("faults", [])]
             if len(able) != 1:
-                known = "; ".join(", ".join(bundle.get("faults", [])) or "nothing" for bundle in experts)
+                trained_for = "; ".join(", ".join(bundle.get("faults", [])) or "nothing" for bundle in experts)
                 raise ConfigError(
                     f"{len(able) or 'No'} expert{'s' if len(able) > 1 else ''} for {joint}: expected one. They were "
-                    f"trained for: {known}. Train one with env.events.change_joint_torque.params.joints={joint}."
+                    f"trained for: {trained_for}. Train one with env.events.change_joint_torque.params.joints={joint}."
                 )
             expert_of.append(able[0])
         bundles = (healthy, *experts)

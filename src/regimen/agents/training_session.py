@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from regimen.system import host
 from regimen.system.distributed import world_size
 from regimen.system.errors import DivergedError
 
@@ -103,8 +104,8 @@ class TrainingSession:
         for name, value in info["log"].items():
             self._logs.setdefault(name, []).append((value, len(done)))
         for name, tensor in info["metrics"].items():
-            seen = self._metrics.get(name)
-            self._metrics[name] = tensor.clone() if seen is None else seen.add_(tensor)
+            total = self._metrics.get(name)
+            self._metrics[name] = tensor.clone() if total is None else total.add_(tensor)
         if len(done):
             self.returns.extend(self._return[done].tolist())
             self.lengths.extend(self._length[done].tolist())
@@ -199,6 +200,11 @@ class TrainingSession:
 def _mean(rows: list[tuple[float, int]]) -> float:
     """Return the mean of values weighted by their number of episodes."""
     return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or of this machine for the CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
 
 
 def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:

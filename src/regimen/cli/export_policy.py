@@ -17,7 +17,7 @@ from regimen.system.errors import CheckpointError, ConfigError, PreflightError, 
 
 if TYPE_CHECKING:
     from regimen.agents.export.header import PolicyDescription
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 NAMES = ("onnx", "torchscript")
 

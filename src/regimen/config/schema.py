@@ -17,9 +17,6 @@ from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
 
 __all__ = ["Config", "EstimateCfg", "EvaluationCfg", "HardwareCfg"]  # the dataclass of an own environment may hold some
 
-PlainConfig = dict[str, Any]
-"""The whole configuration, or a section of it, as plain data: what YAML holds, references between values resolved."""
-
 SCHEDULERS = ("slurm", "submitit_local")
 
 

@@ -10,6 +10,12 @@ import yaml
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+PlainConfig = dict[str, Any]
+"""A whole resolved configuration as YAML holds it; it is frozen to config.yaml and hashed."""
+
+PlainSection = dict[str, Any]
+"""A part of one, such as `env` or `env.rewards`."""
+
 Keys = tuple[str, ...]
 """Nested keys, outermost first; elements of a list by their number."""
 

@@ -46,6 +46,11 @@ class Batch:
     discount: torch.Tensor
     next_obs: Obs
 
+    def minibatch(self, k: int) -> Batch:
+        """Return entry `k` of the first dimension."""
+        obs, following = ({group: x[k] for group, x in o.items()} for o in (self.obs, self.next_obs))
+        return Batch(obs, self.action[k], self.reward[k], self.discount[k], following)
+
 
 class ReplayRing:
     """The last `capacity` transitions of each of N envs.

@@ -8,7 +8,7 @@ Commands advance before the final observation is computed, so that it is the suc
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from regimen.config.schema import Config
     from regimen.config.task_schema import ManagerEnvCfg
+    from regimen.envs.manager_base import Stateful
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
     from regimen.runs.checkpoint_header import StateDict
@@ -272,7 +273,7 @@ class ManagerEnv:
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 
-    def _managers(self) -> dict[str, Any]:
+    def _managers(self) -> dict[str, Stateful]:
         return {
             "commands": self.commands,
             "events": self.events,

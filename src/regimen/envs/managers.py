@@ -124,8 +124,8 @@ class CurriculumManager(Stateful):
 
     def step(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Call the terms with the envs (n,) whose episodes ended in this step; return their log values."""
-        found = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
-        return {name: float(value) for name, value in found.items() if value is not None}
+        values = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
+        return {name: float(value) for name, value in values.items() if value is not None}
 
     def restart(self) -> None:
         """Set all terms back to their initial level."""

@@ -12,7 +12,8 @@ from regimen.envs.robots.robot import load
 if TYPE_CHECKING:
     import torch
 
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainSection
     from regimen.envs.robots.robot import Robot
     from regimen.envs.term_env import TermEnv
 
@@ -38,7 +39,7 @@ class MassRangeCfg:
     mass_range_min: float = 0.8
     mass_range_max: float = 1.2
 
-    def problems(self, env: PlainConfig) -> list[str]:
+    def problems(self, env: PlainSection) -> list[str]:
         """Return one line for each problem of the range in the task `env`, plain data."""
         if not self.enabled:
             return []

@@ -69,8 +69,8 @@ class Symmetry:
             return None
         images = {group: _group_image(env, io, groups, group) for group in io.observations}
         action = env.robot.mirror.joints(io.action.joints)
-        known = {group: image for group, image in images.items() if image is not None}
-        return cls(known, action) if len(known) == len(images) and action is not None else None
+        mirrored = {group: image for group, image in images.items() if image is not None}
+        return cls(mirrored, action) if len(mirrored) == len(images) and action is not None else None
 
     def mirror_obs(self, obs: Obs) -> Obs:
         """Return the mirror image of group -> (..., d); groups may be missing."""

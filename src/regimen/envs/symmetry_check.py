@@ -10,7 +10,7 @@ from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.robots.robot import load
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 
 def unmirrored(config: PlainConfig) -> str | None:

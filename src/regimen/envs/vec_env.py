@@ -120,9 +120,9 @@ class IOSpec:
         """
         lines: list[str] = []
         for group in groups:
-            mine, theirs = self.observations.get(group, {}), other.observations.get(group, {})
+            own, theirs = self.observations.get(group, {}), other.observations.get(group, {})
             lines += _dict_differences(
-                group, mine, {n: d for n, d in theirs.items() if n in mine} if allow_extra_terms else theirs
+                group, own, {n: d for n, d in theirs.items() if n in own} if allow_extra_terms else theirs
             )
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
@@ -154,39 +154,48 @@ class IOSpec:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 
 
-def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) -> list[str]:
-    lines = [f"observation {group}.{n}: only the policy has it" for n in mine if n not in theirs]
-    lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in mine]
-    other = [n for n in mine if n in theirs and mine[n] != theirs[n]]
-    lines += [f"observation {group}.{n}: policy {mine[n]}, env {theirs[n]} values" for n in other]
-    if not lines and list(mine) != list(theirs):
-        lines.append(f"observation {group}: order of terms: policy {list(mine)}, env {list(theirs)}")
+def _dict_differences(group: str, own: dict[str, int], theirs: dict[str, int]) -> list[str]:
+    lines = [f"observation {group}.{n}: only the policy has it" for n in own if n not in theirs]
+    lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in own]
+    other = [n for n in own if n in theirs and own[n] != theirs[n]]
+    lines += [f"observation {group}.{n}: policy {own[n]}, env {theirs[n]} values" for n in other]
+    if not lines and list(own) != list(theirs):
+        lines.append(f"observation {group}: order of terms: policy {list(own)}, env {list(theirs)}")
     return lines
 
 
-def _meaning_differences(group: str, mine: dict[str, TermMeaning], theirs: dict[str, TermMeaning]) -> list[str]:
+def _meaning_differences(group: str, own: dict[str, TermMeaning], theirs: dict[str, TermMeaning]) -> list[str]:
     return [
-        f"observation {group}.{term}: {what}: policy {mine[term].get(what)}, env {theirs[term].get(what)}"
-        for term in mine.keys() & theirs.keys()
-        for what in sorted(mine[term].keys() | theirs[term].keys())
-        if mine[term].get(what) != theirs[term].get(what)
+        f"observation {group}.{term}: {what}: policy {own[term].get(what)}, env {theirs[term].get(what)}"
+        for term in own.keys() & theirs.keys()
+        for what in sorted(own[term].keys() | theirs[term].keys())
+        if own[term].get(what) != theirs[term].get(what)
     ]
 
 
-def _joint_differences(mine: ActionSpec, theirs: ActionSpec) -> list[str]:
-    lines = [f"joint {j}: only the policy has it" for j in mine.joints if j not in theirs.joints]
-    lines += [f"joint {j}: only the env has it" for j in theirs.joints if j not in mine.joints]
+def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:
+    lines = [f"joint {j}: only the policy has it" for j in own.joints if j not in theirs.joints]
+    lines += [f"joint {j}: only the env has it" for j in theirs.joints if j not in own.joints]
     if lines:
         return lines
-    if mine.joints != theirs.joints:
-        return [f"joint order: policy {mine.joints}, env {theirs.joints}"]
+    if own.joints != theirs.joints:
+        return [f"joint order: policy {own.joints}, env {theirs.joints}"]
     for what in ("scale", "offset"):
-        for j, a, b in zip(mine.joints, getattr(mine, what), getattr(theirs, what), strict=True):
+        for j, a, b in zip(own.joints, getattr(own, what), getattr(theirs, what), strict=True):
             if abs(a - b) > 1e-6:
                 lines.append(f"action {what} of {j}: policy {a:g}, env {b:g}")
-    if mine.clip != theirs.clip:
-        lines.append(f"action clip: policy {mine.clip}, env {theirs.clip}")
+    if own.clip != theirs.clip:
+        lines.append(f"action clip: policy {own.clip}, env {theirs.clip}")
     return lines
+
+
+@runtime_checkable
+class SolvedTask(Protocol):
+    """An environment that knows the optimal action at its present state."""
+
+    def optimal_action(self) -> torch.Tensor:
+        """Return the optimal actions (N, A)."""
+        ...
 
 
 @runtime_checkable
@@ -205,7 +214,7 @@ class VecEnv(Protocol):
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
-    * `optimal_action()`: the optimal action (N, A) at the present state.
+    * `optimal_action()`, see `SolvedTask`.
     """
 
     num_envs: int

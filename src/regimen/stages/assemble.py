@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
@@ -44,13 +45,14 @@ class Assemble:
         Raises:
             ConfigError: the agent has no `assemble`.
         """
+        from regimen.agents.base import AssembledAgent
         from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.config.targets import resolve
         from regimen.envs import open_env
         from regimen.runs import checkpoint
 
         agent = resolve(config.agent._target_)
-        if not hasattr(agent, "assemble"):
+        if not issubclass(agent, AssembledAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `assemble`. Choose agent=switched_experts.")
         config.env.num_envs = 1
         env = open_env(config)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.agents.failure_detector import report
-from regimen.agents.failure_detector.baseline_comparison import Baseline, Baselines
+from regimen.agents.failure_detector.baselines import Baseline, Baselines
 from regimen.agents.failure_detector.frames import Frames, Layout, saturated_since
-from regimen.agents.failure_detector.metrics import judge
-from regimen.agents.failure_detector.predictions import Predictions, make_predictions
+from regimen.agents.failure_detector.metrics import Predictions, judge, make_predictions
 from regimen.agents.policy_file import load_bundle
 from regimen.config.targets import resolve
 from regimen.envs import open_env
-from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
+from regimen.envs.fault_estimate.wrapper import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError

@@ -11,7 +11,8 @@ from regimen.agents.base import OpenedData
 from regimen.system.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.run import Run
 
 
@@ -69,13 +70,14 @@ class Distill:
         """
         import torch
 
+        from regimen.agents.base import OfflineAgent
         from regimen.config.targets import resolve
         from regimen.runs.checkpoint import Checkpoints
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
-        if not hasattr(agent_class, "fit"):
+        if not issubclass(agent_class, OfflineAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `fit`, which stage=distill calls.")
         run.progress(note="opening the data")
         opened: OpenedData = agent_class.open_data(config, self.cfg.memory_gb)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.run import Run
 
 

@@ -50,6 +50,7 @@ class Train:
         """
         import torch
 
+        from regimen.agents.base import LearningAgent
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -60,8 +61,8 @@ class Train:
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
-        agent_class = resolve(config.agent._target_)
-        if not hasattr(agent_class, "learn"):
+        agent_class: Any = resolve(config.agent._target_)
+        if not issubclass(agent_class, LearningAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`, which stage=train calls.")
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
@@ -101,7 +102,7 @@ class _Record:
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
     """Return the joints with faults during the training; `switched_experts` selects an expert by them."""
-    from regimen.envs.fault_estimate.joints import fault_joints
+    from regimen.envs.fault_estimate.wrapper import fault_joints
 
     evaluation = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if evaluation is not None and evaluation.faults else []

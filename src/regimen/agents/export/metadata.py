@@ -16,7 +16,7 @@ from regimen.system.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
     from regimen.envs.vec_env import TermMeaning
     from regimen.runs.checkpoint_header import PolicyBundle

@@ -93,10 +93,10 @@ def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[
     return max(gaps)
 
 
-def _gap(found: torch.Tensor, wanted: torch.Tensor) -> float:
+def _gap(outputs: torch.Tensor, wanted: torch.Tensor) -> float:
     """Return the largest difference of (N, A), in units of the largest value of its column, or of 1 if that is less.
 
     The sums behind a small value have the rounding of the large ones that it is made of.
     """
-    gap = (found - wanted).abs() / wanted.abs().amax(0).clamp(min=1.0)
+    gap = (outputs - wanted).abs() / wanted.abs().amax(0).clamp(min=1.0)
     return float(gap.nan_to_num(float("inf")).max())

@@ -203,8 +203,8 @@ class Training:
         self._epoch, self._batch, self._sums, self._seconds = self._epoch + 1, 0, [0.0, 0.0], [0.0, 0.0]
         self.done = self._epoch >= self.cfg.epochs or self._stale >= self.cfg.patience
         if self.log is not None:
-            told = {f"Train/{name}": value for name, value in row.items() if name != "epoch"}
-            self.log(self._step, told | {"Perf/data_share": self.data_share})
+            logged = {f"Train/{name}": value for name, value in row.items() if name != "epoch"}
+            self.log(self._step, logged | {"Perf/data_share": self.data_share})
         self._save(score)
         if not self.done:
             self.run.check_stop(self._step, lambda: None)

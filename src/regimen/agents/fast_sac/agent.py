@@ -20,9 +20,8 @@ from regimen.agents import data_parallel
 from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac.policy import FastSacPolicy, action_bounds, build_actor
-from regimen.agents.training_session import require_finite
+from regimen.agents.training_session import free_bytes, require_finite
 from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
-from regimen.system import host
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
 
@@ -152,7 +151,7 @@ class FastSac:
 
     def _open_ring(self) -> None:
         width, count = sum(self.sizes.values()), self.io.num_actions
-        needed, free = ring_bytes(self.num_envs, self.cfg.buffer_size, width, count), _free_bytes(self.device)
+        needed, free = ring_bytes(self.num_envs, self.cfg.buffer_size, width, count), free_bytes(self.device)
         if needed > free:
             fits = max(1, int(self.cfg.buffer_size * free / needed * 0.9))
             raise PreflightError(
@@ -187,8 +186,8 @@ class FastSac:
         session.step(reward, terminated, truncated, info)
         ended = terminated | truncated
         fails = ended if self.cfg.disable_bootstrap else terminated
-        to, seen = self.device, self._stored_groups
-        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), seen(following), seen(info["final_obs"]))
+        to, stored = self.device, self._stored_groups
+        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), stored(following), stored(info["final_obs"]))
         return following
 
     def _learn_from_ring(self) -> None:
@@ -196,14 +195,14 @@ class FastSac:
         cfg = self.cfg
         drawn = self._normalised(self._mirrored(self.ring.sample(cfg.num_updates, self.each, cfg.gamma, cfg.num_steps)))
         for k in range(cfg.num_updates):
-            batch = _minibatch(drawn, k)
+            batch = drawn.minibatch(k)
             self.updates += 1
-            seen = self._update_critics(batch)
+            targets = self._update_critics(batch)
             if self.updates % cfg.policy_frequency == 0:
                 self._update_actor(batch)
             with torch.no_grad():
                 torch._foreach_lerp_(self._followers, self._led, cfg.tau)
-        self._stats |= self._measured(batch, *seen)
+        self._stats |= self._measured(batch, *targets)
 
     def _mirrored(self, batch: Batch) -> Batch:
         """Return a batch (U, B, …) with the mirror image of each transition in the same minibatch, (U, 2 B, …)."""
@@ -392,15 +391,6 @@ class FastSac:
         actor.load_state_dict(state["actor"])
         norm.load_state_dict(state["normaliser"])
         return FastSacPolicy(nn.Sequential(norm, actor).to(device))
-
-
-def _minibatch(batch: Batch, k: int) -> Batch:
-    obs, following = ({g: x[k] for g, x in o.items()} for o in (batch.obs, batch.next_obs))
-    return Batch(obs, batch.action[k], batch.reward[k], batch.discount[k], following)
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
 
 
 def _gib(size: int) -> str:

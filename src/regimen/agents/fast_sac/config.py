@@ -15,7 +15,7 @@ from regimen.system.errors import RegimenError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig, PlainSection
 
 _COUNTS = (
     *("num_learning_iterations", "logging_interval", "learning_starts", "buffer_size", "batch_size"),
@@ -169,16 +169,16 @@ class FastSacCfg:
         policy = Path(config.get("policy") or "")
         if not policy.is_file() or config["choices"]["stage"] != "train":
             return []
-        theirs: PlainConfig = {}
+        theirs: PlainSection = {}
         with suppress(RegimenError):  # a file that is no policy is reported elsewhere
             theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:
             return []
-        own, told = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
+        own, trained_with = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
         return [
-            f"{n}={own[n]}: policy={policy} was trained with {told[n]}. Type agent.{n}={told[n]}."
+            f"{n}={own[n]}: policy={policy} was trained with {trained_with[n]}. Type agent.{n}={trained_with[n]}."
             for n in _SHAPE
-            if told[n] != own[n]
+            if trained_with[n] != own[n]
         ]
 
     def _machine_problems(self, config: PlainConfig) -> list[str]:

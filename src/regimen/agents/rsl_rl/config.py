@@ -11,7 +11,7 @@ from regimen.system.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 SCHEDULES = ("adaptive", "fixed")
 COMPILE_MODES = ("default", "max-autotune-no-cudagraphs")
@@ -136,9 +136,9 @@ def _choices(agent: RslRlPpoCfg) -> list[str]:
     given.append(("algorithm.schedule", agent.algorithm.get("schedule"), SCHEDULES))
     given.append(("torch_compile_mode", agent.torch_compile_mode, COMPILE_MODES))
     return [
-        f"{key}={value}: not a choice. {did_you_mean(str(value), known)}"
-        for key, value, known in given
-        if value is not None and value not in known
+        f"{key}={value}: not a choice. {did_you_mean(str(value), choices)}"
+        for key, value, choices in given
+        if value is not None and value not in choices
     ]
 
 

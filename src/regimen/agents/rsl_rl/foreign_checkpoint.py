@@ -159,10 +159,10 @@ def _layers(state: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _std_type(state: dict[str, torch.Tensor]) -> str:
-    found = [kind for kind, name in STD_TYPES.items() if f"distribution.{name}" in state]
-    if len(found) != 1:
+    kinds = [kind for kind, name in STD_TYPES.items() if f"distribution.{name}" in state]
+    if len(kinds) != 1:
         raise ValueError("expected one standard deviation for each action, `std` or `log_std`")
-    return found[0]
+    return kinds[0]
 
 
 def _recurrent(state: dict[str, torch.Tensor]) -> RunnerSection:

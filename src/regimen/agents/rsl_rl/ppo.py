@@ -89,21 +89,25 @@ class RslRlPpo:
 
         The library's own way, `time_outs`, adds the value of the observation before the step instead.
         """
-        seen, reward, done = self._to_tensordict(obs), reward.to(self.device), (terminated | truncated).to(self.device)
+        observed, reward, done = (
+            self._to_tensordict(obs),
+            reward.to(self.device),
+            (terminated | truncated).to(self.device),
+        )
         if self.cfg.check_for_nan:
             try:
-                check_nan(seen, reward, done)
+                check_nan(observed, reward, done)
             except ValueError as error:
                 raise DivergedError(str(error)) from error
         cut = (truncated & ~terminated).to(self.device)
         if cut.any():
             reward = reward + self.ppo.gamma * cut * self._value(self._to_tensordict(info["final_obs"]))
-        self.ppo.process_env_step(seen, reward, done, {})
+        self.ppo.process_env_step(observed, reward, done, {})
 
-    def _value(self, seen: Any) -> torch.Tensor:
+    def _value(self, observed: Any) -> torch.Tensor:
         """Return the value (N,) of observations, without changing the state of a recurrent critic."""
         memory = self.ppo.critic.get_hidden_state()
-        value: torch.Tensor = self.ppo.critic(seen).squeeze(1)
+        value: torch.Tensor = self.ppo.critic(observed).squeeze(1)
         self.ppo.critic.reset(hidden_state=memory)
         return value
 

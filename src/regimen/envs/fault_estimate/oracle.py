@@ -67,12 +67,12 @@ class Oracle:
         delay = torch.randint(low, high + 1, fault.shape, generator=self.generator, device=fault.device)
         self.wait = torch.where(onset, delay, (self.wait - 1).clamp_min(0))
         self.fault = fault.clone()
-        known = torch.where(self.wait == 0, fault, 0) * self._speaks
+        true_verdict = torch.where(self.wait == 0, fault, 0) * self._speaks
         if self._alarm_rate:
-            self._false_alarms(~begun & (known == 0))
-        told = torch.where((known == 0) & (self.alarm_left > 0), self.alarm, known)
-        self.steps = torch.where(told > 0, torch.where(told == self.told, self.steps + 1, 1), 0)
-        self.told = told
+            self._false_alarms(~begun & (true_verdict == 0))
+        verdict = torch.where((true_verdict == 0) & (self.alarm_left > 0), self.alarm, true_verdict)
+        self.steps = torch.where(verdict > 0, torch.where(verdict == self.told, self.steps + 1, 1), 0)
+        self.told = verdict
 
     def _false_alarms(self, possible: torch.Tensor) -> None:
         """Count alarms down, and start new ones where no true fault is announced, never of a faulty joint."""

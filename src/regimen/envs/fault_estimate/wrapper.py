@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.checkpoint_header import StateDict
 
+
+def robot_joints(config: Config, env: VecEnv) -> list[str]:
+    """Return all joint names of the robot, in the order of labels and torques."""
+    name = getattr(config.env, "robot", None)
+    return list(load_robot(name).joints) if name else list(env.io.action.joints)
+
+
+def fault_joints(config: Config, env: VecEnv) -> list[str]:
+    """Return the joints that the events of `env.evaluation.faults` can affect."""
+    names = robot_joints(config, env)
+    events = [config.env.events.get(name) for name in config.env.evaluation.faults]
+    patterns = [event.params["joints"] for event in events if event is not None and "joints" in event.params]
+    affected = {j for p in patterns for j in match(tuple(names), *([p] if isinstance(p, str) else p))}
+    return [name for name in names if name in affected]
+
+
 SEED_OFFSET = 1_000_003
 """Separates the random numbers of the estimate from those of the environment, which has the same seed."""
 
@@ -200,11 +216,11 @@ def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor
     return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
 
 
-def _require_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
-    if list(known) != list(wanted):
+def _require_classes(estimated: Sequence[str], wanted: Sequence[str]) -> None:
+    if list(estimated) != list(wanted):
         raise IOMismatchError(
-            f"The estimator tells {', '.join(known)} apart; env.estimate.joints makes the classes {', '.join(wanted)}. "
-            "Train a detector on this task, or set env.estimate.joints to its joints."
+            f"The estimator tells {', '.join(estimated)} apart; env.estimate.joints makes the classes "
+            f"{', '.join(wanted)}. Train a detector on this task, or set env.estimate.joints to its joints."
         )
 
 

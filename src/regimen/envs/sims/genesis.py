@@ -137,10 +137,10 @@ class GenesisWorld:
     def _contact(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """Return the net force on each monitored body, (n, B, 3) N, up to its sign."""
         count = genesis_memory.view(self._solver, "collider.collider_state.n_contacts")[rows]
-        found = "collider.collider_state.contact_data"
+        contacts = "collider.collider_state.contact_data"
         most = int(count.max()) if len(count) else 0
-        force = genesis_memory.view(self._solver, f"{found}.force", transpose=True)[rows, :most]
-        geom = genesis_memory.view(self._solver, f"{found}.geom_b", transpose=True)[rows, :most].long()
+        force = genesis_memory.view(self._solver, f"{contacts}.force", transpose=True)[rows, :most]
+        geom = genesis_memory.view(self._solver, f"{contacts}.geom_b", transpose=True)[rows, :most].long()
         # The plane is the first entity and so `geom_a` of every contact; slots after the last are outdated.
         present = torch.arange(most, device=self.device) < count[:, None]
         belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.system.errors import PreflightError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
 
 PLANE_FRICTION = 0.01

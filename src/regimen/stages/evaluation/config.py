@@ -9,7 +9,7 @@ from regimen.stages.playback.options import PlaybackCfg
 from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from regimen.envs.robots.robot import load, match
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass

@@ -9,7 +9,7 @@ from regimen.agents.vintix.config import sixteen_bits
 from regimen.envs.mass_randomization import MassRangeCfg
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 BASELINES = ("masked", "demonstrator", "random")
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.base import InContextPolicy
 from regimen.agents.policy_file import load_policy
+from regimen.envs.vec_env import SolvedTask
 from regimen.stages.recording.history_policies import OptimalPolicy, RandomPolicy
 from regimen.system.errors import ConfigError
 
@@ -37,7 +39,7 @@ class ComparedPolicy:
 class RewardMaskedPolicy:
     """In-context policy whose observed rewards are all 0."""
 
-    def __init__(self, policy: Any) -> None:
+    def __init__(self, policy: InContextPolicy) -> None:
         """Wrap `policy`."""
         self.policy = policy
 
@@ -80,7 +82,7 @@ def compared_policies(
         name, label = (f"{name}_{number}", f"{label} ({number})") if name in names else (name, label)
         rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, expert)))
     missing = all(row.name != "demonstrator" for row in rows)
-    if missing and "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
+    if missing and "demonstrator" in cfg.baselines and isinstance(env, SolvedTask):
         rows.append(ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env)))
     if "random" in cfg.baselines:
         rows.append(ComparedPolicy("random", "random", lambda: _random_policy(env, seed)))
@@ -88,7 +90,7 @@ def compared_policies(
 
 
 def _require_in_context(policy: Policy, bundle: PolicyBundle) -> None:
-    if not hasattr(policy, "observe"):
+    if not isinstance(policy, InContextPolicy):
         agent = bundle["agent"]["_target_"].rpartition(".")[2]
         raise ConfigError(
             f"policy= is a {agent}, which does not learn in context: expected a policy of agent=vintix. "
@@ -113,10 +115,11 @@ def _opener(
     cfg: InContextCfg, env: VecEnv, seed: int, bundle: PolicyBundle, masked: bool = False
 ) -> Callable[[], Policy]:
     def make() -> Policy:
-        policy: Any = load_policy(bundle, env, seed)
-        if not hasattr(policy, "observe"):
+        policy = load_policy(bundle, env, seed)
+        if not isinstance(policy, InContextPolicy):
             return policy
-        policy.use_cache, policy.use_fp16 = cfg.use_cache, cfg.use_fp16
+        learner: Any = policy
+        learner.use_cache, learner.use_fp16 = cfg.use_cache, cfg.use_fp16
         return RewardMaskedPolicy(policy) if masked else policy
 
     return make

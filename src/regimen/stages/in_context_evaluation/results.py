@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.agents.base import InContextPolicy
 from regimen.display.intervals import Figure, bootstrap, iqm
 
 if TYPE_CHECKING:
@@ -196,14 +197,14 @@ def run_episodes(
     """
     policy, stats = compared.make(), EpisodeStats(env.num_envs, episodes, env.device)
     step, started = 0, time.perf_counter()
-    observe = getattr(policy, "observe", None)
+    learner = policy if isinstance(policy, InContextPolicy) else None
     with torch.inference_mode():
         obs, state = env.reset(seed=seed), None
         while not stats.finished:
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, _ = env.step(action)
-            if observe is not None:
-                state = observe(state, reward)
+            if learner is not None:
+                state = learner.observe(state, reward)
             stats.add(reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):

@@ -15,7 +15,7 @@ from regimen.config import static_types
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
 

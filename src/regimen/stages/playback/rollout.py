@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.agents.base import InContextPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,7 +45,7 @@ def roll_out(
     Raises:
         StopRequested: a signal asked to stop.
     """
-    observe = getattr(policy, "observe", None)  # only of a policy that learns in context
+    learner = policy if isinstance(policy, InContextPolicy) else None
     last_step = max((observer.last_step for observer in observers), default=0)
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:
@@ -55,8 +57,8 @@ def roll_out(
                 observer.on_step_start(step, obs)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
-            if observe is not None:
-                state = observe(state, reward)
+            if learner is not None:
+                state = learner.observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
             for observer in observers:
                 observer.on_step_end(action, reward, terminated, truncated)

@@ -11,7 +11,7 @@ from regimen.system.errors import did_you_mean
 from regimen.system.plain_data import PlainData
 
 if TYPE_CHECKING:
-    from regimen.config.schema import PlainConfig
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass

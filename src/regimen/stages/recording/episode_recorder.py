@@ -14,7 +14,7 @@ import torch
 from regimen.config.targets import resolve
 from regimen.data.episodes.schema import columns_for
 from regimen.data.episodes.writer import EpisodeWriter
-from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
+from regimen.envs.fault_estimate.wrapper import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system import files

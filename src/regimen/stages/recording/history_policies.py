@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from regimen.agents.policy_file import load_bundle, load_policy
+from regimen.envs.vec_env import SolvedTask
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError, DatasetError
 from regimen.system.files import sha256
@@ -277,7 +278,7 @@ def make_demonstrator(config: Config, env: VecEnv) -> Policy:
     """
     if config.policy is not None:
         return load_policy(load_bundle(config.policy), env, config.seed)
-    if not hasattr(env, "optimal_action"):
+    if not isinstance(env, SolvedTask):
         raise ConfigError(f"task={config.choices.get('task')} has no `optimal_action`: name a policy, policy=<run>.")
     return OptimalPolicy(env)
 
@@ -285,9 +286,9 @@ def make_demonstrator(config: Config, env: VecEnv) -> Policy:
 class OptimalPolicy:
     """Policy of the actions that `env.optimal_action()` returns."""
 
-    def __init__(self, env: VecEnv) -> None:
-        """Act in `env`, which has an `optimal_action`."""
-        self._env: Any = env
+    def __init__(self, env: SolvedTask) -> None:
+        """Act in `env`."""
+        self._env = env
 
     def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
         """Return the optimal action (N, A)."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from regimen.config.schema import PlainConfig
-from regimen.config.yaml_io import read_yaml
+from regimen.config.yaml_io import PlainConfig, read_yaml
 from regimen.data.episodes.card_schema import EpisodeCard
 from regimen.stages.evaluation.metrics import EvaluationResult, FaultEvaluationResult
 from regimen.system import files

@@ -1,18 +1,22 @@
-"""Base of tasks with a hidden goal: each env has a goal that is not observed and only shows in rewards.
+"""Tasks with a hidden goal: each env has a goal that is not observed and only shows in rewards.
 
 The goal stays the same over episodes, so that an agent with a memory of earlier ones can go there: the toy problem of
-algorithm distillation (Laskin et al., arXiv 2210.14215). No simulator is opened, whatever `sim` is.
+algorithm distillation (Laskin et al., arXiv 2210.14215). `DarkRoom` is its grid of 9 x 9 cells (section 4), `PointGoal`
+the same question with continuous actions and a dense reward. No simulator is opened, whatever `sim` is.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
 from regimen.config.task_schema import EvaluationCfg
+from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from regimen.config.schema import Config, PlainConfig
+    from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo
     from regimen.runs.checkpoint_header import StateDict
 
@@ -180,3 +185,141 @@ class HiddenGoal(ABC):
 
     def close(self) -> None:  # noqa: B027 - nothing to free is right for all of them
         """Nothing is open."""
+
+
+SIZE = 9
+CENTRE = SIZE // 2
+CELL_PX = 16
+ACTIONS = ("stay", "up", "down", "left", "right")
+MOVES = ((0.0, 0.0), (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
+"""Change of row and column by each action."""
+
+
+@dataclass
+class DarkRoomCfg(HiddenGoalCfg):
+    """A dark room; 2 s are the 20 steps of the original."""
+
+    _target_: str = "regimen.envs.hidden_goal.DarkRoom"
+
+
+class DarkRoom(HiddenGoal):
+    """N rooms; the action (N, 5) is one score for each move, the largest is made. Reward 1 for each step on the goal.
+
+    Row and column are observed, scaled to -1 … 1. A wall keeps the walker where it is.
+    """
+
+    START: ClassVar[tuple[float, float]] = (float(CENTRE), float(CENTRE))
+    discrete_actions: ClassVar[bool] = True
+
+    @staticmethod
+    def io_spec() -> IOSpec:
+        """Return one position and five scores."""
+        return IOSpec({"policy": {"position": 2}}, ActionSpec(list(ACTIONS), [1.0] * 5, [0.0] * 5), STEP_S)
+
+    @staticmethod
+    def goal_table() -> tuple[torch.Tensor, torch.Tensor]:
+        """Return all cells but the start cell; a regular lattice of 16 of the 80 is held out."""
+        row, column = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        cells = torch.stack((row.flatten(), column.flatten()), dim=1)
+        cells = cells[(cells != CENTRE).any(1)]
+        return cells.float(), (2 * cells[:, 0] + 3 * cells[:, 1]) % 5 == 0
+
+    def moved(self, action: torch.Tensor) -> torch.Tensor:
+        """Return the cells after the move with the largest score."""
+        moves = torch.tensor(MOVES, device=self.device)
+        return (self.position + moves[action.argmax(1)]).clamp(0.0, SIZE - 1.0)
+
+    def reward(self) -> torch.Tensor:
+        """Return 1 on the goal and 0 elsewhere."""
+        return (self.position == self.goal).all(1).float()
+
+    def observed(self) -> torch.Tensor:
+        """Return row and column from -1 to 1."""
+        return self.position / CENTRE - 1.0
+
+    def optimal_action(self) -> torch.Tensor:
+        """Return the move to the goal's row, then to its column, as one-hot rows (N, 5)."""
+        down, right = (self.goal - self.position).sign().long().unbind(1)
+        vertical = torch.where(down > 0, 2, 1)
+        horizontal = torch.where(right > 0, 4, 3)
+        choice = torch.where(down != 0, vertical, torch.where(right != 0, horizontal, 0))
+        return torch.nn.functional.one_hot(choice, len(ACTIONS)).float()
+
+    def render(self) -> np.ndarray:
+        """Return the room from above: the goal green, the walker white."""
+        grid = np.full((SIZE, SIZE, 3), 40, np.uint8)
+        for place, colour in ((self.goal[0], (63, 143, 91)), (self.position[0], (240, 240, 240))):
+            row, column = place.long().tolist()
+            grid[row, column] = colour
+        return grid.repeat(CELL_PX, 0).repeat(CELL_PX, 1)
+
+
+RADIUS_M = (0.5, 1.0)
+"""Distance of the goals from the start."""
+
+WALL_M = 1.2
+SPEED = 1.5
+"""m/s at action 1, along each axis."""
+
+PRECISION_M = 0.5
+"""Distance from the goal at which the reward has fallen to exp(-1/2)."""
+
+NUM_GOALS = 1000
+SECTORS = 16
+PICTURE_PX = 144
+
+
+@dataclass
+class PointGoalCfg(HiddenGoalCfg):
+    """A point and its goal."""
+
+    _target_: str = "regimen.envs.hidden_goal.PointGoal"
+
+
+class PointGoal(HiddenGoal):
+    """N points; the action (N, 2) is a velocity, clipped to ±1. Reward exp(-(distance / PRECISION_M)^2 / 2) a step.
+
+    The position is observed. A square wall keeps the point within ±WALL_M.
+    """
+
+    START: ClassVar[tuple[float, float]] = (0.0, 0.0)
+
+    @staticmethod
+    def io_spec() -> IOSpec:
+        """Return one position and one velocity."""
+        return IOSpec({"policy": {"position": 2}}, ActionSpec(["x", "y"], [1.0] * 2, [0.0] * 2, 1.0), STEP_S)
+
+    @staticmethod
+    def goal_table() -> tuple[torch.Tensor, torch.Tensor]:
+        """Return points spread evenly over a ring (golden angle); those in every fourth of 16 sectors are held out."""
+        index = torch.arange(NUM_GOALS, dtype=torch.float64)
+        inner, outer = RADIUS_M
+        radius = (inner**2 + (outer**2 - inner**2) * (index + 0.5) / NUM_GOALS).sqrt()
+        angle = (index * math.pi * (3.0 - math.sqrt(5.0))) % (2.0 * math.pi)
+        goals = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=1)
+        return goals.float(), (angle / (2.0 * math.pi) * SECTORS).long() % 4 == 0
+
+    def moved(self, action: torch.Tensor) -> torch.Tensor:
+        """Return the positions one step on."""
+        return (self.position + SPEED * STEP_S * action.clamp(-1.0, 1.0)).clamp(-WALL_M, WALL_M)
+
+    def reward(self) -> torch.Tensor:
+        """Return 1 on the goal, less the further away."""
+        return torch.exp(-0.5 * ((self.position - self.goal) / PRECISION_M).square().sum(1))
+
+    def observed(self) -> torch.Tensor:
+        """Return the positions in m."""
+        return self.position.clone()
+
+    def optimal_action(self) -> torch.Tensor:
+        """Return the velocity that ends on the goal, or comes nearest to it, in one step."""
+        return ((self.goal - self.position) / (SPEED * STEP_S)).clamp(-1.0, 1.0)
+
+    def render(self) -> np.ndarray:
+        """Return the plane from above: the goal green, the point white."""
+        picture = np.full((PICTURE_PX, PICTURE_PX, 3), 40, np.uint8)
+        axis = (np.arange(PICTURE_PX) + 0.5) / PICTURE_PX * 2 * WALL_M - WALL_M
+        for place, colour, size in ((self.goal[0], (63, 143, 91), 0.1), (self.position[0], (240, 240, 240), 0.05)):
+            x, y = place.tolist()
+            picture[(axis[None, :] - x) ** 2 + (-axis[:, None] - y) ** 2 < size**2] = colour
+        return picture
