@@ -241,6 +241,6 @@ def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.recording.episode_recorder.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.recorders.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "stage.steps=100", "env.num_envs=8"):
         collect(tmp_path, CollectCfg(steps=100), task())

@@ -262,16 +262,23 @@ def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> Non
         assert [seen[env] for seen in StepCounter.seen[-50:]] == found[env].step_num.tolist()
 
 
+class SolvedEnv(PointEnv):
+    """Knows its optimal actions, which are discrete."""
+
+    discrete_actions = True
+
+    def optimal_action(self) -> torch.Tensor:
+        return one_hot(self.goal - self.position)
+
+
 def test_a_task_that_knows_its_solution_needs_no_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PointEnv, "discrete_actions", True, raising=False)
-    monkeypatch.setattr(PointEnv, "optimal_action", lambda self: one_hot(self.goal - self.position), raising=False)
+    with raises_naming(ConfigError, "optimal_action", "policy=<run>"):
+        collect(tmp_path, EPISODES, policy=None)
+    monkeypatch.setattr("regimen.envs.open_env", lambda config: SolvedEnv(config.env.num_envs, 25))
     found = content(collect(tmp_path, CollectHistoriesCfg(episodes=12), 4, policy=None))
     assert found.discrete
     for history in found:
         assert (np.sort(history.action, 1) == [0.0, 1.0]).all(), "one-hot"
-    monkeypatch.delattr(PointEnv, "optimal_action")
-    with raises_naming(ConfigError, "optimal_action", "policy=<run>"):
-        collect(tmp_path, EPISODES, policy=None)
 
 
 def test_random_actions_fill_their_box() -> None:
@@ -339,6 +346,6 @@ def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.recording.history_recorder.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.recorders.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "env.num_envs=6", "stage.steps", "stage.episodes"):
         collect(tmp_path, EPISODES)

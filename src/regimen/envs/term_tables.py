@@ -62,9 +62,9 @@ def _without_empty_columns(table: TextTable) -> TextTable:
 
 
 def _terms(env: Any, section: str) -> Mapping[str, Any]:
-    """Return the terms of a section that are switched on."""
+    """Return the terms of a section that are switched on; an environment of one's own may hold other values there."""
     terms: Mapping[str, Any] = getattr(env, section, None) or {}
-    return {name: term for name, term in terms.items() if term is not None}
+    return {name: term for name, term in terms.items() if hasattr(term, "func")}
 
 
 def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
@@ -105,7 +105,7 @@ def _actions(env: Any, io: IOSpec) -> TextTable:
 
 
 def _mode(term: Any) -> str:
-    if term.mode != "interval":
+    if term.mode != "interval" or term.interval_range_s is None:
         return str(term.mode)
     return f"interval, {' … '.join(f'{value:g}' for value in term.interval_range_s)} s"
 

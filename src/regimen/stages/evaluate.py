@@ -14,9 +14,6 @@ import torch
 from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.config.targets import resolve
 from regimen.display import figures
-from regimen.display.text_tables import print_tables
-from regimen.envs import open_env
-from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
@@ -30,7 +27,7 @@ from regimen.stages.evaluation.metrics import (
     survival_curve,
 )
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -64,13 +61,9 @@ class Evaluate:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
-        env = open_env(config)
-        print_tables(term_tables(config.env, env.io))
-        try:
+        with opened_env(config) as env:
             episodes, observed = self.roll_out(run, config, env, bundle)
             step_dt = env.step_dt
-        finally:
-            env.close()
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
         self._draw(run, episodes, by_command, config)

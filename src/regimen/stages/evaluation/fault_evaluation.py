@@ -14,9 +14,7 @@ import torch
 from regimen.agents.policy_file import load_policy
 from regimen.display.figures import COLORS, error_bars, save, sheet, style
 from regimen.display.text_tables import TextTable, print_tables
-from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
-from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
@@ -26,7 +24,7 @@ from regimen.stages.evaluation.metrics import (
     compute_metrics,
 )
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,12 +49,8 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
     cases = fault_cases(asdict(grid), config.env.robot)
-    env = open_env(config)
-    print_tables(term_tables(config.env, env.io))
-    try:
+    with opened_env(config) as env:
         episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
-    finally:
-        env.close()
     index, seed = episodes.command_of_env, config.seed
     by_case = [_metrics(episodes, index == k, case, grid, cfg, seed) for k, case in enumerate(cases)]
     faulty = _metrics(episodes, index > 0, None, grid, cfg, seed)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from regimen.agents.base import InContextPolicy
 from regimen.display.intervals import Figure, bootstrap, iqm
+from regimen.system.plain_data import PlainData
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run
     from regimen.stages.in_context_evaluation.policies import ComparedPolicy
 
@@ -68,6 +70,41 @@ class ReturnScale:
         return np.asarray((returns - self.random) / (self.expert - self.random))
 
 
+@dataclass
+class PolicyResult(PlainData):
+    """Entries of one policy in result.json; lists are by episode, nested lists by env and episode.
+
+    Attributes:
+        label: in tables and figures.
+        episode_returns: sum of rewards.
+        episode_lengths: steps.
+        normalized: mean of the normalized returns.
+        iqm: interquartile mean of the returns.
+        mean: mean of the returns.
+        interval: lower and upper end of the interval of the mean.
+        std: standard deviation over envs; None for one env.
+        improvement: of the last fifth of the episodes over the first episode.
+        improvement_normalized: the same of normalized returns.
+        episodes_to_90: number of the first episode at 90 % of the improvement.
+        fall_rate: share of the episodes that ended by a termination.
+        steps_per_s: env steps per second.
+    """
+
+    label: str
+    episode_returns: list[list[float]]
+    episode_lengths: list[list[int]]
+    normalized: list[float] | None
+    iqm: list[float]
+    mean: list[float]
+    interval: list[list[float]]
+    std: list[float] | None
+    improvement: Figure
+    improvement_normalized: Figure | None
+    episodes_to_90: int | None
+    fall_rate: float
+    steps_per_s: float
+
+
 @dataclass(frozen=True)
 class EpisodeSeries:
     """Episodes of one policy: E consecutive ones in each of N envs.
@@ -115,38 +152,37 @@ class EpisodeSeries:
             return None
         return int(np.argmax(mean >= mean[0] + 0.9 * (final - mean[0]))) + 1
 
-    def to_dict(self, scores: ReturnScale, resamples: int, seed: int) -> dict[str, Any]:
-        """Return plain data for result.json; lists are by episode, nested lists by env and episode."""
+    def result(self, scores: ReturnScale, resamples: int, seed: int) -> PolicyResult:
+        """Return the entries of result.json."""
         improvement, curve = self.improvement(resamples, seed), self.curve(resamples, seed)
         normalized = scores.normalized(self.returns)
         scaled = scores.normalized(np.array([improvement.value, improvement.low, improvement.high]))
         origin = scores.normalized(np.zeros(1))
-        relative = None if scaled is None or origin is None else Figure(*(scaled - origin).tolist()).to_dict()
-        return {
-            "label": self.label,
-            "episode_returns": self.returns.tolist(),
-            "episode_lengths": self.steps.tolist(),
-            "normalized": None if normalized is None else normalized.mean(0).tolist(),
-            "iqm": iqm(self.returns).tolist(),
-            "mean": [figure.value for figure in curve],
-            "interval": [[figure.low, figure.high] for figure in curve],
-            "std": self.returns.std(0, ddof=1).tolist() if len(self.returns) > 1 else None,
-            "improvement": improvement.to_dict(),
-            "improvement_normalized": relative,
-            "episodes_to_90": self.episodes_to_90(),
-            "fall_rate": float(self.fell.mean()),
-            "steps_per_s": self.steps_per_s,
-        }
+        return PolicyResult(
+            label=self.label,
+            episode_returns=self.returns.tolist(),
+            episode_lengths=self.steps.tolist(),
+            normalized=None if normalized is None else normalized.mean(0).tolist(),
+            iqm=iqm(self.returns).tolist(),
+            mean=[figure.value for figure in curve],
+            interval=[[figure.low, figure.high] for figure in curve],
+            std=self.returns.std(0, ddof=1).tolist() if len(self.returns) > 1 else None,
+            improvement=improvement,
+            improvement_normalized=None if scaled is None or origin is None else Figure(*(scaled - origin).tolist()),
+            episodes_to_90=self.episodes_to_90(),
+            fall_rate=float(self.fell.mean()),
+            steps_per_s=self.steps_per_s,
+        )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the state for resuming."""
         arrays = {name: torch.as_tensor(getattr(self, name)) for name in ("returns", "steps", "fell")}
         return {"name": self.name, "label": self.label, "steps_per_s": self.steps_per_s} | arrays
 
     @classmethod
-    def restored(cls, state: dict[str, Any]) -> EpisodeSeries:
+    def restored(cls, state: StateDict) -> EpisodeSeries:
         """Rebuild from `state_dict`."""
-        fields: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+        fields: StateDict = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
         return cls(**fields)
 
 

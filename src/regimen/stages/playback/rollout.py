@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
 
 from regimen.agents.base import InContextPolicy
+from regimen.display.text_tables import print_tables
+from regimen.envs.term_tables import term_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from regimen.agents.base import Policy
+    from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.run import Run
     from regimen.system.plain_data import Json
+
+
+@contextmanager
+def opened_env(config: Config) -> Iterator[VecEnv]:
+    """Open the envs of `config`, print the tables of their terms, and close them at the end."""
+    from regimen.envs import open_env
+
+    env = open_env(config)
+    try:
+        print_tables(term_tables(config.env, env.io))
+        yield env
+    finally:
+        env.close()
 
 
 def roll_out(
