@@ -197,10 +197,15 @@ def _survival(ax: Axes, labels: Sequence[str], times: np.ndarray, survival: Sequ
     ax.legend(fontsize=8, frameon=False, loc="lower left", title="command", title_fontsize=8)
 
 
-def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> None:
+def error_bars(ax: Axes, x: Sequence[float] | np.ndarray, values: Sequence[Interval], **style: Any) -> None:
+    """Draw figures at `x` (n,) with their intervals; `style` is that of `Axes.errorbar`."""
     middle = np.array([v.value for v in values])
-    ends = np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
-    ax.errorbar(range(len(values)), middle, yerr=ends.clip(min=0), fmt="o", markersize=5, color=COLORS[0], capsize=5)
+    ends = np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]]).reshape(2, -1)
+    ax.errorbar(x, middle, yerr=ends.clip(min=0), **{"fmt": "o", "markersize": 4, "capsize": 2, **style})
+
+
+def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> None:
+    error_bars(ax, range(len(values)), values, markersize=5, color=COLORS[0], capsize=5)
     crowded = sum(map(len, labels)) > 40
     ax.set_xticks(range(len(labels)), labels, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     ax.margins(x=0.15, y=0.15)

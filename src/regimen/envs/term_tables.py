@@ -105,7 +105,7 @@ def _actions(env: Any, io: IOSpec) -> TextTable:
 
 
 def _mode(term: Any) -> str:
-    if term.mode != "interval":
+    if term.mode != "interval" or term.interval_range_s is None:
         return str(term.mode)
     return f"interval, {' … '.join(f'{value:g}' for value in term.interval_range_s)} s"
 

@@ -11,7 +11,7 @@ from regimen.agents.policy_header import read_header
 from regimen.config import static_types
 from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
-from regimen.config.yaml_io import PlainSection, read_yaml
+from regimen.config.yaml_io import read_yaml
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
 from regimen.envs.robots.robot import Robot, match
 from regimen.orchestration import policy_fit

@@ -167,6 +167,17 @@ class Checkpoints:
                 path.unlink()
 
 
+def saved_part(run: Run, name: str) -> Any:
+    """Return a part of the run's last checkpoint; None for a run without one.
+
+    Args:
+        run: the run.
+        name: key of the part, such as `collect`.
+    """
+    last = run.checkpoints / "last.pt"
+    return load(last)[name] if last.exists() else None
+
+
 def step_of(path: Path) -> int:
     """Return the step in the name of a `step_*.pt` file."""
     return int(path.stem.removeprefix("step_"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
@@ -22,12 +23,12 @@ class AssembleCfg:
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.assemble.Assemble"
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the missing inputs, one line each."""
         needed = {"policy": "policy=<run reference>", "experts": "experts=[<run reference>,…]"}
         return [f"stage=assemble needs {text}." for key, text in needed.items() if not config.get(key)]
 
-    def num_envs(self, config: dict[str, Any]) -> int:
+    def num_envs(self, config: PlainConfig) -> int:
         """Return 1: the env only gives names and sizes of observations and actions."""
         return 1
 

@@ -98,8 +98,10 @@ def plain(value: Any) -> Any:
     """Return `value` as plain JSON data: paths as text, array scalars as numbers, non-finite numbers as null.
 
     Args:
-        value: nested dicts, lists and scalars.
+        value: nested dicts, lists, scalars, and objects with a `to_dict`.
     """
+    if hasattr(value, "to_dict"):
+        return plain(value.to_dict())
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):

@@ -63,20 +63,19 @@ def open_datasets(config: Config, memory_gb: float, group: str) -> OpenedData:
         group: observation group that is read; in the others the datasets may differ.
     """
     from regimen.data.episodes import card as cards
-    from regimen.data.episodes import quality_checks
     from regimen.data.episodes.reader import open_all
     from regimen.data.episodes.splits import split
 
     paths = [Path(path) for path in config.data]
     card = cards.make(paths, config.seed, group)
-    problems = quality_checks.check(card)
-    about = {"rows": card["rows"], "episodes": card["episodes_by_class"], "by_split": card["by_split"]}
+    by_split = card.to_dict()["by_split"]
+    about = {"rows": card.rows, "episodes": card.episodes_by_class, "by_split": by_split}
     files = open_all(paths, group)
     try:
         splits = split([file.num_envs for file in files], config.seed)
         memory, first = int(memory_gb * 2**30), files[0]
-        data = DetectorData([f.path for f in files], splits, first.io, first.joints, card["classes"], memory)
-        return OpenedData(data, about, problems, "for training a detector")
+        data = DetectorData([f.path for f in files], splits, first.io, first.joints, card.classes, memory)
+        return OpenedData(data, about, card.problems(), "for training a detector")
     finally:
         for file in files:
             file.close()

@@ -75,7 +75,6 @@ class Vintix:
         """
         from regimen.agents.base import OpenedData
         from regimen.agents.vintix.windows import load
-        from regimen.data.histories import quality_checks
         from regimen.data.histories.card import make
         from regimen.data.histories.reader import open_histories
 
@@ -83,8 +82,8 @@ class Vintix:
         problems, datasets = [], []
         for path in paths:
             card = make(open_histories(path))
-            problems += [f"{card['task_name']}: {line}" for line in quality_checks.check(card)]
-            datasets.append({key: card[key] for key in ("task_name", "mode", "rows", "spearman")})
+            problems += [f"{card.task_name}: {line}" for line in card.problems()]
+            datasets.append({key: getattr(card, key) for key in ("task_name", "mode", "rows", "spearman")})
         tasks = load(paths, cfg.sampling, cfg.model.context, config.seed, int(memory_gb * 2**30))
         windows = {t.name: {"windows": len(t.train), "held_out": len(t.val)} for t in tasks}
         about = {"rows": sum(row["rows"] for row in datasets), "datasets": datasets, "tasks": windows}

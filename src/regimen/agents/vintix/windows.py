@@ -20,7 +20,6 @@ from regimen.agents.vintix.model import Group
 from regimen.agents.vintix.policy import Scaling
 from regimen.data.histories.file import History
 from regimen.data.histories.reader import Histories, open_histories
-from regimen.system import files
 from regimen.system.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class TaskDataset:
     @classmethod
     def of(cls, histories: Histories) -> TaskDataset:
         """Return the facts of a dataset."""
-        return cls(**files.plain({field.name: histories.about.get(field.name) for field in fields(cls)}))
+        return cls(**{field.name: getattr(histories.about, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -198,8 +197,8 @@ class _TaskHistories:
         first = datasets[0]
         for other in datasets[1:]:
             _require_same(name, first, other)
-        rows = [(row["sha256"], h, number) for h in datasets for number, row in enumerate(h.about["files"])]
-        histories = [_cut(h, number, cfg, context) for _, h, number in sorted(rows, key=lambda row: str(row[0]))]
+        rows = [(row.sha256, h, number) for h in datasets for number, row in enumerate(h.about.files)]
+        histories = [_cut(h, number, cfg, context) for _, h, number in sorted(rows, key=lambda row: row[0])]
         about = Group(first.observation_size, first.num_actions, first.discrete)
         held = _held_out(len(histories), cfg.held_out, seed)
         return cls(name, first.group, about, TaskDataset.of(first), histories, held)
@@ -222,7 +221,7 @@ class _TaskHistories:
 
 def _require_same(name: str, first: Histories, other: Histories) -> None:
     for key in ("group", "observation_shape", "action_dim", "action_type", "reward_scale", "io"):
-        if other.about.get(key) != first.about.get(key):
+        if getattr(other.about, key) != getattr(first.about, key):
             raise DatasetError(
                 f"{first.path.parent} and {other.path.parent} both hold task {name}, but their {key} differ: give "
                 "one of them another task_name."
@@ -231,7 +230,7 @@ def _require_same(name: str, first: Histories, other: Histories) -> None:
 
 def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> History:
     """Return a history without left-out episodes and early rows."""
-    every = cfg.episode_sparsity or int(histories.about["episode_sparsity"])
+    every = cfg.episode_sparsity or histories.about.episode_sparsity
     history = histories[index].thinned(every)
     first = len(history) - round(cfg.last_frac * len(history))
     if len(history) - first < context + 1:

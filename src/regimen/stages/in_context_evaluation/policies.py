@@ -11,8 +11,7 @@ import torch
 from regimen.agents.base import InContextPolicy
 from regimen.agents.policy_file import load_policy
 from regimen.envs.vec_env import is_solved
-from regimen.stages.recording.actors import OptimalPolicy
-from regimen.stages.recording.noise import RandomPolicy
+from regimen.stages.recording.history_policies import OptimalPolicy, RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

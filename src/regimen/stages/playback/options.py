@@ -8,9 +8,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.config import static_types
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
 
@@ -46,7 +49,7 @@ class PlaybackCfg:
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
 
 
-def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[str]:
+def problems(cfg: PlaybackCfg, config: PlainConfig, num_envs: int) -> list[str]:
     """Return the problems of `video_length`, `real_time`, `viewer` and `log_*`, one line each.
 
     Args:
@@ -79,7 +82,7 @@ def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
     return lines
 
 
-def _viewer_problems(config: dict[str, Any]) -> list[str]:
+def _viewer_problems(config: PlainConfig) -> list[str]:
     hardware = config.get("hardware") or {}
     needed = {"env": "MANAGER_BASED", "sim": "MUJOCO"}
     if not all(static_types.class_variable(config.get(key) or {}, name) for key, name in needed.items()):
@@ -115,7 +118,7 @@ def no_window(display: str | None, wayland: str | None) -> str | None:
     return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
-def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:
+def _evaluator_problems(cfg: PlaybackCfg, config: PlainConfig) -> list[str]:
     """Return a line if the agent has an evaluation of its own, whose rollout has no observers."""
     names = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
     agent = config.get("agent") or {}
