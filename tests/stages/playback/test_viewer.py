@@ -21,7 +21,7 @@ import sys, threading
 import numpy as np, torch
 from regimen.stages.playback.options import no_window
 from regimen.stages.playback.viewer import Viewer
-from tasks import make_env
+from helpers.tasks import make_env
 
 why = no_window("here", None)
 if why:
