@@ -179,11 +179,11 @@ class ReplayRing:
         last, steps = column, torch.ones_like(age)
         reward, running = _take(self.reward, row + column), ~_take(self.ended, row + column)
         for k in range(1, num_steps):
-            there = (column + k) % self.columns
+            ahead = (column + k) % self.columns
             running &= age > k
-            reward += torch.where(running, gamma**k * _take(self.reward, row + there), 0.0)
-            last, steps = torch.where(running, there, last), steps + running
-            running &= ~_take(self.ended, row + there)
+            reward += torch.where(running, gamma**k * _take(self.reward, row + ahead), 0.0)
+            last, steps = torch.where(running, ahead, last), steps + running
+            running &= ~_take(self.ended, row + ahead)
         discount = gamma**steps * ~_take(self.terminated, row + last)
         obs = {group: _take(ring, row + column) for group, ring in self.obs.items()}
         return Batch(obs, _take(self.action, row + column), reward, discount, self._successors(row, last))
@@ -192,11 +192,11 @@ class ReplayRing:
         following = row + (last + 1) % self.columns
         ended = _take(self.ended, row + last).nonzero(as_tuple=True)
         ids = _take(self.final_id, (row + last)[ended])
-        found = {}
+        successors = {}
         for group, ring in self.obs.items():
-            found[group], finals = _take(ring, following), self._finals[group]
-            found[group][ended] = finals[ids % len(finals)]
-        return found
+            successors[group], finals = _take(ring, following), self._finals[group]
+            successors[group][ended] = finals[ids % len(finals)]
+        return successors
 
     def state_dict(self) -> StateDict:
         """Return the content, to be written at once: a full ring is not copied."""

@@ -20,8 +20,8 @@ LOOK = """
 import sys, threading
 import numpy as np, torch
 from regimen.stages.playback.options import no_window
-from regimen.stages.playback.viewer import Window
-from tasks import make_env
+from regimen.stages.playback.viewer import Viewer
+from helpers.tasks import make_env
 
 why = no_window("here", None)
 if why:
@@ -29,7 +29,7 @@ if why:
 env = make_env("reach", 2)
 env.reset(seed=0)
 action, there = torch.ones(2, 2), threading.active_count()
-with Window(env) as window:
+with Viewer(env) as window:
     for _ in range(5):
         _, *outcome, _ = env.step(action)
         window.on_step_end(action, *outcome)

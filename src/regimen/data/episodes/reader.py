@@ -191,10 +191,6 @@ class EpisodeFile:
             for env, start, stop in zip(here.env, here.start, here.stop, strict=True):
                 yield {name: value[start:stop, env - low] for name, value in values.items()}
 
-    def bytes_per_row(self, names: Sequence[str]) -> int:
-        """Return the size of one row of one env of these columns in memory."""
-        return sum(self._datasets[n].dtype.itemsize * int(np.prod(self.columns[n], dtype=int)) for n in names)
-
 
 def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFile]:
     """Open datasets to be used together: files, or folders of them.

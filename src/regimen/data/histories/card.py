@@ -10,7 +10,7 @@ import numpy as np
 
 from regimen.data.episodes.card_schema import Spread
 from regimen.data.histories.file import History
-from regimen.data.histories.reader import Histories, HistoryFile
+from regimen.data.histories.reader import Histories, HistoryFile, HistoryHead
 from regimen.display.figures import COLORS, save, sheet
 from regimen.system.files import write_json
 from regimen.system.plain_data import Json, PlainData
@@ -61,39 +61,20 @@ class HistoryEpisodes(PlainData):
 
 
 @dataclass
-class HistoryCard(PlainData):
+class HistoryCard(HistoryHead):
     """Statistics of a dataset of learning histories; `card.json` is its plain form.
 
     Attributes:
         rows: rows of all histories.
-        step_dt: seconds between two rows, if known.
         histories: rows, episodes and progress of each.
         episodes: of all histories.
         terminated_share: share of the episodes that ended by a termination.
         curve: course of the returns over the histories.
         constant: names of the channels of the observation that never change.
-
-    The other fields are those of `HistoryIndex`.
     """
 
-    format: int = 1
     kind: str = "histories"
-    task_name: str = ""
-    group: str = ""
-    mode: str = ""
-    random_score: float = 0.0
-    expert_score: float = 0.0
-    seed: int | None = None
-    noise: Json | None = None
-    domain_randomization: Json | None = None
-    spearman: float = 0.0
-    reward_scale: float = 1.0
-    episode_sparsity: int = 1
-    run: str | None = None
-    sim: str | None = None
-    checkpoints: list[Json] | None = None
     rows: int = 0
-    step_dt: float | None = None
     histories: list[HistoryFile] = field(default_factory=list)
     episodes: HistoryEpisodes = field(default_factory=HistoryEpisodes)
     terminated_share: float = 0.0
@@ -171,11 +152,11 @@ class _EpisodeSummary:
     @classmethod
     def of(cls, history: History) -> _EpisodeSummary:
         """Summarise one history."""
-        start, stop = history.start[history.complete], history.stop[history.complete]
+        start, stop = history.start[history.whole], history.stop[history.whole]
         column = next((history.more[name] for name in ("epsilon", "checkpoint") if name in history.more), None)
         label = np.full(len(start), np.nan) if column is None else column[start].astype(np.float64)
         fell = history.more["terminated"][stop - 1] if "terminated" in history.more else np.zeros(len(start), bool)
-        return cls(history.positions, history.returns[history.complete], stop - start, label, fell)
+        return cls(history.positions, history.returns[history.whole], stop - start, label, fell)
 
 
 def _curve(summaries: list[_EpisodeSummary]) -> list[CurvePoint]:
@@ -188,8 +169,8 @@ def _curve(summaries: list[_EpisodeSummary]) -> list[CurvePoint]:
         inside = part == number
         low, median, high = np.percentile(returns[inside], [10, 50, 90])
         mean, steps, value = (float(column[inside].mean()) for column in (returns, length, label))
-        known = None if np.isnan(value) else value
-        rows.append(CurvePoint((number + 0.5) / BINS, int(inside.sum()), mean, low, median, high, steps, known))
+        progress = None if np.isnan(value) else value
+        rows.append(CurvePoint((number + 0.5) / BINS, int(inside.sum()), mean, low, median, high, steps, progress))
     return rows
 
 

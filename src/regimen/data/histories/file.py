@@ -64,7 +64,7 @@ class History:
         return np.append(self.start[1:], len(self))
 
     @cached_property
-    def complete(self) -> np.ndarray:
+    def whole(self) -> np.ndarray:
         """Whether each episode was recorded to its end, (E,); the last one of a public file counts as incomplete."""
         complete = np.ones(len(self.start), bool)
         ends = [self.more[name][-1] for name in ("terminated", "truncated") if name in self.more]
@@ -74,7 +74,7 @@ class History:
     @property
     def positions(self) -> np.ndarray:
         """Place of each complete episode in the history, from 0 to 1."""
-        count = int(self.complete.sum())
+        count = int(self.whole.sum())
         return np.arange(count) / max(count - 1, 1)
 
     @cached_property

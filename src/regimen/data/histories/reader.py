@@ -54,68 +54,77 @@ class HistoryFile(PlainData):
 
 
 @dataclass
-class HistoryIndex(PlainData):
-    """Content of `histories.json`.
+class HistoryHead(PlainData):
+    """Origin of a dataset of histories, in `histories.json` and on the card.
 
     Attributes:
         task_name: name of the task.
         group: name shared by tasks with the same observations and actions.
-        action_type: `continuous` or `discrete`.
-        reward_scale: factor on rewards in training; the files hold unscaled rewards.
-        episode_sparsity: training reads every n-th episode.
-        io: plain `IOSpec`; None for an imported dataset.
         mode: one of `MODES`, or `public` for an imported dataset.
         random_score: mean return of random actions.
         expert_score: mean return of the best policy.
-        expert_episodes: number of episodes that `expert_score` was measured in.
+        seed: of the recording run.
         noise: settings and range of the noise.
         domain_randomization: settings of the masses.
-        step_dt: seconds between two rows.
-        sim: simulator.
-        seed: of the recording run.
+        spearman: rank correlation of an episode's place with its return, over all histories.
+        reward_scale: factor on rewards in training; the files hold unscaled rewards.
+        episode_sparsity: training reads every n-th episode.
         run: id of the recording run.
-        parents: ids of the runs whose results it read.
+        sim: simulator.
+        checkpoints: run, step and checksum of the checkpoints that act, in `mode=checkpoints`.
+        step_dt: seconds between two rows.
+    """
+
+    format: int = FORMAT
+    task_name: str = ""
+    group: str = ""
+    mode: str = "public"
+    random_score: float = 0.0
+    expert_score: float = 1.0
+    seed: int | None = None
+    noise: Json | None = None
+    domain_randomization: Json | None = None
+    spearman: float = 0.0
+    reward_scale: float = 1.0
+    episode_sparsity: int = 1
+    run: str | None = None
+    sim: str | None = None
+    checkpoints: list[Json] | None = None
+    step_dt: float | None = None
+
+
+@dataclass
+class HistoryIndex(HistoryHead):
+    """Content of `histories.json`.
+
+    Attributes:
+        action_type: `continuous` or `discrete`.
+        io: plain `IOSpec`; None for an imported dataset.
+        expert_episodes: number of episodes that `expert_score` was measured in.
+        parents: ids of the runs whose results the recording run read.
         command: its command line.
         policy_sha256: checksum of the policy.
-        checkpoints: run, step and checksum of the checkpoints that act, in `mode=checkpoints`.
         first_checkpoint: for each history the index of its first checkpoint.
         checkpoint_count: for each history the number of its checkpoints.
         observation_shape: `proprio`: width D of an observation.
         action_dim: width A of an action.
         observation_mean: mean of each channel, D values.
         observation_std: standard deviation with n - 1 of each channel.
-        spearman: rank correlation of an episode's place with its return, over all histories.
         files: the histories.
     """
 
-    format: int = FORMAT
-    task_name: str = ""
-    group: str = ""
     action_type: str = "continuous"
-    reward_scale: float = 1.0
-    episode_sparsity: int = 1
     io: Json | None = None
-    mode: str = "public"
-    random_score: float = 0.0
-    expert_score: float = 1.0
     expert_episodes: int | None = None
-    noise: Json | None = None
-    domain_randomization: Json | None = None
-    step_dt: float | None = None
-    sim: str | None = None
-    seed: int | None = None
-    run: str | None = None
     parents: list[str] = field(default_factory=list)
     command: str | None = None
     policy_sha256: str | None = None
-    checkpoints: list[Json] | None = None
     first_checkpoint: list[int] | None = None
     checkpoint_count: list[int] | None = None
     observation_shape: dict[str, list[int]] = field(default_factory=dict)
     action_dim: int = 0
     observation_mean: list[float] = field(default_factory=list)
     observation_std: list[float] = field(default_factory=list)
-    spearman: float = 0.0
     files: list[HistoryFile] = field(default_factory=list)
 
     def to_dict(self) -> Json:

@@ -61,11 +61,11 @@ def export(dataset: Path, folder: Path, fps: int | None = None) -> dict[str, int
     source = of_histories(open_histories(dataset)) if dataset.name == INDEX else of_episodes(open_all([dataset]))
     rate, part = _rate(source, fps), folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        told = _write(source, part, rate)
+        counts = _write(source, part, rate)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return told
+    return counts
 
 
 def require_extra() -> None:
@@ -141,7 +141,7 @@ def _rows_of_files(files: list[EpisodeFile], names: dict[str, str]) -> Iterator[
 def _rows_of_histories(histories: Histories) -> Iterator[dict[str, np.ndarray]]:
     for number, history in enumerate(histories):
         last = np.zeros(len(history), bool)
-        last[history.stop[history.complete] - 1] = True
+        last[history.stop[history.whole] - 1] = True
         ends = _ends(history.more.get("terminated", last), history.more.get("truncated", np.zeros_like(last)))
         columns = {STATE: history.observation, "action": history.action, "next.reward": history.reward} | ends
         columns |= {name: value for name, value in history.more.items() if name not in ENDS}
@@ -172,11 +172,11 @@ def _write(source: Source, folder: Path, fps: int) -> dict[str, int]:
     from regimen.data.lerobot.layout import Feature, LerobotWriter
 
     features = {name: Feature(dtype, names) for name, (dtype, names) in source.features.items()}
-    writer, told = LerobotWriter(folder, features, fps, source.task), {"episodes": 0, "rows": 0}
+    writer, counts = LerobotWriter(folder, features, fps, source.task), {"episodes": 0, "rows": 0}
     for episode in source.episodes:
         writer.add(episode)
-        told = {"episodes": told["episodes"] + 1, "rows": told["rows"] + len(episode["next.done"])}
-    if not told["rows"]:
+        counts = {"episodes": counts["episodes"] + 1, "rows": counts["rows"] + len(episode["next.done"])}
+    if not counts["rows"]:
         raise DatasetError("The dataset has no rows: there is nothing to export.")
     writer.close()
-    return told
+    return counts

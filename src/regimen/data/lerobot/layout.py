@@ -181,9 +181,11 @@ def _array(values: np.ndarray, feature: Feature) -> pa.Array:
 def _statistics(values: np.ndarray) -> dict[str, np.ndarray]:
     """Return name -> (d,) over the rows of (n,) or (n, d), and `count` (1,)."""
     rows = values.reshape(len(values), -1).astype(np.float64)
-    found = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
-    found |= {f"q{round(100 * q):02d}": v for q, v in zip(QUANTILES, np.quantile(rows, QUANTILES, axis=0), strict=True)}
-    return found | {"count": np.array([len(rows)])}
+    statistics = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "std": rows.std(0)}
+    statistics |= {
+        f"q{round(100 * q):02d}": v for q, v in zip(QUANTILES, np.quantile(rows, QUANTILES, axis=0), strict=True)
+    }
+    return statistics | {"count": np.array([len(rows)])}
 
 
 def _together(episodes: Sequence[Json]) -> dict[str, dict[str, list[float]]]:
@@ -201,11 +203,11 @@ def _pooled(name: str, episodes: Sequence[Json]) -> dict[str, list[float]]:
 
     count, mean = of("count"), of("mean")
     share = count / count.sum()
-    whole = (share * mean).sum(0)
-    spread = np.sqrt((share * (of("std") ** 2 + (mean - whole) ** 2)).sum(0))
-    found = {"min": of("min").min(0), "max": of("max").max(0), "mean": whole, "std": spread}
-    found |= {key: (share * of(key)).sum(0) for key in (f"q{round(100 * q):02d}" for q in QUANTILES)}
-    return {key: value.tolist() for key, value in found.items()} | {"count": [int(count.sum())]}
+    overall = (share * mean).sum(0)
+    spread = np.sqrt((share * (of("std") ** 2 + (mean - overall) ** 2)).sum(0))
+    statistics = {"min": of("min").min(0), "max": of("max").max(0), "mean": overall, "std": spread}
+    statistics |= {key: (share * of(key)).sum(0) for key in (f"q{round(100 * q):02d}" for q in QUANTILES)}
+    return {key: value.tolist() for key, value in statistics.items()} | {"count": [int(count.sum())]}
 
 
 def _tasks(tasks: list[str]) -> pa.Table:
@@ -218,6 +220,6 @@ def _tasks(tasks: list[str]) -> pa.Table:
         text | {"field_name": index},
     ]
     labels = [text | {"field_name": None, "metadata": {"encoding": "UTF-8"}}]
-    told = {"index_columns": [index], "column_indexes": labels, "columns": columns, "pandas_version": "2.0.0"}
+    description = {"index_columns": [index], "column_indexes": labels, "columns": columns, "pandas_version": "2.0.0"}
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())})
-    return table.replace_schema_metadata({"pandas": json.dumps(told)})
+    return table.replace_schema_metadata({"pandas": json.dumps(description)})

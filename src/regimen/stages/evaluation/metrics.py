@@ -162,72 +162,69 @@ class PolicyOrigin(PlainData):
     step: int | None = None
 
 
-@dataclass
-class EvaluationResult(PlainData):
-    """Result of `stage=evaluate`; result.json holds also the entries of observers.
+@dataclass(kw_only=True)
+class PolicyEvaluation(PlainData):
+    """Fields of every evaluation of a policy; result.json holds also the entries of observers.
 
     Attributes:
         policy: the evaluated policy.
         task: chosen task.
         seed: of the run.
         episode_length_s: length of an episode in s.
+        intervals: method of the intervals, in words.
+        wall_s: duration in s.
+    """
+
+    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
+    task: str | None
+    seed: int = 0
+    episode_length_s: float
+    intervals: str = ""
+    wall_s: float = 0.0
+
+
+@dataclass(kw_only=True)
+class EvaluationResult(PolicyEvaluation):
+    """Result of `stage=evaluate`.
+
+    Attributes:
         envs_per_command: episodes for each command.
         disturbances: whether disturbances were active.
         observation_noise: whether observations were noisy.
-        intervals: method of the intervals, in words.
         overall: metrics over all commands.
         commands: metrics of each command.
-        wall_s: duration in s.
         env_steps: steps of all first episodes.
     """
 
-    task: str | None
-    episode_length_s: float
     envs_per_command: int
     disturbances: bool
+    observation_noise: bool = True
     overall: EvaluationMetrics
     commands: list[EvaluationMetrics]
-    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
-    seed: int = 0
-    observation_noise: bool = True
-    intervals: str = ""
-    wall_s: float = 0.0
     env_steps: int = 0
 
 
-@dataclass
-class FaultEvaluationResult(PlainData):
-    """Result of `stage=evaluate stage.faults=true`; result.json holds also the entries of observers.
+@dataclass(kw_only=True)
+class FaultEvaluationResult(PolicyEvaluation):
+    """Result of `stage=evaluate stage.faults=true`.
 
     Attributes:
-        policy: the evaluated policy.
         estimate: mode of the fault estimate, and file of the estimator.
-        task: chosen task.
-        seed: of the run.
         command: held command.
         onset_s: time of the onset in s.
-        episode_length_s: length of an episode in s.
-        intervals: method of the intervals, in words.
         healthy: metrics without a fault.
         overall: metrics over all faults.
         joints: joint -> metrics over its severities.
         cells: metrics of each fault, joint by joint, the mildest first.
-        wall_s: duration in s.
     """
 
-    task: str | None
+    estimate: dict[str, str | None] = field(default_factory=dict)
     command: list[float]
     onset_s: float
-    episode_length_s: float
     healthy: FaultMetrics
-    cells: list[FaultMetrics]
     overall: FaultMetrics | None = None
     joints: dict[str, FaultMetrics] = field(default_factory=dict)
-    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
-    estimate: dict[str, str | None] = field(default_factory=dict)
-    seed: int = 0
-    intervals: str = ""
-    wall_s: float = 0.0
+    cells: list[FaultMetrics]
 
 
 def command_label(command: list[float] | None) -> str:
