@@ -123,6 +123,8 @@ def test_modules_and_files_named_on_a_page_exist(page: Path) -> None:
     paths += re.findall(rf"`((?:{packages})/[\w/]+\.py)`", text)
     assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
     named = set(re.findall(r"\bregimen(?:\.\w+)+", re.sub(r"\S*://\S*|`regimen\.json`", "", text)))
+    for module, imported in re.findall(r"^ *from (regimen[\w.]*) import ([\w, ]+)", text, re.M):
+        named |= {f"{module}.{name}" for name in imported.split(", ")}
     assert sorted(name for name in named if not is_defined(name) and name not in MOVED) == []
 
 
