@@ -22,13 +22,14 @@ from measure import alternate, ratio, report
 
 from regimen.config.compose import compose_config
 from regimen.data.episodes.batches import Sequences
+from regimen.data.episodes.schema import GateResult
 from regimen.envs import open_env
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
 from regimen.stages.recording.config import CollectCfg
-from regimen.stages.recording.episode_recorder import EpisodeRecorder
+from regimen.stages.recording.recorders import EpisodeRecorder
 
 COLUMNS = ("obs/discriminator", "labels/fault_joint")
 
@@ -45,12 +46,12 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
 
     @torch.inference_mode()
     def collect() -> int:
-        EpisodeRecorder(cfg, run, config, env, bundle, {}).collect(None)
+        EpisodeRecorder(cfg, run, config, env, bundle, GateResult()).collect(None)
         return steps * num_envs
 
     @torch.inference_mode()
     def alone() -> int:
-        acts = EpisodeRecorder(cfg, run, config, env, bundle, {}).policy.act
+        acts = EpisodeRecorder(cfg, run, config, env, bundle, GateResult()).policy.act
         obs = env.reset(seed=0)
         env.stagger()
         for _ in range(steps):

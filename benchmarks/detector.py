@@ -116,7 +116,7 @@ def made_up(path: Path, io: IOSpec, joints: list[str], num_envs: int, steps: int
 def training(path: Path, epochs: int) -> tuple[list[float], float]:
     """Return the share of each epoch that was spent waiting for data, and frames a second of the last."""
     with EpisodeFile(path) as file:
-        io, joints, classes, envs = file.io, file.joints, list(file.attrs["classes"]), file.num_envs
+        io, joints, classes, envs = file.io, file.joints, list(file.attributes.classes or []), file.num_envs
     layout = Layout.of(io, GROUP, joints, classes)
     sets = FrameSets.open(layout, io, [path], split([envs], 0), 3 * 2**30)
     torch.set_num_threads(1)  # as stage=distill does

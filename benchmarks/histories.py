@@ -28,10 +28,9 @@ from regimen.envs import open_env
 from regimen.runs.create import create_run_dir
 from regimen.runs.references import resolve_policy
 from regimen.runs.run import Run
-from regimen.stages.recording import history_recorder
-from regimen.stages.recording.actors import make_history_policy
+from regimen.stages.recording import recorders
 from regimen.stages.recording.config import CollectHistoriesCfg
-from regimen.stages.recording.history_recorder import HistoryRecorder
+from regimen.stages.recording.history_policies import make_history_policy
 
 
 def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[], int]], Path]:
@@ -43,11 +42,11 @@ def works(num_envs: int, steps: int, folder: Path) -> tuple[dict[str, Callable[[
     torch.set_num_threads(1)  # as the stage does; the physics has all cores
     env = open_env(config)
     actor = make_history_policy(cfg, config, env)
-    trial = without_grad(lambda: history_recorder.calibrate(run, env, actor.expert, cfg.noise.box, config.seed))
-    history_recorder.calibrate = lambda *args: trial
+    trial = without_grad(lambda: recorders.calibrate(run, env, actor.expert, cfg.noise.box, config.seed))
+    recorders.calibrate = lambda *args: trial
 
     def collect() -> int:
-        HistoryRecorder(cfg, run, config, env, actor).collect(None)
+        recorders.HistoryRecorder(cfg, run, config, env, actor).collect(None)
         return steps * num_envs
 
     without_grad(collect)

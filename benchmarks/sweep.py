@@ -76,7 +76,7 @@ def write_config(folder: Path, timesteps: int) -> dict:
     """Write the resolved configuration of our own job as the peer's config.yaml, and return it."""
     from regimen.config.compose import compose
 
-    config = compose(arguments(timesteps), [ROOT / "conf"]).config
+    config = compose(arguments(timesteps), [ROOT / "conf"]).plain
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return config

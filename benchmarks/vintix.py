@@ -36,7 +36,8 @@ from regimen.agents.vintix.policy import Scaling, VintixPolicy
 from regimen.agents.vintix.trainer import Training
 from regimen.agents.vintix.windows import load
 from regimen.data.histories.file import append
-from regimen.data.histories.index import write_index
+from regimen.data.histories.reader import HistoryIndex
+from regimen.data.histories.writer import write_index
 
 SIZES = {"standard": Sizes(), "small": Sizes(context=512, layers=4, heads=4, hidden=130, feedforward=520)}
 """As conf/agent/vintix.yaml and vintix_small.yaml have them."""
@@ -118,8 +119,7 @@ def histories(folder: Path, sizes: Sizes, windows: int) -> Path:
     }
     folder.mkdir()
     append(folder / "00000.h5", 0, columns)
-    about = {"task_name": TASK, "group": "group", "action_type": "continuous", "reward_scale": 1.0, "io": None}
-    return write_index(folder, about | {"episode_sparsity": 1, "mode": "made up", "random_score": 0, "expert_score": 1})
+    return write_index(folder, HistoryIndex(task_name=TASK, group="group", mode="made up"))
 
 
 def trainer(sizes: Sizes, batch: int, index: Path, windows: int) -> Callable[[], int]:

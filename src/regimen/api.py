@@ -91,7 +91,7 @@ def load_policy(reference: str | Path, env: VecEnv, seed: int = 0) -> Policy:
         `reset(state, env_ids)` returns the state with the rows of ended episodes reset.
 
     Raises:
-        ReferenceError_: no policy or several are named; the message lists candidates.
+        RunReferenceError: no policy or several are named; the message lists candidates.
         IOMismatchError: the policy does not fit the environment, term by term and joint by joint.
         CheckpointError: the file is no policy.
     """
@@ -132,14 +132,14 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
 
     use_current_folder()
     composed = compose(_arguments(overrides), [config_home(), *map(Path, config_dirs)])
-    if composed.config["dry_run"]:
+    if composed.config.dry_run:
         raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
     report = preflight(composed, OUTPUTS)
-    check_scheduler([composed.config])
+    check_scheduler([composed])
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
-    scheduled = composed.config["hardware"]["scheduler"]
-    known = {"status": "queued", "code": str(code_snapshot.take(composed.config))} if scheduled else {}
+    scheduled = composed.config.hardware.scheduler
+    known = {"status": "queued", "code": str(code_snapshot.take(composed.plain))} if scheduled else {}
     run = LaunchedRun(create_run(composed, OUTPUTS, report, **known).dir)
     run.update(argv=["launch.py", *composed.overrides])
     with not_started(run):
@@ -172,7 +172,7 @@ def open_run(reference: str | Path) -> RunView:
         reference: id, unique beginning of an id, name, `latest`, or a run directory.
 
     Raises:
-        ReferenceError_: no run or several are named; the message lists candidates.
+        RunReferenceError: no run or several are named; the message lists candidates.
     """
     from regimen.runs.history.run_view import see
 

@@ -15,7 +15,7 @@ from helpers.point_env import PointEnv
 from helpers.user_folder import make_lab
 from regimen.config.static_modules import find
 from regimen.envs.conformance.rules import RULES
-from regimen.system.errors import ConfigError, IOMismatchError, PreflightError, ReferenceError_
+from regimen.system.errors import ConfigError, IOMismatchError, PreflightError, RunReferenceError
 
 IDLE = ["task=idle", "sim=idle", "agent=idle", "stage=act"]
 
@@ -80,7 +80,7 @@ def test_a_pretrained_policy_acts_in_its_task_and_in_no_other() -> None:
         with raises_naming(IOMismatchError, "velocity_commands"):
             other = PointEnv(3)
             regimen.load_policy("pretrained:go2_flat", other)
-        with raises_naming(ReferenceError_, "pretrained", "go2_flat"):
+        with raises_naming(RunReferenceError, "pretrained", "go2_flat"):
             regimen.load_policy("pretrained:go2_flt", env)
     finally:
         env.close()
@@ -111,7 +111,7 @@ def test_a_run_is_launched_found_and_looked_at(lab: Path, capsys: pytest.Capture
     assert json.loads(json.dumps(rows))[1]["headline"] == {"score": 5.0}
     with raises_naming(ConfigError, "stats", "status"):
         regimen.find_runs(stats="failed")
-    with raises_naming(ReferenceError_, "frist", "first"):
+    with raises_naming(RunReferenceError, "frist", "first"):
         regimen.open_run("frist")
 
 

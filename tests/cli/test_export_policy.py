@@ -73,7 +73,8 @@ def test_the_file_tells_what_a_robot_has_to_know(tmp_path, name):
     source = run_with(tmp_path, "skrl_ppo", task="go2_flat")
     out = tmp_path / f"walker.{'onnx' if name == 'onnx' else 'pt'}"
     said = export(str(source), name, out)
-    told, robot = header.described(out), load("go2")
+    description, robot = header.read_description(out), load("go2")
+    told = description.to_dict()
     assert told == json.loads(out.with_name(f"{out.name}.json").read_text())
     assert told["robot"]["stiffness"] == list(robot.stiffness) and told["robot"]["damping"] == list(robot.damping)
     assert told["joint_names"] == list(robot.joints) and told["action_offset"] == list(robot.default_joint_pos)
@@ -139,7 +140,7 @@ def test_a_lone_checkpoint_needs_its_task(tmp_path):
     with raises_naming(ConfigError, "elbow", "shoulder", "go2"):
         export(str(lone), "torchscript", out, ["task=go2_flat"])
     export(str(lone), "torchscript", out, ["task=reach"])
-    told = header.described(out)
+    told = header.read_description(out).to_dict()
     assert (told["task"], told["robot"]["name"], told["commit"]) == ("reach", "reach_arm", None)
     with raises_naming(CheckpointError, out, "exported"):
         export(str(out), "torchscript")

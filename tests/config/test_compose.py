@@ -13,10 +13,11 @@ import yaml
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.config.compose import Composed, Refusal, compose, load_config
-from regimen.config.structured import build, plain
+from regimen.config.compose import ComposedConfig, compose
+from regimen.config.schema import Config
+from regimen.config.structured import build, field_types, load_config, to_plain
 from regimen.config.task_schema import EventTermCfg, ManagerEnvCfg
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, ConfigErrors
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -33,7 +34,7 @@ def age(folder: Path) -> None:
         os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
 
 
-def composed(*overrides: str, lab: Path | None = None) -> Composed:
+def composed(*overrides: str, lab: Path | None = None) -> ComposedConfig:
     return compose(list(overrides), [CONF, *([lab] if lab else [])])
 
 
@@ -47,7 +48,7 @@ def refusal(*overrides: str, lab: Path | None = None) -> str:
 
 
 def problems(*overrides: str, lab: Path | None = None) -> list[str]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         composed(*overrides, lab=lab)
     return caught.value.lines
 
@@ -72,7 +73,7 @@ def test_every_experiment_composes_and_stays_small(experiment: str) -> None:
 @pytest.mark.parametrize("stage", [p.stem for p in (CONF / "stage").glob("*.yaml")])
 @pytest.mark.parametrize("hardware", [p.stem for p in (CONF / "hardware").glob("*.yaml")])
 def test_every_stage_and_hardware_composes(stage: str, hardware: str) -> None:
-    config = composed("task=reach", f"stage={stage}", f"hardware={hardware}").config
+    config = composed("task=reach", f"stage={stage}", f"hardware={hardware}").plain
     assert config["choices"] | {"stage": stage, "hardware": hardware} == config["choices"]
 
 
@@ -80,7 +81,7 @@ def test_the_overrides_of_the_manual_work() -> None:
     config = composed(
         *("task=h1_failure", "env.events.change_joint_torque=null"),
         *("agent.trainer.timesteps=64000", "env.num_envs=256"),
-    ).config
+    ).plain
     assert config["env"]["events"]["change_joint_torque"] is None
     assert config["agent"]["trainer"]["timesteps"] == 64000
     assert config["env"]["num_envs"] == 256
@@ -97,14 +98,14 @@ def test_the_overrides_of_the_manual_work() -> None:
     ],
 )  # fmt: skip
 def test_a_valid_key_that_no_file_sets_needs_no_plus(override: str, path: tuple[str | int, ...], value: object) -> None:
-    node = composed("task=go2_flat", override).config["env"]
+    node = composed("task=go2_flat", override).plain["env"]
     for key in path:
         node = node[key]
     assert node == value
 
 
 def test_a_removed_term_is_gone() -> None:
-    assert "push_robot" not in composed("task=go2_flat", "~env.events.push_robot").config["env"]["events"]
+    assert "push_robot" not in composed("task=go2_flat", "~env.events.push_robot").plain["env"]["events"]
 
 
 WRONG: dict[str, tuple[str, ...]] = {
@@ -243,7 +244,7 @@ def test_a_missing_config_dir_offers_the_near_one(lab: Path) -> None:
 
 
 def test_own_terms_and_options_work_and_are_checked(lab: Path) -> None:
-    config = composed("task=lean", "env.rewards.leaning.params.limit=0.2", lab=lab).config
+    config = composed("task=lean", "env.rewards.leaning.params.limit=0.2", lab=lab).plain
     assert config["env"]["rewards"]["leaning"]["params"] == {"limit": 0.2}
     assert config["env"]["rewards"]["near"]["weight"] == 1.0  # of the task it builds on
     said = refusal("task=lean", "env.rewards.leaning.params.axes=y", lab=lab)
@@ -254,8 +255,8 @@ def test_own_terms_and_options_work_and_are_checked(lab: Path) -> None:
 
 def test_an_experiment_beats_the_task_and_an_argument_beats_both(lab: Path) -> None:
     write(lab / "experiment/e.yaml", "# @package _global_\ndefaults:\n  - override /task: reach\nenv: {num_envs: 5}\n")
-    assert composed("experiment=e", lab=lab).config["env"]["num_envs"] == 5
-    assert composed("experiment=e", "env.num_envs=6", lab=lab).config["env"]["num_envs"] == 6
+    assert composed("experiment=e", lab=lab).plain["env"]["num_envs"] == 5
+    assert composed("experiment=e", "env.num_envs=6", lab=lab).plain["env"]["num_envs"] == 6
 
 
 def test_an_experiment_may_use_another_agent_with_its_own_type(lab: Path) -> None:
@@ -263,18 +264,18 @@ def test_an_experiment_may_use_another_agent_with_its_own_type(lab: Path) -> Non
     code = "from dataclasses import dataclass\n\n@dataclass\nclass ZeroCfg:\n    gain: float = 1.0\n\nclass Zero: ...\n"
     write(lab.parent / "lab_agent.py", code.replace("gain", "_target_: str = 'lab_agent.Zero'\n    gain", 1))
     write(lab / "experiment/z.yaml", "# @package _global_\ndefaults:\n  - override /agent: zero\nagent: {gain: 3}\n")
-    assert composed("experiment=z", "agent.gain=4", lab=lab).config["agent"]["gain"] == 4.0
+    assert composed("experiment=z", "agent.gain=4", lab=lab).plain["agent"]["gain"] == 4.0
     assert_names(refusal("experiment=z", "agent.gian=4", lab=lab), "gian", "agent", "gain")
 
 
 def test_interpolations_are_resolved_and_then_checked(lab: Path) -> None:
-    assert composed("seed=${env.decimation}").config["seed"] == 4
+    assert composed("seed=${env.decimation}").plain["seed"] == 4
     said = refusal("agent.agent.entropy_loss_scale=${agent.agent.class}")
     assert_names(said, "agent.agent.entropy_loss_scale", "number", "PPO")
 
 
 def test_the_frozen_configuration_reads_back_typed(tmp_path: Path) -> None:
-    config = composed("task=h1_failure", "env.events.push_robot=null").config
+    config = composed("task=h1_failure", "env.events.push_robot=null").plain
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config))
     typed = load_config(file)
@@ -283,7 +284,7 @@ def test_the_frozen_configuration_reads_back_typed(tmp_path: Path) -> None:
     assert typed.env.events["push_robot"] is None
     assert typed.env.observations["policy"].terms["joint_pos"].noise == 0.01
     assert typed.hardware.num_threads() >= 1
-    assert plain(typed) == config
+    assert to_plain(typed) == config
 
 
 def test_a_frozen_configuration_of_other_code_is_refused_by_key() -> None:
@@ -312,11 +313,11 @@ def test_what_changed_between_two_compositions_is_read_again(lab: Path) -> None:
     file = write(lab / "experiment/e.yaml", "# @package _global_\ndefaults:\n  - override /task: lean\nseed: 5\n")
     age(lab)
     first = composed("experiment=e", "name=a", lab=lab)
-    assert first.config["seed"] == 5
+    assert first.plain["seed"] == 5
     file.write_text(file.read_text().replace("seed: 5", "seed: 6\nagent: {gian: 1}"))
     assert_names(refusal("experiment=e", "name=a", lab=lab), "e.yaml:5", "gian", "agent")
     file.write_text(file.read_text().replace("seed: 6\nagent: {gian: 1}", "seed: 7"))
-    assert composed("experiment=e", "name=a", lab=lab).config["seed"] == 7
+    assert composed("experiment=e", "name=a", lab=lab).plain["seed"] == 7
     write(lab / "agent/wrong.yaml", "x: 1\n")
     assert_names(refusal("experiment=e", "agent=wrong", lab=lab), "agent/wrong.yaml", "_target_")
     file.unlink()
@@ -326,17 +327,32 @@ def test_what_changed_between_two_compositions_is_read_again(lab: Path) -> None:
 def test_compositions_of_the_same_options_share_nothing_that_can_change(lab: Path) -> None:
     age(lab)
     a, b = (composed("task=lean", "env.evaluation.grid.0=[1,0]", f"seed={seed}", lab=lab) for seed in (1, 2))
-    a.config["env"]["rewards"].clear()
-    a.config["choices"]["task"] = "other"
+    a.plain["env"]["rewards"].clear()
+    a.plain["choices"]["task"] = a.config.choices["task"] = "other"
+    a.config.env.rewards.clear()
     a.tree.data["env"]["evaluation"]["grid"][0][0] = 9
     a.hydra.hydra.job.num = 3
     again = composed("task=lean", "seed=2", lab=lab)
-    assert b.config["env"]["rewards"] and again.config["env"]["rewards"] == b.config["env"]["rewards"]
-    assert again.config["env"]["evaluation"]["grid"][0] != [1, 0]
-    assert again.choices["task"] == "lean"
-    assert again.record()["hydra"]["overrides"]["task"] == ["task=lean", "seed=2"]
-    assert "num" not in again.record()["hydra"]["job"] or again.record()["hydra"]["job"]["num"] == "???"
+    assert b.plain["env"]["rewards"] and again.plain["env"]["rewards"] == b.plain["env"]["rewards"]
+    assert again.plain["env"]["evaluation"]["grid"][0] != [1, 0]
+    assert again.choices["task"] == again.config.choices["task"] == "lean"
+    assert again.config.env.rewards
+    assert again.hydra_record()["hydra"]["overrides"]["task"] == ["task=lean", "seed=2"]
+    assert "num" not in again.hydra_record()["hydra"]["job"] or again.hydra_record()["hydra"]["job"]["num"] == "???"
     assert a.types == again.types
+
+
+def test_the_typed_configuration_and_what_is_frozen_stay_equal() -> None:
+    first = composed("task=reach", "logger=[csv]", "data=[a,b]")
+    changed = first.copy()
+    for key, value in {"policy": "p.pt", "data.1": "c", "hardware.threads": 3, "runs": ["r"]}.items():
+        changed.set_value(key, value)
+    assert (changed.config.policy, changed.config.data, changed.config.runs) == ("p.pt", ["a", "c"], ["r"])
+    assert changed.config.hardware.threads == changed.plain["hardware"]["threads"] == 3
+    assert (first.config.policy, first.config.data, first.config.hardware.threads) == (None, ["a", "b"], None)
+    for one in (first, changed):
+        assert to_plain(one.config) == one.plain
+        assert list(one.plain) == list(field_types(Config))
 
 
 def test_a_further_composition_is_quick(lab: Path) -> None:

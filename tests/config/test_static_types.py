@@ -80,6 +80,18 @@ def test_a_dataclass_imported_by_name_is_followed(peeked: Path) -> None:
     assert static_types.load_cfg_class("importer.This")().x == 3
 
 
+def test_what_a_dataclass_declares_is_read_by_the_target_of_its_section(peeked: Path) -> None:
+    source = (
+        "from regimen.envs.sims.mujoco import MujocoWorldCfg\nfrom dataclasses import dataclass\nclass World: ...\n"
+    )
+    (peeked / "own_sim.py").write_text(source + "@dataclass\nclass WorldCfg(MujocoWorldCfg): ...\n")
+    assert static_types.class_variable({"_target_": "own_sim.World"}, "MUJOCO") is True
+    assert static_types.class_variable({"_target_": "own_sim.World"}, "MANAGER_BASED") is None
+    assert static_types.class_variable({"_target_": "regimen.envs.manager_env.ManagerEnv"}, "MANAGER_BASED") is True
+    for unreadable in ({"_target_": "no_such.World"}, {}):
+        assert static_types.class_variable(unreadable, "MUJOCO") is None
+
+
 def test_a_changed_file_is_read_again(peeked: Path) -> None:
     assert static_types.load_cfg_class("peeked.Net")().inner.size == 7
     (peeked / "peeked.py").write_text(MODULE.replace("WIDTH = 7", "WIDTH = 8_000"))
@@ -192,14 +204,14 @@ def test_a_syntax_error_names_file_and_line(peeked: Path) -> None:
 
 
 def test_signatures(peeked: Path) -> None:
-    params = static_types.signature("peeked:reward")
+    params = static_types.parameters("peeked:reward")
     assert [(p.name, p.required) for p in params] == [
         ("env", True),
         ("std", True),
         ("command", False),
         ("**rest", False),
     ]
-    assert [p.name for p in static_types.signature("peeked:Term")] == ["env", "scale", "clip"]
+    assert [p.name for p in static_types.parameters("peeked:Term")] == ["env", "scale", "clip"]
     assert params[1].annotation == "float"
 
 
@@ -208,7 +220,7 @@ def test_relative_imports_and_packages(peeked: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("from .inner import fn\n")
     (package / "inner.py").write_text("def fn(env, a: int): ...\n")
-    assert [p.name for p in static_types.signature("pack:fn")] == ["env", "a"]
+    assert [p.name for p in static_types.parameters("pack:fn")] == ["env", "a"]
 
 
 def test_library_fields_come_with_those_of_the_bases() -> None:

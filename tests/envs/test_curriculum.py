@@ -12,7 +12,7 @@ from helpers.tasks import CONF, make_env
 from regimen.agents import data_parallel
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
-from regimen.system.errors import ConfigError, Refusal
+from regimen.system.errors import ConfigError, ConfigErrors
 
 PENALTIES = ["flat_orientation_l2", "action_rate_l2"]
 SCALE = {"func": "RewardScaleByEpisodeLength", "params": {"rewards": PENALTIES, "step": 0.1}}
@@ -100,7 +100,7 @@ def test_processes_share_the_mean_of_their_levels(monkeypatch):
 
 def test_a_reward_that_is_not_there_is_told_before_the_simulator_starts():
     new = "+env.curriculum.x={func: modify_reward_weight, params: {rewards: action_rate_l, weight: 0.0, num_steps: 9}}"
-    with raises_naming(Refusal, "env.curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
+    with raises_naming(ConfigErrors, "env.curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
         preflight(compose(["task=go2_flat", new], [CONF]), Path("outputs"))
     with raises_naming(ConfigError, "curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
         make_env("go2_flat", 1, curriculum={"x": {**SCALE, "params": {"rewards": ["action_rate_l"]}}})

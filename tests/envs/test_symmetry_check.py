@@ -26,11 +26,11 @@ from regimen.envs.symmetry_check import unmirrored
 )
 def test_the_reason_is_told(overrides, names):
     composed = compose([*overrides, "agent=fast_sac", "agent.use_symmetry=true"], [CONF])
-    found = unmirrored(composed.config)
+    found = unmirrored(composed.plain)
     assert (found is not None) == bool(names)
-    kind, agent = composed.types["agent"], composed.config["agent"]
-    lines = [line for line in kind(**agent).problems(composed.config) if "use_symmetry" in line]
+    kind, agent = composed.types["agent"], composed.plain["agent"]
+    lines = [line for line in kind(**agent).problems(composed.plain) if "use_symmetry" in line]
     assert len(lines) == (1 if names else 0)
     for line in lines:
         assert_names(line, "use_symmetry=true", *names, "agent.use_symmetry=false")
-    assert not [line for line in kind(**agent | {"use_symmetry": None}).problems(composed.config) if "symm" in line]
+    assert not [line for line in kind(**agent | {"use_symmetry": None}).problems(composed.plain) if "symm" in line]

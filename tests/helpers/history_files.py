@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from regimen.data.histories.reader import HistoryIndex
 from regimen.data.histories.writer import HistoryWriter
 from regimen.envs.vec_env import ActionSpec, IOSpec
 
@@ -49,4 +50,4 @@ def write(folder: Path, table: dict[str, np.ndarray], rows_of: np.ndarray | None
     writer = HistoryWriter(folder, table["reward"].shape[1], width, actions, "epsilon")
     for row in range(len(table["reward"])):
         writer.add({name: value[row] for name, value in table.items()})
-    return writer.finish(about(**changes), rows_of)
+    return writer.finish(HistoryIndex.from_dict(about(**changes)), rows_of)

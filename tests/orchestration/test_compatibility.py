@@ -105,3 +105,17 @@ def test_a_file_that_is_no_policy_is_told_for_tasks_without_a_robot_too(tmp_path
 def test_a_training_does_not_begin_with_the_networks_of_another_agent(tmp_path, task):
     told = refusal(tmp_path, f"task={task}", "agent=fast_sac", f"policy={WALKER}")
     assert_names(told, f"policy={WALKER}", "SkrlPpo", "agent=fast_sac", "agent=skrl_ppo")
+
+
+def test_a_training_begins_with_the_networks_of_an_agent_that_declares_the_same(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from dataclasses import dataclass\nfrom regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg\n"
+    own = "@dataclass\nclass OwnCfg(SkrlPpoCfg):\n    _target_: str = 'own_agent.Own'\n\nclass Own(SkrlPpo): ...\n"
+    (tmp_path / "own_agent.py").write_text(source + own)
+    (tmp_path / "lab/agent").mkdir(parents=True)
+    options = (
+        (ROOT / "conf/agent/skrl_ppo.yaml").read_text().replace("regimen.agents.skrl_ppo.SkrlPpo", "own_agent.Own")
+    )
+    (tmp_path / "lab/agent/own.yaml").write_text(options)
+    arguments = ["task=h1_flat", "agent=own", f"policy={WALKER}"]
+    preflight(compose(arguments, [ROOT / "conf", tmp_path / "lab"]), tmp_path / "outputs")

@@ -14,9 +14,10 @@ import pytest
 from helpers.messages import assert_names, missing_names
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.config.compose import Composed, compose
+from regimen.config.compose import ComposedConfig, compose
 from regimen.orchestration import dry_run
-from regimen.orchestration.preflight import PROCESS_BYTES, num_envs, preflight
+from regimen.orchestration.memory_estimate import PROCESS_BYTES, num_envs
+from regimen.orchestration.preflight import preflight
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -28,7 +29,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def composed(*overrides: str, lab: Path | None = None) -> Composed:
+def composed(*overrides: str, lab: Path | None = None) -> ComposedConfig:
     return compose(list(overrides), [CONF, *([lab] if lab else [])])
 
 
@@ -134,7 +135,7 @@ def test_more_threads_than_cores_only_warn() -> None:
 def test_jobs_at_once_share_the_cores() -> None:
     run = composed("task=reach")
     preflight(run, Path("outputs"), parallel=2)
-    assert run.config["hardware"]["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert run.config.hardware.threads == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Pa
     checkpoint.save(run / "checkpoints/last.pt", {"format": 1, "io": make_env("reach", 1).io.to_dict()})
     made = composed("task=reach", "stage=evaluate", "policy=walk")
     found = preflight(made, Path("outputs"))
-    assert made.config["policy"] == str(run / "checkpoints/last.pt")
+    assert made.plain["policy"] == str(run / "checkpoints/last.pt")
     assert found.parents == ["copied-from"]
     assert re.search(r"^policy +outputs/", described("task=reach", "stage=evaluate", "policy=walk"), re.M)
 

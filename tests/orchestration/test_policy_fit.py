@@ -100,7 +100,7 @@ def test_the_static_comparison_agrees_with_the_open_environment(task, robot):
     composed = compose([f"task={task}"], [ROOT / "conf"])
     io = make_env(task, 1).io
     assert policy_fit.mismatches(io.to_dict(), composed.config, load(robot), groups=tuple(io.observations)) == []
-    assert policy_fit._offered(io, composed.config, load(robot)) == IOSpec.from_dict(io.to_dict())
+    assert policy_fit._task_io(io, composed.config, load(robot)) == IOSpec.from_dict(io.to_dict())
 
 
 def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):

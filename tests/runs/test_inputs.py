@@ -14,7 +14,7 @@ from regimen.runs import inputs, pending_inputs
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 
 def make_parent(root: Path) -> Run:
@@ -80,7 +80,7 @@ def test_a_run_does_not_start_on_an_input_that_changed(tmp_path: Path, change: s
     else:
         path.unlink()
     assert inputs.changed(run.info) == {"policy": word}
-    with raises_naming(ReferenceError_, run.id, "policy", path, word):
+    with raises_naming(RunReferenceError, run.id, "policy", path, word):
         pending_inputs.require_unchanged(run)
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)
@@ -105,7 +105,7 @@ def test_jobs_that_share_an_input_resolve_it_once(tmp_path: Path, monkeypatch: p
         return tmp_path / reference
 
     monkeypatch.setattr("regimen.runs.inputs.resolve_policy", resolve_policy)
-    with inputs.remembered():
+    with inputs.cached_resolution():
         assert [inputs.resolve("policy", name) for name in ("a", "b", "a")] == [tmp_path / n for n in ("a", "b", "a")]
     assert asked == ["a", "b"]
     inputs.resolve("policy", "a")

@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.runs.references import known_runs, resolve_data, resolve_policy, resolve_result, resolve_run
 from regimen.system import host
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 ID = "20260101-{}0000-go2_flat-skrl_ppo-00aa"
 
@@ -67,28 +67,28 @@ def test_latest_policy_is_of_the_newest_run_that_has_one(roots: tuple[Path, Path
 def test_which_checkpoint(roots: tuple[Path, Path]) -> None:
     assert resolve_policy("20260101-10@last", roots).name == "last.pt"
     assert resolve_policy("20260101-10@480", roots).name == "step_000000480.pt"
-    with raises_naming(ReferenceError_, ID.format("10"), "@500", "@best", "@last", "@480", "@960"):
+    with raises_naming(RunReferenceError, ID.format("10"), "@500", "@best", "@last", "@480", "@960"):
         resolve_policy("20260101-10@500", roots)
-    with raises_naming(ReferenceError_, ID.format("12"), "@best", "@last"):
+    with raises_naming(RunReferenceError, ID.format("12"), "@best", "@last"):
         resolve_policy("lonely@best", roots)
 
 
 def test_ambiguity_lists_candidates(roots: tuple[Path, Path]) -> None:
     for ref, hours in (("walker", ("10", "11")), ("20260101-1", ("10", "11", "12", "13"))):
         ids = [ID.format(hour) for hour in hours]
-        with raises_naming(ReferenceError_, ref, len(ids), *ids) as caught:
+        with raises_naming(RunReferenceError, ref, len(ids), *ids) as caught:
             resolve_run(ref, roots)
         (line,) = [line for line in str(caught.value).splitlines() if not missing_names(line, ID.format("11"))]
         assert_names(line, "walker", "finished")
 
 
 def test_absence_lists_the_nearest(roots: tuple[Path, Path], tmp_path: Path) -> None:
-    with raises_naming(ReferenceError_, "lonley", "lonely", ID.format("12")) as caught:
+    with raises_naming(RunReferenceError, "lonley", "lonely", ID.format("12")) as caught:
         resolve_run("lonley", roots)
     assert "walker" not in str(caught.value)
-    with raises_naming(ReferenceError_, "latest", tmp_path / "nothing"):
+    with raises_naming(RunReferenceError, "latest", tmp_path / "nothing"):
         resolve_run("latest", (tmp_path / "nothing",))
-    with raises_naming(ReferenceError_, "checkpoint", ID.format("13")):
+    with raises_naming(RunReferenceError, "checkpoint", ID.format("13")):
         resolve_policy("20260101-13", roots)
 
 
@@ -98,9 +98,9 @@ def test_files_and_pretrained(roots: tuple[Path, Path], tmp_path: Path) -> None:
     policy.touch()
     assert resolve_policy("pretrained:go2_flat", roots, [tmp_path / "pretrained"]) == policy
     assert resolve_policy(str(policy), roots) == policy.resolve()
-    with raises_naming(ReferenceError_, "go2_flt", tmp_path / "pretrained", "go2_flat"):
+    with raises_naming(RunReferenceError, "go2_flt", tmp_path / "pretrained", "go2_flat"):
         resolve_policy("pretrained:go2_flt", roots, [tmp_path / "pretrained"])
-    with raises_naming(ReferenceError_, "nowhere/x.pt", Path.cwd()):
+    with raises_naming(RunReferenceError, "nowhere/x.pt", Path.cwd()):
         resolve_policy("nowhere/x.pt", roots)
 
 
@@ -137,9 +137,9 @@ def test_data_of_a_folder_or_a_file(roots: tuple[Path, Path], tmp_path: Path) ->
     folder = with_data(roots, "12", "a", "b")
     assert resolve_data(str(folder), roots) == folder
     assert resolve_data(str(folder / "a.h5"), roots) == folder / "a.h5"
-    with raises_naming(ReferenceError_, "nowhere/x.h5", Path.cwd()):
+    with raises_naming(RunReferenceError, "nowhere/x.h5", Path.cwd()):
         resolve_data("nowhere/x.h5", roots)
-    with raises_naming(ReferenceError_, tmp_path, "*.h5"):
+    with raises_naming(RunReferenceError, tmp_path, "*.h5"):
         resolve_data(str(tmp_path), roots)
 
 
@@ -147,7 +147,7 @@ def test_data_of_learning_histories_is_their_index(roots: tuple[Path, Path]) -> 
     folder = with_data(roots, "12") / "histories"
     folder.mkdir()
     (folder / "00000.h5").touch()
-    with raises_naming(ReferenceError_, "latest", "dataset", *roots):
+    with raises_naming(RunReferenceError, "latest", "dataset", *roots):
         resolve_data("latest", roots)  # files without an index are not finished
     (folder / "histories.json").write_text("{}")
     assert resolve_data("latest", roots) == resolve_data("lonely", roots) == folder / "histories.json"
@@ -155,19 +155,19 @@ def test_data_of_learning_histories_is_their_index(roots: tuple[Path, Path]) -> 
 
 
 def test_a_run_without_data_lists_those_with(roots: tuple[Path, Path]) -> None:
-    with raises_naming(ReferenceError_, ID.format("12"), "dataset", "python launch.py stage=collect"):
+    with raises_naming(RunReferenceError, ID.format("12"), "dataset", "python launch.py stage=collect"):
         resolve_data("lonely", roots)
-    with raises_naming(ReferenceError_, "latest", "dataset", *roots):
+    with raises_naming(RunReferenceError, "latest", "dataset", *roots):
         resolve_data("latest", roots)
     with_data(roots, "10", "episodes")
-    with raises_naming(ReferenceError_, ID.format("12"), "dataset", ID.format("10"), "walker") as caught:
+    with raises_naming(RunReferenceError, ID.format("12"), "dataset", ID.format("10"), "walker") as caught:
         resolve_data("lonely", roots)
     assert not {ID.format("11"), ID.format("13")} - {
         *missing_names(str(caught.value), ID.format("11"), ID.format("13"))
     }
-    with raises_naming(ReferenceError_, "lonely@best", "dataset", "@best", "lonely"):
+    with raises_naming(RunReferenceError, "lonely@best", "dataset", "@best", "lonely"):
         resolve_data("lonely@best", roots)
-    with raises_naming(ReferenceError_, "walker", 2, ID.format("10"), ID.format("11")):
+    with raises_naming(RunReferenceError, "walker", 2, ID.format("10"), ID.format("11")):
         resolve_data("walker", roots)
 
 
@@ -176,13 +176,13 @@ def test_an_unreadable_run_is_found_by_its_id_alone(roots: tuple[Path, Path]) ->
     (folder / "run.json").write_text("{")
     assert resolve_run("20260101-23", roots) == folder.resolve()
     assert resolve_run("latest", roots).name.startswith("20260101-13")
-    with raises_naming(ReferenceError_, "odd", ID.format("23"), "unreadable"):
+    with raises_naming(RunReferenceError, "odd", ID.format("23"), "unreadable"):
         resolve_run("odd", roots)
 
 
 def test_the_result_of_a_run(roots: tuple[Path, Path]) -> None:
     run = add(roots[0], "judged", "14:00:00")
-    with raises_naming(ReferenceError_, ID.format("14"), "result"):
+    with raises_naming(RunReferenceError, ID.format("14"), "result"):
         resolve_result("judged", roots)
     (run / "result.json").write_text("{}")
     assert resolve_result("judged", roots) == (run / "result.json").resolve()

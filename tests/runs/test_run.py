@@ -17,7 +17,7 @@ from helpers.subprocesses import popen, said
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
-from regimen.system.errors import PreflightError, ReferenceError_, StopRequested
+from regimen.system.errors import PreflightError, RunReferenceError, StopRequested
 from regimen.system.git import MAX_UNTRACKED_BYTES
 
 CONFIG = {"name": "mine", "seed": 3, "choices": {"task": "go2_flat", "agent": "skrl_ppo", "stage": "train"}}
@@ -79,7 +79,7 @@ def test_a_named_directory_is_not_shared(tmp_path: Path) -> None:
 
 
 def test_open_refuses_what_is_not_a_run(tmp_path: Path) -> None:
-    with raises_naming(ReferenceError_, tmp_path, "run.json", "config.yaml"):
+    with raises_naming(RunReferenceError, tmp_path, "run.json", "config.yaml"):
         Run.open(tmp_path)
 
 

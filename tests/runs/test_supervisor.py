@@ -20,7 +20,7 @@ from regimen.cli.launch import launch
 from regimen.display.console import Screen
 from regimen.runs import outcome
 from regimen.runs import supervisor as supervise
-from regimen.system import host, signals
+from regimen.system import files, host, signals
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -316,3 +316,10 @@ def test_a_signal_before_the_supervisor_is_recorded(tmp_path: Path, monkeypatch:
     info = supervise.Run.open(run).info
     assert (info["status"], info["exit_code"]) == ("killed", 143)
     assert_names(info["reason"], "SIGTERM", "started")
+
+
+@pytest.mark.parametrize("kind", ["RunReferenceError", "ReferenceError_"])
+def test_a_wrong_reference_is_bad_input_under_its_name_of_version_0_1_too(tmp_path: Path, kind: str) -> None:
+    run = make_run(tmp_path, "finish")
+    files.write_json(run.logs / "error.json", {"kind": kind, "message": "no such run"})
+    assert outcome.judge(run, 1).exit_code == outcome.EXIT_BAD_INPUT

@@ -117,11 +117,11 @@ def test_the_dataset_says_where_it_comes_from(tmp_path: Path) -> None:
     policy = save_policy(tmp_path)
     run = collect(tmp_path, CollectCfg(steps=40, action_noise=0.1), task(), policy, seed=3)
     with EpisodeFile(run.dir / "data" / "episodes.h5") as file:
-        about = file.attrs
+        about = file.attributes
         assert file.io == PointEnv(1).io
-    assert (about["run"], about["seed"], about["command"]) == (run.id, 3, "launch.py stage=collect")
-    assert about["action_noise"] == 0.1 and about["staggered"] is True and len(about["policy_sha256"]) == 64
-    assert set(about["healthy"]) == {"obs/policy", "action"}
+    assert (about.run, about.seed, about.command) == (run.id, 3, "launch.py stage=collect")
+    assert about.action_noise == 0.1 and about.staggered is True and len(about.policy_sha256) == 64
+    assert set(about.healthy) == {"obs/policy", "action"}
     kinds = {row["path"]: row["kind"] for row in run.artifacts()}
     assert kinds["data/episodes.h5"] == "dataset" and kinds["data/card.json"] == "table"
     assert kinds["figures/card_lengths.png"] == "figure"
@@ -195,9 +195,9 @@ def test_a_refused_policy_is_taken_for_a_reason_that_is_recorded(tmp_path: Path)
     cfg = CollectCfg(steps=10, gate_envs=8, accept="slow ones wanted")
     run = collect(tmp_path, cfg, task(gate=GATE), save_policy(tmp_path, gain=0.3))
     with EpisodeFile(run.dir / "data" / "episodes.h5") as file:
-        gate = file.attrs["gate"]
-    assert gate["accept"] == "slow ones wanted" and len(gate["short"]) == 1
-    assert json.loads((run.dir / "result.json").read_text())["gate"] == gate
+        gate = file.attributes.gate
+    assert gate is not None and gate.accept == "slow ones wanted" and len(gate.short) == 1
+    assert json.loads((run.dir / "result.json").read_text())["gate"] == gate.to_dict()
     assert "slow ones wanted" in (run.dir / "data" / "card.md").read_text()
     assert any("slow ones wanted" in line for line in run.info["warnings"])
 
@@ -241,6 +241,6 @@ def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.recording.episode_recorder.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.recorders.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "stage.steps=100", "env.num_envs=8"):
         collect(tmp_path, CollectCfg(steps=100), task())

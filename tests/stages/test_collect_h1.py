@@ -69,8 +69,8 @@ def test_a_killed_collection_that_goes_on_equals_one_that_was_not(tmp_path: Path
     out, _ = again.communicate()
     assert again.returncode == 0, out
     with EpisodeFile(whole / "data/episodes.h5") as a, EpisodeFile(cut / "data/episodes.h5") as b:
-        assert a.steps == b.steps == 600 and a.attrs["gate"] == b.attrs["gate"] and not a.attrs["gate"]["short"]
-        assert len(a.attrs["classes"]) == 8 and a.columns["obs/discriminator"] == (90,)
+        assert a.steps == b.steps == 600 and a.attributes.gate == b.attributes.gate and not a.attributes.gate.short
+        assert len(a.attributes.classes) == 8 and a.columns["obs/discriminator"] == (90,)
         x, y = a.read(list(a.columns)), b.read(list(b.columns))
     for name in x:
         np.testing.assert_array_equal(x[name], y[name], name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from regimen.runs.run import Run
 from regimen.stages.collect_histories import CollectHistories
 from regimen.stages.recording import calibration
 from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
-from regimen.stages.recording.noise import RandomPolicy, epsilon_at, one_hot
+from regimen.stages.recording.history_policies import RandomPolicy, epsilon_at, one_hot
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy
@@ -87,7 +87,7 @@ def test_a_history_has_as_many_whole_episodes_as_asked_for(tmp_path: Path, num_e
     found = content(collect(tmp_path, EPISODES, env=PointEnvCfg(num_envs=num_envs)))
     assert len(found) == num_envs and (num_envs == 1 or len(np.unique(found.rows)) > 2), "the wind blows"
     for history in found:
-        assert len(history.start) == 8 and history.whole.all()
+        assert len(history.start) == 8 and history.complete.all()
         assert (history.more["terminated"] | history.more["truncated"]).sum() == 8
 
 
@@ -125,12 +125,12 @@ def test_returns_rise_and_scores_are_measured(tmp_path: Path) -> None:
     run = collect(tmp_path, CollectHistoriesCfg(episodes=30), 16)
     found = content(run)
     about = found.about
-    assert about["spearman"] > 0.3 and about["random_score"] < about["expert_score"] < 0
+    assert about.spearman > 0.3 and about.random_score < about.expert_score < 0
     last = np.concatenate([h.returns[h.more["epsilon"][h.start] == 0] for h in found])
-    assert about["expert_score"] == pytest.approx(last.mean()) and about["expert_episodes"] == len(last)
+    assert about.expert_score == pytest.approx(last.mean()) and about.expert_episodes == len(last)
     result = json.loads((run.dir / "result.json").read_text())
-    assert result["headline"]["expert_score"] == about["expert_score"]
-    assert bool(result["problems"]) == (about["spearman"] < 0.7)
+    assert result["headline"]["expert_score"] == about.expert_score
+    assert bool(result["problems"]) == (about.spearman < 0.7)
     kinds = {row["path"]: row["kind"] for row in run.artifacts()}
     assert kinds["data/histories/histories.json"] == "dataset" and kinds["figures/histories.png"] == "figure"
     assert not run.checkpoints.exists()
@@ -139,16 +139,16 @@ def test_returns_rise_and_scores_are_measured(tmp_path: Path) -> None:
 def test_the_dataset_says_where_it_comes_from(tmp_path: Path) -> None:
     cfg = CollectHistoriesCfg(episodes=3, group="points", reward_scale=0.1, episode_sparsity=2)
     about = content(collect(tmp_path, cfg, seed=3, choices={"task": "point"})).about
-    assert (about["task_name"], about["group"], about["seed"], about["mode"]) == ("point", "points", 3, "noise")
-    assert (about["reward_scale"], about["episode_sparsity"], about["action_type"]) == (0.1, 2, "continuous")
-    assert about["command"] == "launch.py stage=collect_histories" and len(about["policy_sha256"]) == 64
-    assert np.shape(about["noise"]["range"]) == (2, 2) and about["domain_randomization"]["enabled"] is False
+    assert (about.task_name, about.group, about.seed, about.mode) == ("point", "points", 3, "noise")
+    assert (about.reward_scale, about.episode_sparsity, about.action_type) == (0.1, 2, "continuous")
+    assert about.command == "launch.py stage=collect_histories" and len(about.policy_sha256) == 64
+    assert np.shape(about.noise["range"]) == (2, 2) and about.domain_randomization["enabled"] is False
 
 
 def test_the_expert_alone_is_labelled_and_refused(tmp_path: Path) -> None:
     run = collect(tmp_path, CollectHistoriesCfg(mode="expert", episodes=8))
     about = content(run).about
-    assert about["mode"] == "expert" and about["noise"] is None
+    assert about.mode == "expert" and about.noise is None
     assert (content(run)[0].more["epsilon"] == 0).all()
     assert any("mode=expert" in line for line in json.loads((run.dir / "result.json").read_text())["problems"])
     assert_names((run.dir / "data" / "histories" / "card.md").read_text(), "mode=expert")
@@ -178,16 +178,16 @@ def test_checkpoints_are_walked_in_order(tmp_path: Path) -> None:
         assert walk == ([0, 0, 1, 1, 2, 2] if env % 2 == 0 else [0, 0, 0, 1, 1, 1])
         gain = np.array(gains[env % 2])[history.more["checkpoint"]]
         np.testing.assert_allclose(history.action, gain[:, None] * history.observation[:, 2:], rtol=1e-5)
-    rows = found.about["checkpoints"]
+    rows = found.about.checkpoints
     assert [(row["run"], row["step"]) for row in rows] == [("a", 100), ("a", 200), ("a", 300), ("b", 100), ("b", 200)]
-    assert found.about["first_checkpoint"] == [0, 3, 0, 3]
+    assert found.about.first_checkpoint == [0, 3, 0, 3]
 
 
 def test_checkpoints_may_be_thinned_but_the_last_stays(tmp_path: Path) -> None:
     runs = [training(tmp_path / "a", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])]
     cfg = CollectHistoriesCfg(mode="checkpoints", episodes=4, thin=2)
     about = content(collect(tmp_path, cfg, 2, runs=runs)).about
-    assert [row["step"] for row in about["checkpoints"]] == [100, 300, 500, 600]
+    assert [row["step"] for row in about.checkpoints] == [100, 300, 500, 600]
     with raises_naming(ConfigError, "b", "1", "stage.thin=1", "stage.keep_checkpoints=50", "stage.checkpoint_interval"):
         collect(tmp_path, CollectHistoriesCfg(mode="checkpoints", episodes=4), 2, runs=[training(tmp_path / "b", [1])])
 
@@ -211,8 +211,8 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies:
     torch.rand(7)
     CollectHistories(cfg)(again := Run.open(run.dir), config)
     a, b = content(whole).about, content(again).about
-    assert a.pop("run") != b.pop("run")
-    assert a == b
+    assert a.run != b.run
+    assert replace(a, run=b.run) == b
 
 
 class CollectStopper(Stopper):
@@ -262,16 +262,23 @@ def test_a_policy_with_a_memory_forgets_the_envs_that_end(tmp_path: Path) -> Non
         assert [seen[env] for seen in StepCounter.seen[-50:]] == found[env].step_num.tolist()
 
 
+class SolvedEnv(PointEnv):
+    """Knows its optimal actions, which are discrete."""
+
+    discrete_actions = True
+
+    def optimal_action(self) -> torch.Tensor:
+        return one_hot(self.goal - self.position)
+
+
 def test_a_task_that_knows_its_solution_needs_no_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PointEnv, "discrete_actions", True, raising=False)
-    monkeypatch.setattr(PointEnv, "optimal_action", lambda self: one_hot(self.goal - self.position), raising=False)
+    with raises_naming(ConfigError, "optimal_action", "policy=<run>"):
+        collect(tmp_path, EPISODES, policy=None)
+    monkeypatch.setattr("regimen.envs.open_env", lambda config: SolvedEnv(config.env.num_envs, 25))
     found = content(collect(tmp_path, CollectHistoriesCfg(episodes=12), 4, policy=None))
     assert found.discrete
     for history in found:
         assert (np.sort(history.action, 1) == [0.0, 1.0]).all(), "one-hot"
-    monkeypatch.delattr(PointEnv, "optimal_action")
-    with raises_naming(ConfigError, "optimal_action", "policy=<run>"):
-        collect(tmp_path, EPISODES, policy=None)
 
 
 def test_random_actions_fill_their_box() -> None:
@@ -339,6 +346,6 @@ def test_a_full_disk_is_known_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     from regimen.system.errors import PreflightError
 
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("regimen.stages.recording.history_recorder.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("regimen.stages.recording.recorders.shutil.disk_usage", lambda path: usage)
     with raises_naming(PreflightError, "env.num_envs=6", "stage.steps", "stage.episodes"):
         collect(tmp_path, EPISODES)

@@ -14,7 +14,7 @@ import torch
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg
 from regimen.config.schema import Config
-from regimen.envs.hidden_goal.dark_room import DarkRoom, DarkRoomCfg
+from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
@@ -189,7 +189,7 @@ def test_episodes_that_end_at_different_steps_are_counted_for_each_env() -> None
 def test_figures_of_known_returns() -> None:
     returns = np.array([[0.0, 2.0, 4.0, 4.0, 4.0], [2.0, 2.0, 4.0, 4.0, 4.0]])
     row = EpisodeSeries("model", "in context", returns, np.ones((2, 5)), np.zeros((2, 5), bool), 1.0)
-    told = row.to_dict(ReturnScale(random=1.0, expert=5.0), 100, 0)
+    told = row.result(ReturnScale(random=1.0, expert=5.0), 100, 0).to_dict()
     assert told["mean"] == [1.0, 2.0, 4.0, 4.0, 4.0]
     assert told["normalized"] == [0.0, 0.25, 0.75, 0.75, 0.75]
     assert told["improvement"]["value"] == 3.0 and told["improvement_normalized"]["value"] == 0.75

@@ -5,6 +5,7 @@ implements the protocols of what it can do, and nothing else:
 
 | protocol | stage | members |
 |---|---|---|
+| `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -82,19 +85,11 @@ class InContextPolicy(Policy, Protocol):
         ...
 
 
-class Agent(Protocol):
-    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
+@runtime_checkable
+class LearningAgent(Protocol):
+    """What `stage=train` requires of the class of an agent before it opens the environment."""
 
-    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
-    seed of weights and draws.
-    """
-
-    @property
-    def total_steps(self) -> int:
-        """Env steps of each env in the whole training."""
-        ...
-
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `session.steps_done` is `total_steps`.
 
         Args:
@@ -107,7 +102,20 @@ class Agent(Protocol):
         """
         ...
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+
+class Agent(LearningAgent, Protocol):
+    """An agent that `stage=train` trains in an environment. The constructor is `X(cfg, io, num_envs, device, seed)`.
+
+    Its arguments are the typed `agent` section, the `IOSpec` of the task, N, the torch device of the networks, and the
+    seed of weights and draws.
+    """
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps of each env in the whole training."""
+        ...
+
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the policy by the `policy` part of the checkpoint of another run (`policy=<run>`).
 
         Raises:
@@ -116,7 +124,7 @@ class Agent(Protocol):
         ...
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Policy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> Policy:
         """Return the policy of a checkpoint.
 
         Args:
@@ -131,7 +139,7 @@ class Agent(Protocol):
 class ExtendableAgent(Protocol):
     """An agent that can start from a policy with fewer observations than its task has."""
 
-    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: StateDict, columns: list[int]) -> StateDict:
         """Return the `policy` part of a checkpoint for this agent's observations; new columns have no effect at first.
 
         Args:
@@ -141,6 +149,7 @@ class ExtendableAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class OfflineAgent(Protocol):
     """An agent that `stage=distill` trains on recorded data. The constructor is `X(cfg, device, seed)`."""
 
@@ -172,7 +181,7 @@ class EstimatorAgent(Protocol):
     """An agent whose checkpoint is a fault estimator, usable as `estimator=<run>`."""
 
     @classmethod
-    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Estimator:
+    def load_estimator(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> Estimator:
         """Return the estimator of a checkpoint.
 
         Args:
@@ -187,11 +196,12 @@ class EstimatorAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class AssembledAgent(Protocol):
     """An agent whose policy `stage=assemble` combines from trained ones."""
 
     @staticmethod
-    def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
+    def assemble(healthy: PolicyBundle, experts: Sequence[PolicyBundle], io: IOSpec) -> StateDict:
         """Return the `policy` part of the new checkpoint.
 
         Args:
@@ -220,6 +230,8 @@ class AgentCfg(Protocol):
     Attributes:
         DATA: kind of dataset that `fit` takes: `.h5` for recorded episodes, `.json` for learning histories.
         DISTRIBUTED: whether several processes may train one agent.
+        POLICY_FORMAT: name of the layout of its policies. A training starts from a policy of another agent only if both
+            declare the same one; without it nothing is compared.
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
         LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
         MOVED: key that the agent does not have -> where that is set.
@@ -227,11 +239,12 @@ class AgentCfg(Protocol):
 
     DATA: ClassVar[str]
     DISTRIBUTED: ClassVar[bool]
+    POLICY_FORMAT: ClassVar[str]
     WATCHES: ClassVar[bool]
     LOWER: ClassVar[str]
     MOVED: ClassVar[dict[str, str]]
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value, before the run starts; `config` is the whole plain configuration."""
         ...
 
@@ -252,7 +265,7 @@ class OpenedData:
     """
 
     data: Any
-    about: dict[str, Any]
+    about: dict[str, object]
     problems: list[str]
     purpose: str
 
@@ -267,4 +280,4 @@ class FitResult:
     """
 
     headline: dict[str, float]
-    result: dict[str, Any]
+    result: dict[str, object]

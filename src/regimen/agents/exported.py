@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.agents.export.formats import open_network
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     import torch
 
     from regimen.envs.vec_env import IOSpec, Obs
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 
 @dataclass
 class ExportedCfg:
     """No settings: the file has the description."""
 
+    POLICY_FORMAT: ClassVar[str] = "exported"
     _target_: str = "regimen.agents.exported.Exported"
 
 
@@ -36,6 +38,6 @@ class Exported:
         """Do nothing: the policy has no state."""
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> Exported:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> Exported:
         """Return the policy of a bundle made by `export.header`; it uses the device of the observations."""
         return cls(Path(bundle["policy"]["path"]), bundle["policy"]["inputs"])

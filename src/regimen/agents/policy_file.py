@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -16,9 +16,10 @@ from regimen.system.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 
-def load_bundle(policy: str | None) -> dict[str, Any]:
+def load_bundle(policy: str | None) -> PolicyBundle:
     """Return the checkpoint bundle of `policy`, a path of a checkpoint or of an exported policy.
 
     Raises:
@@ -32,10 +33,10 @@ def load_bundle(policy: str | None) -> dict[str, Any]:
     missing = sorted({"agent", "io", "policy"} - set(bundle))
     if missing:
         raise CheckpointError(f"{policy} lacks {', '.join(missing)}: expected a checkpoint written by stage=train.")
-    return bundle
+    return cast("PolicyBundle", bundle)
 
 
-def load_policy(bundle: dict[str, Any], env: VecEnv, seed: int) -> Policy:
+def load_policy(bundle: PolicyBundle, env: VecEnv, seed: int) -> Policy:
     """Return the policy of a checkpoint for `env`.
 
     A model of several groups of tasks has one `IOSpec` per group in `ios`; the one nearest to the env is used.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.agents.export import header
 from regimen.runs import checkpoint_header
 
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import PolicyBundle
 
-def read_header(path: Path) -> dict[str, Any]:
+
+def read_header(path: Path) -> PolicyBundle:
     """Return the plain values of a policy, its tensors left out.
 
     Args:

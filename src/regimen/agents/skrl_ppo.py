@@ -11,7 +11,7 @@ import copy
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -19,7 +19,12 @@ from regimen.agents.training_session import require_finite
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
-    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
+
+
+RunnerSection = dict[str, Any]
+"""A section of a skrl Runner configuration, in skrl's keys."""
 
 
 @dataclass
@@ -35,17 +40,18 @@ class SkrlPpoCfg:
             another run has no critic: a new one misjudges it so much at first that its gait is lost.
     """
 
+    POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
     _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
-    models: dict[str, Any] = field(default_factory=dict)
-    memory: dict[str, Any] = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
-    agent: dict[str, Any] = field(
+    models: RunnerSection = field(default_factory=dict)
+    memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
+    agent: RunnerSection = field(
         default_factory=dict,
         metadata={
             "library": ["skrl.agents.torch.ppo.ppo_cfg:PPO_CFG", "skrl.agents.torch.base:AgentCfg"],
             "extra": ["class", "rewards_shaper_scale"],
         },
     )
-    trainer: dict[str, Any] = field(
+    trainer: RunnerSection = field(
         default_factory=dict,
         metadata={"library": ["skrl.trainers.torch.base:TrainerCfg"], "extra": ["class"]},
     )
@@ -76,7 +82,7 @@ class SkrlEnvStub:
         self.action_space = box(io.num_actions)
 
 
-def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -> dict[str, Any]:
+def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -> RunnerSection:
     """Return the configuration of skrl's Runner: sizes filled in, logs and checkpoints off.
 
     Args:
@@ -124,7 +130,7 @@ class SkrlPpo:
         """Env steps per env of the whole training."""
         return self.cfg.total_steps()
 
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
 
         Args:
@@ -168,7 +174,7 @@ class SkrlPpo:
         next_obs: Obs,
         terminated: torch.Tensor,
         truncated: torch.Tensor,
-        info: dict[str, Any],
+        info: StepInfo,
         step: int,
     ) -> None:
         """Store a transition; its successor is the observation before the automatic reset."""
@@ -201,18 +207,18 @@ class SkrlPpo:
         self.ppo.tracking_data.clear()
         return data
 
-    def policy_state(self) -> dict[str, Any]:
+    def policy_state(self) -> StateDict:
         """Return the policy network and the observation normaliser."""
         modules = self.ppo.checkpoint_modules
         keep = ("policy", "observation_preprocessor")
         return {k: modules[k].state_dict() for k in keep if k in modules}
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the policy by another run's, as saved by `policy_state`."""
         for name, tensors in state.items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
 
-    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: StateDict, columns: list[int]) -> StateDict:
         """Return a policy's state for an observation with more columns, which have no effect at first.
 
         New columns get weight 0, mean 0 and variance 1. The normaliser's count stays, so that
@@ -229,7 +235,7 @@ class SkrlPpo:
             for name, tensors in state.items()
         }
 
-    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
         training = {
             "modules": {k: m.state_dict() for k, m in modules.items()},
@@ -240,7 +246,7 @@ class SkrlPpo:
         }
         return {"policy": self.policy_state(), "training": training}
 
-    def _restore(self, state: dict[str, Any]) -> Obs:
+    def _restore(self, state: StateDict) -> Obs:
         for name, tensors in state["modules"].items():
             self.ppo.checkpoint_modules[name].load_state_dict(tensors)
         self.ppo.scaler.load_state_dict(state["scaler"])
@@ -252,7 +258,7 @@ class SkrlPpo:
         return {k: v.clone() for k, v in state["obs"].items()}
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> SkrlPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> SkrlPolicy:
         """Return the policy of a checkpoint, acting by its mean action."""
         cfg = SkrlPpoCfg(**bundle["agent"])
         agent = cls(cfg, io, 1, device, seed=0)

@@ -7,7 +7,7 @@ a policy that was trained with faults of certain joints only; they are named in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs
-
-PARTS = ("agent", "io", "policy")
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 
 @dataclass
 class SwitchedExpertsCfg:
     """A combined policy; it has no settings."""
 
+    POLICY_FORMAT: ClassVar[str] = "switched_experts"
     _target_: str = "regimen.agents.switched_experts.SwitchedExperts"
 
 
@@ -36,7 +36,7 @@ class SwitchedExperts:
     """Assembles and loads the policy."""
 
     @staticmethod
-    def assemble(healthy: dict[str, Any], experts: Sequence[dict[str, Any]], io: IOSpec) -> dict[str, Any]:
+    def assemble(healthy: PolicyBundle, experts: Sequence[PolicyBundle], io: IOSpec) -> StateDict:
         """Return the `policy` part of a checkpoint.
 
         Args:
@@ -55,17 +55,18 @@ class SwitchedExperts:
         for joint in classes[1:]:
             able = [k for k, bundle in enumerate(experts, start=1) if joint in bundle.get("faults", [])]
             if len(able) != 1:
-                known = "; ".join(", ".join(bundle.get("faults", [])) or "nothing" for bundle in experts)
+                trained_for = "; ".join(", ".join(bundle.get("faults", [])) or "nothing" for bundle in experts)
                 raise ConfigError(
                     f"{len(able) or 'No'} expert{'s' if len(able) > 1 else ''} for {joint}: expected one. They were "
-                    f"trained for: {known}. Train one with env.events.change_joint_torque.params.joints={joint}."
+                    f"trained for: {trained_for}. Train one with env.events.change_joint_torque.params.joints={joint}."
                 )
             expert_of.append(able[0])
-        parts = [{key: bundle[key] for key in PARTS} for bundle in (healthy, *experts)]
+        bundles = (healthy, *experts)
+        parts = [{"agent": part["agent"], "io": part["io"], "policy": part["policy"]} for part in bundles]
         return {"parts": parts, "expert_of_class": [0, *expert_of]}
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> SwitchingPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> SwitchingPolicy:
         """Return the policy of a checkpoint."""
         parts = []
         for part in bundle["policy"]["parts"]:

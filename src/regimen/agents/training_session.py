@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from regimen.system import host
 from regimen.system.distributed import world_size
 from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
+    from regimen.envs.vec_env import StepInfo
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 WINDOW = 100
@@ -26,7 +29,7 @@ class SessionCheckpoints(Protocol):
         """Return whether a checkpoint is due at `step`."""
         ...
 
-    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+    def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
         """Write the agent's `bundle`; only a save with a metric may become the best."""
         ...
 
@@ -34,15 +37,15 @@ class SessionCheckpoints(Protocol):
 class CheckpointStore(Protocol):
     """Reads and writes the checkpoints of a training on recorded data."""
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         """Return the `training` part of the newest checkpoint; None where there is none."""
         ...
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
@@ -91,9 +94,7 @@ class TrainingSession:
         self.first_step_at: float | None = None
         self.steps_restored = 0
 
-    def step(
-        self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
-    ) -> None:
+    def step(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
         """Record one env step: reward, terminated, truncated (N,) and the env's info."""
         self.first_step_at = self.first_step_at or time.time()
         self.steps_done += 1
@@ -103,14 +104,14 @@ class TrainingSession:
         for name, value in info["log"].items():
             self._logs.setdefault(name, []).append((value, len(done)))
         for name, tensor in info["metrics"].items():
-            seen = self._metrics.get(name)
-            self._metrics[name] = tensor.clone() if seen is None else seen.add_(tensor)
+            total = self._metrics.get(name)
+            self._metrics[name] = tensor.clone() if total is None else total.add_(tensor)
         if len(done):
             self.returns.extend(self._return[done].tolist())
             self.lengths.extend(self._length[done].tolist())
             self._return[done], self._length[done] = 0.0, 0
 
-    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], dict[str, Any]]) -> None:
+    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], PolicyBundle]) -> None:
         """Log one update, save a checkpoint if one is due, and stop if a signal asked for it.
 
         Args:
@@ -176,7 +177,7 @@ class TrainingSession:
             eta_s=(self.total_steps - self.steps_done) * self.all_envs * self._took,
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return counters and statistics."""
         return {
             "steps_done": self.steps_done,
@@ -187,7 +188,7 @@ class TrainingSession:
             "length": self._length.clone(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.steps_done, self.iteration = state["steps_done"], state["iteration"]
         self.steps_restored = self.steps_done
@@ -199,6 +200,11 @@ class TrainingSession:
 def _mean(rows: list[tuple[float, int]]) -> float:
     """Return the mean of values weighted by their number of episodes."""
     return sum(value * weight for value, weight in rows) / max(1, sum(weight for _, weight in rows))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or of this machine for the CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
 
 
 def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.agents.rsl_rl import adopt
 from regimen.agents.rsl_rl.foreign_checkpoint import LegacyPolicy
 from regimen.config.compose import compose_config
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
+
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 
 def adopt_verb(argv: list[str]) -> int:
@@ -36,7 +39,7 @@ def adopt_verb(argv: list[str]) -> int:
     return 0
 
 
-def _summary(target: Path, bundle: dict[str, Any], old: LegacyPolicy, io: IOSpec) -> str:
+def _summary(target: Path, bundle: PolicyBundle, old: LegacyPolicy, io: IOSpec) -> str:
     """Return network and iteration of the checkpoint, and what could not be checked, as text."""
     actor = bundle["agent"]["actor"]
     kind = f"{actor['rnn_type']} {actor['rnn_hidden_dim']}, then " if "rnn_type" in actor else ""

@@ -13,7 +13,6 @@ from regimen.runs import references
 def _of_histories(paths: list[Path], out: Path | None) -> int:
     """Write and print the card of each dataset of learning histories."""
     from regimen.data.histories import card as history_card
-    from regimen.data.histories import card_text
     from regimen.data.histories.reader import open_histories
 
     for path in paths:
@@ -21,7 +20,7 @@ def _of_histories(paths: list[Path], out: Path | None) -> int:
         in_run = out is None and (run / "run.json").is_file()
         folder = out or path.parent
         history_card.write(card, folder, run / "figures" if in_run else folder)
-        print(card_text.text(card))
+        print(history_card.text(card))
     return 0
 
 
@@ -31,7 +30,7 @@ def card_verb(argv: list[str]) -> int:
     Args:
         argv: the arguments after the verb.
     """
-    from regimen.data.episodes import card_text
+    from regimen.data.episodes import card_pages
 
     parser = argparse.ArgumentParser(prog="regimen card", description=card_verb.__doc__)
     parser.add_argument("datasets", nargs="+", help="dataset runs, files or folders, taken together")
@@ -45,5 +44,5 @@ def card_verb(argv: list[str]) -> int:
     data = args.out or (paths[0] if paths[0].is_dir() else paths[0].parent)
     in_run = args.out is None and (data.parent / "run.json").is_file()
     write(card, data, data.parent / "figures" if in_run else data)
-    print(card_text.text(card))
+    print(card_pages.text(card))
     return 0

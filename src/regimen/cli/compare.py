@@ -15,7 +15,7 @@ from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, see, see_dir
 from regimen.runs.index.index import Index
 from regimen.system import files
-from regimen.system.errors import ConfigError, ReferenceError_, did_you_mean
+from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
         words: run references, and filters `key=value` that must all match.
 
     Raises:
-        ReferenceError_: no finished run matches, or the runs have several tasks or stages.
+        RunReferenceError: no finished run matches, or the runs have several tasks or stages.
     """
     filters = [word for word in words if "=" in word and not Path(word).exists()]
     found = [see(word) for word in words if word not in filters]
@@ -76,12 +76,12 @@ def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
     finished = sorted((run for run in runs if run.status == "finished"), key=lambda run: run.id)
     if not finished:
         states = ", ".join(f"{run.id} {run.status}" for run in runs[:5]) or "no run matches"
-        raise ReferenceError_(f"no finished run to compare: {states}.")
+        raise RunReferenceError(f"no finished run to compare: {states}.")
     for group in ("task", "stage"):
         options = {str(run.choices.get(group)): run.id for run in finished}
         if len(options) > 1:
             named = ", ".join(f"{option} ({run_id})" for option, run_id in options.items())
-            raise ReferenceError_(
+            raise RunReferenceError(
                 f"Metrics of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
                 f"with {group}={next(iter(options))}."
             )

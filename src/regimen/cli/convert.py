@@ -27,9 +27,7 @@ def import_legacy_verb(argv: list[str]) -> int:
     described = card.make([path])
     card.keep_healthy(path, described)
     card.write(described, path.parent, path.parent)
-    print(
-        f"{path}: {described['episodes']['count']} episodes, {described['rows']} frames; see {path.parent / 'card.md'}"
-    )
+    print(f"{path}: {described.episodes.count} episodes, {described.rows} frames; see {path.parent / 'card.md'}")
     return 0
 
 

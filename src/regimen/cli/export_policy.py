@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regimen.agents.export import header
 from regimen.runs import references
 from regimen.runs.outcome import naming
 from regimen.system import files
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.agents.export.header import PolicyDescription
+    from regimen.config.yaml_io import PlainConfig
 
 NAMES = ("onnx", "torchscript")
 
@@ -89,18 +95,18 @@ def export(
     from regimen.agents.export.formats import FORMATS
 
     target = _target(source, FORMATS[name].SUFFIX, out)
-    content, metadata = encode(source, name, config, run)
+    content, description = encode(source, name, config, run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(target, content)
-        files.write_json(target.with_name(f"{target.name}.json"), metadata)
+        files.write_json(target.with_name(f"{target.name}.json"), description.to_dict())
     except OSError as error:
         raise PreflightError(f"Cannot write {target}: {error.strerror}. Name another: --out <file>") from error
-    return _summary(target, metadata, config, len(content))
+    return _summary(target, description, config, len(content))
 
 
-def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """Return an exported policy and its metadata, including the result of the check.
+def encode(source: Path, name: str, config: PlainConfig, run: Mapping[str, Any]) -> tuple[bytes, PolicyDescription]:
+    """Return an exported policy and its description, including the result of the check.
 
     Args:
         source: checkpoint.
@@ -129,11 +135,11 @@ def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any])
             f"more than {network.TOLERANCE:g}. The format does not represent its network exactly; try "
             f"format={next(other for other in NAMES if other != name)}."
         )
-    details["check"] = {"observations": network.CHECKED, "largest_difference": gap, "run_by": form.runtime()}
+    details = replace(details, check=header.ExportCheck(network.CHECKED, gap, form.runtime()))
     return form.content(model, details), details
 
 
-def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[PlainConfig, Mapping[str, Any]]:
     """Return the configuration of the task, with robot and gains, and the record of the run."""
     from regimen.agents.export import metadata
 
@@ -151,7 +157,7 @@ def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[di
     from regimen.config.groups import config_home
 
     composed = compose(overrides, [config_home(), *folders])
-    return {**composed.config, "choices": composed.choices}, {}
+    return composed.plain, {}
 
 
 def _target(source: Path, suffix: str, out: Path | None) -> Path:
@@ -174,18 +180,16 @@ def _target(source: Path, suffix: str, out: Path | None) -> Path:
     return out
 
 
-def _summary(target: Path, metadata: dict[str, Any], config: dict[str, Any], size: int) -> list[str]:
+def _summary(target: Path, description: PolicyDescription, config: PlainConfig, size: int) -> list[str]:
     """Return file, inputs, outputs and check of an exported policy as lines."""
-    from regimen.agents.export.header import io_of
-
-    io = io_of(metadata)
-    check, robot = metadata["check"], metadata["robot"]
-    reads = ", ".join(f"{group} {io.size(group)}" for group in metadata["inputs"])
-    gains = f", gains of robot {robot['name']}" if robot else ""
+    io, check, robot = description.io_spec(), description.check, description.robot
+    assert check is not None
+    reads = ", ".join(f"{group} {io.size(group)}" for group in description.inputs)
+    gains = f", gains of robot {robot.name}" if robot else ""
     return [
         f"{target} ({size / 1e6:.2f} MB), metadata in {target.name}.json",
         f"  inputs {reads} values, every {io.step_dt:g} s; outputs actions, targets of {io.num_actions} joints{gains}",
-        f"  checked by {check['run_by']} on {check['observations']:,} random observations: differs from the policy by "
-        f"{check['largest_difference']:.1e} at most",
-        f"  try it: python launch.py stage=evaluate {naming(str(metadata['task']), config['env'])} policy={target}",
+        f"  checked by {check.run_by} on {check.observations:,} random observations: differs from the policy by "
+        f"{check.largest_difference:.1e} at most",
+        f"  try it: python launch.py stage=evaluate {naming(str(description.task), config['env'])} policy={target}",
     ]

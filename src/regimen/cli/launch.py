@@ -171,8 +171,8 @@ def _single_run(overrides: list[str], dirs: list[Path]) -> int:
     composed = compose(overrides, dirs)
     root = Path("outputs")
     report = preflight(composed, root)
-    check_scheduler([composed.config])
-    if composed.config["dry_run"]:
+    check_scheduler([composed])
+    if composed.config.dry_run:
         from regimen.orchestration import dry_run
 
         say(dry_run.describe(composed, report, dry_run.run_directory(root, composed.choices)))
@@ -201,7 +201,7 @@ def _delegate_to_hydra(flags: argparse.Namespace, dirs: list[Path]) -> int:
     from regimen.config.compose import compose
 
     if flags.cfg == "job":
-        print(_job_config(compose(flags.overrides, dirs).config, flags.package), end="")
+        print(_job_config(compose(flags.overrides, dirs).plain, flags.package), end="")
         return 0
     if not flags.shell_completion:
         compose(flags.overrides, dirs)

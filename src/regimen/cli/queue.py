@@ -16,7 +16,7 @@ from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.system import files
-from regimen.system.errors import ReferenceError_, did_you_mean
+from regimen.system.errors import RunReferenceError, did_you_mean
 
 HEADER = ("id", "name", "job", "state", "node", "time / limit", "")
 NOT_OPEN = ("finished", "failed", "diverged", "killed", "unreadable")
@@ -53,7 +53,7 @@ def runs_with_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[
         roots: folders of runs and of sweeps.
 
     Raises:
-        ReferenceError_: a word matches no such run, or several.
+        RunReferenceError: a word matches no such run, or several.
     """
     everything = [row for row in Index(roots).rows() if (row.queue or {}).get("kind") in ("slurm", "submitit_local")]
     rows = [row for row in everything if row.status not in NOT_OPEN and reconcile.has_job({"queue": row.queue})]
@@ -67,14 +67,16 @@ def _named(word: str, rows: Sequence[RunSummary], everything: Sequence[RunSummar
     of_many = [row for row in rows if name in (row.sweep, (row.pipeline or {}).get("id"))]
     found = of_many or [row for row in rows if name in (row.id, row.name)] or [r for r in rows if r.id.startswith(name)]
     if len({row.id for row in found}) > 1 and not of_many:
-        raise ReferenceError_(f"`{word}` matches {len(found)} runs: {', '.join(row.id for row in found)}. Give an id.")
+        raise RunReferenceError(
+            f"`{word}` matches {len(found)} runs: {', '.join(row.id for row in found)}. Give an id."
+        )
     if found:
         return found
     ended = [row for row in everything if name in (row.id, row.name, row.sweep)]
     if ended:
-        raise ReferenceError_(f"`{word}` has no job any more: {ended[0].id} is {ended[0].status}.")
+        raise RunReferenceError(f"`{word}` has no job any more: {ended[0].id} is {ended[0].status}.")
     names = [n for row in rows for n in (row.id, row.name, row.sweep) if n]
-    raise ReferenceError_(f"`{word}` matches no queued or running job. {did_you_mean(word, names)}")
+    raise RunReferenceError(f"`{word}` matches no queued or running job. {did_you_mean(word, names)}")
 
 
 def _by_job(row: RunSummary) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, see, see_dir
 from regimen.runs.run import Run
 from regimen.system import host, signals
-from regimen.system.errors import ReferenceError_, refuse
+from regimen.system.errors import RunReferenceError, raise_if_any
 from regimen.system.git import repository_state
 
 OUTPUTS = Path("outputs")
@@ -43,7 +43,7 @@ def rerun_verb(argv: list[str]) -> int:
     if _scheduled(run.config):
         from regimen.orchestration.slurm.submit import check
 
-        refuse(check([run.config]))
+        raise_if_any(check([run.config]))
     with signals.handled(signals.leave):
         again = create(run, ["regimen", "rerun", *argv])
         code = _start(again, run.config)
@@ -67,17 +67,17 @@ def cautions(run: RunView) -> Iterator[str]:
     """Yield reasons why the result may differ from that of `run`.
 
     Raises:
-        ReferenceError_: the run cannot be repeated, because its configuration or an input is missing.
+        RunReferenceError: the run cannot be repeated, because its configuration or an input is missing.
     """
     if not run.config:
-        raise ReferenceError_(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
+        raise RunReferenceError(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
     if run.info.get("pending"):
         pending = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
-        raise ReferenceError_(f"{run.id} cannot be repeated before it has started: it waits for {pending}.")
+        raise RunReferenceError(f"{run.id} cannot be repeated before it has started: it waits for {pending}.")
     for name, row in run.inputs.items():
         state = run.input_state(name, read_all=True)
         if state == GONE:
-            raise ReferenceError_(
+            raise RunReferenceError(
                 f"{run.id} cannot be repeated: its input {name}, {row['path']}, is missing. Create it again, or launch "
                 f"with another one: python launch.py {' '.join(run.info.get('overrides') or [])}"
             )
@@ -174,7 +174,7 @@ def _start(run: Run, config: dict[str, Any]) -> int:
 def _check(run: RunView) -> int:
     original = run.info.get("rerun_of")
     if not original:
-        raise ReferenceError_(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
+        raise RunReferenceError(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
     return _compare(see(str(original)), run)
 
 

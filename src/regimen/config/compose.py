@@ -1,11 +1,12 @@
-"""From overrides to one checked configuration: Hydra composes, the types and the named functions judge."""
+"""Compose a configuration from overrides, check it against its types and the functions it names, and build it."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from regimen.config import interpolation, structured
-from regimen.config.error_location import Blame
+from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
-from regimen.config.option_files import HydraNode, Selection, choosing, select
+from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
-from regimen.config.provenance import Source, Tree
+from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
-from regimen.config.structured import load_config
+from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
-from regimen.system.errors import Refusal, did_you_mean, refuse
-
-__all__ = ["Composed", "Refusal", "compose", "compose_config", "load_config", "refuse"]
-
+from regimen.config.yaml_io import PlainConfig
+from regimen.system.errors import did_you_mean, raise_if_any
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -36,43 +35,67 @@ LAUNCHERS = {
     "resume": "continues a run: write it alone on the command line, `python launch.py resume=<run reference>`.",
     "choices": "is filled in by the launcher: choose options by their group, such as task=<name>.",
 }
-"""Keys of the whole configuration that nothing else may set."""
+"""Keys of the configuration that only the launcher sets."""
 
 
 @dataclass
-class Composed:
-    """A configuration that passed every check.
+class ComposedConfig:
+    """A configuration that passed every check, typed and as plain data; `set_value` keeps both equal.
 
     Attributes:
-        config: resolved plain data in the shape of `schema.Config`, defaults included.
+        config: typed configuration. `env`, `sim`, `agent`, `stage` and each logger are instances of the dataclasses in
+            `types`, which are read from source, so that no torch is imported.
+        plain: the same values as they are frozen to config.yaml, and as `problems(config)` of a dataclass gets them.
         choices: group -> option.
         files: group -> YAML file of the option.
-        tree: each value with what set it.
+        tree: each value with its source.
         node: Hydra's own node, shared by configurations of the same options: not to be changed.
-        overrides: the arguments, as typed.
-        types: key -> dataclass of `env`, `sim`, `agent` and `stage`.
+        overrides: arguments, as typed.
+        types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
     """
 
-    config: dict[str, Any]
+    config: Config
+    plain: PlainConfig
     choices: dict[str, str]
     files: dict[str, Path]
-    tree: Tree
+    tree: ProvenanceTree
     node: HydraNode
     overrides: list[str]
-    types: dict[str, Any] = field(default_factory=dict)
+    types: dict[str, type[Any]] = field(default_factory=dict)
+
+    def copy(self) -> ComposedConfig:
+        """Return a configuration whose values can be set without changing this one."""
+        return replace(self, config=copy.deepcopy(self.config), plain=copy.deepcopy(self.plain))
+
+    def set_value(self, key: str, value: Any) -> None:
+        """Set one value in both forms.
+
+        Args:
+            key: dotted key, such as `policy`, `data.0` or `hardware.threads`.
+            value: a scalar or a list of scalars.
+        """
+        *above, last = key.split(".")
+        typed, plain = self.config, self.plain
+        for name in above:
+            typed, plain = getattr(typed, name), plain[name]
+        if isinstance(plain, list):
+            typed[int(last)] = plain[int(last)] = value
+        else:
+            setattr(typed, last, value)
+            plain[last] = to_plain(value)
 
     @property
     def hydra(self) -> DictConfig:
-        """Hydra's view, with its `hydra` node: made anew at each call, because launchers write into it."""
+        """Hydra's view with its `hydra` node; a new one at each access, because launchers write into it."""
         return _hydra_view(self.node.config, self.tree, self.overrides)
 
-    def record(self) -> dict[str, Any]:
+    def hydra_record(self) -> PlainConfig:
         """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
         plain = self.node.plain
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
 
 
-def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> Composed:
+def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> ComposedConfig:
     """Compose one run and check it.
 
     Args:
@@ -81,15 +104,15 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
         config_name: primary config.
 
     Raises:
-        ConfigError: listing everything that is wrong, each with the file or argument it stands in.
+        ConfigError: listing all problems, each with its file or argument.
     """
     version.setbase("1.3")
     setup_globals()
     loader = make_loader(config_dirs)
     parsed, wrong = parse(overrides, loader)
     wrong += check_choices(parsed, loader, multirun=False)
-    refuse(wrong)
-    return _Composition(Blame(loader, config_dirs, parsed), config_name).run()
+    raise_if_any(wrong)
+    return _Composition(ErrorLocator(loader, config_dirs, parsed), config_name).run()
 
 
 def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
@@ -100,61 +123,62 @@ def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -
         config_dirs: folders of options beside those of `groups.config_home`.
 
     Raises:
-        ConfigError: listing everything that is wrong.
+        ConfigError: listing all problems.
     """
-    return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).config)
+    return structured.build_config(compose(list(overrides), [config_home(), *config_dirs]).plain)
 
 
 class _Composition:
-    """The steps of one composition, from parsed overrides to checked data."""
+    """Steps of one composition, from parsed overrides to a checked configuration."""
 
-    def __init__(self, blame: Blame, name: str) -> None:
-        self.blame, self.name = blame, name
-        self.selection: Selection = select(blame, name)
+    def __init__(self, locator: ErrorLocator, name: str) -> None:
+        self.locator, self.name = locator, name
+        self.selection: SelectedOptions = select_options(locator, name)
 
-    def run(self) -> Composed:
-        blame, selection, tree = self.blame, self.selection, self.blame.tree
-        chosen = choosing(blame.loader, blame.parsed)
-        self._lay_arguments([o for o in blame.parsed if o not in chosen])
+    def run(self) -> ComposedConfig:
+        locator, selection, tree = self.locator, self.selection, self.locator.tree
+        chosen = group_overrides(locator.loader, locator.parsed)
+        self._apply_arguments([o for o in locator.parsed if o not in chosen])
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
         node = self._hydra_node(chosen)
-        texts = [o.input_line or "" for o in blame.parsed]
+        texts = [o.input_line or "" for o in locator.parsed]
         if plain is None:
-            plain = blame.translated(lambda: _resolved(_hydra_view(node.config, tree, texts)))
+            plain = locator.translate_errors(lambda: _resolved(_hydra_view(node.config, tree, texts)))
             self._refuse(self._check(plain))
-        config = self._freeze(plain) | {"choices": dict(selection.choices)}
-        return Composed(config, dict(selection.choices), blame.files, tree, node, texts, dict(selection.types))
+        config = self._build(plain)
+        choices, types = dict(selection.choices), dict(selection.types)
+        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
-        """Return Hydra's own node, which the arguments that only set values have no part in.
+        """Return Hydra's own node, composed from the arguments that select options.
 
-        Hydra itself would refuse an argument whose key is in no file, even where a type or a signature has it.
+        Hydra does not accept an argument whose key is in no file, even if a type or a signature has it.
         """
         texts = [o.input_line or "" for o in chosen]
         if self.selection.hydra is None:
-            load = self.blame.loader.load_configuration
-            node = self.blame.translated(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(node, typing.cast(dict[str, Any], OmegaConf.to_container(node)))
+            load = self.locator.loader.load_configuration
+            node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
+            self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
         return self.selection.hydra
 
-    def _lay_arguments(self, overrides: list[Override]) -> None:
-        """Lay the arguments over the files."""
-        wrong, tree = [], self.blame.tree
+    def _apply_arguments(self, overrides: list[Override]) -> None:
+        """Apply the arguments to the values of the files."""
+        wrong, tree = [], self.locator.tree
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
             if override.is_delete():
                 if not tree.remove(key):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
                 continue
-            tree.assign(tuple(key.split(".")), override.value(), Source("argument", text))
+            tree.assign(tuple(key.split(".")), override.value(), ValueSource("argument", text))
             if not tree.has(key):
                 wrong.append(f"argument `{text}`: the list has no such element; replace it whole: `<list>=[...]`.")
-        refuse(wrong)
+        raise_if_any(wrong)
 
-    def _check(self, data: dict[str, Any]) -> Iterator[Problem]:
-        hints = {**structured.hints(Config), **self.selection.types}
-        checker = Checker(self.blame.tree.was_set)
+    def _check(self, data: PlainConfig) -> Iterator[Problem]:
+        hints = {**structured.field_types(Config), **self.selection.types}
+        checker = Checker(self.locator.tree.was_set)
         for key, value in data.items():
             if key in LAUNCHERS and value:
                 first = next(iter(value)) if isinstance(value, dict) else ""
@@ -168,37 +192,39 @@ class _Composition:
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
-        refuse([f"{self.blame.where(p.path)}: {p.message}" for p in problems])
+        raise_if_any([f"{self.locator.location(p.path)}: {p.message}" for p in problems])
 
     def _near(self, key: str) -> str:
         above, _, last = key.rpartition(".")
-        node = self.blame.tree.get(above) if above else self.blame.tree.data
+        node = self.locator.tree.get(above) if above else self.locator.tree.data
         return did_you_mean(last, node) if isinstance(node, dict) else ""
 
-    def _freeze(self, plain: dict[str, Any]) -> dict[str, Any]:
-        """Return plain data in the shape and order of the types, every scalar converted to its type."""
-        types = self.selection.types
-        config = structured.plain(structured.build(Config, {k: None if k in types else v for k, v in plain.items()}))
-        return config | {n: structured.plain(structured.build(kind, plain[n])) for n, kind in types.items()}
+    def _build(self, plain: PlainConfig) -> Config:
+        """Return the typed configuration, every scalar converted to its type."""
+        sections = {key: build(kind, plain[key]) for key, kind in self.selection.types.items()}
+        config = build(Config, {key: value for key, value in plain.items() if key not in sections})
+        config.logger = dict(vars(sections.pop("logger")))
+        config.choices = dict(self.selection.choices)
+        for key, section in sections.items():
+            setattr(config, key, section)
+        return config
 
 
 def _fields(kind: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
-def _values(data: dict[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with keys of the whole configuration whose types are right."""
+def _values(data: PlainConfig) -> Iterator[Problem]:
+    """Yield the problems of top-level values whose types are valid."""
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
     if isinstance(name, str) and (name in ("", "latest") or "@" in name):
-        yield Problem(
-            "name", f"name={name}: no run could be called by it: `latest` and what follows an `@` mean others."
-        )
+        yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
 
 
-def _hydra_view(node: DictConfig, tree: Tree, texts: list[str]) -> DictConfig:
-    """Return Hydra's configuration: its own node, and the checked tree in place of what it would compose."""
+def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:
+    """Return Hydra's configuration: its own node, and the checked values in place of its own composition."""
     hydra = OmegaConf.create({"hydra": node, **tree.data})
     hydra.hydra.overrides.task = _task_overrides(texts)
     HydraConfig.instance().set_config(hydra)
@@ -210,6 +236,6 @@ def _task_overrides(texts: list[str]) -> list[str]:
     return [t for t in texts if not t.startswith("hydra")]
 
 
-def _resolved(hydra: DictConfig) -> dict[str, Any]:
+def _resolved(hydra: DictConfig) -> PlainConfig:
     data = OmegaConf.masked_copy(hydra, [str(k) for k in hydra if k != "hydra"])
-    return typing.cast(dict[str, Any], OmegaConf.to_container(data, resolve=True))
+    return typing.cast(PlainConfig, OmegaConf.to_container(data, resolve=True))

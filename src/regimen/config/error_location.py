@@ -1,4 +1,4 @@
-"""Where a mistake stands: the argument or the line of a file, and what Hydra's errors mean in the user's own words."""
+"""Locate configuration errors in arguments and files, and translate Hydra's errors."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from regimen.config.hydra_adapter import HydraLoader, group_options
-from regimen.config.provenance import SCHEMA, Tree, shown
+from regimen.config.provenance import SCHEMA, ProvenanceTree, display_path
 from regimen.config.structured import NODES
-from regimen.system.errors import Refusal, did_you_mean
+from regimen.system.errors import ConfigErrors, did_you_mean
 
 Result = TypeVar("Result")
 
 
-class Blame:
-    """Knows who set what.
+class ErrorLocator:
+    """Finds the argument or file that an error is about.
 
     Attributes:
-        tree: the values so far, each with its source.
+        tree: values composed so far, each with its source.
         files: group -> YAML file of the option.
     """
 
     def __init__(self, loader: HydraLoader, dirs: list[Path], parsed: list[Override]) -> None:
         self.loader, self.dirs, self.parsed = loader, dirs, parsed
-        self.tree = Tree()
+        self.tree = ProvenanceTree()
         self.files: dict[str, Path] = {}
 
-    def where(self, path: str) -> str:
-        """Return the argument or file a path was set in; the option's file for what nothing sets."""
-        source = self.tree.who(path)
+    def location(self, path: str) -> str:
+        """Return the argument, or file and line, that sets a path; the file of its option if nothing sets it."""
+        source = self.tree.source_of(path)
         group = next((g for g, node in NODES.items() if node == path.split(".")[0]), None)
-        return shown(self.files[group]) if source is SCHEMA and group in self.files else source.at(path)
+        return display_path(self.files[group]) if source is SCHEMA and group in self.files else source.location(path)
 
-    def translated(self, call: Callable[[], Result]) -> Result:
-        """Call Hydra, and say its errors without its advice and internals.
+    def translate_errors(self, call: Callable[[], Result]) -> Result:
+        """Call Hydra, and translate its errors to messages without its advice and internals.
 
         Raises:
-            Refusal: in place of what Hydra, OmegaConf or YAML raise.
+            ConfigErrors: in place of an error of Hydra, OmegaConf or YAML.
         """
         try:
             return call()
         except MissingConfigException as error:
-            raise Refusal([self._missing(error)]) from error
+            raise ConfigErrors([self._missing(error)]) from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            where = f"{shown(Path(mark.name))}:{mark.line + 1}" if mark else "a YAML file"
-            raise Refusal([f"{where}: not valid YAML: {error.problem}."]) from error
+            where = f"{display_path(Path(mark.name))}:{mark.line + 1}" if mark else "a YAML file"
+            raise ConfigErrors([f"{where}: not valid YAML: {error.problem}."]) from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             key = getattr(error, "full_key", None)
-            said = _clean(error)
-            guilty = next((o.input_line for o in self.parsed if o.key_or_group in said), None)
-            where = f"argument `{guilty}`: " if guilty else ""
-            where = f"{self.where(key)}: `{key}`: " if key and self.tree.has(key) else where
-            raise Refusal([where + said]) from error
+            message = _clean(error)
+            argument = next((o.input_line for o in self.parsed if o.key_or_group in message), None)
+            where = f"argument `{argument}`: " if argument else ""
+            where = f"{self.location(key)}: `{key}`: " if key and self.tree.has(key) else where
+            raise ConfigErrors([where + message]) from error
 
     def _missing(self, error: MissingConfigException) -> str:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
@@ -67,7 +67,7 @@ class Blame:
             for file in sorted(folder.glob("*/*.yaml")):
                 if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", file.read_text(), re.M):
                     hint = did_you_mean(name, group_options(self.loader, group))
-                    return f"{shown(file)}: there is no {group} `{name}`. {hint}"
+                    return f"{display_path(file)}: there is no {group} `{name}`. {hint}"
         return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, group_options(self.loader, group))}"
 
 

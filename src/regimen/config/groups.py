@@ -1,4 +1,4 @@
-"""What can be chosen: the options of each group with the first line of their description."""
+"""Config groups and their options, each with the first line of its description."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from regimen.system.errors import ConfigError
 from regimen.system.files import data_folder
 
 GROUPS = ("task", "sim", "agent", "hardware", "stage", "experiment")
-"""Groups of which a run takes one option."""
+"""Groups with one option per run."""
 
 MULTI_GROUPS = ("logger",)
-"""Groups of which a run takes any number: `logger=[csv,mlflow]`."""
+"""Groups with any number of options per run: `logger=[csv,mlflow]`."""
 
 
 def config_home() -> Path:
-    """Return the folder of config.yaml: `conf` of the current directory if it has one, else that of Regimen itself."""
+    """Return the folder of config.yaml: `conf` of the current directory if present, else that of Regimen."""
     here = Path.cwd() / "conf"
     return here if (here / "config.yaml").is_file() else data_folder("conf")
 
@@ -31,13 +31,13 @@ def options(group: str, config_dirs: list[Path]) -> dict[str, str]:
     Raises:
         ConfigError: if a folder does not exist.
     """
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for folder in config_dirs:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}. Expected one with subfolders such as `{group}/`.")
         for file in (folder / group).glob("*.yaml"):
-            found.setdefault(file.stem, description(file))
-    return dict(sorted(found.items()))
+            descriptions.setdefault(file.stem, description(file))
+    return dict(sorted(descriptions.items()))
 
 
 def description(file: Path) -> str:

@@ -1,6 +1,6 @@
-"""Interpolations that name one plain value, `${hardware.submitit.cpus_per_task}`, resolved without OmegaConf.
+"""Resolve interpolations of one plain value, such as `${hardware.submitit.cpus_per_task}`, without OmegaConf.
 
-They are nearly all there are, and OmegaConf takes as long for one as to compose the rest of a job.
+Nearly all interpolations are of this kind; OmegaConf takes as long for one as the composition of the rest of a job.
 """
 
 from __future__ import annotations
@@ -8,26 +8,28 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from regimen.config.yaml_io import PlainConfig
+
 SIMPLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 
 
-def resolved(data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return `data` with its interpolations resolved; None where one is for OmegaConf to resolve or to refuse.
+def resolved(data: PlainConfig) -> PlainConfig | None:
+    """Return `data` with its interpolations resolved; None if one of them needs OmegaConf.
 
     Args:
-        data: nested mappings and lists, the root that the interpolations name keys of.
+        data: nested mappings and lists; interpolations name keys from its root.
     """
     try:
         return {key: _resolved(value, data) for key, value in data.items()}
-    except _Hard:
+    except NeedsOmegaConf:
         return None
 
 
-class _Hard(Exception):
-    """An interpolation names something else than a plain value."""
+class NeedsOmegaConf(Exception):
+    """An interpolation is not the name of one plain value."""
 
 
-def _resolved(node: Any, root: dict[str, Any]) -> Any:
+def _resolved(node: Any, root: PlainConfig) -> Any:
     if isinstance(node, dict):
         return {key: _resolved(value, root) for key, value in node.items()}
     if isinstance(node, list):
@@ -35,11 +37,11 @@ def _resolved(node: Any, root: dict[str, Any]) -> Any:
     return _value(node, root) if isinstance(node, str) and "${" in node else node
 
 
-def _value(text: str, root: dict[str, Any]) -> Any:
+def _value(text: str, root: PlainConfig) -> Any:
     match = SIMPLE.fullmatch(text)
     node: Any = root
     for key in match[1].split(".") if match else ():
         node = node[key] if isinstance(node, dict) and key in node else root
     if not match or isinstance(node, dict | list) or (isinstance(node, str) and ("${" in node or node == "???")):
-        raise _Hard
+        raise NeedsOmegaConf
     return node

@@ -1,7 +1,7 @@
-"""What the chosen options are made of: their files, the types of their nodes, and the values both set.
+"""Read the selected options: their files, the types of their sections, and the values that both set.
 
-The jobs of a sweep mostly differ in arguments, so a selection is read once and used again, as long as no file of it
-and no folder of options has changed.
+The jobs of a sweep mostly differ in arguments, so selected options are cached until one of their files or a folder of
+options changes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,17 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 
 from regimen.config import static_types, structured
-from regimen.config.error_location import Blame
+from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
-from regimen.config.provenance import SCHEMA, Source, Tree, shown
+from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
-from regimen.system.errors import ConfigError, Refusal, did_you_mean, refuse
+from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
-"""Files changed less than this before they were read may change again without a visible change of their time."""
+"""Files changed less than this before they were read may change again with the same modification time."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -38,63 +39,63 @@ class HydraNode:
     """Hydra's own node, as a configuration and as plain data; not to be changed."""
 
     config: DictConfig
-    plain: dict[str, Any]
+    plain: PlainConfig
 
 
 @dataclass(eq=False)
-class Selection:
-    """The chosen options, before any argument is laid over them.
+class SelectedOptions:
+    """The selected options, before arguments are applied.
 
     Attributes:
         choices: group -> option.
         files: group -> YAML file of the option.
-        tree: what types and files set.
+        tree: values set by types and files.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
-        classes: `_target_` -> dataclass that was read for it.
-        places: files and folders that decided all this.
-        hydra: Hydra's own node, once it was asked for.
+        classes: `_target_` -> its dataclass.
+        places: files and folders that were read.
+        hydra: Hydra's own node, composed at its first use.
     """
 
     choices: dict[str, str]
     files: dict[str, Path]
-    tree: Tree
-    types: dict[str, Any]
-    classes: dict[str, Any]
+    tree: ProvenanceTree
+    types: dict[str, type[Any]]
+    classes: dict[str, type[Any]]
     places: list[Path]
     hydra: HydraNode | None = None
 
     def is_current(self) -> bool:
-        """Return whether every class is still what its source says; files are judged by `stamp`."""
+        """Return whether the source of every class is unchanged; `_stamp` covers the option files."""
         try:
             return all(static_types.load_cfg_class(target) is kind for target, kind in self.classes.items())
         except ConfigError:
             return False
 
 
-def select(blame: Blame, name: str) -> Selection:
-    """Return the selection that the arguments make, read now or before.
+def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
+    """Return the options that the arguments select, from the cache if they are unchanged.
 
     Args:
-        blame: with the parsed arguments; gets the files and the values, for later messages.
+        locator: with the parsed arguments; its `files` and `tree` are set.
         name: primary config.
 
     Raises:
         ConfigError: a file or a type cannot be used.
     """
-    chosen = [o.input_line or "" for o in choosing(blame.loader, blame.parsed)]
-    key = (Path.cwd(), name, *(d.resolve() for d in blame.dirs), *chosen)
-    stamp, selection = _selections.get(key, (None, None))
+    chosen = [o.input_line or "" for o in group_overrides(locator.loader, locator.parsed)]
+    key = (Path.cwd(), name, *(d.resolve() for d in locator.dirs), *chosen)
+    stamp, selection = _selected.get(key, (None, None))
     if selection is None or stamp != _stamp(selection.places) or not selection.is_current():
         started = time.time_ns()
-        selection = _Reader(blame, name).read(chosen)
+        selection = _Reader(locator, name).read(chosen)
         stamp = _stamp(selection.places)
         if all(row is None or row[0] < started - CLOCK_NS for row in stamp):
-            _selections[key] = stamp, selection
-    blame.files, blame.tree = selection.files, selection.tree.copy()
+            _selected[key] = stamp, selection
+    locator.files, locator.tree = selection.files, selection.tree.copy()
     return selection
 
 
-def choosing(loader: HydraLoader, parsed: list[Override]) -> list[Override]:
+def group_overrides(loader: HydraLoader, parsed: list[Override]) -> list[Override]:
     """Return the arguments that choose options or concern Hydra itself; all others only set values."""
     return [o for o in parsed if o.is_hydra_override() or _is_choice(loader, o)]
 
@@ -104,11 +105,11 @@ def _is_choice(loader: HydraLoader, override: Override) -> bool:
     return "." not in group and group_exists(loader, group) and not isinstance(override.value(), dict)
 
 
-_selections: dict[tuple[Any, ...], tuple[Stamp, Selection]] = {}
+_selected: dict[tuple[Any, ...], tuple[Stamp, SelectedOptions]] = {}
 
 
 def _stamp(places: list[Path]) -> Stamp:
-    """Return what changes with any of the files, and with the names in any of the folders."""
+    """Return time, size and inode of files and folders, which change with their content."""
     return tuple(_seen(place) for place in places)
 
 
@@ -121,37 +122,39 @@ def _seen(place: Path) -> tuple[int, int, int] | None:
 
 
 class _Reader:
-    """Reads one selection from its files."""
+    """Reads selected options from their files."""
 
-    def __init__(self, blame: Blame, name: str) -> None:
-        self.blame, self.name = blame, name
-        self.types: dict[str, Any] = {}
-        self.classes: dict[str, Any] = {}
+    def __init__(self, locator: ErrorLocator, name: str) -> None:
+        self.locator, self.name = locator, name
+        self.types: dict[str, type[Any]] = {}
+        self.classes: dict[str, type[Any]] = {}
 
-    def read(self, chosen: list[str]) -> Selection:
-        """Read what the arguments `chosen` choose."""
-        blame = self.blame
+    def read(self, chosen: list[str]) -> SelectedOptions:
+        """Read the options that the arguments `chosen` select."""
+        locator = self.locator
         self._require_experiment_header()
-        listed = blame.translated(lambda: blame.loader.compute_defaults_list(self.name, chosen, RunMode.RUN))
-        known = listed.overrides.known_choices
-        choices = typing.cast(dict[str, str], {group: known.get(group) for group in GROUPS})
-        refuse([line for d in listed.defaults for line in _unknown_group(d)])
-        places = list(self._places(listed.defaults))
-        self._lay_files(listed.defaults)
-        return Selection(choices, blame.files, blame.tree, self.types, self.classes, places)
+        defaults_list = locator.translate_errors(
+            lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN)
+        )
+        known_choices = defaults_list.overrides.known_choices
+        choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
+        raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
+        places = list(self._places(defaults_list.defaults))
+        self._merge_files(defaults_list.defaults)
+        return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
-        """Yield every file that is read or would hide one, and the folders in which a new one may appear."""
-        for folder in self.blame.dirs:
+        """Yield all files that are read or would hide one, and the folders in which a new one may appear."""
+        for folder in self.locator.dirs:
             yield folder
             yield from (sub for sub in sorted(folder.iterdir()) if sub.is_dir())
             for default in defaults:
                 file = folder / f"{default.config_path}.yaml"
                 yield from (file, file.parent)
 
-    def _lay_files(self, defaults: list[ResultDefault]) -> None:
+    def _merge_files(self, defaults: list[ResultDefault]) -> None:
         """Fill the tree: defaults of the types, then the files in Hydra's order."""
-        tree, files = self.blame.tree, self.blame.files
+        tree, files = self.locator.tree, self.locator.files
         layers = list(self._layers(defaults))
         tree.merge(structured.defaults(Config), SCHEMA)
         targets = dict(structured.DEFAULT_TARGETS)
@@ -161,8 +164,10 @@ class _Reader:
                 targets |= {node: str(value["_target_"])} if isinstance(value, dict) and "_target_" in value else {}
         for group, node in NODES.items():
             if node not in targets:
-                raise Refusal([f"{shown(files[group])} names no class: it needs `_target_: pkg.mod.Class`."])
-            self.types[node] = self._class(targets[node], f"{shown(files[group])}: `_target_: {targets[node]}`")
+                raise ConfigErrors(
+                    [f"{display_path(files[group])} names no class: it needs `_target_: pkg.mod.Class`."]
+                )
+            self.types[node] = self._class(targets[node], f"{display_path(files[group])}: `_target_: {targets[node]}`")
             tree.merge({node: structured.defaults(self.types[node])}, SCHEMA)
         self.types["logger"] = self._multi_type("logger", [d for data, _ in layers for d in [data.get("logger")] if d])
         tree.merge({"logger": structured.defaults(self.types["logger"])}, SCHEMA)
@@ -173,60 +178,61 @@ class _Reader:
         try:
             self.classes[target] = static_types.load_cfg_class(target)
         except ConfigError as error:
-            raise Refusal([f"{where}: {error}"]) from error
+            raise ConfigErrors([f"{where}: {error}"]) from error
         return self.classes[target]
 
-    def _multi_type(self, node: str, chosen: list[dict[str, Any]]) -> Any:
-        """Return the dataclass of a group with any number of options: one field for each chosen one."""
-        targets = {name: str(c["_target_"]) for data in chosen for name, c in data.items() if "_target_" in (c or {})}
+    def _multi_type(self, node: str, sections: list[PlainSection]) -> Any:
+        """Return the dataclass of a group with any number of options: one field for each selected one."""
+        targets = {name: str(c["_target_"]) for data in sections for name, c in data.items() if "_target_" in (c or {})}
         parts = []
         for name, target in targets.items():
             kind = self._class(target, f"{node} `{name}`: `_target_: {target}`")
             parts.append((name, kind, field(default_factory=kind)))
-        return make_dataclass(f"{node.capitalize()}sCfg", parts, namespace={"problems": _problems_of_all})
+        return make_dataclass(f"{node.capitalize()}sCfg", parts)
 
-    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[dict[str, Any], Source]]:
+    def _layers(self, defaults: list[ResultDefault]) -> Iterator[tuple[PlainConfig, ValueSource]]:
         for default in defaults:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
             data = OmegaConf.to_container(self._load(path), resolve=False)
-            file, *hidden = [d / f"{path}.yaml" for d in self.blame.dirs if (d / f"{path}.yaml").is_file()]
-            refuse([f"{shown(h)}: hidden by {shown(file)}, which has the same name. Rename yours." for h in hidden])
+            file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
+            raise_if_any(
+                [
+                    f"{display_path(h)}: hidden by {display_path(file)}, which has the same name. Rename yours."
+                    for h in hidden
+                ]
+            )
             group = path.rpartition("/")[0]
             if group and (default.override_key or default.is_self):
-                self.blame.files[group] = file
+                self.locator.files[group] = file
             _require_package(default, group, file)
-            source = Source("experiment" if group == "experiment" else "base", shown(file), file, default.package or "")
+            source = ValueSource(
+                "experiment" if group == "experiment" else "base", display_path(file), file, default.package or ""
+            )
             yield _placed(data, source.package), source
 
     def _load(self, path: str) -> Container:
-        loaded = self.blame.translated(lambda: load_file(self.blame.loader, path))
+        loaded = self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
         assert loaded is not None  # it is on the defaults list
         return loaded
 
     def _require_experiment_header(self) -> None:
-        """An experiment without its header line would compose into a key `experiment` of its own."""
-        for name in [str(o.value()) for o in self.blame.parsed if o.key_or_group == "experiment"]:
-            for file in (d / "experiment" / f"{name}.yaml" for d in self.blame.dirs):
+        """Raise for an experiment without its header line, which Hydra would compose into a key `experiment`."""
+        for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
+            for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
                 if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
-                    raise Refusal([f"{shown(file)}: the first line must be `# @package _global_`."])
+                    raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
 
 
 def _unknown_group(default: ResultDefault) -> Iterator[str]:
-    """A group that no key of the configuration belongs to would be merged in unseen."""
+    """Yield a line for a group without a key in the configuration; Hydra would merge it silently."""
     group = (default.config_path or "").rpartition("/")[0].split("/")[0]
     if group and group not in (*GROUPS, *MULTI_GROUPS, "hydra"):
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
 
 
-def _problems_of_all(loggers: Any, config: dict[str, Any]) -> list[str]:
-    """Return the problems of each part of a multi-choice group, named by the part."""
-    parts = {f.name: getattr(loggers, f.name) for f in fields(loggers)}
-    return [f"{n}.{line}" for n, part in parts.items() if hasattr(part, "problems") for line in part.problems(config)]
-
-
-def _placed(data: Any, package: str) -> dict[str, Any]:
+def _placed(data: Any, package: str) -> PlainConfig:
     """Return a file's content at its place in the whole configuration."""
     placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
     for key in reversed(package.split(".") if package else []):
@@ -235,7 +241,7 @@ def _placed(data: Any, package: str) -> dict[str, Any]:
 
 
 def _require_package(default: ResultDefault, group: str, file: Path) -> None:
-    """Refuse a file whose content would land at the wrong key for want of its header line."""
+    """Raise for a file without its header line, whose content Hydra would compose into the wrong key."""
     expected = {"task": "env", "experiment": "", "logger": f"logger.{file.stem}"}.get(group, group)
     if group in (*GROUPS, *MULTI_GROUPS) and (default.package or "") != expected:
-        raise Refusal([f"{shown(file)}: the first line must be `# @package {expected or '_global_'}`."])
+        raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package {expected or '_global_'}`."])

@@ -1,4 +1,4 @@
-"""The command line: parse overrides and group choices, and say what is wrong with them in our own words."""
+"""Parse overrides and group choices of the command line, and explain errors in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_loader(config_dirs: list[Path]) -> HydraLoader:
 
 
 def parse(overrides: list[str], loader: HydraLoader) -> tuple[list[Override], list[str]]:
-    """Return the overrides that can be read, and a line for each that cannot."""
+    """Return the parsed overrides, and a line for each that is not valid."""
     parser = make_parser(loader)
     parsed, wrong = [], []
     for text in overrides:
@@ -57,44 +57,48 @@ def _syntax_advice(text: str, loader: HydraLoader) -> str:
 
 
 def check_choices(parsed: list[Override], loader: HydraLoader, multirun: bool) -> list[str]:
-    """Return a line for each group choice or sweep that is wrong."""
+    """Return a line for each group choice or sweep that is not valid."""
     return [line for override in parsed for line in _check_choice(override, loader, multirun)]
 
 
 def _check_choice(override: Override, loader: HydraLoader, multirun: bool) -> list[str]:
     text, key = override.input_line or "", override.key_or_group
-    said = f"argument `{text}`:"
+    argument = f"argument `{text}`:"
     if override.is_sweep_override() and not multirun:
         key_, _, value = text.partition("=")
-        return [f"{said} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
+        return [f"{argument} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
     if key == "hydra.searchpath":
-        return [f"{said} your own options are found with --config-dir <folder>."]
+        return [f"{argument} your own options are found with --config-dir <folder>."]
     if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
-        return [f"{said} the launcher names run directories itself. To find a run again name it: name=<word>."]
+        return [f"{argument} the launcher names run directories itself. To find a run again name it: name=<word>."]
     if key in MULTI_GROUPS:
-        return _check_multi_choice(override, loader, said)
+        return _check_multi_choice(override, loader, argument)
     if key not in GROUPS:
-        return [f"{said} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
-    known = group_options(loader, key)
+        return [f"{argument} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
+    options = group_options(loader, key)
     if override.is_delete() or (override.value() is None and not override.is_sweep_override()):
-        instead = f"`{key}=none`" if "none" in known else f"one of {', '.join(known)}"
-        return [f"{said} the group `{key}` needs an option: choose {instead}."]
+        instead = f"`{key}=none`" if "none" in options else f"one of {', '.join(options)}"
+        return [f"{argument} the group `{key}` needs an option: choose {instead}."]
     if override.is_add() or override.is_force_add():
-        return [f"{said} write `{text.lstrip('+')}`."]
+        return [f"{argument} write `{text.lstrip('+')}`."]
     names = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     return [
-        f"{said} there is no {key} `{name}`. {did_you_mean(str(name), known)}" for name in names if name not in known
+        f"{argument} there is no {key} `{name}`. {did_you_mean(str(name), options)}"
+        for name in names
+        if name not in options
     ]
 
 
-def _check_multi_choice(override: Override, loader: HydraLoader, said: str) -> list[str]:
-    key, known = override.key_or_group, group_options(loader, override.key_or_group)
+def _check_multi_choice(override: Override, loader: HydraLoader, argument: str) -> list[str]:
+    key, options = override.key_or_group, group_options(loader, override.key_or_group)
     if override.is_sweep_override() or override.is_delete() or override.value() is None:
-        return [f"{said} choose any of {', '.join(known)}, such as `{key}=[{known[0]}]`; none at all is `{key}=[]`."]
+        return [
+            f"{argument} choose any of {', '.join(options)}, such as `{key}=[{options[0]}]`; none at all is `{key}=[]`."
+        ]
     value = override.value()
     names = value if isinstance(value, list) else [value]
     return [
-        f"{said} there is no {key} `{n}`. {did_you_mean(str(n), known)} None at all is `{key}=[]`."
+        f"{argument} there is no {key} `{n}`. {did_you_mean(str(n), options)} None at all is `{key}=[]`."
         for n in names
-        if n not in known
+        if n not in options
     ]

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import key_lines
+from regimen.config.yaml_io import PlainConfig, key_lines
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a value comes from.
+class ValueSource:
+    """Source of a value.
 
     Attributes:
         kind: `schema` (default of a dataclass), `base` (config.yaml or a group option), `experiment` or `argument`.
@@ -28,8 +28,8 @@ class Source:
     file: Path | None = None
     package: str = ""
 
-    def at(self, path: str) -> str:
-        """Return the label with the line on which the file sets `path`, if it can be found."""
+    def location(self, path: str) -> str:
+        """Return the label, with the line on which the file sets `path` if there is one."""
         if self.file is None:
             return f"argument `{self.label}`" if self.kind == "argument" else self.label
         keys = path.split(".")[len(self.package.split(".")) if self.package else 0 :]
@@ -37,26 +37,26 @@ class Source:
         return f"{self.label}:{line}" if line else self.label
 
 
-SCHEMA = Source("schema", "default of its type")
+SCHEMA = ValueSource("schema", "default of its type")
 
 
 @dataclass
-class Tree:
-    """Nested values merged layer by layer, and for each path the history of (source, value)."""
+class ProvenanceTree:
+    """Nested values merged layer by layer, with the history of (source, value) of each path."""
 
-    data: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, list[tuple[Source, Any]]] = field(default_factory=dict)
+    data: PlainConfig = field(default_factory=dict)
+    history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
 
-    def copy(self) -> Tree:
-        """Return a tree that can be changed without changing this one."""
-        return Tree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
+    def copy(self) -> ProvenanceTree:
+        """Return a copy that can be changed independently."""
+        return ProvenanceTree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
 
-    def merge(self, data: dict[Any, Any], source: Source, path: tuple[str, ...] = ()) -> None:
-        """Lay `data` over what is there: mappings are merged, everything else is replaced."""
+    def merge(self, data: dict[Any, Any], source: ValueSource, path: tuple[str, ...] = ()) -> None:
+        """Merge `data` into the tree: mappings are merged, other values replaced."""
         for key, value in data.items():
             self.assign((*path, str(key)), value, source)
 
-    def assign(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+    def assign(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
         node: Any = self.data
         for depth, key in enumerate(path[:-1]):
@@ -76,7 +76,7 @@ class Tree:
             self._note(path, value, source)
 
     def remove(self, path: str) -> bool:
-        """Delete a dotted path; return whether it was there."""
+        """Delete a dotted path; return whether it existed."""
         *parents, last = path.split(".")
         node: Any = self.data
         for key in parents:
@@ -93,26 +93,26 @@ class Tree:
         return last in node if isinstance(node, dict) else _get(node, last) is not None
 
     def get(self, path: str) -> Any:
-        """Return the value at a path, None if it is not there."""
+        """Return the value at a path, None if it does not exist."""
         node: Any = self.data
         for key in path.split("."):
             node = _get(node, key)
         return node
 
     def was_set(self, path: str) -> bool:
-        """Whether the path ever held something other than null."""
+        """Whether a value other than null was ever set at the path."""
         return any(value is not None for _, value in self.history.get(path, []))
 
-    def who(self, path: str) -> Source:
-        """Return what set the path last: itself, else something below it, else the nearest one above."""
+    def source_of(self, path: str) -> ValueSource:
+        """Return the last source of the path itself, else of a path below it, else of the nearest path above."""
         if path in self.history:
             return self.history[path][-1][0]
         below = [h[-1][0] for p, h in self.history.items() if p.startswith(path + ".")]
         if below:
             return below[-1]
-        return self.who(path.rpartition(".")[0]) if "." in path else SCHEMA
+        return self.source_of(path.rpartition(".")[0]) if "." in path else SCHEMA
 
-    def changed(self) -> Iterator[tuple[str, Any, Source, Any]]:
+    def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
         """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
         for path, notes in self.history.items():
             source, value = notes[-1]
@@ -121,18 +121,18 @@ class Tree:
                 if before != value or len(notes) == 1:
                     yield path, value, source, before
 
-    def _note(self, path: tuple[str, ...], value: Any, source: Source) -> None:
+    def _note(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         self.history.setdefault(".".join(path), []).append((source, value))
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return a path as the user would type it: relative to the current directory when inside it."""
     path = path.resolve()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _copied(node: Any) -> Any:
-    """Return nested mappings and lists as new ones; what they hold is never changed in place."""
+    """Return copies of nested mappings and lists; their leaves are never changed in place."""
     if isinstance(node, dict):
         return {key: _copied(value) for key, value in node.items()}
     return [_copied(value) for value in node] if isinstance(node, list) else node
@@ -153,7 +153,7 @@ def _put(node: Any, key: str, value: Any) -> None:
 
 
 def _line_of(file: Path, keys: list[str]) -> int | None:
-    """Return the line on which the last of nested `keys` stands that the file has, counted from 1."""
+    """Return the line, from 1, of the deepest of the nested `keys` that is in the file."""
     try:
         lines = key_lines(file)
     except (OSError, yaml.YAMLError):

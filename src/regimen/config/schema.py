@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
+from regimen.config.yaml_io import PlainConfig, PlainSection
 
 __all__ = ["Config", "EstimateCfg", "EvaluationCfg", "HardwareCfg"]  # the dataclass of an own environment may hold some
 
@@ -22,17 +23,17 @@ SCHEDULERS = ("slurm", "submitit_local")
 
 @dataclass
 class HardwareCfg:
-    """Where the work runs.
+    """Hardware and scheduler of a run.
 
     Attributes:
-        device: torch device of the agent (`cpu`, `cuda`, `cuda:0`); with `cuda` each of several processes has its own.
+        device: torch device of the agent (`cpu`, `cuda`, `cuda:0`); with `cuda` each of several processes uses one GPU.
         threads: threads of the physics and of torch; null takes all cores this process may use.
         max_jobs: runs of a local sweep at once.
         interpreters: Python of a sim that needs an environment of its own, by sim name.
-        nodes: machines that work on the run together.
-        processes: workers on each of them, joined by torch.distributed.
-        scheduler: who starts the run: `slurm`, `submitit_local` (the same path, on this machine); null: at once.
-        submitit: what to ask the scheduler for, in the keys of hydra-submitit-launcher.
+        nodes: number of machines of the run.
+        processes: workers per machine, joined by torch.distributed.
+        scheduler: `slurm`, `submitit_local` (a queue on this machine), or null to start at once.
+        submitit: resources requested from the scheduler, in the keys of hydra-submitit-launcher.
     """
 
     device: str = "cpu"
@@ -42,7 +43,7 @@ class HardwareCfg:
     nodes: int = 1
     processes: int = 1
     scheduler: str | None = None
-    submitit: dict[str, Any] = field(
+    submitit: PlainSection = field(
         default_factory=dict,
         metadata={
             "library": ["hydra_plugins.hydra_submitit_launcher.config:SlurmQueueConf"],
@@ -50,8 +51,8 @@ class HardwareCfg:
         },
     )
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each invalid value."""
         given = {} if self.threads is None else {"threads": self.threads}
         lines = at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
         if self.scheduler not in (None, *SCHEDULERS):
@@ -71,18 +72,18 @@ class HardwareCfg:
 
 @dataclass
 class Config:
-    """The whole of one run.
+    """Configuration of one run.
 
     Attributes:
-        name: to refer to the run by.
+        name: name for references to the run.
         policy: run reference or file, in a started run the file.
         estimator: run reference or file of a failure detector, in a started run the file.
         data: run references or files of datasets, in a started run the files.
         runs: run references of runs whose results are read, in a started run their result.json.
         experts: run references or files of policies, each for one fault, in a started run the files.
-        logger: name -> where metrics go beside TensorBoard.
-        wait: whether the launcher stays until the jobs given to a scheduler have ended.
-        force: whether a pipeline repeats steps that are done.
+        logger: name -> logger of metrics beside TensorBoard.
+        wait: whether the launcher waits until submitted jobs have ended.
+        force: whether a pipeline repeats finished steps.
         choices: group -> option, filled in by the launcher.
     """
 

@@ -1,4 +1,4 @@
-"""Modules as source text: found where Python would find them, parsed, never imported."""
+"""Locate and parse modules without importing them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Module:
 
     def names(self) -> list[str]:
         """Return the public functions and classes of this module; of a package, those that it imports as well."""
-        found = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
+        names = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
         if self.path.name == "__init__.py":
             imports = [s for s in self.body if isinstance(s, ast.ImportFrom) and s.module != "__future__"]
-            found += [alias.asname or alias.name for s in imports for alias in s.names]
-        return sorted(n for n in found if not n.startswith("_"))
+            names += [alias.asname or alias.name for s in imports for alias in s.names]
+        return sorted(n for n in names if not n.startswith("_"))
 
     def _absolute(self, statement: ast.ImportFrom) -> str:
         if not statement.level:
@@ -52,7 +52,7 @@ class Module:
 
 
 def use_current_folder() -> None:
-    """Let modules of the current directory be imported and named in a configuration, as a worker can import them."""
+    """Add the current directory to the import path, as a worker has it."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
@@ -61,7 +61,7 @@ def split_target(target: str) -> tuple[str, str]:
     """Split `pkg.mod:name` or `pkg.mod.Class` into module and name; a module that has moved gets its present name.
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: if it has neither form.
     """
     module, _, name = target.rpartition(":" if ":" in target else ".")
     if not module or not name:
@@ -73,7 +73,7 @@ def locate(module: str) -> Path:
     """Return the file of a module without importing any part of it.
 
     Raises:
-        ConfigError: if Python would not find it.
+        ConfigError: if it does not exist.
     """
     module = current_name(module)
     top, *rest = module.split(".")
@@ -92,8 +92,8 @@ def locate(module: str) -> Path:
         for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
             if path.is_file():
                 return path
-    known = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
-    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, known)}")
+    siblings = [p.stem for folder in folders for p in folder.joinpath(*rest[:-1]).glob("*.py") if p.stem != "__init__"]
+    raise ConfigError(f"There is no module `{module}`. {did_you_mean(rest[-1] if rest else top, siblings)}")
 
 
 def read(module: str) -> Module:
@@ -128,7 +128,7 @@ def find(module: str, name: str) -> tuple[Module, ast.stmt]:
     """Return the module and statement that define `name`, following imports by name.
 
     Raises:
-        ConfigError: naming what the module does define.
+        ConfigError: listing names that the module defines.
     """
     source = read(module)
     statement = source.definition(name)

@@ -1,7 +1,7 @@
-"""Read types and signatures from source text, so that the launcher knows them without importing torch.
+"""Read config dataclasses and signatures from source text, without importing torch.
 
-A module is parsed, never imported. A configuration dataclass is made real by executing only the statements it is built
-from (other dataclasses, constants, plain functions, imports of light modules) in a module of its own.
+A module is parsed, never imported. A config dataclass is created by executing only the statements that it depends on
+(other dataclasses, constants, plain functions, imports of `LIGHT` modules) in a module of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.config.static_modules import Module, bound, find, read, split_target
+from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError
 
 LIGHT = (
@@ -26,11 +27,12 @@ LIGHT = (
     "regimen",
     "regimen.config.schema",
     "regimen.config.task_schema",
+    "regimen.config.yaml_io",
     "regimen.system.errors",
     "regimen.envs.robots",
     "regimen.envs.robots.robot",
 )
-"""Modules beside the standard library that are imported as they are."""
+"""Modules that are imported instead of parsed, beside the standard library."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,15 @@ def load_cfg_class(target: str) -> type[Any]:
         target: `pkg.mod.Class`.
 
     Raises:
-        ConfigError: if the class or its dataclass is not there, or needs more than plain Python.
+        ConfigError: if the class or its dataclass does not exist, or depends on modules that are not light.
     """
     module, name = split_target(target)
     find(module, name)
-    found = _execute(module, f"{name}Cfg")
-    if not (isinstance(found, type) and hasattr(found, "__dataclass_fields__")):
+    kind = _execute(module, f"{name}Cfg")
+    if not (isinstance(kind, type) and hasattr(kind, "__dataclass_fields__")):
         raise ConfigError(f"`{module}.{name}Cfg` must be a dataclass: it types the configuration of `{name}`.")
-    _require_plain_fields(found, f"{module}.{name}Cfg")
-    return found
+    _require_plain_fields(kind, f"{module}.{name}Cfg")
+    return kind
 
 
 @functools.lru_cache(maxsize=512)
@@ -86,7 +88,22 @@ def _require_plain_fields(cls: type[Any], name: str) -> None:
                 _require_plain_fields(part, f"{name}` with its part `{part.__name__}")
 
 
-def signature(target: str) -> list[Param]:
+def class_variable(section: PlainSection, name: str) -> Any:
+    """Return a class variable that the dataclass of a plain section declares.
+
+    Args:
+        section: with `_target_`, such as `env` or `agent` of a configuration.
+        name: such as `MANAGER_BASED`.
+
+    Returns:
+        Its value; None if the dataclass does not declare it or cannot be read.
+    """
+    with suppress(ConfigError):
+        return getattr(load_cfg_class(str(section.get("_target_"))), name, None)
+    return None
+
+
+def parameters(target: str) -> list[Param]:
     """Return the parameters of `pkg.mod:name`; of a class, those of its `__init__` after `self`.
 
     Raises:
@@ -117,7 +134,7 @@ def _init_params(source: Module, node: ast.ClassDef) -> list[Param]:
 
 
 def methods(target: str) -> set[str]:
-    """Return the names of the methods of `pkg.mod.Class`, those of its bases that can be found included.
+    """Return the names of the methods of `pkg.mod.Class` and of its bases.
 
     Raises:
         ConfigError: if there is no such class.
@@ -125,27 +142,27 @@ def methods(target: str) -> set[str]:
     source, node = find(*split_target(target))
     if not isinstance(node, ast.ClassDef):
         raise ConfigError(f"`{target}` is not a class.")
-    found = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
+    names = {s.name for s in node.body if isinstance(s, ast.FunctionDef)}
     for base in (b.id for b in node.bases if isinstance(b, ast.Name)):
         with suppress(ConfigError):
-            found |= methods(f"{source.name}.{base}")
-    return found
+            names |= methods(f"{source.name}.{base}")
+    return names
 
 
 def _params(args: ast.arguments) -> list[Param]:
-    plain = args.posonlyargs + args.args
-    defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
-    pairs = list(zip(plain, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
-    found = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
+    positional = args.posonlyargs + args.args
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+    pairs = list(zip(positional, defaults, strict=True)) + list(zip(args.kwonlyargs, args.kw_defaults, strict=True))
+    params = [Param(a.arg, d is None, ast.unparse(a.annotation) if a.annotation else "") for a, d in pairs]
     if args.vararg:
-        found.append(Param("*" + args.vararg.arg, False, ""))
+        params.append(Param("*" + args.vararg.arg, False, ""))
     if args.kwarg:
-        found.append(Param("**" + args.kwarg.arg, False, ""))
-    return found
+        params.append(Param("**" + args.kwarg.arg, False, ""))
+    return params
 
 
 def library_fields(target: str) -> dict[str, tuple[str, str]]:
-    """Return field -> (annotation, module it stands in) of a library's own dataclass and of its bases.
+    """Return field -> (annotation, module of its class) of a library's dataclass and its bases.
 
     Args:
         target: `pkg.mod:Class`.
@@ -166,8 +183,8 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
 
 
 @functools.lru_cache(maxsize=1024)
-def alternatives(annotation: str) -> list[str]:
-    """Return the types an annotation joins by `|`, without what they hold: `float | list[int]` -> float, list."""
+def union_members(annotation: str) -> list[str]:
+    """Return the types of a union without their parameters: `float | list[int]` -> float, list."""
 
     def flat(node: ast.expr) -> list[str]:
         if isinstance(node, ast.BinOp):
@@ -178,7 +195,7 @@ def alternatives(annotation: str) -> list[str]:
 
 
 def _execute(module: str, name: str) -> Any:
-    """Return the object bound to `name`, by executing only what it needs."""
+    """Return the object bound to `name`, executing only the statements it depends on."""
     if _is_light(module):
         return getattr(importlib.import_module(module), name)
     source, _ = find(module, name)
@@ -190,39 +207,39 @@ def _execute(module: str, name: str) -> Any:
 
 
 def _execute_from(source: Module, name: str) -> Any:
-    """Return the object, made anew if its module or anything it takes from another one has changed."""
-    made, taken = _made.get((source, name), (None, None))
-    if taken is None or not _is_current(taken):
-        taken = {}
-        made = _make(source, name, taken)
-        _made[source, name] = made, taken
-    return made
+    """Return the object, from the cache unless its module or one of its dependencies has changed."""
+    value, dependencies = _executed.get((source, name), (None, None))
+    if dependencies is None or not _is_current(dependencies):
+        dependencies = {}
+        value = _execute_statements(source, name, dependencies)
+        _executed[source, name] = value, dependencies
+    return value
 
 
-Taken = dict[tuple[str, str], Any]
-"""(module, name) -> what an object took from there."""
+Dependencies = dict[tuple[str, str], Any]
+"""(module, name) -> object imported from there."""
 
-_made: dict[tuple[Module, str], tuple[Any, Taken]] = {}
+_executed: dict[tuple[Module, str], tuple[Any, Dependencies]] = {}
 
 
-def _is_current(taken: Taken) -> bool:
+def _is_current(dependencies: Dependencies) -> bool:
     try:
-        return all(_execute(*where) is what for where, what in taken.items())
+        return all(_execute(*where) is value for where, value in dependencies.items())
     except (ConfigError, AttributeError):
         return False
 
 
-def _make(source: Module, name: str, taken: Taken) -> Any:
-    shadow = types.ModuleType(f"_peeked.{source.name}.{name}")
+def _execute_statements(source: Module, name: str, dependencies: Dependencies) -> Any:
+    shadow = types.ModuleType(f"_static.{source.name}.{name}")
     shadow.__file__ = str(source.path)
     sys.modules[shadow.__name__] = shadow  # dataclasses and get_type_hints look the module up by name
     flags = __future__.annotations.compiler_flag if source.imported("annotations") else 0
     problems: list[str] = []
-    needed = _needed(source, name)
-    for wanted in needed:
-        _bind_import(source, wanted, shadow, taken, problems)
+    names = _required_names(source, name)
+    for required in names:
+        _bind_import(source, required, shadow, dependencies, problems)
     for statement in source.body:
-        if bound(statement) & needed:
+        if bound(statement) & names:
             code = compile(ast.Module([statement], []), str(source.path), "exec", flags, dont_inherit=True)
             try:
                 exec(code, shadow.__dict__)
@@ -234,26 +251,28 @@ def _make(source: Module, name: str, taken: Taken) -> Any:
     return getattr(shadow, name)
 
 
-def _needed(source: Module, name: str) -> set[str]:
-    """Return the names reachable from `name` through top-level definitions of the module."""
-    needed, todo = set(), [name]
-    while todo:
-        current = todo.pop()
-        if current in needed:
+def _required_names(source: Module, name: str) -> set[str]:
+    """Return the names that `name` depends on through top-level definitions of the module."""
+    names, pending = set(), [name]
+    while pending:
+        current = pending.pop()
+        if current in names:
             continue
-        needed.add(current)
+        names.add(current)
         statement = source.definition(current)
         if statement is not None:
-            todo += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
-    return needed
+            pending += [n.id for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    return names
 
 
-def _bind_import(source: Module, name: str, shadow: types.ModuleType, taken: Taken, problems: list[str]) -> None:
+def _bind_import(
+    source: Module, name: str, shadow: types.ModuleType, dependencies: Dependencies, problems: list[str]
+) -> None:
     elsewhere = source.imported(name)
     try:
         if elsewhere is not None:
-            taken[elsewhere] = _execute(*elsewhere)
-            setattr(shadow, name, taken[elsewhere])
+            dependencies[elsewhere] = _execute(*elsewhere)
+            setattr(shadow, name, dependencies[elsewhere])
         else:
             for alias in (a for s in source.body if isinstance(s, ast.Import) for a in s.names):
                 if (alias.asname or alias.name.split(".")[0]) == name and _is_light(alias.name):

@@ -1,4 +1,4 @@
-"""From plain data to instances of the configuration dataclasses, and back."""
+"""Convert between plain data and config dataclasses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 from regimen.config import static_types
 from regimen.config.schema import Config
 from regimen.config.static_modules import find, split_target
-from regimen.config.yaml_io import read_yaml
+from regimen.config.yaml_io import PlainConfig, PlainSection, read_yaml
 from regimen.system.errors import ConfigError, did_you_mean
 
 NODES = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
-"""Groups whose type is named by their option's `_target_`, and the key each stands at."""
+"""Groups typed by the `_target_` of their option -> key of their section."""
 
 SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
     int: (IntegerNode, "a whole number"),
@@ -28,19 +28,19 @@ SCALARS: dict[Any, tuple[Callable[..., ValueNode], str]] = {
     bool: (BooleanNode, "true or false"),
     str: (StringNode, "text"),
 }
-"""Scalar types: OmegaConf's node, which converts as Hydra does, and what to call a value of it."""
+"""Scalar type -> OmegaConf's node, which converts as Hydra does, and the name of such a value in messages."""
 
 DEFAULT_TARGETS = {"env": "regimen.envs.manager_env.ManagerEnv"}
 
 
 @functools.lru_cache(maxsize=512)
-def hints(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields; a class does not change, and evaluating its annotations is slow."""
+def field_types(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; cached, because annotations are slow to evaluate."""
     return typing.get_type_hints(kind)
 
 
 def strip_optional(kind: Any) -> tuple[Any, bool]:
-    """Return a type without its `| None`, and whether it had one; other unions become Any."""
+    """Return a type without `| None`, and whether it was optional; other unions become Any."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
         optional = len(inner) < len(typing.get_args(kind))
@@ -49,7 +49,7 @@ def strip_optional(kind: Any) -> tuple[Any, bool]:
 
 
 def build(kind: Any, data: Any) -> Any:
-    """Return `data` as an instance of `kind`, dataclasses made recursively, their defaults filled in.
+    """Return `data` as an instance of `kind`, nested dataclasses included, with their defaults filled in.
 
     Raises:
         ConfigError: for a key that the dataclass does not have.
@@ -59,7 +59,7 @@ def build(kind: Any, data: Any) -> Any:
     if data is None:
         return None
     if dataclasses.is_dataclass(kind) and isinstance(data, dict):
-        types = hints(typing.cast(Any, kind))
+        types = field_types(typing.cast(Any, kind))
         for key in data:
             if key not in types:
                 raise ConfigError(
@@ -73,23 +73,23 @@ def build(kind: Any, data: Any) -> Any:
     return SCALARS[kind][0](value=data)._value() if kind in SCALARS else data
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return dataclasses as mappings and tuples as lists, as YAML holds them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {k: to_plain(v) for k, v in value.items()}
+    return [to_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def defaults(kind: Any) -> dict[str, Any]:
+def defaults(kind: Any) -> PlainSection:
     """Return the defaults of a dataclass as plain data; `???` for a field without one."""
-    values: dict[str, Any] = {}
+    values: PlainSection = {}
     for field in dataclasses.fields(kind):
         if field.default_factory is not dataclasses.MISSING:
-            values[field.name] = plain(field.default_factory())
+            values[field.name] = to_plain(field.default_factory())
         else:
-            values[field.name] = "???" if field.default is dataclasses.MISSING else plain(field.default)
+            values[field.name] = "???" if field.default is dataclasses.MISSING else to_plain(field.default)
     return values
 
 
@@ -100,21 +100,21 @@ def load_config(path: Path) -> Config:
         path: `config.yaml` of a run.
 
     Raises:
-        ConfigError: if it does not fit the code that is there now.
+        ConfigError: if it does not match the present code.
     """
     return build_config(read_plain(path))
 
 
-def read_plain(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> PlainConfig:
     """Return a frozen configuration as plain data.
 
     Args:
         path: `config.yaml` of a run.
     """
-    return typing.cast(dict[str, Any], read_yaml(Path(path)))
+    return typing.cast(PlainConfig, read_yaml(Path(path)))
 
 
-def build_config(data: dict[str, Any]) -> Config:
+def build_config(data: PlainConfig) -> Config:
     """Return a resolved plain configuration as typed objects; see `load_config`."""
     config: Config = build(Config, data)
     for node in NODES.values():
@@ -127,7 +127,7 @@ def build_config(data: dict[str, Any]) -> Config:
 
 
 def _cfg_class(target: str) -> Any:
-    """Return the dataclass of a class: the one its module holds at run time, else the one its source names."""
+    """Return the dataclass of a class from its imported module, else from its source."""
     module, name = split_target(target)
     find(module, name)
     return getattr(importlib.import_module(module), f"{name}Cfg", None) or static_types.load_cfg_class(target)

@@ -1,6 +1,6 @@
-"""The jobs of a sweep: every combination of the lists, in which those written `zip(...)` advance together.
+"""Jobs of a sweep: all combinations of the lists, in which those written `zip(...)` advance together.
 
-Hydra compares values with the annotations of `paired`, so those of this module are not postponed.
+Hydra compares values with the annotations of `zip_values`, so those of this module are not postponed.
 """
 
 import itertools
@@ -12,18 +12,18 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from regimen.config.hydra_adapter import quoted, raw_value, value_text
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 
 class Zip(ChoiceSweep):
     """The values of a key that advance together with those of the other `zip(...)` lists."""
 
 
-def paired(*args: Any) -> Zip:
-    """Return what `zip(a,b,c)` means on the command line; its values are written as those of `choice(...)`.
+def zip_values(*args: Any) -> Zip:
+    """Return the values of `zip(a,b,c)` on the command line, written as in `choice(...)`.
 
     Raises:
-        ValueError: no values, or another sweep than a range in their place.
+        ValueError: there are no values, or a sweep other than a range.
     """
     if len(args) == 1 and isinstance(args[0], RangeSweep):
         return Zip(list=list(args[0].range()))
@@ -33,9 +33,9 @@ def paired(*args: Any) -> Zip:
 
 
 def make_parser(loader: ConfigLoader | None) -> OverridesParser:
-    """Return Hydra's parser of arguments, which also knows `zip`."""
+    """Return Hydra's parser of arguments with the function `zip` added."""
     functions = create_functions()
-    functions.register(name="zip", func=paired)
+    functions.register(name="zip", func=zip_values)
     return OverridesParser(functions, loader)
 
 
@@ -46,14 +46,16 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
         parsed: the arguments; of several for one key the last one counts.
 
     Raises:
-        ConfigError: lists to be paired differ in length, or a value is to be chosen by a sweeper.
+        ConfigError: `zip(...)` lists differ in length, or a range needs a sweeper.
     """
-    refuse([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
+    raise_if_any([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
     written = {o.get_key_element(): o for o in parsed}
     lists = {key: _texts(key, override) for key, override in written.items()}
-    refuse([f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]])
+    raise_if_any(
+        [f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]]
+    )
     zips = {key: override for key, override in written.items() if is_zip(override)}
-    refuse(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
+    raise_if_any(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
     axes: list[list[dict[str, str]]] = []
     for key, texts in lists.items():
         if key not in zips:
@@ -71,7 +73,7 @@ def is_zip(override: Override) -> bool:
 
 
 def size(parsed: list[Override]) -> int:
-    """Return how many jobs there would be, had none of them equal arguments."""
+    """Return the number of combinations, duplicates included."""
     written = {o.get_key_element(): o for o in parsed}
     lengths = {key: len(_texts(key, override)) for key, override in written.items()}
     zips = [key for key, override in written.items() if is_zip(override)]
@@ -91,7 +93,7 @@ def _texts(key: str, override: Override) -> list[str]:
 def _as_argument(value: Any) -> str:
     """Return a value as it is written in one argument.
 
-    Hydra takes the quotes off those of `choice(...)`, so that '1' becomes a number and an apostrophe cannot be read.
+    Hydra removes the quotes in `choice(...)`: '1' becomes a number, and an apostrophe is a syntax error.
     """
     text = value_text(value)
     if isinstance(value, str) and _read(text) != value:
@@ -114,8 +116,8 @@ def _unequal(lists: dict[str, tuple[str, int]]) -> list[str]:
     """
     if len({count for _, count in lists.values()}) < 2:
         return []
-    said = ", ".join(f"`{text}` has {count}" for text, count in lists.values())
-    return [f"lists written zip(...) advance together and must be equally long, but {said}."]
+    lengths = ", ".join(f"`{text}` has {count}" for text, count in lists.values())
+    return [f"lists written zip(...) advance together and must be equally long, but {lengths}."]
 
 
 def _not_discrete(override: Override) -> str:

@@ -1,4 +1,4 @@
-"""Turn the dotted names of the configuration into the objects they name, by importing them."""
+"""Import the objects that dotted names of the configuration refer to."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def resolve(target: str) -> Any:
     """
     module, name = split_target(target)
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             locate(module)
         raise
     try:
-        return getattr(found, name)
+        return getattr(imported, name)
     except AttributeError:
-        public = [n for n in vars(found) if not n.startswith("_")]
+        public = [n for n in vars(imported) if not n.startswith("_")]
         raise ConfigError(f"`{module}` has no `{name}`. {did_you_mean(name, public)}") from None

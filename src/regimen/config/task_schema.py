@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 from omegaconf import MISSING
 
+from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import did_you_mean
 
 ACTION_UNITS = ("rad", "saturation")
-"""What an action's scale may count in: radians, or the angle at which a joint's motor saturates."""
+"""Units of an action's scale: radians, or the angle at which a joint's motor saturates."""
 
 
 @dataclass
@@ -25,7 +26,7 @@ class TermCfg:
     """
 
     func: str = MISSING
-    params: dict[str, Any] = field(default_factory=dict)
+    params: PlainSection = field(default_factory=dict)
 
 
 @dataclass
@@ -107,11 +108,11 @@ class ActionCfg:
 
 @dataclass
 class GateCfg:
-    """What a policy must reach before data are collected with it; figures of its evaluation by name.
+    """Bounds on the evaluation of a policy before data are collected with it.
 
     Attributes:
-        at_least: figure -> lowest value, such as survival.
-        at_most: figure -> highest value, such as speed_error.
+        at_least: metric -> lowest value, such as survival.
+        at_most: metric -> highest value, such as speed_error.
     """
 
     at_least: dict[str, float] = field(default_factory=dict)
@@ -120,14 +121,14 @@ class GateCfg:
 
 @dataclass
 class FaultGridCfg:
-    """Faults that `stage=evaluate stage.faults=true` tries one at a time, each joint at each severity.
+    """Grid of `stage=evaluate stage.faults=true`: one fault per episode, each joint at each severity.
 
     Attributes:
-        event: the event that breaks a joint.
+        event: event that causes the fault.
         severity: regular expression of joints -> severities, mildest first, as many for each joint.
         onset_s: time of the fault after the reset, in s.
-        envs: episodes for each joint and severity; as many without a fault as for a whole joint.
-        command: what the robot is asked to do.
+        envs: episodes for each joint and severity; as many without a fault as for all severities of one joint.
+        command: command of the robot.
         film: joint whose fault env 0, the one on video, gets at the middle severity; null: the first.
     """
 
@@ -141,16 +142,16 @@ class FaultGridCfg:
 
 @dataclass
 class EvaluationCfg:
-    """How this task is judged by `stage=evaluate`.
+    """Evaluation of this task by `stage=evaluate`.
 
     Attributes:
         command: name of the command term that is held fixed, or null for a task without one.
         grid: the commands; each is given to an equal share of the envs.
-        disturbances: events switched off while evaluating, unless the stage asks for them.
+        disturbances: events switched off in the evaluation, unless `stage.disturbances` is set.
         headline: metric written to run.json.
-        faults: events that break the robot; `stage=collect` switches them off where it tries a policy first.
-        gate: what that policy must reach; nothing by default.
-        fault_grid: the faults tried by `stage.faults=true`.
+        faults: events that cause faults; `stage=collect` switches them off in its check of the policy.
+        gate: bounds of that check; none by default.
+        fault_grid: faults of `stage.faults=true`.
     """
 
     command: str | None = None
@@ -167,15 +168,15 @@ ESTIMATE_MODES = ("none", "oracle", "oracle_delayed", "classifier")
 
 @dataclass
 class EstimateCfg:
-    """What the policy is told of the robot's faults, in columns added to what it observes.
+    """Estimate of the robot's faults, in columns added to the observations of the policy.
 
     Attributes:
-        mode: `classifier` asks `estimator`, `oracle` tells the truth at once, `oracle_delayed` after `delay_steps`,
-            `none` adds the columns and always says healthy; null is `classifier` where an estimator is given, and
+        mode: `classifier` uses `estimator`, `oracle` the true fault, `oracle_delayed` the same after `delay_steps`;
+            `none` adds columns that always say healthy. null is `classifier` if an estimator is given, and
             otherwise adds no columns.
         delay_steps: shortest and longest delay of `oracle_delayed`, in steps, drawn for each fault.
         false_alarms_per_hour: wrong verdicts of the oracles, per hour and robot, of a random joint.
-        joints: regular expressions of the joints that can fail; in the robot's order they are the classes told.
+        joints: regular expressions of the joints that can fail; in the robot's order they are the classes.
     """
 
     mode: str | None = None
@@ -184,7 +185,7 @@ class EstimateCfg:
     joints: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the figures, one line each."""
+        """Return one line for each invalid value."""
         lines = []
         if self.mode not in (None, *ESTIMATE_MODES):
             lines.append(f"estimate.mode={self.mode}: expected {', '.join(ESTIMATE_MODES)}, or null.")
@@ -197,7 +198,7 @@ class EstimateCfg:
 
 @dataclass
 class ManagerEnvCfg:
-    """A task in Isaac Lab's manager vocabulary, for every sim behind the World seam.
+    """A task in Isaac Lab's manager vocabulary, for every sim that implements `World`.
 
     Attributes:
         robot: folder under `regimen.envs.robots`, or `pkg.mod:NAME` of your own `Robot`.
@@ -206,8 +207,12 @@ class ManagerEnvCfg:
         decimation: physics steps per control step; step time = sim.dt * decimation.
         observation_noise: whether the noise of the observation terms is applied.
         observations: groups of terms; agents read `policy`.
+
+    `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
+    be compared with the task before the simulator starts.
     """
 
+    MANAGER_BASED: ClassVar[bool] = True
     _target_: str = "regimen.envs.manager_env.ManagerEnv"
     robot: str = MISSING
     num_envs: int = MISSING
@@ -224,8 +229,8 @@ class ManagerEnvCfg:
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
-        """Return what is wrong with the task's figures, one line each."""
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each invalid value of the task."""
         lines = at_least_one(num_envs=self.num_envs, decimation=self.decimation)
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
@@ -233,7 +238,7 @@ class ManagerEnvCfg:
         return lines + self._estimate_problems(config.get("estimator"))
 
     def _estimate_problems(self, estimator: str | None) -> list[str]:
-        """Return a line if an estimate is asked for that nobody can make."""
+        """Return a line if an estimate is requested without joints or estimator."""
         asked = self.estimate.mode or ("classifier" if estimator else None)
         if asked is not None and not self.estimate.joints:
             return [f"estimate.mode={asked}: env.estimate.joints is empty: name the joints that can fail."]

@@ -1,4 +1,4 @@
-"""Check plain configuration data against the types and functions it names, and report everything that is wrong."""
+"""Check plain configuration data against dataclasses, signatures and library configs, and report all problems."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
 from regimen.config.structured import SCALARS, strip_optional
 from regimen.config.task_schema import EventTermCfg, TermCfg
+from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")
 SUPPLIED = ("env", "env_ids")
-"""Leading parameters of a term that the manager fills in."""
+"""Leading parameters of a term that the manager passes."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of a configuration.
 
     Attributes:
-        path: dotted key it stands at.
-        message: what was wrong, what was expected, what to type.
+        path: its dotted key; empty if it is about no key.
+        message: the error, the expected value, and what to type.
     """
 
     path: str
@@ -35,17 +36,17 @@ class Problem:
 
 
 class Checker:
-    """Walks data and its type side by side, yielding problems.
+    """Compares data with its type recursively.
 
     Args:
-        was_set: tells whether a path ever held a value other than null, which a null then switches off.
+        was_set: returns whether a path ever had a value other than null, which a null then switches off.
     """
 
     def __init__(self, was_set: Callable[[str], bool]) -> None:
         self.was_set = was_set
 
     def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
-        """Yield the problems of `data`, which stands at `path` and should be a `kind`."""
+        """Yield the problems of `data` at `path` as a `kind`."""
         kind, optional = strip_optional(kind)
         origin = typing.get_origin(kind)
         if data is None:
@@ -68,7 +69,7 @@ class Checker:
         if not isinstance(data, dict):
             yield Problem(path, f"`{path}` holds keys, not the value `{data}`. {_keys(kind, path)}")
             return
-        hints = structured.hints(kind)
+        hints = structured.field_types(kind)
         fields = {f.name: f for f in dataclasses.fields(kind)}
         for key, value in data.items():
             here = f"{path}.{key}" if path else str(key)
@@ -78,14 +79,14 @@ class Checker:
                 continue
             yield from self.check(hints[key], value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
-                yield from library(fields[key].metadata, value, here)
+                yield from check_library(fields[key].metadata, value, here)
             if "built" in fields[key].metadata and isinstance(value, dict):
-                yield from built(fields[key].metadata["built"], value, here)
+                yield from check_constructed(fields[key].metadata["built"], value, here)
         for name, field in fields.items():
             if field.default == "???" and name not in data:
                 yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
         if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
-            yield from term(kind, data, path)
+            yield from check_term(kind, data, path)
 
     def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
@@ -122,18 +123,18 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
             raise ValidationError
         node(value=data)
     except ValidationError:
-        said = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
-        yield Problem(path, f"`{path}` must be {expected}, not {said}.")
+        actual = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
+        yield Problem(path, f"`{path}` must be {expected}, not {actual}.")
 
 
-def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_term(kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
     """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
     func, params = data["func"], data.get("params") or {}
     group = path.split(".")[1]
     module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
     try:
         accepted = [
-            p for i, p in enumerate(static_types.signature(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
+            p for i, p in enumerate(static_types.parameters(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
         ]
     except ConfigError as error:
         yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
@@ -146,50 +147,50 @@ def term(kind: Any, data: dict[str, Any], path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
 
 
-def _params(func: str, accepted: list[static_types.Param], params: dict[str, Any], path: str) -> Iterator[Problem]:
-    known = {p.name: p for p in accepted if not p.name.startswith("*")}
+def _params(func: str, accepted: list[static_types.Param], params: PlainSection, path: str) -> Iterator[Problem]:
+    params_by_name = {p.name: p for p in accepted if not p.name.startswith("*")}
     anything = any(p.name.startswith("**") for p in accepted)
     for name, value in params.items():
-        if name not in known and not anything:
-            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, known)}")
-        elif name in known and value is not None:
-            yield from annotated(known[name].annotation, value, f"{path}.{name}")
-    for name, param in known.items():
+        if name not in params_by_name and not anything:
+            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, params_by_name)}")
+        elif name in params_by_name and value is not None:
+            yield from check_annotation(params_by_name[name].annotation, value, f"{path}.{name}")
+    for name, param in params_by_name.items():
         if param.required and name not in params:
             yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
 
 
-def library(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
+def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
     """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
 
     Args:
         metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
         data: the values.
-        path: where they stand.
+        path: their dotted key.
     """
     fields: dict[str, tuple[str, str]] = {}
     for target in metadata["library"]:
         fields |= static_types.library_fields(target)
-    known = set(fields) | set(metadata.get("extra", ()))
+    keys = set(fields) | set(metadata.get("extra", ()))
     for key, value in data.items():
         annotation, module = fields.get(key, ("", ""))
-        if key not in known:
+        if key not in keys:
             what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
-            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), known)}")
+            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), keys)}")
         elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
-            yield from library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
+            yield from check_library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
         elif value is not None:
-            yield from annotated(annotation, value, f"{path}.{key}")
+            yield from check_annotation(annotation, value, f"{path}.{key}")
 
 
-def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Yield what a library's class would not take of the section it is built from.
+def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
+    """Yield the keys of a section that are no parameters of the library's class it configures, and wrong scalars.
 
     Args:
         metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as `target`;
             `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections within this one.
         data: the values.
-        path: where they stand.
+        path: their dotted key.
     """
     name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
     if "target" not in metadata and not isinstance(name, str):
@@ -198,28 +199,28 @@ def built(metadata: typing.Mapping[str, Any], data: dict[str, Any], path: str) -
     own = ":" in str(name) or "." in str(name)
     target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
     try:
-        accepted = [p for p in static_types.signature(target) if p.name not in metadata["supplied"]]
+        accepted = [p for p in static_types.parameters(target) if p.name not in metadata["supplied"]]
     except ConfigError as error:
         yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
         return
-    known = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
-    yield from _params(target.rpartition(":")[2], accepted, known, path)
+    arguments = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
+    yield from _params(target.rpartition(":")[2], accepted, arguments, path)
     for key, section in sections.items():
-        if isinstance(known.get(key), dict):
-            yield from built(section, known[key], f"{path}.{key}")
+        if isinstance(arguments.get(key), dict):
+            yield from check_constructed(section, arguments[key], f"{path}.{key}")
 
 
-def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
-    """Yield a problem if the value is none of the plain types that an annotation, read as text, allows.
+def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem if the value has none of the plain types that an annotation, given as text, allows.
 
     Args:
         annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
         value: the value.
-        path: where it stands.
+        path: its dotted key.
     """
     if isinstance(value, str) and ("${" in value or value == "???"):
         return
-    parts = static_types.alternatives(annotation)
+    parts = static_types.union_members(annotation)
     names = {kind.__name__: kind for kind in SCALARS}
     containers = {"list": list, "tuple": list, "dict": dict}
     if not all(part in names or part in containers or part == "None" for part in parts):
@@ -227,9 +228,9 @@ def annotated(annotation: str, value: Any, path: str) -> Iterator[Problem]:
     if any(isinstance(value, containers[part]) for part in parts if part in containers):
         return
     if all(list(scalar(names[part], value, path)) for part in parts if part in names):
-        said = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
-        wanted = " or ".join(SCALARS[names[p]][1] if p in names else said[p] for p in parts if p != "None")
-        yield Problem(path, f"`{path}` must be {wanted}, not `{value}`.")
+        container_names = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
+        expected = " or ".join(SCALARS[names[p]][1] if p in names else container_names[p] for p in parts if p != "None")
+        yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
 
 
 def _is_term(kind: Any) -> bool:
@@ -242,7 +243,7 @@ def _has_func(value: Any) -> bool:
 
 
 def _noun(path: str) -> str:
-    """Return what an entry of this group is called: `env.rewards` -> `reward`."""
+    """Return the noun for an entry of this group: `env.rewards` -> `reward`."""
     return path.rpartition(".")[2].removesuffix("s")
 
 

@@ -1,4 +1,4 @@
-"""Read YAML: the values, by the C parser where PyYAML has it, the line of each key, and values under dotted keys."""
+"""Read YAML with the C parser if available: values, the line of each key, and values by dotted key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any
 import yaml
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+PlainConfig = dict[str, Any]
+"""A whole resolved configuration as YAML holds it; it is frozen to config.yaml and hashed."""
+
+PlainSection = dict[str, Any]
+"""A part of one, such as `env` or `env.rewards`."""
 
 Keys = tuple[str, ...]
 """Nested keys, outermost first; elements of a list by their number."""

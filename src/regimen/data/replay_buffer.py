@@ -7,12 +7,13 @@ automatic reset is stored separately. This halves the memory of a ring that stor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
+    from regimen.runs.checkpoint_header import StateDict
 
 STEPS_PER_END = 16
 """Transitions for each final observation allocated at first; the room doubles if episodes are shorter."""
@@ -44,6 +45,11 @@ class Batch:
     reward: torch.Tensor
     discount: torch.Tensor
     next_obs: Obs
+
+    def minibatch(self, k: int) -> Batch:
+        """Return entry `k` of the first dimension."""
+        obs, following = ({group: x[k] for group, x in o.items()} for o in (self.obs, self.next_obs))
+        return Batch(obs, self.action[k], self.reward[k], self.discount[k], following)
 
 
 class ReplayRing:
@@ -192,7 +198,7 @@ class ReplayRing:
             found[group][ended] = finals[ids % len(finals)]
         return found
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the content, to be written at once: a full ring is not copied."""
         filled = min(self.steps + 1, self.columns)
         return {
@@ -203,7 +209,7 @@ class ReplayRing:
             "ends": self._ends,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         for name, ring in self._rings().items():
             ring[:, : state["columns"][name].shape[1]] = state["columns"][name].to(self.device)

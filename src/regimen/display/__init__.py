@@ -1,1 +1,1 @@
-"""Console, tables, figures, video, intervals."""
+"""Output for people: console, tables, figures, video, intervals."""

@@ -1,4 +1,4 @@
-"""Screen output of a run: its log, a progress line, and one last line."""
+"""Terminal output of a run: its log, a progress line, and a final line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from regimen.system import files
 PLAIN_INTERVAL_S = 10.0
 LIVE_INTERVAL_S = 0.5
 SCREEN_LOST = (OSError, ValueError)
-"""What writing to a screen raises: it went away, was closed, or cannot show a character."""
+"""Exceptions of writing to a terminal that was closed, or cannot show a character."""
 
 
 class Screen:
-    """The terminal, or a file standing in for one: rich progress line in the first case, plain lines in the second.
+    """Progress display: a rich progress line on a terminal, plain lines in a file.
 
-    A screen that went away (closed terminal, full disk) never stops the run.
+    Output that fails (closed terminal, full disk) does not stop the run.
     """
 
     def __init__(self, run_dir: Path, out: TextIO | None = None) -> None:
@@ -36,7 +36,7 @@ class Screen:
         self._shown = ""
 
     def refresh(self) -> None:
-        """Show what is new: complete lines of output at once, progress from time to time."""
+        """Show new complete lines of output; update the progress line at intervals."""
         self._show_output(last=False)
         if time.monotonic() < self._due:
             return
@@ -63,7 +63,7 @@ class Screen:
             _silence(self._out)
 
     def close(self) -> None:
-        """Show the rest of the output and take the progress line away."""
+        """Show the rest of the output and remove the progress line."""
         self._show_output(last=True)
         if self._live is not None:
             with suppress(*SCREEN_LOST):
@@ -97,7 +97,7 @@ class Screen:
 
 
 def say(text: str, out: TextIO | None = None) -> None:
-    """Print one line at once; a screen that went away (closed terminal, full disk) is no reason to stop.
+    """Print and flush one line; ignore output that fails (closed terminal, full disk).
 
     Args:
         text: the line.
@@ -111,7 +111,7 @@ def say(text: str, out: TextIO | None = None) -> None:
 
 
 def _silence(out: TextIO) -> None:
-    """Lead a screen that went away to nowhere, so that Python's last flush cannot change the exit code."""
+    """Redirect failed output to /dev/null, so that Python's final flush cannot change the exit code."""
     with suppress(*SCREEN_LOST):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, out.fileno())
@@ -125,10 +125,10 @@ def describe(progress: dict[str, Any]) -> str:
         progress: the fields of `Run.progress`; absent ones are left out.
 
     Returns:
-        the line, empty while nothing is known.
+        The line; empty if there is no progress yet.
     """
     iteration, total, eta = (progress.get(name) for name in ("iteration", "iterations", "eta_s"))
-    known = {
+    texts = {
         "iteration {}": f"{iteration}/{total}" if iteration is not None and total else iteration,
         "{} samples": _short(progress.get("samples")),
         "{}/s": _short(progress.get("samples_per_s")),
@@ -137,7 +137,7 @@ def describe(progress: dict[str, Any]) -> str:
         "ETA {}": None if eta is None else duration(eta, "clock"),
         "{}": progress.get("note"),
     }
-    parts = [label.format(value) for label, value in known.items() if value is not None]
+    parts = [label.format(value) for label, value in texts.items() if value is not None]
     return " · ".join(parts)
 
 

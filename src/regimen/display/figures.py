@@ -1,4 +1,4 @@
-"""Pictures of numbers: learning curves and evaluations, drawn without a display."""
+"""Learning curves and evaluation figures, drawn without a display."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
 MAX_PANELS = 15
 ORDER = ("Train", "Metrics", "Episode_Reward", "Episode_Termination", "Loss", "Policy", "Learning", "Perf")
-"""Prefixes of metrics, most informative first."""
+"""Prefixes of metrics, most important first."""
 UNITS = {
     "forward_speed": "m/s",
     "speed_error": "m/s",
@@ -42,9 +42,9 @@ class Panel:
     """One pair of axes of the learning curve.
 
     Attributes:
-        title: what it shows.
+        title: title above the axes.
         names: metrics that share it, at most one a colour.
-        left_out: how many more belong here and are not drawn.
+        left_out: number of metrics of this panel that are not drawn.
         shared: whether the title names a group of metrics, so that each curve needs its own name.
     """
 
@@ -55,7 +55,7 @@ class Panel:
 
 
 def learning_curve(metrics_jsonl: Path, out: Path) -> None:
-    """Draw the metrics of a run over its steps: what was learnt first, then why, then the optimiser's figures.
+    """Draw the metrics of a run over its steps: returns first, then reward terms, then losses.
 
     Args:
         metrics_jsonl: the run's metrics, one JSON object a line with `step`.
@@ -99,7 +99,7 @@ def _footnote(window: int, left_out: Sequence[str]) -> str:
 
 
 def read_rows(metrics_jsonl: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics file; a last line cut short by a crash is left out."""
+    """Return the rows of a metrics file; an incomplete last line is left out."""
     rows = []
     for line in metrics_jsonl.read_text().splitlines():
         try:
@@ -110,7 +110,7 @@ def read_rows(metrics_jsonl: Path) -> list[dict[str, Any]]:
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
-    """What is drawn, in order, of all metrics that have a number somewhere."""
+    """Return the panels in order, for all metrics with at least one number."""
     values: dict[str, list[float]] = {}
     for row in rows:
         for name in row.keys() - {"step", "time_s"}:
@@ -124,7 +124,7 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
 
 
 def _shared_panel(name: str, mean: float) -> str | None:
-    """Rewards share a panel, and so do penalties, which are much smaller, and terminations; others have their own."""
+    """Return the shared panel of a metric: of rewards, penalties or terminations; other metrics have their own."""
     prefix = name.split("/")[0]
     if prefix == "Episode_Reward":
         return "rewards (per s of full length)" if mean > 0 else "penalties (per s of full length)"
@@ -132,7 +132,7 @@ def _shared_panel(name: str, mean: float) -> str | None:
 
 
 def _panel(key: str, names: Sequence[str], means: Mapping[str, float]) -> Panel:
-    """Keep as many metrics as there are colours: those of the largest mean magnitude, in the order of `names`."""
+    """Return a panel with as many metrics as colours: those of the largest mean magnitude, in the order of `names`."""
     largest = sorted(names, key=lambda name: -abs(means[name]))[: len(COLORS)]
     title = title_of(key.split("/", 1)[-1])
     kept = [name for name in names if name in largest]
@@ -140,7 +140,7 @@ def _panel(key: str, names: Sequence[str], means: Mapping[str, float]) -> Panel:
 
 
 def _rank(name: str, mean: float) -> tuple[int, bool, bool, str]:
-    """Place of a metric: its prefix in `ORDER`, unknown ones last; rewards before penalties, the return first."""
+    """Return the sort key of a metric: its prefix in `ORDER`, unknown ones last; rewards before penalties."""
     prefix = name.split("/")[0]
     place = ORDER.index(prefix) if prefix in ORDER else len(ORDER)
     return place, prefix == "Episode_Reward" and mean <= 0, name != "Train/return", name
@@ -155,7 +155,7 @@ def evaluation(
     wanted: Mapping[str, Sequence[float]] | None = None,
     command: str = "command",
 ) -> None:
-    """Draw one panel a figure with its intervals per command, and the survival curves.
+    """Draw one panel per metric with its intervals per command, and the survival curves.
 
     Args:
         out: PNG to write.
@@ -164,7 +164,7 @@ def evaluation(
         times: (T,) s.
         survival: per command, (T,) share without a fall.
         wanted: name of a figure -> the value each command asks for, drawn beside it.
-        command: what the labels are.
+        command: quantity that the labels are values of.
     """
     figure, axes = sheet(len(bars) + 1, columns=3)
     for ax, (name, values) in zip(axes, bars.items(), strict=False):
@@ -180,7 +180,7 @@ def evaluation(
 
 
 def limits(ax: Axes, name: str, high: float) -> None:
-    """Shares and errors are drawn from zero, so that a small difference looks small."""
+    """Set the lower limit of shares and errors to zero, so that a small difference looks small."""
     if name == "survival":
         ax.set_ylim(-0.03, 1.05)
     elif (name.endswith("error") or name == "distance") and high > 0:
@@ -197,17 +197,22 @@ def _survival(ax: Axes, labels: Sequence[str], times: np.ndarray, survival: Sequ
     ax.legend(fontsize=8, frameon=False, loc="lower left", title="command", title_fontsize=8)
 
 
-def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> None:
+def error_bars(ax: Axes, x: Sequence[float] | np.ndarray, values: Sequence[Interval], **style: Any) -> None:
+    """Draw figures at `x` (n,) with their intervals; `style` is that of `Axes.errorbar`."""
     middle = np.array([v.value for v in values])
-    ends = np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]])
-    ax.errorbar(range(len(values)), middle, yerr=ends.clip(min=0), fmt="o", markersize=5, color=COLORS[0], capsize=5)
+    ends = np.array([[v.value - v.low for v in values], [v.high - v.value for v in values]]).reshape(2, -1)
+    ax.errorbar(x, middle, yerr=ends.clip(min=0), **{"fmt": "o", "markersize": 4, "capsize": 2, **style})
+
+
+def _intervals(ax: Axes, labels: Sequence[str], values: Sequence[Interval]) -> None:
+    error_bars(ax, range(len(values)), values, markersize=5, color=COLORS[0], capsize=5)
     crowded = sum(map(len, labels)) > 40
     ax.set_xticks(range(len(labels)), labels, rotation=40 if crowded else 0, ha="right" if crowded else "center")
     ax.margins(x=0.15, y=0.15)
 
 
 def style(ax: Axes) -> None:
-    """Give axes the look that all our figures share."""
+    """Apply the common style to axes."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
     ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
@@ -225,7 +230,7 @@ def _label(ax: Axes, title: str, xlabel: str) -> None:
 
 
 def _legend_below(ax: Axes, left_out: int) -> None:
-    """Name the curves under the panel, where they hide nothing."""
+    """Draw the legend below the panel, where it covers no curve."""
     if left_out:
         ax.plot([], [], color="none", label=f"and {left_out} smaller, not drawn")
     ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handlelength=1.2)

@@ -1,4 +1,4 @@
-"""Numbers, times and tables as the views print them."""
+"""Format numbers, times, sizes and tables as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 
 def figure(value: Any) -> str:
-    """Return a number with four digits, `–` where there is none, and anything else as it is."""
+    """Return a number with four digits, `–` for None, other values as text."""
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

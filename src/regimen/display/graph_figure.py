@@ -1,4 +1,4 @@
-"""A graph as a picture: boxes with a few words, arrows from left to right, each box right of all it comes from."""
+"""Draw a directed graph: boxes with a few words, each to the right of all its sources."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ STEP = (4.5, 1.15)
 
 GOOD, BAD, BUSY, QUIET = "#3f8f5b", "#b3261e", "#3b6fb6", "#777777"
 COLORS = {"finished": GOOD, "reused": GOOD, "running": BUSY, "queued": BUSY, "waiting": QUIET, "not started": QUIET}
-"""Status -> colour; every other status is a bad end."""
+"""Status -> colour; all other statuses have the colour of a failure."""
 
 LETTERS = 44
-"""What fits into the width of a box, in its small lines."""
+"""Characters that fit into the width of a box in small type."""
 
 
 @dataclass
 class Box:
-    """One thing.
+    """A node of the graph.
 
     Attributes:
-        id: by which arrows name it.
+        id: name of the node in arrows.
         title: its first line.
-        lines: further lines of text, two at most.
+        lines: at most two lines below the title.
         color: of its frame.
         chosen: whether it is filled.
         dashed: whether its frame is dashed.
@@ -45,7 +45,7 @@ class Box:
 
 @dataclass
 class Arrow:
-    """What went from one box to another."""
+    """An edge from one box to another."""
 
     parent: str
     child: str
@@ -57,7 +57,7 @@ def draw(out: Path, boxes: Sequence[Box], arrows: Sequence[Arrow]) -> None:
     """Draw the graph.
 
     Args:
-        out: file to write; its ending says the format.
+        out: file to write; its suffix sets the format.
         boxes: at least one.
         arrows: between them.
     """
@@ -85,7 +85,7 @@ def place(nodes: Sequence[str], arrows: Sequence[Arrow]) -> dict[str, tuple[floa
 
     Args:
         nodes: ids.
-        arrows: between them; a circle is cut where it closes.
+        arrows: edges; one that closes a cycle is ignored.
     """
     parents = {node: [a.parent for a in arrows if a.child == node and a.parent != node] for node in nodes}
     depth = _depths(parents)
@@ -129,7 +129,7 @@ def _box(axes: Axes, at: tuple[float, float], box: Box) -> None:
 
 
 def short(text: str, letters: int = LETTERS) -> str:
-    """Return text that fits into a box, its middle left out if it is too long."""
+    """Return text that fits into a box; the middle of a longer one is left out."""
     if len(text) <= letters:
         return text
     return f"{text[: letters // 3]}…{text[len(text) - (letters - letters // 3 - 1) :]}"

@@ -62,8 +62,8 @@ def bootstrap(values: np.ndarray, resamples: int, seed: int) -> Figure:
     if len(values) < 2 or np.isnan(mean):  # refused by SciPy
         return Figure(mean, mean, mean)
     rng = np.random.default_rng(seed)
-    found = stats.bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=rng, vectorized=True)
-    return Figure(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    result = stats.bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", rng=rng, vectorized=True)
+    return Figure(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
 def magnitude(signed: Figure) -> Figure:
@@ -86,8 +86,8 @@ def share(hits: np.ndarray) -> Figure:
     """
     from scipy import stats
 
-    found = stats.binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
-    return Figure(float(np.mean(hits)), float(found.low), float(found.high))
+    interval = stats.binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
+    return Figure(float(np.mean(hits)), float(interval.low), float(interval.high))
 
 
 def iqm(values: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -108,10 +108,10 @@ def iqm_interval(values: np.ndarray, resamples: int = RESAMPLES) -> tuple[np.nda
 
     if len(values) < 2:
         return None
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         (values,), iqm, n_resamples=resamples, axis=0, method="percentile", rng=0, vectorized=True, batch=500
     )
-    return found.confidence_interval.low, found.confidence_interval.high
+    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def common_curve(curves: Sequence[np.ndarray], points: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 WIDTH = 120
-"""Columns of a table that goes to a file or a pipe; on a terminal the terminal decides."""
+"""Columns of a table that goes to a file or a pipe; on a terminal its width is used."""
 
 
 @dataclass(frozen=True)

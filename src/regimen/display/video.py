@@ -1,4 +1,4 @@
-"""Films: an MP4 that plays everywhere, and a small GIF for a README."""
+"""Video files: MP4 (H.264), and small GIFs for a README."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class VideoWriter:
-    """Writes an MP4 (H.264, yuv420p) frame by frame; the file appears under its name once it is complete.
+    """Write an MP4 (H.264, yuv420p) frame by frame; the file appears under its name once it is complete.
 
     Attributes:
         path: the file.
-        frames: how many were written.
+        frames: number of frames written.
     """
 
     def __init__(self, path: Path, fps: float = 25.0) -> None:

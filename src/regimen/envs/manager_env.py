@@ -8,7 +8,7 @@ Commands advance before the final observation is computed, so that it is the suc
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,7 +20,7 @@ from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
 from regimen.envs.term_binding import as_slice, match_ids
-from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from regimen.config.schema import Config
     from regimen.config.task_schema import ManagerEnvCfg
+    from regimen.envs.manager_base import Stateful
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
+    from regimen.runs.checkpoint_header import StateDict
 
 SOFT_LIMIT_FACTOR = 0.9
 """Share of a joint's range within the soft limits, as in Isaac Lab's robot assets."""
@@ -172,7 +174,7 @@ class ManagerEnv:
     def _read(self, env_ids: torch.Tensor | None = None) -> RobotState:
         return RobotState(self.world.read(env_ids), self.default_joint_pos)
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by one action (N, A). See `VecEnv.step`.
 
         Raises:
@@ -187,21 +189,23 @@ class ManagerEnv:
         terminated, truncated = self.terminations.compute(diverged)
         self.terminated = terminated
         reward = self.rewards.compute()
-        info: dict[str, Any] = {"labels": self.events.labels(), "metrics": self._metrics(), "log": {}}
+        labels, metrics = self.events.labels(), self._metrics()
         self.commands.step()
         self.observations.step()
         noise = self.observations.draw_noise()
         done = (terminated | truncated).nonzero().squeeze(1)
         curriculum_log = self.curriculum.step(done)
+        log: dict[str, float] = {}
+        final_obs: Obs | None = None
         if len(done):
-            info["final_obs"] = self.observations.compute(noise)
-            info["log"] = self.rewards.log(done) | self.terminations.log(done) | curriculum_log
+            final_obs = self.observations.compute(noise)
+            log = self.rewards.log(done) | self.terminations.log(done) | curriculum_log
             self._reset_envs(done)
         pushed_ids = self.events.interval()
         if len(pushed_ids):
             self.state.update(pushed_ids, self._read(pushed_ids))
         obs = self.observations.compute(noise)
-        info.setdefault("final_obs", obs)
+        info: StepInfo = {"final_obs": final_obs or obs, "log": log, "labels": labels, "metrics": metrics}
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
@@ -243,7 +247,7 @@ class ManagerEnv:
         """Return an image of env 0, (H, W, 3) uint8."""
         return self.world.render(0)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state: physics, generator, counters, terms."""
         return {
             "world": self.world.state_dict(),
@@ -255,7 +259,7 @@ class ManagerEnv:
             "steps": self.common_step_counter,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.world.load_state_dict(state["world"])
         self.state = RobotState(
@@ -269,7 +273,7 @@ class ManagerEnv:
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 
-    def _managers(self) -> dict[str, Any]:
+    def _managers(self) -> dict[str, Stateful]:
         return {
             "commands": self.commands,
             "events": self.events,

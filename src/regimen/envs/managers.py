@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.manager_base import Stateful, enabled
+from regimen.envs.manager_base import Stateful, Term, enabled
 from regimen.envs.term_binding import bind_term
+from regimen.envs.term_env import (
+    AdaptiveTerm,
+    FixableTerm,
+    LabellingTerm,
+    ResettableTerm,
+    RestartableTerm,
+    StaggeredTerm,
+    SteppedTerm,
+)
 from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
@@ -111,27 +120,27 @@ class CurriculumManager(Stateful):
     def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Bind the terms."""
         self.terms = {n: bind_term(env, "curriculum", n, t) for n, t in enabled(terms).items()}
-        self._moving = [term for term in self.terms.values() if hasattr(term, "set_level")]
+        self._adaptive = [term for term in self.terms.values() if isinstance(term, AdaptiveTerm)]
 
     def step(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Call the terms with the envs (n,) whose episodes ended in this step; return their log values."""
-        found = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
-        return {name: float(value) for name, value in found.items() if value is not None}
+        values = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
+        return {name: float(value) for name, value in values.items() if value is not None}
 
     def restart(self) -> None:
         """Set all terms back to their initial level."""
         for term in self.terms.values():
-            if hasattr(term, "restart"):
+            if isinstance(term, RestartableTerm):
                 term.restart()
 
     @property
     def levels(self) -> torch.Tensor:
         """Levels of the terms that adapt to the episodes, (k,) float64; processes average them."""
-        return torch.tensor([term.level for term in self._moving], dtype=torch.float64)
+        return torch.tensor([term.level for term in self._adaptive], dtype=torch.float64)
 
     def set_levels(self, levels: torch.Tensor) -> None:
         """Set the levels (k,)."""
-        for term, level in zip(self._moving, levels.tolist(), strict=True):
+        for term, level in zip(self._adaptive, levels.tolist(), strict=True):
             term.set_level(level)
 
 
@@ -140,7 +149,7 @@ class CommandManager(Stateful):
 
     def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Make the command terms, in the task's order: a later one may read an earlier one."""
-        self.terms: dict[str, Any] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
+        self.terms: dict[str, Term] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
 
     def __getitem__(self, name: str) -> Any:
         """Return a command term.
@@ -173,8 +182,8 @@ class EventManager(Stateful):
         self.mode = {n: _checked_mode(n, t, self.terms[n]) for n, t in used.items()}
         self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
         self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self.intervals}
-        self.stepping = [t for t in self.terms.values() if hasattr(t, "step")]
-        self.labelling = [t for t in self.terms.values() if hasattr(t, "labels")]
+        self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
+        self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
 
     def startup(self, env_ids: torch.Tensor) -> None:
         """Fire the startup events."""
@@ -185,7 +194,7 @@ class EventManager(Stateful):
     def reset(self, env_ids: torch.Tensor) -> None:
         """Fire the reset events and restart the timers of `env_ids`."""
         for name, term in self.terms.items():
-            if hasattr(term, "reset"):
+            if isinstance(term, ResettableTerm):
                 term.reset(env_ids)
             elif self.mode[name] == "reset":
                 term(env_ids)
@@ -208,7 +217,7 @@ class EventManager(Stateful):
         Raises:
             ConfigError: if the task has no such event, or its term has no `fix`.
         """
-        holding = {n: t for n, t in self.terms.items() if hasattr(t, "fix")}
+        holding = {n: t for n, t in self.terms.items() if isinstance(t, FixableTerm)}
         if name not in holding:
             raise ConfigError(f"The task has no event `{name}` that can be held fixed. {did_you_mean(name, holding)}")
         holding[name].fix(**values)
@@ -216,7 +225,7 @@ class EventManager(Stateful):
     def stagger(self) -> None:
         """Notify the stateful events that the envs were set to other times of their episodes."""
         for term in self.stepping:
-            if hasattr(term, "stagger"):
+            if isinstance(term, StaggeredTerm):
                 term.stagger()
 
     def interval(self) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regimen.config.task_schema import EventTermCfg
 from regimen.envs.robots.robot import load
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainSection
     from regimen.envs.robots.robot import Robot
     from regimen.envs.term_env import TermEnv
 
@@ -38,7 +39,7 @@ class MassRangeCfg:
     mass_range_min: float = 0.8
     mass_range_max: float = 1.2
 
-    def problems(self, env: dict[str, Any]) -> list[str]:
+    def problems(self, env: PlainSection) -> list[str]:
         """Return one line for each problem of the range in the task `env`, plain data."""
         if not self.enabled:
             return []

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from regimen.envs.manager_base import Stateful, enabled
 from regimen.envs.term_binding import bind_term, match_ids
+from regimen.envs.term_env import SteppedTerm
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
     from regimen.envs.term_env import TermEnv
-    from regimen.envs.vec_env import Obs
+    from regimen.envs.vec_env import Obs, TermMeaning
+
+T = TypeVar("T")
 
 
 class ObservationManager(Stateful):
@@ -37,20 +40,20 @@ class ObservationManager(Stateful):
         if "policy" not in self.groups:
             raise ConfigError("env.observations has no group `policy`; agents read that one.")
         self.terms = {f"{g}.{n}": t for g, group in self.groups.items() for n, t in group.terms.items()}
+        self._stepped = [term for term in self.terms.values() if isinstance(term, SteppedTerm)]
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Return group -> ordered {term: width}."""
-        return {g: _with_base(self.groups, g, "sizes") for g in self.groups}
+        return {g: _with_base(self.groups, g, lambda group: group.sizes) for g in self.groups}
 
-    def meaning(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def meaning(self) -> dict[str, dict[str, TermMeaning]]:
         """Return group -> term -> scale, clip and joints."""
-        return {g: _with_base(self.groups, g, "meaning") for g in self.groups}
+        return {g: _with_base(self.groups, g, lambda group: group.meaning) for g in self.groups}
 
     def step(self) -> None:
         """Advance the stateful terms by one control step."""
-        for term in self.terms.values():
-            if hasattr(term, "step"):
-                term.step()
+        for term in self._stepped:
+            term.step()
 
     def draw_noise(self) -> dict[str, torch.Tensor]:
         """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
@@ -65,11 +68,13 @@ class ObservationManager(Stateful):
         return obs
 
 
-def _with_base(groups: dict[str, _ObservationGroup], name: str, what: str) -> dict[str, Any]:
-    """Return sizes or meaning of a group's terms, after those of the group it extends."""
+def _with_base(
+    groups: dict[str, _ObservationGroup], name: str, part: Callable[[_ObservationGroup], dict[str, T]]
+) -> dict[str, T]:
+    """Return a part of a group by term, after that of the group it extends."""
     group = groups[name]
-    before = {} if group.extends is None else _with_base(groups, group.extends, what)
-    own: dict[str, Any] = getattr(group, what)
+    before = {} if group.extends is None else _with_base(groups, group.extends, part)
+    own = part(group)
     if twice := sorted(before.keys() & own.keys()):
         raise ConfigError(f"env.observations.{name}.{twice[0]} is in `{group.extends}` already; name it otherwise.")
     return before | own
@@ -122,7 +127,7 @@ def _spread(values: list[tuple[float, int]], env: TermEnv) -> torch.Tensor:
     return torch.tensor([v for v, width in values for _ in range(width)], device=env.device)
 
 
-def _meaning(env: TermEnv, name: str, cfg: ObservationTermCfg) -> dict[str, Any]:
+def _meaning(env: TermEnv, name: str, cfg: ObservationTermCfg) -> TermMeaning:
     """Return scale, clip and the joint, body or site names of the columns of a term."""
     names = {"joints": env.joints, "bodies": env.bodies, "sites": env.sites}
     chosen = {

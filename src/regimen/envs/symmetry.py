@@ -17,6 +17,7 @@ import torch
 
 from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
+from regimen.envs.term_env import MirroredCommand
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
@@ -68,8 +69,8 @@ class Symmetry:
             return None
         images = {group: _group_image(env, io, groups, group) for group in io.observations}
         action = env.robot.mirror.joints(io.action.joints)
-        known = {group: image for group, image in images.items() if image is not None}
-        return cls(known, action) if len(known) == len(images) and action is not None else None
+        mirrored = {group: image for group, image in images.items() if image is not None}
+        return cls(mirrored, action) if len(mirrored) == len(images) and action is not None else None
 
     def mirror_obs(self, obs: Obs) -> Obs:
         """Return the mirror image of group -> (..., d); groups may be missing."""
@@ -133,7 +134,7 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
     if kind == "command":
         default = inspect.signature(func).parameters["command"].default
         command = env.commands[cfg.params.get("command", default)]
-        image: Image | None = command.image() if hasattr(command, "image") else None
+        image: Image | None = command.image() if isinstance(command, MirroredCommand) else None
         return image
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.config.static_modules import find, split_target
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.envs.robots.robot import load
 
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
-def unmirrored(config: dict[str, Any]) -> str | None:
+
+def unmirrored(config: PlainConfig) -> str | None:
     """Return why a task has no mirror image; None if it may have one.
 
     Args:

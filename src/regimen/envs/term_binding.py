@@ -69,10 +69,10 @@ def bind_term(env: TermEnv, kind: str, name: str, cfg: TermCfg) -> Callable[...,
     for key in names.keys() & params.keys():
         ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
         params[key] = ids.to(env.device) if isinstance(func, type) else as_slice(ids.tolist(), env.device)
-    known = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
+    names_of_func = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:
-        if key not in known:
-            raise ConfigError(f"{kind}.{name}: {cfg.func} has no parameter `{key}`. {did_you_mean(key, known)}")
+        if key not in names_of_func:
+            raise ConfigError(f"{kind}.{name}: {cfg.func} has no parameter `{key}`. {did_you_mean(key, names_of_func)}")
     bound: Callable[..., Any] = func(env, **params) if isinstance(func, type) else partial(func, env, **params)
     return bound
 

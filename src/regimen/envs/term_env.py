@@ -4,12 +4,14 @@ Observations, rewards, terminations, commands, events and curriculum terms get a
 the number of envs, J the number of joints, A of actions, B of monitored bodies, F of tracked sites. Quaternions are
 w x y z. Tensors are on `device` and of type float32 unless stated otherwise. Only events change what they are given
 here: the `reset_*` tensors in place, and the simulator through `world`.
+
+A term that is a class implements the protocols of what it needs, below `TermEnv`, and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -143,4 +145,82 @@ class TermEnv(Protocol):
 
     def rand(self, *shape: int) -> torch.Tensor:
         """Draw numbers uniform in [0, 1) from `generator`; numbers drawn elsewhere would make resuming inexact."""
+        ...
+
+
+@runtime_checkable
+class ResettableTerm(Protocol):
+    """A term with state of its own for each env; an event of this kind is not called, but reset."""
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Set back the state of the envs `env_ids` (n,), whose episode ended."""
+        ...
+
+
+@runtime_checkable
+class SteppedTerm(Protocol):
+    """An observation or event term that advances once in each control step."""
+
+    def step(self) -> None:
+        """Advance; events before the physics, observations after it."""
+        ...
+
+
+@runtime_checkable
+class LabellingTerm(Protocol):
+    """An event term that knows the ground truth of the present step."""
+
+    def labels(self) -> dict[str, torch.Tensor]:
+        """Return name -> (N,)."""
+        ...
+
+
+@runtime_checkable
+class FixableTerm(Protocol):
+    """An event term that can be held at given values, for evaluation."""
+
+    def fix(self, **values: torch.Tensor) -> None:
+        """Hold the event at `values`, each (N,), from the next reset on."""
+        ...
+
+
+@runtime_checkable
+class StaggeredTerm(Protocol):
+    """A stepped event whose state depends on the time since the reset."""
+
+    def stagger(self) -> None:
+        """Follow a change of `episode_length`, made once after the reset."""
+        ...
+
+
+@runtime_checkable
+class RestartableTerm(Protocol):
+    """A curriculum term that changes the task."""
+
+    def restart(self) -> None:
+        """Set the task back to where the curriculum begins."""
+        ...
+
+
+@runtime_checkable
+class AdaptiveTerm(Protocol):
+    """A curriculum term whose level follows the episodes; processes of one training average it.
+
+    Attributes:
+        level: present level.
+    """
+
+    level: float
+
+    def set_level(self, level: float) -> None:
+        """Set the level, and change the task accordingly."""
+        ...
+
+
+@runtime_checkable
+class MirroredCommand(Protocol):
+    """A command term whose value has a mirror image."""
+
+    def image(self) -> tuple[list[int], list[float]] | None:
+        """Return for each value the index and the sign of its image; None where there is none."""
         ...

@@ -62,7 +62,7 @@ def _without_empty_columns(table: TextTable) -> TextTable:
     return TextTable(table.title, tuple(table.columns[i] for i in used), rows)
 
 
-def _terms(env: Any, section: str) -> dict[str, Any]:
+def _terms(env: Any, section: str) -> Mapping[str, Any]:
     """Return the terms of a section that are switched on; none for a task without managers."""
     terms: Mapping[str, Any] = getattr(env, section) if isinstance(env, ManagerEnvCfg) else {}
     return {name: term for name, term in terms.items() if term is not None}
@@ -83,13 +83,13 @@ def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
     return TextTable(title, ("term", ">size", ">noise", ">clip", ">scale", "func", "params"), tuple(rows))
 
 
-def _group_terms(env: Any, group: str) -> dict[str, Any]:
+def _group_terms(env: Any, group: str) -> Mapping[str, Any]:
     """Return the configured terms of a group, those of the group it extends first."""
     cfg = env.observations.get(group) if isinstance(env, ManagerEnvCfg) else None
     if cfg is None:
         return {}
     inherited = _group_terms(env, cfg.extends) if cfg.extends else {}
-    return inherited | {name: term for name, term in cfg.terms.items() if term is not None}
+    return {**inherited, **{name: term for name, term in cfg.terms.items() if term is not None}}
 
 
 def _actions(env: Any, io: IOSpec) -> TextTable:
@@ -105,7 +105,7 @@ def _actions(env: Any, io: IOSpec) -> TextTable:
 
 
 def _mode(term: Any) -> str:
-    if term.mode != "interval":
+    if term.mode != "interval" or term.interval_range_s is None:
         return str(term.mode)
     return f"interval, {' … '.join(f'{value:g}' for value in term.interval_range_s)} s"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeGuard, runtime_checkable
 
 from regimen.system.errors import IOMismatchError
 
@@ -11,8 +11,32 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from regimen.runs.checkpoint_header import StateDict
+
 Obs = dict[str, "torch.Tensor"]
 """Observation group -> (N, d) float32. The group `policy` is always there."""
+
+TermMeaning = dict[str, Any]
+"""Meaning of the columns of an observation term: `scale`, `clip`, the names of its `joints`, and the like."""
+
+
+class StepInfo(TypedDict):
+    """What `VecEnv.step` returns beside observations, rewards and ends.
+
+    Labels and metrics belong to this step: where an episode ended they belong to `final_obs`, not to the returned
+    observation.
+
+    Attributes:
+        final_obs: as the observations; rows are valid where an episode ended: the observation before the reset.
+        log: name -> mean over the episodes that ended.
+        labels: name -> (N,) ground truth, such as the failed joint.
+        metrics: name -> (N,) float, quality of the task at this step.
+    """
+
+    final_obs: Obs
+    log: dict[str, float]
+    labels: dict[str, torch.Tensor]
+    metrics: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -49,7 +73,7 @@ class IOSpec:
     observations: dict[str, dict[str, int]]
     action: ActionSpec
     step_dt: float
-    meaning: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    meaning: dict[str, dict[str, TermMeaning]] = field(default_factory=dict)
 
     def size(self, group: str = "policy") -> int:
         """Return the width of an observation group."""
@@ -60,12 +84,12 @@ class IOSpec:
         """Width A of the action."""
         return len(self.action.joints)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StateDict:
         """Return plain data for a checkpoint."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> IOSpec:
+    def from_dict(cls, data: StateDict) -> IOSpec:
         """Rebuild from `to_dict`.
 
         Raises:
@@ -96,9 +120,9 @@ class IOSpec:
         """
         lines: list[str] = []
         for group in groups:
-            mine, theirs = self.observations.get(group, {}), other.observations.get(group, {})
+            own, theirs = self.observations.get(group, {}), other.observations.get(group, {})
             lines += _dict_differences(
-                group, mine, {n: d for n, d in theirs.items() if n in mine} if allow_extra_terms else theirs
+                group, own, {n: d for n, d in theirs.items() if n in own} if allow_extra_terms else theirs
             )
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
         lines += _joint_differences(self.action, other.action)
@@ -130,39 +154,52 @@ class IOSpec:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 
 
-def _dict_differences(group: str, mine: dict[str, int], theirs: dict[str, int]) -> list[str]:
-    lines = [f"observation {group}.{n}: only the policy has it" for n in mine if n not in theirs]
-    lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in mine]
-    other = [n for n in mine if n in theirs and mine[n] != theirs[n]]
-    lines += [f"observation {group}.{n}: policy {mine[n]}, env {theirs[n]} values" for n in other]
-    if not lines and list(mine) != list(theirs):
-        lines.append(f"observation {group}: order of terms: policy {list(mine)}, env {list(theirs)}")
+def is_solved(env: object) -> TypeGuard[SolvedTask]:
+    """Return whether an environment has an `optimal_action`."""
+    return hasattr(env, "optimal_action")
+
+
+def _dict_differences(group: str, own: dict[str, int], theirs: dict[str, int]) -> list[str]:
+    lines = [f"observation {group}.{n}: only the policy has it" for n in own if n not in theirs]
+    lines += [f"observation {group}.{n}: only the env has it" for n in theirs if n not in own]
+    other = [n for n in own if n in theirs and own[n] != theirs[n]]
+    lines += [f"observation {group}.{n}: policy {own[n]}, env {theirs[n]} values" for n in other]
+    if not lines and list(own) != list(theirs):
+        lines.append(f"observation {group}: order of terms: policy {list(own)}, env {list(theirs)}")
     return lines
 
 
-def _meaning_differences(group: str, mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
+def _meaning_differences(group: str, own: dict[str, TermMeaning], theirs: dict[str, TermMeaning]) -> list[str]:
     return [
-        f"observation {group}.{term}: {what}: policy {mine[term].get(what)}, env {theirs[term].get(what)}"
-        for term in mine.keys() & theirs.keys()
-        for what in sorted(mine[term].keys() | theirs[term].keys())
-        if mine[term].get(what) != theirs[term].get(what)
+        f"observation {group}.{term}: {what}: policy {own[term].get(what)}, env {theirs[term].get(what)}"
+        for term in own.keys() & theirs.keys()
+        for what in sorted(own[term].keys() | theirs[term].keys())
+        if own[term].get(what) != theirs[term].get(what)
     ]
 
 
-def _joint_differences(mine: ActionSpec, theirs: ActionSpec) -> list[str]:
-    lines = [f"joint {j}: only the policy has it" for j in mine.joints if j not in theirs.joints]
-    lines += [f"joint {j}: only the env has it" for j in theirs.joints if j not in mine.joints]
+def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:
+    lines = [f"joint {j}: only the policy has it" for j in own.joints if j not in theirs.joints]
+    lines += [f"joint {j}: only the env has it" for j in theirs.joints if j not in own.joints]
     if lines:
         return lines
-    if mine.joints != theirs.joints:
-        return [f"joint order: policy {mine.joints}, env {theirs.joints}"]
+    if own.joints != theirs.joints:
+        return [f"joint order: policy {own.joints}, env {theirs.joints}"]
     for what in ("scale", "offset"):
-        for j, a, b in zip(mine.joints, getattr(mine, what), getattr(theirs, what), strict=True):
+        for j, a, b in zip(own.joints, getattr(own, what), getattr(theirs, what), strict=True):
             if abs(a - b) > 1e-6:
                 lines.append(f"action {what} of {j}: policy {a:g}, env {b:g}")
-    if mine.clip != theirs.clip:
-        lines.append(f"action clip: policy {mine.clip}, env {theirs.clip}")
+    if own.clip != theirs.clip:
+        lines.append(f"action clip: policy {own.clip}, env {theirs.clip}")
     return lines
+
+
+class SolvedTask(Protocol):
+    """An environment that knows the optimal action at its present state."""
+
+    def optimal_action(self) -> torch.Tensor:
+        """Return the optimal actions (N, A)."""
+        ...
 
 
 @runtime_checkable
@@ -181,7 +218,7 @@ class VecEnv(Protocol):
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
-    * `optimal_action()`: the optimal action (N, A) at the present state.
+    * `optimal_action()`, see `SolvedTask`.
     """
 
     num_envs: int
@@ -194,18 +231,14 @@ class VecEnv(Protocol):
         """Reset all envs, reseeding everything random if `seed` is given; return the observations."""
         ...
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs; those that end are reset at once.
 
         Args:
             action: (N, A) float32.
 
         Returns:
-            obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info with
-            `final_obs` (as obs; rows valid where terminated | truncated: the observation before the reset),
-            `log` ({name: float}, means over the episodes that ended), `labels` ({name: (N,) tensor}) and `metrics`
-            ({name: (N,) float tensor}, quality of the task at this step). Labels and metrics belong to this step: where
-            an episode ended they belong to `final_obs`, not to the returned observation.
+            obs, reward (N,) float32, terminated (N,) bool, truncated (N,) bool, and info, see `StepInfo`.
         """
         ...
 
@@ -221,11 +254,11 @@ class VecEnv(Protocol):
         """Hold event `name`, such as a fault, at the given values, each (N,), from the next reset on."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state: physics, counters, commands, generator."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; later steps are then the same, bit for bit on a CPU."""
         ...
 

@@ -6,17 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
-from regimen.config.provenance import shown
-from regimen.config.schema import HardwareCfg
+from regimen.config.compose import ComposedConfig
+from regimen.config.provenance import display_path
 from regimen.display.formatting import table
-from regimen.orchestration.preflight import PreflightReport
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.system import host
 
 WIDTH = 12
 
 
-def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
+def describe(composed: ComposedConfig, report: PreflightReport, where: Path) -> str:
     """Return the text for one run.
 
     Args:
@@ -24,22 +23,21 @@ def describe(composed: Composed, report: PreflightReport, where: Path) -> str:
         report: preflight report.
         where: pattern of the run directory.
     """
-    config, choices = composed.config, composed.choices
-    hardware = HardwareCfg(**config["hardware"])
-    lines = [_row(group, f"{choices[group]:<14}{shown(composed.files[group])}") for group in choices]
+    hardware, choices = composed.config.hardware, composed.choices
+    lines = [_row(group, f"{choices[group]:<14}{display_path(composed.files[group])}") for group in choices]
     lines += [
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
-        _row("python", f"{host.interpreter(config)} -m regimen.runs.worker"),
+        _row("python", f"{host.interpreter(composed.plain)} -m regimen.runs.worker"),
         _row("directory", str(where)),
         _row("memory", _memory(report)),
         _row("disk", f"{report.disk_free / 1e9:.1f} GB free"),
     ]
-    lines += [_row(name, shown(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
+    lines += [_row(name, display_path(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
     lines += [_row("warning", text) for text in report.warnings]
     return "\n".join([*lines, "", *changes(composed)])
 
 
-def describe_sweep(jobs: list[Composed], reports: list[PreflightReport], where: Path) -> str:
+def describe_sweep(jobs: list[ComposedConfig], reports: list[PreflightReport], where: Path) -> str:
     """Return the text for a sweep: its jobs, then the first of them in full.
 
     Args:
@@ -48,19 +46,23 @@ def describe_sweep(jobs: list[Composed], reports: list[PreflightReport], where: 
         where: pattern of a job's directory.
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
-    most = jobs[0].config["hardware"]["max_jobs"]
+    at_once = jobs[0].config.hardware.max_jobs
     largest = max(sum(report.memory.values()) for report in reports) / 2**30
-    lines = [f"A sweep of {len(jobs)} jobs, {most} at once:"]
+    lines = [f"A sweep of {len(jobs)} jobs, {at_once} at once:"]
     for number, job in enumerate(jobs):
         lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
     lines += ["", _row("memory", f"about {largest:.2f} GiB for the largest job")]
     return "\n".join([*lines, "", "The first job:", describe(jobs[0], reports[0], where)])
 
 
-def changes(composed: Composed) -> list[str]:
+def changes(composed: ComposedConfig) -> list[str]:
     """Return one line for each value that an experiment or an argument sets, with its source."""
     rows = [
-        (path, f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value), source.at(path))
+        (
+            path,
+            f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value),
+            source.location(path),
+        )
         for path, value, source, before in composed.tree.changed()
         if path not in ("dry_run", "choices")
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +13,33 @@ from regimen.display.console import say
 from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.system import signals
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 if TYPE_CHECKING:
-    from regimen.config.compose import Composed
-    from regimen.orchestration.preflight import PreflightReport
+    from regimen.config.compose import ComposedConfig
+    from regimen.config.yaml_io import PlainConfig
+    from regimen.orchestration.preflight_report import PreflightReport
 
 
-def check_scheduler(configs: list[dict[str, Any]]) -> None:
+def check_scheduler(jobs: Iterable[ComposedConfig], existing: Iterable[PlainConfig] = ()) -> None:
     """Ask the schedulers named by `hardware.scheduler` whether they would accept the jobs; write nothing.
 
     Args:
-        configs: resolved configurations; those without a scheduler are skipped.
+        jobs: checked configurations; those without a scheduler are skipped.
+        existing: frozen configurations of further jobs.
 
     Raises:
         ConfigError: one line for each reason of a refusal.
     """
+    configs = [*existing, *(job.plain for job in jobs)]
     if any(config["hardware"].get("scheduler") for config in configs):
         from regimen.orchestration.slurm.submit import check
 
-        refuse(check(configs))
+        raise_if_any(check(configs))
 
 
 def create_run(
-    composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+    composed: ComposedConfig, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
 ) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
@@ -49,18 +53,18 @@ def create_run(
     from regimen.runs.create import as_yaml, create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run(create_run_dir(root, composed.config, argv, composed.overrides, run_id, **report.record(), **fields))
+    run = Run(create_run_dir(root, composed.plain, argv, composed.overrides, run_id, **report.input_fields(), **fields))
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
-        for name, data in {"hydra": composed.record(), "overrides": composed.overrides}.items():
+        for name, data in {"hydra": composed.hydra_record(), "overrides": composed.overrides}.items():
             (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
 
 
-def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+def start_run(composed: ComposedConfig, root: Path, report: PreflightReport) -> int:
     """Create a run, then supervise it here or submit it to its scheduler; return the exit code.
 
     Args:
@@ -68,7 +72,7 @@ def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
         root: folder of runs.
         report: preflight report.
     """
-    if composed.config["hardware"]["scheduler"]:
+    if composed.config.hardware.scheduler:
         return _submit_run(composed, root, report)
     from regimen.runs.supervisor import supervise
 
@@ -78,13 +82,13 @@ def start_run(composed: Composed, root: Path, report: PreflightReport) -> int:
             return supervise(run)
 
 
-def _submit_run(composed: Composed, root: Path, report: PreflightReport) -> int:
+def _submit_run(composed: ComposedConfig, root: Path, report: PreflightReport) -> int:
     from regimen.orchestration.slurm.submit import submit
     from regimen.orchestration.slurm.wait import wait
     from regimen.runs import code_snapshot
 
-    run = create_run(composed, root, report, status="queued", code=str(code_snapshot.take(composed.config)))
+    run = create_run(composed, root, report, status="queued", code=str(code_snapshot.take(composed.plain)))
     with not_started(run):
         job = submit([run])[run.id]
     say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")
-    return wait([run]) if composed.config["wait"] else 0
+    return wait([run]) if composed.config.wait else 0

@@ -1,69 +1,31 @@
-"""Checks before the start of a run: memory, disk, device, interpreter, references."""
+"""Check before the start that a run can work: inputs, compatibility, memory, disk, device, interpreter."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from regimen.config import structured
-from regimen.config.compose import Composed
-from regimen.config.schema import HardwareCfg
-from regimen.envs.robots.robot import Robot, match
-from regimen.envs.robots.robot import load as load_robot
-from regimen.orchestration import resources
-from regimen.orchestration.compatibility import agent_problems, checkpoint_problems, data_problems, file_problems
-from regimen.orchestration.resources import Resources
+from regimen.config.compose import ComposedConfig
+from regimen.config.validation import Problem
+from regimen.config.yaml_io import PlainSection
+from regimen.envs.robots.robot import load, match
+from regimen.orchestration import compatibility, memory_estimate, resources
+from regimen.orchestration.memory_estimate import num_workers, trains_in_several
+from regimen.orchestration.preflight_report import PreflightContext, PreflightReport
 from regimen.runs import inputs
-from regimen.system.errors import ConfigError, RegimenError, refuse
+from regimen.system import host
+from regimen.system.errors import ConfigError, RegimenError, raise_if_any
 
-PROCESS_BYTES = 600 * 2**20
-"""Memory of a worker without envs: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
-
-ENV_BYTES = 24 * 2**10
-"""Memory of the manager env for one environment: float32 tensors for state, terms, buffers and temporaries."""
-
-
-@dataclass
-class PreflightReport:
-    """Result of the checks.
-
-    Attributes:
-        memory: part -> estimated bytes of one worker.
-        available: free memory in bytes.
-        disk_free: free bytes on the disk of the run.
-        warnings: problems that do not prevent the start.
-        inputs: name of an input -> resolved file.
-        parents: ids of the runs that the inputs come from.
-        references: name of an input -> reference, as typed.
-        pending: name of an input -> reference that can be resolved only after another run has finished.
-    """
-
-    memory: dict[str, int]
-    available: int
-    disk_free: int
-    warnings: list[str] = field(default_factory=list)
-    inputs: dict[str, Path] = field(default_factory=dict)
-    parents: list[str] = field(default_factory=list)
-    references: dict[str, str] = field(default_factory=dict)
-    pending: dict[str, str] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """Return the arguments about inputs for `runs.create.create_run_dir`."""
-        return {
-            "files": self.inputs,
-            "parents": self.parents,
-            "references": self.references,
-            "pending": self.pending,
-        }
+Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
+"""A check yields everything that prevents the start; a problem without a path is printed as its message alone."""
 
 
 def preflight(
-    composed: Composed, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
+    composed: ComposedConfig, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
 ) -> PreflightReport:
-    """Check that the run can start; set resolved inputs and the number of threads in `composed.config`.
+    """Check that the run can start; set resolved inputs and the number of threads in `composed`.
 
     Args:
         composed: checked configuration.
@@ -74,200 +36,128 @@ def preflight(
     Raises:
         ConfigError: all problems.
     """
-    config = composed.config
-    place = resources.resources_of(config, parallel)
-    report = PreflightReport({}, place.memory, resources.disk_free(root), pending=dict(pending or {}))
-    wrong = [
-        *resources.problems(config, place),
-        *_several_workers(composed),
-        *_inputs(composed, report),
-        *agent_problems(composed),
-        *data_problems(composed, report.inputs),
-        *_own_checks(composed),
-    ]
-    robot = _robot(composed, wrong)
-    if robot is not None:
-        wrong += _names(composed, robot) or checkpoint_problems(composed, report.inputs, robot)
-        report.memory = estimate(composed, robot)
-        alone = sum(estimate(composed, robot, envs=1).values())
-        wrong += _memory(report, composed, place, alone)
-    elif not config["env"].get("robot"):
-        wrong += file_problems(composed, report.inputs)
-    wrong += resources.folder_problems(root)
-    if config["hardware"]["threads"] is None:
-        config["hardware"]["threads"] = max(1, place.cores // place.workers)
-    if (threads := config["hardware"]["threads"]) * place.workers > place.cores:
-        at_once = f" x {place.workers} jobs at once" if place.workers > 1 else ""
-        cores = f"{place.cores} cores {'here' if place.here else 'of the job'}"
+    hardware = composed.config.hardware
+    available = resources.resources_of(hardware, parallel)
+    report = PreflightReport({}, available.memory, resources.disk_free(root), pending=dict(pending or {}))
+    context = PreflightContext(root, available, report)
+    problems = [problem for check in CHECKS for problem in check(composed, context)]
+    if hardware.threads is None:
+        composed.set_value("hardware.threads", max(1, available.cores // available.workers))
+    if (threads := hardware.num_threads()) * available.workers > available.cores:
+        at_once = f" x {available.workers} jobs at once" if available.workers > 1 else ""
+        cores = f"{available.cores} cores {'here' if available.here else 'of the job'}"
         report.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores}: slower")
-    refuse(wrong)
+    raise_if_any([_located(composed, problem) for problem in problems])
     return report
 
 
-def estimate(composed: Composed, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
-    """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
-
-    A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
-    term has at most as many values as the robot has joints, or 3. GPU memory of an agent is not included.
-
-    Args:
-        composed: checked configuration.
-        robot: robot of the task; None for a task without one.
-        envs: number of environments, by default those of the run.
-    """
-    config = composed.config
-    env = config["env"]
-    envs = envs or _envs_of_a_worker(composed)
-    action = len(robot.joints) if robot else 8
-    groups = env.get("observations", {}).values()
-    observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
-    parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context")
-    elsewhere = acts_only or str(config["hardware"]["device"]).startswith("cuda")
-    for node, kind in composed.types.items():
-        if hasattr(kind, "memory_bytes") and not (node == "agent" and elsewhere):
-            parts[node] = int(structured.build(kind, config[node]).memory_bytes(envs, observation, action))
-    return parts
+def _located(composed: ComposedConfig, problem: Problem) -> str:
+    """Return the message of a problem, with the file and line or the argument that set its path."""
+    if not problem.path:
+        return problem.message
+    return f"{composed.tree.source_of(problem.path).location(problem.path)}: {problem.message}"
 
 
-def num_envs(composed: Composed) -> int:
-    """Return the number of environments of the run: `num_envs(config)` of its stage, or that of the task."""
-    stage = composed.types["stage"]
-    if hasattr(stage, "num_envs"):
-        return max(1, int(structured.build(stage, composed.config["stage"]).num_envs(composed.config)))
-    return max(1, int(composed.config["env"].get("num_envs", 1)))
+def _unlocated(lines: Iterable[str]) -> Iterator[Problem]:
+    """Yield problems that are about no key of the configuration."""
+    for line in lines:
+        yield Problem("", line)
 
 
-def _envs_of_a_worker(composed: Composed) -> int:
-    hardware = composed.config["hardware"]
-    workers = hardware["nodes"] * hardware["processes"] if _learns_in_several(composed) else 1
-    return max(1, num_envs(composed) // workers)
+def _check_device(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    return _unlocated(resources.device_problems(composed.config.hardware, context.resources))
 
 
-def _memory(report: PreflightReport, composed: Composed, place: Resources, alone: int) -> list[str]:
-    """Return a line if the memory does not suffice; `alone` is the estimate for a worker with a single env.
-
-    An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
-    """
-    gib = 2**30
-    each, share = sum(report.memory.values()), report.available / place.workers
-    if each <= share:
-        return []
-    envs, stage, own = num_envs(composed), composed.choices["stage"], _envs_of_a_worker(composed)
-    fits = max(1, int((share - alone) / max(each - alone, 1) * (own - 1) + 1)) * (envs // own)
-    lower = f"the {envs} envs that stage={stage} opens" if hasattr(composed.types["stage"], "num_envs") else ""
-    advice = f"Lower {lower or f'env.num_envs={envs}'} (about {fits} fit)"
-    if "agent" in report.memory and (sizes := getattr(composed.types["agent"], "LOWER", "")):
-        own_need = f"The agent needs {report.memory['agent'] / gib:.1f} GiB of it: lower {sizes}"
-        advice = own_need if alone > share else f"{own_need}, or l{advice[1:]}"
-    advice += " or hardware.max_jobs." if place.workers > 1 else "."
-    needed, short = each * place.workers / gib, (each - share) * place.workers / gib
-    return [
-        f"memory: about {needed:.1f} GiB needed, {report.available / gib:.1f} GiB available, "
-        f"{short:.1f} GiB missing. {advice}"
-    ]
+def _check_interpreter(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    return _unlocated(resources.interpreter_problems(composed.choices["sim"], host.interpreter(composed.plain)))
 
 
-def _several_workers(composed: Composed) -> list[str]:
-    """Return a line if several workers are requested but neither stage nor agent supports them.
+def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem if several workers are requested but neither stage nor agent supports them.
 
     A configuration dataclass declares support by `DISTRIBUTED: ClassVar[bool] = True`.
     """
-    hardware, choices = composed.config["hardware"], composed.choices
-    workers = hardware["nodes"] * hardware["processes"]
-    if workers == 1 or _learns_in_several(composed) or getattr(composed.types["stage"], "DISTRIBUTED", False):
-        return []
-    return [
-        f"hardware.nodes={hardware['nodes']} hardware.processes={hardware['processes']}: agent={choices['agent']} with "
-        f"stage={choices['stage']} runs in one process. Remove them, or choose an agent that supports several."
-    ]
+    config, choices = composed.config, composed.choices
+    if num_workers(composed) == 1 or trains_in_several(composed) or getattr(config.stage, "DISTRIBUTED", False):
+        return
+    several = f"hardware.nodes={config.hardware.nodes} hardware.processes={config.hardware.processes}"
+    yield Problem(
+        "",
+        f"{several}: agent={choices['agent']} with stage={choices['stage']} runs in one process. Remove them, or "
+        "choose an agent that supports several.",
+    )
 
 
-def _learns_in_several(composed: Composed) -> bool:
-    """Return whether the agent trains in several processes, which then divide the envs of the task."""
-    learning = composed.choices["stage"] in ("train", "distill")
-    return learning and getattr(composed.types["agent"], "DISTRIBUTED", False)
-
-
-def _inputs(composed: Composed, report: PreflightReport) -> list[str]:
-    """Resolve policy, estimator, data and runs to files, and record their runs as parents."""
-    config, stage = composed.config, composed.choices["stage"]
-    takes = getattr(composed.types["stage"], "TAKES", (*inputs.SINGLE, *inputs.LISTS))
-    wrong = []
-    for name, reference in inputs.references(config).items():
-        if name.partition(".")[0] not in takes:
-            reads = " and ".join(takes) or "no input"
-            wrong.append(f"{name}={reference}: stage={stage} reads {reads}. Remove it, or choose another stage.")
+def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Resolve policy, estimator, data, runs and experts to files; record the runs they come from as parents."""
+    config, stage, report = composed.config, composed.choices["stage"], context.report
+    accepted = getattr(config.stage, "TAKES", (*inputs.SINGLE, *inputs.LISTS))
+    for name, reference in inputs.references(composed.plain).items():
+        key = name.partition(".")[0]
+        if key not in accepted:
+            reads = " and ".join(accepted) or "no input"
+            line = f"{name}={reference}: stage={stage} reads {reads}. Remove it, or choose another stage."
+            yield Problem("", line)
         elif name not in report.pending:
-            wrong += _resolve(config, name, reference, report)
-    if stage in ("evaluate", "collect") and config.get("policy") is None:
-        wrong.append(
-            f"stage={stage} needs a policy: policy=<run reference>, policy=<file> or policy=pretrained:<name>."
-        )
-    return wrong
+            try:
+                path = inputs.resolve(name, reference)
+            except RegimenError as error:
+                yield Problem("", f"{key}={reference}: {error}")
+                continue
+            composed.set_value(name, str(path))
+            report.inputs[name], report.references[name] = path, reference
+            run = inputs.owner(path)
+            if run and run not in report.parents:
+                report.parents.append(run)
+    if stage in ("evaluate", "collect") and config.policy is None:
+        forms = "policy=<run reference>, policy=<file> or policy=pretrained:<name>"
+        yield Problem("", f"stage={stage} needs a policy: {forms}.")
 
 
-def _resolve(config: dict[str, Any], name: str, reference: str, report: PreflightReport) -> list[str]:
-    """Set the path of a reference in the configuration; return a line if it cannot be resolved."""
-    try:
-        path = inputs.resolve(name, reference)
-    except RegimenError as error:
-        return [f"{name.partition('.')[0]}={reference}: {error}"]
-    inputs.put(config, name, path)
-    report.inputs[name], report.references[name] = path, reference
-    run = inputs.owner(path)
-    if run and run not in report.parents:
-        report.parents.append(run)
-    return []
-
-
-def _own_checks(composed: Composed) -> list[str]:
-    """Return the problems that configuration dataclasses find by their method `problems(config)`.
+def _check_sections(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield the problems that configuration dataclasses find by their method `problems(config)`.
 
     A line that starts with `key=` is reported with the place where that key was set.
     """
-    return [
-        _located(composed, node, line)
-        for node, kind in {**composed.types, "hardware": HardwareCfg}.items()
-        if hasattr(kind, "problems")
-        for line in structured.build(kind, composed.config[node]).problems(composed.config)
-    ]
+    config = composed.config
+    sections = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
+    sections |= {f"logger.{name}": logger for name, logger in config.logger.items()}
+    for node, section in {**sections, "hardware": config.hardware}.items():
+        for line in section.problems(composed.plain) if hasattr(section, "problems") else ():
+            path = f"{node}.{line.partition('=')[0]}"
+            if "=" in line and composed.tree.has(path):
+                yield Problem(path, f"{node}.{line}")
+            else:
+                yield Problem("", f"{node}: {line}")
 
 
-def _located(composed: Composed, node: str, line: str) -> str:
-    path = f"{node}.{line.partition('=')[0]}"
-    if "=" in line and composed.tree.has(path):
-        return f"{composed.tree.who(path).at(path)}: {node}.{line}"
-    return f"{node}: {line}"
-
-
-def _robot(composed: Composed, wrong: list[str]) -> Robot | None:
-    name = composed.config["env"].get("robot")
+def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Load the robot; yield a problem for each pattern of joints, bodies or rewards in the task that has no match."""
+    if not (name := getattr(composed.config.env, "robot", None)):
+        return
     try:
-        return load_robot(name) if name else None
+        robot = context.robot = load(name)
     except ConfigError as error:
-        source = composed.tree.who("env.robot").at("env.robot")
-        wrong.append(f"{source}: {error}")
-        return None
-
-
-def _names(composed: Composed, robot: Robot) -> list[str]:
-    """Return a line for each pattern of joints, bodies or rewards in the task that has no match."""
-    names = {"joints": robot.joints, "bodies": (*robot.feet, *robot.fall_bodies)}
-    rewards = composed.config["env"].get("rewards") or {}
-    names["rewards"] = tuple(name for name, term in rewards.items() if term and term.get("weight"))
-    wrong = []
-    for path, kind, patterns in _patterns(composed.config["env"]):
+        yield Problem("env.robot", str(error))
+        return
+    env = composed.plain["env"]
+    rewards = env.get("rewards") or {}
+    names = {
+        "joints": robot.joints,
+        "bodies": (*robot.feet, *robot.fall_bodies),
+        "rewards": tuple(name for name, term in rewards.items() if term and term.get("weight")),
+    }
+    for path, kind, patterns in _patterns(env):
         for pattern in patterns if isinstance(patterns, list) else [patterns]:
             try:
                 match(names[kind], str(pattern))
             except (ConfigError, re.error) as error:
+                context.patterns_match = False
                 text = f"`{pattern}` is no regular expression: {error}." if isinstance(error, re.error) else error
-                wrong.append(f"{composed.tree.who(path).at(path)}: {path}: {text}")
-    return wrong
+                yield Problem(path, f"{path}: {text}")
 
 
-def _patterns(env: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
@@ -278,3 +168,23 @@ def _patterns(env: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
             for kind in ("joints", "bodies", "rewards"):
                 if kind in params:
                     yield f"env.{group}.{name}.params.{kind}", kind, params[kind]
+
+
+def _check_folder(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    return _unlocated(resources.folder_problems(context.root))
+
+
+CHECKS: list[Check] = [
+    _check_device,
+    _check_interpreter,
+    _check_workers,
+    _resolve_inputs,
+    compatibility.check_agent,
+    compatibility.check_data,
+    _check_sections,
+    _check_robot,
+    compatibility.check_policy,
+    memory_estimate.check_memory,
+    _check_folder,
+]
+"""All checks in order; later ones read what `_resolve_inputs` and `_check_robot` leave in the context."""

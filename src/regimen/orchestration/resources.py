@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from regimen.config.schema import HardwareCfg
 from regimen.system import host
 
 DISK_BYTES = 200 * 10**6
@@ -35,30 +36,43 @@ class Resources:
     here: bool
 
 
-def resources_of(config: dict[str, Any], parallel: int = 1) -> Resources:
+def resources_of(hardware: HardwareCfg, parallel: int = 1) -> Resources:
     """Return the resources of a run.
 
     Args:
-        config: resolved configuration as plain data.
+        hardware: the section `hardware` of its configuration.
         parallel: number of runs at once.
     """
-    hardware = config["hardware"]
-    processes = int(hardware["processes"])
-    if hardware["scheduler"] != "slurm":
-        return Resources(len(os.sched_getaffinity(0)), host.memory_available(), max(1, parallel) * processes, here=True)
-    requested = hardware["submitit"]
+    if hardware.scheduler != "slurm":
+        workers = max(1, parallel) * hardware.processes
+        return Resources(len(os.sched_getaffinity(0)), host.memory_available(), workers, here=True)
+    requested = hardware.submitit
     memory = int(float(requested["mem_gb"]) * 2**30) if requested.get("mem_gb") else UNLIMITED
-    return Resources(int(requested.get("cpus_per_task") or 1), memory, processes, here=False)
+    return Resources(int(requested.get("cpus_per_task") or 1), memory, hardware.processes, here=False)
 
 
-def problems(config: dict[str, Any], place: Resources) -> list[str]:
-    """Return problems with device and interpreter, one line each.
+def device_problems(hardware: HardwareCfg, resources: Resources) -> Iterator[str]:
+    """Yield a line if the device is unknown, or absent from the resources."""
+    device = hardware.device
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        yield f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."
+    elif device.startswith("cuda"):
+        if resources.here and not any(path.exists() for path in NVIDIA):
+            yield f"hardware.device={device}: no NVIDIA driver is visible here. Use hardware=cpu."
+        gpu_keys = ("gpus_per_node", "gpus_per_task", "gres")
+        if not resources.here and not any(hardware.submitit.get(key) for key in gpu_keys):
+            yield (f"hardware.device={device}: no GPU is requested from Slurm. Add hardware.submitit.gpus_per_node=1.")
+
+
+def interpreter_problems(sim: str, python: str) -> Iterator[str]:
+    """Yield a line if the interpreter of the run cannot be executed.
 
     Args:
-        config: resolved configuration as plain data.
-        place: resources of the run.
+        sim: chosen option of the group `sim`.
+        python: path of the interpreter.
     """
-    return [*_device(config, place), *_interpreter(config)]
+    if not (Path(python).is_file() and os.access(python, os.X_OK)):
+        yield f"hardware.interpreters.{sim}={python}: no executable there. Give the path of its Python."
 
 
 def disk_free(root: Path) -> int:
@@ -66,21 +80,20 @@ def disk_free(root: Path) -> int:
     return shutil.disk_usage(_existing(root)).free
 
 
-def folder_problems(root: Path) -> list[str]:
-    """Return a line if no run directory can be created under `root`.
+def folder_problems(root: Path) -> Iterator[str]:
+    """Yield a line if no run directory can be created under `root`.
 
     Args:
         root: folder of runs.
     """
-    place = _existing(root)
-    if not place.is_dir():
-        return [f"{place.resolve()} is a file, but a folder of that name is needed. Move it."]
-    if not os.access(place, os.W_OK | os.X_OK):
-        return [f"{place.resolve()}: no write permission. Start in a folder of yours."]
-    if (free := disk_free(root)) < DISK_BYTES:
+    folder = _existing(root)
+    if not folder.is_dir():
+        yield f"{folder.resolve()} is a file, but a folder of that name is needed. Move it."
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield f"{folder.resolve()}: no write permission. Start in a folder of yours."
+    elif (free := disk_free(root)) < DISK_BYTES:
         available = f"{free / 1e6:.0f} MB free at {root.resolve()}"
-        return [f"disk: {available}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere."]
-    return []
+        yield f"disk: {available}, a run needs {DISK_BYTES / 1e6:.0f} MB. Delete old runs or start elsewhere."
 
 
 def _existing(path: Path) -> Path:
@@ -88,24 +101,3 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.resolve().parent
     return path
-
-
-def _device(config: dict[str, Any], place: Resources) -> list[str]:
-    device = str(config["hardware"]["device"])
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        return [f"hardware.device={device}: expected `cpu`, `cuda` or `cuda:<number>`."]
-    if not device.startswith("cuda"):
-        return []
-    if place.here and not any(path.exists() for path in NVIDIA):
-        return [f"hardware.device={device}: no NVIDIA driver is visible here. Use hardware=cpu."]
-    requested = config["hardware"]["submitit"]
-    if not place.here and not any(requested.get(key) for key in ("gpus_per_node", "gpus_per_task", "gres")):
-        return [f"hardware.device={device}: no GPU is requested from Slurm. Add hardware.submitit.gpus_per_node=1."]
-    return []
-
-
-def _interpreter(config: dict[str, Any]) -> list[str]:
-    path, sim = host.interpreter(config), config["choices"]["sim"]
-    if not (Path(path).is_file() and os.access(path, os.X_OK)):
-        return [f"hardware.interpreters.{sim}={path}: no executable there. Give the path of its Python."]
-    return []

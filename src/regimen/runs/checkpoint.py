@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from regimen.runs import checkpoint_header
+from regimen.runs.checkpoint_header import StateDict
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
 from regimen.system.files import is_no_space, no_space_message
@@ -23,7 +25,7 @@ FORMAT = 1
 PLAIN_TYPES = (str, bytes, bool, int, float, type(None), torch.Tensor)
 
 
-def save(path: Path, bundle: dict[str, Any]) -> None:
+def save(path: Path, bundle: Mapping[str, Any]) -> None:
     """Write a checkpoint; a failed attempt leaves an earlier file at `path` as it was.
 
     Args:
@@ -59,7 +61,7 @@ def save(path: Path, bundle: dict[str, Any]) -> None:
             tmp.unlink(missing_ok=True)
 
 
-def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+def load(path: Path, device: str | torch.device = "cpu") -> StateDict:
     """Read a checkpoint written by `save`.
 
     Args:
@@ -135,7 +137,7 @@ class Checkpoints:
         """
         return step // self._interval > self._saved // self._interval
 
-    def save(self, step: int, bundle: dict[str, Any], metric: float | None = None) -> Path:
+    def save(self, step: int, bundle: Mapping[str, Any], metric: float | None = None) -> Path:
         """Write the checkpoint of `step`, point `last` (and `best`) to it, remove old ones; return its path.
 
         Args:
@@ -165,16 +167,27 @@ class Checkpoints:
                 path.unlink()
 
 
+def saved_part(run: Run, name: str) -> Any:
+    """Return a part of the run's last checkpoint; None for a run without one.
+
+    Args:
+        run: the run.
+        name: key of the part, such as `collect`.
+    """
+    last = run.checkpoints / "last.pt"
+    return load(last)[name] if last.exists() else None
+
+
 def step_of(path: Path) -> int:
     """Return the step in the name of a `step_*.pt` file."""
     return int(path.stem.removeprefix("step_"))
 
 
-def rng_state() -> dict[str, Any]:
+def rng_state() -> StateDict:
     """Return the states of the global generators of torch, numpy and Python, fit for a checkpoint."""
-    twister: dict[str, Any] = np.random.get_state(legacy=False)
+    twister: StateDict = np.random.get_state(legacy=False)
     version, words, gauss_next = random.getstate()
-    state: dict[str, Any] = {
+    state: StateDict = {
         "torch": torch.get_rng_state(),
         "numpy": {**twister, "state": {**twister["state"], "key": twister["state"]["key"].tolist()}},
         "python": [version, list(words), gauss_next],
@@ -184,7 +197,7 @@ def rng_state() -> dict[str, Any]:
     return state
 
 
-def set_rng_state(state: dict[str, Any]) -> None:
+def set_rng_state(state: StateDict) -> None:
     """Restore `rng_state`; the generators then go on with the same numbers.
 
     Args:
@@ -198,7 +211,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
 
 
-def _words(twister: dict[str, Any]) -> np.ndarray:
+def _words(twister: StateDict) -> np.ndarray:
     return np.array(twister["state"]["key"], dtype=np.uint32)
 
 

@@ -11,9 +11,47 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from regimen.system.errors import CheckpointError
+
+StateDict = dict[str, Any]
+"""Tensors and plain values by name, nested in dicts, lists and tuples: all that a checkpoint can hold."""
+
+
+class PolicyBundle(TypedDict, total=False):
+    """Content of a checkpoint with a policy or an estimator; each agent writes the parts that it has.
+
+    Attributes:
+        format: version of the file format.
+        run: id of the run.
+        step: env steps of each env, optimiser steps or batches.
+        metric: by which `best.pt` is chosen; higher is better.
+        samples: env steps of all envs of a training.
+        agent: plain section of the agent; its `_target_` names the class that loads the policy.
+        io: `IOSpec.to_dict` of the policy.
+        ios: the same for each group of tasks of a model of several.
+        faults: joints that failed in the training.
+        policy: weights, in the keys of the agent.
+        detector: `classes`, `group` and `network` of a failure detector.
+        training: all else that a resumed training needs.
+        adopted: origin of a policy of rsl_rl's own runner.
+    """
+
+    format: int
+    run: str | None
+    step: int | None
+    metric: float | None
+    samples: int
+    agent: StateDict
+    io: StateDict
+    ios: list[StateDict]
+    faults: list[str]
+    policy: StateDict
+    detector: StateDict
+    training: StateDict
+    adopted: StateDict
+
 
 OF_RSL_RL = {"model_state_dict", "actor_state_dict"}
 """Keys of what rsl_rl's own runner saves."""
@@ -44,7 +82,7 @@ class _PlainReader(pickle.Unpickler):
         return _Absent()
 
 
-def read_plain(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> PolicyBundle:
     """Return a checkpoint's plain values, its tensors left out.
 
     Args:
@@ -62,7 +100,7 @@ def read_plain(path: Path) -> dict[str, Any]:
     require_regimen_checkpoint(path, bundle)
     if not isinstance(bundle, dict) or "io" not in bundle:
         raise CheckpointError(f"{path} is not a checkpoint of this launcher: it does not say what its policy reads.")
-    return bundle
+    return cast(PolicyBundle, bundle)
 
 
 def require_regimen_checkpoint(path: Path, bundle: Any) -> None:

@@ -29,7 +29,7 @@ def references(config: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def remembered() -> Iterator[None]:
+def cached_resolution() -> Iterator[None]:
     """Resolve each reference only once within this context: jobs of a sweep share their inputs."""
     _resolved.append({})
     try:
@@ -45,7 +45,7 @@ def resolve(name: str, reference: str) -> Path:
     """Return the path that the reference of the input `name` leads to.
 
     Raises:
-        ReferenceError_: with candidates.
+        RunReferenceError: with candidates.
     """
     known: dict[tuple[str, str], Path] = _resolved[-1] if _resolved else {}
     kinds = {"data": resolve_data, "runs": resolve_result}

@@ -21,7 +21,14 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_DIVERGED = 3
 
-BAD_INPUT = ("ConfigError", "ReferenceError_", "PreflightError", "IOMismatchError", "EnvContractError")
+BAD_INPUT = (
+    "ConfigError",
+    "RunReferenceError",
+    "ReferenceError_",  # the name of RunReferenceError in records of version 0.1
+    "PreflightError",
+    "IOMismatchError",
+    "EnvContractError",
+)
 """Errors the user mends by typing something else."""
 
 NO_RESULT = "NoResult"

@@ -7,7 +7,7 @@ import yaml
 from regimen.runs import create
 from regimen.runs.inputs import changed, put, read, resolve
 from regimen.runs.run import Run
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 
 def resolve_pending(run: Run) -> None:
@@ -17,7 +17,7 @@ def resolve_pending(run: Run) -> None:
         run: about to start; its parents have finished.
 
     Raises:
-        ReferenceError_: a parent did not leave what is needed.
+        RunReferenceError: a parent did not leave what is needed.
     """
     pending = run.info.get("pending") or {}
     if not pending:
@@ -41,13 +41,13 @@ def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
         except_for: inputs that are not read again.
 
     Raises:
-        ReferenceError_: naming each input that changed since.
+        RunReferenceError: naming each input that changed since.
     """
     rows = run.info.get("inputs") or {}
     if lines := [
         f"{name} ({rows[name]['path']}): {what}" for name, what in changed(run.info).items() if name not in except_for
     ]:
-        raise ReferenceError_(
+        raise RunReferenceError(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
             "Launch it anew to use them as they are."
         )

@@ -13,7 +13,7 @@ from regimen.display.formatting import duration
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import UNREADABLE, RunSummary
-from regimen.system.errors import ReferenceError_, did_you_mean, suggest
+from regimen.system.errors import RunReferenceError, did_you_mean, suggest
 from regimen.system.files import data_folder
 
 FORMS = (
@@ -48,7 +48,7 @@ def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
         roots: folders of runs and of sweeps.
 
     Raises:
-        ReferenceError_: no run or several runs are meant; the message lists candidates.
+        RunReferenceError: no run or several runs are meant; the message lists candidates.
     """
     folder = Path(ref).expanduser()
     if (folder / "run.json").is_file():
@@ -66,14 +66,14 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Sequence
         pretrained: folders of published policies; by default those of `pretrained_folders`.
 
     Raises:
-        ReferenceError_: no checkpoint or several runs are meant; the message lists candidates.
+        RunReferenceError: no checkpoint or several runs are meant; the message lists candidates.
     """
     if ref.startswith("pretrained:"):
         return _pretrained(ref.removeprefix("pretrained:"), pretrained or pretrained_folders())
     if Path(ref).expanduser().is_file():
         return Path(ref).expanduser().resolve()
     if ref.endswith((".pt", ".pth", ".onnx")):
-        raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
+        raise RunReferenceError(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
     name, at, which = ref.rpartition("@")
     if not at or (Path(ref).expanduser() / "run.json").is_file():
         name, which = ref, ""
@@ -89,22 +89,22 @@ def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
         roots: folders of runs and of sweeps.
 
     Raises:
-        ReferenceError_: no dataset or several runs are meant; the message lists candidates.
+        RunReferenceError: no dataset or several runs are meant; the message lists candidates.
     """
     path = Path(ref).expanduser()
     if path.is_file():
         return path.resolve()
     if ref.endswith((".h5", ".hdf5")):
-        raise ReferenceError_(f"There is no file {ref} (from {Path.cwd()}). {DATA_FORMS}")
+        raise RunReferenceError(f"There is no file {ref} (from {Path.cwd()}). {DATA_FORMS}")
     if path.is_dir() and not (path / "run.json").is_file():
         files, folder = _datasets(path), path.resolve()
         if not files:
-            raise ReferenceError_(f"The folder {ref} holds no dataset: there is no *.h5 in it. {DATA_FORMS}")
+            raise RunReferenceError(f"The folder {ref} holds no dataset: there is no *.h5 in it. {DATA_FORMS}")
     else:
         run = _newest(roots, "a dataset", _has_data) if ref == "latest" else _run_of_data(ref, roots)
         files, folder = _datasets(run / "data") or [*run.glob("data/histories/histories.json")], run / "data"
         if not files:
-            raise ReferenceError_(f"Run {run.name} made no dataset. {_with_data(roots)}")
+            raise RunReferenceError(f"Run {run.name} made no dataset. {_with_data(roots)}")
     return files[0].resolve() if len(files) == 1 else folder
 
 
@@ -116,14 +116,14 @@ def resolve_result(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
         roots: folders of runs and of sweeps.
 
     Raises:
-        ReferenceError_: no run or several runs are meant, or the run has no result.
+        RunReferenceError: no run or several runs are meant, or the run has no result.
     """
     path = Path(ref).expanduser()
     if path.is_file():
         return path.resolve()
     run = resolve_run(ref, roots)
     if not (run / "result.json").is_file():
-        raise ReferenceError_(f"Run {run.name} left no result: it has not finished. Resume it, or name another run.")
+        raise RunReferenceError(f"Run {run.name} left no result: it has not finished. Resume it, or name another run.")
     return run / "result.json"
 
 
@@ -149,11 +149,11 @@ def _newest(roots: Sequence[Path], what: str, has: Callable[[RunSummary], bool])
 def _run_of_data(ref: str, roots: Sequence[Path]) -> Path:
     try:
         return resolve_run(ref, roots)
-    except ReferenceError_ as error:
+    except RunReferenceError as error:
         name, at, which = ref.rpartition("@")
         if not at:
             raise
-        raise ReferenceError_(f"`{ref}`: a dataset has no @{which}; write `{name}`. {DATA_FORMS}") from error
+        raise RunReferenceError(f"`{ref}`: a dataset has no @{which}; write `{name}`. {DATA_FORMS}") from error
 
 
 def _with_data(roots: Sequence[Path]) -> str:
@@ -167,7 +167,7 @@ def _one(ref: str, runs: list[RunSummary], roots: Iterable[Path], kind: str = ""
     readable = [run for run in runs if run.status != UNREADABLE]
     if not readable:
         places = ", ".join(str(root) for root in roots)
-        raise ReferenceError_(
+        raise RunReferenceError(
             f"`{ref}` names no run: there is no run {kind}under {places}. Start one first "
             "(python launch.py stage=train …), or name a policy by its file or as pretrained:<name>."
         )
@@ -181,10 +181,10 @@ def _one(ref: str, runs: list[RunSummary], roots: Iterable[Path], kind: str = ""
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise ReferenceError_(
+            raise RunReferenceError(
                 f"`{ref}` names {len(matches)} runs; say which by its id or directory:\n{_listing(matches)}"
             )
-    raise ReferenceError_(_not_found(ref, runs))
+    raise RunReferenceError(_not_found(ref, runs))
 
 
 def _not_found(ref: str, runs: list[RunSummary]) -> str:
@@ -201,7 +201,7 @@ def _checkpoint(folder: Path, which: str) -> Path:
     there = [name for name, path in names.items() if path.exists()]
     if not there and not steps:
         run = summary.read(os.path.relpath(folder))
-        raise ReferenceError_(f"This run has no checkpoint yet:\n{_listing([run] if run else [])}\nName another run.")
+        raise RunReferenceError(f"This run has no checkpoint yet:\n{_listing([run] if run else [])}\nName another run.")
     which = which or [*map(str, steps), *reversed(there)][-1]
     if which in there:
         return names[which]
@@ -211,7 +211,7 @@ def _checkpoint(folder: Path, which: str) -> Path:
     if which in epochs:
         return epochs[which]
     offers = [f"@{name}" for name in (*there, *steps, *epochs)]
-    raise ReferenceError_(f"Run {folder.name} has no checkpoint @{which}. It has {', '.join(offers)}.")
+    raise RunReferenceError(f"Run {folder.name} has no checkpoint @{which}. It has {', '.join(offers)}.")
 
 
 def _pretrained(name: str, folders: Sequence[Path]) -> Path:
@@ -219,7 +219,7 @@ def _pretrained(name: str, folders: Sequence[Path]) -> Path:
         if (path := folder / name / "policy.pt").is_file():
             return path
     known = [file.parent.name for folder in folders for file in folder.glob("*/policy.pt")]
-    raise ReferenceError_(f"There is no policy `{name}` in {folders[-1]}. {did_you_mean(name, known)}")
+    raise RunReferenceError(f"There is no policy `{name}` in {folders[-1]}. {did_you_mean(name, known)}")
 
 
 def _listing(runs: list[RunSummary], most: int = 8) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.runs.metrics import MetricSink, MetricsLog
 from regimen.system import distributed, files
-from regimen.system.errors import ReferenceError_, StopRequested
+from regimen.system.errors import RunReferenceError, StopRequested
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -43,10 +43,10 @@ class Run:
         """Open an existing run, to work in it, resume it or read it.
 
         Raises:
-            ReferenceError_: there is no whole run at `folder`.
+            RunReferenceError: there is no whole run at `folder`.
         """
         if files.read_json(folder / "run.json") is None or not (folder / "config.yaml").exists():
-            raise ReferenceError_(
+            raise RunReferenceError(
                 f"{folder} is not a run: it has no readable run.json and config.yaml. "
                 "Expected a run directory, such as one of outputs/* or multirun/*/*."
             )

@@ -82,7 +82,7 @@ def _work(run: Run) -> None:
     config = load_config(run.config_path)
     if run.leads:
         run.loggers = open_loggers(config.logger, run)
-    if "mujoco" in str(getattr(config.sim, "_target_", "")):
+    if getattr(config.sim, "MUJOCO", False):
         _keep_mujoco_log(run.logs / "mujoco.txt")
     distributed.join(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)

@@ -50,7 +50,7 @@ def open_run(folder: Path) -> Run:
     """Open a run for this worker: `Run` for rank 0, `NonLeaderRun` for the others.
 
     Raises:
-        ReferenceError_: there is no whole run at `folder`.
+        RunReferenceError: there is no whole run at `folder`.
     """
     return Run.open(folder) if rank() == 0 else NonLeaderRun.open(folder)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from regimen.stages.recording.config import CollectCfg
+from regimen.data.episodes.schema import GateResult
+from regimen.stages.recording.config import CollectCfg, CollectResult
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -30,44 +31,39 @@ class Collect:
         import torch
 
         from regimen.agents.policy_file import load_bundle
-        from regimen.display.text_tables import print_tables
-        from regimen.envs import open_env
-        from regimen.envs.term_tables import term_tables
         from regimen.runs import checkpoint
-        from regimen.stages.recording.episode_recorder import EpisodeRecorder
+        from regimen.stages.playback.rollout import opened_env
         from regimen.stages.recording.policy_check import require_good_policy
+        from regimen.stages.recording.recorders import EpisodeRecorder
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
-        bundle, last = load_bundle(config.policy), run.checkpoints / "last.pt"
-        saved = checkpoint.load(last)["collect"] if last.exists() else None
-        gate = saved["gate"] if saved else require_good_policy(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
+        bundle, saved = load_bundle(config.policy), checkpoint.saved_part(run, "collect")
+        if saved is not None:
+            gate = GateResult.from_dict(saved["gate"])
+        else:
+            gate = require_good_policy(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
         torch.manual_seed(config.seed)
-        env = open_env(config)
-        print_tables(term_tables(config.env, env.io))
-        try:
-            with torch.inference_mode():
-                EpisodeRecorder(self.cfg, run, config, env, bundle, gate).collect(saved)
-        finally:
-            env.close()
+        with opened_env(config) as env, torch.inference_mode():
+            EpisodeRecorder(self.cfg, run, config, env, bundle, gate).collect(saved)
         self._finish(run, gate, config, time.perf_counter() - started)
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
-    def _finish(self, run: Run, gate: dict[str, Any], config: Config, wall_s: float) -> None:
-        from regimen.data.episodes import card, quality_checks
+    def _finish(self, run: Run, gate: GateResult, config: Config, wall_s: float) -> None:
+        from regimen.data.episodes import card as cards
 
         run.progress(note="writing the data card")
         path = run.dir / "data" / "episodes.h5"
-        summary = card.make([path], seed=config.seed)
-        card.keep_healthy(path, summary)
-        for file in card.write(summary, run.dir / "data", run.dir / "figures"):
+        card = cards.make([path], seed=config.seed)
+        cards.keep_healthy(path, card)
+        for file in cards.write(card, run.dir / "data", run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = quality_checks.check(summary)
-        if problems and summary["classes"]:
+        problems = card.problems()
+        if problems and card.classes:
             more = f", and {len(problems) - 1} more in data/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for training a detector: {problems[0].rstrip('.')}{more}.")
-        headline = {"samples": float(summary["rows"]), "episodes": float(summary["episodes"]["count"])}
-        if summary["classes"]:
-            headline["healthy_share"] = summary["healthy_share"]
-        run.finish(headline, {"dataset": "data/episodes.h5", "gate": gate, "problems": problems, "wall_s": wall_s})
+        headline = {"samples": float(card.rows), "episodes": float(card.episodes.count)}
+        if card.classes:
+            headline["healthy_share"] = card.healthy_share
+        run.finish(headline, CollectResult(gate=gate, problems=problems, wall_s=wall_s).to_dict())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regimen.stages.recording.config import CollectHistoriesCfg
 
@@ -30,32 +31,23 @@ class CollectHistories:
         """
         import torch
 
-        from regimen.display.text_tables import print_tables
-        from regimen.envs import open_env
         from regimen.envs.mass_randomization import randomize_mass
-        from regimen.envs.term_tables import term_tables
         from regimen.runs import checkpoint
-        from regimen.stages.recording.actors import make_history_policy
-        from regimen.stages.recording.history_recorder import HistoryRecorder
+        from regimen.stages.playback.rollout import opened_env
+        from regimen.stages.recording.history_policies import make_history_policy
+        from regimen.stages.recording.recorders import HistoryRecorder
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # as in stage=collect
         randomize_mass(config, self.cfg.domain_randomization)
-        last = run.checkpoints / "last.pt"
-        saved = checkpoint.load(last)["collect"] if last.exists() else None
-        env = open_env(config)
-        print_tables(term_tables(config.env, env.io))
-        try:
-            with torch.inference_mode():
-                policy = make_history_policy(self.cfg, config, env)
-                path = HistoryRecorder(self.cfg, run, config, env, policy).collect(saved)
-        finally:
-            env.close()
+        saved = checkpoint.saved_part(run, "collect")
+        with opened_env(config) as env, torch.inference_mode():
+            policy = make_history_policy(self.cfg, config, env)
+            path = HistoryRecorder(self.cfg, run, config, env, policy).collect(saved)
         self._finish(run, path, time.perf_counter() - started)
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
-    def _finish(self, run: Run, path: Any, wall_s: float) -> None:
-        from regimen.data.histories import quality_checks
+    def _finish(self, run: Run, path: Path, wall_s: float) -> None:
         from regimen.data.histories.card import make, write
         from regimen.data.histories.reader import open_histories
 
@@ -64,11 +56,11 @@ class CollectHistories:
         for file in write(card, path.parent, run.dir / "figures"):
             run.artifact(file, "figure" if file.suffix == ".png" else "table")
         run.artifact(path, "dataset")
-        problems = quality_checks.check(card)
+        problems = card.problems()
         if problems:
             more = f", and {len(problems) - 1} more in data/histories/card.md" if len(problems) > 1 else ""
             run.warn(f"not fit for learning in context: {problems[0].rstrip('.')}{more}.")
-        headline = {"histories": float(len(card["histories"])), "samples": float(card["rows"])}
-        headline |= {"spearman": card["spearman"], "expert_score": card["expert_score"]}
+        headline = {"histories": float(len(card.histories)), "samples": float(card.rows)}
+        headline |= {"spearman": card.spearman, "expert_score": card.expert_score}
         result = {"dataset": "data/histories/histories.json", "problems": problems, "wall_s": wall_s}
-        run.finish(headline, {**result, "random_score": card["random_score"], "stage": asdict(self.cfg)})
+        run.finish(headline, {**result, "random_score": card.random_score, "stage": asdict(self.cfg)})

@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from regimen.agents.failure_detector import report
-from regimen.agents.failure_detector.baseline_comparison import Baseline, Baselines
+from regimen.agents.failure_detector.baselines import Baseline, Baselines
 from regimen.agents.failure_detector.frames import Frames, Layout, saturated_since
-from regimen.agents.failure_detector.metrics import judge
-from regimen.agents.failure_detector.predictions import Predictions, make_predictions
+from regimen.agents.failure_detector.metrics import Predictions, judge, make_predictions
 from regimen.agents.policy_file import load_bundle
 from regimen.config.targets import resolve
 from regimen.envs import open_env
-from regimen.envs.fault_estimate.joints import fault_joints, robot_joints
+from regimen.envs.fault_estimate.wrapper import fault_joints, robot_joints
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
 
@@ -65,7 +65,7 @@ def evaluate(run: Run, config: Config, cfg: EvaluateCfg) -> None:
     run.finish(result.headline, result.result)
 
 
-def _prepared(config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> Config:
+def _prepared(config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> Config:
     """Return the config of the envs; with a fault estimate only if the policy observes it."""
     from regimen.envs.fault_estimate.columns import PROBABILITY
     from regimen.stages.evaluate import Evaluate
@@ -95,7 +95,7 @@ class _DetectorRollout:
     """Rollout of the first episode of every env: observations, labels and outputs of the detector."""
 
     def __init__(
-        self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any], estimator: Estimator, layout: Layout
+        self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle, estimator: Estimator, layout: Layout
     ) -> None:
         io = IOSpec.from_dict(bundle["io"])
         io.require_fits(env.io)

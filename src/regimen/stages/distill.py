@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.agents.base import OpenedData
 from regimen.system.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.run import Run
 
 
@@ -32,7 +33,7 @@ class DistillCfg:
     memory_gb: float = 3.0
     keep_checkpoints: int = 1
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = []
         if not config.get("data"):
@@ -43,7 +44,7 @@ class DistillCfg:
             lines.append("memory_gb: expected more than 0; keep_checkpoints: expected 1 or more.")
         return lines
 
-    def num_envs(self, config: dict[str, Any]) -> int:
+    def num_envs(self, config: PlainConfig) -> int:
         """Return 0: the stage opens no envs."""
         return 0
 
@@ -69,13 +70,14 @@ class Distill:
         """
         import torch
 
+        from regimen.agents.base import OfflineAgent
         from regimen.config.targets import resolve
         from regimen.runs.checkpoint import Checkpoints
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         agent_class = resolve(config.agent._target_)
-        if not hasattr(agent_class, "fit"):
+        if not issubclass(agent_class, OfflineAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `fit`, which stage=distill calls.")
         run.progress(note="opening the data")
         opened: OpenedData = agent_class.open_data(config, self.cfg.memory_gb)

@@ -6,7 +6,7 @@ import copy
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,28 +14,28 @@ import torch
 from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.config.targets import resolve
 from regimen.display import figures
-from regimen.display.text_tables import print_tables
-from regimen.envs import open_env
-from regimen.envs.term_tables import term_tables
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
     EvaluationMetrics,
+    EvaluationResult,
+    PolicyOrigin,
     command_label,
     compute_all_metrics,
     headline,
     print_table,
     survival_curve,
 )
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import EvaluationCfg
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 
 class Evaluate:
@@ -61,23 +61,19 @@ class Evaluate:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
-        env = open_env(config)
-        print_tables(term_tables(config.env, env.io))
-        try:
+        with opened_env(config) as env:
             episodes, observed = self.roll_out(run, config, env, bundle)
             step_dt = env.step_dt
-        finally:
-            env.close()
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
         self._draw(run, episodes, by_command, config)
-        result = self._result(config, bundle, overall, by_command) | observed
-        result["wall_s"] = time.perf_counter() - started
-        result["env_steps"] = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
+        result = self._result(config, bundle, overall, by_command)
+        result.env_steps = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
+        result.wall_s = time.perf_counter() - started
         print_table(overall, by_command)
-        run.finish(headline(overall, config.env.evaluation.headline), result)
+        run.finish(headline(overall, config.env.evaluation.headline), result.to_dict() | observed)
 
-    def _adopt(self, config: Config) -> dict[str, Any]:
+    def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
         from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
 
@@ -99,9 +95,7 @@ class Evaluate:
             env.curriculum = {}  # the evaluation uses the task's own settings
         return config
 
-    def roll_out(
-        self, run: Run, config: Config, env: VecEnv, bundle: dict[str, Any]
-    ) -> tuple[EpisodeResults, dict[str, Any]]:
+    def roll_out(self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle) -> tuple[EpisodeResults, Json]:
         """Roll out the first episodes; return their results and the entries of the observers for result.json."""
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
@@ -120,18 +114,20 @@ class Evaluate:
         run.artifact(out, "figure")
 
     def _result(
-        self, config: Config, bundle: dict[str, Any], overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
-    ) -> dict[str, Any]:
-        policy = {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")}
-        task = {"episode_length_s": config.env.episode_length_s, "envs_per_command": self.cfg.envs_per_command}
-        switches = {"disturbances": self.cfg.disturbances, "observation_noise": self.cfg.observation_noise}
-        head = {"policy": policy, "task": config.choices.get("task"), "seed": config.seed} | task | switches
-        intervals = f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival"
-        return head | {
-            "intervals": intervals,
-            "overall": overall.to_dict(),
-            "commands": [j.to_dict() for j in by_command],
-        }
+        self, config: Config, bundle: PolicyBundle, overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
+    ) -> EvaluationResult:
+        return EvaluationResult(
+            policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
+            task=config.choices.get("task"),
+            seed=config.seed,
+            episode_length_s=config.env.episode_length_s,
+            envs_per_command=self.cfg.envs_per_command,
+            disturbances=self.cfg.disturbances,
+            observation_noise=self.cfg.observation_noise,
+            intervals=f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival",
+            overall=overall,
+            commands=by_command,
+        )
 
 
 def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +18,10 @@ from regimen.stages.in_context_evaluation.config import InContextCfg
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.in_context_evaluation.policies import ComparedPolicy
-    from regimen.stages.in_context_evaluation.results import EpisodeSeries, ReturnScale
+    from regimen.stages.in_context_evaluation.results import EpisodeSeries, PolicyResult, ReturnScale
 
 
 class InContext:
@@ -40,21 +41,15 @@ class InContext:
         import torch
 
         from regimen.agents.policy_file import load_bundle
-        from regimen.display.text_tables import print_tables
-        from regimen.envs import open_env
-        from regimen.envs.term_tables import term_tables
         from regimen.stages.in_context_evaluation.policies import compared_policies
+        from regimen.stages.playback.rollout import opened_env
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
         bundle, experts = load_bundle(config.policy), [load_bundle(path) for path in config.experts]
         prepared = self.prepare(config)
-        env = open_env(prepared)
-        print_tables(term_tables(prepared.env, env.io))
-        try:
+        with opened_env(prepared) as env:
             rows = self._run_policies(run, config, env, compared_policies(self.cfg, env, config.seed, bundle, experts))
-        finally:
-            env.close()
         self._finish(run, config, bundle, rows, time.perf_counter() - started)
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
@@ -72,11 +67,10 @@ class InContext:
     ) -> list[EpisodeSeries]:
         """Roll out the policies one after the other in the same envs, with the same goals, masses and resets."""
         from regimen.runs import checkpoint
-        from regimen.stages.in_context_evaluation.results import EpisodeSeries
-        from regimen.stages.in_context_evaluation.rollout import ProgressReporter, run_episodes
+        from regimen.stages.in_context_evaluation.results import EpisodeSeries, ProgressReporter, run_episodes
 
-        checkpoints, last = checkpoint.Checkpoints(run, interval=1, keep=1), run.checkpoints / "last.pt"
-        rows = [EpisodeSeries.restored(state) for state in checkpoint.load(last)["lives"]] if last.exists() else []
+        checkpoints = checkpoint.Checkpoints(run, interval=1, keep=1)
+        rows = [EpisodeSeries.restored(state) for state in checkpoint.saved_part(run, "lives") or ()]
         progress = ProgressReporter(run, len(policies) - len(rows), self.cfg.episodes * env.max_episode_length)
         for policy in policies[len(rows) :]:
             rows.append(run_episodes(env, policy, self.cfg.episodes, config.seed, progress))
@@ -84,14 +78,15 @@ class InContext:
         return rows
 
     def _finish(
-        self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries], wall_s: float
+        self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries], wall_s: float
     ) -> None:
         figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
         _draw_figure(figure, rows, cfg.bootstrap, config.seed)
         run.artifact(figure, "figure")
         scores = self._scores(run, config, bundle, rows)
-        results = {row.name: row.to_dict(scores, cfg.bootstrap, config.seed) for row in rows}
+        results = {row.name: row.result(scores, cfg.bootstrap, config.seed) for row in rows}
         own = results.pop(rows[0].name)
+        baselines = {name: result.to_dict() for name, result in results.items()}
         masses = asdict(cfg.domain_randomization)
         head = {
             "model_path": config.policy,
@@ -111,9 +106,9 @@ class InContext:
             "wall_s": wall_s,
         }
         print_table(rows, cfg.bootstrap, config.seed)
-        run.finish(headline(own, results), head | own | {"baselines": results})
+        run.finish(headline(own, results), head | own.to_dict() | {"baselines": baselines})
 
-    def _scores(self, run: Run, config: Config, bundle: dict[str, Any], rows: Sequence[EpisodeSeries]) -> ReturnScale:
+    def _scores(self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries]) -> ReturnScale:
         """Return the scale of normalized returns: measured here, or recorded with the data of the policy."""
         from regimen.stages.in_context_evaluation.results import ReturnScale
 
@@ -129,15 +124,15 @@ class InContext:
         return scores
 
 
-def headline(own: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, float]:
+def headline(own: PolicyResult, others: Mapping[str, PolicyResult]) -> dict[str, float]:
     """Return the headline numbers for lists of runs."""
-    gain = own["improvement"]
-    figures = {"improvement": gain["value"], "improvement_low": gain["low"], "improvement_high": gain["high"]}
-    figures |= {"first": own["mean"][0], "last": own["mean"][-1]}
-    if own["normalized"] is not None:
-        figures["normalized_last"] = own["normalized"][-1]
+    gain = own.improvement
+    figures = {"improvement": gain.value, "improvement_low": gain.low, "improvement_high": gain.high}
+    figures |= {"first": own.mean[0], "last": own.mean[-1]}
+    if own.normalized is not None:
+        figures["normalized_last"] = own.normalized[-1]
     if "masked" in others:
-        figures["masked_improvement"] = others["masked"]["improvement"]["value"]
+        figures["masked_improvement"] = others["masked"].improvement.value
     return figures
 
 

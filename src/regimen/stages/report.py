@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.runs.run import Run
 
 
@@ -30,14 +31,14 @@ class ReportCfg:
     title: str | None = None
     video_seconds: float = 10.0
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [] if config.get("runs") else ["stage=report needs runs: runs=[<run reference>,…]."]
         if self.video_seconds <= 0:
             lines.append(f"video_seconds={self.video_seconds:g}: expected more than 0 s.")
         return lines
 
-    def num_envs(self, config: dict[str, Any]) -> int:
+    def num_envs(self, config: PlainConfig) -> int:
         """Return the number of envs that are open at once."""
         return 1
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -28,6 +29,7 @@ class TrainCfg:
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
     NEEDS: ClassVar[str] = "learn"
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3
@@ -49,6 +51,7 @@ class Train:
         """
         import torch
 
+        from regimen.agents.base import LearningAgent
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -59,8 +62,8 @@ class Train:
 
         started = time.perf_counter()
         torch.set_num_threads(config.hardware.num_threads())
-        agent_class = resolve(config.agent._target_)
-        if not hasattr(agent_class, "learn"):
+        agent_class: Any = resolve(config.agent._target_)
+        if not issubclass(agent_class, LearningAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`, which stage=train calls.")
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
@@ -84,12 +87,12 @@ class _Record:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
-    def save(self, session: TrainingSession, bundle: dict[str, Any], metric: float | None) -> None:
+    def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
         from regimen.runs.checkpoint import rng_state
         from regimen.system import distributed
 
         common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
-        training = {"agent": bundle["training"], **common}
+        training: StateDict = {"agent": bundle["training"], **common}
         others = distributed.gather_to_first(training)
         head = {**self.head, "samples": session.samples}
         if others:
@@ -100,13 +103,13 @@ class _Record:
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
     """Return the joints with faults during the training; `switched_experts` selects an expert by them."""
-    from regimen.envs.fault_estimate.joints import fault_joints
+    from regimen.envs.fault_estimate.wrapper import fault_joints
 
     evaluation = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if evaluation is not None and evaluation.faults else []
 
 
-def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> dict[str, Any] | None:
+def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> StateDict | None:
     """Restore the last checkpoint, or load `config.policy`; return the agent's state of a resumed run."""
     from regimen.runs import checkpoint
 
@@ -117,7 +120,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
         session.load_state_dict(training["session"])
         checkpoint.set_rng_state(training["rng"])
         run.rewind(session.steps_done)
-        resume: dict[str, Any] = training["agent"]
+        resume: StateDict = training["agent"]
         return resume
     run.rewind(-1)
     if config.policy:
@@ -125,7 +128,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
     return None
 
 
-def _own_part(training: dict[str, Any]) -> dict[str, Any]:
+def _own_part(training: StateDict) -> StateDict:
     """Return the state of this worker, with the agent's common state of rank 0.
 
     Raises:
@@ -142,7 +145,7 @@ def _own_part(training: dict[str, Any]) -> dict[str, Any]:
         )
     if rank == 0:
         return training
-    own: dict[str, Any] = others[rank - 1]
+    own: StateDict = others[rank - 1]
     return {**own, "agent": {**training["agent"], **own["agent"]}}
 
 

@@ -1,6 +1,6 @@
-"""Several processes that work on one run: rank, world size, process group, agreement on a stop.
+"""Process group of a run with several workers: rank, world size, synchronized stop.
 
-Every worker finds its number in the environment, as torch.distributed.run gives it: RANK, LOCAL_RANK, WORLD_SIZE.
+The environment of each worker holds RANK, LOCAL_RANK and WORLD_SIZE, set by torch.distributed.run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """Return how many workers the run has."""
+    """Return the number of workers of the run."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def join(device: str) -> None:
     """Initialize the process group of several workers: gloo between CPUs, NCCL between GPUs.
 
-    On GPUs each worker selects its own as the current `cuda` device: NCCL refuses two workers on one.
+    On GPUs each worker selects its own as the current `cuda` device: NCCL does not support two workers on one.
 
     Args:
         device: of the agent, such as `cpu` or `cuda:0`.
@@ -46,10 +46,10 @@ def join(device: str) -> None:
 
 
 def share_of(num_envs: int) -> int:
-    """Return how many of a run's environments this worker steps.
+    """Return the number of environments of the run that this worker steps.
 
     Raises:
-        ConfigError: they cannot be divided equally.
+        ConfigError: the number of environments is not divisible by the number of workers.
     """
     share, rest = divmod(num_envs, world_size())
     if rest:

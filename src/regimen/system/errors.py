@@ -1,8 +1,8 @@
-"""Every error a user can meet, in one place.
+"""Exception types, suggestions of near names, and one error for several problems.
 
-Each message says what was wrong, what was expected, and what to type instead. The launcher prints the
-message of a `RegimenError` as it is, without a traceback; anything else is a bug or a failure of the work
-itself, and keeps its traceback in the run's log.
+Each message says what was wrong, what was expected, and what to type instead. The launcher prints the message of a
+`RegimenError` without a traceback; any other exception is a bug or a failure of the work itself, and its traceback is
+kept in the log of the run.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import difflib
 from collections.abc import Iterable
 
 
-def suggest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names in `known` nearest to `name`, best first.
+def suggest(name: str, valid: Iterable[str], limit: int = 3) -> list[str]:
+    """Return the names in `valid` nearest to `name`, best first.
 
     Args:
-        name: what was typed.
-        known: the valid names.
-        most: how many to return at most.
+        name: the name as typed.
+        valid: valid names.
+        limit: largest number of names.
     """
-    names = sorted(set(known))
+    names = sorted(set(valid))
     lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(name.lower(), list(lower), n=most, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), list(lower), n=limit, cutoff=0.5)
     part = [n for n in names if name and (name.lower() in n.lower() or n.lower() in name.lower())]
-    return list(dict.fromkeys([lower[n] for n in near] + part))[:most]
+    return list(dict.fromkeys([lower[n] for n in near] + part))[:limit]
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
-    """Return "Did you mean `x`?", or the list of valid names where nothing is near.
+def did_you_mean(name: str, valid: Iterable[str], limit: int = 3) -> str:
+    """Return "Did you mean `x`?", or the list of valid names if none is near.
 
     Args:
-        name: what was typed.
-        known: the valid names.
-        most: how many near names to offer at most.
+        name: the name as typed.
+        valid: valid names.
+        limit: largest number of near names.
     """
-    names = sorted(set(known))
-    near = suggest(name, names, most)
+    names = sorted(set(valid))
+    near = suggest(name, names, limit)
     if near:
         return "Did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
     shown = ", ".join(f"`{n}`" for n in names[:12]) or "none"
@@ -50,11 +50,11 @@ class ConfigError(RegimenError):
     """A key, value, option or file of the configuration is wrong. Found before anything starts."""
 
 
-class Refusal(ConfigError):
-    """Everything that is wrong with a configuration.
+class ConfigErrors(ConfigError):
+    """All problems of a configuration.
 
     Attributes:
-        lines: one for each problem.
+        lines: one line for each problem.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -63,14 +63,14 @@ class Refusal(ConfigError):
         super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
 
 
-def refuse(lines: list[str]) -> None:
-    """Raise one `Refusal` for all lines, without duplicates, if there are any."""
+def raise_if_any(lines: list[str]) -> None:
+    """Raise one `ConfigErrors` with all different lines, if there are any."""
     if lines:
-        raise Refusal(list(dict.fromkeys(lines)))
+        raise ConfigErrors(list(dict.fromkeys(lines)))
 
 
-class ReferenceError_(RegimenError):
-    """A run reference or file named as an input does not lead to exactly one thing."""
+class RunReferenceError(RegimenError):
+    """A run reference does not match exactly one run, or an input file does not exist."""
 
 
 class IOMismatchError(RegimenError):
@@ -78,7 +78,7 @@ class IOMismatchError(RegimenError):
 
 
 class PreflightError(RegimenError):
-    """The machine cannot do what was asked: no space, no memory, no interpreter, no renderer."""
+    """The machine lacks something that the run needs: disk space, memory, an interpreter, a renderer."""
 
 
 class EnvContractError(RegimenError):
@@ -86,11 +86,11 @@ class EnvContractError(RegimenError):
 
 
 class CheckpointError(RegimenError):
-    """A checkpoint cannot be read or written, or lacks what was asked of it."""
+    """A checkpoint cannot be read or written, or lacks a required part."""
 
 
 class DatasetError(RegimenError):
-    """A dataset cannot be read, or is not fit for what it was to be used for; the message names the joint or file."""
+    """A dataset cannot be read, or fails the checks of its use; the message names the joint or file."""
 
 
 class DivergedError(RegimenError):
@@ -98,7 +98,7 @@ class DivergedError(RegimenError):
 
 
 class StopRequested(RegimenError):
-    """A signal asked the work to stop, and it did so after saving a checkpoint.
+    """A signal stopped the work after a checkpoint was saved.
 
     Attributes:
         signal: number of the signal.

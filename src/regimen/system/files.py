@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic JSON, exclusive directories, ids, locks, a reserve for a full disk."""
+"""Atomic JSON files, exclusive directories, ids, locks, and a reserve for a full disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 from regimen.system.errors import PreflightError
 
 RESERVE_BYTES = 256 * 1024
-"""Bytes reserved in a run directory, so that its final record can be written on a full disk."""
+"""Bytes reserved in a run directory so that the final record can be written on a full disk."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package `regimen`."""
@@ -60,14 +60,14 @@ def new_id(*parts: str) -> str:
 
 
 def claim(root: Path, *parts: str) -> Path:
-    """Make a new directory under `root` that no other process has, and return it.
+    """Create a directory under `root` that did not exist before, and return it.
 
     Args:
-        root: folder of runs; made if absent.
+        root: folder of runs; created if absent.
         parts: words of the id, see `new_id`.
 
     Raises:
-        PreflightError: the disk is full, or nothing may be written there.
+        PreflightError: the disk is full, or `root` is not writable.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -82,11 +82,11 @@ def claim(root: Path, *parts: str) -> Path:
 
 
 def unwritable(root: Path, error: OSError) -> PreflightError:
-    """Return the error of a run that cannot be started for `error`, met while its directory was made.
+    """Return the error of a run whose directory could not be created because of `error`.
 
     Args:
         root: folder of runs.
-        error: of the system call.
+        error: raised by the operating system.
     """
     if is_no_space(error):
         return PreflightError(f"Cannot start a run: {no_space_message(root)}. Free some.")
@@ -95,11 +95,13 @@ def unwritable(root: Path, error: OSError) -> PreflightError:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as JSON can hold it: paths as text, array scalars as numbers, non-finite numbers as null.
+    """Return `value` as plain JSON data: paths as text, array scalars as numbers, non-finite numbers as null.
 
     Args:
-        value: nested dicts, lists and scalars.
+        value: nested dicts, lists, scalars, and objects with a `to_dict`.
     """
+    if hasattr(value, "to_dict"):
+        return plain(value.to_dict())
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):
@@ -112,7 +114,7 @@ def plain(value: Any) -> Any:
 
 
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
-    """Replace `path` by `data`, so that a reader or a crash sees the old or the new file, never a part.
+    """Replace `path` by `data` atomically: a reader, or a crash, sees the old or the new content, never a part.
 
     Args:
         path: file to write.
@@ -133,7 +135,7 @@ def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def write_json(path: Path, data: dict[str, Any], reserve: Path | None = None, durable: bool = True) -> None:
-    """Write JSON atomically; on a full disk give up the reserve and try once more.
+    """Write JSON atomically; on a full disk delete the reserve and try once more.
 
     Args:
         path: file to write.
@@ -152,7 +154,7 @@ def write_json(path: Path, data: dict[str, Any], reserve: Path | None = None, du
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a JSON file, or None where there is no whole one."""
+    """Return the content of a JSON file, or None if it is missing or incomplete."""
     try:
         data = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -161,12 +163,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the objects in a file of one JSON object per line, without lines that cannot be read."""
+    """Return the objects of a file with one JSON object per line; lines that are not valid are left out."""
     return parse_jsonl(path.read_bytes()) if path.exists() else []
 
 
 def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
-    """Return the objects of `read_jsonl` in its bytes."""
+    """Return the objects of `read_jsonl` from the bytes of such a file."""
     rows = []
     for line in data.splitlines():
         with suppress(ValueError):
@@ -177,11 +179,11 @@ def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a file, which is made if absent; it ends with the process, however it ends.
+    """Hold the lock of a file, which is created if absent. The end of the process releases it.
 
     Args:
         path: the lock file; its folder must exist.
-        wait: until another process releases the lock.
+        wait: whether to wait until another process releases the lock.
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.
@@ -193,7 +195,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def keep_reserve(path: Path) -> None:
-    """Set aside `RESERVE_BYTES` at `path`, or raise OSError on a disk that is full already."""
+    """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already."""
     try:
         with path.open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
-"""Options of `git diff` whose output `git apply` takes, whatever the user's settings make of `git diff`."""
+"""Options of `git diff` that make its output valid for `git apply` with any user settings."""
 
 MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
@@ -47,7 +47,7 @@ def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def _small_text_files(top: Path, names: list[str]) -> Iterator[str]:
-    """Yield the files that belong into a patch, until it is full."""
+    """Yield the untracked text files of a patch, up to its size limit."""
     total = 0
     for name in names:
         try:
@@ -61,7 +61,7 @@ def _small_text_files(top: Path, names: list[str]) -> Iterator[str]:
 
 
 def _untracked_patch(top: Path, names: list[str]) -> str:
-    """Return a patch that adds the files, made with an index of its own that holds the intent to add them."""
+    """Return a patch that adds the files, computed with a temporary index in which they are marked as added."""
     if not names:
         return ""
     options = ("-c", "core.splitIndex=false", "-c", "core.safecrlf=false", "--literal-pathspecs")

@@ -1,7 +1,7 @@
 """Machine and software of a run: packages, host, memory, identity of processes.
 
-`psutil` identifies processes and is imported at that point. Memory is read here: the import of `psutil` takes 10 ms,
-which would delay `dry_run=true`, and it does not read the limits of control groups.
+`psutil` is imported where processes are checked. Memory is read without it: its import takes 10 ms of `dry_run=true`,
+and it does not read the limits of control groups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKAGES = (
 
 GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
-"""Files of a control group with its limit and use, and the line of memory.stat with what can be given back."""
+"""Files of a control group with its limit and use, and the line of memory.stat with the reclaimable file cache."""
 
 
 def versions() -> dict[str, str]:
@@ -57,24 +57,24 @@ def host() -> dict[str, Any]:
 
 
 def instructions() -> frozenset[str]:
-    """Return what this machine's processor can do, in the words of Linux, such as `avx512_bf16`."""
+    """Return the instruction sets of this machine's processor under Linux's names, such as `avx512_bf16`."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return frozenset(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), ()))
 
 
 def memory_available() -> int:
-    """Return the bytes this process may still take: of the machine and of its control group."""
+    """Return the free memory in bytes for this process, limited by the machine and by its control groups."""
     meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
     return max(0, min([available, *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]))
 
 
 def _left_in_groups(membership: Path, mount: Path) -> Iterator[int]:
-    """Yield the bytes left in each control group this process is in; the cache of files is given back when needed.
+    """Yield the free bytes of each control group of this process; the file cache counts as free.
 
     Args:
         membership: lines `number:controllers:path`; version 2 names no controllers.
-        mount: where the groups are seen.
+        mount: mount point of the control groups.
     """
     for line in membership.read_text().splitlines() if membership.exists() else []:
         _, controllers, path = line.split(":", 2)
@@ -88,7 +88,7 @@ def _left_in_groups(membership: Path, mount: Path) -> Iterator[int]:
 
 
 def _left_in_group(folder: Path, limit: str, used: str, cache: str) -> Iterator[int]:
-    """Yield the bytes left in one control group, nothing where it has no limit."""
+    """Yield the free bytes of one control group; nothing if it has no limit."""
     try:
         stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
         yield int((folder / limit).read_text()) - int((folder / used).read_text()) + int(stat[cache])
@@ -97,7 +97,7 @@ def _left_in_group(folder: Path, limit: str, used: str, cache: str) -> Iterator[
 
 
 def interpreter(config: dict[str, Any]) -> str:
-    """Return the Python that works on a run: the one its sim needs, or this one.
+    """Return the path of the Python of a run: the one configured for its sim, or the present one.
 
     Args:
         config: the run's configuration, plain data.
@@ -142,12 +142,12 @@ def tree_rss(pid: int) -> int:
 
 
 def process(pid: int) -> dict[str, Any]:
-    """Return what names a process beyond the reuse of its number: host, pid and start in clock ticks."""
+    """Return the identity of a process, unique also if its pid is reused: host, pid and start in clock ticks."""
     return {"host": socket.gethostname(), "pid": pid, "start": _start_ticks(pid)}
 
 
 def is_alive(known: dict[str, Any] | None) -> bool | None:
-    """Return whether the process named by `process` still runs; None where it runs on another host."""
+    """Return whether a process with the identity of `process` still runs; None for one on another host."""
     if not known:
         return False
     if known["host"] != socket.gethostname():
@@ -157,7 +157,7 @@ def is_alive(known: dict[str, Any] | None) -> bool | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since the boot as Linux counts them; None once it has ended."""
+    """Return the start of a process in clock ticks since boot; None once it has ended."""
     import psutil
 
     try:

@@ -24,10 +24,10 @@ MOVED = {
     "regimen.detector.estimator": "regimen.envs.fault_estimate.estimator",
     "regimen.detector.streaming": "regimen.agents.failure_detector.online",
     "regimen.envs.check": "regimen.envs.conformance.check",
-    "regimen.envs.dark_room": "regimen.envs.hidden_goal.dark_room",
+    "regimen.envs.dark_room": "regimen.envs.hidden_goal",
     "regimen.envs.estimated": "regimen.envs.fault_estimate.wrapper",
     "regimen.envs.gym_env": "regimen.envs.gym",
-    "regimen.envs.point_goal": "regimen.envs.hidden_goal.point_goal",
+    "regimen.envs.point_goal": "regimen.envs.hidden_goal",
     "regimen.errors": "regimen.system.errors",
     "regimen.figures": "regimen.display.figures",
     "regimen.loggers": "regimen.runs.loggers",
@@ -51,7 +51,7 @@ MOVED = {
 
 
 def current_name(module: str) -> str:
-    """Return the present name of a module, which is the given one unless the module has moved.
+    """Return the present name of a module; the given one if the module has not moved.
 
     Args:
         module: dotted name, such as `regimen.sims.mujoco`.
@@ -66,7 +66,7 @@ def current_name(module: str) -> str:
 
 
 def first_name(module: str) -> str:
-    """Return the name that a module had in version 0.1, which is the given one unless the module has moved."""
+    """Return the name of a module in version 0.1; the given one if the module has not moved."""
     return next((old for old, new in MOVED.items() if new == module), module)
 
 

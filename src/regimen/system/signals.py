@@ -1,4 +1,4 @@
-"""Signals: those that a launch forwards, the exit codes they mean, and sending one to a process that has a waiter."""
+"""Signals that a launch forwards, their exit codes, and how to send one to a child process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signal_name(number: int) -> str:
 
 
 class Interrupted(SystemExit):
-    """A signal ends this process, in its exit code too.
+    """A signal ends this process, with the exit code of the signal.
 
     Attributes:
         number: of the signal.
@@ -47,12 +47,12 @@ class Interrupted(SystemExit):
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """Handle a signal by leaving: what is half made is cleaned up on the way out."""
+    """Handle a signal by raising `Interrupted`, so that unfinished files are cleaned up."""
     raise Interrupted(number)
 
 
 def send(process: subprocess.Popen[Any], number: int) -> None:
-    """Send a signal to a process that another thread waits for; `Popen.send_signal` may reap it first."""
+    """Send a signal to a child process without reaping it, as `Popen.send_signal` may do."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)

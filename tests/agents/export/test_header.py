@@ -18,7 +18,7 @@ from regimen.orchestration.preflight import preflight
 from regimen.runs import references
 from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
-from regimen.system.errors import CheckpointError, ConfigError, ReferenceError_
+from regimen.system.errors import CheckpointError, ConfigError, RunReferenceError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -75,9 +75,9 @@ def test_files_of_others_and_broken_ones_are_told_apart(tmp_path):
         torch.jit.save(torch.jit.trace(module, torch.zeros(1, 2)), tmp_path / "other.pt")
     (tmp_path / "broken.onnx").write_bytes(b"\x0a\xff\xff")
     with raises_naming(CheckpointError, tmp_path / "other.pt", "regimen export <run> format=onnx"):
-        header.described(tmp_path / "other.pt")
+        header.read_description(tmp_path / "other.pt")
     with raises_naming(CheckpointError, tmp_path / "broken.onnx", "regimen export <run> format=onnx"):
-        header.described(tmp_path / "broken.onnx")
+        header.read_description(tmp_path / "broken.onnx")
     assert not header.is_exported(ROOT / "pretrained" / "go2_flat" / "policy.pt")
-    with raises_naming(ReferenceError_, "nowhere.onnx"):
+    with raises_naming(RunReferenceError, "nowhere.onnx"):
         references.resolve_policy("nowhere.onnx")

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from helpers.messages import assert_names, raises_naming
 from helpers.tasks import make_env, task_config
 from regimen.agents.failure_detector.agent import FailureGru, FailureGruCfg
-from regimen.agents.failure_detector.baseline_comparison import FRAME_HIDDEN
+from regimen.agents.failure_detector.baselines import FRAME_HIDDEN
 from regimen.agents.failure_detector.decision_rule import DecisionCfg
 from regimen.agents.failure_detector.model import FrameNet, GruNet, ModelCfg
 from regimen.config.schema import Config

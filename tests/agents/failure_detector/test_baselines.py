@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from agents.failure_detector.broken_joints import LIMIT, QuietRun, layout, open_sets, write_swing
-from regimen.agents.failure_detector.baseline_comparison import Baselines, judge_all
-from regimen.agents.failure_detector.baselines import TorqueThreshold, majority, peak
+from regimen.agents.failure_detector.baselines import Baselines, TorqueThreshold, judge_all, majority, peak
 from regimen.agents.failure_detector.decision_rule import DecisionCfg
 from regimen.agents.failure_detector.trainer import TrainingCfg
 from regimen.system.errors import StopRequested

@@ -7,9 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from regimen.agents.failure_detector.detection_events import delay_quantile, events, rates
-from regimen.agents.failure_detector.metrics import by_class, calibration, confusion, judge, macro_f1, shares
-from regimen.agents.failure_detector.predictions import Predictions, joined
+from regimen.agents.failure_detector.metrics import (
+    Predictions,
+    by_class,
+    calibration,
+    confusion,
+    delay_quantile,
+    events,
+    joined,
+    judge,
+    macro_f1,
+    rates,
+    shares,
+)
 
 DT = 0.02
 CLASSES = ("healthy", "hip", "knee")

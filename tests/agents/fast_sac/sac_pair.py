@@ -12,7 +12,7 @@ import torch
 
 from agents.fast_sac.sac import CPU, IO, made_batch, sac_cfg
 from regimen.agents import data_parallel
-from regimen.agents.fast_sac.agent import FastSac, _minibatch
+from regimen.agents.fast_sac.agent import FastSac
 from regimen.data.replay_buffer import Batch
 from regimen.system import distributed
 
@@ -44,7 +44,7 @@ def main(path: Path) -> None:
         whole = made_batch(ROWS, seed=k)
         obs, following = ({"policy": own_rows(o["policy"])[None]} for o in (whole.obs, whole.next_obs))
         batch = Batch(obs, *(own_rows(x)[None] for x in (whole.action, whole.reward, whole.discount)), following)
-        batch = _minibatch(agent._normalised(batch), 0)
+        batch = agent._normalised(batch).minibatch(0)
         agent._update_critics(batch)
         agent._update_actor(batch)
     if distributed.rank() == 0:

@@ -225,7 +225,7 @@ def test_every_minibatch_holds_each_transition_and_its_mirror_image():
     drawn = agent._mirrored(agent.ring.sample(4, agent.each, 0.97, 1))
     assert drawn.action.shape == (4, 2 * 32, 2)
     for k in range(4):
-        half, image = fast_sac._minibatch(drawn, k).action.split(32)
+        half, image = drawn.minibatch(k).action.split(32)
         assert torch.equal(half, -image)
     assert torch.equal(drawn.reward[:, :32], drawn.reward[:, 32:])
     assert torch.equal(drawn.next_obs["policy"][:, :32], -drawn.next_obs["policy"][:, 32:])
@@ -275,7 +275,7 @@ def test_amp_is_off_on_a_cpu_and_where_it_is_on_only_the_networks_have_16_bits(c
 
 
 def test_a_ring_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr(fast_sac, "_free_bytes", lambda device: 2**20)
+    monkeypatch.setattr(fast_sac, "free_bytes", lambda device: 2**20)
     with raises_naming(PreflightError, 64, 1_000_000, "1 MiB", "cpu", "env.num_envs") as caught:
         sac_agent(64, buffer_size=1_000_000)
     [fits] = re.findall(r"agent\.buffer_size=(\d+)", str(caught.value))

@@ -70,7 +70,7 @@ def test_a_dictionary_of_the_library_pastes_in_and_builds(tmp_path: Path) -> Non
     (tmp_path / "agent" / "pasted.yaml").write_text(text)
     composed = compose(["task=reach", "agent=pasted"], [CONF, tmp_path])
     preflight(composed, tmp_path)
-    config, env = build_config(composed.config), make_env("reach", 4)
+    config, env = build_config(composed.plain), make_env("reach", 4)
     agent = RslRlPpo(config.agent, env.io, 4, env.device, seed=0)
     assert agent.ppo.actor.rnn.rnn.hidden_size == 8 and agent.ppo.rnd.initial_weight == 0.1 * env.step_dt
     assert agent.total_steps == 7200

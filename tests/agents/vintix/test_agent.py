@@ -22,7 +22,8 @@ from regimen.agents.vintix.model import Group, VintixNet
 from regimen.config.compose import compose
 from regimen.config.structured import build
 from regimen.envs.vec_env import IOSpec
-from regimen.orchestration.preflight import estimate, preflight
+from regimen.orchestration.memory_estimate import estimate
+from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint, references
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
@@ -37,7 +38,7 @@ from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IO
 )
 def test_the_sizes_of_the_original_load_as_written(agent, sizes, parameters):
     composed = compose(["stage=distill", f"agent={agent}", "task=go2_flat"], [CONF])
-    cfg: VintixCfg = build(VintixCfg, composed.config["agent"])
+    cfg: VintixCfg = build(VintixCfg, composed.plain["agent"])
     model = cfg.model
     assert (model.context, model.layers, model.heads, model.hidden) == sizes
     assert cfg.problems({}) == [] and model.width == 64
@@ -97,7 +98,7 @@ def test_references_find_best_last_a_step_and_an_epoch(tmp_path):
         ("0001_epoch", "0001_epoch"),
     ):
         assert references.resolve_policy(f"{run.dir}@{which}") == folder / f"{name}.pt"
-    with raises_naming(references.ReferenceError_, "@0001_epoch", "@0002_epoch"):
+    with raises_naming(references.RunReferenceError, "@0001_epoch", "@0002_epoch"):
         references.resolve_policy(f"{run.dir}@0009_epoch")
 
 

@@ -12,11 +12,10 @@ from helpers.messages import raises_naming
 from helpers.vintix_models import net
 from regimen.agents.vintix import alibi_attention, config, kv_cache
 from regimen.agents.vintix.config import sixteen_bits
-from regimen.agents.vintix.half_precision import to_half_precision
 from regimen.agents.vintix.kv_cache import KeyCache, Ring, TokenWindow, layer_contexts, rings
 from regimen.agents.vintix.loss import LEAST_SPREAD
 from regimen.agents.vintix.model import VintixNet
-from regimen.agents.vintix.policy import Scaling, VintixPolicy
+from regimen.agents.vintix.policy import Scaling, VintixPolicy, to_half_precision
 from regimen.system import host
 from regimen.system.errors import ConfigError
 

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.messages import assert_names
 from regimen.agents.vintix.config import TrainingCfg
-from regimen.agents.vintix.schedule import Schedule
+from regimen.agents.vintix.trainer import Schedule
 
 
 def test_the_rate_rises_over_the_warm_up_and_ends_at_its_minimum():

@@ -85,7 +85,7 @@ def test_the_text_files_become_a_dataset(tmp_path: Path) -> None:
         assert table.start.tolist() == [0, 100, 180, 280, 380] and file.joints == list(JOINTS)
         assert table.terminated.tolist() == [False, True, False, False, False]
         assert table.truncated.tolist() == [True, False, True, True, False]
-        assert len(file.attrs["classes"]) == 8 and file.joints[12] == "right_knee"
+        assert len(file.attributes.classes) == 8 and file.joints[12] == "right_knee"
         observation = file.read(["obs/discriminator"])["obs/discriminator"][:, 0]
     np.testing.assert_array_equal(observation, recording()[0].astype(np.float32))
 
@@ -100,7 +100,7 @@ def test_events_of_another_row_are_refused_and_the_right_offset_is_said(tmp_path
 
 
 def test_torques_that_show_nothing_contradict_nothing(tmp_path: Path) -> None:
-    from regimen.data.episodes.label_alignment import Event, fitting_offset
+    from regimen.data.episodes.legacy_import import Event, fitting_offset
 
     torque = np.random.default_rng(0).normal(size=(100, 19))
     torque[:, 3] = 0.0  # a joint that nothing asks for: a limit leaves no trace

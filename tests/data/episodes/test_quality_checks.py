@@ -10,14 +10,15 @@ import pytest
 
 from helpers.episode_files import balanced, columns, end_at, write
 from helpers.messages import assert_names, missing_names
-from regimen.data.episodes import card, quality_checks
+from regimen.data.episodes import card
+from regimen.data.episodes.card_schema import EpisodeCard
 
 JOINTS = [f"joint_{i}" for i in range(19)]
 LEGS = [JOINTS[i] for i in (0, 1, 3, 4, 7, 8, 11, 12)]
 
 
 def test_a_good_set_passes(tmp_path: Path) -> None:
-    assert quality_checks.check(card.make([write(tmp_path / "episodes.h5", balanced(), staggered=True)])) == []
+    assert card.make([write(tmp_path / "episodes.h5", balanced(), staggered=True)]).problems() == []
 
 
 def test_the_disaster_of_the_original_is_refused(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_the_disaster_of_the_original_is_refused(tmp_path: Path) -> None:
     end_at(table, {env: [999, 1999] for env in range(32)}, "truncated")
     severity = {"change_joint_torque": {"onset_s": [2.0, 12.0]}}
     path = write(tmp_path / "episodes.h5", table, joints=JOINTS, classes=LEGS, severity=severity)
-    lines = quality_checks.check(card.make([path]))
+    lines = card.make([path]).problems()
     wanted = [
         *((f"joint_{joint}", 64, "0.0%", "5%") for joint in (0, 1, 3, 4, 7, 8, 11)),
         ("joint_12", 64, "joint_0", 0),
@@ -40,7 +41,7 @@ def test_the_disaster_of_the_original_is_refused(tmp_path: Path) -> None:
         assert len([line for line in lines if not missing_names(line, *names)]) == 1, names
 
 
-def changed(**changes: Any) -> dict[str, Any]:
+def changed(**changes: Any) -> EpisodeCard:
     """Return the part of a good card that the gates read, with changes."""
     episodes = {"healthy": 50, "hip": 40, "knee": 40, "ankle": 0, "wrist": 0}
     good: dict[str, Any] = {
@@ -54,7 +55,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         "duplicates": {"leaking": 0},
         "channels": {"broken": {}},
     }
-    return good | changes
+    return EpisodeCard.from_dict(good | changes)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,14 @@ def changed(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_each_gate_names_what_is_wrong(changes: dict[str, Any], names: tuple[object, ...]) -> None:
-    assert quality_checks.check(changed()) == []
-    [line] = quality_checks.check(changed(**changes))
+    assert changed().problems() == []
+    [line] = changed(**changes).problems()
     assert_names(line, *names)
 
 
 def test_a_joint_that_is_missing_in_a_split_is_named() -> None:
     parts = {"train": {"episodes": {"hip": 30, "knee": 30}}, "val": {"episodes": {"hip": 3, "knee": 0}}}
-    [line] = quality_checks.check(changed(by_split=parts))
+    [line] = changed(by_split=parts).problems()
     assert_names(line, "knee", "val")
     assert missing_names(line, "hip", "train") == ["hip", "train"]
 
@@ -87,19 +88,19 @@ def test_a_joint_that_is_missing_in_a_split_is_named() -> None:
 def test_onsets_in_half_of_the_range_do_not_pass(tmp_path: Path) -> None:
     table = balanced(seed=3)
     early = {"change_joint_torque": {"onset_s": [0.2, 1.8]}}
-    [line] = quality_checks.check(card.make([write(tmp_path / "episodes.h5", table, severity=early, staggered=True)]))
+    [line] = card.make([write(tmp_path / "episodes.h5", table, severity=early, staggered=True)]).problems()
     assert_names(line, "onsets", 10, 90)
 
 
 def test_many_falls_before_the_fault_do_not_make_uniform_onsets_look_early() -> None:
-    from regimen.data.episodes.onsets import deviation
+    from regimen.data.episodes.statistics import onset_deviation
 
     rng = np.random.default_rng(0)
     onset = rng.integers(100, 601, 4000)
     fall = rng.exponential(300, 4000).astype(int) + 1
     seen = np.where(onset < fall, onset, -1)
     length = np.where(onset < fall, np.minimum(onset + 50, 1000), fall)
-    weighed, number = deviation(seen, length, 100, 600)
-    plain, _ = deviation(seen[seen >= 0], np.full((seen >= 0).sum(), 1000), 100, 600)
+    weighed, number = onset_deviation(seen, length, 100, 600)
+    plain, _ = onset_deviation(seen[seen >= 0], np.full((seen >= 0).sum(), 1000), 100, 600)
     assert weighed < 0.05 < 0.15 < plain
     assert 200 < number < (seen >= 0).sum()

@@ -92,7 +92,7 @@ def test_going_on_after_a_crash_gives_the_same_file(tmp_path: Path, cut: int) ->
         writer.add(rows(table, row))
     writer.close()
     with EpisodeFile(path) as file:
-        assert file.attrs["classes"] == ["hip", "knee"] and file.steps == 200
+        assert file.attributes.classes == ["hip", "knee"] and file.steps == 200
         for name, value in file.read(list(table)).items():
             np.testing.assert_array_equal(value, table[name])
     assert not list(tmp_path.glob(".*.tmp"))

@@ -13,7 +13,6 @@ from helpers.history_files import made, write
 from helpers.messages import assert_names, missing_names
 from regimen.cli.card import card_verb
 from regimen.data.histories import card as history_card
-from regimen.data.histories import card_text, quality_checks
 from regimen.data.histories.reader import open_histories
 
 RISING = np.arange(40.0)
@@ -22,7 +21,7 @@ SHUFFLED = np.random.default_rng(0).permutation(RISING)
 
 def problems(folder: Path, returns: np.ndarray, **about: object) -> list[str]:
     scores = {"random_score": 0.0, "expert_score": 39.0} | about
-    return quality_checks.check(history_card.make(open_histories(write(folder, made([returns] * 2, 3), **scores))))
+    return history_card.make(open_histories(write(folder, made([returns] * 2, 3), **scores))).problems()
 
 
 def test_a_rising_set_passes_and_a_shuffled_one_does_not(tmp_path: Path) -> None:
@@ -36,16 +35,16 @@ def test_the_limit_is_where_it_is_said_to_be(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).normal(size=40)
     for size in np.arange(1.0, 40.0, 3.0):
         card = history_card.make(open_histories(write(tmp_path / f"{size}", made([RISING + size * noise], 3))))
-        assert bool(quality_checks.check(card)) == (card["spearman"] < 0.7)
-    assert card["spearman"] < 0.7
+        assert bool(card.problems()) == (card.spearman < 0.7)
+    assert card.spearman < 0.7
 
 
 def test_histories_that_mix_up_and_down_are_refused_together(tmp_path: Path) -> None:
     card = history_card.make(open_histories(write(tmp_path, made([RISING, RISING[::-1]], 3))))
-    assert [row["spearman"] for row in card["histories"]] == pytest.approx([1.0, -1.0])
-    [line] = quality_checks.check(card)
+    assert [row.spearman for row in card.histories] == pytest.approx([1.0, -1.0])
+    [line] = card.problems()
     assert_names(line, "progress", 0.7)
-    assert "-1.00 … 1.00" in card_text.text(card)
+    assert "-1.00 … 1.00" in history_card.text(card)
 
 
 def test_the_expert_alone_and_an_expert_no_better_than_chance_are_refused(tmp_path: Path) -> None:
@@ -58,8 +57,8 @@ def test_the_expert_alone_and_an_expert_no_better_than_chance_are_refused(tmp_pa
 def test_histories_without_a_whole_episode_have_a_card_that_refuses_them(tmp_path: Path) -> None:
     table = {name: column[:2] for name, column in made([RISING, RISING], 3).items()}
     card = history_card.make(open_histories(write(tmp_path, table)))
-    assert card["episodes"]["count"] == 0 and card["curve"] == [] and card["terminated_share"] == 0.0
-    assert_names(quality_checks.check(card)[0], "progress", 0.7)
+    assert card.episodes.count == 0 and card.curve == [] and card.terminated_share == 0.0
+    assert_names(card.problems()[0], "progress", 0.7)
     assert len(history_card.write(card, tmp_path, tmp_path)) == 3
 
 
@@ -68,16 +67,16 @@ def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
     table["proprio_observation"][..., 1] = 4.0
     table["terminated"][2::6], table["truncated"][2::6] = True, False
     card = history_card.make(open_histories(write(tmp_path, table, expert_score=39.0)))
-    assert card["rows"] == 240 and card["episodes"] == {
+    assert card.rows == 240 and card.episodes.to_dict() == {
         "count": 80,
         "length": {"min": 3, "median": 3.0, "mean": 3.0, "max": 3},
     }
-    assert card["constant"] == ["position[1]"] and card["terminated_share"] == 0.5
-    assert len(card["curve"]) == 20 and sum(row["episodes"] for row in card["curve"]) == 80
-    means = [row["mean"] for row in card["curve"]]
+    assert card.constant == ["position[1]"] and card.terminated_share == 0.5
+    assert len(card.curve) == 20 and sum(row.episodes for row in card.curve) == 80
+    means = [row.mean for row in card.curve]
     assert means == sorted(means) and means[0] == pytest.approx(0.5)
-    text = card_text.text(card)
-    assert quality_checks.check(card) == [] and not [line for line in text.splitlines() if line.startswith("- ")]
+    text = history_card.text(card)
+    assert card.problems() == [] and not [line for line in text.splitlines() if line.startswith("- ")]
     assert_names(text, "position[1]", 120)
     assert missing_names(text, "position[0]", "position[2]") == ["position[0]", "position[2]"]
 

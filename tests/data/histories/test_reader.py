@@ -13,9 +13,8 @@ import pytest
 from helpers.history_files import about, made, rows, write
 from helpers.messages import raises_naming
 from regimen.data.histories import file
-from regimen.data.histories.index import Moments
-from regimen.data.histories.reader import Histories, index_of, open_histories
-from regimen.data.histories.writer import ROWS, HistoryWriter
+from regimen.data.histories.reader import Histories, HistoryIndex, index_of, open_histories
+from regimen.data.histories.writer import ROWS, HistoryWriter, Moments
 from regimen.display.intervals import spearman
 from regimen.system.errors import DatasetError
 
@@ -60,9 +59,9 @@ def test_statistics_are_those_of_all_rows(tmp_path: Path) -> None:
     table["proprio_observation"][..., 2] = 7.1
     found = open_histories(write(tmp_path, table))
     whole = table["proprio_observation"].reshape(-1, 3).astype(np.float64)
-    np.testing.assert_allclose(found.about["observation_mean"], whole.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(found.about.observation_mean, whole.mean(0), rtol=1e-9)
     np.testing.assert_allclose(found.std[:2], whole.std(0, ddof=1)[:2], rtol=1e-5)
-    assert found.about["observation_std"][2] == 0.0, "a constant channel is known to be one"
+    assert found.about.observation_std[2] == 0.0, "a constant channel is known to be one"
     assert (found.observation_size, found.num_actions, found.discrete) == (3, 2, False)
     assert found.io is not None and found.io.size() == 3
 
@@ -83,7 +82,7 @@ def test_episodes_and_returns(tmp_path: Path) -> None:
     table = {name: column[:10] for name, column in table.items()}  # the third is cut
     history = open_histories(write(tmp_path, table))[0]
     assert history.start.tolist() == [0, 4, 8] and history.stop.tolist() == [4, 8, 10]
-    assert history.whole.tolist() == [True, True, False]
+    assert history.complete.tolist() == [True, True, False]
     np.testing.assert_allclose(history.returns, [3.0, 5.0, 2.0])
 
 
@@ -104,9 +103,9 @@ def test_progress_of_a_set_and_of_each_history(tmp_path: Path, order: str) -> No
     chosen = {"rising": values, "falling": values[::-1], "shuffled": shuffled}[order]
     found = open_histories(write(tmp_path, made([chosen, chosen], length=3))).about
     expected = {"rising": 1.0, "falling": -1.0, "shuffled": spearman(values, shuffled)}[order]
-    assert found["spearman"] == pytest.approx(expected) and abs(spearman(values, shuffled)) < 0.4
-    assert [row["spearman"] for row in found["files"]] == pytest.approx([expected] * 2)
-    assert [row["episodes"] for row in found["files"]] == [40, 40]
+    assert found.spearman == pytest.approx(expected) and abs(spearman(values, shuffled)) < 0.4
+    assert [row.spearman for row in found.files] == pytest.approx([expected] * 2)
+    assert [row.episodes for row in found.files] == [40, 40]
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
@@ -121,11 +120,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     writer = HistoryWriter.resume(tmp_path / "cut", 800)
     for row in range(800, 1200):
         writer.add({name: value[row] for name, value in table.items()})
-    cut = open_histories(writer.finish(about()))
+    cut = open_histories(writer.finish(HistoryIndex.from_dict(about())))
     for a, b in zip(whole, cut, strict=True):
         for name in ("observation", "action", "reward", "step_num"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    assert [row["sha256"] for row in whole.about["files"]] == [row["sha256"] for row in cut.about["files"]]
+    assert [row.sha256 for row in whole.about.files] == [row.sha256 for row in cut.about.files]
 
 
 def test_taking_apart_may_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +139,7 @@ def test_taking_apart_may_be_repeated(tmp_path: Path, monkeypatch: pytest.Monkey
         write(tmp_path, table)
     with raises_naming(DatasetError, tmp_path, "histories.json", "stage=collect_histories"):
         open_histories(tmp_path)
-    found = open_histories(HistoryWriter.resume(tmp_path, 30).finish(about()))
+    found = open_histories(HistoryWriter.resume(tmp_path, 30).finish(HistoryIndex.from_dict(about())))
     np.testing.assert_array_equal(found[1].reward, table["reward"][:, 1])
 
 
@@ -200,7 +199,7 @@ def test_the_index_and_the_file_must_agree(tmp_path: Path) -> None:
     content = json.loads(index.read_text())
     content["files"][0]["rows"] = 21
     with raises_naming(DatasetError, "00000.h5", "(20, 3, 2)", "histories.json", "(21, 3, 2)"):
-        Histories(index, content)[0]
+        Histories(index, HistoryIndex.from_dict(content))[0]
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:

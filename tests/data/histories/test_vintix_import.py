@@ -51,9 +51,9 @@ def test_public_data_become_ours(tmp_path: Path, surplus: bool) -> None:
     for env, history in enumerate(found):
         np.testing.assert_array_equal(history.observation, table["proprio_observation"][:, env])
         np.testing.assert_array_equal(history.action, table["action"][:, env])
-        assert history.whole.sum() == len(history.start) - 1, "nobody says that the last episode is whole"
-    assert (found.task, found.io, found.about["expert_score"]) == ("go2_walking_ad", None, 5.0)
-    assert [row["source"] for row in found.about["files"]] == ["trajectories_0.h5", "trajectories_1.h5"]
+        assert history.complete.sum() == len(history.start) - 1, "nobody says that the last episode is whole"
+    assert (found.task, found.io, found.about.expert_score) == ("go2_walking_ad", None, 5.0)
+    assert [row.source for row in found.about.files] == ["trajectories_0.h5", "trajectories_1.h5"]
     assert len(mended) == (2 if surplus else 0)
 
 
@@ -63,7 +63,7 @@ def test_the_verb_tells_what_it_took_away(tmp_path: Path, capsys: pytest.Capture
     warned = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     for line, file in zip(warned, ("trajectories_0.h5", "trajectories_1.h5"), strict=True):
         assert_names(line, file, 4, "observation")
-    assert open_histories(tmp_path / "out").about["reward_scale"] == 0.1
+    assert open_histories(tmp_path / "out").about.reward_scale == 0.1
 
 
 def test_what_is_no_public_dataset_is_refused(tmp_path: Path) -> None:

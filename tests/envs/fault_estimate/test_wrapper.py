@@ -9,7 +9,8 @@ import torch
 
 from helpers.faulty_point_env import JOINTS, NUMBERED, ONSET, Counting, FaultyPoints, told
 from helpers.messages import raises_naming
-from regimen.config.compose import compose_config, factory, require_env
+from regimen.config.compose import compose_config
+from regimen.envs.conformance.check import factory, require_env
 from regimen.envs.fault_estimate.wrapper import EstimatedEnv
 from regimen.system.errors import IOMismatchError
 

@@ -196,7 +196,8 @@ def test_torch_compiles_beside_it(go2):
 
 
 def test_the_environment_keeps_its_contract():
-    from regimen.config.compose import compose_config, factory, require_env
+    from regimen.config.compose import compose_config
+    from regimen.envs.conformance.check import factory, require_env
 
     config = compose_config(["task=h1_flat", "sim=genesis", "env.episode_length_s=1.0"])
     require_env(factory(config), command=config.env.evaluation.command, grid=config.env.evaluation.grid)

@@ -27,7 +27,7 @@ def past(pipes: Any, run: str, wall_s: float, config: dict[str, Any], status: st
 def test_the_median_of_the_same_configuration_with_any_seed_else_of_the_same_stage(pipes: Any) -> None:
     pipes.write("  - {name: a, stage: make, overrides: [seed=3]}\n")
     (job,) = pipes.jobs()
-    config = job.composed.config
+    config = job.composed.plain
     longer = {**config, "stage": {**config["stage"], "steps": 50}}
     rows = [past(pipes, f"r{i}", wall, {**config, "seed": i}) for i, wall in enumerate((10.0, 11.0, 90.0))]
     others = [past(pipes, "long", 400.0, longer), past(pipes, "died", 1.0, config, "failed")]
@@ -46,9 +46,9 @@ def test_other_trainings_count_in_proportion_to_their_env_steps(pipes: Any) -> N
 
     def steps(count: int) -> dict[str, Any]:
         more = {"env": {"num_envs": 8}, "agent": {"trainer": {"timesteps": count}}}
-        return {**job.composed.config, **more, "choices": {**job.composed.config["choices"], "stage": "train"}}
+        return {**job.composed.plain, **more, "choices": {**job.composed.plain["choices"], "stage": "train"}}
 
-    job.composed.config = steps(100)
+    job.composed.plain = steps(100)
     job.composed.choices["stage"] = "make"
     near, far = past(pipes, "near", 40.0, steps(200)), past(pipes, "far", 40.0, steps(100_000))
     assert duration.seconds(job, ExistingRun(TO_DO), [near]) == 20.0

@@ -51,8 +51,8 @@ def test_the_mistakes_of_all_steps_are_said_at_once_each_once(pipes: Any) -> Non
 def test_arguments_of_the_command_are_for_every_step_but_name_and_stage(pipes: Any) -> None:
     pipes.write("  - {name: a, stage: make, overrides: [seed=1, stage.steps=2]}\n  - {name: b, stage: look}\n")
     a, b = pipes.jobs("seed=7")
-    assert (a.composed.config["seed"], b.composed.config["seed"]) == (7, 7)
-    assert a.composed.config["stage"]["steps"] == 2
+    assert (a.composed.plain["seed"], b.composed.plain["seed"]) == (7, 7)
+    assert a.composed.plain["stage"]["steps"] == 2
     for argument in ("name=x", "stage=make"):
         with raises_naming(ConfigError, argument):
             pipes.jobs(argument)
@@ -63,7 +63,7 @@ def test_runs_are_named_for_their_step_unless_it_says_otherwise(pipes: Any) -> N
         "  - {name: a, stage: make, foreach: {seed: [0, 1]}}\n"
         "  - {name: b, stage: make, overrides: ['name=mine_{seed}'], foreach: {seed: [5]}}\n"
     )
-    assert [job.composed.config["name"] for job in pipes.jobs()] == ["p.a.seed_0", "p.a.seed_1", "mine_5"]
+    assert [job.composed.plain["name"] for job in pipes.jobs()] == ["p.a.seed_0", "p.a.seed_1", "mine_5"]
 
 
 def test_the_cores_are_shared_by_as_many_as_can_work_at_once(pipes: Any) -> None:
@@ -81,8 +81,8 @@ def test_inputs_stand_in_the_configuration_as_they_would_be_typed(pipes: Any) ->
     b = both[1]
     inputs = {"policy": "/tmp/it's@best", "data.0": "/tmp/x", "data.1": "/tmp/y"}
     ready = jobs.prepare(b, both, inputs, pending=True)
-    assert ready.composed.config["policy"] == "/tmp/it's@best"
-    assert ready.composed.config["data"] == ["/tmp/x", "/tmp/y"]
+    assert ready.composed.plain["policy"] == "/tmp/it's@best"
+    assert ready.composed.plain["data"] == ["/tmp/x", "/tmp/y"]
     assert ready.composed.overrides[-2:] == [r"policy='/tmp/it\'s@best'", "data=['/tmp/x','/tmp/y']"]
     assert ready.report.pending == inputs
-    assert b.composed.config["policy"] is None, "the job itself is as it was"
+    assert b.composed.plain["policy"] is None, "the job itself is as it was"

@@ -101,7 +101,7 @@ def test_a_run_is_not_continued_on_other_inputs_than_it_began_with(ready: Any) -
 
 
 def test_an_evaluation_without_the_video_that_is_wanted_is_not_used(ready: Any) -> None:
-    ready.composed.config |= {"video": True, "choices": {**ready.composed.choices, "stage": "evaluate"}}
+    ready.composed.plain |= {"video": True, "choices": {**ready.composed.choices, "stage": "evaluate"}}
     assert_names(reuse.find_matching_run(ready, [run("finished")]).note, "r", "video")
 
 

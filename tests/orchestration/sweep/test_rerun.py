@@ -19,7 +19,7 @@ from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.orchestration.sweep import rerun
 from regimen.orchestration.sweep.record import SweepRecord
-from regimen.system.errors import PreflightError, ReferenceError_
+from regimen.system.errors import PreflightError, RunReferenceError
 
 ROOT = Path(__file__).resolve().parents[3]
 ARGUMENTS = ["-m", "--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"]
@@ -117,15 +117,15 @@ def sweep(root: Path, name: str, *statuses: str) -> Path:
 
 def test_a_sweep_is_named_by_directory_id_beginning_or_latest(tmp_path: Path) -> None:
     root = tmp_path / "multirun"
-    with raises_naming(ReferenceError_, "`x`", root, "-m"):
+    with raises_naming(RunReferenceError, "`x`", root, "-m"):
         rerun.find("x", root)
     first, second = sweep(root, "20260101-a1", "finished"), sweep(root, "20260102-b2", "finished", "failed")
     assert [rerun.find(r, root) for r in (str(first), "20260101-a1", "20260101", "latest")] == [
         *[first] * 3, second
     ]  # fmt: skip
-    with raises_naming(ReferenceError_, "2026", "20260101-a1", "1 of 1", "20260102-b2", "1 of 2"):
+    with raises_naming(RunReferenceError, "2026", "20260101-a1", "1 of 1", "20260102-b2", "1 of 2"):
         rerun.find("2026", root)
-    with raises_naming(ReferenceError_, "20260102-b3", "`20260102-b2`"):
+    with raises_naming(RunReferenceError, "20260102-b3", "`20260102-b2`"):
         rerun.find("20260102-b3", root)
 
 

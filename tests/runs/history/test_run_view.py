@@ -14,7 +14,7 @@ from regimen.config.yaml_io import flatten
 from regimen.runs.history import run_view
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, see, see_dir
 from regimen.system import host
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 
 def test_a_file_is_unchanged_changed_or_gone(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_run_nobody_works_on_is_lost(tmp_path: Path) -> None:
 def test_an_unreadable_record_is_an_error_that_says_what_is_left(tmp_path: Path) -> None:
     folder = add(tmp_path, "a")
     (folder / "run.json").write_text('{"id": "a", ')
-    with raises_naming(ReferenceError_, "run.json", "config.yaml", "logs/", "checkpoints/"):
+    with raises_naming(RunReferenceError, "run.json", "config.yaml", "logs/", "checkpoints/"):
         see(str(folder))
 
 

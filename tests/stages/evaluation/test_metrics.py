@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regimen.stages.evaluation.metrics import EpisodeResults, compute_all_metrics, headline, survival_curve
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.rollout import FirstEpisodeStats
 
 
 def flags(*values: int) -> torch.Tensor:

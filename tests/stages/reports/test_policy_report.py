@@ -12,7 +12,7 @@ import pytest
 from helpers.fault_studies import figure, made
 from helpers.messages import raises_naming
 from regimen.config.schema import Config
-from regimen.config.structured import plain
+from regimen.config.structured import to_plain
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.report import Report, ReportCfg
@@ -48,7 +48,7 @@ def make(
     def make_report(*paths: Path) -> tuple[Run, dict[str, Any]]:
         config = compose_config(["task=reach", "stage=report", f"runs=[{','.join(map(str, paths))}]"])
         parents = [path.parent.name for path in paths]
-        run = Run(create_run_dir(tmp_path / "outputs", plain(config), [], [], repository=tmp_path, parents=parents))
+        run = Run(create_run_dir(tmp_path / "outputs", to_plain(config), [], [], repository=tmp_path, parents=parents))
         Report(ReportCfg())(run, config)
         return run, json.loads((run.dir / "report/report.json").read_text())
 

@@ -14,7 +14,7 @@ import pytest
 from helpers.fault_studies import dataset, detector, evaluation, made
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.config.schema import Config
-from regimen.config.structured import plain
+from regimen.config.structured import to_plain
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.report import Report, ReportCfg
@@ -57,7 +57,7 @@ def make(
     def make_report(*paths: Path, **more: Any) -> tuple[Run, dict[str, Any]]:
         config = compose_config(["task=h1_failure", "stage=report", f"runs=[{','.join(map(str, paths))}]"])
         parents = [path.parent.name for path in paths]
-        run = Run(create_run_dir(tmp_path / "outputs", plain(config), [], [], repository=tmp_path, parents=parents))
+        run = Run(create_run_dir(tmp_path / "outputs", to_plain(config), [], [], repository=tmp_path, parents=parents))
         Report(ReportCfg(**more))(run, config)
         return run, json.loads((run.dir / "result.json").read_text())
 

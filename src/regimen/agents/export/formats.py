@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from regimen.agents.export.header import EXTRA, require_runtime
+from regimen.agents.export.header import EXTRA, PolicyDescription, require_runtime
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,8 +51,8 @@ class Onnx:
     def __call__(self, observations: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return actions and targets on the device of the observations."""
         arrays = [value.cpu().numpy() for value in observations]
-        found = self._session.run(OUTPUTS, dict(zip(self._inputs, arrays, strict=True)))
-        return [torch.from_numpy(value).to(observations[0].device) for value in found]
+        outputs = self._session.run(OUTPUTS, dict(zip(self._inputs, arrays, strict=True)))
+        return [torch.from_numpy(value).to(observations[0].device) for value in outputs]
 
     @staticmethod
     def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
@@ -75,11 +75,11 @@ class Onnx:
         return model
 
     @staticmethod
-    def content(model: Any, told: dict[str, Any]) -> bytes:
+    def content(model: Any, description: PolicyDescription) -> bytes:
         """Return the file content of a traced model with its description."""
         import onnx
 
-        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in told.items()})
+        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in description.to_dict().items()})
         return bytes(model.SerializeToString())
 
     @staticmethod
@@ -103,8 +103,8 @@ class TorchScript:
     def __call__(self, observations: list[torch.Tensor]) -> Sequence[torch.Tensor]:
         """Return actions and targets on the device of the observations."""
         self._module.to(observations[0].device)
-        found: tuple[torch.Tensor, torch.Tensor] = self._module(*observations)
-        return found
+        outputs: tuple[torch.Tensor, torch.Tensor] = self._module(*observations)
+        return outputs
 
     @staticmethod
     def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
@@ -113,11 +113,11 @@ class TorchScript:
             return torch.jit.trace(network, tuple(observations))
 
     @staticmethod
-    def content(model: Any, told: dict[str, Any]) -> bytes:
+    def content(model: Any, description: PolicyDescription) -> bytes:
         """Return the file content of a traced model with its description."""
         target = streams.BytesIO()
         with _quiet():
-            torch.jit.save(model, target, _extra_files={EXTRA: json.dumps(told, indent=1)})
+            torch.jit.save(model, target, _extra_files={EXTRA: json.dumps(description.to_dict(), indent=1)})
         return target.getvalue()
 
     @staticmethod

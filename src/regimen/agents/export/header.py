@@ -9,11 +9,17 @@ import importlib.util
 import json
 import sys
 import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import CheckpointError, PreflightError
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import TermMeaning
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 FORMAT = 1
 EXTRA = "regimen.json"
@@ -23,12 +29,139 @@ AGENT = "regimen.agents.exported.Exported"
 HOW = "Export one: regimen export <run> format=onnx (or torchscript)."
 
 
+@dataclass(frozen=True)
+class RobotDescription:
+    """What the position controllers of a robot need.
+
+    Attributes:
+        name: of the robot.
+        joint_names: in the order of the other values.
+        default_joint_pos: rad.
+        stiffness: N·m/rad.
+        damping: N·m·s/rad.
+        effort_limit: N·m.
+        velocity_limit: rad/s.
+    """
+
+    name: str
+    joint_names: list[str]
+    default_joint_pos: list[float]
+    stiffness: list[float]
+    damping: list[float]
+    effort_limit: list[float]
+    velocity_limit: list[float]
+
+
+@dataclass(frozen=True)
+class ExportCheck:
+    """Comparison of an exported network with its policy.
+
+    Attributes:
+        observations: random observations compared.
+        largest_difference: of actions and targets, relative above 1.
+        run_by: name and version of the runtime.
+    """
+
+    observations: int
+    largest_difference: float
+    run_by: str
+
+
+@dataclass(frozen=True)
+class PolicyDescription:
+    """The description in an exported policy; docs/export.md explains its keys.
+
+    Attributes:
+        inputs: observation group that the network reads -> shape and content.
+        outputs: output -> shape and content.
+        step_dt: seconds between two actions.
+        observations: group -> term -> `size` and `TermMeaning`.
+        joint_names: joints of an action, in order.
+        action_scale: rad for an action of 1, of each joint.
+        action_offset: target at action 0, rad.
+        action_clip: bound on the absolute action, or None.
+        joint_limits: lowest and highest angle of each joint, rad; None where they are not known.
+        faults: joints that failed in the training.
+        run: id of the run.
+        step: of the checkpoint.
+        task: option of the task.
+        commit: of the training, followed by `+` if there were uncommitted changes.
+        agent: class of the agent.
+        robot: None for a task without a robot.
+        physics_dt: seconds of a physics step; None for a task without a robot.
+        regimen: version that exported the policy.
+        format: version of the description.
+        check: None before the exported network was compared.
+    """
+
+    format: int
+    inputs: dict[str, str]
+    step_dt: float
+    observations: dict[str, dict[str, TermMeaning]]
+    joint_names: list[str]
+    action_scale: list[float]
+    action_offset: list[float]
+    action_clip: float | None
+    joint_limits: list[list[float]] | None
+    faults: list[str]
+    run: str | None
+    step: int | None
+    regimen: str = ""
+    task: str | None = None
+    commit: str | None = None
+    agent: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    robot: RobotDescription | None = None
+    physics_dt: float | None = None
+    check: ExportCheck | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PolicyDescription:
+        """Return the description in a file; keys of later versions are ignored.
+
+        Raises:
+            CheckpointError: a key is missing.
+        """
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        try:
+            for name, part in (("robot", RobotDescription), ("check", ExportCheck)):
+                if known.get(name) is not None:
+                    known[name] = part(**known[name])
+            return cls(**known)
+        except TypeError as error:
+            raise CheckpointError(f"The description of an exported policy is incomplete: {error}.") from error
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data in the order of the keys in a file; a check that is still to come is left out."""
+        data = asdict(self)
+        return {key: data[key] for key in _KEYS if key != "check" or self.check is not None}
+
+    def io_spec(self) -> IOSpec:
+        """Return observations and actions of the policy."""
+        sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in self.observations.items()}
+        meaning = {
+            g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
+            for g, terms in self.observations.items()
+        }
+        action = ActionSpec(
+            self.joint_names, self.action_scale, self.action_offset, self.action_clip, self.joint_limits
+        )
+        return IOSpec(sizes, action, self.step_dt, meaning)
+
+
+_KEYS = (
+    *("format", "regimen", "task", "run", "step", "commit", "agent", "faults", "inputs", "outputs", "step_dt"),
+    *("observations", "joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
+    *("physics_dt", "check"),
+)
+
+
 def is_exported(path: Path) -> bool:
     """Return whether a file is ONNX or TorchScript, written by this project or not."""
     return path.suffix == ".onnx" or any(name.endswith("/constants.pkl") for name in _members(path))
 
 
-def described(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> PolicyDescription:
     """Return the description of an exported policy; see `metadata.describe`.
 
     Args:
@@ -37,39 +170,32 @@ def described(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be read, or has no description.
     """
-    told = _of_onnx(path) if path.suffix == ".onnx" else _of_torchscript(path)
-    if told.get("format") != FORMAT:
+    content = _of_onnx(path) if path.suffix == ".onnx" else _of_torchscript(path)
+    if content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has no description of its observations and joints, as exports of this project have. {HOW}"
         )
-    return told
+    return PolicyDescription.from_dict(content)
 
 
-def bundle(path: Path) -> dict[str, Any]:
+def bundle(path: Path) -> PolicyBundle:
     """Return an exported policy as the bundle of a checkpoint, whose agent only acts.
 
     Raises:
-        CheckpointError: see `described`.
+        CheckpointError: see `read_description`.
         PreflightError: onnxruntime is not installed.
     """
-    told = described(path)
+    description = read_description(path)
     if path.suffix == ".onnx":
         require_runtime()
-    policy = {"path": str(path), "inputs": list(told["inputs"])}
-    head = {"agent": {"_target_": AGENT}, "io": io_of(told).to_dict(), "faults": told["faults"]}
-    return head | {"run": told["run"], "step": told["step"], "policy": policy}
-
-
-def io_of(told: dict[str, Any]) -> IOSpec:
-    """Return the `IOSpec` of a description written by `metadata.describe`."""
-    sizes = {g: {name: term["size"] for name, term in terms.items()} for g, terms in told["observations"].items()}
-    meaning = {
-        g: {name: rest for name, term in terms.items() if (rest := {k: v for k, v in term.items() if k != "size"})}
-        for g, terms in told["observations"].items()
+    return {
+        "agent": {"_target_": AGENT},
+        "io": description.io_spec().to_dict(),
+        "faults": description.faults,
+        "run": description.run,
+        "step": description.step,
+        "policy": {"path": str(path), "inputs": list(description.inputs)},
     }
-    scale, offset, clip = (told[f"action_{name}"] for name in ("scale", "offset", "clip"))
-    action = ActionSpec(told["joint_names"], scale, offset, clip, told["joint_limits"])
-    return IOSpec(sizes, action, told["step_dt"], meaning)
 
 
 def require_runtime() -> None:
@@ -89,7 +215,7 @@ def _members(path: Path) -> list[str]:
     return zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
 
 
-def _of_onnx(path: Path) -> dict[str, Any]:
+def _of_onnx(path: Path) -> Mapping[str, Any]:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -102,10 +228,10 @@ def _of_onnx(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _of_torchscript(path: Path) -> dict[str, Any]:
+def _of_torchscript(path: Path) -> Mapping[str, Any]:
     inside = next((name for name in _members(path) if name.endswith(f"/extra/{EXTRA}")), None)
     if inside is None:
         return {}
     with zipfile.ZipFile(path) as archive:
-        told: dict[str, Any] = json.loads(archive.read(inside))
-    return told
+        content: Mapping[str, Any] = json.loads(archive.read(inside))
+    return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen.agents.export.header import FORMAT
+from regimen.agents.export.header import FORMAT, PolicyDescription, RobotDescription
 from regimen.config.structured import read_plain
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
@@ -14,7 +14,12 @@ from regimen.system.errors import ConfigError
 from regimen.system.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.vec_env import TermMeaning
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 OBSERVATION = "(N, {size}) float32: the terms of `observations.{group}` side by side, each clipped, then scaled"
 OUTPUTS = {
@@ -23,8 +28,8 @@ OUTPUTS = {
 }
 
 
-def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of a policy as plain data.
+def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: Mapping[str, Any]) -> PolicyDescription:
+    """Return the description of a policy, without its check.
 
     Args:
         bundle: its checkpoint.
@@ -35,31 +40,30 @@ def describe(bundle: dict[str, Any], groups: list[str], config: dict[str, Any], 
     spec = IOSpec.from_dict(bundle["io"])
     name = config["env"].get("robot")
     robot = load(name) if name else None
-    known = list(dict.fromkeys(("policy", *groups)))
-    return {
-        "format": FORMAT,
-        "regimen": __version__,
-        "task": config["choices"].get("task"),
-        "run": bundle.get("run"),
-        "step": bundle.get("step"),
-        "commit": commit_of(run),
-        "agent": bundle["agent"]["_target_"],
-        "faults": bundle.get("faults") or [],
-        "inputs": {group: OBSERVATION.format(size=spec.size(group), group=group) for group in groups},
-        "outputs": {k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()},
-        "step_dt": spec.step_dt,
-        "observations": {g: _terms(spec, g) for g in known if g in spec.observations},
-        "joint_names": spec.action.joints,
-        "action_scale": spec.action.scale,
-        "action_offset": spec.action.offset,
-        "action_clip": spec.action.clip,
-        "joint_limits": spec.action.limits,
-        "robot": None if robot is None else _robot(robot),
-        "physics_dt": config["sim"]["dt"] if robot else None,
-    }
+    return PolicyDescription(
+        format=FORMAT,
+        regimen=__version__,
+        task=config["choices"].get("task"),
+        run=bundle.get("run"),
+        step=bundle.get("step"),
+        commit=commit_of(run),
+        agent=bundle["agent"]["_target_"],
+        faults=bundle.get("faults") or [],
+        inputs={group: OBSERVATION.format(size=spec.size(group), group=group) for group in groups},
+        outputs={k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()},
+        step_dt=spec.step_dt,
+        observations={g: _terms(spec, g) for g in dict.fromkeys(("policy", *groups)) if g in spec.observations},
+        joint_names=spec.action.joints,
+        action_scale=spec.action.scale,
+        action_offset=spec.action.offset,
+        action_clip=spec.action.clip,
+        joint_limits=spec.action.limits,
+        robot=None if robot is None else _robot(robot),
+        physics_dt=config["sim"]["dt"] if robot else None,
+    )
 
 
-def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def origin(path: Path) -> tuple[PlainConfig, Mapping[str, Any]] | None:
     """Return configuration and record of the run that a checkpoint is in; None if it is in no run."""
     for folder in path.resolve().parents[:2]:
         run = files.read_json(folder / "run.json")
@@ -69,13 +73,13 @@ def origin(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return None
 
 
-def commit_of(run: dict[str, Any]) -> str | None:
+def commit_of(run: Mapping[str, Any]) -> str | None:
     """Return the commit of a run, followed by `+` if there were uncommitted changes."""
     git = run.get("git") or {}
     return f"{git['commit']}{'+' if git.get('dirty') else ''}" if git.get("commit") else None
 
 
-def require_fit(bundle: dict[str, Any], config: dict[str, Any]) -> None:
+def require_fit(bundle: PolicyBundle, config: PlainConfig) -> None:
     """Raise if a policy moves joints that the robot of a task does not have.
 
     Raises:
@@ -87,19 +91,18 @@ def require_fit(bundle: dict[str, Any], config: dict[str, Any]) -> None:
         raise ConfigError(f"The policy moves {', '.join(strange)}, which robot {name} does not have: name its task.")
 
 
-def _terms(spec: IOSpec, group: str) -> dict[str, dict[str, Any]]:
+def _terms(spec: IOSpec, group: str) -> dict[str, TermMeaning]:
     meaning = spec.meaning.get(group, {})
     return {name: {"size": size, **meaning.get(name, {})} for name, size in spec.observations[group].items()}
 
 
-def _robot(robot: Robot) -> dict[str, Any]:
-    """Return name, joints in order, pose in rad, and what the position controller of each joint needs."""
-    return {
-        "name": robot.name,
-        "joint_names": list(robot.joints),
-        "default_joint_pos": list(robot.default_joint_pos),
-        "stiffness": list(robot.stiffness),
-        "damping": list(robot.damping),
-        "effort_limit": list(robot.effort_limit),
-        "velocity_limit": list(robot.velocity_limit),
-    }
+def _robot(robot: Robot) -> RobotDescription:
+    return RobotDescription(
+        name=robot.name,
+        joint_names=list(robot.joints),
+        default_joint_pos=list(robot.default_joint_pos),
+        stiffness=list(robot.stiffness),
+        damping=list(robot.damping),
+        effort_limit=list(robot.effort_limit),
+        velocity_limit=list(robot.velocity_limit),
+    )

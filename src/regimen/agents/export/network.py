@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import ActionSpec, IOSpec
+    from regimen.runs.checkpoint_header import PolicyBundle
 
     Acting = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
 
@@ -47,7 +48,7 @@ def clipped(actions: torch.Tensor, bound: float | None) -> torch.Tensor:
     return actions if bound is None else actions.clamp(-bound, bound)
 
 
-def load(bundle: dict[str, Any], io: IOSpec) -> tuple[Policy, nn.Module, list[str]]:
+def load(bundle: PolicyBundle, io: IOSpec) -> tuple[Policy, nn.Module, list[str]]:
     """Return the policy of a checkpoint, its network, and the observation groups that it reads.
 
     Raises:
@@ -92,10 +93,10 @@ def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[
     return max(gaps)
 
 
-def _gap(found: torch.Tensor, wanted: torch.Tensor) -> float:
+def _gap(outputs: torch.Tensor, wanted: torch.Tensor) -> float:
     """Return the largest difference of (N, A), in units of the largest value of its column, or of 1 if that is less.
 
     The sums behind a small value have the rounding of the large ones that it is made of.
     """
-    gap = (found - wanted).abs() / wanted.abs().amax(0).clamp(min=1.0)
+    gap = (outputs - wanted).abs() / wanted.abs().amax(0).clamp(min=1.0)
     return float(gap.nan_to_num(float("inf")).max())

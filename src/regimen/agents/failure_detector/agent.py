@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from regimen.agents.failure_detector.baseline_comparison import Baselines, guess_of, judge_all
+from regimen.agents.base import OpenedData
+from regimen.agents.failure_detector.baselines import Baselines, guess_of, judge_all
 from regimen.agents.failure_detector.decision_rule import DecisionCfg
 from regimen.agents.failure_detector.frames import FrameSets, Layout
 from regimen.agents.failure_detector.model import GruNet, ModelCfg
@@ -21,10 +22,63 @@ from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
     from regimen.agents.base import FitResult, OpenedData
-    from regimen.agents.failure_detector.dataset import DetectorData
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
+    from regimen.data.episodes.splits import Splits
+    from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
+
+
+@dataclass(frozen=True)
+class DetectorData:
+    """What a detector learns from.
+
+    Attributes:
+        paths: files of episodes, all of the same kind.
+        splits: which envs are for training, validation and test.
+        io: names and sizes of observations and actions.
+        joints: all joints of the robot, in the order of labels and torques.
+        candidates: those that may fail.
+        memory_bytes: what may be in memory at once.
+    """
+
+    paths: list[Path]
+    splits: Splits
+    io: IOSpec
+    joints: list[str]
+    candidates: list[str]
+    memory_bytes: int
+
+
+def open_datasets(config: Config, memory_gb: float, group: str) -> OpenedData:
+    """Return the data of a run that distils a detector, and what the gates have against them.
+
+    All of it is counted anew here, over all datasets together: a card beside a dataset knows only that one.
+
+    Args:
+        config: names the datasets.
+        memory_gb: limit for the data in memory, in GiB.
+        group: observation group that is read; in the others the datasets may differ.
+    """
+    from regimen.data.episodes import card as cards
+    from regimen.data.episodes.reader import open_all
+    from regimen.data.episodes.splits import split
+
+    paths = [Path(path) for path in config.data]
+    card = cards.make(paths, config.seed, group)
+    by_split = card.to_dict()["by_split"]
+    about = {"rows": card.rows, "episodes": card.episodes_by_class, "by_split": by_split}
+    files = open_all(paths, group)
+    try:
+        splits = split([file.num_envs for file in files], config.seed)
+        memory, first = int(memory_gb * 2**30), files[0]
+        data = DetectorData([f.path for f in files], splits, first.io, first.joints, card.classes, memory)
+        return OpenedData(data, about, card.problems(), "for training a detector")
+    finally:
+        for file in files:
+            file.close()
 
 
 @dataclass
@@ -42,6 +96,7 @@ class FailureGruCfg:
     WATCHES: ClassVar[bool] = True
     EVALUATOR: ClassVar[str] = "regimen.stages.detector_evaluation:evaluate"
     DATA: ClassVar[str] = ".h5"
+    POLICY_FORMAT: ClassVar[str] = "failure_gru"
     _target_: str = "regimen.agents.failure_detector.FailureGru"
     group: str = "discriminator"
     model: ModelCfg = field(default_factory=ModelCfg)
@@ -49,7 +104,7 @@ class FailureGruCfg:
     decision: DecisionCfg = field(default_factory=DecisionCfg)
     resamples: int = 1000
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         lines = [*self.model.problems(), *self.training.problems(), *self.decision.problems()]
         if self.resamples < 1:
@@ -66,15 +121,13 @@ class FailureGru:
 
     @classmethod
     def open_data(cls, config: Config, memory_gb: float) -> OpenedData:
-        """Return the datasets of a run, split and checked; see `regimen.agents.failure_detector.dataset`.
+        """Return the datasets of a run, split and checked; see `regimen.agents.failure_detector.agent`.
 
         Args:
             config: of the run; names the datasets.
             memory_gb: limit for the data in memory, in GiB.
         """
-        from regimen.agents.failure_detector import dataset
-
-        return dataset.open_data(config, memory_gb, config.agent.group)
+        return open_datasets(config, memory_gb, config.agent.group)
 
     def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> FitResult:
         """Train, judge on the test split beside the baselines, draw; go on where a stopped run was.
@@ -104,12 +157,12 @@ class FailureGru:
         report.draw(run, judged, training.history)
         return report.outcome(judged, {"epochs": len(training.history), "data_share": training.data_share})
 
-    def _head(self, layout: Layout, io: IOSpec) -> dict[str, Any]:
+    def _head(self, layout: Layout, io: IOSpec) -> PolicyBundle:
         detector = {"classes": list(layout.classes), "group": layout.group}
         return {"agent": asdict(self.cfg), "io": io.to_dict(), "detector": detector}
 
     @classmethod
-    def load_estimator(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> StreamingDetector:
+    def load_estimator(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> StreamingDetector:
         """Return the detector of a checkpoint for an environment.
 
         Args:
@@ -134,24 +187,24 @@ class FailureGru:
 class _DetectorCheckpoints:
     """The `BestCheckpointStore` of a detector, whose network and training state are separate parts."""
 
-    def __init__(self, checkpoints: Checkpoints, head: dict[str, Any]) -> None:
+    def __init__(self, checkpoints: Checkpoints, head: PolicyBundle) -> None:
         self.checkpoints, self.head = checkpoints, head
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         last = self.checkpoints.last
         return checkpoint.load(last)["training"] if last.exists() else None
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
         detector = {**self.head["detector"], "network": network}
         self.checkpoints.save(step, {**self.head, "detector": detector, "training": training}, metric)
 
-    def best(self) -> dict[str, Any]:
-        network: dict[str, Any] = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
+    def best(self) -> StateDict:
+        network: StateDict = checkpoint.load(Path(self.checkpoints.best))["detector"]["network"]
         return network

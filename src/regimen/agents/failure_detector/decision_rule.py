@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import StateDict
 
 NONE = -1
 
@@ -84,11 +87,11 @@ class DecisionRule:
     def _take_back(self, rows: torch.Tensor) -> None:
         self.verdict, self.age = self.verdict.masked_fill(rows, NONE), self.age.masked_fill(rows, 0)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state."""
         return {name: value.clone() for name, value in vars(self).items() if name != "cfg"}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         for name, value in state.items():
             setattr(self, name, value.clone())

@@ -7,13 +7,193 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
+import torch
 
-from regimen.agents.failure_detector.detection_events import Events, events, rates
-from regimen.agents.failure_detector.predictions import Predictions
+from regimen.agents.failure_detector.decision_rule import DecisionCfg, decide
 from regimen.display.intervals import Figure
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """E episodes side by side, padded at the end to L frames, on the CPU.
+
+    Attributes:
+        target: (E, L) int8 class, 0 for healthy.
+        probabilities: (E, L, C) float32.
+        verdict: (E, L) int16 class, -1 for none.
+        active: (E, L) bool, faulty, and the joint has reached its limit (see `frames.saturated_since`).
+        mask: (E, L) bool.
+        unit: (E,) env of the episode, the unit of resampling for intervals.
+        fell: (E,) bool, the episode ended by a termination.
+    """
+
+    target: np.ndarray
+    probabilities: np.ndarray
+    verdict: np.ndarray
+    active: np.ndarray
+    mask: np.ndarray
+    unit: np.ndarray
+    fell: np.ndarray
+
+    @property
+    def length(self) -> np.ndarray:
+        """Frames of each episode, (E,)."""
+        return np.asarray(self.mask.sum(1))
+
+    @property
+    def onset(self) -> np.ndarray:
+        """First faulty frame of each episode, (E,); -1 where it stays healthy."""
+        faulty = (self.target > 0) & self.mask
+        return np.where(faulty.any(1), faulty.argmax(1), -1)
+
+
+def make_predictions(
+    target: torch.Tensor,
+    probabilities: torch.Tensor,
+    active: torch.Tensor,
+    mask: torch.Tensor,
+    unit: torch.Tensor,
+    fell: torch.Tensor,
+    decision: DecisionCfg,
+) -> Predictions:
+    """Return predictions with the verdicts of `decision`; shapes as in `Predictions`."""
+    verdict = decide(decision, probabilities, mask)
+    return Predictions(
+        target.to(torch.int8).cpu().numpy(),
+        probabilities.float().cpu().numpy(),
+        verdict.cpu().numpy(),
+        active.cpu().numpy(),
+        mask.cpu().numpy(),
+        unit.cpu().numpy(),
+        fell.cpu().numpy(),
+    )
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return the episodes of all parts, padded to the longest."""
+    longest = max(part.mask.shape[1] for part in parts)
+    fields = {name: [getattr(part, name) for part in parts] for name in Predictions.__dataclass_fields__}
+    return Predictions(
+        **{name: np.concatenate([_padded(v, longest) for v in values]) for name, values in fields.items()}
+    )
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    if values.ndim == 1:
+        return values
+    return np.pad(values, [(0, 0), (0, length - values.shape[1])] + [(0, 0)] * (values.ndim - 2))
+
+
+@dataclass
+class Events:
+    """Detection events of E episodes.
+
+    Attributes:
+        joint: (E,) class of the fault, 0 where none began.
+        delay: (E,) steps from the fault's first step to the verdict that names its joint; -1 without one.
+        at_risk: (E,) steps after the onset that were recorded; infinite where the robot fell: it will not come back.
+        wrong: (E,) bool, the first verdict after the onset named another joint.
+        fell: (E,) bool, the robot fell after the onset before the joint was named.
+        alarms: (E,) verdicts raised while healthy.
+        healthy: (E,) healthy frames.
+        unit: (E,) see `Predictions`.
+    """
+
+    joint: np.ndarray
+    delay: np.ndarray
+    at_risk: np.ndarray
+    wrong: np.ndarray
+    fell: np.ndarray
+    alarms: np.ndarray
+    healthy: np.ndarray
+    unit: np.ndarray
+
+
+def events(predictions: Predictions) -> Events:
+    """Return the events of predictions.
+
+    The fault's first step is the one before the first faulty observation, so the least delay possible is 1.
+    """
+    rows, onset, length = np.arange(len(predictions.target)), predictions.onset, predictions.length
+    faulty = onset >= 0
+    joint = np.where(faulty, predictions.target[rows, onset.clip(0)], 0)
+    after = predictions.mask & faulty[:, None] & (np.arange(predictions.mask.shape[1]) >= onset[:, None])
+    named = after & (predictions.verdict == joint[:, None])
+    detected = named.any(1)
+    delay = np.where(detected, named.argmax(1) - onset + 1, -1)
+    before = np.concatenate((np.full_like(predictions.verdict[:, :1], -1), predictions.verdict[:, :-1]), axis=1)
+    raised = predictions.mask & (predictions.verdict > 0) & (predictions.verdict != before)
+    first = raised & after
+    wrong = first.any(1) & (predictions.verdict[rows, first.argmax(1)] != joint)
+    healthy = predictions.mask & (predictions.target == 0)
+    lost = faulty & predictions.fell
+    return Events(
+        joint=joint,
+        delay=delay,
+        at_risk=np.where(lost, np.inf, length - onset.clip(0)),
+        wrong=wrong,
+        fell=lost & ~detected,
+        alarms=(raised & healthy).sum(1),
+        healthy=healthy.sum(1),
+        unit=predictions.unit,
+    )
+
+
+def delay_quantile(detections: Events, share: float, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the delay in steps within which `share` of the faults are named; infinite if fewer ever are.
+
+    The estimate of Kaplan and Meier (1958): a fault that the recording left before it was named is censored there; one
+    that felled the robot before it was named is never named.
+
+    Args:
+        detections: the events.
+        share: such as 0.5.
+        weights: (R, E) weight of each episode in each of R resamples; by default 1.
+
+    Returns:
+        (R,) or, without weights, a scalar.
+    """
+    chosen = detections.joint > 0
+    times = np.where(detections.delay >= 0, detections.delay, detections.at_risk)[chosen]
+    # Where times are equal, those named come before those censored.
+    order = np.lexsort((detections.delay[chosen] < 0, times))
+    times, named = times[order], (detections.delay[chosen] >= 0)[order]
+    counted = (np.ones(len(detections.joint)) if weights is None else weights)[..., chosen][..., order]
+    left = np.cumsum(counted[..., ::-1], axis=-1)[..., ::-1]
+    unnamed = np.cumprod(1.0 - counted * named / np.maximum(left, 1e-12), axis=-1)
+    reached = unnamed <= 1.0 - share + 1e-12
+    if not len(times):
+        return np.full(counted.shape[:-1], np.inf)
+    return np.where(reached.any(-1), times[reached.argmax(-1)], np.inf)
+
+
+def rates(detections: Events, step_dt: float, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return the figures by event, (R,) with weights as in `delay_quantile`, else scalars.
+
+    Args:
+        detections: the events.
+        step_dt: seconds of a frame, for alarms per hour of healthy walking.
+        weights: see `delay_quantile`.
+    """
+    counted = np.ones(len(detections.joint)) if weights is None else weights
+    faulty = detections.joint > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        faults = (counted * faulty).sum(-1)
+        of_faults = {
+            "detected": (counted * (detections.delay >= 0)).sum(-1) / faults,
+            "wrong_joint": (counted * detections.wrong).sum(-1) / faults,
+            "fell_first": (counted * detections.fell).sum(-1) / faults,
+        }
+        hours = (counted * detections.healthy).sum(-1) * step_dt / 3600.0
+        alarms = (counted * detections.alarms).sum(-1) / hours
+    delays = {
+        "delay_steps": delay_quantile(detections, 0.5, weights),
+        "delay_steps_p90": delay_quantile(detections, 0.9, weights),
+    }
+    return of_faults | {"false_alarms_per_hour": alarms} | delays
+
 
 BINS = 15
 """Of the confidence, for the calibration error."""
@@ -31,11 +211,11 @@ def by_class(counts: np.ndarray) -> dict[str, np.ndarray]:
     An absent class has NaN for all three; one that is present and never predicted has precision NaN and F1 0.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
-    there, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
+    true, guessed = counts.sum(-1).astype(float), counts.sum(-2).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = np.where(there > 0, hits / there, np.nan)
-        precision = np.where((there > 0) & (guessed > 0), hits / guessed, np.nan)
-        f1 = np.where(there > 0, 2 * hits / (there + guessed), np.nan)
+        recall = np.where(true > 0, hits / true, np.nan)
+        precision = np.where((true > 0) & (guessed > 0), hits / guessed, np.nan)
+        f1 = np.where(true > 0, 2 * hits / (true + guessed), np.nan)
     return {"precision": precision, "recall": recall, "f1": f1}
 
 
@@ -46,9 +226,9 @@ def macro_f1(counts: np.ndarray) -> float:
 
 def _mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis without NaN; NaN where all are NaN."""
-    known = np.isfinite(values)
-    count = known.sum(-1)
-    return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
+    finite = np.isfinite(values)
+    count = finite.sum(-1)
+    return np.where(count > 0, np.where(finite, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def shares(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -116,7 +296,7 @@ class Verdicts:
     calibration: Calibration
     delays: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for result.json; infinite and unknown values are null."""
         figures = {name: {k: _known(v) for k, v in asdict(f).items()} for name, f in self.figures.items()}
         return {
@@ -155,37 +335,37 @@ def _judge(
     units, place = np.unique(predictions.unit, return_inverse=True)
     cell = (place[:, None] * size + predictions.target) * size + guess
     each = np.bincount(cell[mask], minlength=len(units) * size * size).reshape(len(units), size, size)
-    counts, found = each.sum(0), events(predictions)
+    counts, detections = each.sum(0), events(predictions)
     drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
-    spread = shares(np.tensordot(drawn, each, 1)) | rates(found, step_dt, drawn[:, place])
-    values = shares(counts) | rates(found, step_dt)
+    spread = shares(np.tensordot(drawn, each, 1)) | rates(detections, step_dt, drawn[:, place])
+    values = shares(counts) | rates(detections, step_dt)
     calibrated = calibration(predictions.probabilities[mask], predictions.target[mask])
     figures = {name: _interval(float(value), spread[name]) for name, value in values.items()}
     figures["calibration_error"] = Figure(calibrated.error, np.nan, np.nan)
-    joints = _joints(classes, counts, found, step_dt)
-    return Verdicts(classes, counts, figures, joints, calibrated, found.delay[found.delay >= 0])
+    joints = _joints(classes, counts, detections, step_dt)
+    return Verdicts(classes, counts, figures, joints, calibrated, detections.delay[detections.delay >= 0])
 
 
 def _interval(value: float, draws: np.ndarray) -> Figure:
     """Return a value with the 95 % percentiles of its resamples, some of which may be infinite."""
-    known = np.sort(draws[~np.isnan(draws)])
-    if not len(known):
+    values = np.sort(draws[~np.isnan(draws)])
+    if not len(values):
         return Figure(value, np.nan, np.nan)
-    low, high = (known[round(q * (len(known) - 1))] for q in (0.025, 0.975))
+    low, high = (values[round(q * (len(values) - 1))] for q in (0.025, 0.975))
     return Figure(value, float(low), float(high))
 
 
 def _joints(
-    classes: Sequence[str], counts: np.ndarray, found: Events, step_dt: float
+    classes: Sequence[str], counts: np.ndarray, detections: Events, step_dt: float
 ) -> dict[str, dict[str, float | None]]:
     """Return the metrics of each joint that failed."""
     scores, table = by_class(counts), {}
     for number, name in enumerate(classes):
-        faults = int((found.joint == number).sum())
+        faults = int((detections.joint == number).sum())
         if number == 0 or not (faults or counts[number].sum()):
             continue
-        own = rates(Events(**{k: v[found.joint == number] for k, v in vars(found).items()}), step_dt)
-        known = {k: _known(float(v[number])) for k, v in scores.items()}
+        own = rates(Events(**{k: v[detections.joint == number] for k, v in vars(detections).items()}), step_dt)
+        shares_ = {k: _known(float(v[number])) for k, v in scores.items()}
         events_ = {k: _known(float(own[k])) for k in ("detected", "wrong_joint", "fell_first", "delay_steps")}
-        table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **known, **events_}
+        table[name] = {"frames": float(counts[number].sum()), "faults": float(faults), **shares_, **events_}
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from regimen.agents.failure_detector.decision_rule import DecisionCfg
     from regimen.agents.failure_detector.model import DetectorNet
     from regimen.envs.vec_env import Obs
+    from regimen.runs.checkpoint_header import StateDict
 
 
 class StreamingDetector:
@@ -62,13 +63,13 @@ class StreamingDetector:
         self._rule.update(probabilities, begun)
         return probabilities, self._rule
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return hidden states and verdicts; empty before the first observation."""
         if self._state is None or self._rule is None:
             return {}
         return {"hidden": self._state.clone(), "rule": self._rule.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         if not state:
             self._state = self._rule = None

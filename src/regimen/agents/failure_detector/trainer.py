@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from regimen.system.errors import DivergedError
 if TYPE_CHECKING:
     from regimen.agents.failure_detector.frames import Frames, FrameSets
     from regimen.agents.failure_detector.model import DetectorNet
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run
 
 
@@ -66,7 +67,7 @@ class TrainingCfg:
 class BestCheckpointStore(CheckpointStore, Protocol):
     """A `CheckpointStore` that also reads the best checkpoint."""
 
-    def best(self) -> dict[str, Any]:
+    def best(self) -> StateDict:
         """Return the `network` part of the checkpoint with the highest metric."""
         ...
 
@@ -202,8 +203,8 @@ class Training:
         self._epoch, self._batch, self._sums, self._seconds = self._epoch + 1, 0, [0.0, 0.0], [0.0, 0.0]
         self.done = self._epoch >= self.cfg.epochs or self._stale >= self.cfg.patience
         if self.log is not None:
-            told = {f"Train/{name}": value for name, value in row.items() if name != "epoch"}
-            self.log(self._step, told | {"Perf/data_share": self.data_share})
+            logged = {f"Train/{name}": value for name, value in row.items() if name != "epoch"}
+            self.log(self._step, logged | {"Perf/data_share": self.data_share})
         self._save(score)
         if not self.done:
             self.run.check_stop(self._step, lambda: None)
@@ -244,7 +245,7 @@ class Training:
         }
         self.checkpoints.save(self._step, dict(self.net.state_dict()), training, metric)
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: StateDict) -> None:
         self.net.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._weights = state["weights"].to(self.device)

@@ -20,15 +20,15 @@ from regimen.agents import data_parallel
 from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac.policy import FastSacPolicy, action_bounds, build_actor
-from regimen.agents.training_session import require_finite
+from regimen.agents.training_session import free_bytes, require_finite
 from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
-from regimen.system import host
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 BETAS = (0.9, 0.95)
 SATURATED = 0.05
@@ -106,7 +106,7 @@ class FastSac:
         """Transitions of one env in a minibatch."""
         return max(1, self.cfg.batch_size // (self.num_envs * world_size()))
 
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
 
         Args:
@@ -151,7 +151,7 @@ class FastSac:
 
     def _open_ring(self) -> None:
         width, count = sum(self.sizes.values()), self.io.num_actions
-        needed, free = ring_bytes(self.num_envs, self.cfg.buffer_size, width, count), _free_bytes(self.device)
+        needed, free = ring_bytes(self.num_envs, self.cfg.buffer_size, width, count), free_bytes(self.device)
         if needed > free:
             fits = max(1, int(self.cfg.buffer_size * free / needed * 0.9))
             raise PreflightError(
@@ -186,8 +186,8 @@ class FastSac:
         session.step(reward, terminated, truncated, info)
         ended = terminated | truncated
         fails = ended if self.cfg.disable_bootstrap else terminated
-        to, seen = self.device, self._stored_groups
-        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), seen(following), seen(info["final_obs"]))
+        to, stored = self.device, self._stored_groups
+        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), stored(following), stored(info["final_obs"]))
         return following
 
     def _learn_from_ring(self) -> None:
@@ -195,14 +195,14 @@ class FastSac:
         cfg = self.cfg
         drawn = self._normalised(self._mirrored(self.ring.sample(cfg.num_updates, self.each, cfg.gamma, cfg.num_steps)))
         for k in range(cfg.num_updates):
-            batch = _minibatch(drawn, k)
+            batch = drawn.minibatch(k)
             self.updates += 1
-            seen = self._update_critics(batch)
+            targets = self._update_critics(batch)
             if self.updates % cfg.policy_frequency == 0:
                 self._update_actor(batch)
             with torch.no_grad():
                 torch._foreach_lerp_(self._followers, self._led, cfg.tau)
-        self._stats |= self._measured(batch, *seen)
+        self._stats |= self._measured(batch, *targets)
 
     def _mirrored(self, batch: Batch) -> Batch:
         """Return a batch (U, B, …) with the mirror image of each transition in the same minibatch, (U, 2 B, …)."""
@@ -341,16 +341,16 @@ class FastSac:
             )
         return losses
 
-    def policy_state(self) -> dict[str, Any]:
+    def policy_state(self) -> StateDict:
         """Return the actor with its action bounds, and the normaliser."""
         return {"actor": self.actor.state_dict(), "normaliser": self.norms["policy"].state_dict()}
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the actor by another run's policy, as saved by `policy_state`; critics are new."""
         self.actor.load_state_dict(state["actor"])
         self.norms["policy"].load_state_dict(state["normaliser"])
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> StateDict:
         modules = {"actor": self.actor, "critics": self.critics, "target": self.target, "norms": self.norms}
         names = ("actor_optimiser", "critic_optimiser", "alpha_optimiser")
         return modules | {name: getattr(self, name) for name in names}
@@ -359,9 +359,9 @@ class FastSac:
         networks = (self.actor, self.critics, self.target)
         return [self.log_alpha, *(p for network in networks for p in network.parameters())]
 
-    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         """Return the content of a checkpoint; of other ranks than 0 only their own part."""
-        own: dict[str, Any] = {"obs": {k: v.clone() for k, v in obs.items()}}
+        own: StateDict = {"obs": {k: v.clone() for k, v in obs.items()}}
         own["ring"] = self.ring.state_dict() if self.cfg.save_buffer else None
         if rank() > 0:
             return {"training": own}
@@ -370,7 +370,7 @@ class FastSac:
         training |= {"told_of_saturation": self._warned_of_saturation}
         return {"policy": self.policy_state(), "training": training | own}
 
-    def _restore(self, state: dict[str, Any]) -> Obs:
+    def _restore(self, state: StateDict) -> Obs:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.log_alpha.data.copy_(state["log_alpha"])
@@ -383,7 +383,7 @@ class FastSac:
         return obs
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> FastSacPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> FastSacPolicy:
         """Return the policy of a checkpoint, acting by the mean of its Gaussian."""
         cfg, state = FastSacCfg(**bundle["agent"]), bundle["policy"]
         actor = build_actor(cfg, io, torch.ones(io.num_actions))
@@ -391,15 +391,6 @@ class FastSac:
         actor.load_state_dict(state["actor"])
         norm.load_state_dict(state["normaliser"])
         return FastSacPolicy(nn.Sequential(norm, actor).to(device))
-
-
-def _minibatch(batch: Batch, k: int) -> Batch:
-    obs, following = ({g: x[k] for g, x in o.items()} for o in (batch.obs, batch.next_obs))
-    return Batch(obs, batch.action[k], batch.reward[k], batch.discount[k], following)
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
 
 
 def _gib(size: int) -> str:

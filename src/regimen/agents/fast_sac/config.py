@@ -7,10 +7,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.data.replay_buffer import ring_bytes
 from regimen.system.errors import RegimenError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from regimen.config.yaml_io import PlainConfig, PlainSection
 
 _COUNTS = (
     *("num_learning_iterations", "logging_interval", "learning_starts", "buffer_size", "batch_size"),
@@ -62,6 +67,7 @@ class FastSacCfg:
 
     DISTRIBUTED: ClassVar[bool] = True
     LOWER: ClassVar[str] = "agent.buffer_size or agent.batch_size"
+    POLICY_FORMAT: ClassVar[str] = "fast_sac"
     _target_: str = "regimen.agents.fast_sac.FastSac"
     num_learning_iterations: int = 25_000
     logging_interval: int = 100
@@ -110,7 +116,7 @@ class FastSacCfg:
         batches = 2 * 4 * rows * (2 * observation + action + 2)  # as drawn, and once more normalised
         return ring_bytes(num_envs, self.buffer_size, observation, action) + batches
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
         lines = [
             *self._lines(_COUNTS, lambda value: value >= 1, "expected 1 or more."),
@@ -144,39 +150,39 @@ class FastSacCfg:
                 lines.append(f"{low}={getattr(self, low):g}: expected less than {high}={getattr(self, high):g}.")
         return lines
 
-    def _group_problems(self, offered: dict[str, Any] | None) -> list[str]:
+    def _group_problems(self, offered: Collection[str] | None) -> list[str]:
         """Return a line for an unknown group; `offered` is None where groups are known only at run time."""
         if not offered or self.critic_observations in offered:
             return []
         near = did_you_mean(self.critic_observations, offered)
         return [f"critic_observations={self.critic_observations}: the task has no such observation group. {near}"]
 
-    def _symmetry_problems(self, config: dict[str, Any]) -> list[str]:
+    def _symmetry_problems(self, config: PlainConfig) -> list[str]:
         from regimen.envs.symmetry_check import unmirrored
 
         why = unmirrored(config) if self.use_symmetry else None
         return [f"use_symmetry=true: {why}. Type agent.use_symmetry=false."] if why else []
 
-    def _start_problems(self, config: dict[str, Any]) -> list[str]:
+    def _start_problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each setting by which the actor is another than that of the policy to begin with."""
         from regimen.agents.policy_header import read_header
 
         policy = Path(config.get("policy") or "")
         if not policy.is_file() or config["choices"]["stage"] != "train":
             return []
-        theirs: dict[str, Any] = {}
+        theirs: PlainSection = {}
         with suppress(RegimenError):  # a file that is no policy is reported elsewhere
             theirs = read_header(policy).get("agent") or {}
         if theirs.get("_target_") != self._target_:
             return []
-        own, told = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
+        own, trained_with = ({n: str(a.get(n)).lower() for n in _SHAPE} for a in (vars(self), theirs))
         return [
-            f"{n}={own[n]}: policy={policy} was trained with {told[n]}. Type agent.{n}={told[n]}."
+            f"{n}={own[n]}: policy={policy} was trained with {trained_with[n]}. Type agent.{n}={trained_with[n]}."
             for n in _SHAPE
-            if told[n] != own[n]
+            if trained_with[n] != own[n]
         ]
 
-    def _machine_problems(self, config: dict[str, Any]) -> list[str]:
+    def _machine_problems(self, config: PlainConfig) -> list[str]:
         hardware, envs, lines = config["hardware"], config["env"]["num_envs"], []
         workers = hardware["nodes"] * hardware["processes"]
         if envs % workers:

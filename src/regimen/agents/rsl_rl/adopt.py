@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,12 +25,13 @@ from regimen.system.errors import ConfigError, IOMismatchError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.runs.checkpoint_header import PolicyBundle
 
 AS_TASK = "task"
 """Instead of a list of joints: the order of the task."""
 
 
-def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> tuple[dict[str, Any], LegacyPolicy]:
+def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> tuple[PolicyBundle, LegacyPolicy]:
     """Return the bundle of a checkpoint with the policy of an rsl_rl file, and the content of that file.
 
     Args:
@@ -50,8 +51,18 @@ def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> tuple[di
     agent = RslRlPpoCfg(**{**asdict(config.agent), "actor": actor})
     load_actor(build_actor(agent, io, torch.device("cpu")), {"actor": old.state})
     adopted = {"file": path.name, "sha256": files.sha256(path), "iteration": old.iteration, "joints": joints}
-    bundle = {"format": checkpoint.FORMAT, "run": None, "step": None, "metric": None, "adopted": adopted}
-    return bundle | {"agent": asdict(agent), "io": io.to_dict(), "faults": [], "policy": {"actor": old.state}}, old
+    bundle: PolicyBundle = {
+        "format": checkpoint.FORMAT,
+        "run": None,
+        "step": None,
+        "metric": None,
+        "adopted": adopted,
+        "agent": asdict(agent),
+        "io": io.to_dict(),
+        "faults": [],
+        "policy": {"actor": old.state},
+    }
+    return bundle, old
 
 
 def require_sizes(path: Path, old: LegacyPolicy, io: IOSpec) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.system.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from regimen.config.yaml_io import PlainConfig
 
 SCHEDULES = ("adaptive", "fixed")
 COMPILE_MODES = ("default", "max-autotune-no-cudagraphs")
 """The library refuses those that use CUDA graphs."""
 
 MODELS = ("actor", "critic")
+
+RunnerSection = dict[str, Any]
+"""A section of an rsl_rl runner's dictionary: `class_name` and the arguments of that class."""
 
 _OWN_RUNNER = "The runner is this project's; agent.algorithm.class_name names the algorithm."
 _NAMED = "Runs are named by name=<name>."
@@ -77,13 +85,14 @@ class RslRlPpoCfg:
     """
 
     MOVED: ClassVar[dict[str, str]] = MOVED
+    POLICY_FORMAT: ClassVar[str] = "rsl_rl"
     _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
     num_steps_per_env: int = 24
     max_iterations: int = 400
     obs_groups: dict[str, list[str]] = field(default_factory=lambda: {"actor": ["policy"], "critic": ["policy"]})
-    actor: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    critic: dict[str, Any] = field(default_factory=dict, metadata={"built": MODEL})
-    algorithm: dict[str, Any] = field(default_factory=dict, metadata={"built": ALGORITHM})
+    actor: RunnerSection = field(default_factory=dict, metadata={"built": MODEL})
+    critic: RunnerSection = field(default_factory=dict, metadata={"built": MODEL})
+    algorithm: RunnerSection = field(default_factory=dict, metadata={"built": ALGORITHM})
     check_for_nan: bool = True
     torch_compile_mode: str | None = None
     value_warmup_iterations: int = 0
@@ -96,7 +105,7 @@ class RslRlPpoCfg:
         """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
         return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each problem of this section in the plain `config`."""
         return [
             *_counts(self, config),
@@ -105,7 +114,7 @@ class RslRlPpoCfg:
         ]
 
 
-def _counts(agent: RslRlPpoCfg, config: dict[str, Any]) -> list[str]:
+def _counts(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
     counts = {name: getattr(agent, name) for name in ("num_steps_per_env", "max_iterations")}
     lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
     if agent.value_warmup_iterations < 0:
@@ -128,9 +137,9 @@ def _choices(agent: RslRlPpoCfg) -> list[str]:
     given.append(("algorithm.schedule", agent.algorithm.get("schedule"), SCHEDULES))
     given.append(("torch_compile_mode", agent.torch_compile_mode, COMPILE_MODES))
     return [
-        f"{key}={value}: not a choice. {did_you_mean(str(value), known)}"
-        for key, value, known in given
-        if value is not None and value not in known
+        f"{key}={value}: not a choice. {did_you_mean(str(value), choices)}"
+        for key, value, choices in given
+        if value is not None and value not in choices
     ]
 
 
@@ -143,7 +152,7 @@ def _known(function: str) -> tuple[str, ...]:
     return tuple(str(key.value) for table in tables for key in table.keys if isinstance(key, ast.Constant))
 
 
-def _groups(sets: dict[str, list[str]], offered: dict[str, Any] | None) -> list[str]:
+def _groups(sets: dict[str, list[str]], offered: Collection[str] | None) -> list[str]:
     """Return a line for each set of observations that names an unknown group of the task."""
     lines = [f"obs_groups.{model}: missing; such as [policy]." for model in MODELS if not sets.get(model)]
     if sets.get("actor") and sets["actor"] != ["policy"]:

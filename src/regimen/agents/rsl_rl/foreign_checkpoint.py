@@ -12,11 +12,15 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from regimen.system.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from regimen.agents.rsl_rl.config import RunnerSection
+    from regimen.runs.checkpoint_header import StateDict
 
 RENAMED = {
     r"actor\.(\d+\.\w+)": r"mlp.\1",
@@ -50,7 +54,7 @@ class LegacyPolicy:
     """
 
     state: dict[str, torch.Tensor]
-    model: dict[str, Any]
+    model: RunnerSection
     num_observations: int
     num_actions: int
     iteration: int | None
@@ -89,7 +93,7 @@ def read(path: Path) -> LegacyPolicy:
     return _inferred(path, state, saved.get("iter"))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> StateDict:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path} (from {Path.cwd()}).")
     if not zipfile.is_zipfile(path):
@@ -155,13 +159,13 @@ def _layers(state: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _std_type(state: dict[str, torch.Tensor]) -> str:
-    found = [kind for kind, name in STD_TYPES.items() if f"distribution.{name}" in state]
-    if len(found) != 1:
+    kinds = [kind for kind, name in STD_TYPES.items() if f"distribution.{name}" in state]
+    if len(kinds) != 1:
         raise ValueError("expected one standard deviation for each action, `std` or `log_std`")
-    return found[0]
+    return kinds[0]
 
 
-def _recurrent(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+def _recurrent(state: dict[str, torch.Tensor]) -> RunnerSection:
     rows, hidden = state["rnn.rnn.weight_hh_l0"].shape
     if rows // hidden not in GATES:
         raise ValueError(f"its recurrent weights have {rows} rows for {hidden} hidden values")

@@ -10,6 +10,7 @@ from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
+    from regimen.runs.checkpoint_header import StateDict
 
 
 class RslRlPolicy:
@@ -60,7 +61,7 @@ class _OfGroups(torch.nn.Module):
         return action
 
 
-def load_actor(actor: Any, state: dict[str, Any]) -> None:
+def load_actor(actor: Any, state: StateDict) -> None:
     """Put the weights of a policy into a model.
 
     Args:

@@ -20,7 +20,8 @@ from regimen.system.errors import DivergedError
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
-    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 
 class RslRlPpo:
@@ -42,7 +43,7 @@ class RslRlPpo:
         """Env steps per env of the whole training."""
         return self.cfg.total_steps()
 
-    def learn(self, env: VecEnv, session: TrainingSession, resume: dict[str, Any] | None) -> None:
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
 
         Args:
@@ -82,27 +83,31 @@ class RslRlPpo:
         return obs
 
     def _record(
-        self, obs: Obs, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: dict[str, Any]
+        self, obs: Obs, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo
     ) -> None:
         """Store a transition; where an episode was cut off, the value of its last observation is added to the reward.
 
         The library's own way, `time_outs`, adds the value of the observation before the step instead.
         """
-        seen, reward, done = self._to_tensordict(obs), reward.to(self.device), (terminated | truncated).to(self.device)
+        observed, reward, done = (
+            self._to_tensordict(obs),
+            reward.to(self.device),
+            (terminated | truncated).to(self.device),
+        )
         if self.cfg.check_for_nan:
             try:
-                check_nan(seen, reward, done)
+                check_nan(observed, reward, done)
             except ValueError as error:
                 raise DivergedError(str(error)) from error
         cut = (truncated & ~terminated).to(self.device)
         if cut.any():
             reward = reward + self.ppo.gamma * cut * self._value(self._to_tensordict(info["final_obs"]))
-        self.ppo.process_env_step(seen, reward, done, {})
+        self.ppo.process_env_step(observed, reward, done, {})
 
-    def _value(self, seen: Any) -> torch.Tensor:
+    def _value(self, observed: Any) -> torch.Tensor:
         """Return the value (N,) of observations, without changing the state of a recurrent critic."""
         memory = self.ppo.critic.get_hidden_state()
-        value: torch.Tensor = self.ppo.critic(seen).squeeze(1)
+        value: torch.Tensor = self.ppo.critic(observed).squeeze(1)
         self.ppo.critic.reset(hidden_state=memory)
         return value
 
@@ -122,11 +127,11 @@ class RslRlPpo:
         require_finite(self.ppo.get_policy().state_dict(), "actor")
         require_finite(self.ppo._raw_critic.state_dict(), "critic")
 
-    def policy_state(self) -> dict[str, Any]:
+    def policy_state(self) -> StateDict:
         """Return the actor with its normaliser."""
         return {"actor": self.ppo.get_policy().state_dict()}
 
-    def load_policy_state(self, state: dict[str, Any]) -> None:
+    def load_policy_state(self, state: StateDict) -> None:
         """Initialise the actor by another run's policy, as saved by `policy_state`.
 
         Raises:
@@ -134,7 +139,7 @@ class RslRlPpo:
         """
         load_actor(self.ppo.get_policy(), state)
 
-    def extend_observations(self, state: dict[str, Any], columns: list[int]) -> dict[str, Any]:
+    def extend_observations(self, state: StateDict, columns: list[int]) -> StateDict:
         """Return a policy's state for this agent's observations; see `regimen.agents.rsl_rl.policy.extended`.
 
         Args:
@@ -143,7 +148,7 @@ class RslRlPpo:
         """
         return {"actor": extended(state["actor"], self.policy_state()["actor"], columns)}
 
-    def _checkpoint_state(self, obs: Obs) -> dict[str, Any]:
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         rnd = self.ppo.rnd
         training = {
             "algorithm": self.ppo.save(),
@@ -154,7 +159,7 @@ class RslRlPpo:
         }
         return {"policy": self.policy_state(), "training": training}
 
-    def _restore(self, state: dict[str, Any]) -> Obs:
+    def _restore(self, state: StateDict) -> Obs:
         self.ppo.load(state["algorithm"], None, strict=True)
         for model, memory in zip((self.ppo.actor, self.ppo.critic), state["memory"], strict=True):
             model.reset(hidden_state=_on(memory, self.device))
@@ -165,7 +170,7 @@ class RslRlPpo:
         return {k: v.clone() for k, v in state["obs"].items()}
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> RslRlPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> RslRlPolicy:
         """Return the policy of a checkpoint, acting by its mean action."""
         cfg = RslRlPpoCfg(**bundle["agent"])
         actor = build_actor(cfg, io, device)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from regimen.agents.vintix.policy import VintixPolicy
     from regimen.agents.vintix.windows import Task
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
 
 
@@ -34,12 +36,13 @@ class VintixCfg:
     DISTRIBUTED: ClassVar[bool] = True
     DATA: ClassVar[str] = ".json"
     LOWER: ClassVar[str] = "agent.training.batch_size or agent.model.context"
+    POLICY_FORMAT: ClassVar[str] = "vintix"
     _target_: str = "regimen.agents.vintix.Vintix"
     model: ModelCfg = field(default_factory=ModelCfg)
     sampling: SamplingCfg = field(default_factory=SamplingCfg)
     training: TrainingCfg = field(default_factory=TrainingCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the figures, one line each."""
         return [*self.model.problems(), *self.sampling.problems(), *self.training.problems()]
 
@@ -72,19 +75,18 @@ class Vintix:
         """
         from regimen.agents.base import OpenedData
         from regimen.agents.vintix.windows import load
-        from regimen.data.histories import quality_checks
         from regimen.data.histories.card import make
         from regimen.data.histories.reader import open_histories
 
         paths, cfg = [Path(path) for path in config.data], config.agent
-        problems, known = [], []
+        problems, datasets = [], []
         for path in paths:
             card = make(open_histories(path))
-            problems += [f"{card['task_name']}: {line}" for line in quality_checks.check(card)]
-            known.append({key: card[key] for key in ("task_name", "mode", "rows", "spearman")})
+            problems += [f"{card.task_name}: {line}" for line in card.problems()]
+            datasets.append({key: getattr(card, key) for key in ("task_name", "mode", "rows", "spearman")})
         tasks = load(paths, cfg.sampling, cfg.model.context, config.seed, int(memory_gb * 2**30))
         windows = {t.name: {"windows": len(t.train), "held_out": len(t.val)} for t in tasks}
-        about = {"rows": sum(row["rows"] for row in known), "datasets": known, "tasks": windows}
+        about = {"rows": sum(row["rows"] for row in datasets), "datasets": datasets, "tasks": windows}
         return OpenedData(tasks, about, problems, "for learning in context")
 
     def fit(self, data: list[Task], run: Run, checkpoints: Checkpoints) -> FitResult:
@@ -114,11 +116,11 @@ class Vintix:
         headline = {"loss": training.loss} | ({} if training.val_loss is None else {"val_loss": training.val_loss})
         count = sum(parameter.numel() for parameter in net.parameters())
         steps = {"epochs": self.cfg.training.epochs, "optimizer_steps": training.schedule.total}
-        told = {"parameters": count, "windows": len(training.windows), "held_out_windows": len(training.held_out)}
-        return FitResult(headline, {**steps, **told, "data_share": training.data_share})
+        counts = {"parameters": count, "windows": len(training.windows), "held_out_windows": len(training.held_out)}
+        return FitResult(headline, {**steps, **counts, "data_share": training.data_share})
 
     @classmethod
-    def load_policy(cls, bundle: dict[str, Any], io: IOSpec, device: torch.device) -> VintixPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> VintixPolicy:
         """Return the policy of a checkpoint for the group of tasks whose observations and actions are `io`.
 
         Raises:
@@ -129,20 +131,20 @@ class Vintix:
         from regimen.config import structured
 
         cfg: VintixCfg = structured.build(VintixCfg, bundle["agent"])
-        known = bundle["policy"]
-        name = _group_for(io, known["groups"])
-        net = VintixNet({group: Group(**told["about"]) for group, told in known["groups"].items()}, cfg.model)
-        net.load_state_dict(known["network"])
-        told = known["groups"][name]
-        return VintixPolicy(net.to(device), name, Scaling(told["mean"], told["std"], told["reward_scale"]))
+        groups = bundle["policy"]["groups"]
+        name = _group_for(io, groups)
+        net = VintixNet({key: Group(**group["about"]) for key, group in groups.items()}, cfg.model)
+        net.load_state_dict(bundle["policy"]["network"])
+        group = groups[name]
+        return VintixPolicy(net.to(device), name, Scaling(group["mean"], group["std"], group["reward_scale"]))
 
 
-def _group_for(io: IOSpec, groups: dict[str, dict[str, Any]]) -> str:
+def _group_for(io: IOSpec, groups: dict[str, StateDict]) -> str:
     """Return the name of the group that an environment is of."""
     from regimen.envs.vec_env import IOSpec
 
-    for name, told in groups.items():
-        if not IOSpec.from_dict(told["io"]).differences(io):
+    for name, description in groups.items():
+        if not IOSpec.from_dict(description["io"]).differences(io):
             return name
     raise CheckpointError(f"This model learned {', '.join(groups)}; none has this environment's observations.")
 
@@ -156,15 +158,15 @@ class _VintixCheckpoints:
     def __init__(self, checkpoints: Checkpoints, cfg: VintixCfg, tasks: list[Task], net: Any) -> None:
         self.checkpoints, self.net = checkpoints, net
         groups = {task.group: _about(task) for task in tasks}
-        ios = [told["io"] for told in groups.values()]
-        self.head = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
+        ios = [group["io"] for group in groups.values()]
+        self.head: PolicyBundle = {"agent": asdict(cfg), "io": ios[0], "ios": ios}
         scores = ("random_score", "expert_score", "mode")
-        self.known = {
+        self.tasks = {
             "groups": groups,
-            "tasks": {t.name: {"group": t.group} | {name: t.known[name] for name in scores} for t in tasks},
+            "tasks": {t.name: {"group": t.group} | {n: getattr(t.dataset, n) for n in scores} for t in tasks},
         }
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> StateDict | None:
         """Restore the network of the newest checkpoint and return the rest of it, or None."""
         from regimen.runs import checkpoint
 
@@ -172,27 +174,27 @@ class _VintixCheckpoints:
             return None
         bundle = checkpoint.load(self.checkpoints.last)
         self.net.load_state_dict(bundle["policy"]["network"])
-        training: dict[str, Any] = bundle["training"]
+        training: StateDict = bundle["training"]
         return training
 
     def save(
         self,
         step: int,
-        network: dict[str, Any],
-        training: dict[str, Any],
+        network: StateDict,
+        training: StateDict,
         metric: float | None,
         epoch: int | None = None,
     ) -> None:
         from regimen.runs import checkpoint
 
-        bundle = {**self.head, "policy": {**self.known, "network": network}}
+        bundle = {**self.head, "policy": {**self.tasks, "network": network}}
         if epoch is not None:
             path = self.checkpoints.folder / f"{epoch:04d}_epoch.pt"
             checkpoint.save(path, {**bundle, "format": checkpoint.FORMAT, "step": step, "metric": metric})
         self.checkpoints.save(step, {**bundle, "training": training}, metric)
 
 
-def _about(task: Task) -> dict[str, Any]:
+def _about(task: Task) -> StateDict:
     """Return what a checkpoint tells of a task's group."""
     scaling = {"mean": task.scaling.mean, "std": task.scaling.std, "reward_scale": task.scaling.reward}
     return {"about": task.about.to_dict(), "io": io_of(task).to_dict(), **scaling}
@@ -202,8 +204,8 @@ def io_of(task: Task) -> IOSpec:
     """Return names and sizes of a task's observations and actions; those of an imported dataset have numbers only."""
     from regimen.envs.vec_env import ActionSpec, IOSpec
 
-    if task.known["io"]:
-        return IOSpec.from_dict(task.known["io"])
+    if task.dataset.io:
+        return IOSpec.from_dict(task.dataset.io)
     count = task.about.action
     action = ActionSpec([f"action_{i}" for i in range(count)], [1.0] * count, [0.0] * count)
     return IOSpec({"policy": {"proprio": task.about.observation}}, action, 0.02)

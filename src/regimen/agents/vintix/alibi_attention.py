@@ -93,8 +93,8 @@ def _mask(slope: tuple[float, ...], length: int, least: int) -> torch.Tensor:
     """Return the bias of `length` keys for the last `BLOCK` queries, (1, H, BLOCK, length); -inf excludes a key."""
     with torch.inference_mode(False):  # it is cached, and may be used in a training
         distance = torch.arange(length) - torch.arange(length - BLOCK, length)[:, None]
-        found = torch.tensor(slope)[:, None, None] * distance
-        return found.masked_fill((distance > 0) | (found < least), float("-inf"))[None]
+        bias = torch.tensor(slope)[:, None, None] * distance
+        return bias.masked_fill((distance > 0) | (bias < least), float("-inf"))[None]
 
 
 def _columns(slope: torch.Tensor, length: int, dtype: torch.dtype) -> torch.Tensor:

@@ -76,14 +76,14 @@ class Ring(NamedTuple):
 
 def rings(reach: list[int], envs: int) -> list[Ring]:
     """Share heads out over rings, shortest first: few calls for few environments, few bytes for many."""
-    found: list[Ring] = []
+    shared: list[Ring] = []
     for head in sorted(range(len(reach)), key=reach.__getitem__):
-        last = found[-1] if found else Ring([], 0)
+        last = shared[-1] if shared else Ring([], 0)
         if last.heads and len(last.heads) * (reach[head] - last.size) * envs <= SPARE:
-            found[-1] = Ring([*last.heads, head], reach[head])
+            shared[-1] = Ring([*last.heads, head], reach[head])
         else:
-            found.append(Ring([head], reach[head]))
-    return found
+            shared.append(Ring([head], reach[head]))
+    return shared
 
 
 class KeyCache:
@@ -132,10 +132,10 @@ class KeyCache:
                 q, k, v = (part[:, self._order] for part in (q, k, v))
             self.keys[layer].index_copy_(1, rows, k)
             self.values[layer].index_copy_(1, rows, v)
-            seen = self._attend(layer, q)
+            attended = self._attend(layer, q)
             if self._order is not None:
-                seen = torch.empty_like(seen).index_copy_(1, self._order, seen)
-            tokens = tokens + block.attention.out(seen.flatten(1))
+                attended = torch.empty_like(attended).index_copy_(1, self._order, attended)
+            tokens = tokens + block.attention.out(attended.flatten(1))
             tokens = tokens + block.mlp(block.norm2(tokens))
         return self.net.norm(tokens)
 
@@ -165,11 +165,11 @@ class KeyCache:
     def _attend(self, layer: int, q: torch.Tensor) -> torch.Tensor:
         """Return what queries (N, H, d), in the order of rows, find: (N, H, d)."""
         queries = q.unsqueeze(2).split([len(ring.heads) for ring in self.rings], dim=1)
-        found = [
+        outputs = [
             scaled_dot_product_attention(query, keys, values, attn_mask=bias)
             for query, (keys, values, bias) in zip(queries, self._parts[layer], strict=True)
         ]
-        return torch.cat(found, dim=1).squeeze(2)
+        return torch.cat(outputs, dim=1).squeeze(2)
 
 
 class TokenWindow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ class Group:
     action: int
     discrete: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, int]:
         """Return plain data for a checkpoint."""
         return asdict(self)
 
@@ -76,11 +76,11 @@ class TokenEncoder(nn.Module):
         """
         begins = begins[..., None]
         unknown = torch.ones_like(begins) if self.mask_rewards else begins
-        seen, did = self.observation(observation), self.action(action)
-        got = self.reward(reward[..., None])
-        did = torch.where(begins, self.no_action.to(did.dtype), did)
-        got = torch.where(unknown, self.no_reward.to(got.dtype), got)
-        return torch.cat((seen, did, got), dim=-1)
+        observed, acted = self.observation(observation), self.action(action)
+        rewarded = self.reward(reward[..., None])
+        acted = torch.where(begins, self.no_action.to(acted.dtype), acted)
+        rewarded = torch.where(unknown, self.no_reward.to(rewarded.dtype), rewarded)
+        return torch.cat((observed, acted, rewarded), dim=-1)
 
 
 class Head(nn.Sequential):
@@ -117,8 +117,8 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, T, hidden) for tokens (B, T, hidden); each attends to itself and those before it."""
         q, k, v = (part.transpose(1, 2) for part in self.project(x))
-        seen = alibi_attention.attention(q, k, v, self.slope, self.dropout if self.training else 0.0)
-        return self.out(seen.transpose(1, 2).flatten(2))
+        attended = alibi_attention.attention(q, k, v, self.slope, self.dropout if self.training else 0.0)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):

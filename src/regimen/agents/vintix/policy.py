@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from regimen.agents.vintix import half_precision
+from regimen.agents.training_session import free_bytes
 from regimen.agents.vintix.config import sixteen_bits
 from regimen.agents.vintix.kv_cache import Context, KeyCache, TokenWindow
 from regimen.agents.vintix.loss import spread
-from regimen.system import host
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class VintixPolicy:
 
     Attributes:
         use_cache: whether keys and values are kept, instead of computed again from the window at each step.
-        use_fp16: whether it computes with 16 bits, see `half`. Both count when the context begins.
+        use_fp16: whether it computes with 16 bits, see `to_half_precision`. Both count when the context begins.
     """
 
     def __init__(self, net: VintixNet, group: str, scaling: Scaling) -> None:
@@ -144,15 +145,51 @@ class VintixPolicy:
             return self.net
         if problem := sixteen_bits(self.device.type):
             raise ConfigError(problem)
-        return half_precision.to_half_precision(self.net)
+        return to_half_precision(self.net)
 
 
 def _require_memory(needed: int, envs: int, device: torch.device) -> None:
     """Raise if the context does not fit into memory; a process killed for it would leave no message."""
-    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host.memory_available()
-    if needed > there:
-        fit = max(1, int(envs * there / needed))
+    available = free_bytes(device)
+    if needed > available:
+        fit = max(1, int(envs * available / needed))
         raise ConfigError(
-            f"The context of {envs} environments needs {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free on "
-            f"{device}. Take about {fit} environments (stage.envs={fit}, or env.num_envs={fit})."
+            f"The context of {envs} environments needs {needed / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are free "
+            f"on {device}. Take about {fit} environments (stage.envs={fit}, or env.num_envs={fit})."
         )
+
+
+def to_half_precision(net: VintixNet) -> VintixNet:
+    """Return a copy that computes with 16 bits, half on CUDA, bfloat16 on a CPU; it must not be trained or saved.
+
+    A step of one environment does little but read weights and keys, so that half the bytes are half the time. On a CPU
+    linear layers are turned into the layout that oneDNN's kernels read, by the calls with which torch's own compiler
+    does it, since the public ones convert them at each step; LayerNorm and the sums of tokens use float32.
+    """
+    half = copy.deepcopy(net)
+    if net.norm.weight.device.type == "cuda":
+        return half.half()
+    for block in half.layers:
+        block.attention.qkv = _packed(block.attention.qkv)
+        block.attention.out = _packed(block.attention.out)
+        inner, _, outer = block.mlp
+        block.mlp = nn.Sequential(_packed(inner, "gelu"), _packed(outer))
+    return half
+
+
+def _packed(linear: nn.Module, then: str = "none") -> nn.Linear:
+    return cast(nn.Linear, _Packed(cast(nn.Linear, linear), then))
+
+
+class _Packed(nn.Module):
+    """A linear layer in bfloat16, (…, in) of any type to (…, out) in bfloat16."""
+
+    def __init__(self, linear: nn.Linear, then: str) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().bfloat16())
+        self.bias, self.then = linear.bias.detach().bfloat16(), then
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given = x.bfloat16()
+        output = torch.ops.mkldnn._linear_pointwise(given, self.weight, self.bias, self.then, [], "none")
+        return cast(torch.Tensor, output)

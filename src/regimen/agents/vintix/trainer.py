@@ -6,7 +6,9 @@ and an incomplete last step do not change it.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,8 @@ import torch
 from torch import nn
 
 from regimen.agents.training_session import require_finite
+from regimen.agents.vintix.config import TrainingCfg
 from regimen.agents.vintix.loss import LossSums, optimizer_of, window_loss
-from regimen.agents.vintix.schedule import Schedule
 from regimen.agents.vintix.windows import Batch, Task, Windows
 from regimen.system import distributed
 from regimen.system.errors import ConfigError, DivergedError
@@ -25,7 +27,51 @@ if TYPE_CHECKING:
     from regimen.agents.training_session import CheckpointStore
     from regimen.agents.vintix.config import TrainingCfg
     from regimen.agents.vintix.model import VintixNet
+    from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run
+
+
+class Schedule:
+    """The optimiser steps of a training.
+
+    Attributes:
+        per_epoch: optimiser steps of an epoch; the last may see fewer windows than the others.
+        total: of all epochs.
+    """
+
+    def __init__(self, cfg: TrainingCfg, windows: int, processes: int, seed: int) -> None:
+        """Compute the number of steps.
+
+        Args:
+            cfg: see `TrainingCfg`.
+            windows: W, of an epoch.
+            processes: that share a step.
+            seed: of the order of windows, which is another one in each epoch.
+        """
+        self._cfg, self._windows, self._seed = cfg, windows, seed
+        self._group = cfg.batch_size * cfg.accumulation * processes
+        self.per_epoch = math.ceil(windows / self._group)
+        self.total = self.per_epoch * cfg.epochs
+
+    def epoch(self, epoch: int) -> Iterator[np.ndarray]:
+        """Yield the windows of each optimiser step, of all processes together."""
+        order = np.random.default_rng((self._seed, epoch)).permutation(self._windows)
+        for low in range(0, self._windows, self._group):
+            yield order[low : low + self._group]
+
+    def share(self, windows: np.ndarray, process: int, processes: int) -> list[np.ndarray]:
+        """Return the batches of a step's windows for one process; there may be none."""
+        mine, size = windows[process::processes], self._cfg.batch_size
+        return [mine[low : low + size] for low in range(0, len(mine), size)]
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate of optimiser step `step`: up a line, then down half a cosine (Loshchilov and Hutter 2017)."""
+        cfg, warm = self._cfg, round(self._cfg.warmup_ratio * self.total)
+        if step < warm:
+            return cfg.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, self.total - 1 - warm)
+        height = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+        return cfg.min_learning_rate + (cfg.learning_rate - cfg.min_learning_rate) * height
 
 
 class Training:
@@ -160,8 +206,8 @@ class Training:
         self.val_loss = self._validate()
         self._epoch, self._in_epoch = self._epoch + 1, 0
         self._epoch_sums = LossSums(len(self.tasks))
-        told = {"Train/epoch_loss": self.loss}
-        self._log(told if self.val_loss is None else told | {"Train/val_loss": self.val_loss})
+        losses = {"Train/epoch_loss": self.loss}
+        self._log(losses if self.val_loss is None else losses | {"Train/val_loss": self.val_loss})
         last = self._epoch == self.cfg.epochs
         if last or self._epoch % self.cfg.save_every == 0:
             self._save(-(self.loss if self.val_loss is None else self.val_loss), self._epoch)
@@ -175,10 +221,10 @@ class Training:
             return None
         self.net.eval()
         sums, size = LossSums(len(self.tasks)), self.cfg.batch_size
-        mine = np.arange(len(self.held_out))[self.rank :: self.processes]
+        numbers = np.arange(len(self.held_out))[self.rank :: self.processes]
         with torch.no_grad():
-            for low in range(0, len(mine), size):
-                batches = [batch.to(self.device) for batch in self.held_out.batches(mine[low : low + size])]
+            for low in range(0, len(numbers), size):
+                batches = [batch.to(self.device) for batch in self.held_out.batches(numbers[low : low + size])]
                 for batch, each in zip(batches, self._losses(batches), strict=True):
                     sums.add(batch.task, each)
         return sums.shared(self.device).mean()
@@ -223,7 +269,7 @@ class Training:
         if self.run.leads:
             self.checkpoints.save(self._step, dict(self.net.state_dict()), state, metric, epoch)
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: StateDict) -> None:
         plan = [self.schedule.per_epoch, self.schedule.total]
         if state["plan"] != plan:
             raise ConfigError(

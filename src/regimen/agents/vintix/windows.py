@@ -8,9 +8,9 @@ here depends on the order of files or datasets: histories are sorted by what the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ from regimen.agents.vintix.model import Group
 from regimen.agents.vintix.policy import Scaling
 from regimen.data.histories.file import History
 from regimen.data.histories.reader import Histories, open_histories
-from regimen.system import files
 from regimen.system.errors import DatasetError
+
+if TYPE_CHECKING:
+    from regimen.runs.checkpoint_header import StateDict
 
 LEAST_STD = 1e-2
 """Standard deviation below which an observed channel is treated as constant, and not amplified."""
@@ -54,6 +56,30 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class TaskDataset:
+    """What the header of a task's histories says of their recording; a value that it lacks is None.
+
+    Attributes:
+        io: `IOSpec.to_dict` of the task; None or empty for an imported dataset.
+        random_score: return of random actions.
+        expert_score: return of the best policy.
+        reward_scale: factor of the rewards.
+        mode: how the histories were made.
+    """
+
+    io: StateDict | None
+    random_score: float | None
+    expert_score: float | None
+    reward_scale: float
+    mode: str | None
+
+    @classmethod
+    def of(cls, histories: Histories) -> TaskDataset:
+        """Return the facts of a dataset."""
+        return cls(**{field.name: getattr(histories.about, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
 class Task:
     """A task, and the rows of all its histories one after the other.
 
@@ -61,7 +87,7 @@ class Task:
         name: of the task.
         group: its group's name.
         about: widths of the group.
-        known: `io`, `random_score`, `expert_score` and `mode` of its dataset.
+        dataset: facts of its dataset.
         scaling: of observations and rewards, that of the group, which also applies to new tasks.
         rows: `observation` (R, D), scaled, `action` (R, A), `reward` (R,), scaled, `begins` (R,).
         train: rows before the first tokens of the windows that are learned from.
@@ -72,7 +98,7 @@ class Task:
     name: str
     group: str
     about: Group
-    known: dict[str, Any]
+    dataset: TaskDataset
     scaling: Scaling
     rows: dict[str, torch.Tensor]
     train: np.ndarray
@@ -140,9 +166,9 @@ def load(paths: Sequence[Path], cfg: SamplingCfg, context: int, seed: int, memor
     for histories in map(open_histories, paths):
         by_task.setdefault(histories.task, []).append(histories)
     _require_room(by_task, memory_bytes)
-    found = [_Found.of(name, by_task[name], cfg, context, seed) for name in sorted(by_task)]
-    scaling = {group: _scaling(group, [f for f in found if f.group == group]) for group in {f.group for f in found}}
-    return [one.task(cfg, context, scaling[one.group]) for one in found]
+    tasks = [_TaskHistories.of(name, by_task[name], cfg, context, seed) for name in sorted(by_task)]
+    scaling = {group: _scaling(group, [t for t in tasks if t.group == group]) for group in {t.group for t in tasks}}
+    return [one.task(cfg, context, scaling[one.group]) for one in tasks]
 
 
 def _require_room(by_task: dict[str, list[Histories]], memory_bytes: int) -> None:
@@ -156,27 +182,26 @@ def _require_room(by_task: dict[str, list[Histories]], memory_bytes: int) -> Non
 
 
 @dataclass(frozen=True)
-class _Found:
+class _TaskHistories:
     """The histories of a task, some of them held out."""
 
     name: str
     group: str
     about: Group
-    known: dict[str, Any]
+    dataset: TaskDataset
     histories: list[History]
     held: set[int]
 
     @classmethod
-    def of(cls, name: str, datasets: list[Histories], cfg: SamplingCfg, context: int, seed: int) -> _Found:
+    def of(cls, name: str, datasets: list[Histories], cfg: SamplingCfg, context: int, seed: int) -> _TaskHistories:
         first = datasets[0]
         for other in datasets[1:]:
             _require_same(name, first, other)
-        found = sorted(((row["sha256"], _cut(h, i, cfg, context)) for h in datasets for i, row in _files(h)), key=_key)
-        names = ("io", "random_score", "expert_score", "reward_scale", "mode")
-        known = dict(files.plain({key: first.about.get(key) for key in names}))
+        rows = [(row.sha256, h, number) for h in datasets for number, row in enumerate(h.about.files)]
+        histories = [_cut(h, number, cfg, context) for _, h, number in sorted(rows, key=lambda row: row[0])]
         about = Group(first.observation_size, first.num_actions, first.discrete)
-        held = _held_out(len(found), cfg.held_out, seed)
-        return cls(name, first.group, about, known, [history for _, history in found], held)
+        held = _held_out(len(histories), cfg.held_out, seed)
+        return cls(name, first.group, about, TaskDataset.of(first), histories, held)
 
     @property
     def learned(self) -> list[History]:
@@ -191,29 +216,21 @@ class _Found:
         train, val = np.concatenate(starts[False]), np.concatenate(starts[True])
         counts = (len(self.histories) - len(self.held), len(self.held))
         rows = _rows(self.histories, scaling)
-        return Task(self.name, self.group, self.about, self.known, scaling, rows, train, val, counts)
+        return Task(self.name, self.group, self.about, self.dataset, scaling, rows, train, val, counts)
 
 
 def _require_same(name: str, first: Histories, other: Histories) -> None:
     for key in ("group", "observation_shape", "action_dim", "action_type", "reward_scale", "io"):
-        if other.about.get(key) != first.about.get(key):
+        if getattr(other.about, key) != getattr(first.about, key):
             raise DatasetError(
                 f"{first.path.parent} and {other.path.parent} both hold task {name}, but their {key} differ: give "
                 "one of them another task_name."
             )
 
 
-def _files(histories: Histories) -> list[tuple[int, dict[str, Any]]]:
-    return list(enumerate(histories.about["files"]))
-
-
-def _key(found: tuple[str, History]) -> str:
-    return found[0]
-
-
 def _cut(histories: Histories, index: int, cfg: SamplingCfg, context: int) -> History:
     """Return a history without left-out episodes and early rows."""
-    every = cfg.episode_sparsity or int(histories.about["episode_sparsity"])
+    every = cfg.episode_sparsity or histories.about.episode_sparsity
     history = histories[index].thinned(every)
     first = len(history) - round(cfg.last_frac * len(history))
     if len(history) - first < context + 1:
@@ -244,24 +261,24 @@ def _starts(history: History, context: int, every: int) -> np.ndarray:
     return np.unique([*first, *range(0, last + 1, every), last])
 
 
-def _scaling(group: str, found: list[_Found]) -> Scaling:
+def _scaling(group: str, tasks: list[_TaskHistories]) -> Scaling:
     """Return mean and standard deviation (ddof 1) of the observations that a group's tasks learn from.
 
     Raises:
         DatasetError: the tasks do not agree in widths or in the scale of rewards.
     """
-    first = found[0]
-    for other in found[1:]:
-        mine, its = ((f.about, f.known["reward_scale"]) for f in (first, other))
-        if mine != its:
+    first = tasks[0]
+    for other in tasks[1:]:
+        own, its = ((task.about, task.dataset.reward_scale) for task in (first, other))
+        if own != its:
             raise DatasetError(
                 f"Tasks {first.name} and {other.name} are both of the group {group}, but differ in widths or "
-                f"reward_scale: {mine} and {its}. Give one of them another group."
+                f"reward_scale: {own} and {its}. Give one of them another group."
             )
-    rows = np.concatenate([history.observation for one in found for history in one.learned])
+    rows = np.concatenate([history.observation for one in tasks for history in one.learned])
     mean, std = rows.mean(0, dtype=np.float64), rows.std(0, ddof=1, dtype=np.float64)
     parts = [torch.from_numpy(part.astype(np.float32)) for part in (mean, std.clip(LEAST_STD))]
-    return Scaling(parts[0], parts[1], float(first.known["reward_scale"]))
+    return Scaling(parts[0], parts[1], float(first.dataset.reward_scale))
 
 
 def _rows(histories: list[History], scaling: Scaling) -> dict[str, torch.Tensor]:

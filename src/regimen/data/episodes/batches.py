@@ -42,11 +42,11 @@ class _Pool:
         for number, file, table, envs in parts:
             for name, value in _load(file, names, envs).items():
                 values[name].append(value)
-            mine = table.select(np.isin(table.env, envs))
-            place = np.searchsorted(envs, mine.env)
-            starts.append(rows + place * file.steps + mine.start)
-            lengths.append(mine.length)
-            origin.append(np.stack([np.full(len(mine), number), mine.env, mine.start], axis=1))
+            chosen = table.select(np.isin(table.env, envs))
+            place = np.searchsorted(envs, chosen.env)
+            starts.append(rows + place * file.steps + chosen.start)
+            lengths.append(chosen.length)
+            origin.append(np.stack([np.full(len(chosen), number), chosen.env, chosen.start], axis=1))
             rows += len(envs) * file.steps
         self.values = {name: torch.cat(parts) for name, parts in values.items()}
         self.start = torch.from_numpy(np.concatenate(starts))
@@ -124,7 +124,7 @@ class Sequences:
         self.bytes = sum(size * len(e) for size, e in zip(self._row_bytes, self._envs, strict=True))
         self.fits = self.bytes <= memory_bytes
         self._memory_bytes = memory_bytes
-        self._whole: _Pool | None = None
+        self._all_data: _Pool | None = None
 
     def summary(self) -> str:
         """Return one line: episodes, steps, size, and whether the data are kept in memory."""
@@ -145,9 +145,9 @@ class Sequences:
 
     def _pools(self, rng: np.random.Generator | None) -> Iterator[_Pool]:
         if self.fits:
-            if self._whole is None:
-                self._whole = _Pool(self._parts(list(range(len(self._files))), self._envs), self._names)
-            yield self._whole
+            if self._all_data is None:
+                self._all_data = _Pool(self._parts(list(range(len(self._files))), self._envs), self._names)
+            yield self._all_data
             return
         for number, envs in self._split_envs(rng):
             yield _Pool(self._parts([number], [envs]), self._names)
@@ -168,7 +168,7 @@ class Sequences:
 
     def close(self) -> None:
         """Close the files and free the memory."""
-        self._whole = None
+        self._all_data = None
         for file in self._files:
             file.close()
 

@@ -17,10 +17,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from regimen.data.episodes.schema import FORMAT
+from regimen.data.episodes.schema import FORMAT, EpisodeAttributes
 from regimen.data.episodes.writer import datasets
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError
+from regimen.system.plain_data import Json
 
 FAULT = "labels/fault_joint"
 """The label that classes are made of: the id of the faulty joint, -1 while healthy."""
@@ -67,7 +68,7 @@ class EpisodeFile:
 
     Attributes:
         path: the file.
-        attrs: attributes of the file; JSON decoded.
+        attributes: of the file.
         columns: name -> shape of one env's value, such as `obs/policy` -> (71,).
     """
 
@@ -85,11 +86,12 @@ class EpisodeFile:
             self._file = h5py.File(path, "r", swmr=True)
         except OSError as error:
             raise DatasetError(f"{path} cannot be read as HDF5: {error}.") from error
-        self.attrs = {name: _decoded(value) for name, value in self._file.attrs.items()}
-        if self.attrs.get("format") != FORMAT:
-            found = self.attrs.get("format", "none")
+        attributes = {name: _decoded(value) for name, value in self._file.attrs.items()}
+        if attributes.get("format") != FORMAT:
             self._file.close()
-            raise DatasetError(f"{path} is no dataset of this version: expected format {FORMAT}, found {found}.")
+            version = attributes.get("format", "none")
+            raise DatasetError(f"{path} is no dataset of this version: expected format {FORMAT}, found {version}.")
+        self.attributes = EpisodeAttributes.from_dict(attributes)
         self._datasets = datasets(self._file)
         self.columns = {name: tuple(d.shape[2:]) for name, d in self._datasets.items()}
 
@@ -108,22 +110,22 @@ class EpisodeFile:
     @property
     def steps(self) -> int:
         """Whole rows T, as of the opening."""
-        return int(self.attrs["steps"])
+        return self.attributes.steps
 
     @property
     def num_envs(self) -> int:
         """Envs N."""
-        return int(self.attrs["num_envs"])
+        return self.attributes.num_envs
 
     @cached_property
     def io(self) -> IOSpec:
         """Names, sizes and order of observations and actions."""
-        return IOSpec.from_dict(self.attrs["io"])
+        return IOSpec.from_dict(self.attributes.io)
 
     @property
     def joints(self) -> list[str]:
         """Joint names: labels and torques count in this order."""
-        return list(self.attrs["joints"])
+        return self.attributes.joints
 
     @property
     def env_block(self) -> int:
@@ -169,7 +171,7 @@ class EpisodeFile:
         last = np.append(start[1:], len(flat)) - 1
         env, first_row = np.divmod(start, self.steps)
         terminated, truncated = (columns[n].T.ravel()[last] for n in ("terminated", "truncated"))
-        staggered = (first_row == 0) & bool(self.attrs.get("staggered", False))
+        staggered = (first_row == 0) & self.attributes.staggered
         return EpisodeIndex(flat[start], env, first_row, last % self.steps + 1, terminated, truncated, staggered)
 
     def iterate(self, names: Sequence[str], envs: Sequence[int] | None = None) -> Iterator[dict[str, np.ndarray]]:
@@ -205,8 +207,8 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
     Raises:
         DatasetError: their observations, actions or joints differ by name.
     """
-    found = [file for path in paths for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])]
-    files = [EpisodeFile(path) for path in found]
+    members = (sorted(path.glob("*.h5")) if path.is_dir() else [path] for path in paths)
+    files = [EpisodeFile(path) for folder in members for path in folder]
     groups = tuple(files[0].io.observations) if group is None else (group,)
     hidden = {f"obs/{name}" for file in files for name in file.io.observations if name not in groups}
     for other in files[1:]:
@@ -221,7 +223,7 @@ def open_all(paths: Sequence[Path], group: str | None = None) -> list[EpisodeFil
     return files
 
 
-def add_attrs(path: Path, attrs: dict[str, Any]) -> None:
+def add_attrs(path: Path, attrs: Json) -> None:
     """Add attributes to a finished file; text and numbers as they are, other values as JSON."""
     with h5py.File(path, "r+") as file:
         for name, value in attrs.items():

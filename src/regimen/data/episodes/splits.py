@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from regimen.system.errors import DatasetError
+from regimen.system.plain_data import Json, PlainData
 
 NAMES = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(PlainData):
     """Envs by split.
 
     Attributes:
@@ -32,9 +32,14 @@ class Splits:
             index[self.envs[name][dataset]] = number
         return index
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain data for a record."""
         return {"seed": self.seed} | {name: [e.tolist() for e in self.envs[name]] for name in NAMES}
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Splits:
+        """Return the splits of a record."""
+        return cls(data["seed"], {name: [np.array(envs, int) for envs in data[name]] for name in NAMES})
 
 
 def split(num_envs: Sequence[int], seed: int, shares: tuple[float, float] = (0.15, 0.15)) -> Splits:

@@ -90,7 +90,7 @@ def scan(file: EpisodeFile) -> Scan:
     """Go through a file once; memory is a chunk and a few numbers per episode and row."""
     table = file.episodes()
     wide = [name for name in file.columns if name.startswith("obs/") or name == "action"]
-    found = _empty(file, table, wide)
+    result = _empty(file, table, wide)
     by_id = np.argsort(table.id)
     sorted_ids = table.id[by_id]
     names = [*wide, "terminated", "truncated", "episode", *([FAULT] if FAULT in file.columns else [])]
@@ -100,15 +100,15 @@ def scan(file: EpisodeFile) -> Scan:
         slot = by_id[np.searchsorted(sorted_ids, values["episode"])]
         rows = np.arange(first, first + len(slot))
         age = rows[:, None] - table.start[slot]
-        found.ends[rows] = (values["terminated"] | values["truncated"]).sum(1)
+        result.ends[rows] = (values["terminated"] | values["truncated"]).sum(1)
         envs = np.broadcast_to(np.arange(file.num_envs), fault.shape)
-        np.add.at(found.frames, (envs, fault + 1), 1)
-        _find_onsets(found, fault, slot, age)
+        np.add.at(result.frames, (envs, fault + 1), 1)
+        _find_onsets(result, fault, slot, age)
         for name in wide:
-            found.channels[name].add(values[name], fault < 0)
+            result.channels[name].add(values[name], fault < 0)
         rows_hash = np.asarray(np.sum([_row_hash(values[n], weights[n]) for n in wide], axis=0, dtype=np.uint64))
-        _fingerprints(found, rows_hash, slot, age)
-    return found
+        _fingerprints(result, rows_hash, slot, age)
+    return result
 
 
 def _empty(file: EpisodeFile, table: EpisodeIndex, wide: list[str]) -> Scan:
@@ -120,13 +120,13 @@ def _empty(file: EpisodeFile, table: EpisodeIndex, wide: list[str]) -> Scan:
     return Scan(table, nothing, nothing.copy(), marks, marks.copy(), frames, np.zeros(file.steps, int), channels)
 
 
-def _find_onsets(found: Scan, fault: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
+def _find_onsets(result: Scan, fault: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
     """Note joint and age of the first faulty row of each episode."""
     rows = np.flatnonzero(fault.ravel() >= 0)  # in the order of time
     episodes, first = np.unique(slot.ravel()[rows], return_index=True)
-    new = found.onset[episodes] < 0
+    new = result.onset[episodes] < 0
     episodes, at = episodes[new], rows[first[new]]
-    found.onset[episodes], found.joint[episodes] = age.ravel()[at], fault.ravel()[at]
+    result.onset[episodes], result.joint[episodes] = age.ravel()[at], fault.ravel()[at]
 
 
 def _weights(width: int, seed: int) -> np.ndarray:
@@ -145,9 +145,43 @@ def _mixed(x: np.ndarray) -> np.ndarray:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def _fingerprints(found: Scan, rows: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
+def _fingerprints(result: Scan, rows: np.ndarray, slot: np.ndarray, age: np.ndarray) -> None:
     """Add rows to the fingerprints of their episodes, each weighed by its place in the episode."""
     placed = rows * (np.uint64(2) * _mixed(age.astype(np.uint64) + np.uint64(1)) + np.uint64(1))
-    np.add.at(found.fingerprint, slot, placed)
+    np.add.at(result.fingerprint, slot, placed)
     early = age < BEGINNING
-    np.add.at(found.beginning, slot[early], placed[early])
+    np.add.at(result.beginning, slot[early], placed[early])
+
+
+def onset_deviation(onset: np.ndarray, length: np.ndarray, first: int, last: int) -> tuple[float, float]:
+    """Return the Kolmogorov-Smirnov distance of the onsets from uniform over first … last, and their effective number.
+
+    Episodes that fell, or were cut, before their fault hide late onsets more than early ones. Each onset is weighed by
+    the inverse of the share of episodes that lasted until then (inverse probability of censoring weighting, Robins and
+    Finkelstein 2000; the share is that of Kaplan and Meier 1958).
+
+    Args:
+        onset: (E,) steps after the episode's begin, -1 where no fault began.
+        length: (E,) steps of the episode.
+        first: earliest step of the range.
+        last: latest step.
+    """
+    observed = np.sort(onset[onset >= 0])
+    if not len(observed):
+        return 0.0, 0.0
+    weights = 1.0 / _lasting(onset, length)[np.clip(observed, 0, None)]
+    steps = np.arange(min(first, int(observed[0])), max(last, int(observed[-1])) + 1)
+    below = np.cumsum(np.bincount(observed - steps[0], weights, len(steps))) / weights.sum()
+    uniform = np.clip((steps - first + 1) / (last - first + 1), 0.0, 1.0)
+    return float(np.abs(below - uniform).max()), float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _lasting(onset: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return, for each step, the share of episodes that would have lasted until then without a fault."""
+    end = np.where(onset >= 0, onset, length)  # an onset removes an episode from the risk set, but does not end it
+    size = int(end.max()) + 2
+    leaving = np.bincount(end, minlength=size)
+    at_risk = leaving[::-1].cumsum()[::-1]
+    ended = np.bincount(end[onset < 0], minlength=size)
+    surviving = np.cumprod(1.0 - ended / np.maximum(at_risk, 1))
+    return np.asarray(np.append(1.0, surviving[:-1]).clip(1e-3))

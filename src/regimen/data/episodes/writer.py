@@ -6,13 +6,13 @@ import json
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from regimen.data.episodes.schema import FORMAT, Column, chunk_envs, chunk_steps
 from regimen.system.errors import DatasetError
+from regimen.system.plain_data import Json
 
 LIBVER = ("v110", "v110")
 """The oldest file format with SWMR, single writer and multiple readers: any HDF5 since 1.10 reads it."""
@@ -26,7 +26,7 @@ class EpisodeWriter:
         rows: rows given so far.
     """
 
-    def __init__(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: dict[str, Any]) -> None:
+    def __init__(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: Json) -> None:
         """Make the file.
 
         Args:
@@ -39,7 +39,7 @@ class EpisodeWriter:
         self._begin(path, columns, num_envs, attrs)
         self._start(0)
 
-    def _begin(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: dict[str, Any]) -> None:
+    def _begin(self, path: Path, columns: dict[str, Column], num_envs: int, attrs: Json) -> None:
         self.path, self._columns, self._num_envs, self._chunk = path, columns, num_envs, chunk_steps(num_envs)
         self._file = h5py.File(path, "w", libver=LIBVER)
         for name, column in columns.items():
@@ -144,19 +144,19 @@ class EpisodeWriter:
 
 def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return name -> dataset of the layout, `obs/<group>` and `labels/<name>` included."""
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
-    return found
+    table: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, node: table.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    return table
 
 
 def _copy_rows(old: h5py.Dataset, new: h5py.Dataset, rows: int) -> None:
     """Copy the first `rows` rows: whole chunks as they are on disk, the rest decoded."""
     new.resize(rows, axis=0)
-    whole = rows - rows % old.chunks[0]
+    in_chunks = rows - rows % old.chunks[0]
     for index in range(old.id.get_num_chunks()):
         offset = old.id.get_chunk_info(index).chunk_offset
-        if offset[0] < whole:
+        if offset[0] < in_chunks:
             mask, data = old.id.read_direct_chunk(offset)
             new.id.write_direct_chunk(offset, data, mask)
-    if whole < rows:
-        new[whole:rows] = old[whole:rows]
+    if in_chunks < rows:
+        new[in_chunks:rows] = old[in_chunks:rows]

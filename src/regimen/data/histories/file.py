@@ -64,14 +64,18 @@ class History:
         return np.append(self.start[1:], len(self))
 
     @cached_property
-    def whole(self) -> np.ndarray:
+    def complete(self) -> np.ndarray:
         """Whether each episode was recorded to its end, (E,); the last one of a public file counts as incomplete."""
-        known = np.ones(len(self.start), bool)
-        if {"terminated", "truncated"} <= self.more.keys():
-            known[-1] = bool(self.more["terminated"][-1] or self.more["truncated"][-1])
-        else:
-            known[-1] = False
-        return known
+        complete = np.ones(len(self.start), bool)
+        ends = [self.more[name][-1] for name in ("terminated", "truncated") if name in self.more]
+        complete[-1] = len(ends) == 2 and bool(any(ends))
+        return complete
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Place of each complete episode in the history, from 0 to 1."""
+        count = int(self.complete.sum())
+        return np.arange(count) / max(count - 1, 1)
 
     @cached_property
     def returns(self) -> np.ndarray:
@@ -171,17 +175,17 @@ def _datasets(path: Path, file: h5py.File, first: int, last: int, key: str) -> d
     Raises:
         DatasetError: one is missing, or their length differs from the group's name.
     """
-    found = {name: node for name, node in file[key].items() if name in KINDS}
-    missing = [name for name in PUBLIC if name not in found]
+    columns = {name: node for name, node in file[key].items() if name in KINDS}
+    missing = [name for name in PUBLIC if name not in columns]
     if missing:
-        raise DatasetError(f"{path}: group `{key}` lacks {', '.join(missing)}; it has {', '.join(found)}.")
-    lengths, rows = {name: len(dataset) for name, dataset in found.items()}, last - first + 1
+        raise DatasetError(f"{path}: group `{key}` lacks {', '.join(missing)}; it has {', '.join(columns)}.")
+    lengths, rows = {name: len(dataset) for name, dataset in columns.items()}, last - first + 1
     if set(lengths.values()) != {rows}:
-        told = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        each = ", ".join(f"{name} {n}" for name, n in lengths.items())
         surplus = lengths["proprio_observation"] == lengths["action"] + 1
         cause = " It has the observation after the last action too: `regimen import-histories` takes it away."
-        raise DatasetError(f"{path}: group `{key}` should have {rows} rows: {told}.{cause if surplus else ''}")
-    return found
+        raise DatasetError(f"{path}: group `{key}` should have {rows} rows: {each}.{cause if surplus else ''}")
+    return columns
 
 
 def _values(path: Path, first: int, group: dict[str, h5py.Dataset], names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -190,12 +194,12 @@ def _values(path: Path, first: int, group: dict[str, h5py.Dataset], names: tuple
     Raises:
         DatasetError: a value is not finite.
     """
-    found = {name: group[name][()].astype(KINDS[name], copy=False) for name in names}
-    for name, value in found.items():
+    values = {name: group[name][()].astype(KINDS[name], copy=False) for name in names}
+    for name, value in values.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             row = first + int((~np.isfinite(value)).reshape(len(value), -1).any(1).argmax())
             raise DatasetError(f"{path}: {name} is not finite, first in row {row}. Leave this history out.")
-    return found
+    return values
 
 
 def _require_counted(path: Path, step_num: np.ndarray) -> None:

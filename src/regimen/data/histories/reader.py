@@ -7,9 +7,9 @@ improve too (algorithm distillation, arXiv 2210.14215). `histories.file` documen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,11 +18,110 @@ from regimen.data.histories.file import History
 from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import DatasetError
+from regimen.system.plain_data import Json, PlainData
 
 FORMAT = 1
 INDEX = "histories.json"
 MODES: Final = ("checkpoints", "noise", "expert")
 """Origin of the progress in a history: checkpoints of a training in order, decaying noise, or none."""
+
+
+@dataclass
+class HistoryFile(PlainData):
+    """One file of a dataset; what is None is absent from the plain form.
+
+    Attributes:
+        name: in the folder.
+        rows: number of rows.
+        episodes: number of complete episodes.
+        sha256: checksum.
+        spearman: rank correlation of an episode's place with its return.
+        mass_scale: factor on the masses of the robot.
+        source: file that an imported history comes from.
+    """
+
+    name: str
+    rows: int
+    episodes: int
+    sha256: str = ""
+    spearman: float = 0.0
+    mass_scale: float | None = None
+    source: str | None = None
+
+    def to_dict(self) -> Json:
+        """Return the known fields."""
+        return {name: value for name, value in super().to_dict().items() if value is not None}
+
+
+@dataclass
+class HistoryIndex(PlainData):
+    """Content of `histories.json`.
+
+    Attributes:
+        task_name: name of the task.
+        group: name shared by tasks with the same observations and actions.
+        action_type: `continuous` or `discrete`.
+        reward_scale: factor on rewards in training; the files hold unscaled rewards.
+        episode_sparsity: training reads every n-th episode.
+        io: plain `IOSpec`; None for an imported dataset.
+        mode: one of `MODES`, or `public` for an imported dataset.
+        random_score: mean return of random actions.
+        expert_score: mean return of the best policy.
+        expert_episodes: number of episodes that `expert_score` was measured in.
+        noise: settings and range of the noise.
+        domain_randomization: settings of the masses.
+        step_dt: seconds between two rows.
+        sim: simulator.
+        seed: of the recording run.
+        run: id of the recording run.
+        parents: ids of the runs whose results it read.
+        command: its command line.
+        policy_sha256: checksum of the policy.
+        checkpoints: run, step and checksum of the checkpoints that act, in `mode=checkpoints`.
+        first_checkpoint: for each history the index of its first checkpoint.
+        checkpoint_count: for each history the number of its checkpoints.
+        observation_shape: `proprio`: width D of an observation.
+        action_dim: width A of an action.
+        observation_mean: mean of each channel, D values.
+        observation_std: standard deviation with n - 1 of each channel.
+        spearman: rank correlation of an episode's place with its return, over all histories.
+        files: the histories.
+    """
+
+    format: int = FORMAT
+    task_name: str = ""
+    group: str = ""
+    action_type: str = "continuous"
+    reward_scale: float = 1.0
+    episode_sparsity: int = 1
+    io: Json | None = None
+    mode: str = "public"
+    random_score: float = 0.0
+    expert_score: float = 1.0
+    expert_episodes: int | None = None
+    noise: Json | None = None
+    domain_randomization: Json | None = None
+    step_dt: float | None = None
+    sim: str | None = None
+    seed: int | None = None
+    run: str | None = None
+    parents: list[str] = field(default_factory=list)
+    command: str | None = None
+    policy_sha256: str | None = None
+    checkpoints: list[Json] | None = None
+    first_checkpoint: list[int] | None = None
+    checkpoint_count: list[int] | None = None
+    observation_shape: dict[str, list[int]] = field(default_factory=dict)
+    action_dim: int = 0
+    observation_mean: list[float] = field(default_factory=list)
+    observation_std: list[float] = field(default_factory=list)
+    spearman: float = 0.0
+    files: list[HistoryFile] = field(default_factory=list)
+
+    def to_dict(self) -> Json:
+        """Return the fields; those of checkpoints only if checkpoints act."""
+        fields = super().to_dict()
+        return {name: value for name, value in fields.items() if value is not None or "checkpoint" not in name}
 
 
 @dataclass(frozen=True)
@@ -35,11 +134,11 @@ class Histories:
     """
 
     path: Path
-    about: dict[str, Any]
+    about: HistoryIndex
 
     def __len__(self) -> int:
         """Return how many histories there are."""
-        return len(self.about["files"])
+        return len(self.about.files)
 
     def __getitem__(self, index: int) -> History:
         """Read one history.
@@ -47,14 +146,14 @@ class Histories:
         Raises:
             DatasetError: it differs from `histories.json`.
         """
-        row = self.about["files"][index]
-        path = self.path.parent / row["name"]
-        found = file.load(path)
-        shape = (len(found), self.observation_size, self.num_actions)
-        told = (row["rows"], found.observation.shape[1], found.action.shape[1])
-        if shape != told:
-            raise DatasetError(f"{path} has rows, observation and action {shape}, {INDEX} says {told}.")
-        return found
+        row = self.about.files[index]
+        path = self.path.parent / row.name
+        history = file.load(path)
+        shape = (len(history), history.observation.shape[1], history.action.shape[1])
+        declared = (row.rows, self.observation_size, self.num_actions)
+        if shape != declared:
+            raise DatasetError(f"{path} has rows, observation and action {shape}, {INDEX} says {declared}.")
+        return history
 
     def __iter__(self) -> Iterator[History]:
         """Read one history after the other."""
@@ -63,47 +162,47 @@ class Histories:
     @property
     def task(self) -> str:
         """Name of the task."""
-        return str(self.about["task_name"])
+        return self.about.task_name
 
     @property
     def group(self) -> str:
         """Name shared by tasks with the same observations and actions."""
-        return str(self.about["group"])
+        return self.about.group
 
     @property
     def observation_size(self) -> int:
         """Width D of an observation."""
-        return int(self.about["observation_shape"]["proprio"][0])
+        return self.about.observation_shape["proprio"][0]
 
     @property
     def num_actions(self) -> int:
         """Width A of an action."""
-        return int(self.about["action_dim"])
+        return self.about.action_dim
 
     @property
     def discrete(self) -> bool:
         """Whether actions are one-hot codes."""
-        return bool(self.about["action_type"] == "discrete")
+        return self.about.action_type == "discrete"
 
     @property
     def io(self) -> IOSpec | None:
         """Names, sizes and order of observations and actions; None for an imported dataset without them."""
-        return IOSpec.from_dict(self.about["io"]) if self.about.get("io") else None
+        return IOSpec.from_dict(self.about.io) if self.about.io else None
 
     @property
     def rows(self) -> np.ndarray:
         """Rows of each history, (H,)."""
-        return np.array([row["rows"] for row in self.about["files"]])
+        return np.array([row.rows for row in self.about.files])
 
     @property
     def mean(self) -> np.ndarray:
         """Mean of each channel of the observation over all rows, (D,) float32."""
-        return np.array(self.about["observation_mean"], np.float32)
+        return np.array(self.about.observation_mean, np.float32)
 
     @property
     def std(self) -> np.ndarray:
         """Its standard deviation with n - 1, (D,) float32; 0 for a channel that is constant."""
-        return np.array(self.about["observation_std"], np.float32)
+        return np.array(self.about.observation_std, np.float32)
 
 
 def index_of(path: Path) -> Path:
@@ -112,9 +211,9 @@ def index_of(path: Path) -> Path:
     Raises:
         DatasetError: there is none.
     """
-    found = path / INDEX if path.is_dir() else path
-    if found.name == INDEX and found.is_file():
-        return found
+    index = path / INDEX if path.is_dir() else path
+    if index.name == INDEX and index.is_file():
+        return index
     public = path / f"{path.name}.json"
     if public.is_file():
         raise DatasetError(
@@ -134,14 +233,15 @@ def open_histories(path: Path) -> Histories:
         DatasetError: there is none, it is of another version, or a file is gone or changed.
     """
     index = index_of(path)
-    about = files.read_json(index)
-    if about is None or about.get("format") != FORMAT:
-        found = "no JSON" if about is None else f"format {about.get('format', 'none')}"
-        raise DatasetError(f"{index} is not of this version: expected format {FORMAT}, found {found}.")
-    for row in about["files"]:
-        file = index.parent / row["name"]
+    content = files.read_json(index)
+    if content is None or content.get("format") != FORMAT:
+        version = "no JSON" if content is None else f"format {content.get('format', 'none')}"
+        raise DatasetError(f"{index} is not of this version: expected format {FORMAT}, found {version}.")
+    about = HistoryIndex.from_dict(content)
+    for row in about.files:
+        file = index.parent / row.name
         if not file.is_file():
-            raise DatasetError(f"{index} names {row['name']}, which is not there. Fetch it, or collect anew.")
-        if files.sha256(file) != row["sha256"]:
+            raise DatasetError(f"{index} names {row.name}, which is missing. Fetch it, or collect anew.")
+        if files.sha256(file) != row.sha256:
             raise DatasetError(f"{file} is not what {INDEX} says: its checksum differs. Fetch it, or collect anew.")
     return Histories(index, about)

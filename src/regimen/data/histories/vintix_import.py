@@ -7,6 +7,7 @@ later group is shifted against its actions. The surplus is removed here, and rep
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ import h5py
 import numpy as np
 
 from regimen.data.histories.file import BLOCK, PUBLIC, append, read, surplus_observations
-from regimen.data.histories.index import write_index
+from regimen.data.histories.reader import HistoryIndex
+from regimen.data.histories.writer import write_index
 from regimen.system import files
 from regimen.system.errors import DatasetError
+
+METADATA = (
+    "task_name", "group", "action_type", "reward_scale", "episode_sparsity", "io", "mode", "random_score",
+    "expert_score", "parents", "seed",
+)  # fmt: skip
+"""Fields of the public JSON that are kept."""
 
 
 def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
@@ -34,41 +42,39 @@ def convert(folder: Path, out: Path, **scores: Any) -> tuple[Path, list[str]]:
         DatasetError: the layout is not the public one, or `out` is there.
     """
     about = _metadata(folder)
-    files = sorted(folder.glob("*.h5"))
-    if not files:
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
         raise DatasetError(f"{folder} holds no histories: there is no *.h5 in it.")
     if out.exists():
-        raise DatasetError(f"{out} is there already. Name a new folder.")
+        raise DatasetError(f"{out} exists. Name a new folder.")
     out.mkdir(parents=True)
     repairs = []
-    for number, file in enumerate(files):
+    for number, file in enumerate(paths):
         surplus = surplus_observations(file)
         columns = _without_surplus(file) if surplus else read(file, tuple(PUBLIC))
         if surplus:
             repairs.append(f"{file.name}: {len(surplus)} groups had one observation more than actions; removed.")
         for first in range(0, len(columns["reward"]), BLOCK):
             append(out / f"{number:05d}.h5", first, {name: v[first : first + BLOCK] for name, v in columns.items()})
-    each = {"source": [file.name for file in files]}
-    return write_index(out, about | {name: v for name, v in scores.items() if v is not None}, each), repairs
+    about = replace(about, **{name: value for name, value in scores.items() if value is not None})
+    return write_index(out, about, {"source": [path.name for path in paths]}), repairs
 
 
-def _metadata(folder: Path) -> dict[str, Any]:
-    """Return the content of `<folder name>.json` under the names of `histories.json`.
+def _metadata(folder: Path) -> HistoryIndex:
+    """Return the content of `<folder name>.json` as an index.
 
     Raises:
         DatasetError: it is missing, or lacks required values.
     """
     path = folder / f"{folder.name}.json"
-    found = files.read_json(path)
-    if found is None:
+    content = files.read_json(path)
+    if content is None:
         raise DatasetError(f"{folder} has no readable {path.name}: expected task_name, action_type and shapes in it.")
-    missing = [name for name in ("task_name", "action_type") if name not in found]
+    missing = [name for name in ("task_name", "action_type") if name not in content]
     if missing:
         raise DatasetError(f"{path} lacks {', '.join(missing)}.")
-    task = str(found["task_name"])
-    known = {"task_name": task, "group": task, "reward_scale": 1.0, "episode_sparsity": 1, "io": None, "mode": "public"}
-    known |= {"random_score": 0.0, "expert_score": 1.0, "parents": [], "seed": None}
-    return known | {name: value for name, value in found.items() if name in known or name == "action_type"}
+    kept = {name: value for name, value in content.items() if name in METADATA}
+    return HistoryIndex.from_dict({"group": str(content["task_name"])} | kept)
 
 
 def _without_surplus(path: Path) -> dict[str, np.ndarray]:

@@ -7,17 +7,23 @@ the end they are taken apart into one file for each env. So nothing is lost that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
 
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
-from regimen.data.histories import file
-from regimen.data.histories.file import BLOCK, KINDS, PUBLIC
-from regimen.data.histories.index import write_index
+from regimen.data.histories.file import BLOCK, KINDS, PUBLIC, append, load
+from regimen.data.histories.reader import INDEX, HistoryFile, HistoryIndex
+from regimen.display.intervals import spearman
+from regimen.system.errors import DatasetError
+from regimen.system.files import sha256, write_json
+
+PerFile: TypeAlias = dict[str, list[Any]]
+"""Field of `HistoryFile` -> its value in each file."""
 
 ROWS = "rows.part"
 ENVS_AT_ONCE = 64
@@ -76,9 +82,7 @@ class HistoryWriter:
         """Close the writer; `resume` continues."""
         self._rows.close()
 
-    def finish(
-        self, about: dict[str, Any], rows_of: np.ndarray | None = None, each: dict[str, list[Any]] | None = None
-    ) -> Path:
+    def finish(self, about: HistoryIndex, rows_of: np.ndarray | None = None, each: PerFile | None = None) -> Path:
         """Write the files and `histories.json`, close the writer, and return the path of `histories.json`.
 
         Args:
@@ -110,7 +114,7 @@ def split(folder: Path, rows_of: np.ndarray | None = None) -> list[Path]:
                 here = min(int(lengths[env]) - first, len(block["reward"]))
                 if here > 0:
                     values = {name: value[:here, column] for name, value in block.items()}
-                    file.append(folder / f"{env:05d}.h5", first, values)
+                    append(folder / f"{env:05d}.h5", first, values)
     return sorted(folder.glob("*.h5"))
 
 
@@ -121,3 +125,68 @@ def _blocks(rows: h5py.File, steps: int, num_envs: int) -> Iterator[tuple[int, r
         for first in range(0, steps, BLOCK):
             last = min(first + BLOCK, steps)
             yield first, envs, {name: rows[name][first:last, envs.start : envs.stop] for name in rows}
+
+
+def write_index(folder: Path, about: HistoryIndex, each: PerFile | None = None) -> Path:
+    """Read the files `NNNNN.h5` of a folder and write `histories.json`; return its path.
+
+    Args:
+        folder: holds the files.
+        about: fields of the dataset; those that the files give are filled in here.
+        each: field of `HistoryFile` -> one value for each file, such as the mass scale of its robot.
+
+    Raises:
+        DatasetError: a file is broken, or they differ in their widths.
+    """
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
+        raise DatasetError(f"{folder} holds no histories: there is no *.h5 in it.")
+    moments, widths = Moments(), (0, 0)
+    rows, where, returns = [], [], []
+    for number, path in enumerate(paths):
+        history = load(path)
+        own = (history.observation.shape[1], history.action.shape[1])
+        if number and own != widths:
+            raise DatasetError(f"{path} has observations and actions of {own}, those before {widths}.")
+        widths = own
+        moments.add(history.observation)
+        where.append(history.positions)
+        returns.append(history.returns[history.complete])
+        more = {name: values[number] for name, values in (each or {}).items()}
+        progress = spearman(where[-1], returns[-1])
+        rows.append(HistoryFile(path.name, len(history), len(where[-1]), sha256(path), progress, **more))
+    index = replace(
+        about, observation_shape={"proprio": [widths[0]]}, action_dim=widths[1], files=rows,
+        observation_mean=moments.mean().tolist(), observation_std=moments.std().tolist(),
+        spearman=spearman(np.concatenate(where), np.concatenate(returns)),
+    )  # fmt: skip
+    write_json(folder / INDEX, index.to_dict())
+    return folder / INDEX
+
+
+class Moments:
+    """Mean and spread of rows that come in parts, summed relative to the first of them against cancellation."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._origin = self._total = self._square = np.zeros(0)
+        self._rows = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Count rows (n, D)."""
+        if not self._rows:
+            self._origin = values[0].astype(np.float64)
+            self._total, self._square = np.zeros_like(self._origin), np.zeros_like(self._origin)
+        centred = values - self._origin
+        self._total += centred.sum(0)
+        self._square += (centred * centred).sum(0)
+        self._rows += len(values)
+
+    def mean(self) -> np.ndarray:
+        """Mean of each channel, (D,)."""
+        return np.asarray(self._origin + self._total / self._rows)
+
+    def std(self) -> np.ndarray:
+        """Standard deviation with n - 1, (D,); exactly 0 for a constant channel."""
+        spread = np.clip(self._square - self._total**2 / self._rows, 0.0, None)
+        return np.asarray(np.sqrt(spread / max(self._rows - 1, 1)))

@@ -94,8 +94,8 @@ def of_episodes(files: list[EpisodeFile]) -> Source:
     channels |= {f"obs/{group}": _channels(first.io, group) for group in first.io.observations}
     with_type = first.read(kept, slice(0, 0))
     features = {names[n]: (str(with_type[n].dtype), channels.get(n, (names[n],))) for n in kept} | _END_FEATURES
-    task = str(first.attrs.get("task", "unknown"))
-    return Source(task, float(first.attrs["step_dt"]), features, _rows_of_files(files, names))
+    task = "unknown" if first.attributes.task is None else first.attributes.task
+    return Source(task, first.attributes.step_dt, features, _rows_of_files(files, names))
 
 
 def of_histories(histories: Histories) -> Source:
@@ -141,7 +141,7 @@ def _rows_of_files(files: list[EpisodeFile], names: dict[str, str]) -> Iterator[
 def _rows_of_histories(histories: Histories) -> Iterator[dict[str, np.ndarray]]:
     for number, history in enumerate(histories):
         last = np.zeros(len(history), bool)
-        last[history.stop[history.whole] - 1] = True
+        last[history.stop[history.complete] - 1] = True
         ends = _ends(history.more.get("terminated", last), history.more.get("truncated", np.zeros_like(last)))
         columns = {STATE: history.observation, "action": history.action, "next.reward": history.reward} | ends
         columns |= {name: value for name, value in history.more.items() if name not in ENDS}

@@ -12,11 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+from regimen.system.plain_data import Json
 
 VERSION = "v3.0"
 DATA_FILE_MB = 100
@@ -46,7 +47,7 @@ class Feature:
     dtype: str
     names: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return its entry in `info.json`."""
         return {"dtype": self.dtype, "shape": [len(self.names)], "names": list(self.names)}
 
@@ -75,7 +76,7 @@ class LerobotWriter:
             task: what the robot does, in words.
         """
         self.folder, self._features, self._fps, self._task = folder, features | COUNTED, fps, task
-        self._episodes: list[dict[str, Any]] = []
+        self._episodes: list[Json] = []
         self._rows, self._file, self._file_bytes = 0, 0, 0
         self._waiting: list[pa.Table] = []
         self._parquet: pq.ParquetWriter | None = None
@@ -96,7 +97,7 @@ class LerobotWriter:
         self._episodes.append(self._about(number, length, columns))
         self._rows += length
 
-    def _about(self, number: int, length: int, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _about(self, number: int, length: int, columns: dict[str, np.ndarray]) -> Json:
         """Return the place of an episode in the files, and its statistics."""
         about = {"episode_index": number, "tasks": [self._task], "length": length}
         about |= {"dataset_from_index": self._rows, "dataset_to_index": self._rows + length}
@@ -146,7 +147,7 @@ class LerobotWriter:
             self._parquet.close()
         self._parquet = None
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self) -> Json:
         place = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
         return {
             "codebase_version": VERSION,
@@ -185,7 +186,7 @@ def _statistics(values: np.ndarray) -> dict[str, np.ndarray]:
     return found | {"count": np.array([len(rows)])}
 
 
-def _together(episodes: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
+def _together(episodes: Sequence[Json]) -> dict[str, dict[str, list[float]]]:
     """Return feature -> statistic -> values over all episodes; quantiles are means of those of the episodes.
 
     The mean of quantiles is what LeRobot itself makes of several episodes; every other figure is exact.
@@ -194,7 +195,7 @@ def _together(episodes: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[fl
     return {name: _pooled(name, episodes) for name in names}
 
 
-def _pooled(name: str, episodes: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+def _pooled(name: str, episodes: Sequence[Json]) -> dict[str, list[float]]:
     def of(key: str) -> np.ndarray:
         return np.array([episode[f"stats/{name}/{key}"] for episode in episodes], np.float64)
 

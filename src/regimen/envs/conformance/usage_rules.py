@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,19 +29,19 @@ def check_info(probe: Probe) -> str:
             names |= set(got.info["log"])
             if k >= 50 and got.done.any():
                 break
-        told = (f"{group}: {', '.join(got.info[group]) or 'none'}" for group in ("labels", "metrics"))
-        return f"{len(names)} log values; {'; '.join(told)}"
+        names_of_groups = (f"{group}: {', '.join(got.info[group]) or 'none'}" for group in ("labels", "metrics"))
+        return f"{len(names)} log values; {'; '.join(names_of_groups)}"
 
 
-def _expect_info(info: dict[str, Any], env: VecEnv) -> None:
+def _expect_info(info: Mapping[str, Any], env: VecEnv) -> None:
     for name, value in info["log"].items():
         expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
         expect(math.isfinite(value), f"log `{name}` is {value}")
     for name, label in info["labels"].items():
         expect(isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor")
         expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
-    for name, value in info["metrics"].items():
-        expect_tensor(f"metric `{name}`", value, (env.num_envs,), torch.float32, env)
+    for name, metric in info["metrics"].items():
+        expect_tensor(f"metric `{name}`", metric, (env.num_envs,), torch.float32, env)
 
 
 def check_labels_at_ends(probe: Probe) -> str:
@@ -49,7 +50,7 @@ def check_labels_at_ends(probe: Probe) -> str:
         env.reset(seed=probe.seed)
         held = probe.actions(env, 1, size=0.5)[0]
         steps = rollout(env, held.expand(env.max_episode_length + 2, *held.shape))
-    done, told = [s.done for s in steps], []
+    done, summary = [s.done for s in steps], []
     for group in ("labels", "metrics"):
         for name in steps[0].info[group]:
             old = _nearer_to_old([s.info[group][name] for s in steps], done)
@@ -59,8 +60,8 @@ def check_labels_at_ends(probe: Probe) -> str:
                 f"info['{group}']['{name}'] belongs to the next episode in {1 - share:.0%} of {len(old)} ends: read it "
                 "before the automatic reset",
             )
-            told.append(f"{name} {len(old)}")
-    return f"ends that tell old from new: {', '.join(told) or 'no labels, no metrics'}"
+            summary.append(f"{name} {len(old)}")
+    return f"ends that tell old from new: {', '.join(summary) or 'no labels, no metrics'}"
 
 
 def _nearer_to_old(values: list[torch.Tensor], done: list[torch.Tensor]) -> torch.Tensor:
@@ -108,8 +109,8 @@ def check_command(probe: Probe) -> str:
             "and at later starts of episodes",
         )
         turns = torch.arange(env.num_envs, device=env.device) % 2
-        seen = _starts(probe, env, pair[turns], episodes=1)[:, column]
-        second = (seen - other[:, column].mean()).abs() < (seen - one[:, column].mean()).abs()
+        replayed = _starts(probe, env, pair[turns], episodes=1)[:, column]
+        second = (replayed - other[:, column].mean()).abs() < (replayed - one[:, column].mean()).abs()
         expect(torch.equal(second, turns.bool()), "envs given different values do not get their own")
         _expect_refused(env, probe.command, torch.cat((pair[turns], pair[turns]), dim=1))
         return f"`{probe.command}` held at {_told(pair[0])} and {_told(pair[1])}, {len(one)} starts of episodes each"

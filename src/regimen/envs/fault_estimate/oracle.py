@@ -5,7 +5,7 @@ The delay models a detector while a policy is trained, as the original's Delayed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,7 @@ from regimen.envs.manager_base import term_state
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import EstimateCfg
+    from regimen.runs.checkpoint_header import StateDict
 
 FALSE_ALARM_S = (0.2, 2.0)
 """Shortest and longest false alarm; the true verdict and the end of the episode end it earlier."""
@@ -66,12 +67,12 @@ class Oracle:
         delay = torch.randint(low, high + 1, fault.shape, generator=self.generator, device=fault.device)
         self.wait = torch.where(onset, delay, (self.wait - 1).clamp_min(0))
         self.fault = fault.clone()
-        known = torch.where(self.wait == 0, fault, 0) * self._speaks
+        true_verdict = torch.where(self.wait == 0, fault, 0) * self._speaks
         if self._alarm_rate:
-            self._false_alarms(~begun & (known == 0))
-        told = torch.where((known == 0) & (self.alarm_left > 0), self.alarm, known)
-        self.steps = torch.where(told > 0, torch.where(told == self.told, self.steps + 1, 1), 0)
-        self.told = told
+            self._false_alarms(~begun & (true_verdict == 0))
+        verdict = torch.where((true_verdict == 0) & (self.alarm_left > 0), self.alarm, true_verdict)
+        self.steps = torch.where(verdict > 0, torch.where(verdict == self.told, self.steps + 1, 1), 0)
+        self.told = verdict
 
     def _false_alarms(self, possible: torch.Tensor) -> None:
         """Count alarms down, and start new ones where no true fault is announced, never of a faulty joint."""
@@ -85,12 +86,12 @@ class Oracle:
         self.alarm = torch.where(begins, joint, self.alarm)
         self.alarm_left = torch.where(begins, low + (draws[2] * (high - low)).long(), self.alarm_left)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return counters, classes and generator."""
         held = {name: value for name, value in term_state(self).items() if not name.startswith("_")}
         return held | {"generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         for name, value in state.items():
             if name != "generator":

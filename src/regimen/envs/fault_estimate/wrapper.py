@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -20,7 +20,24 @@ if TYPE_CHECKING:
 
     from regimen.config.schema import Config
     from regimen.envs.fault_estimate.estimator import Estimator
-    from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.envs.vec_env import Obs, StepInfo, VecEnv
+    from regimen.runs.checkpoint_header import StateDict
+
+
+def robot_joints(config: Config, env: VecEnv) -> list[str]:
+    """Return all joint names of the robot, in the order of labels and torques."""
+    name = getattr(config.env, "robot", None)
+    return list(load_robot(name).joints) if name else list(env.io.action.joints)
+
+
+def fault_joints(config: Config, env: VecEnv) -> list[str]:
+    """Return the joints that the events of `env.evaluation.faults` can affect."""
+    names = robot_joints(config, env)
+    events = [config.env.events.get(name) for name in config.env.evaluation.faults]
+    patterns = [event.params["joints"] for event in events if event is not None and "joints" in event.params]
+    affected = {j for p in patterns for j in match(tuple(names), *([p] if isinstance(p, str) else p))}
+    return [name for name in names if name in affected]
+
 
 SEED_OFFSET = 1_000_003
 """Separates the random numbers of the estimate from those of the environment, which has the same seed."""
@@ -31,9 +48,9 @@ class _EstimateSource(Protocol):
 
     def update(self, obs: Obs, fault: torch.Tensor, begun: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> StateDict: ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: StateDict) -> None: ...
 
 
 class EstimatedEnv:
@@ -101,7 +118,7 @@ class EstimatedEnv:
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         return self._append_estimate(obs, self._healthy, everyone)
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs. See `VecEnv.step`."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         begun = terminated | truncated
@@ -142,11 +159,11 @@ class EstimatedEnv:
         """Hold event `name` at the given values, each (N,)."""
         self.env.fix_event(name, **values)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the state of the environment and of the estimate, and the last columns."""
         return {"env": self.env.state_dict(), "estimate": self._source.state_dict(), "told": self._columns.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self.env.load_state_dict(state["env"])
         self._source.load_state_dict(state["estimate"])
@@ -199,11 +216,11 @@ def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor
     return torch.tensor([1 + joints.index(n) if n in joints else 0 for n in numbered] + [0])
 
 
-def _require_classes(known: Sequence[str], wanted: Sequence[str]) -> None:
-    if list(known) != list(wanted):
+def _require_classes(estimated: Sequence[str], wanted: Sequence[str]) -> None:
+    if list(estimated) != list(wanted):
         raise IOMismatchError(
-            f"The estimator tells {', '.join(known)} apart; env.estimate.joints makes the classes {', '.join(wanted)}. "
-            "Train a detector on this task, or set env.estimate.joints to its joints."
+            f"The estimator tells {', '.join(estimated)} apart; env.estimate.joints makes the classes "
+            f"{', '.join(wanted)}. Train a detector on this task, or set env.estimate.joints to its joints."
         )
 
 

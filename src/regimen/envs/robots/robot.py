@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.system.errors import ConfigError, did_you_mean
@@ -68,7 +68,6 @@ class Robot:
         spawn_height: height of `base_body` in the default pose with about 1 cm under the feet, m.
         feet: names with a site `<foot>_site` at the sole and sensors `contact_<foot>`, `pos_<foot>`, `vel_<foot>`.
         fall_bodies: bodies whose ground contact means a fall; each has a sensor `contact_<body>`.
-        joint_groups: named subsets of `joints`.
         mirror: left and right of a robot that has both, None otherwise.
         sources: where the figures come from.
     """
@@ -88,7 +87,6 @@ class Robot:
     spawn_height: float = 0.0
     feet: tuple[str, ...] = ()
     fall_bodies: tuple[str, ...] = ()
-    joint_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mirror: Mirror | None = None
     sources: str = ""
 

@@ -5,7 +5,7 @@ Genesis is an optional extra (`make genesis`), imported when the world is opened
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
+    from regimen.runs.checkpoint_header import StateDict
 
 
 class GenesisWorld:
@@ -136,10 +137,10 @@ class GenesisWorld:
     def _contact(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """Return the net force on each monitored body, (n, B, 3) N, up to its sign."""
         count = genesis_memory.view(self._solver, "collider.collider_state.n_contacts")[rows]
-        found = "collider.collider_state.contact_data"
+        contacts = "collider.collider_state.contact_data"
         most = int(count.max()) if len(count) else 0
-        force = genesis_memory.view(self._solver, f"{found}.force", transpose=True)[rows, :most]
-        geom = genesis_memory.view(self._solver, f"{found}.geom_b", transpose=True)[rows, :most].long()
+        force = genesis_memory.view(self._solver, f"{contacts}.force", transpose=True)[rows, :most]
+        geom = genesis_memory.view(self._solver, f"{contacts}.geom_b", transpose=True)[rows, :most].long()
         # The plane is the first entity and so `geom_a` of every contact; slots after the last are outdated.
         present = torch.arange(most, device=self.device) < count[:, None]
         belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)
@@ -226,7 +227,7 @@ class GenesisWorld:
         self._camera.set_pose(pos=(at + torch.tensor([1.4, -1.9, 0.8])).tolist(), lookat=at.tolist())
         return self._camera.render(rgb=True)[0]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return positions, velocities, targets, the solver's warm start and the values changed by events."""
         return {
             "qpos": self.entity.get_qpos().clone(),
@@ -236,7 +237,7 @@ class GenesisWorld:
             "memory": genesis_memory.save(self._solver),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; contacts are outdated until the next step."""
         all_ids, changed = torch.arange(self.num_envs, device=self.device), state["changed"]
         self.set_gains(all_ids, changed["stiffness"], changed["damping"])

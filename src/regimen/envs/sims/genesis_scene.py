@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.system.errors import PreflightError
 
 if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
 
 PLANE_FRICTION = 0.01
@@ -51,7 +52,7 @@ class GenesisWorldCfg:
     performance_mode: bool = False
     cache: str = "~/.cache/regimen/genesis"
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each thing that is missing to start Genesis."""
         from regimen.system.host import interpreter
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.render import Renderer
+    from regimen.runs.checkpoint_header import StateDict
 
 # Model fields that events change per robot; saved with the state when they have been.
 _EXPANDABLE = (
@@ -39,6 +40,7 @@ class MujocoWorldCfg:
         render_size: width and height of an image in pixels.
     """
 
+    MUJOCO: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
     render_size: list[int] = field(default_factory=lambda: [640, 480])
@@ -188,7 +190,7 @@ class MujocoWorld:
         mujoco.mj_forward(self.model, data)
         return self._renderer.render(data)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return state rows and changed model fields as tensors."""
         changed = {n: self.batch.expanded(n) for n in _EXPANDABLE}
         return {
@@ -196,7 +198,7 @@ class MujocoWorld:
             "expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; fields expanded since then go back to the model's values.
 
         Derived outputs are not part of it: they hold the last call's until the next step, and the environment keeps the

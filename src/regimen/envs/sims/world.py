@@ -7,11 +7,13 @@ position targets, and changes the parameters of each copy for events. Terms use 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from regimen.runs.checkpoint_header import StateDict
 
 
 @dataclass
@@ -121,11 +123,11 @@ class World(Protocol):
         """Return an image (H, W, 3) uint8 of one robot."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the physics state and everything changed per robot."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`, bit for bit."""
         ...
 

@@ -252,10 +252,10 @@ def _severity_table(
     table = severity if isinstance(severity, dict) else {".*": severity}
     rows: list[list[float]] = []
     for joint in candidates:
-        found = [v for pattern, v in table.items() if re.fullmatch(pattern, names[joint])]
-        if len(found) != 1:
-            many = f"{len(found) or 'no'} {'severities' if found else 'severity'} for joint {names[joint]}"
+        severities = [v for pattern, v in table.items() if re.fullmatch(pattern, names[joint])]
+        if len(severities) != 1:
+            many = f"{len(severities) or 'no'} {'severities' if severities else 'severity'} for joint {names[joint]}"
             raise ConfigError(f"change_joint_torque: {many} in {list(table)}; give exactly one.")
-        value = found[0]
+        value = severities[0]
         rows.append([float(value), float(value)] if isinstance(value, int | float) else [float(v) for v in value])
     return torch.tensor(rows)

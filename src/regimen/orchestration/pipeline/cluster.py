@@ -169,7 +169,7 @@ def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
         jobs: all steps.
         existing: the run of each step.
     """
-    scheduler = jobs[0].composed.config["hardware"]["scheduler"]
+    scheduler = jobs[0].composed.config.hardware.scheduler
     if scheduler == "submitit_local" and any(job.node.inputs for job in jobs):
         return [
             "hardware.scheduler=submitit_local starts all jobs at once, but steps of this pipeline depend on others: "

@@ -14,7 +14,7 @@ from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.index import Index
 from regimen.system import files, signals
-from regimen.system.errors import refuse
+from regimen.system.errors import raise_if_any
 
 FOLDER = Path("multirun")
 
@@ -33,7 +33,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
-    check_scheduler([job.composed.config for job in all_jobs])
+    check_scheduler([job.composed for job in all_jobs])
     rows = Index().rows()
     if cluster.reconcile(rows):
         rows = Index().rows()
@@ -44,7 +44,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     for line in dict.fromkeys(warnings):
         say(f"warning: {line}")
     command = report.command_to_continue(name, overrides, config_dirs)
-    if all_jobs[0].composed.config["hardware"]["scheduler"]:
+    if all_jobs[0].composed.config.hardware.scheduler:
         return _on_cluster(name, all_jobs, command)
     return _on_this_machine(name, all_jobs, existing, command)
 
@@ -67,7 +67,7 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
 
     with exclusive():
         existing = plan.plan(all_jobs)
-        refuse(cluster.problems(all_jobs, existing))
+        raise_if_any(cluster.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
         record = PipelineRecord(earlier or files.claim(FOLDER), name, all_jobs)

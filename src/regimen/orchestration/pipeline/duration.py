@@ -46,9 +46,9 @@ def seconds(job: Job, existing: ExistingRun, rows: Sequence[RunSummary]) -> floa
     past = list(
         islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MAX_PAST_RUNS)
     )
-    signature_without_seed = _without_seed(job.composed.config)
+    signature_without_seed = _without_seed(job.composed.plain)
     times = [r.wall_s for r in past if _signature(r.dir) == signature_without_seed]
-    times = times or [r.wall_s * n for r in past if (n := _step_ratio(job.composed.config, r.dir)) is not None]
+    times = times or [r.wall_s * n for r in past if (n := _step_ratio(job.composed.plain, r.dir)) is not None]
     if not times:
         return None
     total = statistics.median(times)

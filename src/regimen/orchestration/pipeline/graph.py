@@ -11,7 +11,7 @@ from typing import Any
 from regimen.orchestration.pipeline.spec import Pipeline, StepCfg
 from regimen.runs.inputs import LISTS
 from regimen.runs.signature import INPUT_KEYS
-from regimen.system.errors import ConfigError, did_you_mean, refuse
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 SINGLE_RESULT = {"data": "a dataset", "runs": "a result"}
 """Inputs that take no `@best` or `@<step>`, because a run has only one such result -> its name."""
@@ -76,7 +76,7 @@ def expand(pipeline: Pipeline) -> list[Node]:
         ConfigError: all problems of the graph, each with its line.
     """
     steps = {step.name: number for number, step in enumerate(pipeline.config.steps)}
-    refuse([line for number in steps.values() for line in _unknown(pipeline, number, steps)])
+    raise_if_any([line for number in steps.values() for line in _unknown(pipeline, number, steps)])
     return _Expansion(pipeline, steps).run()
 
 
@@ -95,7 +95,7 @@ class _Expansion:
             self.nodes[step.name] = list(self._fan_out(step, number))
             for node in self.nodes[step.name]:
                 self._fill(node)
-        refuse(self.wrong)
+        raise_if_any(self.wrong)
         return [node for name, step in self.nodes.items() for node in step if name not in self.pipeline.given]
 
     def _order(self) -> list[int]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed, compose
+from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import quoted
 from regimen.orchestration.pipeline.graph import Node
 from regimen.orchestration.pipeline.spec import Pipeline
-from regimen.orchestration.preflight import PreflightReport, preflight
+from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.runs import code_snapshot, create
 from regimen.runs import inputs as run_inputs
 from regimen.runs.signature import INPUT_KEYS
-from regimen.system.errors import Refusal, refuse
+from regimen.system.errors import ConfigErrors, raise_if_any
 
 ROOT = Path("outputs")
 
@@ -36,7 +36,7 @@ class Job:
     """
 
     node: Node
-    composed: Composed
+    composed: ComposedConfig
     at: str
     code: str | None = None
 
@@ -48,15 +48,15 @@ class Job:
     @property
     def max_jobs(self) -> int:
         """Largest number of runs at once while this one runs."""
-        return int(self.composed.config["hardware"]["max_jobs"])
+        return self.composed.config.hardware.max_jobs
 
     def freeze_code(self) -> None:
         """Take a snapshot of the code, so that later edits do not affect steps that start later."""
-        self.code = str(code_snapshot.take(self.composed.config))
+        self.code = str(code_snapshot.take(self.composed.plain))
 
     def asks(self, key: str) -> bool:
         """Return whether a switch of the configuration, such as `force`, is set."""
-        return bool(self.composed.config[key])
+        return bool(getattr(self.composed.config, key))
 
 
 @dataclass
@@ -69,7 +69,7 @@ class PreparedJob:
         signature: signatures of the run: hashes of configuration and code.
     """
 
-    composed: Composed
+    composed: ComposedConfig
     report: PreflightReport
     signature: dict[str, str]
 
@@ -86,7 +86,9 @@ def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], con
     Raises:
         ConfigError: the problems of all steps, each listed once.
     """
-    refuse([f"argument `{a}`: {RESERVED_KEYS[_key(a)]}; remove it." for a in arguments if _key(a) in RESERVED_KEYS])
+    raise_if_any(
+        [f"argument `{a}`: {RESERVED_KEYS[_key(a)]}; remove it." for a in arguments if _key(a) in RESERVED_KEYS]
+    )
     jobs, wrong = [], []
     for node in nodes:
         at = pipeline.at(f"steps.{node.number}")
@@ -94,9 +96,9 @@ def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], con
             composed = compose(_arguments(pipeline, node, arguments), config_dirs)
             jobs.append(Job(node, composed, at))
             _refuse_input_arguments(jobs[-1])
-        except Refusal as error:
+        except ConfigErrors as error:
             wrong += [f"{at}: step `{node.step.name}`: {line}" for line in error.lines]
-    refuse(wrong)
+    raise_if_any(wrong)
     return jobs
 
 
@@ -108,21 +110,21 @@ def check_all(jobs: list[Job]) -> list[str]:
     """
     wrong, warnings = [], []
     for job in jobs:
-        composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
+        composed = job.composed.copy()
         links = job.node.inputs
         _set_inputs(composed, {name: link.given or str(link) for name, link in links.items()})
         pending = {name: str(link) for name, link in links.items() if not link.given}
         try:
             warnings += preflight(composed, ROOT, parallel(jobs), pending).warnings
-        except Refusal as error:
+        except ConfigErrors as error:
             wrong += [f"{job.at}: step `{job.node.step.name}`: {line}" for line in error.lines]
-    schedulers = {job.composed.config["hardware"]["scheduler"] for job in jobs}
+    schedulers = {job.composed.config.hardware.scheduler for job in jobs}
     if len(schedulers) > 1:
         named = " and ".join(sorted(f"hardware.scheduler={s or 'null'}" for s in schedulers))
         wrong.append(
             f"{jobs[0].at}: the steps ask for {named}: a pipeline runs in one place. Choose hardware= for all."
         )
-    refuse(wrong)
+    raise_if_any(wrong)
     return warnings
 
 
@@ -138,12 +140,12 @@ def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = F
     Raises:
         RegimenError: an input cannot be resolved, or does not fit.
     """
-    composed = replace(job.composed, config=copy.deepcopy(job.composed.config))
+    composed = job.composed.copy()
     _set_inputs(composed, inputs)
     composed.overrides = [*composed.overrides, *_input_arguments(inputs)]
     report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
     info = {"inputs": run_inputs.read(report.inputs, report.references), "pending": report.pending, "code": job.code}
-    return PreparedJob(composed, report, create.sign(composed.config, info))
+    return PreparedJob(composed, report, create.sign(composed.plain, info))
 
 
 def parallel(jobs: list[Job]) -> int:
@@ -171,16 +173,14 @@ def _refuse_input_arguments(job: Job) -> None:
     produced = {name.partition(".")[0] for name in job.node.inputs}
     for text in job.composed.overrides:
         if _key(text) in produced:
-            raise Refusal([f"argument `{text}`: another step produces `{_key(text)}`, see `inputs` of the step."])
+            raise ConfigErrors([f"argument `{text}`: another step produces `{_key(text)}`, see `inputs` of the step."])
 
 
-def _set_inputs(composed: Composed, references: dict[str, str]) -> None:
+def _set_inputs(composed: ComposedConfig, references: dict[str, str]) -> None:
     for name, reference in references.items():
         key, _, number = name.partition(".")
-        if number:
-            composed.config[key] = [*composed.config[key][: int(number)], reference]
-        else:
-            composed.config[key] = reference
+        before = composed.plain[key]
+        composed.set_value(key, [*before[: int(number)], reference] if number else reference)
 
 
 def _input_arguments(references: dict[str, str]) -> list[str]:

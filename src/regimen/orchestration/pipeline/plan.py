@@ -9,7 +9,7 @@ from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, find_matching_run
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
-from regimen.system.errors import RegimenError, refuse
+from regimen.system.errors import RegimenError, raise_if_any
 from regimen.system.files import locked
 
 
@@ -32,7 +32,7 @@ def plan(jobs: list[Job], rows: Sequence[RunSummary] | None = None) -> dict[str,
         except RegimenError as error:
             wrong.append(f"{job.at}: step `{job.node.step.name}`: {error}")
             existing[job.name] = ExistingRun(TO_DO)
-    refuse(wrong)
+    raise_if_any(wrong)
     return existing
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from regimen.config import groups
-from regimen.config.provenance import shown
+from regimen.config.provenance import display_path
 from regimen.display.console import say
 from regimen.display.formatting import duration, table
 from regimen.orchestration.pipeline.duration import seconds, total
@@ -43,7 +43,7 @@ def describe(
     cells += [_plan_row(job, existing[job.name], pipeline.name, left[job.name], counts) for job in jobs]
     done = sum(run.state == RUN_DONE for run in existing.values())
     name = f"{pipeline.name} size={pipeline.size}" if pipeline.size else pipeline.name
-    head = f"{name} ({shown(pipeline.file)}): {groups.description(pipeline.file)}".rstrip(": ")
+    head = f"{name} ({display_path(pipeline.file)}): {groups.description(pipeline.file)}".rstrip(": ")
     return "\n".join([head, "", *table(cells), "", f"{done} of {len(jobs)} steps done; {_remaining(jobs, left, done)}"])
 
 

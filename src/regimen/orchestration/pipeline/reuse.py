@@ -44,7 +44,7 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
     same = [r for r in rows if r.signature_config == wanted["config"] and r.signature_code == wanted["code"]]
     notes = []
     for row in [r for r in same if r.status == "finished"]:
-        reason = next(why_not_reusable(row.dir, prepared.composed.config), None)
+        reason = next(why_not_reusable(row.dir, prepared.composed.plain), None)
         if reason is None:
             return ExistingRun(DONE, row)
         notes.append(f"{row.id} is not used: {reason}")

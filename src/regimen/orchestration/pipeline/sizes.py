@@ -16,7 +16,7 @@ from regimen.config.schema import Config
 from regimen.config.yaml_io import parse_yaml
 from regimen.orchestration.pipeline.graph import argument_text, step_of
 from regimen.orchestration.pipeline.spec import NAME, Pipeline, StepCfg
-from regimen.system.errors import ConfigError, did_you_mean, refuse
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 SIZE = "size"
 PLACEHOLDER = re.compile(r"\{([\w]+)\}")
@@ -49,7 +49,7 @@ def choose(pipeline: Pipeline, arguments: list[str]) -> tuple[Pipeline, list[str
     Raises:
         ConfigError: an unknown size, value or key, or a size that lacks a value.
     """
-    refuse(list(_names(pipeline)))
+    raise_if_any(list(_names(pipeline)))
     options = _parse_options(pipeline, arguments)
     return _apply(pipeline, options), options.arguments
 
@@ -76,7 +76,7 @@ def _parse_options(pipeline: Pipeline, arguments: list[str]) -> PipelineOptions:
 
 def _require_key(text: str, key: str, names: Iterable[str]) -> None:
     """Raise for a key that belongs neither to the pipeline nor to the configuration of its steps."""
-    plain = {*structured.hints(Config), *GROUPS, *MULTI_GROUPS}
+    plain = {*structured.field_types(Config), *GROUPS, *MULTI_GROUPS}
     if "=" in text and key.isidentifier() and key not in plain:
         raise ConfigError(f"argument `{text}`: there is no key `{key}`. {did_you_mean(key, [*names, SIZE, *plain])}")
 
@@ -96,7 +96,7 @@ def _parsed(text: str, value: str) -> Any:
 def _names(pipeline: Pipeline) -> Iterator[str]:
     """Yield a line for each size that lacks a value of another, and each value with a reserved name."""
     taken = {
-        **dict.fromkeys(structured.hints(Config), "a key of the configuration"),
+        **dict.fromkeys(structured.field_types(Config), "a key of the configuration"),
         SIZE: "the key that selects a size",
     }
     taken |= {step.name: "a step" for step in pipeline.config.steps}
@@ -116,7 +116,7 @@ def _apply(pipeline: Pipeline, options: PipelineOptions) -> Pipeline:
     """Return the pipeline with its values inserted, without the steps that `when` disables."""
     steps = pipeline.config.steps
     wrong = [line for n, step in enumerate(steps) for line in _wrong_when(pipeline, n, step, options.values)]
-    refuse(wrong)
+    raise_if_any(wrong)
     kept = [n for n, step in enumerate(steps) if step.when is None or options.values[step.when]]
     disabled = {step.name for n, step in enumerate(steps) if n not in kept}
     config = replace(pipeline.config, steps=[_with_values(copy.deepcopy(steps[n]), options.values) for n in kept])
@@ -124,7 +124,7 @@ def _apply(pipeline: Pipeline, options: PipelineOptions) -> Pipeline:
     new = {f"steps.{n}": f"steps.{i}" for i, n in enumerate(kept)}
     lines = {_renamed(path, new): line for path, line in pipeline.lines.items() if _renamed(path, new)}
     result = replace(pipeline, config=config, lines=lines, given=options.given, size=options.size or "")
-    refuse([line for number in range(len(kept)) for line in _disabled_inputs(result, number, disabled)])
+    raise_if_any([line for number in range(len(kept)) for line in _disabled_inputs(result, number, disabled)])
     return result
 
 

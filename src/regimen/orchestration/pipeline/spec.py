@@ -12,10 +12,10 @@ import yaml
 from omegaconf import MISSING
 
 from regimen.config import groups, structured
-from regimen.config.provenance import shown
+from regimen.config.provenance import display_path
 from regimen.config.validation import Checker
 from regimen.config.yaml_io import key_lines, read_yaml
-from regimen.system.errors import ConfigError, did_you_mean, refuse
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
 """Names of steps. They become part of run names, where a dot separates the values of `foreach`."""
@@ -99,9 +99,9 @@ def read(name: str, config_dirs: list[Path]) -> Pipeline:
     file = next(f for d in config_dirs if (f := d / "pipeline" / f"{name}.yaml").is_file())
     data, lines = _load(file)
     wrong = [(p.path, p.message) for p in Checker(lambda path: True).check(PipelineCfg, data, "")]
-    refuse([f"{_at(file, lines, path)}: {_reworded(message)}" for path, message in wrong])
+    raise_if_any([f"{_at(file, lines, path)}: {_reworded(message)}" for path, message in wrong])
     pipeline = Pipeline(name, file, structured.build(PipelineCfg, data), lines)
-    refuse(list(_names(pipeline)))
+    raise_if_any(list(_names(pipeline)))
     return pipeline
 
 
@@ -112,14 +112,14 @@ def _load(file: Path) -> tuple[Any, dict[str, int]]:
         data = read_yaml(file) or {}
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{shown(file)}{line}: not valid YAML: {error.problem}.") from error
+        raise ConfigError(f"{display_path(file)}{line}: not valid YAML: {error.problem}.") from error
     return data, lines
 
 
 def _at(file: Path, lines: dict[str, int], path: str) -> str:
     while path and path not in lines:
         path = path.rpartition(".")[0]
-    return f"{shown(file)}:{lines[path]}" if path in lines else shown(file)
+    return f"{display_path(file)}:{lines[path]}" if path in lines else display_path(file)
 
 
 def _reworded(message: str) -> str:

@@ -25,8 +25,8 @@ def run(overrides: list[str], config_dirs: list[Path]) -> int:
     """
     jobs = expand(overrides, config_dirs)
     reports = preflight_all(jobs, ROOT)
-    check_scheduler([job.config for job in jobs])
-    if jobs[0].config["dry_run"]:
+    check_scheduler(jobs)
+    if jobs[0].config.dry_run:
         say(dry_run.describe_sweep(jobs, reports, ROOT / "<sweep>" / "<sweep>.000"))
         return 0
     for line in dict.fromkeys(line for preflight_report in reports for line in preflight_report.warnings):

@@ -14,19 +14,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from regimen.config import structured, sweep_grid
-from regimen.config.compose import Composed, compose
+from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.display.console import say
-from regimen.orchestration.preflight import PreflightReport, preflight
+from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.sweep.local import LocalSweep, make_runs
 from regimen.orchestration.sweep.record import NOT_STARTED, OPEN, Job, SweepRecord
 from regimen.runs import inputs
 from regimen.system import signals
-from regimen.system.errors import Refusal, did_you_mean, refuse
+from regimen.system.errors import ConfigErrors, did_you_mean, raise_if_any
 
 
-def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
+def expand(overrides: list[str], config_dirs: list[Path]) -> list[ComposedConfig]:
     """Compose and check every job of the grid that the arguments span.
 
     A sweeper such as optuna chooses values during the sweep; then only the arguments that all jobs share are checked.
@@ -42,17 +43,19 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
         for o in parsed
         if o.key_or_group == "hydra/launcher" and not str(o.value()).startswith("regimen")
     ]
-    refuse(wrong + check_choices(parsed, loader, multirun=True))
+    raise_if_any(wrong + check_choices(parsed, loader, multirun=True))
     plain = [o for o in parsed if not o.is_hydra_override()]
     sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
     if sweeper not in (sweepers := group_options(loader, "hydra/sweeper")):
         extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
-        refuse(
+        raise_if_any(
             [f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, sweepers)}"]
         )
     if sweeper != "regimen":
         zips = [o.input_line for o in plain if sweep_grid.is_zip(o)]
-        refuse([f"argument `{text}`: hydra/sweeper={sweeper} does not support zip(...); remove it." for text in zips])
+        raise_if_any(
+            [f"argument `{text}`: hydra/sweeper={sweeper} does not support zip(...); remove it." for text in zips]
+        )
     if sweeper not in ("regimen", "basic"):
         plain = [o for o in plain if not o.is_sweep_override()]
     jobs = sweep_grid.jobs(plain)
@@ -63,7 +66,7 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[Composed]:
     return compose_all(jobs, config_dirs)
 
 
-def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed]:
+def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[ComposedConfig]:
     """Compose and check jobs; results are cached by arguments.
 
     Raises:
@@ -75,29 +78,29 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
         try:
             _checked[key] = _checked.get(key) or compose(overrides, config_dirs)
             composed.append(_checked[key])
-        except Refusal as error:
+        except ConfigErrors as error:
             wrong += error.lines
-    refuse(wrong)
+    raise_if_any(wrong)
     return composed
 
 
-_checked: dict[tuple[tuple[str, ...], tuple[Path, ...]], Composed] = {}
+_checked: dict[tuple[tuple[str, ...], tuple[Path, ...]], ComposedConfig] = {}
 
 
-def preflight_all(jobs: list[Composed], root: Path) -> list[PreflightReport]:
+def preflight_all(jobs: list[ComposedConfig], root: Path) -> list[PreflightReport]:
     """Run the preflight checks of each job, with `hardware.max_jobs` jobs at once.
 
     Raises:
         ConfigError: the problems of all jobs, each listed once.
     """
     reports, wrong = [], []
-    with inputs.remembered():
+    with inputs.cached_resolution():
         for job in jobs:
             try:
-                reports.append(preflight(job, root, min(len(jobs), int(job.config["hardware"]["max_jobs"]))))
-            except Refusal as error:
+                reports.append(preflight(job, root, min(len(jobs), job.config.hardware.max_jobs)))
+            except ConfigErrors as error:
                 wrong += error.lines
-    refuse(wrong)
+    raise_if_any(wrong)
     return reports
 
 
@@ -157,7 +160,7 @@ def run_batch(
     jobs = [record.add(first + i, job) for i, job in enumerate(composed)]
     with record.owned(), _recorded(record, jobs):
         runs = make_runs(record, jobs, composed, reports)
-        work(record, [job for job in jobs if job.run in runs], results or composed[0].config["wait"])
+        work(record, [job for job in jobs if job.run in runs], results or composed[0].config.wait)
         if record.status == "running":  # no run directory could be created
             record.write("ended")
     return jobs

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.display.formatting import duration
 from regimen.orchestration.new_run import create_run
-from regimen.orchestration.preflight import PreflightReport
+from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, SupervisorPool
 from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
 from regimen.runs import code_snapshot, outcome
@@ -27,7 +27,7 @@ POLL_S = 0.05
 
 
 def make_runs(
-    record: SweepRecord, jobs: list[Job], composed: list[Composed], reports: list[PreflightReport]
+    record: SweepRecord, jobs: list[Job], composed: list[ComposedConfig], reports: list[PreflightReport]
 ) -> dict[str, Run]:
     """Create the run directory of every job with its configuration and a snapshot of the code; return id -> run.
 
@@ -43,9 +43,9 @@ def make_runs(
     runs = {}
     git = repository_state(Path(host.__file__).parent)
     for job, config, report in zip(jobs, composed, reports, strict=True):
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.config), "sweep": record.folder.name}
+        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.plain), "sweep": record.folder.name}
         try:
-            code = str(code_snapshot.take(config.config))
+            code = str(code_snapshot.take(config.plain))
             runs[job.run] = create_run(config, record.folder, report, job.run, code=code, git=git, **fields)
         except (RegimenError, OSError) as error:
             job.status = "failed"

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen.config.compose import Composed
+from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.runs.run import Run
 from regimen.system import files, host
-from regimen.system.errors import PreflightError, ReferenceError_
+from regimen.system.errors import PreflightError, RunReferenceError
 
 ROOT = Path("multirun")
 NOT_STARTED = "not started"
@@ -77,20 +77,22 @@ class SweepRecord:
         """Open the record of an existing sweep.
 
         Raises:
-            ReferenceError_: sweep.json is missing or unreadable.
+            RunReferenceError: sweep.json is missing or unreadable.
         """
         if files.read_json(folder / "sweep.json") is None:
-            raise ReferenceError_(f"{folder} is not a sweep: it has no readable sweep.json. Expected multirun/<sweep>.")
+            raise RunReferenceError(
+                f"{folder} is not a sweep: it has no readable sweep.json. Expected multirun/<sweep>."
+            )
         return cls(folder, [])
 
-    def add(self, number: int, composed: Composed) -> Job:
+    def add(self, number: int, composed: ComposedConfig) -> Job:
         """Add a job and return it.
 
         Args:
             number: number in the sweep, part of the id of the run.
             composed: configuration with resolved inputs.
         """
-        inputs = {key: composed.config[key] for key in ("policy", "data") if composed.config.get(key)}
+        inputs = {key: composed.plain[key] for key in ("policy", "data") if composed.plain[key]}
         self.jobs.append(Job(f"{self.folder.name}.{number:03d}", list(composed.overrides), inputs=inputs))
         return self.jobs[-1]
 

@@ -17,7 +17,7 @@ from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, signature
 from regimen.runs.run import Run
 from regimen.system import files, signals
-from regimen.system.errors import ReferenceError_, did_you_mean
+from regimen.system.errors import RunReferenceError, did_you_mean
 from regimen.system.git import repository_state
 
 RERUN_WITH_CURRENT_CODE = ("failed", "diverged")
@@ -67,14 +67,14 @@ def find(reference: str, root: Path = ROOT) -> Path:
         root: folder of sweeps.
 
     Raises:
-        ReferenceError_: the reference matches no sweep or several; the message lists candidates.
+        RunReferenceError: the reference matches no sweep or several; the message lists candidates.
     """
     folder = Path(reference).expanduser()
     if (folder / "sweep.json").is_file():
         return folder
     sweeps = {file.parent.name: file.parent for file in sorted(root.glob("*/sweep.json"), reverse=True)}
     if not sweeps:
-        raise ReferenceError_(f"`{reference}`: there is no sweep under {root}/. Start one with -m.")
+        raise RunReferenceError(f"`{reference}`: there is no sweep under {root}/. Start one with -m.")
     matches = [name for name in sweeps if name == reference] or [name for name in sweeps if name.startswith(reference)]
     if reference == "latest":
         matches = list(sweeps)[:1]
@@ -82,9 +82,11 @@ def find(reference: str, root: Path = ROOT) -> Path:
         return sweeps[matches[0]]
     if matches and reference:
         lines = "\n".join(f"  {_described(sweeps[name])}" for name in matches[:8])
-        raise ReferenceError_(f"`{reference}` matches {len(matches)} sweeps; give an id or directory:\n{lines}")
+        raise RunReferenceError(f"`{reference}` matches {len(matches)} sweeps; give an id or directory:\n{lines}")
     lines = "\n".join(f"  {_described(folder)}" for folder in list(sweeps.values())[:5])
-    raise ReferenceError_(f"`{reference}` matches no sweep. {did_you_mean(reference, sweeps)} Newest sweeps:\n{lines}")
+    raise RunReferenceError(
+        f"`{reference}` matches no sweep. {did_you_mean(reference, sweeps)} Newest sweeps:\n{lines}"
+    )
 
 
 def _described(folder: Path) -> str:
@@ -139,13 +141,13 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     composed = compose_all([_arguments(job) for job in missing], record.config_dirs)
     reports = preflight_all(composed, record.folder)
     existing = [structured.read_plain(record.run(job).config_path) for job in jobs if job not in missing]
-    check_scheduler([*existing, *(c.config for c in composed)])
+    check_scheduler(composed, existing)
     for job in jobs:
         job.status, job.exit_code = "waiting", None
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.config), "sweep": record.folder.name}
-        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.config)), **fields)
+        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.plain), "sweep": record.folder.name}
+        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.plain)), **fields)
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)
     work(record, jobs, bool(structured.read_plain(record.run(jobs[0]).config_path).get("wait")))

@@ -17,7 +17,7 @@ from regimen.runs.index.summary import RunSummary, summary
 from regimen.runs.metrics import MetricsLog
 from regimen.runs.references import resolve_run
 from regimen.system import files
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
 
 UNCHANGED, CHANGED, GONE = "unchanged", "CHANGED since", "gone"
 
@@ -124,7 +124,7 @@ def see(reference: str) -> RunView:
     """Return the run that a reference names.
 
     Raises:
-        ReferenceError_: no run or several runs are meant, or its record cannot be read.
+        RunReferenceError: no run or several runs are meant, or its record cannot be read.
     """
     return see_dir(resolve_run(reference))
 
@@ -133,11 +133,11 @@ def see_dir(folder: Path) -> RunView:
     """Return the run in a directory.
 
     Raises:
-        ReferenceError_: its record cannot be read.
+        RunReferenceError: its record cannot be read.
     """
     info = files.read_json(folder / "run.json")
     if info is None:
-        raise ReferenceError_(
+        raise RunReferenceError(
             f"The record {os.path.relpath(folder / 'run.json')} cannot be read: expected one JSON object. "
             "Its other files are whole: look into config.yaml, logs/ and checkpoints/."
         )

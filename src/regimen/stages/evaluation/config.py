@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.stages.playback.options import PlaybackCfg
 from regimen.system.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass
@@ -24,6 +27,7 @@ class EvaluateCfg(PlaybackCfg):
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
     episode_length_s: float | None = None
@@ -33,7 +37,7 @@ class EvaluateCfg(PlaybackCfg):
     joints: list[str] | None = None
     faults: bool = False
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         env, lines = config["env"], []
         evaluation = env.get("evaluation") or {}
@@ -57,7 +61,7 @@ class EvaluateCfg(PlaybackCfg):
                 lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
         return lines
 
-    def num_envs(self, config: dict[str, Any]) -> int:
+    def num_envs(self, config: PlainConfig) -> int:
         """Return the number of envs that this stage opens for the run's plain `config`, regardless of env.num_envs."""
         evaluation = config["env"].get("evaluation") or {}
         if self.faults and evaluation.get("fault_grid"):
@@ -71,7 +75,7 @@ class EvaluateCfg(PlaybackCfg):
         return self.envs_per_command * max(1, len(grid))
 
 
-def grid_problems(evaluation: dict[str, Any], commands: dict[str, Any]) -> list[str]:
+def grid_problems(evaluation: PlainConfig, commands: PlainConfig) -> list[str]:
     """Return the problems of the grid in a task's `evaluation` section with the task's `commands`, one line each."""
     grid, name, lines = evaluation.get("grid") or [], evaluation.get("command"), []
     widths = sorted({len(row) for row in grid})

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from regimen.agents.policy_file import load_policy
+from regimen.display.figures import COLORS, error_bars, save, sheet, style
 from regimen.display.text_tables import TextTable, print_tables
-from regimen.envs import open_env
 from regimen.envs.fault_estimate.columns import resolve_mode
-from regimen.envs.term_tables import term_tables
-from regimen.stages.evaluation import fault_figure
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
-from regimen.stages.evaluation.metrics import EpisodeResults, FaultMetrics, compute_metrics
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.evaluation.metrics import (
+    EpisodeResults,
+    FaultEvaluationResult,
+    FaultMetrics,
+    PolicyOrigin,
+    compute_metrics,
+)
 from regimen.stages.playback.observers import make_observers
-from regimen.stages.playback.rollout import roll_out
+from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from regimen.config.schema import Config
     from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
+    from regimen.system.plain_data import Json
 
 
-def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str, Any]) -> None:
+def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> None:
     """Evaluate `config.policy` with faults; write result.json, a figure, and the video of `video=true`.
 
     Args:
@@ -40,12 +49,8 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
     cases = fault_cases(asdict(grid), config.env.robot)
-    env = open_env(config)
-    print_tables(term_tables(config.env, env.io))
-    try:
+    with opened_env(config) as env:
         episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
-    finally:
-        env.close()
     index, seed = episodes.command_of_env, config.seed
     by_case = [_metrics(episodes, index == k, case, grid, cfg, seed) for k, case in enumerate(cases)]
     faulty = _metrics(episodes, index > 0, None, grid, cfg, seed)
@@ -56,26 +61,31 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: dict[str
         for name in dict.fromkeys(case.joint for case in cases if case.joint)
     }
     figure = run.dir / "figures" / "faults.png"
-    fault_figure.draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
+    _draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
     run.artifact(figure, "figure")
     _print(by_case[0], joints, faulty)
-    result = (
-        _head(config, bundle, grid, cfg)
-        | observed
-        | {
-            "healthy": by_case[0].to_dict(),
-            "overall": faulty.to_dict(),
-            "joints": {name: metrics.to_dict() for name, metrics in joints.items()},
-            "cells": [metrics.to_dict() for metrics in by_case[1:]],
-            "wall_s": time.perf_counter() - started,
-        }
+    result = FaultEvaluationResult(
+        policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
+        estimate={"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
+        task=config.choices.get("task"),
+        seed=seed,
+        command=grid.command,
+        onset_s=grid.onset_s,
+        episode_length_s=config.env.episode_length_s,
+        intervals=f"95 %: bootstrap of {cfg.bootstrap} resamples for means, Wilson for survival; velocity error and "
+        "power from the onset to the end of the episode",
+        healthy=by_case[0],
+        overall=faulty,
+        joints=joints,
+        cells=by_case[1:],
+        wall_s=time.perf_counter() - started,
     )
-    run.finish(_headline(faulty, by_case[0]), result)
+    run.finish(_headline(faulty, by_case[0]), result.to_dict() | observed)
 
 
 def _roll_out(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: dict[str, Any], cases: list[FaultCase]
-) -> tuple[EpisodeResults, dict[str, Any]]:
+    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: PolicyBundle, cases: list[FaultCase]
+) -> tuple[EpisodeResults, Json]:
     """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
     grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
     policy = load_policy(bundle, env, config.seed)
@@ -106,21 +116,6 @@ def _metrics(
     return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
 
 
-def _head(config: Config, bundle: dict[str, Any], grid: FaultGridCfg, cfg: EvaluateCfg) -> dict[str, Any]:
-    """Return the settings of the evaluation for result.json."""
-    return {
-        "policy": {"path": config.policy, "run": bundle.get("run"), "step": bundle.get("step")},
-        "estimate": {"mode": resolve_mode(config.env.estimate, config.estimator), "estimator": config.estimator},
-        "task": config.choices.get("task"),
-        "seed": config.seed,
-        "command": grid.command,
-        "onset_s": grid.onset_s,
-        "episode_length_s": config.env.episode_length_s,
-        "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples for means, Wilson for survival; velocity error and "
-        "power from the onset to the end of the episode",
-    }
-
-
 def _headline(faulty: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
     figures = faulty.metrics.figures
     headline = {name: figures[name].value for name in ("survival", "return", "lin_vel_error") if name in figures}
@@ -140,3 +135,45 @@ def _print(healthy: FaultMetrics, joints: dict[str, FaultMetrics], faulty: Fault
         cells = [row.metrics.figures[n].two_lines() for n in names]
         rows.append((name, f"{row.metrics.falls}\nof {row.metrics.episodes}", *cells, fall))
     print_tables([TextTable("one faulty joint per env, over all severities", heads, rows)])
+
+
+def _draw(out: Path, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    """Draw the heat map, and one panel of curves for each kind of joint, left and right together.
+
+    Args:
+        out: PNG to write.
+        joints: joint -> metrics by severity, the mildest first; the same number for each.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in joints:
+        kinds.setdefault(name.removeprefix("left_").removeprefix("right_"), []).append(name)
+    figure, axes = sheet(1 + len(kinds), columns=3)
+    _heat_map(axes[0], joints)
+    for ax, (kind, names) in zip(axes[1:], kinds.items(), strict=False):
+        for name, color in zip(names, COLORS, strict=False):
+            _curve(ax, joints[name], name, color)
+        style(ax)
+        ax.set_ylim(-0.03, 1.05)
+        ax.set_title(f"survival, {kind.replace('_', ' ')}", fontsize=10)
+        ax.set_xlabel("severity: what is left of the joint", fontsize=8)
+        ax.legend(fontsize=8, frameon=False)
+    figure.supxlabel("share of episodes without a fall, with Wilson 95 % intervals", fontsize=9)
+    save(figure, out)
+
+
+def _heat_map(ax: Axes, joints: Mapping[str, Sequence[FaultMetrics]]) -> None:
+    values = np.array([[e.metrics.figures["survival"].value for e in row] for row in joints.values()])
+    ax.imshow(values, vmin=0.0, vmax=1.0, cmap="RdYlGn", aspect="auto")
+    for (y, x), value in np.ndenumerate(values):
+        case = list(joints.values())[y][x].case
+        ax.text(x, y, f"{value:.2f}\n{case.severity if case else 0:g}", ha="center", va="center", fontsize=6)
+    ax.set_yticks(range(len(joints)), [name.replace("_", " ") for name in joints], fontsize=7)
+    ax.set_xticks([])
+    ax.grid(False)
+    ax.set_title("survival, severity below", fontsize=10)
+
+
+def _curve(ax: Axes, row: Sequence[FaultMetrics], name: str, color: str) -> None:
+    severity = [e.case.severity for e in row if e.case]
+    survival = [e.metrics.figures["survival"] for e in row]
+    error_bars(ax, severity, survival, color=color, fmt="o-", capsize=3, label=name)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regimen.envs.robots.robot import load, match
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass
@@ -20,7 +23,7 @@ class FaultCase:
     envs: int
 
 
-def fault_cases(grid: dict[str, Any], robot: str) -> list[FaultCase]:
+def fault_cases(grid: PlainConfig, robot: str) -> list[FaultCase]:
     """Return the fault cases: healthy first, then each joint in the robot's order, mildest severity first.
 
     Args:
@@ -40,7 +43,7 @@ def fault_cases(grid: dict[str, Any], robot: str) -> list[FaultCase]:
     return cases + [FaultCase(name, float(value), grid["envs"]) for name in ordered for value in levels[name]]
 
 
-def problems(evaluation: dict[str, Any], env: dict[str, Any]) -> list[str]:
+def problems(evaluation: PlainConfig, env: PlainConfig) -> list[str]:
     """Return the problems of `env.evaluation.fault_grid`, one line each.
 
     Args:

@@ -1,20 +1,26 @@
-"""Metrics of evaluated episodes with 95 % intervals, per command and overall, and their episodes."""
+"""Metrics of evaluated episodes with 95 % intervals, per command and overall, and the results made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
 from regimen.stages.evaluation.fault_grid import FaultCase
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
+from regimen.stages.playback.rollout import FirstEpisodeStats
+from regimen.system.plain_data import Json, PlainData
+
+
+def read_figures(data: Json) -> dict[str, Figure]:
+    """Return the figures with a known value among the entries of a plain result."""
+    figures = {name: value for name, value in data.items() if isinstance(value, dict) and "value" in value}
+    return {name: Figure(**value) for name, value in figures.items() if value["value"] is not None}
 
 
 @dataclass
-class EvaluationMetrics:
+class EvaluationMetrics(PlainData):
     """Metrics of a set of episodes.
 
     Attributes:
@@ -35,10 +41,16 @@ class EvaluationMetrics:
         first = [name for name in ("forward_speed", "speed_error") if name in self.figures]
         return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for result.json."""
-        figures = {name: figure.to_dict() for name, figure in self.figures.items()}
-        return {"command": self.command, "episodes": self.episodes, "falls": self.falls} | figures
+    def to_dict(self) -> Json:
+        """Return plain data for result.json; the figures lie beside the other fields."""
+        fields = super().to_dict()
+        figures = fields.pop("figures")
+        return fields | figures
+
+    @classmethod
+    def from_dict(cls, data: Json) -> EvaluationMetrics:
+        """Return the metrics of plain data."""
+        return cls(data.get("command"), data["episodes"], data["falls"], read_figures(data))
 
 
 @dataclass
@@ -115,7 +127,7 @@ def headline(overall: EvaluationMetrics, name: str) -> dict[str, float]:
 
 
 @dataclass
-class FaultMetrics:
+class FaultMetrics(PlainData):
     """Metrics of the episodes with one fault, or with several faults together.
 
     Attributes:
@@ -128,11 +140,94 @@ class FaultMetrics:
     metrics: EvaluationMetrics
     time_to_fall_s: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for result.json."""
+    def to_dict(self) -> Json:
+        """Return plain data for result.json; the metrics lie beside the other fields."""
         head = {"joint": self.case.joint, "severity": self.case.severity} if self.case and self.case.joint else {}
-        figures = {k: v for k, v in self.metrics.to_dict().items() if k != "command"}
-        return head | figures | {"time_to_fall_s": self.time_to_fall_s}
+        metrics = {name: value for name, value in self.metrics.to_dict().items() if name != "command"}
+        return head | metrics | {"time_to_fall_s": self.time_to_fall_s}
+
+    @classmethod
+    def from_dict(cls, data: Json) -> FaultMetrics:
+        """Return the metrics of plain data."""
+        case = FaultCase(data.get("joint"), float(data.get("severity") or 0.0), data["episodes"])
+        return cls(case, EvaluationMetrics.from_dict(data), data.get("time_to_fall_s"))
+
+
+@dataclass
+class PolicyOrigin(PlainData):
+    """Evaluated policy: file, run and step of its training."""
+
+    path: str | None = None
+    run: str | None = None
+    step: int | None = None
+
+
+@dataclass
+class EvaluationResult(PlainData):
+    """Result of `stage=evaluate`; result.json holds also the entries of observers.
+
+    Attributes:
+        policy: the evaluated policy.
+        task: chosen task.
+        seed: of the run.
+        episode_length_s: length of an episode in s.
+        envs_per_command: episodes for each command.
+        disturbances: whether disturbances were active.
+        observation_noise: whether observations were noisy.
+        intervals: method of the intervals, in words.
+        overall: metrics over all commands.
+        commands: metrics of each command.
+        wall_s: duration in s.
+        env_steps: steps of all first episodes.
+    """
+
+    task: str | None
+    episode_length_s: float
+    envs_per_command: int
+    disturbances: bool
+    overall: EvaluationMetrics
+    commands: list[EvaluationMetrics]
+    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
+    seed: int = 0
+    observation_noise: bool = True
+    intervals: str = ""
+    wall_s: float = 0.0
+    env_steps: int = 0
+
+
+@dataclass
+class FaultEvaluationResult(PlainData):
+    """Result of `stage=evaluate stage.faults=true`; result.json holds also the entries of observers.
+
+    Attributes:
+        policy: the evaluated policy.
+        estimate: mode of the fault estimate, and file of the estimator.
+        task: chosen task.
+        seed: of the run.
+        command: held command.
+        onset_s: time of the onset in s.
+        episode_length_s: length of an episode in s.
+        intervals: method of the intervals, in words.
+        healthy: metrics without a fault.
+        overall: metrics over all faults.
+        joints: joint -> metrics over its severities.
+        cells: metrics of each fault, joint by joint, the mildest first.
+        wall_s: duration in s.
+    """
+
+    task: str | None
+    command: list[float]
+    onset_s: float
+    episode_length_s: float
+    healthy: FaultMetrics
+    cells: list[FaultMetrics]
+    overall: FaultMetrics | None = None
+    joints: dict[str, FaultMetrics] = field(default_factory=dict)
+    policy: PolicyOrigin = field(default_factory=PolicyOrigin)
+    estimate: dict[str, str | None] = field(default_factory=dict)
+    seed: int = 0
+    intervals: str = ""
+    wall_s: float = 0.0
 
 
 def command_label(command: list[float] | None) -> str:

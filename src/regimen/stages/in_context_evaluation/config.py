@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from regimen.agents.vintix.config import sixteen_bits
 from regimen.envs.mass_randomization import MassRangeCfg
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 BASELINES = ("masked", "demonstrator", "random")
 
@@ -28,6 +31,7 @@ class InContextCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "experts")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.in_context.InContext"
     episodes: int = 20
     envs: int = 64
@@ -38,7 +42,7 @@ class InContextCfg:
     domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
     bootstrap: int = 2000
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [] if config.get("policy") else ["stage=in_context needs a policy: policy=<run of agent=vintix>."]
         if self.episodes < 2:
@@ -52,6 +56,6 @@ class InContextCfg:
             lines += filter(None, [sixteen_bits(str(hardware["device"]))])
         return lines + self.domain_randomization.problems(config["env"])
 
-    def num_envs(self, config: dict[str, Any]) -> int:
+    def num_envs(self, config: PlainConfig) -> int:
         """Return the number of envs that this stage opens, regardless of env.num_envs."""
         return self.envs

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.base import InContextPolicy
 from regimen.agents.policy_file import load_policy
-from regimen.stages.recording.actors import OptimalPolicy
-from regimen.stages.recording.noise import RandomPolicy
+from regimen.envs.vec_env import is_solved
+from regimen.stages.recording.history_policies import OptimalPolicy, RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.stages.in_context_evaluation.config import InContextCfg
 
 
@@ -37,7 +39,7 @@ class ComparedPolicy:
 class RewardMaskedPolicy:
     """In-context policy whose observed rewards are all 0."""
 
-    def __init__(self, policy: Any) -> None:
+    def __init__(self, policy: InContextPolicy) -> None:
         """Wrap `policy`."""
         self.policy = policy
 
@@ -56,7 +58,7 @@ class RewardMaskedPolicy:
 
 
 def compared_policies(
-    cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], experts: Sequence[dict[str, Any]]
+    cfg: InContextCfg, env: VecEnv, seed: int, bundle: PolicyBundle, experts: Sequence[PolicyBundle]
 ) -> list[ComparedPolicy]:
     """Return the compared policies, the model first.
 
@@ -80,15 +82,15 @@ def compared_policies(
         name, label = (f"{name}_{number}", f"{label} ({number})") if name in names else (name, label)
         rows.append(ComparedPolicy(name, label, _opener(cfg, env, seed, expert)))
     missing = all(row.name != "demonstrator" for row in rows)
-    if missing and "demonstrator" in cfg.baselines and hasattr(env, "optimal_action"):
+    if missing and "demonstrator" in cfg.baselines and is_solved(env):
         rows.append(ComparedPolicy("demonstrator", "demonstrator", lambda: OptimalPolicy(env)))
     if "random" in cfg.baselines:
         rows.append(ComparedPolicy("random", "random", lambda: _random_policy(env, seed)))
     return rows
 
 
-def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
-    if not hasattr(policy, "observe"):
+def _require_in_context(policy: Policy, bundle: PolicyBundle) -> None:
+    if not isinstance(policy, InContextPolicy):
         agent = bundle["agent"]["_target_"].rpartition(".")[2]
         raise ConfigError(
             f"policy= is a {agent}, which does not learn in context: expected a policy of agent=vintix. "
@@ -96,7 +98,7 @@ def _require_in_context(policy: Policy, bundle: dict[str, Any]) -> None:
         )
 
 
-def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
+def classify_checkpoint(bundle: PolicyBundle) -> tuple[str, str]:
     """Return key and label of a compared policy, from the training config in its checkpoint."""
     agent = bundle["agent"]
     if not {"model", "sampling"} <= agent.keys():
@@ -110,13 +112,14 @@ def classify_checkpoint(bundle: dict[str, Any]) -> tuple[str, str]:
 
 
 def _opener(
-    cfg: InContextCfg, env: VecEnv, seed: int, bundle: dict[str, Any], masked: bool = False
+    cfg: InContextCfg, env: VecEnv, seed: int, bundle: PolicyBundle, masked: bool = False
 ) -> Callable[[], Policy]:
     def make() -> Policy:
-        policy: Any = load_policy(bundle, env, seed)
-        if not hasattr(policy, "observe"):
+        policy = load_policy(bundle, env, seed)
+        if not isinstance(policy, InContextPolicy):
             return policy
-        policy.use_cache, policy.use_fp16 = cfg.use_cache, cfg.use_fp16
+        learner: Any = policy
+        learner.use_cache, learner.use_fp16 = cfg.use_cache, cfg.use_fp16
         return RewardMaskedPolicy(policy) if masked else policy
 
     return make

@@ -1,14 +1,23 @@
-"""Returns by episode of several consecutive episodes per env."""
+"""Roll out several episodes per env without resetting the policy's memory, and their returns by episode."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from regimen.agents.base import InContextPolicy
 from regimen.display.intervals import Figure, bootstrap, iqm
+from regimen.system.plain_data import PlainData
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import StateDict
+    from regimen.runs.run import Run
+    from regimen.stages.in_context_evaluation.policies import ComparedPolicy
 
 LAST_SHARE = 0.2
 """Share of the last episodes over which the improvement is measured."""
@@ -61,6 +70,41 @@ class ReturnScale:
         return np.asarray((returns - self.random) / (self.expert - self.random))
 
 
+@dataclass
+class PolicyResult(PlainData):
+    """Entries of one policy in result.json; lists are by episode, nested lists by env and episode.
+
+    Attributes:
+        label: in tables and figures.
+        episode_returns: sum of rewards.
+        episode_lengths: steps.
+        normalized: mean of the normalized returns.
+        iqm: interquartile mean of the returns.
+        mean: mean of the returns.
+        interval: lower and upper end of the interval of the mean.
+        std: standard deviation over envs; None for one env.
+        improvement: of the last fifth of the episodes over the first episode.
+        improvement_normalized: the same of normalized returns.
+        episodes_to_90: number of the first episode at 90 % of the improvement.
+        fall_rate: share of the episodes that ended by a termination.
+        steps_per_s: env steps per second.
+    """
+
+    label: str
+    episode_returns: list[list[float]]
+    episode_lengths: list[list[int]]
+    normalized: list[float] | None
+    iqm: list[float]
+    mean: list[float]
+    interval: list[list[float]]
+    std: list[float] | None
+    improvement: Figure
+    improvement_normalized: Figure | None
+    episodes_to_90: int | None
+    fall_rate: float
+    steps_per_s: float
+
+
 @dataclass(frozen=True)
 class EpisodeSeries:
     """Episodes of one policy: E consecutive ones in each of N envs.
@@ -108,36 +152,100 @@ class EpisodeSeries:
             return None
         return int(np.argmax(mean >= mean[0] + 0.9 * (final - mean[0]))) + 1
 
-    def to_dict(self, scores: ReturnScale, resamples: int, seed: int) -> dict[str, Any]:
-        """Return plain data for result.json; lists are by episode, nested lists by env and episode."""
+    def result(self, scores: ReturnScale, resamples: int, seed: int) -> PolicyResult:
+        """Return the entries of result.json."""
         improvement, curve = self.improvement(resamples, seed), self.curve(resamples, seed)
         normalized = scores.normalized(self.returns)
         scaled = scores.normalized(np.array([improvement.value, improvement.low, improvement.high]))
         origin = scores.normalized(np.zeros(1))
-        relative = None if scaled is None or origin is None else Figure(*(scaled - origin).tolist()).to_dict()
-        return {
-            "label": self.label,
-            "episode_returns": self.returns.tolist(),
-            "episode_lengths": self.steps.tolist(),
-            "normalized": None if normalized is None else normalized.mean(0).tolist(),
-            "iqm": iqm(self.returns).tolist(),
-            "mean": [figure.value for figure in curve],
-            "interval": [[figure.low, figure.high] for figure in curve],
-            "std": self.returns.std(0, ddof=1).tolist() if len(self.returns) > 1 else None,
-            "improvement": improvement.to_dict(),
-            "improvement_normalized": relative,
-            "episodes_to_90": self.episodes_to_90(),
-            "fall_rate": float(self.fell.mean()),
-            "steps_per_s": self.steps_per_s,
-        }
+        return PolicyResult(
+            label=self.label,
+            episode_returns=self.returns.tolist(),
+            episode_lengths=self.steps.tolist(),
+            normalized=None if normalized is None else normalized.mean(0).tolist(),
+            iqm=iqm(self.returns).tolist(),
+            mean=[figure.value for figure in curve],
+            interval=[[figure.low, figure.high] for figure in curve],
+            std=self.returns.std(0, ddof=1).tolist() if len(self.returns) > 1 else None,
+            improvement=improvement,
+            improvement_normalized=None if scaled is None or origin is None else Figure(*(scaled - origin).tolist()),
+            episodes_to_90=self.episodes_to_90(),
+            fall_rate=float(self.fell.mean()),
+            steps_per_s=self.steps_per_s,
+        )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the state for resuming."""
         arrays = {name: torch.as_tensor(getattr(self, name)) for name in ("returns", "steps", "fell")}
         return {"name": self.name, "label": self.label, "steps_per_s": self.steps_per_s} | arrays
 
     @classmethod
-    def restored(cls, state: dict[str, Any]) -> EpisodeSeries:
+    def restored(cls, state: StateDict) -> EpisodeSeries:
         """Rebuild from `state_dict`."""
-        fields: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+        fields: StateDict = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
         return cls(**fields)
+
+
+class ProgressReporter:
+    """Report the progress of several rollouts, and stop on a signal."""
+
+    def __init__(self, run: Run, rollouts: int, steps: int) -> None:
+        """Start the progress.
+
+        Args:
+            run: receives progress.
+            rollouts: number of rollouts.
+            steps: maximum number of steps of a rollout.
+        """
+        self.run, self.steps, self.total = run, steps, rollouts * steps
+        self._before, self._started = 0, time.perf_counter()
+
+    def tick(self, step: int, label: str, samples_per_s: float) -> None:
+        """Report that `step` steps of the current rollout are done.
+
+        Raises:
+            StopRequested: a signal asked to stop.
+        """
+        done = self._before + step
+        self.run.check_stop(done, lambda: None)
+        elapsed = time.perf_counter() - self._started
+        eta = elapsed / done * (self.total - done) if done else None
+        self.run.progress(
+            iteration=done, iterations=self.total, samples_per_s=samples_per_s, eta_s=eta, note=f"rollout: {label}"
+        )
+
+    def end(self) -> None:
+        """Report that the current rollout is complete."""
+        self._before += self.steps
+
+
+def run_episodes(
+    env: VecEnv, compared: ComparedPolicy, episodes: int, seed: int, progress: ProgressReporter
+) -> EpisodeSeries:
+    """Roll out a policy for `episodes` episodes in every env, from the same reset at each call.
+
+    Args:
+        env: the envs.
+        compared: the policy; an in-context policy observes the rewards.
+        episodes: number of episodes per env.
+        seed: of the env's reset.
+        progress: receives progress.
+    """
+    policy, stats = compared.make(), EpisodeStats(env.num_envs, episodes, env.device)
+    step, started = 0, time.perf_counter()
+    learner = policy if isinstance(policy, InContextPolicy) else None
+    with torch.inference_mode():
+        obs, state = env.reset(seed=seed), None
+        while not stats.finished:
+            action, state = policy.act(obs, state)
+            obs, reward, terminated, truncated, _ = env.step(action)
+            if learner is not None:
+                state = learner.observe(state, reward)
+            stats.add(reward, terminated, truncated)
+            ended = (terminated | truncated).nonzero().squeeze(1)
+            if len(ended):
+                state = policy.reset(state, ended)
+            step += 1
+            progress.tick(step, compared.label, step * env.num_envs / (time.perf_counter() - started))
+    progress.end()
+    return EpisodeSeries.of(compared.name, compared.label, stats, time.perf_counter() - started)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from regimen.stages.playback.observer import RolloutObserver
+from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
     from regimen.stages.playback.options import PlaybackCfg
+    from regimen.system.plain_data import Json
 
 FRAMES_PER_S = 30
 BEHIND = 0.95
@@ -85,7 +86,7 @@ class VideoRecorder(RolloutObserver):
         if not self._across_episodes and bool(terminated[0] | truncated[0]):
             self._end = 0
 
-    def results(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> Json:
         """Record the video as an artifact."""
         run.artifact(self.path, "video")
         return {}
@@ -121,7 +122,7 @@ class RealTimePacer(RolloutObserver):
         """Nominal time of the steps divided by their wall time."""
         return self._steps * self._step_dt / max(self._due - self._started, 1e-9)
 
-    def results(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> Json:
         """Print the real-time factor; warn if it is below `BEHIND`."""
         print(f"real time: factor {self.factor:.3f} over {self._steps * self._step_dt:.1f} s")
         if self.factor < BEHIND:

@@ -7,12 +7,13 @@ import importlib.util
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.config import static_types
-from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
 
@@ -48,7 +49,7 @@ class PlaybackCfg:
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
 
 
-def problems(cfg: PlaybackCfg, config: dict[str, Any], num_envs: int) -> list[str]:
+def problems(cfg: PlaybackCfg, config: PlainConfig, num_envs: int) -> list[str]:
     """Return the problems of `video_length`, `real_time`, `viewer` and `log_*`, one line each.
 
     Args:
@@ -81,11 +82,10 @@ def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
     return lines
 
 
-def _viewer_problems(config: dict[str, Any]) -> list[str]:
-    sim, env = (config.get(key) or {} for key in ("sim", "env"))
+def _viewer_problems(config: PlainConfig) -> list[str]:
     hardware = config.get("hardware") or {}
-    managed = env.get("_target_", "").endswith(".ManagerEnv") and sim.get("_target_", "").endswith(".MujocoWorld")
-    if not managed:
+    needed = {"env": "MANAGER_BASED", "sim": "MUJOCO"}
+    if not all(static_types.class_variable(config.get(key) or {}, name) for key, name in needed.items()):
         return [
             "viewer=true: the viewer needs a task of sim=mujoco; sim=genesis has its own viewer, "
             f"sim.viewer=true. {INSTEAD}"
@@ -118,14 +118,11 @@ def no_window(display: str | None, wayland: str | None) -> str | None:
     return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
-def _evaluator_problems(cfg: PlaybackCfg, config: dict[str, Any]) -> list[str]:
+def _evaluator_problems(cfg: PlaybackCfg, config: PlainConfig) -> list[str]:
     """Return a line if the agent has an evaluation of its own, whose rollout has no observers."""
     names = [name for name in ("video_length", "real_time", "viewer", "log_data") if getattr(cfg, name)]
-    target = (config.get("agent") or {}).get("_target_")
-    if not names or target is None:
+    agent = config.get("agent") or {}
+    if not names or static_types.class_variable(agent, "EVALUATOR") is None:
         return []
-    with suppress(ConfigError):  # reported where the agent is checked
-        if hasattr(static_types.load_cfg_class(target), "EVALUATOR"):
-            agent = target.rpartition(".")[2]
-            return [f"{', '.join(names)}: not available in the evaluation of {agent}. Take it away."]
-    return []
+    name = agent["_target_"].rpartition(".")[2]
+    return [f"{', '.join(names)}: not available in the evaluation of {name}. Remove it."]

@@ -1,20 +1,38 @@
-"""Roll out a policy for the first episode of every env, with observers."""
+"""Roll out a policy for the first episode of every env: loop, statistics, observers."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.agents.base import InContextPolicy
+from regimen.display.text_tables import print_tables
+from regimen.envs.term_tables import term_tables
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from regimen.agents.base import Policy
-    from regimen.envs.vec_env import VecEnv
+    from regimen.config.schema import Config
+    from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.run import Run
-    from regimen.stages.playback.first_episodes import FirstEpisodeStats
-    from regimen.stages.playback.observer import RolloutObserver
+    from regimen.system.plain_data import Json
+
+
+@contextmanager
+def opened_env(config: Config) -> Iterator[VecEnv]:
+    """Open the envs of `config`, print the tables of their terms, and close them at the end."""
+    from regimen.envs import open_env
+
+    env = open_env(config)
+    try:
+        print_tables(term_tables(config.env, env.io))
+        yield env
+    finally:
+        env.close()
 
 
 def roll_out(
@@ -24,7 +42,7 @@ def roll_out(
     episodes: FirstEpisodeStats,
     seed: int,
     observers: Sequence[RolloutObserver] = (),
-) -> dict[str, Any]:
+) -> Json:
     """Roll out the policy until every first episode has ended, at most one episode length.
 
     An observer with a larger `last_step` extends the rollout.
@@ -43,7 +61,7 @@ def roll_out(
     Raises:
         StopRequested: a signal asked to stop.
     """
-    observe = getattr(policy, "observe", None)  # only of a policy that learns in context
+    learner = policy if isinstance(policy, InContextPolicy) else None
     last_step = max((observer.last_step for observer in observers), default=0)
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:
@@ -55,8 +73,8 @@ def roll_out(
                 observer.on_step_start(step, obs)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
-            if observe is not None:
-                state = observe(state, reward)
+            if learner is not None:
+                state = learner.observe(state, reward)
             episodes.add(reward, terminated, truncated, info)
             for observer in observers:
                 observer.on_step_end(action, reward, terminated, truncated)
@@ -67,3 +85,86 @@ def roll_out(
                 break
             run.progress(iteration=step + 1, iterations=max(env.max_episode_length, last_step), note="evaluating")
     return {key: value for observer in observers for key, value in observer.results(run).items()}
+
+
+class RolloutObserver:
+    """Base class of observers; a context manager that is open during the rollout. Each method does nothing.
+
+    Attributes:
+        last_step: minimum number of steps of the rollout, even if every first episode has ended earlier.
+    """
+
+    last_step = 0
+
+    def on_step_start(self, step: int, obs: Obs) -> None:
+        """Observe the state before step `step`; `obs` is {group: (N, d)}."""
+
+    def on_step_end(
+        self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
+    ) -> None:
+        """Observe a completed step: action (N, A), others (N,); envs whose episode ended are already reset."""
+
+    def results(self, run: Run) -> Json:
+        """Record artifacts after the rollout; return entries for result.json."""
+        return {}
+
+    def __enter__(self) -> RolloutObserver:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Release resources."""
+
+
+class FirstEpisodeStats:
+    """Sums over the first episode of each of N envs.
+
+    Attributes:
+        running: (N,) bool, whether the first episode is still running.
+        fell: (N,) bool, whether the first episode ended by a termination.
+        returns: (N,) sum of rewards.
+        steps: (N,) length in steps.
+    """
+
+    def __init__(self, num_envs: int, device: torch.device, metrics_from: int = 0) -> None:
+        """Start all sums at zero.
+
+        Args:
+            num_envs: N.
+            device: of all tensors.
+            metrics_from: first step of the episode that counts for the averages of its metrics.
+        """
+        self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
+        self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
+        self._metrics_from = metrics_from
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
+        """Add one step of the envs whose first episode is running.
+
+        Args:
+            reward: (N,).
+            terminated: (N,) bool.
+            truncated: (N,) bool.
+            info: of the step; `metrics`, {name: (N,)}, are averaged over the episode.
+        """
+        counted = self.running
+        self.returns += torch.where(counted, reward, 0.0)
+        self.steps += counted
+        measured = counted & (self.steps > self._metrics_from)
+        for name, value in info.get("metrics", {}).items():
+            total = self._sums.setdefault(name, torch.zeros_like(self.returns))
+            total += torch.where(measured, value, 0.0)
+        self.fell |= counted & terminated
+        self.running = counted & ~(terminated | truncated)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every first episode has ended."""
+        return not bool(self.running.any())
+
+    def means(self) -> dict[str, torch.Tensor]:
+        """Return the mean of every metric over the episode of each env, {name: (N,)}."""
+        measured = (self.steps - self._metrics_from).clamp(min=1)
+        return {name: total / measured for name, total in self._sums.items()}

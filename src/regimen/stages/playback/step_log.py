@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -16,11 +16,12 @@ from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.display import figures
 from regimen.envs.manager_env import ManagerEnv
-from regimen.stages.playback.observer import RolloutObserver
+from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 MEASURED = {"joint_pos": "rad", "joint_vel": "rad/s", "joint_torque": "N·m"}
 
@@ -36,7 +37,7 @@ class StepLog(RolloutObserver):
         last_step: T.
     """
 
-    def __init__(self, path: Path, env: VecEnv, env_ids: Sequence[int], steps: int, head: dict[str, Any]) -> None:
+    def __init__(self, path: Path, env: VecEnv, env_ids: Sequence[int], steps: int, head: Json) -> None:
         """Prepare the log; the first step gives the shapes and opens the file.
 
         Args:
@@ -86,7 +87,7 @@ class StepLog(RolloutObserver):
             self._writer = EpisodeWriter(self.path, columns, len(self._ids), self._head)
         self._writer.add(arrays)
 
-    def results(self, run: Run) -> dict[str, Any]:
+    def results(self, run: Run) -> Json:
         """Record the file and the figure of its first env; return the entry `log`."""
         run.artifact(self.path, "table")
         figure = run.dir / "figures" / "joints.png"
@@ -102,10 +103,10 @@ class StepLog(RolloutObserver):
             self._writer.close()
 
 
-def _names(env: VecEnv, task: ManagerEnv | None) -> dict[str, Any]:
+def _names(env: VecEnv, task: ManagerEnv | None) -> Json:
     """Return names and units of the columns."""
     io = env.io
-    names: dict[str, Any] = {"step_dt": io.step_dt, "action_joints": io.action.joints, "observations": io.observations}
+    names: Json = {"step_dt": io.step_dt, "action_joints": io.action.joints, "observations": io.observations}
     if task is None:
         return names | {"units": {"target": "unit of the task"}}
     return names | {"joints": task.joints, "units": {"target": "rad", **MEASURED}}

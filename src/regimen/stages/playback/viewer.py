@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.envs.sims.mujoco import MujocoWorld
-from regimen.stages.playback.observer import RolloutObserver
+from regimen.stages.playback.rollout import RolloutObserver
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:

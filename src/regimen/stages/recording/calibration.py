@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from regimen.envs.vec_env import ActionSpec
-from regimen.stages.playback.first_episodes import FirstEpisodeStats
-from regimen.stages.playback.rollout import roll_out
-from regimen.stages.recording.noise import RandomPolicy
+from regimen.stages.playback.rollout import FirstEpisodeStats, roll_out
+from regimen.stages.recording.history_policies import RandomPolicy
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,22 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
 
 
-def calibrate(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dict[str, Any]:
+@dataclass
+class Calibration:
+    """Noise box and score range.
+
+    Attributes:
+        box: (2, A) lowest and highest action of the noise.
+        expert: mean return of the best policy.
+        random: mean return of random actions.
+    """
+
+    box: torch.Tensor
+    expert: float
+    random: float
+
+
+def calibrate(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> Calibration:
     """Roll out the expert and random actions for one episode per env, without recording.
 
     Args:
@@ -28,19 +43,15 @@ def calibrate(run: Run, env: VecEnv, expert: Policy, box: str, seed: int) -> dic
         box: see `NoiseCfg`.
         seed: of the resets.
 
-    Returns:
-        `box` (2, A), and the mean returns `expert` and `random`.
-
     Raises:
         ConfigError: the actions have no bounds of the kind `box`.
     """
     bounds = None if box == "demonstrator" else _bounds(env.io.action, box).to(env.device)
     measured = _ActionRange(expert)
-    scores = {"expert": _score(run, env, measured, seed)}
+    score = _score(run, env, measured, seed)
     limits = measured.range() if bounds is None else bounds
     random = RandomPolicy(limits, bool(getattr(env, "discrete_actions", False)))
-    scores["random"] = _score(run, env, random, seed)
-    return {"box": limits, **scores}
+    return Calibration(limits, score, _score(run, env, random, seed))
 
 
 def _score(run: Run, env: VecEnv, policy: Policy, seed: int) -> float:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from regimen.data.episodes.schema import GateResult
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.system.errors import did_you_mean
+from regimen.system.plain_data import PlainData
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
 
 
 @dataclass
@@ -22,6 +27,7 @@ class CollectCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.collect.Collect"
     steps: int = 3000
     action_noise: float = 0.0
@@ -29,7 +35,7 @@ class CollectCfg:
     accept: str | None = None
     checkpoint_interval: int = 512
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
         lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
@@ -52,9 +58,24 @@ class CollectCfg:
         return 2 * 4 * chunk_steps(num_envs) * num_envs * (observation + action + 8)
 
 
+@dataclass
+class CollectResult(PlainData):
+    """Result of `stage=collect`.
+
+    Attributes:
+        dataset: file in the run directory.
+        gate: check of the policy.
+        problems: quality checks that the data fail, one line each.
+        wall_s: duration in s.
+    """
+
+    dataset: str = "data/episodes.h5"
+    gate: GateResult | None = None
+    problems: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+
+
 MODES = ("checkpoints", "noise", "expert")
-
-
 BOXES = ("demonstrator", "limits", "clip")
 
 
@@ -108,6 +129,7 @@ class CollectHistoriesCfg:
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "runs", "estimator")
+    LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.collect_histories.CollectHistories"
     mode: str = "noise"
     episodes: int | None = None
@@ -120,7 +142,7 @@ class CollectHistoriesCfg:
     domain_randomization: MassRangeCfg = field(default_factory=MassRangeCfg)
     checkpoint_interval: int = 512
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         lines = [f"mode={self.mode}: {did_you_mean(self.mode, MODES)}"] if self.mode not in MODES else []
         if (self.episodes is None) == (self.steps is None):
@@ -134,7 +156,7 @@ class CollectHistoriesCfg:
             lines.append(f"reward_scale={self.reward_scale:g}: expected more than 0.")
         return lines + self._inputs(config) + self.noise.problems() + self.domain_randomization.problems(config["env"])
 
-    def _inputs(self, config: dict[str, Any]) -> list[str]:
+    def _inputs(self, config: PlainConfig) -> list[str]:
         """Return a line if the inputs do not match the mode."""
         if self.mode == "checkpoints":
             if not config.get("runs"):
@@ -142,7 +164,9 @@ class CollectHistoriesCfg:
             return ["mode=checkpoints: reads runs=[…], not policy=. Take it away."] if config.get("policy") else []
         if config.get("runs"):
             return [f"mode={self.mode}: reads policy=, not runs=[…]. Take them away, or set stage.mode=checkpoints."]
-        if config.get("policy") is None and str(config["env"].get("_target_", "")).endswith(".ManagerEnv"):
+        from regimen.config.static_types import class_variable
+
+        if config.get("policy") is None and class_variable(config["env"], "MANAGER_BASED"):
             return [f"mode={self.mode}: needs a policy: policy=<run reference>, <file> or pretrained:<name>."]
         return []
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from regimen.data.episodes.schema import GateResult
 from regimen.envs import open_env
 from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
@@ -14,6 +15,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import GateCfg
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 RESAMPLES = 200
@@ -21,8 +23,8 @@ RESAMPLES = 200
 
 
 def require_good_policy(
-    run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int, accept: str | None
-) -> dict[str, Any]:
+    run: Run, config: Config, bundle: PolicyBundle, envs_per_command: int, accept: str | None
+) -> GateResult:
     """Evaluate the policy for one episode without faults and disturbances, and compare it with `env.evaluation.gate`.
 
     Args:
@@ -32,19 +34,15 @@ def require_good_policy(
         envs_per_command: envs for each command of the task's grid.
         accept: reason to use a policy that fails the check; None to refuse it.
 
-    Returns:
-        Measured values, bounds, missed bounds and `accept`, for the record.
-
     Raises:
         ConfigError: the policy fails the check, and `accept` is None.
     """
     gate: GateCfg = config.env.evaluation.gate
-    record: dict[str, Any] = {"at_least": gate.at_least, "at_most": gate.at_most, "accept": accept}
+    result = GateResult(dict(gate.at_least), dict(gate.at_most), accept)
     if not gate.at_least and not gate.at_most:
-        return record | {"measured": {}, "short": []}
+        return result
     figures = {name: figure.value for name, figure in _evaluate(run, config, bundle, envs_per_command).figures.items()}
-    short = _short(gate, figures)
-    bounds = [*gate.at_least, *gate.at_most]
+    short = result.short = _short(gate, figures)
     if short and accept is None:
         raise ConfigError(
             f"The policy {config.policy} misses bounds of env.evaluation.gate in task={config.choices.get('task')}, "
@@ -53,7 +51,8 @@ def require_good_policy(
         )
     if short:
         run.warn(f"The policy does not pass the gate ({'; '.join(short)}); accepted: {accept}")
-    return record | {"measured": {name: figures[name] for name in bounds if name in figures}, "short": short}
+    result.measured = {name: figures[name] for name in (*gate.at_least, *gate.at_most) if name in figures}
+    return result
 
 
 def _short(gate: GateCfg, figures: dict[str, float]) -> list[str]:
@@ -69,7 +68,7 @@ def _short(gate: GateCfg, figures: dict[str, float]) -> list[str]:
     return lines
 
 
-def _evaluate(run: Run, config: Config, bundle: dict[str, Any], envs_per_command: int) -> EvaluationMetrics:
+def _evaluate(run: Run, config: Config, bundle: PolicyBundle, envs_per_command: int) -> EvaluationMetrics:
     """Return the metrics of the policy without faults, over all commands of the grid."""
     evaluate = Evaluate(EvaluateCfg(envs_per_command=envs_per_command, bootstrap=RESAMPLES))
     config = evaluate.prepare(copy.deepcopy(config))

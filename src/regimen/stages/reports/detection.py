@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from regimen.display.intervals import Figure
 from regimen.stages.reports.sources import DETECTOR, Source
 from regimen.stages.reports.survival import over_seeds
+from regimen.system.plain_data import Json, PlainData
 
 COLUMNS = {
     "macro_f1": "macro-F1",
@@ -46,29 +46,49 @@ class DetectorRow:
     figures: dict[str, Figure]
 
 
+@dataclass
+class DetectorView(PlainData):
+    """Known figures of one detector over one view of the faulty frames."""
+
+    figures: dict[str, Figure]
+
+    @classmethod
+    def from_dict(cls, data: Json) -> DetectorView:
+        """Return the figures of plain data; an unknown end of an interval is the value itself."""
+        rows = {name: row for name, row in data["figures"].items() if row["value"] is not None}
+        ends = ("value", "low", "high")
+        return cls({n: Figure(*(row["value"] if row[e] is None else row[e] for e in ends)) for n, row in rows.items()})
+
+
+@dataclass
+class DetectorResult(PlainData):
+    """Result of a detector.
+
+    Attributes:
+        detector: view of the faulty frames -> figures.
+        baselines: the same for each baseline.
+        views: view -> its meaning.
+    """
+
+    detector: dict[str, DetectorView]
+    baselines: dict[str, dict[str, DetectorView]] | None = None
+    views: dict[str, str] | None = None
+
+
 def detector_rows(sources: Sequence[Source]) -> Iterator[DetectorRow]:
     """Yield the rows of detectors and baselines: recorded episodes first, and the detector first."""
     for stage in PLACES:
-        results = [s.result for s in sources if s.stage == stage]
-        by_name: dict[str, list[dict[str, Any]]] = {}
-        for result in results:
-            for name, views in {DETECTOR: result[DETECTOR], **(result.get("baselines") or {})}.items():
+        by_name: dict[str, list[dict[str, DetectorView]]] = {}
+        for result in (DetectorResult.from_dict(s.result) for s in sources if s.stage == stage):
+            for name, views in {DETECTOR: result.detector, **(result.baselines or {})}.items():
                 by_name.setdefault(name, []).append(views)
         for name, runs in by_name.items():
             for view in dict.fromkeys(view for run in runs for view in run):
-                figures = [run[view]["figures"] for run in runs if view in run]
+                figures = [run[view].figures for run in runs if view in run]
                 yield DetectorRow(stage, name, view, len(figures), _over_runs(figures))
 
 
-def _over_runs(runs: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+def _over_runs(runs: Sequence[dict[str, Figure]]) -> dict[str, Figure]:
     """Return the metrics over several runs; a metric that is missing in one run is omitted."""
-    names = [n for n in COLUMNS if all((run.get(n) or {}).get("value") is not None for run in runs)]
-    if len(runs) == 1:
-        return {n: _one(runs[0][n]) for n in names}
-    return {n: over_seeds([run[n]["value"] for run in runs]) for n in names}
-
-
-def _one(metric: dict[str, Any]) -> Figure:
-    """Return value and interval; an unknown bound of the interval is the value itself."""
-    low, high = (metric["value"] if metric[end] is None else metric[end] for end in ("low", "high"))
-    return Figure(metric["value"], low, high)
+    names = [name for name in COLUMNS if all(name in run for run in runs)]
+    return {n: runs[0][n] if len(runs) == 1 else over_seeds([run[n].value for run in runs]) for n in names}

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from regimen.display.intervals import Figure
 from regimen.stages.reports import detection, figures, sections
-from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
+from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import Sources
-from regimen.stages.reports.survival import Arm, Comparison, Study
+from regimen.stages.reports.survival import Arm, Comparison, FaultStudy, Study
 from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
-from regimen.stages.reports.write_report import report_dir, write_report
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 TITLE = "Joint failures: who survives, and what it takes"
 FIGURES = ("lin_vel_error", "power")
@@ -60,7 +61,7 @@ class FaultReport:
         self.data.videos = [self.folder / "side_by_side.mp4", self.folder / "side_by_side.gif"]
         side_by_side_video.write(clips, fault, *self.data.videos)
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> Json:
         """Draw all figures, write the page and the numbers; return the result."""
         self.run.progress(note="drawing")
         figure_files = dict(self._draw())
@@ -95,7 +96,7 @@ class FaultReport:
                 figures.figure_by_joint(study, name, path)
                 yield name, path
 
-    def _numbers(self) -> dict[str, Any]:
+    def _numbers(self) -> Json:
         """Return all measured values as plain data for report.json."""
         study = self.data.study
         arms = {
@@ -123,7 +124,7 @@ def _value(arm: Arm) -> float:
     return figure.value if figure else 0.0
 
 
-def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
+def _survival(arm: Arm, study: Study) -> Iterator[Json]:
     for level in (None, *study.levels):
         for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
             if (figure := arm.survival(joint, level)) is not None:
@@ -132,7 +133,7 @@ def _survival(arm: Arm, study: Study) -> Iterator[dict[str, Any]]:
                 yield fields | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
 
 
-def _comparison(compared: Comparison) -> dict[str, Any]:
+def _comparison(compared: Comparison) -> Json:
     return {
         "policy": compared.variant.key,
         "gain_points": _plain(compared.gain),
@@ -140,5 +141,5 @@ def _comparison(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def _plain(figure: Any) -> dict[str, float] | None:
+def _plain(figure: Figure | None) -> dict[str, float] | None:
     return None if figure is None else figure.to_dict()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from regimen.display.figures import style, title_of
+from regimen.display.figures import error_bars, save, sheet, title_of
 from regimen.display.intervals import Figure as Interval
 from regimen.stages.reports.survival import Arm, Study
 
@@ -47,12 +45,12 @@ def _by_joint(
     top: float | None = None,
 ) -> None:
     places: list[str | None] = ["", *study.joints, None]
-    figure, ax = _axes(max(6.0, 0.95 * len(places) + 1.0))
+    figure, (ax,) = sheet(1, 1, (max(6.0, 0.95 * len(places) + 1.0), 3.5))
     width = 0.8 / len(study.arms)
     for number, arm in enumerate(study.arms):
         shift = (number - (len(study.arms) - 1) / 2) * width
         points = [(x + shift, f) for x, joint in enumerate(places) if (f := figure_of(arm, joint)) is not None]
-        _points(ax, [x for x, _ in points], [f for _, f in points], arm)
+        error_bars(ax, [x for x, _ in points], [f for _, f in points], **_look(arm))
     ax.set_xticks(range(len(places)), [PLACES.get(joint) or str(joint) for joint in places], rotation=30, ha="right")
     for x in (0.5, len(places) - 1.5):
         ax.axvline(x, color="#cccccc", linewidth=0.8)
@@ -62,38 +60,23 @@ def _by_joint(
 
 def survival_over_severity(study: Study, out: Path) -> None:
     """Draw the survival over all joints by level of severity, the mildest first."""
-    figure, ax = _axes(6.0)
+    figure, (ax,) = sheet(1, 1, (6.0, 3.5))
     for number, arm in enumerate(study.arms):
         shift = 0.06 * (number - (len(study.arms) - 1) / 2)
         points = [(x + shift, f) for x in study.levels if (f := arm.survival(level=x)) is not None]
         ax.plot([x for x, _ in points], [f.value for _, f in points], color=arm.variant.color, linewidth=1.0)
-        _points(ax, [x for x, _ in points], [f for _, f in points], arm)
+        error_bars(ax, [x for x, _ in points], [f for _, f in points], **_look(arm))
     ax.set_xticks(study.levels, [study.label(level) for level in study.levels])
     ax.set_ylim(-0.03, 1.05)
     _finish(figure, ax, "survival of any broken joint, the mildest severity first", out)
-
-
-def _points(ax: Axes, x: Sequence[float], figures: Sequence[Interval], arm: Arm) -> None:
-    middle = np.array([f.value for f in figures])
-    ends = np.array([[f.value - f.low for f in figures], [f.high - f.value for f in figures]]).reshape(2, -1)
-    color, label = arm.variant.color, arm.variant.title
-    ax.errorbar(x, middle, yerr=ends.clip(min=0), fmt="o", markersize=4, capsize=2, color=color, label=label)
-
-
-def _axes(width: float) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    ax = figure.add_subplot()
-    style(ax)
-    return figure, ax
 
 
 def _finish(figure: Figure, ax: Axes, title: str, out: Path) -> None:
     ax.set_title(title, fontsize=10)
     ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4)
     figure.supxlabel(NOTE, fontsize=7, color="#666666")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    save(figure, out)
+
+
+def _look(arm: Arm) -> dict[str, str]:
+    return {"color": arm.variant.color, "label": arm.variant.title}

@@ -1,12 +1,19 @@
-"""Self-contained HTML page: embedded images, no scripts, readable on a phone."""
+"""The files of a report: a self-contained HTML page, readable on a phone without scripts, and its numbers."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen.system import files
+
+if TYPE_CHECKING:
+    from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
 
@@ -105,3 +112,39 @@ def image(path: Path, caption: str, wide: bool = False) -> str:
     image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{escape(caption, quote=True)}">'
     kind = ' class="wide"' if wide else ""
     return f"<figure{kind}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+FOLDER = "report"
+
+
+KINDS = {".html": "page", ".json": "table", ".png": "figure", ".gif": "figure", ".mp4": "video"}
+"""Suffix -> kind of the artifact."""
+
+
+def report_dir(run: Run) -> Path:
+    """Return the directory of the report, created if missing."""
+    folder = run.dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def write_report(
+    run: Run, title: str, lead: Iterable[str], sections: Sequence[Section], numbers: Mapping[str, Any]
+) -> Json:
+    """Write `report.html` and `report.json` beside the figures; return the result.
+
+    Args:
+        run: the run of the report.
+        title: heading of the page.
+        lead: HTML above the sections.
+        sections: of the page.
+        numbers: content of report.json.
+    """
+    folder = report_dir(run)
+    plain = dict(files.plain(numbers))
+    (folder / "report.html").write_text(page(title, lead, sections), encoding="utf-8")
+    files.write_json(folder / "report.json", plain)
+    for path in sorted(folder.iterdir()):
+        run.artifact(path, KINDS[path.suffix])
+    print(f"report: {folder / 'report.html'}", flush=True)
+    return {"report": f"{FOLDER}/report.html", **plain}

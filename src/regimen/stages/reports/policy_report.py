@@ -6,25 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regimen.display.figures import COLORS, limits, read_rows, save, sheet, title_of
+from regimen.display.figures import COLORS, error_bars, limits, read_rows, save, sheet, title_of
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import see_dir
 from regimen.stages.evaluation.metrics import command_label
 from regimen.stages.reports import html, sections
+from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
-from regimen.stages.reports.write_report import report_dir, write_report
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from regimen.runs.run import Run
+    from regimen.system.plain_data import Json
 
 SHOWN = ("speed_error", "lin_vel_error", "distance", "survival", "return")
 """Metrics in tables and figures, if the task has them."""
@@ -48,16 +47,16 @@ class PolicyGroup:
     @cached_property
     def trainings(self) -> list[Source]:
         """Trainings of the policies, if present."""
-        return [made for source in self.evaluations if (made := source.input("policy")) is not None]
+        return [run for source in self.evaluations if (run := source.input("policy")) is not None]
 
     @cached_property
     def curves(self) -> list[np.ndarray]:
         """Log of each training, (k, 3): seconds, samples, mean return."""
-        return [_curve(made) for made in self.trainings]
+        return [_curve(training) for training in self.trainings]
 
     def overall(self, name: str) -> Figure:
         """Return a metric over all commands; the interquartile mean over several seeds."""
-        figures = [Figure(**source.result["overall"][name]) for source in self.evaluations]
+        figures = [source.evaluation.overall.figures[name] for source in self.evaluations]
         values = np.array([figure.value for figure in figures])
         ends = iqm_interval(values)
         return figures[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
@@ -78,20 +77,22 @@ class PolicyReport:
             ConfigError: the evaluations differ in task or commands.
         """
         self.run, self.sources, self.folder = run, sources, report_dir(run)
-        task = _one("task", {s.id: str(s.result["task"]) for s in sources.evaluations})
-        commands = {s.id: str([row["command"] for row in s.result[COMMANDS]]) for s in sources.evaluations}
+        task = _one("task", {s.id: str(s.evaluation.task) for s in sources.evaluations})
+        commands = {s.id: str([row.command for row in s.evaluation.commands]) for s in sources.evaluations}
         _one("list of commands", commands)
-        self.commands = [row["command"] for row in sources.evaluations[0].result[COMMANDS]]
+        self.commands = [row.command for row in sources.evaluations[0].evaluation.commands]
         self.groups = list(_groups(sources.evaluations))
         labels = [group.label for group in self.groups]
         self.title = title or f"{task}: " + (" and ".join(labels) if len(labels) < 4 else f"{len(labels)} policies")
-        self.names = [name for name in SHOWN if all(name in source.result["overall"] for source in sources.evaluations)]
+        self.names = [
+            name for name in SHOWN if all(name in source.evaluation.overall.figures for source in sources.evaluations)
+        ]
 
     def headline(self) -> dict[str, float]:
         """Return the return of each group for run.json."""
         return {f"return_{group.label}": group.overall("return").value for group in self.groups}
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> Json:
         """Draw the figures, write the page and the numbers; return the result."""
         self.run.progress(note="drawing")
         lineage = sections.draw_lineage(self.run, self.folder / "lineage.png")
@@ -108,10 +109,10 @@ class PolicyReport:
         return [(group, source) for group in self.groups for source in group.evaluations]
 
     def _conditions(self) -> str:
-        first = self.sources.evaluations[0].result
+        first = self.sources.evaluations[0].evaluation
         return (
-            f"Each policy: {len(self.commands) or 1} commands, {first['envs_per_command']} episodes of "
-            f"{first['episode_length_s']:g} s for each, {'with' if first['disturbances'] else 'without'} disturbances. "
+            f"Each policy: {len(self.commands) or 1} commands, {first.envs_per_command} episodes of "
+            f"{first.episode_length_s:g} s for each, {'with' if first.disturbances else 'without'} disturbances. "
             "Second line: 95 % interval; for one seed over its episodes, for several seeds the bootstrap of the "
             "interquartile mean over seeds (for two seeds, their range)."
         )
@@ -121,7 +122,7 @@ class PolicyReport:
         rows = []
         for group in self.groups:
             cells = [sections.number(group.overall(name)) for name in self.names]
-            falls = ", ".join(str(source.result["overall"]["falls"]) for source in group.evaluations)
+            falls = ", ".join(str(source.evaluation.overall.falls) for source in group.evaluations)
             rows.append([group.label, str(len(group.evaluations)), *cells, falls, *_cost(group)])
         head = ["policy", "seeds", *map(title_of, self.names), "falls of each seed", "wall time", "CPU time", "samples"]
         return head, rows
@@ -134,9 +135,9 @@ class PolicyReport:
         for number, command in enumerate(self.commands):
             rows = []
             for group, source in self._every():
-                row = source.result[COMMANDS][number]
-                cells = [sections.number(Figure(**row[name])) for name in self.names]
-                falls = f"{row['falls']} of {row['episodes']}"
+                row = source.evaluation.commands[number]
+                cells = [sections.number(row.figures[name]) for name in self.names]
+                falls = f"{row.falls} of {row.episodes}"
                 rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
             head = ["policy", *map(title_of, self.names), "falls"]
             yield html.details(f"command {command_label(command)}", html.table(head, rows))
@@ -148,10 +149,12 @@ class PolicyReport:
             for number, (group, source) in enumerate(every):
                 shift = 0.6 * (number - (len(every) - 1) / 2) / len(every)
                 first = source is group.evaluations[0]
-                _points(ax, shift, source, name, group.color, group.label if first else None)
+                points = [row.figures[name] for row in source.evaluation.commands]
+                label = group.label if first else None
+                error_bars(ax, shift + np.arange(len(points)), points, markersize=3, color=group.color, label=label)
             ax.set_xticks(range(len(self.commands)), [command_label(c) for c in self.commands], fontsize=7)
             ax.set_title(title_of(name), fontsize=10)
-            limits(ax, name, max(row[name]["high"] for _, source in every for row in source.result[COMMANDS]))
+            limits(ax, name, max(row.figures[name].high for _, source in every for row in source.evaluation.commands))
         axes[0].legend(fontsize=8, frameon=False)
         figure.supxlabel(NOTE, fontsize=8)
         save(figure, self.folder / "commands.png")
@@ -174,19 +177,19 @@ class PolicyReport:
         save(figure, self.folder / "trainings.png")
         yield html.image(self.folder / "trainings.png", "Learning curves, one line per training.")
 
-    def _numbers(self) -> dict[str, Any]:
+    def _numbers(self) -> Json:
         rows = [
             {
                 "policy": group.label,
                 "runs": [source.id for source in group.evaluations],
                 "seeds": [source.training_seed for source in group.evaluations],
-                "trainings": [{"run": made.id, "wall_s": made.wall_s, "cpu_s": made.cpu_s} for made in group.trainings],
+                "trainings": [{"run": run.id, "wall_s": run.wall_s, "cpu_s": run.cpu_s} for run in group.trainings],
                 "overall": {name: group.overall(name).to_dict() for name in self.names},
                 "commands": [source.result[COMMANDS] for source in group.evaluations],
             }
             for group in self.groups
         ]
-        return {"format": 1, "task": self.sources.evaluations[0].result["task"], "policies": rows}
+        return {"format": 1, "task": self.sources.evaluations[0].evaluation.task, "policies": rows}
 
 
 def _one(name: str, values: dict[str, str]) -> str:
@@ -206,7 +209,7 @@ def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     """Yield the groups of evaluations; a common name of all trainings of a group is its label."""
     by_folder = {str(source.folder): source for source in evaluations}
     by_label = grouped([see_dir(source.folder) for source in evaluations])
-    groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
+    groups = [(label, [by_folder[str(view.dir)] for view in members]) for label, members in by_label.items()]
     names = [{(source.input("policy") or source).info.get("name") for source in members} for _, members in groups]
     shared = [next(iter(group)) if len(group) == 1 else None for group in names]
     named = None not in shared and len(set(shared)) == len(shared)
@@ -224,13 +227,6 @@ def _cost(group: PolicyGroup) -> list[str]:
         samples,
     ]
     return [", ".join(each) or "–" for each in cells]
-
-
-def _points(ax: Axes, shift: float, source: Source, name: str, color: str, label: str | None) -> None:
-    rows = [row[name] for row in source.result[COMMANDS]]
-    middle, places = np.array([row["value"] for row in rows]), shift + np.arange(len(rows))
-    ends = np.array([[row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows]])
-    ax.errorbar(places, middle, ends.clip(min=0), fmt="o", ms=3, capsize=2, color=color, label=label)
 
 
 def _curve(training: Source) -> np.ndarray:

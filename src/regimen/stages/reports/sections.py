@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from regimen.data.episodes.card_schema import HEALTHY
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure
+from regimen.stages.recording.config import CollectResult
 from regimen.stages.reports import detection, html
-from regimen.stages.reports.fault_study import FaultStudy
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
 from regimen.stages.reports.sources import Source, Sources
-from regimen.stages.reports.survival import Arm, Study
+from regimen.stages.reports.survival import Arm, FaultStudy, Study
 from regimen.stages.reports.variants import TOLERANT
-from regimen.system import files
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
@@ -73,10 +73,10 @@ def _in_words(cell: str) -> str:
 
 
 def _conditions(source: Source) -> str:
-    result = source.result
+    result = source.fault_evaluation
     return (
-        f"Episodes of {result['episode_length_s']:g} s, fault of one joint from {result['onset_s']:g} s on, command "
-        f"{result['command']}; task {result['task']}."
+        f"Episodes of {result.episode_length_s:g} s, fault of one joint from {result.onset_s:g} s on, command "
+        f"{result.command}; task {result.task}."
     )
 
 
@@ -186,28 +186,26 @@ def _detector(sources: list[Source]) -> Iterator[str]:
 
 
 def _dataset(source: Source) -> Iterator[str]:
-    card = files.read_json(source.folder / "data" / "card.json") or {}
-    problems = source.result.get("problems") or []
-    episodes = card["episodes"]
+    card, result = source.card, CollectResult.from_dict(source.result)
     yield html.paragraph(
-        f"{source.name}: {card['rows']} frames in {episodes['count']} episodes, {card['healthy_share']:.0%} of the "
-        f"frames healthy; {episodes['terminated']} episodes ended in a fall."
+        f"{source.name}: {card.rows} frames in {card.episodes.count} episodes, {card.healthy_share:.0%} of the "
+        f"frames healthy; {card.episodes.terminated} episodes ended in a fall."
     )
-    splits: dict[str, Any] = card.get("by_split") or {}
+    splits = card.by_split or {}
     rows = [
-        [name, str(card["episodes_by_class"][name]), *(str(part["episodes"][name]) for part in splits.values())]
-        for name in ("healthy", *card["classes"])
+        [name, str(card.episodes_by_class[name]), *(str(part.episodes[name]) for part in splits.values())]
+        for name in (HEALTHY, *card.classes)
     ]
     yield html.table(["class", "episodes", *splits], rows)
-    if problems:
+    if result.problems:
         yield html.paragraph("Failed quality checks:")
-        yield html.bullet_list(problems)
+        yield html.bullet_list(result.problems)
     else:
         yield html.paragraph("All quality checks passed.")
-    gate = source.result.get("gate") or {}
-    if gate.get("short"):
-        short = "; ".join(gate["short"])
-        yield html.paragraph(f"Its policy failed the task's policy check ({short}); accepted: {gate['accept']}")
+    gate = result.gate
+    if gate is not None and gate.short:
+        short = "; ".join(gate.short)
+        yield html.paragraph(f"Its policy failed the task's policy check ({short}); accepted: {gate.accept}")
     yield from (html.image(path, path.stem.replace("_", " ")) for path in source.figures())
 
 

@@ -83,12 +83,11 @@ def record_clip(source: Source, title: str, fault: Fault, seconds: float, check_
     """
     import torch
 
-    from regimen.agents.policy_file import load_policy
+    from regimen.agents.policy_file import load_bundle, load_policy
     from regimen.envs import open_env
-    from regimen.runs import checkpoint
 
     config = _single_env_config(source)
-    env, bundle = open_env(config), checkpoint.load(Path(str(config.policy)))
+    env, bundle = open_env(config), load_bundle(config.policy)
     clip = Clip(title)
     try:
         _fix_command_and_fault(env, config, fault)

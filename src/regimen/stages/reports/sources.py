@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from regimen.config.yaml_io import read_yaml
+from regimen.config.yaml_io import PlainConfig, read_yaml
+from regimen.data.episodes.card_schema import EpisodeCard
+from regimen.stages.evaluation.metrics import EvaluationResult, FaultEvaluationResult
 from regimen.system import files
-from regimen.system.errors import ReferenceError_
+from regimen.system.errors import RunReferenceError
+from regimen.system.plain_data import Json
 
 FAULTS = "cells"
 """Key of the result of a fault evaluation, stage=evaluate stage.faults=true."""
@@ -33,23 +36,38 @@ class Source:
     """
 
     folder: Path
-    info: dict[str, Any]
-    config: dict[str, Any]
-    result: dict[str, Any] = field(default_factory=dict)
+    info: Json
+    config: PlainConfig
+    result: Json = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Source:
         """Read the run that contains `path`, such as its result.json.
 
         Raises:
-            ReferenceError_: `path` is in no run directory.
+            RunReferenceError: `path` is in no run directory.
         """
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
             info = files.read_json(folder / "run.json")
             if info is not None and (folder / "config.yaml").is_file():
                 config = read_yaml(folder / "config.yaml")
                 return cls(folder, info, config, files.read_json(folder / "result.json") or {})
-        raise ReferenceError_(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
+        raise RunReferenceError(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
+
+    @cached_property
+    def evaluation(self) -> EvaluationResult:
+        """Result of an evaluation without faults."""
+        return EvaluationResult.from_dict(self.result)
+
+    @cached_property
+    def fault_evaluation(self) -> FaultEvaluationResult:
+        """Result of a fault evaluation."""
+        return FaultEvaluationResult.from_dict(self.result)
+
+    @cached_property
+    def card(self) -> EpisodeCard:
+        """Card of a recorded dataset."""
+        return EpisodeCard.from_dict(files.read_json(self.folder / "data" / "card.json") or {})
 
     @property
     def id(self) -> str:
@@ -96,7 +114,7 @@ class Source:
         path = value[int(number)] if number and value else value
         try:
             return Source.read(Path(path)) if path else None
-        except ReferenceError_:
+        except RunReferenceError:
             return None
 
     def inputs(self, key: str) -> list[Source]:

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regimen.display.intervals import Figure, iqm, iqm_interval, share
-from regimen.stages.reports.sources import Source
-from regimen.stages.reports.variants import VARIANTS, Variant, variant_of
+from regimen.stages.evaluation.metrics import FaultEvaluationResult
+from regimen.stages.reports.sources import Source, Sources
+from regimen.stages.reports.variants import HEALTHY, ORACLE, VARIANTS, Variant, variant_of
+
+if TYPE_CHECKING:
+    from regimen.runs.run import Run
 
 DRAWS = 5000
 
@@ -141,7 +146,7 @@ class Study:
         for source in sources:
             groups.setdefault(variant_of(source).key, []).append(source)
         arms = [
-            Arm(v, groups[v.key], [list(fault_case_results(s.result)) for s in groups[v.key]])
+            Arm(v, groups[v.key], [list(fault_case_results(s.fault_evaluation)) for s in groups[v.key]])
             for v in VARIANTS
             if v.key in groups
         ]
@@ -175,20 +180,16 @@ class Study:
         return [v for v in VARIANTS if self.arm(v) is None]
 
 
-def fault_case_results(result: dict[str, Any]) -> Iterator[FaultCaseResult]:
+def fault_case_results(result: FaultEvaluationResult) -> Iterator[FaultCaseResult]:
     """Yield the cases in the result of a fault evaluation, the one without a fault first."""
     levels: dict[str, int] = {}
-    for row in (result["healthy"], *result["cells"]):
-        joint = row.get("joint") or ""
+    for cell in (result.healthy, *result.cells):
+        joint, severity = (cell.case.joint or "", cell.case.severity) if cell.case else ("", 0.0)
         level = levels[joint] = levels.get(joint, -1) + 1
-        figures = {name: Figure(**value) for name, value in row.items() if _is_figure(value)}
-        survived = row["episodes"] - row["falls"]
-        severity = float(row.get("severity") or 0.0)
-        yield FaultCaseResult(joint, level, severity, row["episodes"], survived, figures, row.get("time_to_fall_s"))
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"value", "low", "high"} and value["value"] is not None
+        metrics = cell.metrics
+        survived = metrics.episodes - metrics.falls
+        fall = cell.time_to_fall_s
+        yield FaultCaseResult(joint, level, severity, metrics.episodes, survived, metrics.figures, fall)
 
 
 @dataclass
@@ -239,3 +240,28 @@ def _value(arm: Arm, level: int | None) -> float:
 def _drawn(value: float, draws: np.ndarray) -> Figure:
     low, high = np.percentile(draws, [2.5, 97.5])
     return Figure(float(value), float(low), float(high))
+
+
+@dataclass
+class FaultStudy:
+    """Runs of a fault study and their comparison.
+
+    Attributes:
+        run: the run of the report.
+        sources: the runs that the report reads.
+        study: the evaluated policies among them.
+        comparisons: each kind of policy compared with the healthy one.
+        videos: video files of two policies side by side; empty without `video=true`.
+    """
+
+    run: Run
+    sources: Sources
+    study: Study
+    comparisons: list[Comparison]
+    videos: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run, sources: Sources) -> FaultStudy:
+        """Sort the policies of `sources` by kind and compare each kind with the healthy policy."""
+        study = Study.of(sources.fault_evaluations)
+        return cls(run, sources, study, compare(study, HEALTHY, ORACLE))

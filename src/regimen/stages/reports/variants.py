@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regimen.config.static_types import class_variable
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.stages.reports.sources import Source
 
@@ -43,7 +44,7 @@ BY_KEY = {variant.key: variant for variant in VARIANTS}
 def variant_of(source: Source) -> Variant:
     """Return the kind of policy that a run evaluated."""
     training = source.input("policy") or source
-    if "experts" in str((training.config.get("agent") or {}).get("_target_", "")):
+    if class_variable(training.config.get("agent") or {}, "POLICY_FORMAT") == "switched_experts":
         return BY_KEY["experts"]
     mode = resolve_mode(source.config["env"].get("estimate"), source.config.get("estimator"))
     if mode == "classifier" and _second_round(source):

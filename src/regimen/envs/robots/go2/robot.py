@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.envs.robots.robot import Mirror, Robot, match, per_joint
+from regimen.envs.robots.robot import Mirror, Robot, per_joint
 
 JOINTS = tuple(f"{leg}_{part}_joint" for leg in ("FL", "FR", "RL", "RR") for part in ("hip", "thigh", "calf"))
 
@@ -25,12 +25,6 @@ ROBOT = Robot(
     spawn_height=0.335,
     feet=("FL_foot", "FR_foot", "RL_foot", "RR_foot"),
     fall_bodies=("base",),
-    joint_groups={
-        "hip": match(JOINTS, ".*_hip_joint"),
-        "thigh": match(JOINTS, ".*_thigh_joint"),
-        "calf": match(JOINTS, ".*_calf_joint"),
-        "legs": JOINTS,
-    },
     mirror=Mirror(swap=(("FL", "FR"), ("RL", "RR")), turned=".*_hip_joint"),
     sources="mujoco_menagerie unitree_go2 (BSD-3-Clause); Isaac Lab 2.3.2 UNITREE_GO2_CFG (BSD-3-Clause)",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.envs.robots.robot import Mirror, Robot, match, per_joint
+from regimen.envs.robots.robot import Mirror, Robot, per_joint
 
 LEG = ("hip_yaw", "hip_roll", "hip_pitch", "knee", "ankle")
 ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow")
@@ -55,15 +55,6 @@ ROBOT = Robot(
     spawn_height=0.99,
     feet=("left_ankle_link", "right_ankle_link"),
     fall_bodies=("torso_link", "pelvis"),
-    joint_groups={
-        "legs": match(JOINTS, ".*_(hip_.*|knee|ankle)"),
-        "left_leg": match(JOINTS, "left_(hip_.*|knee|ankle)"),
-        "right_leg": match(JOINTS, "right_(hip_.*|knee|ankle)"),
-        "hip_deviation": match(JOINTS, ".*_hip_(yaw|roll)"),
-        "ankles": match(JOINTS, ".*_ankle"),
-        "torso": ("torso",),
-        "arms": match(JOINTS, ".*_(shoulder_.*|elbow)"),
-    },
     mirror=Mirror(swap=(("left", "right"),), turned="torso|.*_(hip_yaw|hip_roll|shoulder_roll|shoulder_yaw)"),
     sources="mujoco_menagerie unitree_h1 (BSD-3-Clause); Isaac Lab 2.3.2 H1_CFG (BSD-3-Clause); unitree H1 URDF",
 )

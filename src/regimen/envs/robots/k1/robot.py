@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regimen.envs.robots.robot import Mirror, Robot, match, per_joint
+from regimen.envs.robots.robot import Mirror, Robot, per_joint
 
 ARM = ("Shoulder_Pitch", "Shoulder_Roll", "Elbow_Pitch", "Elbow_Yaw")
 LEG = ("Hip_Pitch", "Hip_Roll", "Hip_Yaw", "Knee_Pitch", "Ankle_Pitch", "Ankle_Roll")
@@ -76,14 +76,6 @@ ROBOT = Robot(
     spawn_height=0.557,
     feet=("left_foot_link", "right_foot_link"),
     fall_bodies=("Trunk",),
-    joint_groups={
-        "legs": match(JOINTS, ".*_(Hip|Knee|Ankle)_.*"),
-        "left_leg": match(JOINTS, "Left_(Hip|Knee|Ankle)_.*"),
-        "right_leg": match(JOINTS, "Right_(Hip|Knee|Ankle)_.*"),
-        "ankles": match(JOINTS, ".*_Ankle_.*"),
-        "arms": match(JOINTS, ".*_(Shoulder|Elbow)_.*"),
-        "head": match(JOINTS, ".*Head_.*"),
-    },
     mirror=Mirror(swap=(("Left", "Right"), ("left", "right")), turned=".*_([Yy]aw|Roll)"),
     sources="BoosterRobotics booster_assets K1_22dof @486da0f (BSD-3-Clause); booster_train @b77e0e9 (Apache-2.0)",
 )

@@ -21,6 +21,5 @@ ROBOT = Robot(
     total_mass=2.3,
     base_body="base",
     floating_base=False,
-    joint_groups={"arm": JOINTS},
     sources="made up for this project",
 )

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from regimen.config.task_schema import EvaluationCfg
-from regimen.envs.gym.state import EnvState, state_of
-from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
+from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
+    from regimen.runs.checkpoint_header import StateDict
 
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
 """Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
@@ -43,7 +45,7 @@ class GymEnvCfg:
     observation_noise: bool = False
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: dict[str, Any]) -> list[str]:
+    def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the task's name and figures, and what it needs that is not installed."""
         import gymnasium
 
@@ -124,8 +126,8 @@ class GymEnv:
             offset=middle.tolist() if middle is not None else [0.0] * count,
             clip=1.0 if bounded else None,
         )
-        told = {"policy": {"observation": {"of": self.cfg.id}}}
-        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, told)
+        meaning = {"policy": {"observation": {"of": self.cfg.id}}}
+        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, meaning)
 
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, each gets its own generator, seeded with it and its number."""
@@ -135,7 +137,7 @@ class GymEnv:
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
         return _obs(obs)
 
-    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`.
 
         Raises:
@@ -145,16 +147,16 @@ class GymEnv:
             raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.")
         clip = self.io.action.clip
         given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
-        found, reward, terminated, truncated, _ = self.vector.step(given.numpy())
+        observed, reward, terminated, truncated, _ = self.vector.step(given.numpy())
         self.age += 1
         terminal = torch.from_numpy(terminated.copy())
         cut = (torch.from_numpy(truncated.copy()) | (self.age >= self.max_episode_length)) & ~terminal
-        final = obs = _obs(found)
+        final = obs = _obs(observed)
         done = terminal | cut
         if done.any():
             after, _ = self.vector.reset(options={"reset_mask": done.numpy()})
             obs, self.age = _obs(after), self.age.masked_fill(done, 0)
-        info: dict[str, Any] = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
+        info: StepInfo = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
 
     def stagger(self) -> None:
@@ -169,13 +171,13 @@ class GymEnv:
         """Raise: these tasks have no events."""
         raise ConfigError(f"{self.cfg.id} has no event `{name}`.")
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Return the full state; `envs` is None for a task whose state cannot be read."""
         states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
         inner = None if None in states else [state.read() for state in states if state is not None]
         return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`.
 
         Raises:
@@ -189,9 +191,9 @@ class GymEnv:
         self.age = state["age"].clone()
         self.generator.set_state(state["generator"])
         for env, inner in zip(self.vector.envs, state["envs"], strict=True):
-            found = state_of(env)
-            assert found is not None
-            found.write(inner)
+            writer = state_of(env)
+            assert writer is not None
+            writer.write(inner)
 
     def render(self) -> np.ndarray:
         """Return an image of env 0, (H, W, 3) uint8.
@@ -230,9 +232,77 @@ def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
 
 def _step_dt(env: Any) -> float:
     """Return the seconds of a step: of the task's `dt`, else of its frame rate, else 1."""
-    told = getattr(env.unwrapped, "dt", None)
-    return float(told) if told is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
+    dt = getattr(env.unwrapped, "dt", None)
+    return float(dt) if dt is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
 
 
-def _obs(found: np.ndarray) -> Obs:
-    return {"policy": torch.tensor(found, dtype=torch.float32)}
+def _obs(observed: np.ndarray) -> Obs:
+    return {"policy": torch.tensor(observed, dtype=torch.float32)}
+
+
+PLAIN = (bool, int, float, str, type(None))
+
+LAGGING = ("xpos", "xquat", "xmat", "xipos", "subtree_com", "cinert", "cvel", "cfrc_ext", "qfrc_actuator", "site_xpos")
+"""Fields of MuJoCo's data that a task may read before its next step, computed in the last one."""
+
+
+class EnvState:
+    """Reads and writes the state of an environment that keeps it in arrays and numbers."""
+
+    def __init__(self, env: Any) -> None:
+        """Take an environment without its wrappers."""
+        self.env = env
+
+    def read(self) -> StateDict:
+        """Return the state as tensors and plain values."""
+        held = {k: v for k, v in vars(self.env).items() if isinstance(v, (*PLAIN, np.ndarray, np.generic))}
+        return {"attributes": {k: _pack(v) for k, v in held.items()}, "random": self.env.np_random.bit_generator.state}
+
+    def write(self, state: StateDict) -> None:
+        """Restore what `read` returned."""
+        for name, value in state["attributes"].items():
+            setattr(self.env, name, _unpack(value))
+        self.env.np_random.bit_generator.state = state["random"]
+
+
+class MujocoState(EnvState):
+    """The same with the simulator's state."""
+
+    def read(self) -> StateDict:
+        """Return the state as tensors and plain values."""
+        import mujoco
+
+        model, data, kind = self.env.model, self.env.data, mujoco.mjtState.mjSTATE_INTEGRATION
+        integration = np.zeros(mujoco.mj_stateSize(model, kind))
+        mujoco.mj_getState(model, data, integration, kind)
+        lagging = {name: _pack(getattr(data, name)) for name in LAGGING}
+        return {**super().read(), "simulator": _pack(integration), "lagging": lagging}
+
+    def write(self, state: StateDict) -> None:
+        """Restore what `read` returned."""
+        import mujoco
+
+        super().write(state)
+        integration = state["simulator"].numpy()
+        mujoco.mj_setState(self.env.model, self.env.data, integration, mujoco.mjtState.mjSTATE_INTEGRATION)
+        for name, value in state["lagging"].items():
+            getattr(self.env.data, name)[:] = value.numpy()
+
+
+def state_of(env: Any) -> EnvState | None:
+    """Return the reader and writer of the state of `env`; None where the state may be incomplete."""
+    inner = env.unwrapped
+    module = type(inner).__module__
+    if module.startswith("gymnasium.envs.classic_control."):
+        return EnvState(inner)
+    return MujocoState(inner) if module.startswith("gymnasium.envs.mujoco.") else None
+
+
+def _pack(value: Any) -> Any:
+    """Return an array as a new tensor, for a checkpoint."""
+    return torch.tensor(value) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _unpack(value: Any) -> Any:
+    """Return a new array, or a numpy scalar for a tensor without dimensions."""
+    return value.numpy().copy()[()] if isinstance(value, torch.Tensor) else value

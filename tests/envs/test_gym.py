@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from helpers.messages import assert_names, missing_names, raises_naming
-from regimen.config.compose import compose_config, require_env
-from regimen.envs.gym.env import GymEnv, GymEnvCfg
-from regimen.envs.gym.state import state_of
+from regimen.config.compose import compose_config
+from regimen.envs.conformance.check import require_env
+from regimen.envs.gym import GymEnv, GymEnvCfg, state_of
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError
 

@@ -8,8 +8,7 @@ import torch
 
 from helpers.messages import raises_naming
 from regimen.envs.conformance.check import require_env
-from regimen.envs.hidden_goal.dark_room import ACTIONS, DarkRoom, DarkRoomCfg
-from regimen.envs.hidden_goal.point_goal import PointGoal, PointGoalCfg
+from regimen.envs.hidden_goal import ACTIONS, DarkRoom, DarkRoomCfg, PointGoal, PointGoalCfg
 from regimen.system.errors import ConfigError
 
 TASKS = [(DarkRoom, DarkRoomCfg), (PointGoal, PointGoalCfg)]

@@ -1,0 +1,72 @@
+"""What the checks before the start of a run share: the resources and files they find, and their report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from regimen.envs.robots.robot import Robot
+from regimen.orchestration.resources import Resources
+
+
+class InputFields(TypedDict):
+    """Arguments of `runs.create.create_run_dir` about the inputs of a run."""
+
+    files: dict[str, Path]
+    parents: list[str]
+    references: dict[str, str]
+    pending: dict[str, str]
+
+
+@dataclass
+class PreflightReport:
+    """Result of the checks.
+
+    Attributes:
+        memory: part -> estimated bytes of one worker.
+        available: free memory in bytes.
+        disk_free: free bytes on the disk of the run.
+        warnings: problems that do not prevent the start.
+        inputs: name of an input -> resolved file.
+        parents: ids of the runs that the inputs come from.
+        references: name of an input -> reference, as typed.
+        pending: name of an input -> reference that can be resolved only after another run has finished.
+    """
+
+    memory: dict[str, int]
+    available: int
+    disk_free: int
+    warnings: list[str] = field(default_factory=list)
+    inputs: dict[str, Path] = field(default_factory=dict)
+    parents: list[str] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+
+    def input_fields(self) -> InputFields:
+        """Return the arguments about inputs for `runs.create.create_run_dir`."""
+        return {
+            "files": self.inputs,
+            "parents": self.parents,
+            "references": self.references,
+            "pending": self.pending,
+        }
+
+
+@dataclass
+class PreflightContext:
+    """Values that one check of a run leaves for later ones.
+
+    Attributes:
+        root: folder of the run directory.
+        resources: of this machine, or requested from a scheduler.
+        report: the report, filled in by the checks.
+        robot: robot of the task; None for a task without one, or whose robot cannot be loaded.
+        patterns_match: whether all patterns of joints, bodies and rewards in the task have a match.
+    """
+
+    root: Path
+    resources: Resources
+    report: PreflightReport
+    robot: Robot | None = None
+    patterns_match: bool = True
