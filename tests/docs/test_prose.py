@@ -24,7 +24,7 @@ PERSONIFIED = (
     r"lives?|lived|living|dies|born|guilty|innocent|blames?|moods?|honest(?:ly)?",
     r"knows?|knew|knowing|wants?|wishes|remembers?|forgets?|forgotten|promises?|believes?",
     r"signs? of life|to and fro|in peace|in hand|in step|at work|set right|put right|mend(?:s|ed)?",
-    r"reckon(?:s|ed)?|yardstick|anew|begun|silence|go(?:es|ing)? on|went on",
+    r"reckon(?:s|ed)?|yardstick|anew|silence|go(?:es|ing)? on|went on",
     r"(?<!ground )(?<!ground-)truth|truthful(?:ly)?",
 )
 """Phrases with a plainer form: a run resumes, a message names, a record holds, a process exists."""
@@ -43,6 +43,8 @@ PHRASE = re.compile(rf"\b(?:{'|'.join(PERSONIFIED)})\b", re.IGNORECASE)
 FORMER_NAME = re.compile(rf"\b(?:{'|'.join(FORMER_NAMES)})\b")
 QUESTION = re.compile(r"(?:what|who|whom|whose|whether|which|when|where|why|how)\b", re.IGNORECASE)
 
+STORED = {("src/regimen/envs/fault_estimate/oracle.py", "told")}
+"""(file, phrase): names of attributes that stand in checkpoints."""
 PENDING = ROOT / "tests" / "docs" / "prose_pending.txt"
 """Places that are still to be rewritten, `file:line: phrase`; the line is that of the time of listing."""
 STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
@@ -53,7 +55,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type in STRINGS:
+            if token.type in STRINGS and re.search(r"\s", token.string):  # a single word is a key, not prose
                 yield token.start[0], token.string
         return
     fenced = False
@@ -90,7 +92,8 @@ def pending() -> set[tuple[str, str]]:
 def vocabulary() -> list[tuple[str, int, str]]:
     """Return every place with a phrase or a name that is to be avoided."""
     files = [*PAGES, *MODULES, *OPTIONS]
-    return [place for path in files for place in found(path, PHRASE) + found(path, FORMER_NAME, in_code=True)]
+    places = [place for path in files for place in found(path, PHRASE) + found(path, FORMER_NAME, in_code=True)]
+    return [place for place in places if (place[0], place[2]) not in STORED]
 
 
 def questions() -> list[tuple[str, int, str]]:
@@ -123,6 +126,8 @@ def test_modules_and_files_named_on_a_page_exist(page: Path) -> None:
     paths += re.findall(rf"`((?:{packages})/[\w/]+\.py)`", text)
     assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
     named = set(re.findall(r"\bregimen(?:\.\w+)+", re.sub(r"\S*://\S*|`regimen\.json`", "", text)))
+    for module, imported in re.findall(r"^ *from (regimen[\w.]*) import ([\w, ]+)", text, re.M):
+        named |= {f"{module}.{name}" for name in imported.split(", ")}
     assert sorted(name for name in named if not is_defined(name) and name not in MOVED) == []
 
 

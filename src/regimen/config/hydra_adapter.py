@@ -72,7 +72,7 @@ def instantiate_sweeper(loader: HydraLoader, master: DictConfig) -> Any:
 
 
 def _never_called(config: DictConfig) -> None:
-    """Stand where Hydra wants the function of a job; the launchers of Regimen start processes instead."""
+    """Stand in for the function of a job, which Hydra requires; the launchers of Regimen start processes instead."""
     raise AssertionError("a launcher ran a job in its own process")
 
 

@@ -1,4 +1,4 @@
-"""Which file or argument set each value of a configuration."""
+"""Provenance of configuration values: the file or argument that set each of them."""
 
 from __future__ import annotations
 

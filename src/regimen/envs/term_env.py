@@ -168,7 +168,7 @@ class SteppedTerm(Protocol):
 
 @runtime_checkable
 class LabellingTerm(Protocol):
-    """An event term that knows the ground truth of the present step."""
+    """An event term with the ground truth of the present step."""
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return name -> (N,)."""

@@ -195,7 +195,7 @@ def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:
 
 
 class SolvedTask(Protocol):
-    """An environment that knows the optimal action at its present state."""
+    """An environment with the optimal action at its present state."""
 
     def optimal_action(self) -> torch.Tensor:
         """Return the optimal actions (N, A)."""

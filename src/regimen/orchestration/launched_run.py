@@ -18,7 +18,7 @@ POLL_S = 0.2
 class LaunchedRun(Run):
     """A run that was started from Python.
 
-    Its supervisor is a process of its own: the run goes on when the process that started it ends, and
+    Its supervisor is a separate process: the run continues when the process that started it ends, and
     `regimen.open_run(run.id)` finds it again.
     """
 

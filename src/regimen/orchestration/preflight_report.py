@@ -1,4 +1,4 @@
-"""What the checks before the start of a run share: the resources and files they find, and their report."""
+"""Report of the checks before the start of a run, with the resources and files that they find."""
 
 from __future__ import annotations
 

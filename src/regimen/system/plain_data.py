@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from regimen.system.files import plain
 
 Json: TypeAlias = dict[str, Any]
-"""Object of JSON whose keys only its reader knows: entries of a result, attributes of a file, a user's values."""
+"""Object of JSON with keys that are defined elsewhere: entries of a result, attributes of a file, a user's values."""
 
 
 class PlainData:

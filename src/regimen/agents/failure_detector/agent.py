@@ -53,9 +53,9 @@ class DetectorData:
 
 
 def open_datasets(config: Config, memory_gb: float, group: str) -> OpenedData:
-    """Return the data of a run that distils a detector, and what the gates have against them.
+    """Return the data of a run that distils a detector, and the quality checks that they failed.
 
-    All of it is counted anew here, over all datasets together: a card beside a dataset knows only that one.
+    Everything is counted again over all datasets together, because the card of a dataset covers only that one.
 
     Args:
         config: names the datasets.
@@ -130,7 +130,7 @@ class FailureGru:
         return open_datasets(config, memory_gb, config.agent.group)
 
     def fit(self, data: DetectorData, run: Run, checkpoints: Checkpoints) -> FitResult:
-        """Train, judge on the test split beside the baselines, draw; go on where a stopped run was.
+        """Train, evaluate on the test split beside the baselines, and draw; resume a stopped run.
 
         Args:
             data: the datasets, split.

@@ -200,7 +200,7 @@ BINS = 15
 
 
 def confusion(target: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
-    """Return the confusion matrix (C, C), rows the truth, columns the prediction, of classes (F,) by frame."""
+    """Return the confusion matrix (C, C), rows the label, columns the prediction, of classes (F,) by frame."""
     flat = np.bincount(target.astype(np.int64) * classes + guess, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -282,7 +282,7 @@ class Verdicts:
 
     Attributes:
         classes: names of the classes.
-        counts: (C, C) frames, rows the truth, columns the prediction.
+        counts: (C, C) frames, rows the label, columns the prediction.
         figures: name -> value with its 95 % interval.
         joints: joint -> precision, recall, F1, frames, faults, detected, delay_steps; of those that failed.
         calibration: of the probabilities.

@@ -38,7 +38,7 @@ def _draw_confusion_matrix(out: Path, verdicts: Verdicts) -> None:
             ax.text(column, row, text, ha="center", va="center", fontsize=6, color="white" if dark else "#222222")
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ax.set_yticks(range(len(names)), names)
-    ax.set_xlabel("said", fontsize=9)
+    ax.set_xlabel("predicted", fontsize=9)
     ax.set_ylabel("true", fontsize=9)
     ax.set_title(f"frames by class, macro-F1 {verdicts.figures['macro_f1'].value:.3f}", fontsize=10)
     save(figure, out)
@@ -168,7 +168,7 @@ def outcome(judged: Judged, more: Mapping[str, object]) -> FitResult:
 
 
 def draw(run: Run, judged: Judged, history: list[dict[str, float]]) -> None:
-    """Draw what was judged, and how it was learnt if `history` says so; print a table.
+    """Draw the evaluation, and the learning curve if there is a `history`; print a table.
 
     Args:
         run: receives the pictures.

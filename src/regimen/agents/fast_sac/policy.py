@@ -34,7 +34,7 @@ def action_bounds(spec: ActionSpec, bound: float | None) -> list[float]:
         if not 0 < largest < float("inf"):
             raise ConfigError(
                 f"The action of joint {joint} has no bound: it needs limits or a clip. Type agent.action_bound=1.0, or "
-                "the largest action you want."
+                "another largest action."
             )
     return bounds
 

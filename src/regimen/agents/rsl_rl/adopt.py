@@ -100,7 +100,7 @@ def reorder(old: LegacyPolicy, io: IOSpec, joints: list[str], terms: list[str] |
     if joints == new:
         return
     if terms is None:
-        raise ConfigError("This task does not tell which of its observations belong to joints: --joints task.")
+        raise ConfigError("This task does not declare which observations belong to joints: use --joints task.")
     order, columns, start = [joints.index(joint) for joint in new], list(range(io.size())), 0
     for term, size in io.observations["policy"].items():
         if term in terms:

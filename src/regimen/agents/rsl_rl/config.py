@@ -24,7 +24,7 @@ RunnerSection = dict[str, Any]
 
 _OWN_RUNNER = "The runner is this project's; agent.algorithm.class_name names the algorithm."
 _NAMED = "Runs are named by name=<name>."
-_STARTED = "Go on with a run by `python launch.py resume=<run>`; start from a policy by policy=<run>@<step>."
+_STARTED = "Resume a run by `python launch.py resume=<run>`; start from a policy by policy=<run>@<step>."
 
 MOVED = {
     "policy": "rsl_rl 5 has a section for each model: actor.hidden_dims, actor.activation, "

@@ -43,8 +43,8 @@ class RslRlPolicy:
         """
         if self.actor.is_recurrent:
             raise CheckpointError(
-                "This policy is recurrent: its action depends on what it has seen before, which one call of a network "
-                "does not know. Train a feed-forward one: agent.actor.class_name=MLPModel."
+                "This policy is recurrent: its action depends on earlier observations, which one call of a network "
+                "does not have. Train a feed-forward one: agent.actor.class_name=MLPModel."
             )
         return _OfGroups(self.actor, self.groups), self.groups
 

@@ -90,7 +90,7 @@ class Vintix:
         return OpenedData(tasks, about, problems, "for learning in context")
 
     def fit(self, data: list[Task], run: Run, checkpoints: Checkpoints) -> FitResult:
-        """Train; go on where a stopped run was.
+        """Train; resume a stopped run.
 
         Args:
             data: tasks with their histories.
@@ -195,7 +195,7 @@ class _VintixCheckpoints:
 
 
 def _about(task: Task) -> StateDict:
-    """Return what a checkpoint tells of a task's group."""
+    """Return the description of a task's group in a checkpoint."""
     scaling = {"mean": task.scaling.mean, "std": task.scaling.std, "reward_scale": task.scaling.reward}
     return {"about": task.about.to_dict(), "io": io_of(task).to_dict(), **scaling}
 

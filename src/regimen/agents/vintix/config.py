@@ -33,8 +33,8 @@ class ModelCfg:
         feedforward: width inside a block's perceptron; null: 4 * hidden.
         dropout: share of units switched off in training.
         mask_rewards: train without rewards, for comparison.
-        stochastic: learn how widely continuous actions are spread, too, and draw them, as discrete ones always are:
-            who only does what learners did on average does not search.
+        stochastic: learn the standard deviation of continuous actions and sample them, as discrete ones always are:
+            the mean action of the learners does not explore.
     """
 
     context: int = 2048

@@ -1,8 +1,8 @@
 """The context of a transformer between two steps: ring buffers of keys and values, or of tokens.
 
 Nothing is moved when a ring is full: the newest entry replaces the oldest, and ALiBi reads the absolute
-position of each slot. Keys of deeper layers have seen tokens that are gone since, so that from then on a ring of keys
-sees a little further back than a window of tokens that is computed anew: until then both agree.
+position of each slot. Keys of deeper layers depend on tokens that were overwritten since, so from then on a ring of
+keys reaches a little further back than a recomputed window of tokens; before that both agree.
 """
 
 from __future__ import annotations

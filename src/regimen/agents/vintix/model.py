@@ -87,7 +87,7 @@ class Head(nn.Sequential):
     """Three linear layers with LeakyReLU, and one that gives the action, or a logit for each discrete one."""
 
     def __init__(self, hidden: int, action: int) -> None:
-        """Build (…, hidden) -> (…, action); `outputs` tells how wide."""
+        """Build (…, hidden) -> (…, action); `outputs` is the width."""
         layers = [module for _ in range(3) for module in (nn.Linear(hidden, hidden), nn.LeakyReLU())]
         super().__init__(*layers, nn.Linear(hidden, action))
 

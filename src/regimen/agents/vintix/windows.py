@@ -1,8 +1,8 @@
 """Windows of learning histories: `context + 1` rows in a row, of which the first is only what came before.
 
 At row t the model reads o_t, a_(t-1) and r_(t-1), and predicts a_t. A history's own first row is the first token of
-a window, too: an empty context then means a learner that has learned nothing yet, as it does to one who acts. Nothing
-here depends on the order of files or datasets: histories are sorted by what they hold.
+a window, too: an empty context then means a learner that has learned nothing yet, as at inference. Nothing
+here depends on the order of files or datasets: histories are sorted by content.
 """
 
 from __future__ import annotations

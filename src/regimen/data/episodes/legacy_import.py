@@ -228,7 +228,7 @@ def _require_offset(envs: list[LegacyEnv], offset: int) -> None:
     if fits is None or fits == offset:
         return
     rows = contradictions.get(offset, 0)
-    why = f"{rows} rows said to be limited exceed the limit" if rows else "rows before the labels are limited already"
+    why = f"{rows} rows labelled as limited exceed the limit" if rows else "rows before the labels are limited already"
     raise DatasetError(
         f"The labels of {envs[0].source.parent} do not fit the torques at offset {offset}: {why}. Offset {fits} fits: "
         f"--offset {fits}."

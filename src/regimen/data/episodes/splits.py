@@ -1,4 +1,4 @@
-"""Which envs of which datasets are for training, validation and test: whole envs, never windows of one."""
+"""Splits into training, validation and test by dataset and env: whole envs, never windows of one."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class ChannelFigures:
         return cls(zeros + np.inf, zeros - np.inf, np.zeros(width, int), zeros.copy(), zeros.copy())
 
     def add(self, values: np.ndarray, healthy: np.ndarray) -> None:
-        """Add rows (…, d), `healthy` (…) telling which of them count for the mean."""
+        """Add rows (…, d), of which those where `healthy` (…) is true count for the mean."""
         finite = np.isfinite(values)
         if not finite.all():
             self.broken += (~finite).sum(axis=(0, 1))

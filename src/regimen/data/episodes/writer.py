@@ -64,7 +64,7 @@ class EpisodeWriter:
 
     @classmethod
     def resume(cls, path: Path, rows: int) -> EpisodeWriter:
-        """Go on with a file, whatever way its writer ended, from row `rows`; what is after it is cut off.
+        """Continue a file from row `rows`, however its writer ended; later rows are removed.
 
         Raises:
             DatasetError: the file has fewer rows.
@@ -73,7 +73,7 @@ class EpisodeWriter:
         tmp = path.with_name(f".{path.name}.tmp")
         with h5py.File(path, "r", swmr=True) as old:
             if int(old.attrs["steps"]) < rows:
-                raise DatasetError(f"{path} has {old.attrs['steps']} rows, fewer than the {rows} to go on from.")
+                raise DatasetError(f"{path} has {old.attrs['steps']} rows, fewer than the {rows} to continue from.")
             columns = {n: Column(str(d.dtype), d.shape[2:]) for n, d in datasets(old).items()}
             self._begin(tmp, columns, int(old.attrs["num_envs"]), {})
             for name, value in old.attrs.items():

@@ -121,7 +121,7 @@ def read(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarr
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read as HDF5: {error}. Make it anew.") from error
+        raise DatasetError(f"{path} cannot be read as HDF5: {error}. Make it again.") from error
     with file:
         ranges = sorted(_range(path, name) for name in file)
         _require_gapless(path, ranges)

@@ -250,7 +250,7 @@ def open_histories(path: Path) -> Histories:
     for row in about.files:
         file = index.parent / row.name
         if not file.is_file():
-            raise DatasetError(f"{index} names {row.name}, which is missing. Fetch it, or collect anew.")
+            raise DatasetError(f"{index} names {row.name}, which is missing. Fetch it, or collect again.")
         if files.sha256(file) != row.sha256:
-            raise DatasetError(f"{file} is not what {INDEX} says: its checksum differs. Fetch it, or collect anew.")
+            raise DatasetError(f"{file} is not what {INDEX} says: its checksum differs. Fetch it, or collect again.")
     return Histories(index, about)

@@ -55,7 +55,7 @@ class HistoryWriter:
 
     @classmethod
     def resume(cls, folder: Path, rows: int) -> HistoryWriter:
-        """Go on from row `rows`; what was written after it is cut off.
+        """Continue from row `rows`; later rows are removed.
 
         Raises:
             DatasetError: there are fewer rows.

@@ -1,7 +1,7 @@
 """Exports recorded episodes and learning histories to the LeRobot v3 layout: `regimen export-lerobot <run> <folder>`.
 
 `observation.state` is what the policy reads, `next.reward` and `next.done` belong to the step that the action of their
-row caused, as in our own files. The truth of `labels/` becomes features `label.<name>`.
+row caused, as in Regimen's own files. The ground truth of `labels/` becomes features `label.<name>`.
 """
 
 from __future__ import annotations

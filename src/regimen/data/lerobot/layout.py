@@ -32,7 +32,7 @@ GROUP_ROWS = 20_000
 EPISODES_A_FILE = 10_000
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 UNLEARNED = "label."
-"""Prefix of features without statistics: truth about the robot, which may be unknown, and which no policy reads."""
+"""Prefix of features without statistics: ground truth, which may be missing and which no policy reads."""
 
 
 @dataclass(frozen=True)

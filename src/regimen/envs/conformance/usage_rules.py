@@ -61,7 +61,7 @@ def check_labels_at_ends(probe: Probe) -> str:
                 "before the automatic reset",
             )
             summary.append(f"{name} {len(old)}")
-    return f"ends that tell old from new: {', '.join(summary) or 'no labels, no metrics'}"
+    return f"ends that distinguish old from new: {', '.join(summary) or 'no labels, no metrics'}"
 
 
 def _nearer_to_old(values: list[torch.Tensor], done: list[torch.Tensor]) -> torch.Tensor:
@@ -105,8 +105,8 @@ def check_command(probe: Probe) -> str:
         column = int((gap / (spread + 1e-6)).argmax())
         expect(
             gap[column] > 3 * spread[column],
-            f"no observed value tells `{probe.command}` held at {_told(pair[0])} from {_told(pair[1])}, at the first "
-            "and at later starts of episodes",
+            f"no observed value distinguishes `{probe.command}` held at {_told(pair[0])} from {_told(pair[1])}, "
+            "at the first and at later starts of episodes",
         )
         turns = torch.arange(env.num_envs, device=env.device) % 2
         replayed = _starts(probe, env, pair[turns], episodes=1)[:, column]

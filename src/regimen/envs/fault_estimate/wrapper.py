@@ -219,7 +219,7 @@ def _class_table(joints: Sequence[str], numbered: Sequence[str]) -> torch.Tensor
 def _require_classes(estimated: Sequence[str], wanted: Sequence[str]) -> None:
     if list(estimated) != list(wanted):
         raise IOMismatchError(
-            f"The estimator tells {', '.join(estimated)} apart; env.estimate.joints makes the classes "
+            f"The estimator distinguishes {', '.join(estimated)}; env.estimate.joints makes the classes "
             f"{', '.join(wanted)}. Train a detector on this task, or set env.estimate.joints to its joints."
         )
 

@@ -1,4 +1,4 @@
-"""Whether a compiled MJCF has what its `Robot` promises: names, order, ranges and sensors."""
+"""Comparison of a compiled MJCF with its `Robot`: names, order, ranges and sensors."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
     from regimen.system.plain_data import Json
 
-TITLE = "Joint failures: who survives, and what it takes"
+TITLE = "Joint failures: survival by policy, and its cost"
 FIGURES = ("lin_vel_error", "power")
 """Metrics drawn by joint beside survival, if measured."""
 
