@@ -87,7 +87,7 @@ def test_a_history_has_as_many_whole_episodes_as_asked_for(tmp_path: Path, num_e
     found = content(collect(tmp_path, EPISODES, env=PointEnvCfg(num_envs=num_envs)))
     assert len(found) == num_envs and (num_envs == 1 or len(np.unique(found.rows)) > 2), "the wind blows"
     for history in found:
-        assert len(history.start) == 8 and history.whole.all()
+        assert len(history.start) == 8 and history.complete.all()
         assert (history.more["terminated"] | history.more["truncated"]).sum() == 8
 
 

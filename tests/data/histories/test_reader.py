@@ -82,7 +82,7 @@ def test_episodes_and_returns(tmp_path: Path) -> None:
     table = {name: column[:10] for name, column in table.items()}  # the third is cut
     history = open_histories(write(tmp_path, table))[0]
     assert history.start.tolist() == [0, 4, 8] and history.stop.tolist() == [4, 8, 10]
-    assert history.whole.tolist() == [True, True, False]
+    assert history.complete.tolist() == [True, True, False]
     np.testing.assert_allclose(history.returns, [3.0, 5.0, 2.0])
 
 

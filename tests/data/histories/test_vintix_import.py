@@ -51,7 +51,7 @@ def test_public_data_become_ours(tmp_path: Path, surplus: bool) -> None:
     for env, history in enumerate(found):
         np.testing.assert_array_equal(history.observation, table["proprio_observation"][:, env])
         np.testing.assert_array_equal(history.action, table["action"][:, env])
-        assert history.whole.sum() == len(history.start) - 1, "nobody says that the last episode is whole"
+        assert history.complete.sum() == len(history.start) - 1, "nobody says that the last episode is whole"
     assert (found.task, found.io, found.about.expert_score) == ("go2_walking_ad", None, 5.0)
     assert [row.source for row in found.about.files] == ["trajectories_0.h5", "trajectories_1.h5"]
     assert len(mended) == (2 if surplus else 0)

@@ -152,11 +152,11 @@ class _EpisodeSummary:
     @classmethod
     def of(cls, history: History) -> _EpisodeSummary:
         """Summarise one history."""
-        start, stop = history.start[history.whole], history.stop[history.whole]
+        start, stop = history.start[history.complete], history.stop[history.complete]
         column = next((history.more[name] for name in ("epsilon", "checkpoint") if name in history.more), None)
         label = np.full(len(start), np.nan) if column is None else column[start].astype(np.float64)
         fell = history.more["terminated"][stop - 1] if "terminated" in history.more else np.zeros(len(start), bool)
-        return cls(history.positions, history.returns[history.whole], stop - start, label, fell)
+        return cls(history.positions, history.returns[history.complete], stop - start, label, fell)
 
 
 def _curve(summaries: list[_EpisodeSummary]) -> list[CurvePoint]:

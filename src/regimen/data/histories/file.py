@@ -64,17 +64,17 @@ class History:
         return np.append(self.start[1:], len(self))
 
     @cached_property
-    def whole(self) -> np.ndarray:
+    def complete(self) -> np.ndarray:
         """Whether each episode was recorded to its end, (E,); the last one of a public file counts as incomplete."""
-        complete = np.ones(len(self.start), bool)
+        flags = np.ones(len(self.start), bool)
         ends = [self.more[name][-1] for name in ("terminated", "truncated") if name in self.more]
-        complete[-1] = len(ends) == 2 and bool(any(ends))
-        return complete
+        flags[-1] = len(ends) == 2 and bool(any(ends))
+        return flags
 
     @property
     def positions(self) -> np.ndarray:
         """Place of each complete episode in the history, from 0 to 1."""
-        count = int(self.whole.sum())
+        count = int(self.complete.sum())
         return np.arange(count) / max(count - 1, 1)
 
     @cached_property

@@ -151,7 +151,7 @@ def write_index(folder: Path, about: HistoryIndex, each: PerFile | None = None) 
         widths = own
         moments.add(history.observation)
         where.append(history.positions)
-        returns.append(history.returns[history.whole])
+        returns.append(history.returns[history.complete])
         more = {name: values[number] for name, values in (each or {}).items()}
         progress = spearman(where[-1], returns[-1])
         rows.append(HistoryFile(path.name, len(history), len(where[-1]), sha256(path), progress, **more))

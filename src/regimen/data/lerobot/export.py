@@ -141,7 +141,7 @@ def _rows_of_files(files: list[EpisodeFile], names: dict[str, str]) -> Iterator[
 def _rows_of_histories(histories: Histories) -> Iterator[dict[str, np.ndarray]]:
     for number, history in enumerate(histories):
         last = np.zeros(len(history), bool)
-        last[history.stop[history.whole] - 1] = True
+        last[history.stop[history.complete] - 1] = True
         ends = _ends(history.more.get("terminated", last), history.more.get("truncated", np.zeros_like(last)))
         columns = {STATE: history.observation, "action": history.action, "next.reward": history.reward} | ends
         columns |= {name: value for name, value in history.more.items() if name not in ENDS}
