@@ -10,6 +10,7 @@ from typing import Any
 from regimen.agents.export import header
 from regimen.runs import references
 from regimen.runs.outcome import naming
+from regimen.runs.record import RunRecord
 from regimen.system import files
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
 
@@ -99,7 +100,7 @@ def export(
     return _summary(target, metadata, config, len(content))
 
 
-def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+def encode(source: Path, name: str, config: dict[str, Any], run: RunRecord | None) -> tuple[bytes, dict[str, Any]]:
     """Return an exported policy and its metadata, including the result of the check.
 
     Args:
@@ -133,7 +134,7 @@ def encode(source: Path, name: str, config: dict[str, Any], run: dict[str, Any])
     return form.content(model, details), details
 
 
-def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[dict[str, Any], RunRecord | None]:
     """Return the configuration of the task, with robot and gains, and the record of the run."""
     from regimen.agents.export import metadata
 
@@ -151,7 +152,7 @@ def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[di
     from regimen.config.groups import config_home
 
     composed = compose(overrides, [config_home(), *folders])
-    return {**composed.config, "choices": composed.choices}, {}
+    return {**composed.config, "choices": composed.choices}, None
 
 
 def _target(source: Path, suffix: str, out: Path | None) -> Path:

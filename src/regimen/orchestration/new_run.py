@@ -6,17 +6,20 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from regimen.display.console import say
 from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import refuse
 
 if TYPE_CHECKING:
     from regimen.config.compose import Composed
     from regimen.orchestration.preflight import PreflightReport
+    from regimen.runs.create import Decided
+    from regimen.system.git import GitState
 
 
 def check_scheduler(configs: list[dict[str, Any]]) -> None:
@@ -35,7 +38,12 @@ def check_scheduler(configs: list[dict[str, Any]]) -> None:
 
 
 def create_run(
-    composed: Composed, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+    composed: Composed,
+    root: Path,
+    report: PreflightReport,
+    run_id: str | None = None,
+    git: tuple[GitState | None, str] | None = None,
+    **fields: Unpack[Decided],
 ) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
@@ -44,12 +52,15 @@ def create_run(
         root: folder of runs.
         report: report of the checks: resolved inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
-        fields: further fields of the first record, see `runs.create.create_run_dir`.
+        git: state of the repository, for a caller that creates many runs; by default it is read now.
+        fields: further fields of the first record.
     """
     from regimen.runs.create import as_yaml, create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run(create_run_dir(root, composed.config, argv, composed.overrides, run_id, **report.record(), **fields))
+    run = Run(
+        create_run_dir(root, composed.config, argv, composed.overrides, run_id, git=git, **report.record(), **fields)
+    )
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()
@@ -83,7 +94,7 @@ def _submit_run(composed: Composed, root: Path, report: PreflightReport) -> int:
     from regimen.orchestration.slurm.wait import wait
     from regimen.runs import code_snapshot
 
-    run = create_run(composed, root, report, status="queued", code=str(code_snapshot.take(composed.config)))
+    run = create_run(composed, root, report, status=Status.QUEUED, code=str(code_snapshot.take(composed.config)))
     with not_started(run):
         job = submit([run])[run.id]
     say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")

@@ -110,7 +110,7 @@ class EpisodeRecorder:
 
     def _attributes(self) -> dict[str, Any]:
         """Return the attributes of the file."""
-        env, config, info = self.env, self.config, self.run.info
+        env, config, record = self.env, self.config, self.run.record
         faults = {name: config.env.events.get(name) for name in config.env.evaluation.faults}
         return {
             "io": env.io.to_dict(),
@@ -121,8 +121,8 @@ class EpisodeRecorder:
             "staggered": True,
             "severity": {name: asdict(event)["params"] for name, event in faults.items() if event is not None},
             "run": self.run.id,
-            "parents": info.get("parents") or [],
-            "command": shlex.join(info.get("argv") or []),
+            "parents": record.parents,
+            "command": shlex.join(record.argv),
             "task": config.choices.get("task", ""),
             "seed": config.seed,
             "action_noise": self.cfg.action_noise,

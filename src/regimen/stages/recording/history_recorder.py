@@ -152,7 +152,7 @@ class HistoryRecorder:
 
     def _about(self) -> dict[str, Any]:
         """Return the metadata of the dataset."""
-        cfg, config, info = self.cfg, self.config, self.run.info
+        cfg, config, record = self.cfg, self.config, self.run.record
         task, best = config.choices.get("task", ""), self.best
         expert = best["total"] / best["episodes"] if best["episodes"] else self.calibration["expert"]
         metadata = {
@@ -172,8 +172,8 @@ class HistoryRecorder:
             "sim": config.choices.get("sim", ""),
             "seed": config.seed,
             "run": self.run.id,
-            "parents": info.get("parents") or [],
-            "command": shlex.join(info.get("argv") or []),
+            "parents": record.parents,
+            "command": shlex.join(record.argv),
             "policy_sha256": files.sha256(Path(config.policy)) if config.policy else None,
         }
         return metadata | self.policy.about()

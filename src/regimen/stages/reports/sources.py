@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regimen.config.yaml_io import read_yaml
+from regimen.runs.record import RunRecord, read_record
+from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ReferenceError_
 
@@ -27,13 +28,13 @@ class Source:
 
     Attributes:
         folder: run directory.
-        info: content of run.json.
+        record: its record.
         config: frozen config, plain.
         result: content of result.json.
     """
 
     folder: Path
-    info: dict[str, Any]
+    record: RunRecord
     config: dict[str, Any]
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -45,10 +46,9 @@ class Source:
             ReferenceError_: `path` is in no run directory.
         """
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
-            info = files.read_json(folder / "run.json")
-            if info is not None and (folder / "config.yaml").is_file():
-                config = read_yaml(folder / "config.yaml")
-                return cls(folder, info, config, files.read_json(folder / "result.json") or {})
+            record = read_record(folder)
+            if record is not None and (folder / "config.yaml").is_file():
+                return cls(folder, record, Run(folder).config, files.read_json(folder / "result.json") or {})
         raise ReferenceError_(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
 
     @property
@@ -59,7 +59,7 @@ class Source:
     @property
     def name(self) -> str:
         """Name of the run; the id if unnamed."""
-        return str(self.info.get("name") or self.id)
+        return self.record.name or self.id
 
     @property
     def stage(self) -> str:
@@ -82,12 +82,12 @@ class Source:
     @property
     def wall_s(self) -> float:
         """Wall time in s."""
-        return float(self.info.get("wall_s") or 0.0)
+        return self.record.wall_s
 
     @property
     def cpu_s(self) -> float:
         """CPU time of all cores in s."""
-        return float(self.info.get("cpu_s") or 0.0)
+        return self.record.cpu_s
 
     def input(self, name: str) -> Source | None:
         """Return the run that produced an input such as `policy` or `data.0`; None if there is none."""
