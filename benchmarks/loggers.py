@@ -52,8 +52,8 @@ def cost(chosen: list[str], rows: int, pause_s: float) -> dict[str, float]:
         run.close_loggers("finished")
         closing_s = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if run.info["warnings"]:
-            raise SystemExit(str(run.info["warnings"]))
+        if run.record.warnings:
+            raise SystemExit(str(run.record.warnings))
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return {"log_ms": float(np.median(took)) * 1e3, "closing_s": closing_s, "cpu_s": cpu_s}
 

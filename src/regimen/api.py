@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.runs.status import Status
+
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
     from regimen.config.schema import Config
@@ -139,9 +141,12 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
     scheduled = composed.config.hardware.scheduler
-    known = {"status": "queued", "code": str(code_snapshot.take(composed.plain))} if scheduled else {}
-    run = LaunchedRun(create_run(composed, OUTPUTS, report, **known).dir)
-    run.update(argv=["launch.py", *composed.overrides])
+    status, code = Status.RUNNING, None
+    if scheduled:
+        status, code = Status.QUEUED, str(code_snapshot.take(composed.plain))
+    run = LaunchedRun(create_run(composed, OUTPUTS, report, status=status, code=code).dir)
+    argv = ["launch.py", *composed.overrides]
+    run.change(lambda record: setattr(record, "argv", argv))
     with not_started(run):
         if scheduled:
             _submit(run, wait)
@@ -166,7 +171,7 @@ def _submit(run: LaunchedRun, wait: bool) -> None:
 
 
 def open_run(reference: str | Path) -> RunView:
-    """Return a run to look at: `info` (its record), `config`, `status`, `progress`, `metrics()` and `result`.
+    """Return a run to look at: `record`, `config`, `status`, `progress`, `metrics()` and `result`.
 
     Args:
         reference: id, unique beginning of an id, name, `latest`, or a run directory.

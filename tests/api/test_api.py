@@ -99,10 +99,10 @@ def test_a_run_is_launched_found_and_looked_at(lab: Path, capsys: pytest.Capture
     assert "finished" in capsys.readouterr().out
     view = regimen.open_run("first")
     assert view.result["headline"] == {"score": 5.0} == view.headline
-    assert view.info["argv"][:2] == ["launch.py", "task=idle"]
+    assert view.record.argv[:2] == ["launch.py", "task=idle"]
     failed = regimen.launch([*IDLE, "seed=6", "stage.fail_seeds=[6]"], [lab])
     assert failed.status == "failed"
-    assert_names(failed.view().info["reason"], "ValueError", 6)
+    assert_names(failed.view().record.reason, "ValueError", 6)
 
     assert [row.id for row in regimen.find_runs()] == [failed.id, run.id]
     assert [row.id for row in regimen.find_runs(status=["finished", "killed"], since="1h")] == [run.id]

@@ -30,7 +30,7 @@ def test_report(tmp_path: Path) -> None:
         {"command": [1.0, 0.0, 0.0], "forward_speed": speed, "falls": 0, "episodes": 64},
         {"command": [0.0, 0.0, 0.5], "turning_rate": speed | {"value": 0.48}, "falls": 2, "episodes": 64},
     ]
-    trained = write_run(tmp_path / "trained", run={"headline": {"samples": 3.8e6}, "wall_s": 300})
+    trained = write_run(tmp_path / "trained", run={"status": "finished", "headline": {"samples": 3.8e6}, "wall_s": 300})
     judged = write_run(tmp_path / "judged", result={"commands": rows})
     (judged / "video").mkdir()
     (judged / "video" / "eval.mp4").touch()

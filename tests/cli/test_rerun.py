@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from helpers.messages import assert_names, missing_names
+from helpers.recorded_runs import recorded
 from helpers.run_directories import add, add_file
 from helpers.user_folder import make_lab
 from regimen.cli import main
@@ -110,11 +111,11 @@ def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
     (folder / "copy").mkdir()
     add(folder / "outputs", "a", **as_now(code=str(folder / "copy"), git=git))
     assert list(cautions(see("a"))) == []
-    assert create(see("a"), []).info["code"] == str(folder / "copy")
+    assert recorded(create(see("a"), []))["code"] == str(folder / "copy")
     (folder / "copy").rmdir()
     [line] = cautions(see("a"))
     assert_names(line, "commit 1111111111")
-    assert create(see("a"), []).info["code"] is None
+    assert recorded(create(see("a"), []))["code"] is None
 
 
 def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) -> None:
@@ -122,7 +123,7 @@ def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) 
     from regimen.runs.history.run_view import see
     from regimen.runs.signature import code_signature
 
-    git = {"commit": "1" * 40, "branch": "main", "dirty": repository_state(ROOT)[0]["dirty"]}  # type: ignore[index]
+    git = {"commit": "1" * 40, "branch": "main", "dirty": repository_state(ROOT)[0].dirty}  # type: ignore[union-attr]
     run = add(folder / "outputs", "a", **as_now(git=git))
     signature = {"code": code_signature(yaml.safe_load((run / "config.yaml").read_text()))}
     add(folder / "outputs", "b", **as_now(git=git, signature=signature))

@@ -15,7 +15,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.recorded_runs import ago, record_run
 from regimen.cli import main
-from regimen.runs.index.summary import STATUSES
+from regimen.runs.status import Status
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -118,7 +118,7 @@ def test_order_and_limit(capsys: pytest.CaptureFixture[str], keys: list[str], ex
     [
         (["tsk=reach"], ("tsk", "task")),
         (["status=faild"], ("status=faild", "faild", "failed")),
-        (["status=odd"], ("status=odd", *STATUSES)),
+        (["status=odd"], ("status=odd", *Status)),
         (["task=h1_failur"], ("task=h1_failur", "h1_failure")),
         (["agent=ppo"], ("agent=ppo", "skrl_ppo")),
         (["walk1"], ("name=walk1", "id=walk1")),

@@ -73,7 +73,7 @@ def test_the_last_words_of_a_failure_and_what_to_do(outputs: Path, capsys: pytes
 
 
 def test_a_lost_run_can_be_resumed(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gone = {**host.process(os.getpid()), "start": 1}
+    gone = {**host.process(os.getpid()).to_dict(), "start": 1}
     add(outputs, "a", status="running", exit_code=None, supervisor=gone)
     screen = shown(capsys, "a")
     assert_names(screen.splitlines()[1], "lost", "5 min 00 s", "supervisor", "worker")

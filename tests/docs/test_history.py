@@ -8,7 +8,7 @@ import pytest
 
 from helpers.transcripts import Replay
 from regimen.runs.history import filters
-from regimen.runs.index.summary import STATUSES
+from regimen.runs.status import Status
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "history.md"
 
@@ -21,4 +21,4 @@ def test_the_transcripts_of_lists_and_cleaning(tmp_path: Path) -> None:
 
 def test_every_status_and_every_key_is_described() -> None:
     page = PAGE.read_text()
-    assert [word for word in (*STATUSES, *filters.KEYS) if f"`{word}`" not in page] == []
+    assert [word for word in (*Status, *filters.KEYS) if f"`{word}`" not in page] == []

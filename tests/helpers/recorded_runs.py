@@ -9,6 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from regimen.runs.history.run_view import RunView
+from regimen.runs.run import Run
+from regimen.system.json_part import JsonPart
+
 DEAD = {"host": os.uname().nodename, "pid": 2**22 + 1, "start": 1}
 """A process of this machine that is not there."""
 
@@ -47,10 +51,16 @@ def record_run(root: Path, run_id: str, *checkpoints: str, **fields: Any) -> Pat
 def write_record(folder: Path, info: dict[str, Any]) -> None:
     """Write run.json as if it was done a while ago, which an index may remember."""
     path = folder / "run.json"
-    path.write_text(json.dumps(info))
+    path.write_text(json.dumps(info, default=JsonPart.to_dict))
     os.utime(path, (time.time() - 60,) * 2)
 
 
 def change(folder: Path, **fields: Any) -> None:
-    """Replace fields of run.json."""
+    """Replace fields of run.json, whatever the program would make of them."""
     write_record(folder, json.loads((folder / "run.json").read_text()) | fields)
+
+
+def recorded(run: Run | RunView) -> dict[str, Any]:
+    """The content of run.json as it is on the disk."""
+    content: dict[str, Any] = json.loads((run.dir / "run.json").read_text())
+    return content

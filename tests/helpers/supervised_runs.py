@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from helpers.recorded_runs import recorded
 from helpers.subprocesses import PATIENCE_S, popen, said
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
@@ -65,7 +66,7 @@ def worker_pid(run: Run) -> int:
 def ended(process: subprocess.Popen[str], run: Run) -> tuple[dict[str, Any], str]:
     """run.json and the screen, after checking that status, exit code and last line agree."""
     screen = said(process)
-    info = run.info
+    info = recorded(run)
     last = screen.strip().splitlines()[-1]
     assert last.startswith(f"{info['status']} (exit code {process.returncode}): {run.id} after "), screen
     assert info["exit_code"] == process.returncode

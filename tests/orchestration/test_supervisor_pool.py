@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import change
 from helpers.supervised_runs import TESTS, make_run, wait_for
 from regimen.orchestration.supervisor_pool import SupervisorPool, corrected_record
 from regimen.system import host
@@ -15,17 +16,17 @@ from regimen.system import host
 
 def test_a_run_whose_supervisor_died_is_closed_and_one_that_another_took_over_is_not(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
-    run.update(supervisor=host.process(os.getpid()))
-    assert corrected_record(run.dir, 2)["status"] == "running"
-    run.update(supervisor={**host.process(os.getpid()), "start": 1})
-    info = corrected_record(run.dir, 137)
-    assert (info["status"], info["exit_code"]) == ("killed", 137)
+    change(run.dir, supervisor=host.process(os.getpid()))
+    assert corrected_record(run.dir, 2).status == "running"
+    change(run.dir, supervisor={**host.process(os.getpid()).to_dict(), "start": 1})
+    record = corrected_record(run.dir, 137)
+    assert (record.status, record.exit_code) == ("killed", 137)
     assert run.status == "killed"
-    assert_names(info["reason"], "exit code 137", os.path.relpath(run.logs))
+    assert_names(record.reason, "exit code 137", os.path.relpath(run.logs))
 
 
 def test_a_directory_that_is_gone_is_no_crash(tmp_path: Path) -> None:
-    assert corrected_record(tmp_path / "gone", 1)["status"] == "killed"
+    assert corrected_record(tmp_path / "gone", 1).status == "killed"
 
 
 def test_supervisors_start_and_are_seen_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +39,7 @@ def test_supervisors_start_and_are_seen_to_end(tmp_path: Path, monkeypatch: pyte
     ended = {}
 
     def all_ended() -> bool:
-        ended.update({end.run.id: (end.exit_code, end.info["status"]) for end in supervisors.ended()})
+        ended.update({end.run.id: (end.exit_code, end.record.status) for end in supervisors.ended()})
         return len(ended) == 2
 
     wait_for(all_ended)

@@ -101,7 +101,7 @@ def test_last_best_and_pruning(run: Run) -> None:
     assert names(run) == ["best.pt", "last.pt", "step_000000200.pt", "step_000000400.pt", "step_000000500.pt"]
     best, last = checkpoint.load(checkpoints.best), checkpoint.load(checkpoints.last)
     assert (best["step"], best["metric"], last["step"], last["run"]) == (200, 5.0, 500, run.id)
-    assert [a["path"] for a in run.artifacts()] == ["checkpoints/best.pt", "checkpoints/last.pt"]
+    assert [a.path for a in run.artifacts()] == ["checkpoints/best.pt", "checkpoints/last.pt"]
 
 
 def test_best_and_schedule_survive_resume(run: Run) -> None:

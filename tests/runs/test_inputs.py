@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from helpers.messages import assert_names, raises_naming
+from helpers.recorded_runs import change, recorded
 from helpers.supervised_runs import ended, make_run, start
 from regimen.runs import inputs, pending_inputs
 from regimen.runs.create import create_run_dir
@@ -22,7 +23,7 @@ def make_parent(root: Path) -> Run:
     parent = make_run(root, "finish")
     parent.checkpoints.mkdir()
     (parent.checkpoints / "best.pt").write_text("weights")
-    parent.update(status="finished")
+    change(parent.dir, status="finished")
     return parent
 
 
@@ -51,7 +52,7 @@ def test_the_run_that_a_file_belongs_to(tmp_path: Path) -> None:
 def test_a_pending_input_is_settled_at_the_start(tmp_path: Path) -> None:
     parent = make_parent(tmp_path)
     run = make_child(tmp_path, status="queued", pending={"policy": f"{parent.dir}@best"}, parents=[parent.id])
-    signed = run.info["signature"]["config"]
+    signed = recorded(run)["signature"]["config"]
     info, _ = ended(start(run), run)
     assert info["status"] == "finished"
     path = parent.checkpoints / "best.pt"
@@ -74,12 +75,12 @@ def test_a_parent_that_left_nothing_fails_the_child(tmp_path: Path) -> None:
 def test_a_run_does_not_start_on_an_input_that_changed(tmp_path: Path, change: str, word: str) -> None:
     path = make_parent(tmp_path).checkpoints / "best.pt"
     run = make_child(tmp_path, status="queued", files={"policy": path})
-    assert inputs.changed(run.info) == {}
+    assert inputs.changed(run.record.inputs) == {}
     if change == "write":
         path.write_text("other weights")
     else:
         path.unlink()
-    assert inputs.changed(run.info) == {"policy": word}
+    assert inputs.changed(run.record.inputs) == {"policy": word}
     with raises_naming(RunReferenceError, run.id, "policy", path, word):
         pending_inputs.require_unchanged(run)
     info, _ = ended(start(run), run)
@@ -116,12 +117,12 @@ def test_a_resumed_training_needs_its_data_but_no_longer_its_policy(tmp_path: Pa
     policy, data = make_parent(tmp_path).checkpoints / "best.pt", tmp_path / "episodes.h5"
     data.write_text("rows")
     run = make_child(tmp_path, files={"policy": policy, "data.0": data})
-    run.update(stage="train")
+    change(run.dir, stage="train")
     run.checkpoints.mkdir()
     (run.checkpoints / "last.pt").write_text("weights")
     policy.unlink()
     assert ended(start(run), run)[0]["status"] == "finished"
-    run.update(status="killed")
+    change(run.dir, status="killed")
     data.write_text("other rows")
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)

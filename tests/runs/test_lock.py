@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import raises_naming
+from helpers.recorded_runs import change
 from helpers.supervised_runs import make_run
 from regimen.runs import lock
+from regimen.runs.timeouts import HEARTBEAT_FRESH_S
 from regimen.system import host
 from regimen.system.errors import PreflightError
 
@@ -39,11 +41,11 @@ def test_a_supervisor_of_another_machine_lives_while_it_gives_signs_of_life(tmp_
     run = make_run(tmp_path, "finish")
     with lock.held(run):
         pass
-    run.update(status="running", supervisor=ELSEWHERE)
+    change(run.dir, status="running", supervisor=ELSEWHERE)
     assert not lock.is_free(run)
     with raises_naming(PreflightError, run.id, "another-machine", "kill 1"), lock.held(run):
         pass
-    silent = time.time() - lock.FRESH_S - 1
+    silent = time.time() - HEARTBEAT_FRESH_S - 1
     os.utime(run.dir / ".supervisor", (silent, silent))
     assert lock.is_free(run)
     with lock.held(run):
@@ -56,7 +58,7 @@ def test_a_refused_claim_is_no_sign_of_life(tmp_path: Path) -> None:
         pass
     earlier = time.time() - 30
     os.utime(run.dir / ".supervisor", (earlier, earlier))
-    run.update(status="running", supervisor=ELSEWHERE)
+    change(run.dir, status="running", supervisor=ELSEWHERE)
     with pytest.raises(PreflightError), lock.held(run):
         pass
     assert lock.silence_s(run.dir) > 29
@@ -64,7 +66,7 @@ def test_a_refused_claim_is_no_sign_of_life(tmp_path: Path) -> None:
 
 def test_the_dead_supervisor_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
-    run.update(status="running", supervisor={**host.process(os.getpid()), "start": 0})
+    change(run.dir, status="running", supervisor={**host.process(os.getpid()).to_dict(), "start": 0})
     assert lock.is_free(run)
 
 

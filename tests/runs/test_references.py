@@ -107,7 +107,7 @@ def test_files_and_pretrained(roots: tuple[Path, Path], tmp_path: Path) -> None:
 def test_a_run_nobody_works_on_is_lost(roots: tuple[Path, Path]) -> None:
     folder = add(roots[0], "gone", "14:00:00")
     record = json.loads((folder / "run.json").read_text()) | {"status": "running"}
-    for supervisor, status in ((None, "lost"), (host.process(os.getpid()), "running")):
+    for supervisor, status in ((None, "lost"), (host.process(os.getpid()).to_dict(), "running")):
         (folder / "run.json").write_text(json.dumps(record | {"supervisor": supervisor}))
         assert known_runs(roots)[0].status == status
 

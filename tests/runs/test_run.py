@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from helpers.messages import raises_naming
+from helpers.recorded_runs import recorded
 from helpers.subprocesses import popen, said
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
@@ -38,7 +39,7 @@ def create(root: Path, **kwargs: object) -> Run:
 
 def test_create_records_what_is_known(tmp_path: Path) -> None:
     run = create(tmp_path, parents=["earlier"])
-    info = run.info
+    info = recorded(run)
     assert run.id == run.dir.name == info["id"]
     assert run.id[8] == "-" and run.id[15:-5] == "-go2_flat-skrl_ppo"
     assert (info["status"], info["name"], info["stage"], info["seed"]) == ("running", "mine", "train", 3)
@@ -69,7 +70,7 @@ def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 5, told
     folders = list(tmp_path.iterdir())
     assert len(folders) == 50
-    assert {Run.open(folder).info["id"] for folder in folders} == {folder.name for folder in folders}
+    assert {recorded(Run.open(folder))["id"] for folder in folders} == {folder.name for folder in folders}
 
 
 def test_a_named_directory_is_not_shared(tmp_path: Path) -> None:
@@ -86,8 +87,8 @@ def test_open_refuses_what_is_not_a_run(tmp_path: Path) -> None:
 def test_concurrent_updates_are_all_kept(tmp_path: Path) -> None:
     run = create(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: run.update(**{f"field_{i}": i}), range(24)))
-    assert [run.info[f"field_{i}"] for i in range(24)] == list(range(24))
+        list(pool.map(lambda i: run.change(lambda record: record.tags.append(str(i))), range(24)))
+    assert sorted(recorded(run)["tags"], key=int) == [str(i) for i in range(24)]
 
 
 def test_log_and_rewind(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_artifacts_that_vanished_are_left_out(tmp_path: Path) -> None:
     run.artifact(run.dir / "kept", "table")
     (run.dir / "pruned").unlink()
     [artifact] = run.artifacts()
-    assert (artifact["path"], artifact["bytes"]) == ("kept", 4)
+    assert (artifact.path, artifact.bytes) == ("kept", 4)
 
 
 def test_a_line_cut_short_spoils_no_other_artifact(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_line_cut_short_spoils_no_other_artifact(tmp_path: Path) -> None:
     with (run.logs / "artifacts.jsonl").open("a") as file:
         file.write('"text"\n{"path": "ha')  # a crash in the middle of a line
     run.artifact(run.dir / "kept", "table")
-    assert [a["path"] for a in run.artifacts()] == ["kept"]
+    assert [a.path for a in run.artifacts()] == ["kept"]
 
 
 def test_inputs_are_recorded_with_their_hash(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_inputs_are_recorded_with_their_hash(tmp_path: Path) -> None:
     run = create(tmp_path, files={"policy": tmp_path / "policy.pt"}, references={"policy": "walker"})
     digest = files.sha256(tmp_path / "policy.pt")
     row = {"path": str(tmp_path / "policy.pt"), "sha256": digest, "run": None, "ref": "walker"}
-    assert run.info["inputs"] == {"policy": row}
+    assert recorded(run)["inputs"] == {"policy": row}
 
 
 def test_where_nothing_can_be_written_is_said_in_one_line(tmp_path: Path) -> None:
@@ -180,8 +181,8 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     for setting, value in (("diff.noprefix", "true"), ("color.diff", "always"), ("diff.external", "false")):
         git("config", setting, value)
     clean = Run(create_run_dir(tmp_path / "outputs", CONFIG, [], [], repository=repo))
-    assert clean.info["git"]["dirty"] is False and not (clean.dir / "code.patch").exists()
-    assert len(clean.info["git"]["commit"]) == 40
+    assert recorded(clean)["git"]["dirty"] is False and not (clean.dir / "code.patch").exists()
+    assert len(recorded(clean)["git"]["commit"]) == 40
 
     (repo / "old.py").write_text("a = 2\n")
     (repo / "new dir").mkdir()
@@ -193,7 +194,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     (repo / "script.sh").chmod(0o755)
     before = {path: path.stat().st_mtime_ns for path in (repo / ".git").rglob("*")}
     run = Run(create_run_dir(tmp_path / "outputs", CONFIG, [], [], repository=repo))
-    assert run.info["git"]["dirty"] is True
+    assert recorded(run)["git"]["dirty"] is True
     assert {path: path.stat().st_mtime_ns for path in (repo / ".git").rglob("*")} == before, "nor the user's index"
     git("stash", "-q", "--include-untracked")
     git("apply", str(run.dir / "code.patch"))

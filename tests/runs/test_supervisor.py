@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import change, recorded
 from helpers.subprocesses import PATIENCE_S, said
 from helpers.supervised_runs import ended, make_run, start, wait_for, worker_pid
 from helpers.user_folder import make_lab
@@ -20,6 +21,7 @@ from regimen.cli.launch import launch
 from regimen.display.console import Screen
 from regimen.runs import outcome
 from regimen.runs import supervisor as supervise
+from regimen.runs.status import Status
 from regimen.system import files, host, signals
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -143,7 +145,7 @@ def test_worker_ends_with_its_supervisor(tmp_path: Path) -> None:
     process.communicate()
     wait_for(lambda: not host.is_alive(worker))
     assert run.status == "killed"
-    assert_names(run.info["reason"], "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
+    assert_names(recorded(run)["reason"], "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
 
 
 def test_children_of_the_worker_do_not_outlive_it(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_children_of_the_worker_do_not_outlive_it(tmp_path: Path) -> None:
     from regimen.system.files import read_json
 
     child = (read_json(run.dir / "result.json") or {})["child"]
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or host.process(child)["start"] is None)
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or host.process(child).start is None)
 
 
 def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
@@ -183,29 +185,29 @@ def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_with_other_code_is_signed_by_neither(tmp_path: Path) -> None:
     run = make_run(tmp_path, "loop")
-    mine = run.info["signature"]["code"]
+    mine = recorded(run)["signature"]["code"]
     process = start(run)
     worker_pid(run)
     process.send_signal(signal.SIGTERM)
     ended(process, run)
-    run.update(signature={**run.info["signature"], "code": "0" * 16})
+    change(run.dir, signature={**recorded(run)["signature"], "code": "0" * 16})
     (run.dir / "progress.json").unlink()
     process = start(run)
     worker_pid(run)
     process.send_signal(signal.SIGTERM)
     ended(process, run)
-    assert run.info["signature"]["code"] not in ("0" * 16, mine)
+    assert recorded(run)["signature"]["code"] not in ("0" * 16, mine)
 
 
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     ended(start(run), run)
-    before = run.info
+    before = recorded(run)
     again = start(run)
     screen = said(again)
     assert again.returncode == 0
     assert_names(screen, "finished", run.id)
-    assert run.info == before
+    assert recorded(run) == before
 
 
 def test_interpreter_of_the_sim(tmp_path: Path) -> None:
@@ -249,8 +251,8 @@ def test_a_closed_terminal_stops_neither_run_nor_record(tmp_path: Path) -> None:
     wait_for(lambda: (run.dir / "progress.json").stat().st_mtime > (run.dir / "run.json").stat().st_mtime + 1)
     process.send_signal(signal.SIGHUP)
     assert process.wait(PATIENCE_S) == 129
-    assert (run.status, run.info["exit_code"]) == ("killed", 129)
-    assert_names(run.info["reason"], "SIGHUP", "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
+    assert (run.status, recorded(run)["exit_code"]) == ("killed", 129)
+    assert_names(recorded(run)["reason"], "SIGHUP", "checkpoint", f"step {(run.checkpoints / 'last.pt').read_text()}")
 
 
 def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
@@ -265,9 +267,9 @@ def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
     assert second.returncode == 2
     saved_s = time.monotonic() - killed
     (run.dir / "enough").touch()
-    wait_for(lambda: run.status == "killed" and run.info["artifacts"])
-    assert [a["path"] for a in run.info["artifacts"]] == ["saved.txt"]
-    assert run.info["wall_s"] > saved_s
+    wait_for(lambda: run.status == "killed" and recorded(run)["artifacts"])
+    assert [a["path"] for a in recorded(run)["artifacts"]] == ["saved.txt"]
+    assert recorded(run)["wall_s"] > saved_s
 
 
 def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
@@ -281,18 +283,18 @@ def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     run.checkpoints.mkdir(exist_ok=True)
     (run.checkpoints / "last.pt").touch()
-    run.update(choices={"task": "gym"})
+    change(run.dir, choices={"task": "gym"})
     run.config_path.write_text("env: {id: Hopper-v5}\n")
-    assert "stage=evaluate task=gym env.id=Hopper-v5 policy=" in outcome.next_command(run, "finished", 0)
+    assert "stage=evaluate task=gym env.id=Hopper-v5 policy=" in outcome.next_command(run, Status.FINISHED, 0)
     run.config_path.write_text("env: {robot: k1}\n")
-    assert "stage=evaluate task=gym policy=" in outcome.next_command(run, "finished", 0)
+    assert "stage=evaluate task=gym policy=" in outcome.next_command(run, Status.FINISHED, 0)
 
 
 def test_signals_without_a_name_and_names_with_spaces(tmp_path: Path) -> None:
     run = make_run(tmp_path / "my runs", "finish")
     assert_names(outcome.judge(run, -40).reason, "signal 40")
-    assert "/my runs/" in outcome.next_command(run, "killed", 143).split("resume=")[1].strip("'")
-    assert outcome.next_command(run, "killed", 143).endswith("'")
+    assert "/my runs/" in outcome.next_command(run, Status.KILLED, 143).split("resume=")[1].strip("'")
+    assert outcome.next_command(run, Status.KILLED, 143).endswith("'")
 
 
 def test_signals_ignored_on_purpose_stay_ignored() -> None:
@@ -313,7 +315,7 @@ def test_a_signal_before_the_supervisor_is_recorded(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(supervise, "supervise", lambda run: os.kill(os.getpid(), signal.SIGTERM))
     assert launch(["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act"], CONF) == 143
     (run,) = (tmp_path / "outputs").iterdir()
-    info = supervise.Run.open(run).info
+    info = recorded(supervise.Run.open(run))
     assert (info["status"], info["exit_code"]) == ("killed", 143)
     assert_names(info["reason"], "SIGTERM", "started")
 

@@ -13,6 +13,7 @@ import torch
 
 from helpers.messages import assert_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
+from helpers.recorded_runs import recorded
 from regimen.config.schema import Config
 from regimen.config.task_schema import EvaluationCfg, EventTermCfg, GateCfg
 from regimen.data.episodes.reader import EpisodeFile
@@ -122,7 +123,7 @@ def test_the_dataset_says_where_it_comes_from(tmp_path: Path) -> None:
     assert (about.run, about.seed, about.command) == (run.id, 3, "launch.py stage=collect")
     assert about.action_noise == 0.1 and about.staggered is True and len(about.policy_sha256) == 64
     assert set(about.healthy) == {"obs/policy", "action"}
-    kinds = {row["path"]: row["kind"] for row in run.artifacts()}
+    kinds = {row.path: row.kind for row in run.artifacts()}
     assert kinds["data/episodes.h5"] == "dataset" and kinds["data/card.json"] == "table"
     assert kinds["figures/card_lengths.png"] == "figure"
     assert not run.checkpoints.exists(), "nobody takes the state of a collection for a policy"
@@ -199,7 +200,7 @@ def test_a_refused_policy_is_taken_for_a_reason_that_is_recorded(tmp_path: Path)
     assert gate is not None and gate.accept == "slow ones wanted" and len(gate.short) == 1
     assert json.loads((run.dir / "result.json").read_text())["gate"] == gate.to_dict()
     assert "slow ones wanted" in (run.dir / "data" / "card.md").read_text()
-    assert any("slow ones wanted" in line for line in run.info["warnings"])
+    assert any("slow ones wanted" in line for line in recorded(run)["warnings"])
 
 
 def test_a_policy_is_tried_without_faults(tmp_path: Path) -> None:

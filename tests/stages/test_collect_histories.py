@@ -131,7 +131,7 @@ def test_returns_rise_and_scores_are_measured(tmp_path: Path) -> None:
     result = json.loads((run.dir / "result.json").read_text())
     assert result["headline"]["expert_score"] == about.expert_score
     assert bool(result["problems"]) == (about.spearman < 0.7)
-    kinds = {row["path"]: row["kind"] for row in run.artifacts()}
+    kinds = {row.path: row.kind for row in run.artifacts()}
     assert kinds["data/histories/histories.json"] == "dataset" and kinds["figures/histories.png"] == "figure"
     assert not run.checkpoints.exists()
 

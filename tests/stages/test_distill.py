@@ -13,6 +13,7 @@ import pytest
 
 from agents.failure_detector.broken_joints import SWING, table, write_swing
 from helpers.messages import assert_names, raises_naming
+from helpers.recorded_runs import change, recorded
 from helpers.tasks import CONF
 from regimen.agents.failure_detector.agent import FailureGruCfg
 from regimen.agents.failure_detector.decision_rule import DecisionCfg
@@ -26,6 +27,7 @@ from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.stages.distill import Distill, DistillCfg
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.pictures import is_drawn
@@ -118,7 +120,7 @@ def test_refused_data_are_taken_with_a_reason_and_the_reason_is_kept(tmp_path):
     path = write_swing(tmp_path / "e.h5", made)
     run, result = distill(tmp_path, config_for(path, DistillCfg(accept="only knees wanted"), epochs=1))
     assert result["gate"]["accept"] == "only knees wanted" and "hip" in result["gate"]["problems"][0]
-    assert any("only knees wanted" in warning for warning in run.info["warnings"])
+    assert any("only knees wanted" in warning for warning in recorded(run)["warnings"])
     assert result["detector"]["all"]["joints"].keys() == {"knee"}
 
 
@@ -177,8 +179,8 @@ def test_preflight_asks_for_data_and_neither_for_a_policy_nor_for_room_for_envs(
 def test_what_to_type_next_names_the_detector(tmp_path):
     config = config_for(write_swing(tmp_path / "e.h5"), epochs=1)
     run, _ = distill(tmp_path / "outputs", config)
-    run.update(stage="distill", choices=config.choices)
-    said = next_command(run, "finished", 0)
+    change(run.dir, stage="distill", choices=config.choices)
+    said = next_command(run, Status.FINISHED, 0)
     assert said.startswith(
         "python launch.py stage=evaluate task=swing agent=failure_gru policy=<its policy> estimator="
     )

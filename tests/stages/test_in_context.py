@@ -13,6 +13,7 @@ import torch
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg
+from helpers.recorded_runs import recorded
 from regimen.config.schema import Config
 from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec, Obs
@@ -133,8 +134,8 @@ def test_masked_rewards_of_the_policy_itself(tmp_path: Path, small: InContextCfg
     assert result["improvement"]["value"] == 0.0
     assert list(result["baselines"]) == ["random"]
     assert result["normalized"] is None
-    assert_names(run.info["warnings"][0], "expert")
-    assert missing_names(run.info["warnings"][0], "random"), "that score is known"
+    assert_names(recorded(run)["warnings"][0], "expert")
+    assert missing_names(recorded(run)["warnings"][0], "random"), "that score is known"
 
 
 def test_a_given_demonstrator_takes_the_place_of_the_task_s_own(tmp_path: Path, small: InContextCfg) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers.messages import assert_names
 from regimen.system import host as facts
+from regimen.system.git import GitState
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     me = facts.process(os.getpid())
     assert facts.is_alive(me) is True
-    assert facts.is_alive({**me, "start": me["start"] - 1}) is False
-    assert facts.is_alive({**me, "host": "elsewhere"}) is None
+    assert facts.is_alive(replace(me, start=me.start - 1)) is False
+    assert facts.is_alive(replace(me, host="elsewhere")) is None
     assert facts.is_alive(None) is False
 
 
@@ -25,7 +27,7 @@ def test_the_start_of_a_process_is_the_one_that_records_of_version_0_1_hold() ->
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         for pid in (1, os.getpid(), child.pid):
             ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-            assert facts.process(pid)["start"] == ticks
+            assert facts.process(pid).start == ticks
 
 
 def test_an_ended_process_is_not_alive() -> None:
@@ -39,8 +41,8 @@ def test_an_ended_process_is_not_alive() -> None:
 
 def test_memory_and_host() -> None:
     host = facts.host()
-    assert 0 < facts.memory_available() <= host["memory_gib"] * 2**30 * 1.01
-    assert host["python"] == sys.executable
+    assert 0 < facts.memory_available() <= host.memory_gib * 2**30 * 1.01
+    assert host.python == sys.executable
 
 
 @pytest.mark.parametrize(
@@ -65,8 +67,8 @@ def test_memory_of_a_container_counts_what_can_be_given_back(
 
 
 def test_what_changed_since_is_named() -> None:
-    before = {"git": {"commit": "a" * 40, "dirty": False}, "versions": {"torch": "2.1", "numpy": "2.0"}}
-    now = {"git": {"commit": "b" * 40, "dirty": True}, "versions": {"torch": "2.2", "numpy": "2.0"}}
+    before = facts.CodeState(GitState("a" * 40), {"torch": "2.1", "numpy": "2.0"})
+    now = facts.CodeState(GitState("b" * 40, dirty=True), {"torch": "2.2", "numpy": "2.0"})
     assert facts.differences(before, before) == []
     commit, torch, uncommitted = facts.differences(before, now)
     assert_names(commit, "commit", "a" * 10, "b" * 10)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from regimen.display.formatting import when
 from regimen.runs.history.run_view import RunView, see
+from regimen.runs.record import RunRecord
+from regimen.runs.record_parts import Note
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import ConfigError
@@ -25,8 +26,8 @@ def note_verb(argv: list[str]) -> int:
     text = " ".join(argv[1:]).strip()
     if text:
         add_note(Run(run.dir), text)
-    for note in see(str(run.dir)).info.get("notes") or []:
-        print(f"{when(note['at'])}  {note['text']}")
+    for note in see(str(run.dir)).record.notes:
+        print(f"{when(note.at)}  {note.text}")
     return 0
 
 
@@ -39,7 +40,7 @@ def tag_verb(argv: list[str]) -> int:
     run = _named("regimen tag <run> [tag …] [-tag …]", argv)
     if argv[1:]:
         change_tags(Run(run.dir), argv[1:])
-    print(" ".join(see(str(run.dir)).info.get("tags") or []) or f"{run.id} has no tags")
+    print(" ".join(see(str(run.dir)).record.tags) or f"{run.id} has no tags")
     return 0
 
 
@@ -50,8 +51,8 @@ def add_note(run: Run, text: str) -> None:
         run: the run.
         text: text of the note.
     """
-    note = {"at": files.now(), "text": text}
-    run.amend(lambda info: {"notes": [*(info.get("notes") or []), note]})
+    note = Note(files.now(), text)
+    run.change(lambda record: record.notes.append(note))
 
 
 def change_tags(run: Run, words: list[str]) -> None:
@@ -68,17 +69,17 @@ def change_tags(run: Run, words: list[str]) -> None:
     if wrong:
         raise ConfigError(f"`{wrong[0]}` is no tag: expected one word without comma and `=`, such as `keep`.")
 
-    def changed(info: dict[str, Any]) -> dict[str, Any]:
-        tags = list(info.get("tags") or [])
+    def alter(record: RunRecord) -> None:
+        tags = record.tags
         for word in words:
             name = word.removeprefix("-")
             if word.startswith("-") and name not in tags:
                 existing = ", ".join(tags) or "none"
                 raise ConfigError(f"{run.id} has no tag `{name}` to remove. Its tags: {existing}.")
             tags = [tag for tag in tags if tag != name] + ([] if word.startswith("-") else [name])
-        return {"tags": tags}
+        record.tags = tags
 
-    run.amend(changed)
+    run.change(alter)
 
 
 def _named(usage: str, argv: list[str]) -> RunView:

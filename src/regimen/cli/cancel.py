@@ -7,14 +7,15 @@ import os
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from regimen.cli.queue import runs_with_jobs
 from regimen.orchestration.slurm import job_states, reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.lock import is_free
+from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host
 
 BATCH = 500
@@ -48,16 +49,16 @@ def cancel(runs: list[Run], live: dict[str, JobState]) -> Iterable[str]:
         runs: runs to cancel.
         live: run id -> state of its job.
     """
-    queues = {run.id: run.info["queue"] for run in runs}
-    slurm = [run for run in runs if queues[run.id]["kind"] == "slurm"]
-    waiting = [queues[run.id]["job"] for run in slurm if live[run.id].waits]
+    queues = {run.id: queue for run in runs if (queue := run.record.queue)}
+    slurm = [run for run in runs if queues[run.id].kind == "slurm"]
+    waiting = [str(queues[run.id].job) for run in slurm if live[run.id].waits]
     _scancel(waiting, "--state=PENDING")  # a job that has just started gets the signal below
     now = job_states.states_of(queues[run.id] for run in slurm)
-    running = {run.id for run in slurm if (state := now.get(queues[run.id]["job"])) and state.live}
-    _scancel([queues[name]["job"] for name in running])
+    running = {run.id for run in slurm if (state := now.get(str(queues[run.id].job))) and state.live}
+    _scancel([str(queues[name].job) for name in running])
     for run in runs:
         if run in slurm:
-            yield _line(run, run.id in running, now.get(queues[run.id]["job"]))
+            yield _line(run, queues[run.id], run.id in running, now.get(str(queues[run.id].job)))
         else:
             yield _cancel_here(run, queues[run.id])
 
@@ -67,28 +68,27 @@ def _scancel(jobs: list[str], *flags: str) -> None:
         job_states.ask(["scancel", *flags, *jobs[first : first + BATCH]])
 
 
-def _line(run: Run, is_running: bool, state: JobState | None) -> str:
-    job = run.info["queue"]["job"]
+def _line(run: Run, queue: QueueEntry, is_running: bool, state: JobState | None) -> str:
     if is_running:
         where = f" on {state.node}" if state and state.node else ""
-        return f"stopping      {run.id}: job {job}{where} saves a checkpoint first"
-    _record_cancellation(run, f"job {job} was cancelled")
-    return f"cancelled     {run.id}: {run.info['reason']}"
+        return f"stopping      {run.id}: job {queue.job}{where} saves a checkpoint first"
+    _record_cancellation(run, f"job {queue.job} was cancelled")
+    return f"cancelled     {run.id}: {run.record.reason}"
 
 
 def _record_cancellation(run: Run, reason: str) -> None:
     """Record the end of a run that was cancelled while it waited, unless it has just started."""
     if is_free(run):
-        when = "before it started" if run.status == "queued" else "while it waited to continue"
+        when = "before it started" if run.status == Status.QUEUED else "while it waited to continue"
         reconcile.record_end_of_lost_job(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
 
 
-def _cancel_here(run: Run, queue: dict[str, Any]) -> str:
+def _cancel_here(run: Run, queue: QueueEntry) -> str:
     """Cancel a job of `submitit_local`; its queue skips runs that are not waiting any more."""
-    supervisor = run.info["supervisor"]
-    if run.status == "running" and supervisor and host.is_alive(supervisor):
+    record = run.record
+    if record.status == Status.RUNNING and record.supervisor and host.is_alive(record.supervisor):
         with suppress(ProcessLookupError):
-            os.kill(supervisor["pid"], signal.SIGTERM)
-        return f"stopping      {run.id}: process {supervisor['pid']} saves a checkpoint first"
-    _record_cancellation(run, f"job {queue['job']} was cancelled")
-    return f"cancelled     {run.id}: {run.info['reason']}"
+            os.kill(record.supervisor.pid, signal.SIGTERM)
+        return f"stopping      {run.id}: process {record.supervisor.pid} saves a checkpoint first"
+    _record_cancellation(run, f"job {queue.job} was cancelled")
+    return f"cancelled     {run.id}: {run.record.reason}"

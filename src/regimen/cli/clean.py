@@ -16,9 +16,9 @@ from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary, seconds
+from regimen.runs.status import Status
 from regimen.system.errors import ConfigError
 
-BROKEN = ("failed", "killed", "preempted", "diverged", "lost")
 """Statuses of runs that are removed by default if they have neither a checkpoint nor a dataset."""
 
 DOES = (
@@ -92,7 +92,7 @@ def _older(runs: Sequence[RunSummary], span: str) -> list[RunSummary]:
 
 
 def _is_broken(run: RunSummary) -> bool:
-    return run.status in BROKEN and not run.has_checkpoint and not run.has_data
+    return run.status.is_failure and not run.has_checkpoint and not run.has_data
 
 
 def _whole_runs(
@@ -102,7 +102,7 @@ def _whole_runs(
     spared: dict[str, str] = {}
     plans = retention.planned(ROOTS, asked, everything)
     for run in runs:
-        useful = run.status == "finished" or run.has_checkpoint
+        useful = run.status == Status.FINISHED or run.has_checkpoint
         why = retention.reason(run) or (plans.get(run.id) if useful else None)
         if why:
             spared[run.id] = why
@@ -120,7 +120,7 @@ def _checkpoints(
     runs: Sequence[RunSummary], everything: Sequence[RunSummary]
 ) -> tuple[list[Reclaimable], dict[str, str]]:
     """Return the intermediate checkpoints without references, and id -> reason of the runs that must stay."""
-    used = {str(row.get("path")) for run in everything for row in run.inputs.values()}
+    used = {entry.path for run in everything for entry in run.inputs.values()}
     used |= {reference for run in everything for reference in run.pending.values()}
     items, spared = [], {}
     for run in runs:

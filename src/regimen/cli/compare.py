@@ -14,6 +14,7 @@ from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, see, see_dir
 from regimen.runs.index.index import Index
+from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
 
@@ -73,7 +74,7 @@ def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
         rows = query.select(query.parse(filters), Index().rows())
         found += [see_dir(row.dir) for row in rows if row.unreadable is None]
     runs = list({run.dir: run for run in found}.values())
-    finished = sorted((run for run in runs if run.status == "finished"), key=lambda run: run.id)
+    finished = sorted((run for run in runs if run.status == Status.FINISHED), key=lambda run: run.id)
     if not finished:
         states = ", ".join(f"{run.id} {run.status}" for run in runs[:5]) or "no run matches"
         raise RunReferenceError(f"no finished run to compare: {states}.")
@@ -85,7 +86,7 @@ def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
                 f"Metrics of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
                 f"with {group}={next(iter(options))}."
             )
-    return finished, [run for run in runs if run.status != "finished"]
+    return finished, [run for run in runs if run.status != Status.FINISHED]
 
 
 def report(runs: Sequence[RunView], groups: Mapping[str, list[RunView]], left_out: Sequence[RunView]) -> Iterator[str]:

@@ -12,9 +12,10 @@ from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home
 from regimen.runs.history.filters import GROUPS as GROUP_FILTERS
 from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import STATUSES, UNREADABLE, RunSummary
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.inputs import LISTS, SINGLE
 from regimen.runs.references import pretrained_folders
+from regimen.runs.status import Status
 
 PROGRAMS = ("regimen", "launch.py")
 UNQUOTED = re.compile(r"[\w@%+=!:,./\[\]-]+")
@@ -116,7 +117,7 @@ def _filter(typed: str, rows: Sequence[RunSummary]) -> Iterable[str]:
         return []
     values = {str(value) for run in rows for value in KEYS[key](run) if value is not None}
     if key == "status":
-        values |= set(STATUSES)
+        values |= set(Status)
     if key in GROUP_FILTERS:
         values |= set(_options(key, [config_home()]))
     head = value[: value.rfind(",") + 1]
@@ -159,8 +160,8 @@ def _values(key: str, typed: str, config_dirs: Sequence[Path], groups: Sequence[
     if key == "data":
         return ["latest", *_names(rows, lambda run: run.has_data)]
     if key == "runs":
-        return _names(rows, lambda run: run.status == "finished")
-    return _names(rows, lambda run: run.status not in ("finished", "running", "queued"))
+        return _names(rows, lambda run: run.status == Status.FINISHED)
+    return _names(rows, lambda run: not (run.status.is_open or run.status == Status.FINISHED))
 
 
 def _options(group: str, config_dirs: Sequence[Path]) -> list[str]:
@@ -183,7 +184,7 @@ def _plans(*files: str) -> list[str]:
 
 def _names(rows: Sequence[RunSummary], fits: Callable[[RunSummary], bool] = lambda run: True) -> list[str]:
     """Return ids and names of readable runs."""
-    chosen = [run for run in rows if run.status != UNREADABLE and fits(run)]
+    chosen = [run for run in rows if run.status != Status.UNREADABLE and fits(run)]
     return [word for run in chosen for word in (run.id, run.name) if word]
 
 

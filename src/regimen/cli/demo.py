@@ -13,6 +13,7 @@ from typing import Any
 from regimen.display.formatting import table
 from regimen.envs.sims import render
 from regimen.runs import references
+from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import PreflightError
 
@@ -77,11 +78,11 @@ def report(trained: Path, judged: Path, wall_s: float) -> list[str]:
         judged: run directory of the evaluation.
         wall_s: duration of the demo in s.
     """
-    run = files.read_json(trained / "run.json") or {}
+    record = Run(trained).record
     result = files.read_json(judged / "result.json") or {}
-    samples = run["headline"]["samples"] / 1e6
+    samples = (record.headline["samples"] or 0.0) / 1e6
     rows = [
-        ("trained", f"Go2 on flat ground, {samples:.1f} M samples in {run['wall_s'] / 60:.1f} min"),
+        ("trained", f"Go2 on flat ground, {samples:.1f} M samples in {record.wall_s / 60:.1f} min"),
         *map(_command_row, result["commands"]),
     ]
     for what, path in _files(trained, judged).items():

@@ -42,11 +42,11 @@ def diff_verb(argv: list[str]) -> int:
 
 def differences(a: RunView, b: RunView) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return section -> name -> (value in a, value in b) of all differences; None for an absent value."""
-    hosts = [{key: (run.info.get("host") or {}).get(key) for key in HOST} for run in (a, b)]
+    hosts = [{key: getattr(run.record.host, key, None) for key in HOST} for run in (a, b)]
     return {
         "settings": differing(settings(a), settings(b)),
         "inputs": differing(_inputs(a), _inputs(b)),
-        "packages": differing(a.info.get("versions") or {}, b.info.get("versions") or {}),
+        "packages": differing(a.record.versions, b.record.versions),
         "host": differing(*hosts),
         "run": differing(_end(a), _end(b)),
         "headline": differing(a.headline, b.headline),
@@ -98,15 +98,15 @@ def _distance(a: Any, b: Any) -> tuple[str, str]:
 
 def _inputs(run: RunView) -> dict[str, str]:
     """Return input -> start of its checksum; its path does not matter."""
-    return {name: f"sha256 {str(row.get('sha256'))[:12]}" for name, row in run.inputs.items()}
+    return {name: f"sha256 {str(entry.sha256)[:12]}" for name, entry in run.inputs.items()}
 
 
 def _end(run: RunView) -> dict[str, Any]:
     return {
         "status": run.status,
-        "resumed": len(run.info.get("resumed") or []),
-        "duration": duration(run.info.get("wall_s")),
-        "peak memory (GiB)": run.info.get("peak_memory_gib"),
+        "resumed": len(run.record.resumed),
+        "duration": duration(run.record.wall_s),
+        "peak memory (GiB)": run.record.peak_memory_gib,
     }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regimen.agents.export import header
 from regimen.runs import references
 from regimen.runs.outcome import naming
+from regimen.runs.record import RunRecord
 from regimen.system import files
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
 
@@ -105,7 +105,7 @@ def export(
     return _summary(target, description, config, len(content))
 
 
-def encode(source: Path, name: str, config: PlainConfig, run: Mapping[str, Any]) -> tuple[bytes, PolicyDescription]:
+def encode(source: Path, name: str, config: PlainConfig, run: RunRecord | None) -> tuple[bytes, PolicyDescription]:
     """Return an exported policy and its description, including the result of the check.
 
     Args:
@@ -139,7 +139,7 @@ def encode(source: Path, name: str, config: PlainConfig, run: Mapping[str, Any])
     return form.content(model, details), details
 
 
-def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[PlainConfig, Mapping[str, Any]]:
+def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[PlainConfig, RunRecord | None]:
     """Return the configuration of the task, with robot and gains, and the record of the run."""
     from regimen.agents.export import metadata
 
@@ -157,7 +157,7 @@ def _origin(source: Path, overrides: list[str], folders: list[Path]) -> tuple[Pl
     from regimen.config.groups import config_home
 
     composed = compose(overrides, [config_home(), *folders])
-    return composed.plain, {}
+    return composed.plain, None
 
 
 def _target(source: Path, suffix: str, out: Path | None) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regimen.cli import run_filters
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import PipelineStep
 from regimen.system import files
 from regimen.system.errors import ConfigError, PreflightError
 
@@ -73,10 +74,10 @@ def table(chosen: Sequence[RunSummary]) -> str:
 
 
 def _line(run: RunSummary) -> dict[str, object]:
-    pipeline = run.pipeline or {}
+    pipeline = run.pipeline or PipelineStep()
     line = {name: getattr(run, name) for name in PLAIN if name not in ("tags", "parents", "pipeline", "step")}
     line |= {"tags": " ".join(run.tags), "parents": " ".join(run.parents)}
-    line |= {"pipeline": pipeline.get("id"), "step": pipeline.get("step")}
+    line |= {"pipeline": pipeline.id, "step": pipeline.step}
     line |= {f"headline.{name}": value for name, value in run.headline.items()}
     return line | {f"config.{key}": value for key, value in _overrides(run).items()}
 

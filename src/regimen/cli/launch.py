@@ -128,12 +128,11 @@ def _resume(reference: str, others: list[str]) -> int:
             f"resume={reference} continues a run with its frozen configuration; remove {' '.join(others)}. "
             "To start a new run with other settings leave out resume."
         )
-    import yaml
 
     from regimen.runs.references import resolve_run
 
     run = Run.open(resolve_run(reference))
-    if (yaml.safe_load(run.config_path.read_text()).get("hardware") or {}).get("scheduler"):
+    if (run.config.get("hardware") or {}).get("scheduler"):
         from regimen.orchestration.slurm.submit import resume
 
         return resume(run)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from regimen.runs import references
+from regimen.runs.record import RunRecord, read_record
 from regimen.system import files
 from regimen.system.errors import ConfigError
+from regimen.system.host import HostInfo
+from regimen.system.json_part import JsonObject
 
 
 def publish(ref: str, name: str, folder: Path | None = None) -> Path:
@@ -35,22 +38,23 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
         raise ConfigError(f"{target} exists already. Choose another name, or remove that folder first.")
     source = references.resolve_policy(ref)
     run = source.parent.parent
-    info = files.read_json(run / "run.json")
-    if info is None:
+    record = read_record(run)
+    if record is None:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
-    files.write_json(target / "run.json", _public(info))
+    files.write_json(target / "run.json", _public(record))
     shutil.copy(run / "config.yaml", target / "config.yaml")
     return target / "policy.pt"
 
 
-def _public(info: dict[str, Any]) -> dict[str, Any]:
+def _public(record: RunRecord) -> JsonObject:
     """Return the record of a run without host name, paths and process ids."""
-    host = {k: v for k, v in info["host"].items() if k not in ("name", "python")}
-    return {**{k: v for k, v in info.items() if k != "supervisor"}, "host": host}
+    machine = replace(record.host or HostInfo(), name=None, python=None)
+    data = replace(record, host=machine).to_dict()
+    return {name: value for name, value in data.items() if name != "supervisor"}
 
 
 def publish_verb(argv: list[str]) -> int:

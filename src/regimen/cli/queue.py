@@ -14,12 +14,13 @@ from regimen.orchestration.slurm import reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import RunReferenceError, did_you_mean
+from regimen.system.json_part import to_json
 
 HEADER = ("id", "name", "job", "state", "node", "time / limit", "")
-NOT_OPEN = ("finished", "failed", "diverged", "killed", "unreadable")
 
 
 def queue_verb(argv: list[str]) -> int:
@@ -55,8 +56,8 @@ def runs_with_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[
     Raises:
         RunReferenceError: a word matches no such run, or several.
     """
-    everything = [row for row in Index(roots).rows() if (row.queue or {}).get("kind") in ("slurm", "submitit_local")]
-    rows = [row for row in everything if row.status not in NOT_OPEN and reconcile.has_job({"queue": row.queue})]
+    everything = [row for row in Index(roots).rows() if row.queue and row.queue.is_scheduled]
+    rows = [row for row in everything if row.status.may_have_job and row.queue and row.queue.has_job]
     chosen = {row.id for word in words for row in (rows if word == "all" else _named(word, rows, everything))}
     return sorted((row for row in rows if row.id in chosen), key=_by_job)
 
@@ -64,7 +65,7 @@ def runs_with_jobs(words: Sequence[str], roots: Sequence[Path] = ROOTS) -> list[
 def _named(word: str, rows: Sequence[RunSummary], everything: Sequence[RunSummary]) -> list[RunSummary]:
     """Return the run that a word matches, or all runs of a sweep or pipeline."""
     name = Path(word).name
-    of_many = [row for row in rows if name in (row.sweep, (row.pipeline or {}).get("id"))]
+    of_many = [row for row in rows if name in (row.sweep, row.pipeline.id if row.pipeline else None)]
     found = of_many or [row for row in rows if name in (row.id, row.name)] or [r for r in rows if r.id.startswith(name)]
     if len({row.id for row in found}) > 1 and not of_many:
         raise RunReferenceError(
@@ -80,7 +81,7 @@ def _named(word: str, rows: Sequence[RunSummary], everything: Sequence[RunSummar
 
 
 def _by_job(row: RunSummary) -> tuple[int, ...]:
-    return tuple(int(part) for part in str((row.queue or {}).get("job")).split("_") if part.isdecimal())
+    return tuple(int(part) for part in str(row.queue and row.queue.job).split("_") if part.isdecimal())
 
 
 def _cells(row: RunSummary, run: Run, state: JobState) -> tuple[str, ...]:
@@ -91,13 +92,19 @@ def _cells(row: RunSummary, run: Run, state: JobState) -> tuple[str, ...]:
 
 def _plain(row: RunSummary, run: Run, state: JobState) -> dict[str, Any]:
     names = ("job", "state", "node", "elapsed", "limit", "reason", "code")
-    plain = {"id": row.id, "name": row.name, "sweep": row.sweep, "pipeline": row.pipeline, "status": run.status}
-    plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.info["queue"]))}
+    plain = {
+        "id": row.id,
+        "name": row.name,
+        "sweep": row.sweep,
+        "pipeline": to_json(row.pipeline),
+        "status": run.status,
+    }
+    plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.record.queue or QueueEntry()))}
     plain |= {name: getattr(state, name) for name in names}
     return plain | {"progress": files.read_json(run.dir / "progress.json")}
 
 
 def _ended(run: Run) -> list[str]:
     """Return a line for a run whose lost job has just been recorded."""
-    info = run.info
-    return [f"{info['status']}: {run.id}: {info['reason']}"] if info["status"] in NOT_OPEN else []
+    record = run.record
+    return [] if record.status.may_have_job else [f"{record.status}: {run.id}: {record.reason}"]

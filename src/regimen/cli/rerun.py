@@ -16,9 +16,11 @@ from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, see, see_dir
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host, signals
 from regimen.system.errors import RunReferenceError, raise_if_any
 from regimen.system.git import repository_state
+from regimen.system.host import CodeState
 
 OUTPUTS = Path("outputs")
 
@@ -71,37 +73,37 @@ def cautions(run: RunView) -> Iterator[str]:
     """
     if not run.config:
         raise RunReferenceError(f"{run.id} cannot be repeated: {run.where}/config.yaml is missing or cannot be read.")
-    if run.info.get("pending"):
-        pending = ", ".join(f"{name} ({ref})" for name, ref in run.info["pending"].items())
+    if run.record.pending:
+        pending = ", ".join(f"{name} ({ref})" for name, ref in run.record.pending.items())
         raise RunReferenceError(f"{run.id} cannot be repeated before it has started: it waits for {pending}.")
-    for name, row in run.inputs.items():
+    for name, entry in run.inputs.items():
         state = run.input_state(name, read_all=True)
         if state == GONE:
             raise RunReferenceError(
-                f"{run.id} cannot be repeated: its input {name}, {row['path']}, is missing. Create it again, or launch "
-                f"with another one: python launch.py {' '.join(run.info.get('overrides') or [])}"
+                f"{run.id} cannot be repeated: its input {name}, {entry.path}, is missing. Create it again, or launch "
+                f"with another one: python launch.py {' '.join(run.record.overrides)}"
             )
         if state != UNCHANGED:
-            yield f"input {name}, {os.path.relpath(row['path'])}: {CHANGED if state == CHANGED else state}"
+            yield f"input {name}, {os.path.relpath(entry.path)}: {CHANGED if state == CHANGED else state}"
     yield from _code_cautions(run)
     device = str((run.config.get("hardware") or {}).get("device"))
     if not device.startswith("cpu"):
         yield f"it runs on {device}, where repeated runs may not be bit-identical"
-    if run.info.get("resumed"):
+    if run.record.resumed:
         yield "it was resumed, possibly with other code; results are equal only if resuming is exact"
 
 
 def _code_cautions(run: RunView) -> Iterator[str]:
     """Yield differences of code and packages from those of the run."""
-    now = {"git": repository_state(Path(__file__).parent)[0], "versions": host.versions()}
-    changed = host.differences({"git": run.info.get("git"), "versions": run.info.get("versions") or {}}, now)
+    now = CodeState(repository_state(Path(__file__).parent)[0], host.versions())
+    changed = host.differences(CodeState(run.record.git, run.record.versions), now)
     packages = [line for line in changed if not line.startswith(("commit ", "uncommitted changes "))]
     if packages:
         yield f"other packages: {', '.join(packages)}"
     if _existing_snapshot(run):
         return  # the rerun uses the same code snapshot
     commits = [line for line in changed if line not in packages]
-    recorded = (run.info.get("signature") or {}).get("code")
+    recorded = run.record.signature.code
     if recorded is None and commits:
         yield f"other code: {', '.join(commits)}"
     elif recorded is not None and recorded != signature.code_signature(run.config):
@@ -124,10 +126,10 @@ def create(run: RunView, argv: list[str]) -> Run:
             OUTPUTS,
             {**run.config, "name": None},
             argv,
-            list(run.info.get("overrides") or []),
-            files={name: Path(row["path"]) for name, row in run.inputs.items()},
-            references={name: str(row.get("ref", row["path"])) for name, row in run.inputs.items()},
-            parents=list(run.info.get("parents") or []),
+            run.record.overrides,
+            files={name: Path(entry.path) for name, entry in run.inputs.items()},
+            references={name: entry.ref or entry.path for name, entry in run.inputs.items()},
+            parents=run.record.parents,
             rerun_of=run.id,
             **_placement(run),
         )
@@ -142,14 +144,14 @@ def _placement(run: RunView) -> dict[str, Any]:
     from regimen.runs import code_snapshot
 
     if _scheduled(run.config):
-        return {"status": "queued", "code": _existing_snapshot(run) or str(code_snapshot.take(run.config))}
+        return {"status": Status.QUEUED, "code": _existing_snapshot(run) or str(code_snapshot.take(run.config))}
     return {"code": _existing_snapshot(run)}
 
 
 def _existing_snapshot(run: RunView) -> str | None:
     """Return the code snapshot of a run, None if it does not exist any more."""
-    code = run.info.get("code")
-    return str(code) if code and Path(code).is_dir() else None
+    code = run.record.code
+    return code if code and Path(code).is_dir() else None
 
 
 def _scheduled(config: dict[str, Any]) -> bool:
@@ -172,16 +174,16 @@ def _start(run: Run, config: dict[str, Any]) -> int:
 
 
 def _check(run: RunView) -> int:
-    original = run.info.get("rerun_of")
+    original = run.record.rerun_of
     if not original:
         raise RunReferenceError(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
-    return _compare(see(str(original)), run)
+    return _compare(see(original), run)
 
 
 def _compare(run: RunView, again: RunView) -> int:
     """Print whether two results are equal; return 0 if they are, or if a run has not finished."""
     for one in (run, again):
-        if one.status != "finished":
+        if one.status != Status.FINISHED:
             say(f"not compared: {one.id} is {one.status}")
             return 0
     found = differences(run, again)

@@ -15,6 +15,7 @@ from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display.formatting import duration, table
 from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunSummary, seconds
+from regimen.runs.status import Status
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -94,7 +95,7 @@ def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
     words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
     now = time.time()
     wall = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a killed supervisor recorded no time
-    if run.status == "running":
+    if run.status == Status.RUNNING:
         wall += now - (seconds(run.attempt) or run.began)
     span = duration(wall, "compact") if wall else NONE
     return (*(word or NONE for word in words), _headline(run, metric), duration(now - run.began, "compact"), span)

@@ -13,15 +13,18 @@ from typing import Any
 from regimen.display import console
 from regimen.display.formatting import duration, figure, size, table, when
 from regimen.runs import outcome
-from regimen.runs.history.lineage import FILE, Family
+from regimen.runs.history.lineage import FILE, Family, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, see
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record import RunRecord
+from regimen.runs.record_parts import Artifact
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, host
+from regimen.system.host import HostInfo
 
 WIDTH = 110
 LAST_LINES = 6
-NOT_ENDED = ("running", "queued")
 GROUPS = ("task", "sim", "agent", "hardware", "experiment")
 
 
@@ -51,11 +54,11 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
         run: the run.
         verify: whether to read every input and artifact and compare checksums.
     """
-    inputs = {name: {**row, "state": run.input_state(name, verify)} for name, row in run.inputs.items()}
-    artifacts = [{**row, "state": _artifact_state(run, row, verify)} for row in run.info.get("artifacts") or []]
+    inputs = {name: {**row.to_dict(), "state": run.input_state(name, verify)} for name, row in run.inputs.items()}
+    artifacts = [{**row.to_dict(), "state": _artifact_state(run, row, verify)} for row in run.record.artifacts]
     family = Family.known()
     found = {
-        **run.info,
+        **run.record.to_dict(),
         "status": run.status,
         "dir": str(run.dir),
         "inputs": inputs,
@@ -63,7 +66,7 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
         "patch_bytes": len(run.patch),
         "parents": [_relative(row) for row in family.parents(run.row)],
         "children": [_relative(row) for row in family.children(run.row)],
-        "progress": files.read_json(run.dir / "progress.json") if run.status in NOT_ENDED else None,
+        "progress": files.read_json(run.dir / "progress.json") if run.status.is_open else None,
         "next": _next(run),
     }
     return {**found, "doubts": list(doubts(run, found))}
@@ -76,26 +79,27 @@ def doubts(run: RunView, found: dict[str, Any]) -> Iterator[str]:
         run: the run.
         found: see `gather`.
     """
-    if run.status != "finished":
-        yield f"it is {run.status}" if run.status in (*NOT_ENDED, "lost") else f"it ended as {run.status}"
-    elif run.info.get("reason"):
-        yield str(run.info["reason"])
-    git = run.info.get("git")
-    if git is None:
+    record = run.record
+    if run.status != Status.FINISHED:
+        has_no_end = run.status.is_open or run.status == Status.LOST
+        yield f"it is {run.status}" if has_no_end else f"it ended as {run.status}"
+    elif record.reason:
+        yield record.reason
+    if record.git is None:
         yield "its code is in no git repository"
-    elif git.get("dirty") and not run.patch:
+    elif record.git.dirty and not run.patch:
         yield "its code had changes that code.patch does not hold"
     files = {f"input {name}": row["state"] for name, row in found["inputs"].items()}
     files |= {row["path"]: row["state"] for row in found["artifacts"]}
     verbs = {GONE: "is", CHANGED: "has"}
     yield from (f"{name} {verbs[now]} {now}" for name, now in files.items() if now in verbs)
-    unsure = [row for row in found["parents"] if row["status"] not in ("finished", FILE)]
+    unsure = [row for row in found["parents"] if row["status"] not in (Status.FINISHED, FILE)]
     yield from (f"its parent {row['id']} is {row['status']}" for row in unsure)
-    for before, again in _attempts(run):
+    for before, again in itertools.pairwise(record.attempts):
         changed = host.differences(before, again)
         if changed:
             yield f"resumed with other code: {', '.join(changed)}"
-    yield from run.info.get("warnings") or []
+    yield from record.warnings
 
 
 def describe(run: RunView, found: dict[str, Any]) -> str:
@@ -105,7 +109,7 @@ def describe(run: RunView, found: dict[str, Any]) -> str:
         run: the run.
         found: see `gather`.
     """
-    lines: list[str] = [" ".join(filter(None, [run.info.get("name"), run.id])), _end(run, found), ""]
+    lines: list[str] = [" ".join(filter(None, [run.record.name, run.id])), _end(run, found), ""]
     for title, values in _sections(run, found):
         for line in values:
             wrapped = textwrap.wrap(line, WIDTH, drop_whitespace=False, break_long_words=False) if line else []
@@ -116,72 +120,61 @@ def describe(run: RunView, found: dict[str, Any]) -> str:
 
 
 def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    info = run.info
+    record = run.record
     doubts_ = found["doubts"] or ["no known problems"]
     yield "trust", doubts_
     choices = [f"{group}={run.choices[group]}" for group in GROUPS if run.choices.get(group) not in (None, "none")]
-    yield "what", [f"{info.get('stage')}  {'  '.join(choices)}  seed={info.get('seed')}"]
-    own = [o for o in info.get("overrides") or [] if o.partition("=")[0] not in (*GROUPS, "stage", "seed", "name")]
+    yield "what", [f"{record.stage}  {'  '.join(choices)}  seed={record.seed}"]
+    own = [o for o in record.overrides if o.partition("=")[0] not in (*GROUPS, "stage", "seed", "name")]
     yield "set", [" ".join(own)]
     yield "time", [_times(run)]
-    yield "attempts", [_attempt(row) for row in info.get("resumed") or []]
+    yield "attempts", [f"resumed {when(row.at)}, it was {row.previous_status}" for row in record.resumed]
     yield "headline", table([(name, figure(value)) for name, value in run.headline.items()])
     yield "code", _code(run)
-    yield "versions", [", ".join(f"{name} {version}" for name, version in (info.get("versions") or {}).items())]
+    yield "versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]
     yield "inputs", table([(name, _input(row), row["state"]) for name, row in found["inputs"].items()])
-    yield "pending", table([(name, str(ref)) for name, ref in (info.get("pending") or {}).items()])
+    yield "pending", table([(name, str(ref)) for name, ref in record.pending.items()])
     for title in ("parents", "children"):
         yield title, table([(row["id"], row["stage"] or "", row["status"], row["name"] or "") for row in found[title]])
-    yield "belongs", _belongs(info)
+    yield "belongs", _belongs(record)
     yield "files", table([_file(run, row) for row in found["artifacts"]])
-    yield "tags", [" ".join(info.get("tags") or [])]
-    yield "notes", [f"{when(note['at'])}  {note['text']}" for note in info.get("notes") or []]
+    yield "tags", [" ".join(record.tags)]
+    yield "notes", [f"{when(note.at)}  {note.text}" for note in record.notes]
     yield "error", _last_words(run)
     yield "next", [found["next"]]
 
 
 def _end(run: RunView, found: dict[str, Any]) -> str:
     """Return status, exit code, duration and reason as one line."""
-    code = run.info.get("exit_code")
-    after = f" after {duration(run.info.get('wall_s'))}" if run.status not in NOT_ENDED else ""
+    code = run.record.exit_code
+    after = "" if run.status.is_open else f" after {duration(run.record.wall_s)}"
     coded = f" (exit code {code})" if code is not None else ""
     now = console.describe(found["progress"] or {})
-    reason = now or run.info.get("reason") or ""
-    if run.status == "lost":
+    reason = now or run.record.reason or ""
+    if run.status == Status.LOST:
         reason = "its supervisor and worker died without recording the end"
     return f"{run.status}{coded}{after}" + (f": {reason}" if reason else "")
 
 
 def _times(run: RunView) -> str:
-    info, host = run.info, run.info.get("host") or {}
-    ended = f", ended {when(info['ended'])}" if info.get("ended") else ""
-    used = f"CPU {duration(info.get('cpu_s'))}, peak memory {figure(info.get('peak_memory_gib'))} GiB"
-    gpus = "".join(f", {gpu}" for gpu in host.get("gpus") or [])
-    machine = f"{host.get('name')} ({host.get('cores')} cores{gpus})"
-    return f"started {when(info.get('started'))}{ended}; {used}; on {machine}"
-
-
-def _attempt(row: dict[str, Any]) -> str:
-    return f"resumed {when(row.get('at'))}, it was {row.get('previous_status')}"
-
-
-def _attempts(run: RunView) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield pairs of consecutive attempts that recorded their code."""
-    rows = [run.info, *(run.info.get("resumed") or [])]
-    attempts = [row for row in rows if "versions" in row and "git" in row]
-    yield from itertools.pairwise(attempts)
+    record, machine = run.record, run.record.host or HostInfo()
+    ended = f", ended {when(record.ended)}" if record.ended else ""
+    used = f"CPU {duration(record.cpu_s)}, peak memory {figure(record.peak_memory_gib)} GiB"
+    gpus = "".join(f", {gpu}" for gpu in machine.gpus)
+    place = f"{machine.name} ({machine.cores} cores{gpus})"
+    return f"started {when(record.started)}{ended}; {used}; on {place}"
 
 
 def _code(run: RunView) -> list[str]:
-    git, signature = run.info.get("git"), run.info.get("signature") or {}
+    git, signature, snapshot = run.record.git, run.record.signature, run.record.code
     lines = ["no git repository"]
     if git is not None:
-        dirty = f", with changes not committed: code.patch, {size(len(run.patch))}" if git.get("dirty") else ", clean"
-        lines = [f"commit {str(git.get('commit'))[:10]} on {git.get('branch')}{dirty}"]
-    if run.info.get("code"):
-        lines.append(f"ran from the copy {os.path.relpath(run.info['code'])}")
-    if signature:
-        lines.append(f"signatures: config {signature.get('config')}, code {signature.get('code')}")
+        dirty = f", with changes not committed: code.patch, {size(len(run.patch))}" if git.dirty else ", clean"
+        lines = [f"commit {str(git.commit)[:10]} on {git.branch}{dirty}"]
+    if snapshot:
+        lines.append(f"ran from the copy {os.path.relpath(snapshot)}")
+    if signature.config or signature.code:
+        lines.append(f"signatures: config {signature.config}, code {signature.code}")
     return lines
 
 
@@ -189,19 +182,19 @@ def _input(row: dict[str, Any]) -> str:
     return f"{row['ref']} → {os.path.relpath(row['path'])}" if row.get("ref") else os.path.relpath(row["path"])
 
 
-def _belongs(info: dict[str, Any]) -> list[str]:
-    pipeline = info.get("pipeline") or {}
-    parts = [f"sweep {info['sweep']}" if info.get("sweep") else ""]
+def _belongs(record: RunRecord) -> list[str]:
+    pipeline = record.pipeline
+    parts = [f"sweep {record.sweep}" if record.sweep else ""]
     if pipeline:
-        parts.append(f"pipeline {pipeline.get('name')} ({pipeline.get('id')}), step {pipeline.get('step')}")
-    parts += [f"repeats {info['rerun_of']}" if info.get("rerun_of") else ""]
+        parts.append(f"pipeline {pipeline.name} ({pipeline.id}), step {pipeline.step}")
+    parts += [f"repeats {record.rerun_of}" if record.rerun_of else ""]
     return [part for part in parts if part]
 
 
-def _artifact_state(run: RunView, row: dict[str, Any], verify: bool) -> str:
-    path = run.dir / row["path"]
+def _artifact_state(run: RunView, artifact: Artifact, verify: bool) -> str:
+    path = run.dir / artifact.path
     if verify:
-        return file_state(path, row.get("sha256"), run.info.get("ended"), read_all=True)
+        return file_state(path, artifact.sha256, run.record.ended, read_all=True)
     return "" if path.exists() else GONE
 
 
@@ -210,19 +203,19 @@ def _file(run: RunView, row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _relative(row: RunSummary) -> dict[str, Any]:
-    return {"id": row.id, "name": row.name, "stage": row.stage, "status": row.status}
+    return {"id": row.id, "name": row.name, "stage": row.stage, "status": state(row)}
 
 
 def _last_words(run: RunView) -> list[str]:
-    error = run.info.get("error")
+    error = run.record.error
     if not error:
         return []
-    lines = error.get("last_lines") or [f"{error.get('type')}: {error.get('message')}"]
+    lines = error.last_lines or [f"{error.type}: {error.message}"]
     return [line for line in lines if line.strip()][-LAST_LINES:]
 
 
 def _next(run: RunView) -> str:
     """Return the next command to type, empty while the run is running or queued."""
-    if run.status in NOT_ENDED:
+    if run.status.is_open:
         return ""
-    return outcome.next_command(Run(run.dir), run.status, run.info.get("exit_code") or outcome.EXIT_FAILED)
+    return outcome.next_command(Run(run.dir), run.status, run.record.exit_code or outcome.EXIT_FAILED)

@@ -13,12 +13,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from regimen.config.schedulers import SCHEDULERS
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
 
 __all__ = ["Config", "EstimateCfg", "EvaluationCfg", "HardwareCfg"]  # the dataclass of an own environment may hold some
-
-SCHEDULERS = ("slurm", "submitit_local")
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs.history.run_view import RunView, see_dir
-from regimen.runs.index.liveness import OPEN
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system.errors import RegimenError
 
 POLL_S = 0.2
@@ -36,13 +36,13 @@ class LaunchedRun(Run):
         """Whether the run works or waits for its turn, or its supervisor has not ended yet."""
         for _ in self._supervisors.ended():  # corrects the record of a supervisor that could not write it
             pass
-        return self.id in self._supervisors.running or self.view().status in OPEN
+        return self.id in self._supervisors.running or self.view().status.is_open
 
     def view(self) -> RunView:
         """Return the run as its files describe it now: status, progress, metrics, result."""
         return see_dir(self.dir)
 
-    def wait(self, timeout_s: float | None = None) -> str:
+    def wait(self, timeout_s: float | None = None) -> Status:
         """Wait until the run has ended; return its status, such as `finished` or `failed`.
 
         Ctrl-C ends the waiting, not the run.

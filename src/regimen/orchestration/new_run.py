@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from regimen.display.console import say
 from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import raise_if_any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from regimen.config.compose import ComposedConfig
     from regimen.config.yaml_io import PlainConfig
     from regimen.orchestration.preflight_report import PreflightReport
+    from regimen.runs.create import Decided
+    from regimen.system.git import GitState
 
 
 def check_scheduler(jobs: Iterable[ComposedConfig], existing: Iterable[PlainConfig] = ()) -> None:
@@ -39,7 +42,12 @@ def check_scheduler(jobs: Iterable[ComposedConfig], existing: Iterable[PlainConf
 
 
 def create_run(
-    composed: ComposedConfig, root: Path, report: PreflightReport, run_id: str | None = None, **fields: Any
+    composed: ComposedConfig,
+    root: Path,
+    report: PreflightReport,
+    run_id: str | None = None,
+    git: tuple[GitState | None, str] | None = None,
+    **fields: Unpack[Decided],
 ) -> Run:
     """Create a run directory with the frozen configuration, `run.json` and Hydra's own files.
 
@@ -48,12 +56,25 @@ def create_run(
         root: folder of runs.
         report: report of the checks: resolved inputs and the runs they come from.
         run_id: name of the directory; by default made from time, task and agent.
-        fields: further fields of the first record, see `runs.create.create_run_dir`.
+        git: state of the repository, for a caller that creates many runs; by default it is read now.
+        fields: further fields of the first record.
     """
     from regimen.runs.create import as_yaml, create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
-    run = Run(create_run_dir(root, composed.plain, argv, composed.overrides, run_id, **report.input_fields(), **fields))
+    decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
+    folder = create_run_dir(
+        root,
+        composed.plain,
+        argv,
+        composed.overrides,
+        run_id,
+        files=report.inputs,
+        references=report.references,
+        git=git,
+        **decided,
+    )
+    run = Run(folder)
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()
@@ -87,7 +108,7 @@ def _submit_run(composed: ComposedConfig, root: Path, report: PreflightReport) -
     from regimen.orchestration.slurm.wait import wait
     from regimen.runs import code_snapshot
 
-    run = create_run(composed, root, report, status="queued", code=str(code_snapshot.take(composed.plain)))
+    run = create_run(composed, root, report, status=Status.QUEUED, code=str(code_snapshot.take(composed.plain)))
     with not_started(run):
         job = submit([run])[run.id]
     say(f"submitted: {os.path.relpath(run.dir)} as job {job}. To follow it: regimen queue")

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 from regimen.envs.robots.robot import Robot
 from regimen.orchestration.resources import Resources
-
-
-class InputFields(TypedDict):
-    """Arguments of `runs.create.create_run_dir` about the inputs of a run."""
-
-    files: dict[str, Path]
-    parents: list[str]
-    references: dict[str, str]
-    pending: dict[str, str]
 
 
 @dataclass
@@ -42,15 +32,6 @@ class PreflightReport:
     parents: list[str] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
-
-    def input_fields(self) -> InputFields:
-        """Return the arguments about inputs for `runs.create.create_run_dir`."""
-        return {
-            "files": self.inputs,
-            "parents": self.parents,
-            "references": self.references,
-            "pending": self.pending,
-        }
 
 
 @dataclass

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from regimen.display.console import describe, say
 from regimen.runs.outcome import not_started
+from regimen.runs.record import Outcome, RecordError, RunRecord
 from regimen.runs.run import Run
+from regimen.runs.status import Status
+from regimen.runs.timeouts import SUPERVISOR_STOP_S
 from regimen.system import files, host, signals
 from regimen.system.errors import RegimenError
 
 POLL_S = 0.1
 PROGRESS_S = 30.0
-PATIENCE_S = 90.0
-"""Longest time in s for runs to save and end after this process has failed."""
 
 
 @dataclass
@@ -32,12 +32,12 @@ class FinishedSupervisor:
     Attributes:
         run: its run.
         exit_code: exit code of the supervisor; 128 + number if a signal ended it.
-        info: content of run.json, corrected if the supervisor died before it could write the end.
+        record: record of the run, corrected if the supervisor died before it could write the end.
     """
 
     run: Run
     exit_code: int
-    info: dict[str, Any]
+    record: RunRecord
 
 
 class SupervisorPool:
@@ -83,7 +83,7 @@ class SupervisorPool:
             signals.send(process, signal.SIGTERM)
         for _, process in self.running.values():
             try:
-                process.wait(PATIENCE_S)
+                process.wait(SUPERVISOR_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -98,19 +98,25 @@ class SupervisorPool:
             say(f"running   {name}  {describe(files.read_json(run.dir / 'progress.json') or {})}")
 
 
-def corrected_record(folder: Path, exit_code: int) -> dict[str, Any]:
-    """Return run.json; record the end of the run if its supervisor died before it could.
+def corrected_record(folder: Path, exit_code: int) -> RunRecord:
+    """Return the record of a run; record its end if its supervisor died before it could.
 
     Args:
         folder: directory of the run.
         exit_code: exit code of its supervisor.
     """
     reason = f"its supervisor ended with exit code {exit_code}; see {os.path.relpath(folder / 'logs')}"
-    end = {"status": "killed", "exit_code": exit_code, "reason": reason, "ended": files.now()}
+    end = Outcome(Status.KILLED, exit_code, reason)
+
+    def alter(record: RunRecord) -> None:
+        if not host.is_alive(record.supervisor):
+            record.close_dead_supervisor(end)
+
     try:
-        run = Run.open(folder)
-        if run.status in ("running", "queued") and not host.is_alive(run.info.get("supervisor")):
-            run.update(**end)
-        return run.info
-    except (RegimenError, OSError):  # its directory is missing or read-only
-        return end
+        record = Run.open(folder).record
+        if record.status.is_open and not host.is_alive(record.supervisor):
+            record = Run(folder).change(alter)
+    except (RegimenError, RecordError, OSError):  # its directory is missing or read-only
+        record = RunRecord(id=folder.name)
+        record.close_dead_supervisor(end)
+    return record

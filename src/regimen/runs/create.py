@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import yaml
 
 from regimen.runs import inputs, signature
+from regimen.runs.record import FILE, RunRecord
+from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry, Signature
+from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
 from regimen.system.files import claim, keep_reserve, now, unwritable, write_atomic, write_json
-from regimen.system.git import repository_state
+from regimen.system.git import GitState, repository_state
 
-DECIDED = ("status", "queue", "parents", "references", "pending", "sweep", "pipeline", "rerun_of", "code")
-"""Fields of run.json that the caller of `create_run_dir` decides."""
+
+class Decided(TypedDict, total=False):
+    """Fields of the first record that the caller of `create_run_dir` decides.
+
+    Attributes:
+        status: `running`, or `queued` for a run that someone starts later.
+        queue: who starts it.
+        parents: ids of the runs whose files it reads.
+        pending: input name -> reference that can be resolved once a parent has finished.
+        sweep: id of its sweep.
+        pipeline: its pipeline and step.
+        rerun_of: id of the run that it repeats.
+        code: snapshot of the code, see `code_snapshot.take`.
+    """
+
+    status: Status
+    queue: QueueEntry | None
+    parents: list[str]
+    pending: dict[str, str]
+    sweep: str | None
+    pipeline: PipelineStep | None
+    rerun_of: str | None
+    code: str | None
 
 
 def create_run_dir(
@@ -26,8 +51,9 @@ def create_run_dir(
     run_id: str | None = None,
     files: dict[str, Path] | None = None,
     repository: Path = Path(__file__).parent,
-    git: tuple[dict[str, Any] | None, str] | None = None,
-    **known: Any,
+    git: tuple[GitState | None, str] | None = None,
+    references: Mapping[str, str] | None = None,
+    **decided: Unpack[Decided],
 ) -> Path:
     """Create a run directory under `root` with frozen configuration and first record; return it.
 
@@ -40,23 +66,34 @@ def create_run_dir(
         files: input name -> file or folder it reads, such as the policy; recorded with its SHA-256.
         repository: a folder of the repository whose commit and changes are recorded.
         git: result of `repository_state(repository)`, for a caller that creates many runs; by default it is read now.
-        known: fields of run.json, of `DECIDED`: `status` (`queued` for a run that someone starts later),
-            `queue`, `parents`, `references` (input name -> as typed), `pending` (input name -> reference that will
-            exist when a parent has finished), `sweep`, `pipeline`, `rerun_of`, `code` (see `snapshot.take`).
+        references: input name -> reference, as typed.
+        decided: further fields of the record.
 
     Raises:
         PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
     """
-    if unknown := set(known) - set(DECIDED):
-        raise TypeError(f"the record of a run has no {', '.join(sorted(unknown))} for its creator to decide")
     choices = config.get("choices") or {}
     if run_id is None:
         folder = claim(root, choices.get("task", ""), choices.get("agent", ""))
     else:
         folder = _claim_named(root / run_id)
     try:
-        info = _first_record(folder.name, config, argv, overrides) | known
-        _fill(folder, config, files or {}, git or repository_state(repository), info)
+        record = RunRecord(
+            id=folder.name,
+            name=config.get("name"),
+            stage=choices.get("stage"),
+            argv=argv,
+            overrides=overrides,
+            choices=choices,
+            inputs=inputs.read(files or {}, references or {}),
+            seed=config.get("seed"),
+            versions=host.versions(),
+            host=host.host(),
+            created=now(),
+            started=now(),
+            **decided,
+        )
+        _fill(folder, config, files or {}, git or repository_state(repository), record)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
@@ -69,18 +106,17 @@ def _fill(
     folder: Path,
     config: dict[str, Any],
     files: dict[str, Path],
-    git: tuple[dict[str, Any] | None, str],
-    info: dict[str, Any],
+    git: tuple[GitState | None, str],
+    record: RunRecord,
 ) -> None:
     keep_reserve(folder / ".reserve")
     (folder / "logs").mkdir()
     freeze(folder, config)
-    info["git"], patch = git
+    record.git, patch = git
     if patch:
         (folder / "code.patch").write_bytes(patch.encode(errors="surrogateescape"))
-    info["inputs"] = inputs.read(files, info.pop("references", {}))
-    info["signature"] = sign(config, info)
-    write_json(folder / "run.json", info, folder / ".reserve")
+    record.signature = sign(config, record.inputs, record.pending, record.code)
+    write_json(folder / FILE, record.to_dict(), folder / ".reserve")
     _require_there(files)
 
 
@@ -101,16 +137,19 @@ def freeze(folder: Path, config: dict[str, Any]) -> None:
     write_atomic(folder / "config.yaml", as_yaml(config).encode())
 
 
-def sign(config: dict[str, Any], info: dict[str, Any]) -> dict[str, str]:
+def sign(
+    config: dict[str, Any], inputs: Mapping[str, InputEntry], pending: Mapping[str, str], code: str | None
+) -> Signature:
     """Return the hashes of configuration and code that decide the result of a run.
 
     Args:
         config: the resolved configuration.
-        info: the record, with `inputs`, `pending` and `code`.
+        inputs: what the run reads.
+        pending: input name -> reference of what it will read.
+        code: the code snapshot that it works from.
     """
-    read = {name: row["sha256"] for name, row in info["inputs"].items()} | info["pending"]
-    code = signature.code_signature(config, info.get("code"))
-    return {"config": signature.config_signature(config, read), "code": code}
+    checksums = {name: entry.sha256 for name, entry in inputs.items()} | dict(pending)
+    return Signature(signature.config_signature(config, checksums), signature.code_signature(config, code))
 
 
 def as_yaml(data: Any) -> str:
@@ -131,52 +170,3 @@ def _claim_named(folder: Path) -> Path:
             f"python launch.py resume={folder}"
         ) from None
     return folder
-
-
-def _first_record(
-    run_id: str,
-    config: dict[str, Any],
-    argv: list[str],
-    overrides: list[str],
-) -> dict[str, Any]:
-    choices = config.get("choices") or {}
-    return {
-        "format": 1,
-        "id": run_id,
-        "name": config.get("name"),
-        "stage": choices.get("stage"),
-        "status": "running",
-        "exit_code": None,
-        "reason": None,
-        "argv": argv,
-        "overrides": overrides,
-        "choices": choices,
-        "rerun_of": None,
-        "sweep": None,
-        "pipeline": None,
-        "queue": None,
-        "parents": [],
-        "pending": {},
-        "inputs": {},
-        "seed": config.get("seed"),
-        "git": None,
-        "code": None,
-        "signature": {},
-        "versions": host.versions(),
-        "host": host.host(),
-        "created": now(),
-        "started": now(),
-        "ended": None,
-        "wall_s": 0.0,
-        "cpu_s": 0.0,
-        "peak_memory_gib": 0.0,
-        "headline": {},
-        "artifacts": [],
-        "error": None,
-        "signal": None,
-        "supervisor": None,
-        "resumed": [],
-        "warnings": [],
-        "notes": [],
-        "tags": [],
-    }

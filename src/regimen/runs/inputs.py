@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
 from regimen.system.files import read_json, sha256
 
@@ -64,7 +65,7 @@ def put(config: dict[str, Any], name: str, path: Path) -> None:
         config[key] = str(path)
 
 
-def read(files: dict[str, Path], references: dict[str, str]) -> dict[str, dict[str, Any]]:
+def read(files: Mapping[str, Path], references: Mapping[str, str]) -> dict[str, InputEntry]:
     """Return what is recorded of inputs: path, SHA-256, the run it belongs to, and the reference as typed.
 
     Args:
@@ -72,12 +73,7 @@ def read(files: dict[str, Path], references: dict[str, str]) -> dict[str, dict[s
         references: name -> reference, where there was one.
     """
     return {
-        name: {
-            "path": str(path),
-            "sha256": sha256(path),
-            "run": owner(path),
-            "ref": references.get(name, str(path)),
-        }
+        name: InputEntry(str(path), sha256(path), owner(path), references.get(name, str(path)))
         for name, path in files.items()
     }
 
@@ -91,17 +87,17 @@ def owner(path: Path) -> str | None:
     return None
 
 
-def changed(info: dict[str, Any]) -> dict[str, str]:
+def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
     """Return input name -> what happened to it since the record was made: `changed` or `gone`.
 
     Args:
-        info: content of run.json.
+        inputs: as recorded.
     """
-    found = {}
-    for name, row in (info.get("inputs") or {}).items():
-        path = Path(row["path"])
+    states = {}
+    for name, entry in inputs.items():
+        path = Path(entry.path)
         if not path.exists():
-            found[name] = "gone"
-        elif sha256(path) != row["sha256"]:
-            found[name] = "changed"
-    return found
+            states[name] = "gone"
+        elif sha256(path) != entry.sha256:
+            states[name] = "changed"
+    return states

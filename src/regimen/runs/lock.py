@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from regimen.runs.record import read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
+from regimen.runs.timeouts import HEARTBEAT_FRESH_S
 from regimen.system import host
 from regimen.system.errors import PreflightError
 
-HEARTBEAT_S = 20.0
-"""How often a supervisor touches the file `.supervisor`, by which other machines see that it lives."""
-
 ATTEMPTS, ATTEMPT_S = 5, 0.05
-
-FRESH_S = 60.0
-"""A supervisor of another machine that gave a sign of life so short ago is taken to live."""
 
 
 @contextmanager
@@ -46,7 +42,7 @@ def held(run: Run) -> Iterator[IO[str]]:
     with file:
         if not _locked(file):
             raise PreflightError(_taken(run))
-        if not run.info:
+        if read_record(run.dir) is None:
             raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
         if _has_living_owner(run):
             raise PreflightError(_taken(run))
@@ -95,11 +91,11 @@ def silence_s(folder: Path) -> float:
 
 def _has_living_owner(run: Run) -> bool:
     """Return what the record says, for file systems that do not share locks between machines."""
-    owner = run.info.get("supervisor")
-    if run.status != "running" or not owner or (owner["pid"], owner["host"]) == (os.getpid(), socket.gethostname()):
+    record = read_record(run.dir)
+    if record is None or record.status != Status.RUNNING or not record.supervisor or record.supervisor.is_this_one:
         return False
-    alive = host.is_alive(owner)
-    return silence_s(run.dir) < FRESH_S if alive is None else alive
+    alive = host.is_alive(record.supervisor)
+    return silence_s(run.dir) < HEARTBEAT_FRESH_S if alive is None else alive
 
 
 def _lock(run: Run) -> Path:
@@ -107,13 +103,14 @@ def _lock(run: Run) -> Path:
 
 
 def _taken(run: Run) -> str:
-    owner = run.info.get("supervisor")  # nothing where a clean holds it and has moved it away
-    if not owner:
+    record = read_record(run.dir)  # None if a clean holds the run and has moved it away
+    owner = record.supervisor if record else None
+    if owner is None:
         return f"running already: run {run.id} is being started by another process."
     if host.is_alive(owner) is False:
         return (
             f"running still: the supervisor of run {run.id} is gone, but its worker is saving what it has. "
             "Try again in a minute."
         )
-    where = f"process {owner['pid']} on {owner['host']}"
-    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner['pid']})."
+    where = f"process {owner.pid} on {owner.host}"
+    return f"running already: run {run.id} is worked on by {where}. Stop that one first (kill {owner.pid})."

@@ -6,14 +6,16 @@ import os
 import shlex
 import signal
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
+from regimen.runs.record import Outcome, RunRecord, read_record
+from regimen.runs.record_parts import RunError
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import ConfigError
 
@@ -38,35 +40,6 @@ LAST_LINES = 20
 REASON_LENGTH = 240
 
 
-@dataclass
-class Outcome:
-    """The end of a run.
-
-    Attributes:
-        status: `finished`, `failed`, `killed`, `preempted` or `diverged`.
-        exit_code: of the supervisor.
-        reason: one line for the screen, empty when all went well.
-        signal: number of the signal, if one ended the run.
-        error: type, message and last lines of output, if something failed.
-    """
-
-    status: str
-    exit_code: int
-    reason: str = ""
-    signal: int | None = None
-    error: dict[str, Any] | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of run.json that this outcome decides."""
-        return {
-            "status": self.status,
-            "exit_code": self.exit_code,
-            "reason": self.reason or None,
-            "signal": self.signal,
-            "error": self.error,
-        }
-
-
 def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False) -> Outcome:
     """Return how the worker of `run` ended.
 
@@ -78,7 +51,7 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
     """
     error = files.read_json(run.logs / "error.json")
     if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
-        return Outcome("finished", 0, _afterwards(returncode, error))
+        return Outcome(Status.FINISHED, 0, _afterwards(returncode, error))
     if returncode < 0:
         return _ended_by(run, -returncode, memory, asked_kill)
     if error and error["kind"] == "StopRequested":
@@ -94,23 +67,34 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
 
 def signalled(number: int, reason: str = "") -> Outcome:
     """Return the outcome of what a signal ended: SIGUSR2 announces a preemption."""
-    status = "preempted" if number == signal.SIGUSR2 else "killed"
+    status = Status.PREEMPTED if number == signal.SIGUSR2 else Status.KILLED
     return Outcome(status, signals.exit_code(number), reason, number)
 
 
-def record_end(run: Run, end: Outcome, **fields: Any) -> None:
+def record_end(run: Run, end: Outcome, used: Callable[[RunRecord], None] = lambda record: None) -> None:
     """Write into run.json how the run ended, then the hashes of its files, which cannot change that.
 
     Args:
         run: the run.
         end: how it ended.
-        fields: what else is known at the end.
+        used: adds the time and the memory that the attempt used.
     """
     result = files.read_json(run.dir / "result.json") or {}
-    run.update(**end.fields(), ended=files.now(), headline=result.get("headline", {}), **fields)
+
+    def alter(record: RunRecord) -> None:
+        record.end(end, result.get("headline", {}))
+        used(record)
+
+    run.change(alter)
     with suppress(OSError):
-        run.update(artifacts=run.artifacts())
-        run.reserve.unlink(missing_ok=True)
+        record_artifacts(run)
+
+
+def record_artifacts(run: Run) -> None:
+    """Record sizes and checksums of the files that an ended run names, and give up its reserved space."""
+    artifacts = run.artifacts()
+    run.change(lambda record: setattr(record, "artifacts", artifacts))
+    run.reserve.unlink(missing_ok=True)
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
@@ -123,7 +107,7 @@ def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
         return []
 
 
-def next_command(run: Run, status: str, exit_code: int) -> str:
+def next_command(run: Run, status: Status, exit_code: int) -> str:
     """Return what to type next, by how the run ended; empty if nothing in particular.
 
     Args:
@@ -131,22 +115,21 @@ def next_command(run: Run, status: str, exit_code: int) -> str:
         status: how it ended.
         exit_code: which tells bad input from other failures.
     """
-    info = run.info
+    record = run.record
     name = shlex.quote(run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir))
     has_checkpoint = (run.checkpoints / "last.pt").exists()
-    if status == "finished":
-        choices = info.get("choices") or {}
-        task, agent = choices.get("task"), choices.get("agent", "")
+    if status == Status.FINISHED:
+        task, agent = record.choices.get("task"), record.choices.get("agent", "")
         if not has_checkpoint or not task:
             return ""
         stage, made = "evaluate", "policy"
-        if info.get("stage") == "distill":
+        if record.stage == "distill":
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
             stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
-        return f"python launch.py stage={stage} {naming(task, _config(run).get('env') or {})} {made}={name}"
+        return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
-    if status == "diverged":
+    if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
     return f"python launch.py resume={name}"
 
@@ -161,15 +144,9 @@ def naming(task: str, env: Mapping[str, Any]) -> str:
     return f"task={shlex.quote(task)}" + (f" env.id={shlex.quote(env['id'])}" if "id" in env else "")
 
 
-def _config(run: Run) -> dict[str, Any]:
-    from regimen.config import structured  # a worker judges itself, and needs no types for that
-
-    return structured.read_plain(run.config_path) or {}
-
-
 def _acts(run: Run) -> bool:
     """Whether what a distillation made acts, and does not watch others act."""
-    agent = _config(run).get("agent") or {}
+    agent = run.config.get("agent") or {}
     with suppress(ConfigError):
         return "_target_" in agent and "load_policy" in static_types.methods(agent["_target_"])
     return False
@@ -203,7 +180,7 @@ def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
     else:
         reason = f"ended by {name} before a checkpoint of this moment could be saved"
     outcome = signalled(number, reason)
-    outcome.error = {"type": name, "message": reason, "last_lines": last_lines(run.logs / "worker.log")}
+    outcome.error = RunError(name, reason, last_lines(run.logs / "worker.log"))
     return outcome
 
 
@@ -216,13 +193,13 @@ def _crash_site(lines: list[str]) -> str:
 
 def _failed(run: Run, error: dict[str, Any]) -> Outcome:
     kind, message = error["kind"], error["message"]
-    details = {"type": kind, "message": message, "last_lines": last_lines(run.logs / "worker.log")}
+    details = RunError(kind, message, last_lines(run.logs / "worker.log"))
     short = textwrap.shorten(message, REASON_LENGTH, placeholder=" …")
     if kind == "DivergedError":
-        return Outcome("diverged", EXIT_DIVERGED, short, error=details)
+        return Outcome(Status.DIVERGED, EXIT_DIVERGED, short, error=details)
     reason = short if kind == NO_RESULT else ": ".join(filter(None, [kind.removesuffix("_"), short]))
     code = EXIT_BAD_INPUT if kind in BAD_INPUT and not error.get("no_space") else EXIT_FAILED
-    return Outcome("failed", code, reason, error=details)
+    return Outcome(Status.FAILED, code, reason, error=details)
 
 
 @contextmanager
@@ -235,10 +212,11 @@ def not_started(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        end = Outcome("failed", EXIT_FAILED, f"not started: {error}")
+        end = Outcome(Status.FAILED, EXIT_FAILED, f"not started: {error}")
         if isinstance(error, signals.Interrupted):
             end = signalled(error.number, f"not started: {signals.signal_name(error.number)} came first")
-        if run.info.get("supervisor") is None:
+        record = read_record(run.dir)
+        if record is not None and record.supervisor is None:
             with suppress(OSError):
                 record_end(run, end)
         raise

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import yaml
-
 from regimen.runs import create
 from regimen.runs.inputs import changed, put, read, resolve
+from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
 from regimen.system.errors import RunReferenceError
 
@@ -19,18 +18,22 @@ def resolve_pending(run: Run) -> None:
     Raises:
         RunReferenceError: a parent did not leave what is needed.
     """
-    pending = run.info.get("pending") or {}
+    pending = run.record.pending
     if not pending:
         return
-    config = yaml.safe_load(run.config_path.read_text())
-    found = {name: resolve(name, reference) for name, reference in pending.items()}
-    for name, path in found.items():
+    config = run.config
+    paths = {name: resolve(name, reference) for name, reference in pending.items()}
+    for name, path in paths.items():
         put(config, name, path)
-    info = run.info
-    rows = info["inputs"] | read(found, pending)
+    entries = read(paths, pending)
     create.freeze(run.dir, config)
-    signed = create.sign(config, {**info, "inputs": rows, "pending": {}})
-    run.update(inputs=rows, pending={}, signature=signed)
+
+    def alter(record: RunRecord) -> None:
+        record.inputs |= entries
+        record.pending = {}
+        record.signature = create.sign(config, record.inputs, {}, record.code)
+
+    run.change(alter)
 
 
 def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
@@ -43,10 +46,9 @@ def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
     Raises:
         RunReferenceError: naming each input that changed since.
     """
-    rows = run.info.get("inputs") or {}
-    if lines := [
-        f"{name} ({rows[name]['path']}): {what}" for name, what in changed(run.info).items() if name not in except_for
-    ]:
+    inputs = run.record.inputs
+    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
+    if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
         raise RunReferenceError(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
             "Launch it anew to use them as they are."

@@ -12,7 +12,8 @@ from pathlib import Path
 from regimen.display.formatting import duration
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
-from regimen.runs.index.summary import UNREADABLE, RunSummary
+from regimen.runs.index.summary import RunSummary
+from regimen.runs.status import Status
 from regimen.system.errors import RunReferenceError, did_you_mean, suggest
 from regimen.system.files import data_folder
 
@@ -37,7 +38,7 @@ def known_runs(roots: Sequence[Path] = ROOTS) -> list[RunSummary]:
     Args:
         roots: folders of runs and of sweeps.
     """
-    return [run for run in Index(roots).rows() if run.status != UNREADABLE]
+    return [run for run in Index(roots).rows() if run.status != Status.UNREADABLE]
 
 
 def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
@@ -164,7 +165,7 @@ def _with_data(roots: Sequence[Path]) -> str:
 
 
 def _one(ref: str, runs: list[RunSummary], roots: Iterable[Path], kind: str = "") -> RunSummary:
-    readable = [run for run in runs if run.status != UNREADABLE]
+    readable = [run for run in runs if run.status != Status.UNREADABLE]
     if not readable:
         places = ", ".join(str(root) for root in roots)
         raise RunReferenceError(

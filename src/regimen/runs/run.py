@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regimen.config.yaml_io import read_yaml
 from regimen.runs.metrics import MetricSink, MetricsLog
+from regimen.runs.record import FILE, RecordError, RunRecord, read_record
+from regimen.runs.record_parts import Artifact
+from regimen.runs.status import Status
 from regimen.system import distributed, files
 from regimen.system.errors import RunReferenceError, StopRequested
 
@@ -45,7 +49,7 @@ class Run:
         Raises:
             RunReferenceError: there is no whole run at `folder`.
         """
-        if files.read_json(folder / "run.json") is None or not (folder / "config.yaml").exists():
+        if files.read_json(folder / FILE) is None or not (folder / "config.yaml").exists():
             raise RunReferenceError(
                 f"{folder} is not a run: it has no readable run.json and config.yaml. "
                 "Expected a run directory, such as one of outputs/* or multirun/*/*."
@@ -54,8 +58,18 @@ class Run:
 
     @property
     def config_path(self) -> Path:
-        """The frozen configuration."""
+        """File of the frozen configuration."""
         return self.dir / "config.yaml"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The frozen configuration as plain data, read anew; `structured.load_config` returns it typed.
+
+        Raises:
+            OSError: its file is missing or cannot be read.
+            yaml.YAMLError: it is not valid YAML.
+        """
+        return read_yaml(self.config_path) or {}
 
     @property
     def logs(self) -> Path:
@@ -73,32 +87,37 @@ class Run:
         return self.dir / ".reserve"
 
     @property
-    def info(self) -> dict[str, Any]:
-        """The content of run.json, read anew."""
-        return files.read_json(self.dir / "run.json") or {}
+    def record(self) -> RunRecord:
+        """The content of run.json, read anew; see `record.read_record` for a directory that may be no run.
+
+        Raises:
+            RecordError: there is no run.json, or it cannot be read.
+        """
+        data = files.read_json(self.dir / FILE)
+        if data is None:
+            raise RecordError("expected one JSON object")
+        return RunRecord.from_dict(data)
 
     @property
-    def status(self) -> str:
-        """`running`, `finished`, `failed`, `killed`, `preempted` or `diverged`, as recorded."""
-        return str(self.info.get("status"))
+    def status(self) -> Status:
+        """As recorded; `unreadable` without a record that can be read."""
+        record = read_record(self.dir)
+        return Status.UNREADABLE if record is None else record.status
 
-    def update(self, **fields: Any) -> None:
-        """Replace fields of run.json atomically; safe between supervisor and worker.
-
-        Args:
-            fields: JSON data by field name.
-        """
-        self.amend(lambda info: fields)
-
-    def amend(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Replace fields of run.json by what `change` makes of the present ones, while no one else may write.
+    def change(self, alter: Callable[[RunRecord], object]) -> RunRecord:
+        """Alter the record and write it atomically, while no one else may write; return it.
 
         Args:
-            change: present content -> the fields that change.
+            alter: changes the record that it is given.
+
+        Raises:
+            RecordError: there is no run.json, or it cannot be read.
         """
         with files.locked(self.dir / ".lock"):
-            info = self.info
-            files.write_json(self.dir / "run.json", info | change(info), self.reserve)
+            record = self.record
+            alter(record)
+            files.write_json(self.dir / FILE, record.to_dict(), self.reserve)
+        return record
 
     def warn(self, text: str) -> None:
         """Print a warning and keep it in the record.
@@ -107,7 +126,7 @@ class Run:
             text: one line.
         """
         print(f"warning: {text}", flush=True)
-        self.amend(lambda info: {"warnings": [*info.get("warnings", []), text]})
+        self.change(lambda record: record.warnings.append(text))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write scalars to TensorBoard, metrics.jsonl and the chosen loggers.
@@ -130,7 +149,7 @@ class Run:
         for logger in self.loggers:
             logger.rewind(step)
 
-    def close_loggers(self, status: str) -> None:
+    def close_loggers(self, status: Status) -> None:
         """Have the loggers receive what is left and the end of the run; bounded in time.
 
         Args:
@@ -175,12 +194,12 @@ class Run:
         with (self.logs / "artifacts.jsonl").open("a") as file:
             file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
 
-    def artifacts(self) -> list[dict[str, Any]]:
-        """Return path, kind, bytes and SHA-256 of the named files that exist."""
+    def artifacts(self) -> list[Artifact]:
+        """Return the named files that exist, with sizes and checksums."""
         rows = files.read_jsonl(self.logs / "artifacts.jsonl")
         kinds = {row["path"]: row["kind"] for row in rows if (self.dir / row["path"]).is_file()}
         return [
-            {"path": path, "kind": kind, "bytes": file.stat().st_size, "sha256": files.sha256(file)}
+            Artifact(path, kind, file.stat().st_size, files.sha256(file))
             for path, kind in sorted(kinds.items())
             for file in [self.dir / path]
         ]

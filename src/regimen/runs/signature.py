@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""
 
 
-def config_signature(config: dict[str, Any], checksums: dict[str, str]) -> str:
+def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]) -> str:
     """Return a hash of the configuration without what cannot change the result, and of the inputs' content.
 
     Args:

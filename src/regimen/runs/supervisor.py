@@ -13,19 +13,23 @@ import sys
 import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
-from regimen.config import structured
 from regimen.display.console import Screen
 from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
-from regimen.runs.lock import HEARTBEAT_S, beat, held
-from regimen.runs.outcome import Outcome
+from regimen.runs.lock import beat, held
+from regimen.runs.record import Outcome, RunRecord
+from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
+from regimen.runs.status import Status
+from regimen.runs.timeouts import HEARTBEAT_S
 from regimen.system import files, host, signals
 from regimen.system.errors import PreflightError, RegimenError
 from regimen.system.git import repository_state
+from regimen.system.host import CodeState
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
@@ -42,15 +46,23 @@ def supervise(run: Run) -> int:
         run: of a directory made by `create_run_dir`, or opened by `Run.open`.
     """
     screen = Screen(run.dir)
-    if run.status == "finished":
-        screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
+    if _is_finished(run, screen):
         return 0
     try:
         with held(run) as lock:
+            if _is_finished(run, screen):  # by the process that held the lock until now
+                return 0
             return _Supervisor(run, screen, lock).run_worker()
     except RegimenError as error:
         screen.line(str(error))
         return outcome.EXIT_BAD_INPUT
+
+
+def _is_finished(run: Run, screen: Screen) -> bool:
+    finished = run.status == Status.FINISHED
+    if finished:
+        screen.line(f"finished already: {os.path.relpath(run.dir)} has nothing left to do")
+    return finished
 
 
 class _Supervisor:
@@ -65,7 +77,7 @@ class _Supervisor:
         self.asked_kill = False
         self.peak_rss = 0
         self.cpu_s = 0.0
-        self.before = run.info
+        self.before = run.record
         self.available = host.memory_available()
         self.started = time.monotonic()
 
@@ -77,7 +89,9 @@ class _Supervisor:
                 end = self._refused_inputs() or self._work()
             except BaseException as error:
                 self._kill_group()
-                self._record(Outcome("failed", outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}"))
+                self._record(
+                    Outcome(Status.FAILED, outcome.EXIT_FAILED, f"supervisor: {type(error).__name__}: {error}")
+                )
                 raise
             self._kill_group()
             self._record(end)
@@ -91,40 +105,38 @@ class _Supervisor:
             raise PreflightError(f"Cannot continue {self.run.id}: {files.no_space_message(self.run.dir)}.") from error
         for stale in ("logs/error.json", "result.json", "progress.json"):
             (self.run.dir / stale).unlink(missing_ok=True)
-        fields: dict[str, Any] = {"status": "running", "supervisor": host.process(os.getpid())}
-        differences: list[str] = []
-        if self.before["status"] == "queued" and not self.before["supervisor"]:
-            fields |= {"started": files.now(), "host": host.host()}
-        if self.before["supervisor"]:
-            git = self.before["git"] if self.before.get("code") else repository_state(Path(__file__).parent)[0]
-            code = {"git": git, "versions": host.versions()}
-            attempts = [self.before, *(row for row in self.before["resumed"] if "versions" in row)]
-            differences = host.differences(attempts[-1], code)
-            again = {"at": files.now(), "previous_status": self.before["status"], **code}
-            fields |= {"resumed": [*self.before["resumed"], again], "ended": None, "error": None, "signal": None}
-            fields["signature"] = self._signature()
-        self.run.update(**fields, exit_code=None, reason=None)
-        self.screen.line(f"{'resumed' if self.before['supervisor'] else 'started'}: {os.path.relpath(self.run.dir)}")
-        if differences:
+        this, where = host.process(os.getpid()), os.path.relpath(self.run.dir)
+        if self.before.supervisor is None:
+            machine = host.host()
+            self.run.change(lambda record: record.start(this, machine))
+            self.screen.line(f"started: {where}")
+            return
+        git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
+        code, signature_ = CodeState(git, host.versions()), self._signature()
+        self.run.change(lambda record: record.resume(this, code, signature_))
+        self.screen.line(f"resumed: {where}")
+        earlier = self.before.attempts
+        if earlier and (differences := host.differences(earlier[-1], code)):
             self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
 
-    def _signature(self) -> dict[str, str]:
+    def _signature(self) -> Signature:
         """Return the hashes of a run that goes on: a checkpoint holds what the code of the attempts before made."""
-        now = signature.code_signature(structured.read_plain(self.run.config_path), self.before.get("code"))
-        known = self.before.get("signature") or {}
+        now = signature.code_signature(self.run.config, self.before.code)
         begun = (self.run.checkpoints / "last.pt").exists()
-        return known | {"code": signature.continued(known.get("code"), now) if begun else now}
+        return replace(
+            self.before.signature, code=signature.continued(self.before.signature.code, now) if begun else now
+        )
 
     def _refused_inputs(self) -> Outcome | None:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
             pending_inputs.resolve_pending(self.run)
-            goes_on = self.before["stage"] == "train" and (self.run.checkpoints / "last.pt").exists()
+            goes_on = self.before.stage == "train" and (self.run.checkpoints / "last.pt").exists()
             pending_inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
-            details = {"type": type(error).__name__, "message": str(error)}
+            details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
-            return Outcome("failed", outcome.EXIT_BAD_INPUT, reason, error=details)
+            return Outcome(Status.FAILED, outcome.EXIT_BAD_INPUT, reason, error=details)
         return None
 
     def _work(self) -> Outcome:
@@ -132,7 +144,7 @@ class _Supervisor:
             self.worker = _start_worker(self.run, self.lock.fileno())
         except OSError as error:
             message = f"cannot start the worker: {error}. Set hardware.interpreters.<sim> to a Python that exists."
-            return Outcome("failed", outcome.EXIT_BAD_INPUT, message, error={"type": "OSError", "message": message})
+            return Outcome(Status.FAILED, outcome.EXIT_BAD_INPUT, message, error=RunError("OSError", message))
         for number in self.received:  # signals that came while it was being started
             signals.send(self.worker, number)
         returncode = self._wait(self.worker)
@@ -182,13 +194,13 @@ class _Supervisor:
     def _record(self, end: Outcome) -> None:
         """Write the record before the screen is touched, which may be gone."""
         wall_s = time.monotonic() - self.started
-        outcome.record_end(
-            self.run,
-            end,
-            wall_s=round(self.before["wall_s"] + wall_s, 3),
-            cpu_s=round(self.before["cpu_s"] + self.cpu_s, 3),
-            peak_memory_gib=round(max(self.before["peak_memory_gib"], self.peak_rss / 2**30), 3),
-        )
+
+        def add_used(record: RunRecord) -> None:
+            record.wall_s = round(self.before.wall_s + wall_s, 3)
+            record.cpu_s = round(self.before.cpu_s + self.cpu_s, 3)
+            record.peak_memory_gib = round(max(self.before.peak_memory_gib, self.peak_rss / 2**30), 3)
+
+        outcome.record_end(self.run, end, add_used)
         self.screen.close()
         self.screen.line(_last_line(self.run, end, wall_s))
 
@@ -197,7 +209,7 @@ class _Supervisor:
 
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
-    headline = ", ".join(f"{name} {value:.4g}" for name, value in run.info["headline"].items() if value is not None)
+    headline = ", ".join(f"{name} {value:.4g}" for name, value in run.record.headline.items() if value is not None)
     said = end.reason or headline
     command = outcome.next_command(run, end.status, end.exit_code)
     parts = [
@@ -213,7 +225,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
 
     It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
     """
-    code = code_snapshot.environment(run.info.get("code"))
+    code = code_snapshot.environment(run.record.code)
     env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have

@@ -16,16 +16,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
 from regimen.runs import outcome, worker_group
 from regimen.runs.run import Run
+from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
 from regimen.system.errors import RegimenError, StopRequested
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-ORPHAN_GRACE_S = 60.0
-"""Time to save a checkpoint after the supervisor has vanished."""
 
 
 def main() -> int:
@@ -41,8 +38,12 @@ def main() -> int:
     watch = _SupervisorWatch(run) if _is_supervised() else None
     code = _account(run)
     if watch and watch.orphaned and run.leads:
-        worked_s = float(run.info.get("wall_s") or 0.0) + time.monotonic() - began
-        outcome.record_end(run, outcome.judge(run, code), wall_s=round(worked_s, 3))
+        worked_s = time.monotonic() - began
+        outcome.record_end(
+            run,
+            outcome.judge(run, code),
+            lambda record: setattr(record, "wall_s", round(record.wall_s + worked_s, 3)),
+        )
     return code
 
 
@@ -73,8 +74,7 @@ def _account(run: Run) -> int:
 
 def _work(run: Run) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
-    plain = yaml.safe_load(run.config_path.read_text())
-    _set_threads((plain.get("hardware") or {}).get("threads"))
+    _set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.config.structured import load_config
     from regimen.config.targets import resolve
     from regimen.runs.loggers.forwarder import open_loggers

@@ -8,16 +8,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
 from regimen.runs import code_snapshot
 from regimen.runs.run import Run
+from regimen.runs.timeouts import WORKERS_SHUTDOWN_S
 from regimen.system import files, host, signals
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import PreflightError
-
-SHUTDOWN_S = 80
-"""Time for all workers to save and end after a stop signal, before torch.distributed.run kills them."""
 
 FIRST_PORT = 20000
 PORTS = 20000
@@ -62,10 +58,10 @@ def command(run: Run, node: int = 0) -> list[str]:
         run: the run.
         node: number of this node among those of the run.
     """
-    config = yaml.safe_load(run.config_path.read_text())
+    config = run.config
     hardware = config["hardware"]
     nodes, processes = int(hardware.get("nodes", 1)), int(hardware.get("processes", 1))
-    module = code_snapshot.module_name(run.info.get("code"), "regimen.runs.worker")
+    module = code_snapshot.module_name(run.record.code, "regimen.runs.worker")
     worker = ["-m", module, str(run.dir)]
     if nodes * processes == 1:
         return [host.interpreter(config), *worker]
@@ -76,7 +72,7 @@ def command(run: Run, node: int = 0) -> list[str]:
         meeting += ["--master-addr", _first_node(), "--master-port", str(port)]
     launcher = ["-m", "torch.distributed.run", *meeting, "--nproc-per-node", str(processes), "--max-restarts", "0"]
     launcher += ["--log-dir", str(run.logs / "workers")]
-    stopping = ["--signals-to-handle", SIGNALS, "--shutdown-timeout", str(SHUTDOWN_S)]
+    stopping = ["--signals-to-handle", SIGNALS, "--shutdown-timeout", str(WORKERS_SHUTDOWN_S)]
     return [host.interpreter(config), *launcher, *stopping, *worker]
 
 
@@ -97,7 +93,7 @@ def run_secondary_node(run: Run) -> int:
         for process in worker:
             signals.send(process, number)
 
-    env = {**os.environ, **code_snapshot.environment(run.info.get("code"))}
+    env = {**os.environ, **code_snapshot.environment(run.record.code)}
     with signals.handled(forward), (run.logs / f"worker.node{node}.log").open("ab") as log:
         process = subprocess.Popen(
             command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True

@@ -102,7 +102,7 @@ class InContext:
             "seed": config.seed,
             "scores": asdict(scores),
             "intervals": f"95 %: bootstrap of {cfg.bootstrap} resamples of the {cfg.envs} environments",
-            "git": run.info.get("git"),
+            "git": git.to_dict() if (git := run.record.git) else None,
             "wall_s": wall_s,
         }
         print_table(rows, cfg.bootstrap, config.seed)

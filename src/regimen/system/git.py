@@ -6,8 +6,10 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from regimen.system.json_part import JsonPart
 
 PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
 """Options of `git diff` that make its output valid for `git apply` with any user settings."""
@@ -16,8 +18,23 @@ MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
 
 
-def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """Return ({commit, branch, dirty}, patch) of the repository around `folder`; (None, "") outside of one.
+@dataclass
+class GitState(JsonPart):
+    """The commit that code is taken from.
+
+    Attributes:
+        commit: its hash, None before the first one.
+        branch: name of the branch.
+        dirty: whether there are uncommitted changes; `code.patch` of a run holds them.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+
+
+def repository_state(folder: Path) -> tuple[GitState | None, str]:
+    """Return (state, patch) of the repository around `folder`; (None, "") outside of one.
 
     The patch is the difference to the commit, followed by the untracked text files, and can be applied with
     `git apply`. Neither the index nor the objects of the repository change.
@@ -33,17 +50,13 @@ def repository_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
     head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     commit = head.get("branch.oid", "(initial)")
     changed = [line for line in lines if line and not line.startswith("#")]
-    facts = {
-        "commit": None if commit == "(initial)" else commit,
-        "branch": head.get("branch.head"),
-        "dirty": bool(changed),
-    }
+    state = GitState(None if commit == "(initial)" else commit, head.get("branch.head"), bool(changed))
     untracked = [line[2:] for line in changed if line.startswith("? ")]
-    tracked = len(changed) > len(untracked) and facts["commit"]
+    tracked = len(changed) > len(untracked) and state.commit
     patch = (_git(top, "diff", "HEAD", *PLAIN_DIFF) or "") if tracked else ""
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
-    return facts, patch + _untracked_patch(top, list(_small_text_files(top, untracked)))
+    return state, patch + _untracked_patch(top, list(_small_text_files(top, untracked)))
 
 
 def _small_text_files(top: Path, names: list[str]) -> Iterator[str]:

@@ -12,9 +12,13 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from regimen.system.git import GitState
+from regimen.system.json_part import JsonPart
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
@@ -25,6 +29,57 @@ PACKAGES = (
 GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 """Files of a control group with its limit and use, and the line of memory.stat with the reclaimable file cache."""
+
+
+@dataclass
+class HostInfo(JsonPart):
+    """The machine of a run.
+
+    Attributes:
+        name: host name.
+        system: name and version of the operating system.
+        cores: number of cores that the process may use.
+        memory_gib: installed memory in GiB.
+        gpus: model names.
+        python: path of the interpreter.
+    """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(("name", "system", "cores", "memory_gib", "python"))
+
+    name: str | None = None
+    system: str | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+    gpus: list[str] = field(default_factory=list)
+    python: str | None = None
+
+
+@dataclass
+class ProcessIdentity(JsonPart):
+    """A process, told from later ones with the same number.
+
+    Attributes:
+        host: name of its host; empty if the record names no process.
+        pid: its number.
+        start: its start in clock ticks since the boot, None once it has ended.
+    """
+
+    host: str = ""
+    pid: int = 0
+    start: int | None = None
+
+    @property
+    def is_this_one(self) -> bool:
+        """Whether it is the present process."""
+        return (self.pid, self.host) == (os.getpid(), socket.gethostname())
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """The code of one attempt: state of the repository, and versions of the packages by name."""
+
+    git: GitState | None
+    versions: dict[str, str]
 
 
 def versions() -> dict[str, str]:
@@ -44,16 +99,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def host() -> dict[str, Any]:
+def host() -> HostInfo:
     """Return name, system, cores, memory and GPUs of this machine."""
-    return {
-        "name": socket.gethostname(),
-        "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-        "gpus": _gpus(),
-        "python": sys.executable,
-    }
+    return HostInfo(
+        name=socket.gethostname(),
+        system=platform.platform(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        gpus=_gpus(),
+        python=sys.executable,
+    )
 
 
 def instructions() -> frozenset[str]:
@@ -107,12 +162,12 @@ def interpreter(config: dict[str, Any]) -> str:
     return str(interpreters.get(sim) or sys.executable)
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def differences(before: CodeState, now: CodeState) -> list[str]:
     """Return what changed in code and packages, such as `torch 2.1.0 -> 2.2.0`.
 
     Args:
-        before: a record with `git` and `versions`.
-        now: a later one.
+        before: code of one attempt.
+        now: that of a later one.
     """
     old, new = (_named(row) for row in (before, now))
     return [
@@ -120,10 +175,9 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    git = row["git"] or {}
-    commit = str(git.get("commit"))[:10]
-    return {**row["versions"], "commit": commit, "uncommitted changes": bool(git.get("dirty"))}
+def _named(code: CodeState) -> dict[str, str | bool]:
+    git = code.git or GitState()
+    return {**code.versions, "commit": str(git.commit)[:10], "uncommitted changes": bool(git.dirty)}
 
 
 def tree_rss(pid: int) -> int:
@@ -141,19 +195,19 @@ def tree_rss(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(tree_rss(child) for child in children)
 
 
-def process(pid: int) -> dict[str, Any]:
-    """Return the identity of a process, unique also if its pid is reused: host, pid and start in clock ticks."""
-    return {"host": socket.gethostname(), "pid": pid, "start": _start_ticks(pid)}
+def process(pid: int) -> ProcessIdentity:
+    """Return what identifies a process of this machine beyond the reuse of its number."""
+    return ProcessIdentity(socket.gethostname(), pid, _start_ticks(pid))
 
 
-def is_alive(known: dict[str, Any] | None) -> bool | None:
-    """Return whether a process with the identity of `process` still runs; None for one on another host."""
-    if not known:
+def is_alive(identity: ProcessIdentity | None) -> bool | None:
+    """Return whether a process still runs; None if it runs on another host, False if there is none."""
+    if identity is None or not identity.host or not isinstance(identity.pid, int):
         return False
-    if known["host"] != socket.gethostname():
+    if identity.host != socket.gethostname():
         return None
-    start = _start_ticks(known["pid"])
-    return start is not None and start == known["start"]
+    start = _start_ticks(identity.pid)
+    return start is not None and start == identity.start
 
 
 def _start_ticks(pid: int) -> int | None:

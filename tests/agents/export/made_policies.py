@@ -11,6 +11,7 @@ import torch
 from agents.fast_sac.sac import sac_config
 from agents.rsl_rl.test_ppo import RECURRENT
 from agents.rsl_rl.test_ppo import config as rsl_rl_config
+from helpers.recorded_runs import change
 from helpers.tasks import make_env
 from helpers.trainings import new_run, training_config
 from regimen.config.schema import Config
@@ -49,7 +50,7 @@ def bundle_for(agent: str, task: str = "reach") -> dict[str, Any]:
 def run_with(folder: Path, agent: str, task: str = "reach") -> Path:
     """A run that left such a policy; its checkpoint."""
     run = new_run(folder / "outputs", config_for(agent, task))
-    run.update(git={"commit": "c0ffee", "dirty": True})
+    change(run.dir, git={"commit": "c0ffee", "dirty": True})
     path = run.checkpoints / "last.pt"
     checkpoint.save(path, bundle_for(agent, task) | {"run": run.id})
     return path

@@ -12,6 +12,7 @@ import torch
 from agents.fast_sac.sac import CPU, IO, fill, made_batch, sac_agent, sac_cfg, sac_config
 from agents.test_skrl_ppo import assert_equal
 from helpers.messages import assert_names, missing_names, raises_naming
+from helpers.recorded_runs import recorded
 from helpers.tasks import make_env
 from helpers.trainings import new_run, train
 from regimen.agents.fast_sac import agent as fast_sac
@@ -286,7 +287,7 @@ def test_returns_beyond_the_support_are_warned_of(tmp_path):
     config = sac_config("reach", 4, steps=24, v_min=-0.01, v_max=0.01)
     run = new_run(tmp_path, config)
     train(run, config)
-    assert [w for w in run.info["warnings"] if not missing_names(w, "-0.01", "0.01", "agent.v_min", "agent.v_max")]
+    assert [w for w in recorded(run)["warnings"] if not missing_names(w, "-0.01", "0.01", "agent.v_min", "agent.v_max")]
     assert run.metrics()[-1]["SAC/beyond"] > 0.05
 
 

@@ -13,6 +13,7 @@ import torch
 from agents.fast_sac.sac import sac_config
 from agents.test_skrl_ppo import assert_equal
 from helpers.messages import raises_naming
+from helpers.recorded_runs import recorded
 from helpers.supervised_runs import ENV, start, wait_for
 from helpers.tasks import CONF
 from regimen.config.compose import compose
@@ -64,7 +65,7 @@ def work(run: Run, *, stop: bool = False) -> str:
 def test_two_processes_stop_together_and_resume_bit_for_bit(tmp_path):
     whole, parts = new_pair(tmp_path, 96), new_pair(tmp_path, 96)
     assert work(whole) == "finished"
-    assert whole.info["headline"]["samples"] == 8 * 96
+    assert recorded(whole)["headline"]["samples"] == 8 * 96
     assert (work(parts, stop=True), work(parts)) == ("killed", "finished")
     first, second = (checkpoint.load(r.checkpoints / "last.pt") for r in (whole, parts))
     assert len(first["training"]["workers"]) == 1

@@ -13,6 +13,7 @@ import torch
 
 from helpers.history_files import IO, made
 from helpers.messages import assert_names, raises_naming
+from helpers.recorded_runs import change
 from helpers.tasks import CONF
 from helpers.vintix_models import config_for, distill, histories, write
 from regimen.agents.policy_file import load_policy
@@ -28,6 +29,7 @@ from regimen.runs import checkpoint, references
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.stages.distill import DistillCfg
 from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 
@@ -50,9 +52,9 @@ def test_the_sizes_of_the_original_load_as_written(agent, sizes, parameters):
 def test_a_width_that_heads_do_not_divide_is_told_once(tmp_path):
     config = config_for([histories(tmp_path / "h")], epochs=1)
     config.agent.model.hidden = 20
-    assert distill(tmp_path, config).info["warnings"] == []
+    assert distill(tmp_path, config).record.warnings == []
     config.agent.model.heads = 3
-    [told] = distill(tmp_path, config).info["warnings"]
+    [told] = distill(tmp_path, config).record.warnings
     assert_names(told, "model.hidden=20", "model.heads=3", 6)
 
 
@@ -148,6 +150,6 @@ def test_what_to_type_next_is_to_let_it_live(tmp_path):
     run = Run(create_run_dir(tmp_path / "outputs", config, ["launch.py"], [], repository=tmp_path))
     (run.checkpoints / "last.pt").parent.mkdir(exist_ok=True)
     (run.checkpoints / "last.pt").touch()
-    run.update(stage="distill", choices={"task": "dark_room", "agent": "vintix"})
-    said = next_command(run, "finished", 0)
+    change(run.dir, stage="distill", choices={"task": "dark_room", "agent": "vintix"})
+    said = next_command(run, Status.FINISHED, 0)
     assert said.startswith("python launch.py stage=in_context task=dark_room policy=") and run.id in said

@@ -8,6 +8,8 @@ from helpers.messages import assert_names
 from regimen.orchestration.pipeline import cluster
 from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import QueueEntry
+from regimen.runs.status import Status
 
 TWO = "  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a}}\n"
 
@@ -25,13 +27,13 @@ def test_steps_that_wait_for_others_need_a_scheduler_that_can_hold_them(pipes: A
 def test_slurm_cannot_hold_a_step_for_a_run_that_it_does_not_know(pipes: Any) -> None:
     pipes.write(TWO)
     jobs = pipes.jobs("hardware.scheduler=slurm")
-    here = RunSummary("by_hand", status="running")
+    here = RunSummary("by_hand", status=Status.RUNNING)
     (line,) = cluster.problems(jobs, {"a": ExistingRun("running", here), "b": ExistingRun("to do")})
     assert_names(line, "p.yaml:5", "`a`", "by_hand")
-    there = RunSummary("job", status="running", queue={"kind": "slurm", "job": "5"})
+    there = RunSummary("job", status=Status.RUNNING, queue=QueueEntry("slurm", job="5"))
     assert cluster.problems(jobs, {"a": ExistingRun("running", there), "b": ExistingRun("to do")}) == []
 
 
 def test_only_runs_that_a_scheduler_has_are_asked_about(monkeypatch: Any) -> None:
-    rows = [RunSummary("a", status="running"), RunSummary("b", status="finished", queue={"kind": "slurm"})]
+    rows = [RunSummary("a", status=Status.RUNNING), RunSummary("b", status=Status.FINISHED, queue=QueueEntry("slurm"))]
     assert cluster.reconcile(rows) is False

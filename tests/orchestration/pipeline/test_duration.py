@@ -11,6 +11,7 @@ from helpers.user_folder import write
 from regimen.orchestration.pipeline import duration
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.status import Status
 
 THREE = (
     "  - {name: a, stage: make, foreach: {seed: [0, 1, 2]}}\n"
@@ -21,7 +22,9 @@ THREE = (
 def past(pipes: Any, run: str, wall_s: float, config: dict[str, Any], status: str = "finished") -> RunSummary:
     folder = pipes.folder / "outputs" / run
     write(folder / "config.yaml", yaml.safe_dump(config))
-    return RunSummary(run, task="idle", agent="idle", stage="make", status=status, wall_s=wall_s, path=str(folder))
+    return RunSummary(
+        run, task="idle", agent="idle", stage="make", status=Status(status), wall_s=wall_s, path=str(folder)
+    )
 
 
 def test_the_median_of_the_same_configuration_with_any_seed_else_of_the_same_stage(pipes: Any) -> None:

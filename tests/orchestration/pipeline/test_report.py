@@ -15,6 +15,8 @@ from regimen.orchestration.pipeline import report
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import PipelineStep
+from regimen.runs.status import Status
 
 STEPS = (
     "  - {name: walk, stage: make, foreach: {seed: [0, 1, 2, 3]}}\n"
@@ -24,14 +26,16 @@ STEPS = (
 
 def known(pipes: Any) -> dict[str, ExistingRun]:
     write(pipes.folder / "outputs/r2/progress.json", '{"iteration": 1, "iterations": 4}')
-    rows = [RunSummary(f"r{i}", status=status, path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)]
-    rows[0].pipeline = {"name": "p", "step": "walk.seed_0"}
-    stopped = RunSummary("r2", status="killed", reason="stopped by SIGINT", path="outputs/r2")
+    rows = [
+        RunSummary(f"r{i}", status=Status(status), path=f"outputs/r{i}") for i, status in enumerate(("finished",) * 2)
+    ]
+    rows[0].pipeline = PipelineStep(name="p", step="walk.seed_0")
+    stopped = RunSummary("r2", status=Status.KILLED, reason="stopped by SIGINT", path="outputs/r2")
     return {
         "walk.seed_0": ExistingRun("done", rows[0]),
         "walk.seed_1": ExistingRun("done", rows[1]),
         "walk.seed_2": ExistingRun("resumable", stopped),
-        "walk.seed_3": ExistingRun("running", RunSummary("r3", status="queued", path="outputs/r3")),
+        "walk.seed_3": ExistingRun("running", RunSummary("r3", status=Status.QUEUED, path="outputs/r3")),
         "judge.seed_0": ExistingRun("to do", note="r9 is not used: checkpoints/best.pt is gone"),
         **{f"judge.seed_{i}": ExistingRun("to do") for i in (1, 2, 3)},
     }
@@ -40,10 +44,14 @@ def known(pipes: Any) -> dict[str, ExistingRun]:
 def test_the_plan_says_what_is_there_and_how_long_the_rest_takes(pipes: Any) -> None:
     pipes.write(STEPS)
     past = [
-        RunSummary("old", task="idle", agent="idle", stage="make", status="finished", wall_s=40.0, path="outputs/old")
+        RunSummary(
+            "old", task="idle", agent="idle", stage="make", status=Status.FINISHED, wall_s=40.0, path="outputs/old"
+        )
     ]
     past += [
-        RunSummary("old2", task="idle", agent="idle", stage="look", status="finished", wall_s=5.0, path="outputs/o")
+        RunSummary(
+            "old2", task="idle", agent="idle", stage="look", status=Status.FINISHED, wall_s=5.0, path="outputs/o"
+        )
     ]
     jobs = pipes.jobs("hardware.max_jobs=2")
     text = report.describe(pipes.read(), jobs, known(pipes), past)

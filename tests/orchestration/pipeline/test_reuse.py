@@ -12,9 +12,11 @@ from helpers.messages import assert_names
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import jobs, reuse
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import QueueEntry, Signature
+from regimen.runs.status import Status
 from regimen.system import files
 
-SIGNATURE = {"config": "c" * 16, "code": "d" * 16}
+SIGNATURE = Signature("c" * 16, "d" * 16)
 
 
 @pytest.fixture
@@ -35,10 +37,15 @@ def run(status: str, run_id: str = "r", checkpoint: bool = True, begun: bool = T
         {"path": f"checkpoints/{p.name}", "kind": "checkpoint", "bytes": p.stat().st_size, "sha256": files.sha256(p)}
         for p in folder.glob("checkpoints/*.pt")
     ]
-    info = {"artifacts": artifacts, "supervisor": {"pid": 1} if begun else None, "inputs": more.pop("inputs", {})}
+    info = {
+        "status": status,
+        "artifacts": artifacts,
+        "supervisor": {"pid": 1} if begun else None,
+        "inputs": more.pop("inputs", {}),
+    }
     files.write_json(folder / "run.json", info)
-    fields = {"signature_config": SIGNATURE["config"], "signature_code": SIGNATURE["code"]} | more
-    return RunSummary(run_id, status=status, path=str(folder), **fields)
+    fields = {"signature_config": SIGNATURE.config, "signature_code": SIGNATURE.code} | more
+    return RunSummary(run_id, status=Status(status), path=str(folder), **fields)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +63,9 @@ def test_a_run_of_the_same_signature(ready: Any, status: str, state: str) -> Non
 
 
 def test_a_run_that_slurm_will_start_again_is_at_work(ready: Any) -> None:
-    assert reuse.find_matching_run(ready, [run("preempted", queue={"kind": "slurm", "again": True})]).state == "running"
+    assert reuse.find_matching_run(ready, [run("preempted", queue=QueueEntry("slurm", again=True))]).state == "running"
     assert (
-        reuse.find_matching_run(ready, [run("preempted", queue={"kind": "slurm", "again": False})]).state == "resumable"
+        reuse.find_matching_run(ready, [run("preempted", queue=QueueEntry("slurm", again=False))]).state == "resumable"
     )
 
 

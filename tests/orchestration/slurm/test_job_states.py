@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names, raises_naming
+from helpers.recorded_runs import change, recorded
 from helpers.supervised_runs import make_run
 from regimen.display.formatting import duration
 from regimen.orchestration.slurm import job_states, reconcile, requeue
@@ -77,7 +78,7 @@ def queued(folder: Path, status: str = "queued", **queue: Any) -> Run:
     """A run that was submitted long ago."""
     run = make_run(folder, "finish", scheduler="slurm", submitit={})
     known = {"kind": "slurm", "job": "7", "folder": str(folder), "submitted": "2026-01-01T00:00:00+00:00", **queue}
-    run.update(status=status, queue=known)
+    change(run.dir, status=status, queue=known)
     return run
 
 
@@ -108,15 +109,15 @@ def test_what_became_of_a_run_whose_job_is_over(
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: found)
     monkeypatch.setattr(requeue, "show_job", lambda job: {})
     assert reconcile.reconcile([run]) == {}
-    info = run.info
+    info = recorded(run)
     assert info["status"] == ended
     assert_names(info["reason"], "job 7", *names)
     assert ("started" in info["reason"]) == (status == "queued"), "it says whether the work had begun"
     assert code != "DependencyNeverSatisfied" or job_states.plain_reason(code) in info["reason"]
     assert info["exit_code"] and info["ended"]
     assert not run.reserve.exists()
-    run.update(status="running")
-    assert reconcile.reconcile([run], ()) == {}, "nothing is asked for"
+    change(run.dir, status="running")
+    assert reconcile.reconcile([run], lambda status: False) == {}, "nothing is asked for"
 
 
 def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +128,10 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     reconcile.reconcile([run])
     assert run.status == "preempted", "it had not said yet that it goes on"
-    run.update(queue={**run.info["queue"], "again": True})
+    change(run.dir, queue={**recorded(run)["queue"], "again": True})
     reconcile.reconcile([run])
     assert run.status == "killed"
-    assert_names(run.info["reason"], "job 7", "gone")
+    assert_names(recorded(run)["reason"], "job 7", "gone")
 
 
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +140,6 @@ def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monk
     reconcile.reconcile([run])
     assert run.status == "queued"
     run = queued(tmp_path, "running")
-    run.update(supervisor={**host.process(os.getppid())})
+    change(run.dir, supervisor=host.process(os.getppid()))
     reconcile.reconcile([run])
     assert run.status == "running"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import change, recorded
 from helpers.supervised_runs import make_run
 from regimen.orchestration.slurm import requeue
 from regimen.runs.run import Run
@@ -50,8 +51,8 @@ def answer(folder: Path, state: str = "RUNNING", preempted: str = "None", reason
 def stopped(folder: Path, step: int, number: int = signal.SIGUSR2, bound: int = 0, run: Run | None = None) -> Run:
     run = run or make_run(folder, "finish", submitit={"max_num_timeout": bound})
     status = "preempted" if number == signal.SIGUSR2 else "killed"
-    queue = {"kind": "slurm", "job": "7"} | (run.info["queue"] or {})
-    run.update(status=status, reason=f"stopped, checkpoint saved at step {step}", queue=queue)
+    queue = {"kind": "slurm", "job": "7"} | (recorded(run)["queue"] or {})
+    change(run.dir, status=status, reason=f"stopped, checkpoint saved at step {step}", queue=queue)
     files.write_json(run.logs / "error.json", {"kind": "StopRequested", "message": "", "signal": number, "step": step})
     return run
 
@@ -70,17 +71,17 @@ def test_ends_of_the_run_s_own_are_passed_on(slurm: Path, code: int) -> None:
 def test_limits_are_survived_while_steps_are_made(slurm: Path) -> None:
     run = stopped(slurm, 5)
     assert requeue.requeue_if_preempted(run, 75) == 75
-    assert_names(run.info["reason"], "time limit", "checkpoint", "5")
-    assert run.info["queue"]["again"] is True
+    assert_names(recorded(run)["reason"], "time limit", "checkpoint", "5")
+    assert recorded(run)["queue"]["again"] is True
     requeue.begin(run)
-    assert "again" not in run.info["queue"]
+    assert "again" not in recorded(run)["queue"]
     assert requeue.requeue_if_preempted(stopped(slurm, 6, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 2
     assert requeue.requeue_if_preempted(stopped(slurm, 6, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 2
-    assert run.info["queue"]["again"] is False
-    assert_names(run.info["reason"], "6", "hardware.submitit.timeout_min", "stage.checkpoint_interval")
-    assert [row["step"] for row in run.info["queue"]["restarts"]] == [5, 6]
+    assert recorded(run)["queue"]["again"] is False
+    assert_names(recorded(run)["reason"], "6", "hardware.submitit.timeout_min", "stage.checkpoint_interval")
+    assert [row["step"] for row in recorded(run)["queue"]["restarts"]] == [5, 6]
 
 
 def test_preemption_is_never_too_often(slurm: Path) -> None:
@@ -89,7 +90,7 @@ def test_preemption_is_never_too_often(slurm: Path) -> None:
     for _ in range(3):
         assert requeue.requeue_if_preempted(stopped(slurm, 5, run=run), 75) == 75
     assert asked_to_requeue(slurm) == 3
-    assert {row["cause"] for row in run.info["queue"]["restarts"]} == {"preempted"}
+    assert {row["cause"] for row in recorded(run)["queue"]["restarts"]} == {"preempted"}
 
 
 def test_the_bound_on_restarts_counts_limits(slurm: Path) -> None:
@@ -97,7 +98,7 @@ def test_the_bound_on_restarts_counts_limits(slurm: Path) -> None:
     for step in (5, 6, 7):
         requeue.requeue_if_preempted(stopped(slurm, step, run=run), 75)
     assert asked_to_requeue(slurm) == 2
-    assert_names(run.info["reason"], "hardware.submitit.max_num_timeout=2")
+    assert_names(recorded(run)["reason"], "hardware.submitit.max_num_timeout=2")
 
 
 @pytest.mark.parametrize(
@@ -121,15 +122,15 @@ def test_a_requeue_that_is_refused_is_told(slurm: Path) -> None:
     (slurm / "refuse").write_text("1")
     run = stopped(slurm, 5)
     assert requeue.requeue_if_preempted(run, 75) == 75
-    assert_names(run.info["reason"], "Job may not be requeued")
-    assert run.info["queue"]["again"] is False
+    assert_names(recorded(run)["reason"], "Job may not be requeued")
+    assert recorded(run)["queue"]["again"] is False
 
 
 def test_on_this_machine_the_queue_starts_it_again(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
     run = stopped(slurm, 5)
     assert requeue.requeue_if_preempted(run, 75) == 75
-    assert run.info["queue"]["again"] is True
+    assert recorded(run)["queue"]["again"] is True
     assert requeue.requeue_if_preempted(stopped(slurm, 6, signal.SIGTERM, run=run), 143) == 143
     assert (slurm / "asked").read_text() == ""
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import recorded
 from helpers.run_directories import add
 from regimen.runs.history.code_diff import code_difference
 from regimen.runs.history.run_view import RunView, see_dir
@@ -64,7 +65,7 @@ def test_commits_and_changes_are_one_difference(repository: Repository) -> None:
     objects = sorted((repository.folder / ".git/objects").rglob("*"))
     found = code_difference(a, b, repository.folder)
     assert "-x = 1\n+x = 3\n" in found.text and "+y = 1\n" in found.text
-    assert_names(found.lines[0], *(run.info["git"]["commit"][:10] for run in (a, b)))
+    assert_names(found.lines[0], *(recorded(run)["git"]["commit"][:10] for run in (a, b)))
     before, _, after = found.lines[1].partition("→")
     assert "2" not in before, "the first run had no uncommitted changes"
     assert_names(after, 2)

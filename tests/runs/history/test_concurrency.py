@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     from regimen.runs import create
     from regimen.runs.create import create_run_dir
     from regimen.runs.index.index import Index
+    from regimen.runs.record import Outcome, RunRecord
     from regimen.runs.run import Run
+    from regimen.runs.status import Status
     from regimen.system.errors import PreflightError
 
     create.signature.code_signature = lambda *_: ""  # slow, and not what this is about; nor is a loss of power
@@ -37,19 +40,23 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     os.fsync = lambda descriptor: None
     outputs = Path("outputs")
     config = {"name": f"process{number}", "choices": {"task": "reach", "agent": "skrl_ppo", "stage": "train"}}
+
+    def ended(status: Status) -> Callable[[RunRecord], None]:
+        return lambda record: record.end(Outcome(status, int(status is Status.FAILED)))
+
     keep: list[str] = []
     children: list[str] = []
     for turn in range(rounds):
         made = Run(create_run_dir(outputs, config, [], []))
         (made.dir / "policy.pt").write_bytes(b"weights")
-        made.update(status="failed" if turn % 10 else "finished")
+        made.change(ended(Status.FAILED if turn % 10 else Status.FINISHED))
         if turn % 10 == 0:
             keep.append(made.id)
         if turn % 10 == 5:  # the other process may be removing the parent at this very moment
             policy = made.dir / "policy.pt"
             with contextlib.suppress(PreflightError):
                 child = Run(create_run_dir(outputs, config, [], [], files={"policy": policy}, parents=[made.id]))
-                child.update(status="finished")
+                child.change(ended(Status.FINISHED))
                 keep.append(child.id)
                 children.append(made.id)
         rows = Index().rows()

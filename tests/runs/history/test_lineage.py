@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.run_directories import add, add_file
-from regimen.runs.history.lineage import FILE, Family, Link, links_of
+from regimen.runs.history.lineage import FILE, Family, Link, links_of, state
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, see_dir
 from regimen.runs.index.summary import RunSummary
 
@@ -52,13 +52,13 @@ def test_changed_gone_and_missing(outputs: Path) -> None:
     [link] = links_of(row(student))
     assert link.state == GONE and link.broken
     orphan = add(outputs, "5-orphan", parents=["0-never"])
-    assert [(p.id, p.status) for p in Family.known().parents(row(orphan))] == [("0-never", GONE)]
+    assert [(p.id, state(p)) for p in Family.known().parents(row(orphan))] == [("0-never", GONE)]
 
 
 def test_files_of_no_run_and_runs_that_still_wait(outputs: Path, tmp_path: Path) -> None:
     policy = add_file(tmp_path, "policy.pt", "p")
     user = add(outputs, "a", {"policy": policy})
-    assert [(p.id, p.status) for p in Family.known().parents(row(user))] == [(str(policy), FILE)]
+    assert [(p.id, state(p)) for p in Family.known().parents(row(user))] == [(str(policy), FILE)]
     waits = add(outputs, "b", status="queued", parents=["a"], pending={"policy": f"{user}@best"})
     assert links_of(row(waits)) == [Link("a", "b", "policy @best")]
 
@@ -66,7 +66,7 @@ def test_files_of_no_run_and_runs_that_still_wait(outputs: Path, tmp_path: Path)
 def test_a_parent_outside_of_the_known_folders_is_found_through_its_file(outputs: Path, tmp_path: Path) -> None:
     other = add(tmp_path / "elsewhere", "other", name="far")
     user = add(outputs, "a", {"policy": add_file(other, "checkpoints/best.pt", "p")}, parents=["other"])
-    assert [(p.id, p.name, p.status) for p in Family.known().parents(row(user))] == [("other", "far", "finished")]
+    assert [(p.id, p.name, state(p)) for p in Family.known().parents(row(user))] == [("other", "far", "finished")]
 
 
 def test_circles_end(outputs: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_large_file_is_judged_by_its_time_until_asked(tmp_path: Path, monkeypa
 
 
 def test_a_run_nobody_works_on_is_lost(tmp_path: Path) -> None:
-    gone = {**host.process(os.getpid()), "start": 1}
+    gone = {**host.process(os.getpid()).to_dict(), "start": 1}
     assert see_dir(add(tmp_path, "a", status="running", supervisor=gone)).status == "lost"
     assert see_dir(add(tmp_path, "b", status="running", supervisor=host.process(os.getpid()))).status == "running"
 

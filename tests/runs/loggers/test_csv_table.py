@@ -30,7 +30,7 @@ def test_table_equals_the_metrics_and_is_an_artifact(new_run):
     finish(run)
     assert table(run) == rows(run)
     assert [row["step"] for row in table(run)] == [10, 20, 25, 30]
-    assert "metrics.csv" in [row["path"] for row in run.artifacts()]
+    assert "metrics.csv" in [row.path for row in run.artifacts()]
 
 
 def test_killed_and_resumed_it_has_every_step_once(new_run):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import recorded
 from helpers.subprocesses import PATIENCE_S
 from helpers.supervised_runs import wait_for
 from regimen.runs.loggers import forwarder
@@ -32,7 +33,7 @@ def test_all_rows_arrive_in_order_and_then_the_end(new_run):
     assert [c[0] for c in calls[:2]] == ["open", "rewind"]
     assert [step for c in calls if c[0] == "write" for step in c[1]] == [10, 20, 30]
     assert calls[-1] == ["close", "finished", {"return": 30.0}]
-    assert run.info["warnings"] == []
+    assert recorded(run)["warnings"] == []
 
 
 def test_without_loggers_nothing_is_started(new_run):
@@ -48,7 +49,7 @@ def test_a_logger_that_fails_is_one_warning_and_the_others_go_on(new_run, verb, 
     run.rewind(-1)
     log(run, 10, 20)
     finish(run)
-    (warning,) = run.info["warnings"]
+    (warning,) = recorded(run)["warnings"]
     assert_names(warning, "broken", f"no {verb} today", "metrics.jsonl")
     assert warning in capfd.readouterr().out
     assert len((run.dir / "metrics.csv").read_text().splitlines()) == 3
@@ -58,7 +59,7 @@ def test_a_logger_that_cannot_be_imported_is_a_warning(new_run):
     run = new_run(absent={"_target_": "no_such_package.module.Logger"})
     log(run, 10)
     finish(run)
-    assert_names(run.info["warnings"][0], "absent", "no_such_package", "metrics.jsonl")
+    assert_names(recorded(run)["warnings"][0], "absent", "no_such_package", "metrics.jsonl")
 
 
 @pytest.mark.parametrize(("limit", "stopped_by"), [("CLOSE_S", None), ("STOP_S", 15)])
@@ -70,7 +71,7 @@ def test_a_logger_that_hangs_is_left_behind(new_run, monkeypatch, limit, stopped
     log(run, 10)
     finish(run)
     assert time.monotonic() - began < HANGS_S / 10
-    assert_names(run.info["warnings"][0], "stuck", "1 s", "metrics.jsonl")
+    assert_names(recorded(run)["warnings"][0], "stuck", "1 s", "metrics.jsonl")
 
 
 def test_a_killed_forwarding_is_a_warning(new_run):
@@ -78,7 +79,7 @@ def test_a_killed_forwarding_is_a_warning(new_run):
     kill(run)
     log(run, 10)
     finish(run)
-    assert_names(run.info["warnings"][0], "keeper", "-9", "logs/worker.log")
+    assert_names(recorded(run)["warnings"][0], "keeper", "-9", "logs/worker.log")
 
 
 def test_signals_to_the_whole_group_do_not_end_it_before_the_worker(new_run):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names, missing_names
+from helpers.recorded_runs import recorded
 from helpers.supervised_runs import wait_for
 from regimen.config.yaml_io import flatten
 from regimen.runs.loggers import forwarder
@@ -55,7 +56,7 @@ def test_killed_and_resumed_it_is_one_run_with_every_step_once(new_run, tmp_path
     log(run, 30, 40, 50)
     finish(run)
     (seen,) = ask(ASK, uri, "reach")
-    assert run.info["warnings"] == []
+    assert recorded(run)["warnings"] == []
     assert seen["metrics"]["Train/loss"] == [[step, 1.0 / step] for step in (10, 20, 30, 40, 50)]
     assert seen["metrics"]["Train/return"] == [[step, step] for step in (30, 40, 50)]
     assert seen["metrics"]["headline/return"] == [[50, 30.0]]
@@ -75,7 +76,7 @@ def test_runs_of_a_sweep_may_make_the_same_store_at_once(new_run, tmp_path):
         log(run, *range(10, 300, 10))
     for run in runs:
         finish(run)
-    assert [run.info["warnings"] for run in runs] == [[], []]
+    assert [recorded(run)["warnings"] for run in runs] == [[], []]
     seen = ask(ASK, uri, "reach")
     assert sorted(len(row["metrics"]["Train/loss"]) for row in seen) == [29, 29]
 
@@ -98,7 +99,7 @@ def test_a_kill_while_the_store_is_made_does_not_spoil_it(new_run, tmp_path):
     run = attempt(run)
     log(run, 10)
     finish(run)
-    assert run.info["warnings"] == []
+    assert recorded(run)["warnings"] == []
     assert not list(tmp_path.glob(".mlflow.db.*.tmp"))
 
 
@@ -112,7 +113,7 @@ def test_a_server_that_never_answers_costs_a_warning(new_run):
         assert time.monotonic() - began < float(SETTINGS["MLFLOW_HTTP_REQUEST_TIMEOUT"]), "nothing was waited for"
         finish(run)
         assert time.monotonic() - began < 2 * forwarder.CLOSE_S
-    (warning,) = run.info["warnings"]
+    (warning,) = recorded(run)["warnings"]
     assert_names(warning, "mlflow", "metrics.jsonl")
 
 

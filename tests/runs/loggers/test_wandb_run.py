@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 
 from helpers.messages import assert_names
+from helpers.recorded_runs import recorded
 from helpers.supervised_runs import wait_for
 from regimen.runs.loggers.wandb_run import WandbRunCfg
 from runs.loggers.runs import ask, attempt, finish, kill, log
@@ -52,7 +53,7 @@ def test_killed_and_resumed_it_is_one_run_with_every_step_once(new_run):
     log(run, *range(201, 401))
     finish(run)
     rows, runs, summary = ask(ASK, run.dir)
-    assert run.info["warnings"] == []
+    assert recorded(run)["warnings"] == []
     assert [row["_step"] for row in rows] == list(range(1, 401))
     assert all(row["Train/loss"] == 1.0 / row["_step"] for row in rows)
     assert [row[:3] for row in runs] == [[run.id, "p", ["reach"]]] * 2
@@ -67,7 +68,7 @@ def test_online_without_a_login_is_a_warning_and_no_question(new_run, tmp_path, 
     run = new_run(wandb={**TARGET, "mode": "online"})
     log(run, 10)
     finish(run)
-    (warning,) = run.info["warnings"]
+    (warning,) = recorded(run)["warnings"]
     assert_names(warning, "logger wandb", "wandb login", "metrics.jsonl")
 
 

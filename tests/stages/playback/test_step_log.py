@@ -65,7 +65,7 @@ def test_longer_than_an_episode_and_drawn(tmp_path):
         assert file["joint_pos"].shape == (70, 1, 2) and file["episode"][-1, 0] > 0
     assert is_drawn(run.dir / "figures" / "joints.png")
     assert json.loads((run.dir / "result.json").read_text())["log"]["env_ids"] == [1]
-    assert {"logs/steps.h5", "figures/joints.png"} <= {row["path"] for row in run.artifacts()}
+    assert {"logs/steps.h5", "figures/joints.png"} <= {row.path for row in run.artifacts()}
 
 
 def test_a_task_without_joints_is_logged_too(tmp_path):

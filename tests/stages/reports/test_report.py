@@ -109,7 +109,7 @@ def test_numbers_are_told_in_words_and_in_json(make: Any, study: list[Path]) -> 
 
 def test_pictures_and_numbers_are_artifacts(make: Any, study: list[Path]) -> None:
     run, _ = make(*study)
-    kinds = {Path(row["path"]).name: row["kind"] for row in run.artifacts()}
+    kinds = {Path(row.path).name: row.kind for row in run.artifacts()}
     assert kinds["report.html"] == "page" and kinds["report.json"] == "table"
     assert {"survival.png", "severity.png", "lineage.png", "power.png"} <= set(kinds)
 

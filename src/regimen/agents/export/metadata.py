@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regimen.agents.export.header import FORMAT, PolicyDescription, RobotDescription
-from regimen.config.structured import read_plain
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
-from regimen.system import files
+from regimen.runs.record import RunRecord, read_record
+from regimen.runs.run import Run
 from regimen.system.errors import ConfigError
 from regimen.system.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
     from regimen.envs.vec_env import TermMeaning
@@ -28,14 +26,14 @@ OUTPUTS = {
 }
 
 
-def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: Mapping[str, Any]) -> PolicyDescription:
+def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: RunRecord | None) -> PolicyDescription:
     """Return the description of a policy, without its check.
 
     Args:
         bundle: its checkpoint.
         groups: observation groups that it reads.
         config: plain configuration of its task.
-        run: run.json of its run; empty if it is not known.
+        run: record of its run, None if it is not known.
     """
     spec = IOSpec.from_dict(bundle["io"])
     name = config["env"].get("robot")
@@ -63,20 +61,20 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
     )
 
 
-def origin(path: Path) -> tuple[PlainConfig, Mapping[str, Any]] | None:
+def origin(path: Path) -> tuple[PlainConfig, RunRecord] | None:
     """Return configuration and record of the run that a checkpoint is in; None if it is in no run."""
     for folder in path.resolve().parents[:2]:
-        run = files.read_json(folder / "run.json")
-        if run is not None and (folder / "config.yaml").is_file():
-            config = read_plain(folder / "config.yaml")
-            return {**config, "choices": config.get("choices") or run.get("choices") or {}}, run
+        record = read_record(folder)
+        if record is not None and (folder / "config.yaml").is_file():
+            config = Run(folder).config
+            return {**config, "choices": config.get("choices") or record.choices}, record
     return None
 
 
-def commit_of(run: Mapping[str, Any]) -> str | None:
+def commit_of(run: RunRecord | None) -> str | None:
     """Return the commit of a run, followed by `+` if there were uncommitted changes."""
-    git = run.get("git") or {}
-    return f"{git['commit']}{'+' if git.get('dirty') else ''}" if git.get("commit") else None
+    git = run.git if run else None
+    return f"{git.commit}{'+' if git.dirty else ''}" if git and git.commit else None
 
 
 def require_fit(bundle: PolicyBundle, config: PlainConfig) -> None:

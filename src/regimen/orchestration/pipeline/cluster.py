@@ -14,10 +14,10 @@ from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system.errors import PreflightError
-
-SCHEDULERS = ("slurm", "submitit_local")
 
 
 def reconcile(rows: Sequence[RunSummary]) -> bool:
@@ -26,7 +26,7 @@ def reconcile(rows: Sequence[RunSummary]) -> bool:
     Args:
         rows: all runs.
     """
-    waiting = [r for r in rows if r.status in ("queued", "running", "preempted") and queue_kind(r) in SCHEDULERS]
+    waiting = [row for row in rows if row.status.may_have_job and row.queue and row.queue.is_scheduled]
     if not waiting:
         return False
     from regimen.orchestration.slurm import reconcile
@@ -36,11 +36,6 @@ def reconcile(rows: Sequence[RunSummary]) -> bool:
     except PreflightError as error:
         say(f"warning: {error}")
     return True
-
-
-def queue_kind(row: RunSummary) -> str | None:
-    """Return the kind of queue that starts a run: `slurm`, `submitit_local`, `local` or None."""
-    return (row.queue or {}).get("kind")
 
 
 class ClusterPipeline:
@@ -85,9 +80,9 @@ class ClusterPipeline:
                 continue
             step.take(row)
             step.status = _status(row)
-            not_failed = (*step_status.DONE, *step_status.OPEN)
-            failed = next((s for name in step.after if (s := self.record.steps[name]).status not in not_failed), None)
-            if failed and row.supervisor is None and row.status not in not_failed:
+            parents = [self.record.steps[name] for name in step.after]
+            failed = next((parent for parent in parents if not (parent.is_done or parent.is_open)), None)
+            if failed and row.supervisor is None and not (row.status.is_open or row.status == Status.FINISHED):
                 step.status = step_status.blocked_by(failed)
         self.record.write()
 
@@ -122,7 +117,7 @@ class ClusterPipeline:
         for name, run in runs.items():
             step = self.record.steps[name]
             step.run, step.dir = run.id, os.path.relpath(run.dir)
-            step.status = step_status.QUEUED if run.id in jobs else step_status.FAILED
+            step.status = Status.QUEUED if run.id in jobs else Status.FAILED
             if run.id in jobs:
                 self.runs[name], self.job_ids[name] = run, jobs[run.id]
                 say(f"submitted {name}  {step.dir} as job {jobs[run.id]}")
@@ -135,7 +130,7 @@ class ClusterPipeline:
             if name in self.job_ids:
                 parents.append(self.job_ids[name])
             elif row is not None and self.existing[name].state == RUNNING:
-                parents.append(str((row.queue or {})["job"]))
+                parents.append(str(row.queue.job if row.queue else None))
         return parents
 
     def _run_of(self, job: Job) -> Run:
@@ -143,10 +138,7 @@ class ClusterPipeline:
         existing = self.existing[job.name]
         if existing.state == RESUMABLE and existing.row is not None:
             run = Run.open(existing.row.dir)
-            fields = self.record.record_fields(job.name, run.info.get("code") or job.code) | {
-                "pipeline": run.info.get("pipeline")
-            }
-            run.update(**fields, ended=None, exit_code=None, reason=None)
+            run.change(lambda record: self._queue_again(record, job))
             return run
         dirs = {name: ExistingRun(RUNNING, RunSummary(run.id, path=str(run.dir))) for name, run in self.runs.items()}
         inputs = references(job, dirs) or {}
@@ -154,12 +146,25 @@ class ClusterPipeline:
         prepared = prepare(job, self.jobs, inputs, pending)
         if pending:
             prepared.report.parents = [self.runs[name].id for name in job.node.after]
-        return create_run(prepared.composed, ROOT, prepared.report, **self.record.record_fields(job.name, job.code))
+        return create_run(
+            prepared.composed,
+            ROOT,
+            prepared.report,
+            status=Status.QUEUED,
+            queue=step_status.this_process(),
+            pipeline=self.record.step_entry(job.name),
+            code=job.code,
+        )
+
+    @staticmethod
+    def _queue_again(record: RunRecord, job: Job) -> None:
+        record.queue_again(step_status.this_process())
+        record.code = record.code or job.code
 
 
-def _status(row: RunSummary) -> str:
+def _status(row: RunSummary) -> Status:
     """Return the status of a run, `queued` for one that Slurm will requeue."""
-    return step_status.QUEUED if row.status == "preempted" and in_progress(row) else row.status
+    return Status.QUEUED if row.status == Status.PREEMPTED and in_progress(row) else row.status
 
 
 def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
@@ -176,7 +181,9 @@ def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
             "choose hardware=cpu (the launcher starts them in order) or hardware=slurm."
         ]
     rows = {
-        name: k.row for name, k in existing.items() if k.state == RUNNING and k.row and queue_kind(k.row) != "slurm"
+        name: k.row
+        for name, k in existing.items()
+        if k.state == RUNNING and k.row and not (k.row.queue and k.row.queue.kind == "slurm")
     }
     return [
         f"{job.at}: step `{name}` is in progress as run {rows[name].id}, which is no Slurm job. "

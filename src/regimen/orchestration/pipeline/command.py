@@ -7,12 +7,12 @@ from pathlib import Path
 from regimen.display.console import say
 from regimen.orchestration.new_run import check_scheduler
 from regimen.orchestration.pipeline import cluster, graph, jobs, plan, report, sizes, spec
-from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.plan import exclusive
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.index import Index
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import raise_if_any
 
@@ -76,10 +76,10 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
             say("all steps are done or submitted; force=true runs them again")
     stopped = 0
     if any(job.asks("wait") for job in all_jobs):
-        unfinished = [run for run in pipeline.runs.values() if run.status not in step_status.DONE]
+        unfinished = [run for run in pipeline.runs.values() if run.status != Status.FINISHED]
         stopped = wait(unfinished) if unfinished else 0
         pipeline.refresh()
-    if all(step.status not in step_status.OPEN for step in record.steps.values()):
+    if all(not step.is_open for step in record.steps.values()):
         record.end(None)
     return report.report(record, command) if stopped < 128 else stopped
 
@@ -87,5 +87,5 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
 def _folder_of(name: str, existing: dict[str, ExistingRun]) -> Path | None:
     """Return the directory of the earlier pipeline that submitted the existing runs."""
     pipelines = [run.row.pipeline for run in existing.values() if run.row is not None and run.row.pipeline]
-    folders = [FOLDER / str(pipeline["id"]) for pipeline in pipelines if pipeline.get("name") == name]
+    folders = [FOLDER / str(pipeline.id) for pipeline in pipelines if pipeline.name == name]
     return next((folder for folder in reversed(folders) if folder.is_dir()), None)

@@ -17,11 +17,12 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import read_yaml
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.reuse import DONE, ExistingRun
 from regimen.runs import signature
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 
 MAX_PAST_RUNS = 20
@@ -44,7 +45,7 @@ def seconds(job: Job, existing: ExistingRun, rows: Sequence[RunSummary]) -> floa
     choices = job.composed.choices
     wanted = (choices["task"], choices["agent"], choices["stage"])
     past = list(
-        islice((r for r in rows if r.status == "finished" and (r.task, r.agent, r.stage) == wanted), MAX_PAST_RUNS)
+        islice((r for r in rows if r.status == Status.FINISHED and (r.task, r.agent, r.stage) == wanted), MAX_PAST_RUNS)
     )
     signature_without_seed = _without_seed(job.composed.plain)
     times = [r.wall_s for r in past if _signature(r.dir) == signature_without_seed]
@@ -120,7 +121,7 @@ def _signature(folder: Path) -> str | None:
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return the configuration of a past run, None if it cannot be read."""
     try:
-        config = read_yaml(folder / "config.yaml")
+        config = Run(folder).config
     except (OSError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None

@@ -15,6 +15,7 @@ from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.runs import code_snapshot, create
 from regimen.runs import inputs as run_inputs
+from regimen.runs.record_parts import Signature
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigErrors, raise_if_any
 
@@ -71,7 +72,7 @@ class PreparedJob:
 
     composed: ComposedConfig
     report: PreflightReport
-    signature: dict[str, str]
+    signature: Signature
 
 
 def compose_all(pipeline: Pipeline, nodes: list[Node], arguments: list[str], config_dirs: list[Path]) -> list[Job]:
@@ -144,8 +145,8 @@ def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = F
     _set_inputs(composed, inputs)
     composed.overrides = [*composed.overrides, *_input_arguments(inputs)]
     report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
-    info = {"inputs": run_inputs.read(report.inputs, report.references), "pending": report.pending, "code": job.code}
-    return PreparedJob(composed, report, create.sign(composed.plain, info))
+    entries = run_inputs.read(report.inputs, report.references)
+    return PreparedJob(composed, report, create.sign(composed.plain, entries, report.pending, job.code))
 
 
 def parallel(jobs: list[Job]) -> int:

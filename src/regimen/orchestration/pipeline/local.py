@@ -10,7 +10,7 @@ from pathlib import Path
 from regimen.display.console import say
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
-from regimen.orchestration.pipeline.cluster import SCHEDULERS, queue_kind, reconcile
+from regimen.orchestration.pipeline.cluster import reconcile
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.plan import exclusive, find
 from regimen.orchestration.pipeline.record import PipelineRecord, Step
@@ -19,6 +19,8 @@ from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, Su
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
+from regimen.runs.status import Status
+from regimen.runs.timeouts import SUPERVISOR_START_S
 from regimen.system import signals
 from regimen.system.errors import RegimenError
 
@@ -27,9 +29,6 @@ OTHER_RUNS_S = 1.0
 
 SCHEDULER_S = 10.0
 """Additional interval in s if a scheduler has one of them: each query loads a shared machine."""
-
-SUPERVISOR_START_S = 20.0
-"""Longest time in s until the supervisor of a resumed run records itself in run.json."""
 
 
 class LocalPipeline:
@@ -83,10 +82,9 @@ class LocalPipeline:
             if step.status != step_status.WAITING or job.name in self.others or self.supervisors.stopped is not None:
                 continue
             parents = [self.record.steps[name] for name in step.after]
-            not_failed = (step_status.WAITING, step_status.RUNNING, *step_status.DONE)
-            if failed := next((parent for parent in parents if parent.status not in not_failed), None):
+            if failed := next((parent for parent in parents if not (parent.is_done or parent.is_open)), None):
                 self._close(step, step_status.blocked_by(failed))
-            elif all(parent.status in step_status.DONE for parent in parents) and self._has_room(job):
+            elif all(parent.is_done for parent in parents) and self._has_room(job):
                 self._begin(job, step)
 
     def _has_room(self, job: Job) -> bool:
@@ -103,7 +101,7 @@ class LocalPipeline:
                 self._use_or_start(job, step, inputs, existing)
         except (RegimenError, OSError) as error:
             step.reason = f"not started: {error}"
-            self._close(step, step_status.FAILED)
+            self._close(step, Status.FAILED)
 
     def _use_or_start(self, job: Job, step: Step, inputs: dict[str, str], existing: ExistingRun) -> None:
         if existing.state == DONE:
@@ -117,14 +115,22 @@ class LocalPipeline:
             self._wait_for_supervisor(step)
         else:
             prepared = prepare(job, self.jobs, inputs)
-            fields = self.record.record_fields(job.name, job.code)
-            self._start(job, step, create_run(prepared.composed, ROOT, prepared.report, **fields), "started")
+            run = create_run(
+                prepared.composed,
+                ROOT,
+                prepared.report,
+                status=Status.QUEUED,
+                queue=step_status.this_process(),
+                pipeline=self.record.step_entry(job.name),
+                code=job.code,
+            )
+            self._start(job, step, run, "started")
         self.record.write()
 
     def _start(self, job: Job, step: Step, run: Run, how: str) -> None:
         self.supervisors.start(run)
         self.nodes[run.id] = job.name
-        step.status = step_status.RUNNING
+        step.status = Status.RUNNING
         self._set_run(step, run.dir)
         say(f"{how:<9} {step.name}  {step.dir}")
 
@@ -133,7 +139,8 @@ class LocalPipeline:
         run, process = self.supervisors.running[str(step.run)]
         end = time.monotonic() + SUPERVISOR_START_S
         while time.monotonic() < end and process.poll() is None:
-            if (run.info.get("supervisor") or {}).get("pid") == process.pid:
+            supervisor = run.record.supervisor
+            if supervisor and supervisor.pid == process.pid:
                 return
             time.sleep(POLL_S / 2)
 
@@ -146,9 +153,9 @@ class LocalPipeline:
     def _record_ends(self, ended: Iterator[FinishedSupervisor]) -> None:
         for end in ended:
             step = self.record.steps[self.nodes.pop(end.run.id)]
-            step.take(end.info)
+            step.take(end.record)
             step.exit_code = end.exit_code
-            self._close(step, str(end.info["status"]))
+            self._close(step, end.record.status)
 
     def _check_other_runs(self) -> None:
         """Check the runs of other processes; a step whose run did not finish is attempted here again."""
@@ -156,9 +163,9 @@ class LocalPipeline:
             return
         self._check_due = time.monotonic() + OTHER_RUNS_S
         rows = {row.id: row for row in Index().rows()}
-        held = [rows[run] for run in self.others.values() if run in rows and queue_kind(rows[run]) in SCHEDULERS]
-        if held:
-            reconcile(held)  # the index shows the correction at the next check
+        known = [rows[run] for run in self.others.values() if run in rows]
+        if scheduled := [row for row in known if row.queue and row.queue.is_scheduled]:
+            reconcile(scheduled)  # the index shows the correction at the next check
             self._check_due += SCHEDULER_S
         for node, run in list(self.others.items()):
             if run not in rows or not in_progress(rows[run]):

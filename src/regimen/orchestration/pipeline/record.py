@@ -6,20 +6,21 @@ import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from regimen.display.console import say
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record import RunRecord
+from regimen.runs.record_parts import LOCAL, PipelineStep, QueueEntry
+from regimen.runs.status import Status
 from regimen.system import files, host
 
 FILE = "pipeline.json"
-WAITING, QUEUED, RUNNING = "waiting", "queued", "running"
-OPEN = (WAITING, QUEUED, RUNNING)
-FINISHED, REUSED, FAILED = "finished", "reused", "failed"
-DONE = (FINISHED, REUSED)
+WAITING = "waiting"
+REUSED = "reused"
 BLOCKED = "blocked by "
 NOT_STARTED = "not started"
+"""Statuses of steps beside those of their runs."""
 
 
 @dataclass
@@ -50,11 +51,25 @@ class Step:
     headline: dict[str, float | None] = field(default_factory=dict)
     wall_s: float | None = None
 
-    def take(self, row: RunSummary | dict[str, Any]) -> None:
-        """Copy result fields from a row of the index or from a run.json."""
-        get = row.get if isinstance(row, dict) else lambda name: getattr(row, name)
-        self.headline, self.wall_s, self.reason = dict(get("headline") or {}), get("wall_s"), get("reason")
-        self.exit_code = get("exit_code")
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for its inputs, is queued or runs."""
+        return self.status in (WAITING, Status.QUEUED, Status.RUNNING)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its run has finished, now or earlier."""
+        return self.status in (Status.FINISHED, REUSED)
+
+    def take(self, run: RunSummary | RunRecord) -> None:
+        """Copy result fields from a row of the index or from a record."""
+        self.headline, self.wall_s, self.reason = dict(run.headline), run.wall_s, run.reason
+        self.exit_code = run.exit_code
+
+
+def this_process() -> QueueEntry:
+    """Return the first queue of a run that this process starts or submits."""
+    return QueueEntry(LOCAL, host.process(os.getpid()))
 
 
 def blocked_by(step: Step) -> str:
@@ -74,21 +89,14 @@ class PipelineRecord:
     def __init__(self, folder: Path, name: str, jobs: list[Job]) -> None:
         self.folder, self.name = folder, name
         self.steps = {job.name: Step(job.name, job.composed.choices["stage"], job.node.after) for job in jobs}
-        self.status = RUNNING
+        self.status = str(Status.RUNNING)
         self.signal: int | None = None
         self.started = files.now()
         self.ended: str | None = None
 
-    def record_fields(self, node: str, code: str | None) -> dict[str, Any]:
-        """Return the first fields of the run.json of a node: status, queue, pipeline and code.
-
-        Args:
-            node: name of the node.
-            code: snapshot of the code that the run will use.
-        """
-        pipeline = {"id": self.folder.name, "name": self.name, "step": node}
-        queue = {"kind": "local", "process": host.process(os.getpid())}
-        return {"status": "queued", "queue": queue, "pipeline": pipeline, "code": code}
+    def step_entry(self, node: str) -> PipelineStep:
+        """Return what the run of a node records of this pipeline."""
+        return PipelineStep(self.folder.name, self.name, node)
 
     def end(self, signal: int | None, status: str = "ended") -> None:
         """Record the end of the pipeline.

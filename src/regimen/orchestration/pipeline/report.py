@@ -15,13 +15,13 @@ from regimen.display.formatting import duration, table
 from regimen.orchestration.pipeline.duration import seconds, total
 from regimen.orchestration.pipeline.graph import step_of
 from regimen.orchestration.pipeline.jobs import Job, parallel
-from regimen.orchestration.pipeline.record import BLOCKED, DONE, FILE, NOT_STARTED, OPEN, PipelineRecord, Step
+from regimen.orchestration.pipeline.record import BLOCKED, FILE, NOT_STARTED, PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import DONE as RUN_DONE
 from regimen.orchestration.pipeline.reuse import RESUMABLE, RUNNING, ExistingRun
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome
 from regimen.runs.index.summary import RunSummary
-from regimen.system import files
+from regimen.runs.record import read_record
 
 FIGURE = "pipeline.png"
 
@@ -64,7 +64,7 @@ def _plan_row(
 ) -> tuple[str, str, str, str, str]:
     row, state, notes = existing.row, existing.state, []
     if row is not None:
-        same_step = (row.pipeline or {}).get("name") == pipeline and (row.pipeline or {}).get("step") == job.name
+        same_step = bool(row.pipeline and (row.pipeline.name, row.pipeline.step) == (pipeline, job.name))
         state = "reusable" if state == RUN_DONE and not same_step else state
         state = row.status if state == RUNNING else state
         notes.append(row.id)
@@ -111,14 +111,15 @@ def report(record: PipelineRecord, command: str) -> int:
     say("")
     for line in table([("step", "run", "status", "headline", "duration"), *map(_row, steps)]):
         say(line)
-    done, open_ = ([s for s in steps if s.status in group] for group in (DONE, OPEN))
+    done, open_ = [step for step in steps if step.is_done], [step for step in steps if step.is_open]
     say(f"\n{len(done)} of {len(steps)} steps finished; {os.path.relpath(record.folder / FILE)} lists them")
     draw(record)
     for step in done:
         for path in _pages(step):
             say(f"{step.name}: {path}")
     for step in steps:
-        if step.status not in (*DONE, *OPEN, NOT_STARTED) and not step.status.startswith(BLOCKED):
+        failed = not (step.is_done or step.is_open or step.status == NOT_STARTED)
+        if failed and not step.status.startswith(BLOCKED):
             say(f"  {step.name}: {_advice(step)}")
     if open_:
         say(f"{len(open_)} are queued or running; to see them: regimen queue, or the same command:\n  {command}")
@@ -129,9 +130,9 @@ def report(record: PipelineRecord, command: str) -> int:
 
 def _pages(step: Step) -> list[str]:
     """Return the report pages of a finished run."""
-    info = files.read_json(Path(str(step.dir)) / "run.json") or {}
-    rows = info.get("artifacts") or []
-    return [os.path.join(str(step.dir), row["path"]) for row in rows if row["kind"] == "page"]
+    record = read_record(Path(str(step.dir)))
+    artifacts = record.artifacts if record else []
+    return [os.path.join(str(step.dir), artifact.path) for artifact in artifacts if artifact.kind == "page"]
 
 
 def draw(record: PipelineRecord) -> None:

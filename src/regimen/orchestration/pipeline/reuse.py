@@ -10,12 +10,12 @@ from typing import Any
 from regimen.orchestration.pipeline.jobs import PreparedJob
 from regimen.runs import inputs, lock
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 
 DONE, RUNNING, RESUMABLE, TO_DO = "done", "running", "resumable", "to do"
-STOPPED = ("killed", "preempted", "lost", "failed")
-"""Statuses of runs that can be resumed from their last checkpoint."""
 
 
 @dataclass
@@ -41,20 +41,20 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
         rows: all runs, newest first.
     """
     wanted = prepared.signature
-    same = [r for r in rows if r.signature_config == wanted["config"] and r.signature_code == wanted["code"]]
+    same = [r for r in rows if r.signature_config == wanted.config and r.signature_code == wanted.code]
     notes = []
-    for row in [r for r in same if r.status == "finished"]:
+    for row in [r for r in same if r.status == Status.FINISHED]:
         reason = next(why_not_reusable(row.dir, prepared.composed.plain), None)
         if reason is None:
             return ExistingRun(DONE, row)
         notes.append(f"{row.id} is not used: {reason}")
     if not notes:
-        other = next((r for r in rows if r.signature_config == wanted["config"] and r.status == "finished"), None)
+        other = next((r for r in rows if r.signature_config == wanted.config and r.status == Status.FINISHED), None)
         notes = [f"{other.id} is not used: the code has changed since"] if other and other not in same else []
     note = notes[0] if notes else ""
     for row in filter(in_progress, same):
         return ExistingRun(RUNNING, row)
-    for row in [r for r in same if r.status in STOPPED]:
+    for row in [r for r in same if r.status.is_resumable]:
         if _is_resumable(row):
             return ExistingRun(RESUMABLE, row)
     return ExistingRun(TO_DO, None, note)
@@ -62,9 +62,9 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
 
 def in_progress(row: RunSummary) -> bool:
     """Return whether a run is running, queued, or will be requeued by Slurm after a preemption."""
-    if row.status in ("running", "queued") or (row.status == "preempted" and (row.queue or {}).get("again")):
+    if row.status.is_open or (row.status == Status.PREEMPTED and row.queue and row.queue.again):
         return True
-    return row.status in STOPPED and not lock.is_free(Run(row.dir))  # its worker still saves a checkpoint
+    return row.status.is_resumable and not lock.is_free(Run(row.dir))  # its worker still saves a checkpoint
 
 
 def why_not_reusable(folder: Path, config: dict[str, Any]) -> Iterator[str]:
@@ -74,15 +74,16 @@ def why_not_reusable(folder: Path, config: dict[str, Any]) -> Iterator[str]:
         folder: directory of the run.
         config: configuration of the step.
     """
-    artifacts = (files.read_json(folder / "run.json") or {}).get("artifacts") or []
-    for row in artifacts:
-        path = folder / row["path"]
+    record = read_record(folder)
+    artifacts = record.artifacts if record else []
+    for artifact in artifacts:
+        path = folder / artifact.path
         if not path.is_file():
-            yield f"{row['path']} is missing"
-        elif path.stat().st_size != row["bytes"] or _hash(path) != row["sha256"]:
-            yield f"{row['path']} has changed since"
+            yield f"{artifact.path} is missing"
+        elif path.stat().st_size != artifact.bytes or _hash(path) != artifact.sha256:
+            yield f"{artifact.path} has changed since"
     needs_video = config["video"] and config["choices"]["stage"] in STAGES_WITH_VIDEO
-    if needs_video and not any(row["kind"] == "video" for row in artifacts):
+    if needs_video and not any(artifact.kind == "video" for artifact in artifacts):
         yield "it has no video"
 
 
@@ -104,6 +105,6 @@ _hashes: dict[tuple[str, int, int], str] = {}
 
 def _is_resumable(row: RunSummary) -> bool:
     """Return whether a stopped run has a checkpoint, or never started, and its inputs are unchanged."""
-    info = files.read_json(row.dir / "run.json") or {}
-    started = info.get("supervisor") is not None
-    return ((row.dir / "checkpoints/last.pt").exists() or not started) and not inputs.changed(info)
+    record = read_record(row.dir) or RunRecord()
+    started = record.supervisor is not None
+    return ((row.dir / "checkpoints/last.pt").exists() or not started) and not inputs.changed(record.inputs)

@@ -122,5 +122,5 @@ def local_executor(folder: Path, hardware: dict[str, Any], code: str | None) -> 
 
 def job_name(runs: list[Run]) -> str:
     """Return the name of a job, or of an array of jobs."""
-    info = runs[0].info
-    return str(info.get("name") or runs[0].id) if len(runs) == 1 else str(info.get("sweep") or runs[0].dir.parent.name)
+    record = runs[0].record
+    return record.name or runs[0].id if len(runs) == 1 else record.sweep or runs[0].dir.parent.name

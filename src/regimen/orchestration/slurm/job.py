@@ -11,11 +11,10 @@ from typing import Any
 from regimen.orchestration.slurm import requeue
 from regimen.runs import lock, outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.supervisor import supervise
+from regimen.runs.timeouts import LOCK_WAIT_S
 from regimen.system import signals
-
-LOCK_PATIENCE_S = 90.0
-"""Longest time in s to wait for the worker of an earlier attempt, which may still save on another host."""
 
 
 class SlurmJob:
@@ -39,8 +38,8 @@ class SlurmJob:
         return DelayedSubmission(self)
 
     def _work(self, run: Run) -> int:
-        info = run.info
-        if info["status"] == "killed" and not info["supervisor"]:
+        record = run.record
+        if record.status == Status.KILLED and not record.supervisor:
             print(f"{run.id} was cancelled before it started")
             return 0
         if requeue.slurm_job() and int(os.environ.get("SLURM_NODEID", 0)) > 0:
@@ -54,13 +53,13 @@ class SlurmJob:
                 code = supervise(run)
         except signals.Interrupted as error:
             end = outcome.signalled(error.number, f"{signals.signal_name(error.number)} before the work started")
-            if run.status == "queued":
+            if run.status == Status.QUEUED:
                 outcome.record_end(run, end)
             code = end.exit_code
         return requeue.requeue_if_preempted(run, code)
 
 
-def wait_until_free(run: Run, patience_s: float = LOCK_PATIENCE_S) -> None:
+def wait_until_free(run: Run, patience_s: float = LOCK_WAIT_S) -> None:
     """Wait until no other process holds the lock of the run; the supervisor reports a lock that remains.
 
     Args:

@@ -8,11 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from regimen.display.formatting import duration
+from regimen.runs.record_parts import QueueEntry
+from regimen.runs.timeouts import SLURM_ANSWER_S
 from regimen.system import host
 from regimen.system.errors import PreflightError
+from regimen.system.host import ProcessIdentity
 
 WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"))
 
@@ -22,7 +24,6 @@ LIVE = WAITING | {
 """States of a job that is pending or running."""
 
 FIELDS = ("%i", "%T", "%N", "%M", "%l", "%S", "%r")
-PATIENCE_S = 60.0
 
 REASONS = {
     "None": "",
@@ -89,23 +90,24 @@ class JobState:
         return self.state in WAITING
 
 
-def states_of(queues: Iterable[dict[str, Any]]) -> dict[str, JobState]:
+def states_of(queues: Iterable[QueueEntry]) -> dict[str, JobState]:
     """Return job -> state; a job that its scheduler does not know any more is absent.
 
     Args:
-        queues: `queue` fields of run.json.
+        queues: entries with a job, see `RunRecord.queue`.
 
     Raises:
         PreflightError: Slurm does not respond.
     """
-    found: dict[str, JobState] = {}
+    states: dict[str, JobState] = {}
     slurm = []
     for queue in queues:
-        if queue["kind"] == "slurm":
-            slurm.append(queue["job"])
-        elif queue["kind"] == "submitit_local" and (state := _process(queue)):
-            found[queue["job"]] = state
-    return found | (slurm_states(slurm) if slurm else {})
+        job = str(queue.job)
+        if queue.kind == "slurm":
+            slurm.append(job)
+        elif queue.kind == "submitit_local" and (state := _process_state(queue, job)):
+            states[job] = state
+    return states | (slurm_states(slurm) if slurm else {})
 
 
 def slurm_states(jobs: Iterable[str]) -> dict[str, JobState]:
@@ -134,14 +136,14 @@ def ask(command: list[str]) -> str:
         PreflightError: the command is missing, fails or times out; the message holds its error output.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SLURM_ANSWER_S)
     except FileNotFoundError:
         raise PreflightError(
             f"{command[0]} is not on this machine: run this where Slurm's commands are (a login node)."
         ) from None
     except subprocess.TimeoutExpired:
         raise PreflightError(
-            f"Slurm does not respond: no answer from {command[0]} within {PATIENCE_S:.0f} s."
+            f"Slurm does not respond: no answer from {command[0]} within {SLURM_ANSWER_S:.0f} s."
         ) from None
     if done.returncode:
         raise PreflightError(f"{command[0]} failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
@@ -172,16 +174,16 @@ def _parse(line: str) -> JobState:
     return JobState(job.strip(), state, node, elapsed, limit, reason, code)
 
 
-def _process(queue: dict[str, Any]) -> JobState | None:
+def _process_state(queue: QueueEntry, job: str) -> JobState | None:
     """Return the state of a job of `submitit_local` from its process, or from the process that starts it."""
-    process = queue.get("process")
+    process = queue.process
     if process and host.is_alive(process) is not False:
-        return JobState(queue["job"], "RUNNING", node=process["host"], elapsed=duration(_age(process), "clock"))
-    if host.is_alive(queue.get("starter")) is False:
+        return JobState(job, "RUNNING", node=process.host, elapsed=duration(_age(process), "clock"))
+    if host.is_alive(queue.starter) is False:
         return None
-    return JobState(queue["job"], "PENDING", reason="hardware.max_jobs is reached")
+    return JobState(job, "PENDING", reason="waiting: hardware.max_jobs jobs are running")
 
 
-def _age(process: dict[str, Any]) -> float:
+def _age(process: ProcessIdentity) -> float:
     """Return the age of a process in s."""
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (process.get("start") or 0) / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (process.start or 0) / os.sysconf("SC_CLK_TCK"))

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from regimen.orchestration.slurm.queue_record import record_job
+from regimen.orchestration.slurm.queue_record import record_job, record_process
 from regimen.runs import code_snapshot, outcome
+from regimen.runs.record import Outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
 
@@ -55,7 +55,7 @@ def start(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: 
     starter = host.process(process.pid)
     jobs = {run.id: f"{process.pid}_{number}" for number, run in enumerate(runs)}
     for run in runs:
-        record_job(run, "submitit_local", jobs[run.id], folder, [], starter=starter)
+        record_job(run, "submitit_local", jobs[run.id], folder, [], starter)
     assert process.stdin is not None
     with process.stdin as stdin:  # after the records are complete: jobs start now
         stdin.write(json.dumps({"folder": str(folder), "runs": [str(run.dir) for run in runs]}))
@@ -71,9 +71,9 @@ class LocalQueue:
         from regimen.orchestration.slurm.executor import local_executor
 
         self.waiting, self.running = list(runs), dict[str, tuple[Run, Any]]()
-        hardware = yaml.safe_load(runs[0].config_path.read_text())["hardware"]
+        hardware = runs[0].config["hardware"]
         self.most = int(hardware["max_jobs"])
-        self.executor = local_executor(folder, hardware, runs[0].info.get("code"))
+        self.executor = local_executor(folder, hardware, runs[0].record.code)
 
     def work(self) -> None:
         """Start and watch jobs until all have ended."""
@@ -89,29 +89,28 @@ class LocalQueue:
     def _start(self, run: Run) -> None:
         from regimen.orchestration.slurm.job import SlurmJob
 
-        if run.status in ("queued", "preempted") and _is_mine(run):
+        if run.status in (Status.QUEUED, Status.PREEMPTED) and _is_mine(run):
             job = self.executor.submit(SlurmJob(str(run.dir)))
-            fields = {"process": host.process(int(job.job_id)), "log": str(job.paths.stdout)}
-            run.amend(lambda info: {"queue": {**info["queue"], **fields}})
+            record_process(run, host.process(int(job.job_id)), job.paths.stdout)
             self.running[run.id] = (run, job)
 
     def _ended(self, run: Run) -> None:
         """Requeue a run that its time limit stopped; record the end of one whose process died."""
-        info = run.info
-        if not _is_mine(run):
+        record = run.record
+        if record.queue is None or not _is_mine(run):
             return
-        if info["status"] == "preempted" and info["queue"].get("again"):
+        if record.status == Status.PREEMPTED and record.queue.again:
             self.waiting.insert(0, run)
-        elif info["status"] in ("queued", "running"):
-            reason = f"its process died; see {info['queue'].get('log')}"
+        elif record.status.is_open:
+            reason = f"its process died; see {record.queue.log}"
             with suppress(OSError):
-                outcome.record_end(run, outcome.Outcome("killed", 137, reason))
+                outcome.record_end(run, Outcome(Status.KILLED, 137, reason))
 
 
 def _is_mine(run: Run) -> bool:
     """Return whether this process still owns the run, which may have been resumed elsewhere after its end."""
-    starter: dict[str, Any] = run.info["queue"]["starter"]
-    return bool(starter["pid"] == os.getpid())
+    queue = run.record.queue
+    return queue is not None and queue.starter is not None and queue.starter.pid == os.getpid()
 
 
 def main() -> int:

@@ -4,116 +4,102 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from regimen.orchestration.slurm import job_states, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.index.liveness import is_scheduled, judge
-from regimen.runs.index.summary import RunSummary, read
+from regimen.runs.index.summary import RunSummary, read, seconds
 from regimen.runs.lock import is_free
+from regimen.runs.record import Outcome, RunRecord, read_record
+from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
-from regimen.system import files
+from regimen.runs.status import Status
+from regimen.runs.timeouts import JOB_LISTED_S
 from regimen.system.errors import RegimenError
 
-OPEN = ("queued", "running", "preempted")
-"""Statuses of runs that may have a pending or running job."""
-
-GRACE_S = 10.0
-"""Time in s after submission during which the scheduler may not list the job yet."""
+WHEN = {Status.QUEUED: "before it started", Status.PREEMPTED: "while it waited to continue"}
+"""Status of a run without a live job -> when it lost the job."""
 
 
-def reconcile(runs: Iterable[Run], watched: Iterable[str] = OPEN) -> dict[str, JobState]:
+def reconcile(
+    runs: Iterable[Run], watched: Callable[[Status], bool] = lambda status: status.may_have_job
+) -> dict[str, JobState]:
     """Record the end of runs whose job has ended or is lost; return run id -> state of the live jobs.
 
     Args:
         runs: any runs; runs without a job are skipped.
-        watched: statuses of the runs to check.
+        watched: whether to check a run with this status.
 
     Raises:
         PreflightError: Slurm does not respond.
     """
-    records = {run.id: (run, run.info) for run in runs}
-    checked = {name: pair for name, pair in records.items() if has_job(pair[1]) and pair[1]["status"] in watched}
-    states = job_states.states_of(info["queue"] for _, info in checked.values())
+    checked = {
+        run.id: (run, record.queue)
+        for run in runs
+        if (record := read_record(run.dir)) and record.queue and record.queue.has_job and watched(record.status)
+    }
+    states = job_states.states_of(queue for _, queue in checked.values())
     live = {}
-    for name, (run, info) in checked.items():
-        state = states.get(info["queue"]["job"])
+    for name, (run, queue) in checked.items():
+        state = states.get(str(queue.job))
         if state and state.live:
             live[name] = state
-        elif (state or not _is_new(info["queue"])) and is_free(run):
-            record_end_of_lost_job(run, outcome_of_lost_job(run.info, state))
+        elif (state or not _is_new(queue)) and is_free(run):
+            record_end_of_lost_job(run, outcome_of_lost_job(run.record, state))
     return live
 
 
-def has_job(info: dict[str, Any]) -> bool:
-    """Return whether a run was submitted and has not recorded that its job will not be requeued.
-
-    Between two attempts the status is `preempted`; `queue.again` is written a moment later.
-    """
-    queue = info.get("queue") or {}
-    return queue.get("kind") in ("slurm", "submitit_local") and queue.get("again") is not False and "job" in queue
+def _is_new(queue: QueueEntry) -> bool:
+    return time.time() - seconds(queue.submitted) < JOB_LISTED_S
 
 
-def is_open(info: dict[str, Any]) -> bool:
-    """Return whether the record says that the run has a pending or running job."""
-    again = (info.get("queue") or {}).get("again")
-    return has_job(info) and info["status"] in OPEN and (info["status"] != "preempted" or bool(again))
-
-
-def _is_new(queue: dict[str, Any]) -> bool:
-    return time.time() - datetime.fromisoformat(queue["submitted"]).timestamp() < GRACE_S
-
-
-def record_end_of_lost_job(run: Run, end: outcome.Outcome) -> None:
+def record_end_of_lost_job(run: Run, end: Outcome) -> None:
     """Record the end of a run whose job is lost, unless the run has recorded it itself.
 
     Args:
         run: the run.
         end: outcome to record.
     """
-    started = False
+    closed = False
 
-    def change(info: dict[str, Any]) -> dict[str, Any]:
-        nonlocal started
-        if not is_open(info):
-            return {}
-        started = info["supervisor"] is not None
-        return {**end.fields(), "ended": files.now(), "queue": {**info["queue"], "again": False}}
+    def alter(record: RunRecord) -> None:
+        nonlocal closed
+        closed = record.close_lost_job(end)
 
-    run.amend(change)
-    if started:
-        run.update(artifacts=run.artifacts())
+    record = run.change(alter)
+    if closed and record.supervisor is not None:
+        outcome.record_artifacts(run)
     run.reserve.unlink(missing_ok=True)
 
 
-def outcome_of_lost_job(info: dict[str, Any], state: JobState | None) -> outcome.Outcome:
+def outcome_of_lost_job(record: RunRecord, state: JobState | None) -> Outcome:
     """Return the outcome of a run whose job has ended although its record says otherwise.
 
     Args:
-        info: the record of the run.
+        record: the record of the run, which has a job.
         state: state of the job, None if the scheduler does not know it any more.
     """
-    job = f"job {info['queue']['job']}"
-    when = {"queued": "before it started", "preempted": "while it waited to continue"}.get(info["status"], "")
+    queue = record.queue or QueueEntry()
+    job = f"job {queue.job}"
+    when = WHEN.get(record.status, "")
     if state is None:
         return outcome.signalled(signal.SIGKILL, f"{job} is gone {when}".strip())
     if state.state == "CANCELLED":
         why = f": {state.reason}" if state.code not in ("None", "") else ""
         return outcome.signalled(signal.SIGTERM, f"{job} was cancelled {when}".strip() + why)
     reason = f"{job} ended {when}".strip() + f" ({state.state}{_exit_code(state)})"
-    lines = outcome.last_lines(job_log(info["queue"]), 1)
-    if info["status"] == "queued":  # the job ended before its supervisor started
-        return outcome.Outcome("failed", outcome.EXIT_FAILED, ": ".join([reason, *lines]))
+    lines = outcome.last_lines(job_log(queue), 1)
+    if record.status == Status.QUEUED:  # the job ended before its supervisor started
+        return Outcome(Status.FAILED, outcome.EXIT_FAILED, ": ".join([reason, *lines]))
     return outcome.signalled(signal.SIGKILL, reason)
 
 
-def job_log(queue: dict[str, Any]) -> Path:
+def job_log(queue: QueueEntry) -> Path:
     """Return the log file of a job."""
-    return Path(queue.get("log") or Path(queue["folder"]) / f"{queue['job']}_0_log.out")
+    return Path(queue.log or Path(queue.folder or "") / f"{queue.job}_0_log.out")
 
 
 def _exit_code(state: JobState) -> str:
@@ -141,5 +127,5 @@ def ask_schedulers(rows: list[RunSummary]) -> None:
         if fresh is not None:
             rows[at] = fresh
             judge([fresh])
-        if fresh is not None and fresh.status == "lost" and run_id in going:  # its node is gone: it was requeued
-            fresh.status = "queued"
+        if fresh is not None and fresh.status == Status.LOST and run_id in going:  # its node is gone: it was requeued
+            fresh.status = Status.QUEUED

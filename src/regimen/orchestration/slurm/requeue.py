@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import Any
 
+from regimen.runs.record import RunRecord
+from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
 from regimen.system import files, signals
 
@@ -25,21 +26,27 @@ def requeue_if_preempted(run: Run, code: int) -> int:
         return code
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # `scontrol requeue` sends them to this process
-    step, queue = last_step(run), run.info["queue"] or {}
+    step, queue = last_step(run), run.record.queue or QueueEntry()
     refusal = why_not_requeued(cause, step, queue, _bound(run))
     if not refusal:
-        _record(run, cause, step, again=True)
+        run.change(lambda record: record.preempt(cause, step, signals.EXIT_PREEMPTED))
         refusal = _request_requeue()
     if refusal:
-        _record(run, cause, step, again=False, refusal=refusal)
+        run.change(lambda record: record.preempt(cause, step, signals.EXIT_PREEMPTED, refusal))
     print(f"{cause}: {refusal or 'the job is requeued'}", flush=True)
     return signals.EXIT_PREEMPTED
 
 
 def begin(run: Run) -> None:
     """Remove `queue.again` from the record at the start of an attempt."""
-    if "again" in (run.info["queue"] or {}):
-        run.amend(lambda info: {"queue": {k: v for k, v in info["queue"].items() if k != "again"}})
+
+    def alter(record: RunRecord) -> None:
+        if record.queue is not None:
+            record.queue.again = None
+
+    queue = run.record.queue
+    if queue is not None and queue.again is not None:
+        run.change(alter)
 
 
 def last_step(run: Run) -> int:
@@ -71,7 +78,7 @@ def _cause(code: int) -> str:
     return TIME_LIMIT if code == signals.EXIT_PREEMPTED or job.get("Reason") == "TimeLimit" else ""
 
 
-def why_not_requeued(cause: str, step: int, queue: dict[str, Any], bound: int) -> str:
+def why_not_requeued(cause: str, step: int, queue: QueueEntry, bound: int) -> str:
     """Return why the job is not requeued, empty if it is.
 
     Only time limits count as restarts; preemptions do not depend on the run.
@@ -79,11 +86,11 @@ def why_not_requeued(cause: str, step: int, queue: dict[str, Any], bound: int) -
     Args:
         cause: `TIME_LIMIT` or `PREEMPTED`.
         step: step at which the attempt stopped.
-        queue: field `queue` of run.json.
+        queue: the queue of the run, with its restarts.
         bound: largest number of restarts, 0 for no limit.
     """
-    limits = [row for row in queue.get("restarts", []) if row["cause"] == TIME_LIMIT]
-    if cause == TIME_LIMIT and limits and step <= limits[-1]["step"]:
+    limits = [restart for restart in queue.restarts if restart.cause == TIME_LIMIT]
+    if cause == TIME_LIMIT and limits and step <= limits[-1].step:
         return (
             f"no progress since the last time limit (still at step {step}); "
             "raise hardware.submitit.timeout_min, or lower stage.checkpoint_interval"
@@ -94,29 +101,7 @@ def why_not_requeued(cause: str, step: int, queue: dict[str, Any], bound: int) -
 
 
 def _bound(run: Run) -> int:
-    import yaml
-
-    config = yaml.safe_load(run.config_path.read_text())
-    return int(config["hardware"]["submitit"].get("max_num_timeout") or 0)
-
-
-def _record(run: Run, cause: str, step: int, again: bool, refusal: str = "") -> None:
-    """Record that the run is preempted, and whether its job is requeued."""
-
-    def change(info: dict[str, Any]) -> dict[str, Any]:
-        queue = dict(info["queue"] or {})
-        if again:
-            queue["restarts"] = [*queue.get("restarts", []), {"at": files.now(), "cause": cause, "step": step}]
-        then = refusal or "the job waits to continue"
-        reason = str(info["reason"] or "").partition(" — ")[0]
-        return {
-            "status": "preempted",
-            "exit_code": signals.EXIT_PREEMPTED,
-            "reason": f"{cause}: {reason} — {then}",
-            "queue": {**queue, "again": again},
-        }
-
-    run.amend(change)
+    return int(run.config["hardware"]["submitit"].get("max_num_timeout") or 0)
 
 
 def _request_requeue() -> str:

@@ -12,20 +12,21 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from regimen.config.yaml_io import read_yaml
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
 from regimen.orchestration.slurm.queue_record import record_job
 from regimen.runs import lock, outcome
+from regimen.runs.record import Outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
+from regimen.runs.timeouts import SLURM_ANSWER_S
 from regimen.system.errors import PreflightError
 
 MAX_ARRAY_SIZE = 1000
 """Largest array of jobs: Slurm's default limit."""
 
 COMMANDS = ("sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
-PATIENCE_S = 60.0
 UNAVAILABLE = "Requested node configuration is not available"
 NODES_AWAY = ["sinfo", "--noheader", "--format=%D", "--states=down,drain,fail,maint"]
 
@@ -59,7 +60,7 @@ def _refusal(hardware: dict[str, Any]) -> str:
         # --test-only also fails while nodes are drained; sbatch itself accepts the job then.
         refused = done.returncode != 0 and not (UNAVAILABLE in done.stderr and _run(NODES_AWAY).stdout.strip())
     except subprocess.TimeoutExpired:
-        return f"Slurm does not respond: no answer from sbatch within {PATIENCE_S:.0f} s. Try `sinfo`."
+        return f"Slurm does not respond: no answer from sbatch within {SLURM_ANSWER_S:.0f} s. Try `sinfo`."
     if not refused:
         return ""
     requested = ", ".join(f"{k}={v}" for k, v in hardware["submitit"].items()) or "defaults"
@@ -68,7 +69,7 @@ def _refusal(hardware: dict[str, Any]) -> str:
 
 
 def _run(command: list[str], script: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=PATIENCE_S)
+    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=SLURM_ANSWER_S)
 
 
 def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[str, str]:
@@ -113,18 +114,18 @@ def resume(run: Run) -> int:
     """
     from regimen.orchestration.slurm import reconcile
 
-    config = read_yaml(run.config_path)
+    config = run.config
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
     if live := reconcile.reconcile([run]):
         raise PreflightError(f"{where} is already {run.status} as job {live[run.id].job}. See: regimen queue")
-    if run.status == "finished":
+    if run.status == Status.FINISHED:
         say(f"already finished: {where}")
         return 0
     if not lock.is_free(run):
         raise PreflightError(f"{where} is running. Stop it first, or wait for it.")
-    run.update(status="queued", queue=None, ended=None, exit_code=None, reason=None, signal=None)
+    run.change(lambda record: record.queue_again(None))
     say(f"submitted: {where} as job {submit([run])[run.id]}. To follow it: regimen queue")
     return 0
 
@@ -136,7 +137,7 @@ def _groups(runs: list[Run], after: dict[str, list[str]]) -> list[Group]:
     """Group runs with equal resources, code and parents, in arrays of at most `MAX_ARRAY_SIZE`."""
     found: dict[str, Group] = {}
     for run in runs:
-        hardware, code = _hardware(run), run.info.get("code")
+        hardware, code = dict(run.config["hardware"]), run.record.code
         parents = sorted(after.get(run.id, []))
         key = json.dumps([str(run.dir.parent), hardware, code, parents], sort_keys=True)
         found.setdefault(key, ([], hardware, code, parents))[0].append(run)
@@ -145,10 +146,6 @@ def _groups(runs: list[Run], after: dict[str, list[str]]) -> list[Group]:
         for members, hardware, code, parents in found.values()
         for i in range(0, len(members), MAX_ARRAY_SIZE)
     ]
-
-
-def _hardware(run: Run) -> dict[str, Any]:
-    return dict(read_yaml(run.config_path)["hardware"])
 
 
 def _submit_array(runs: list[Run], hardware: dict[str, Any], code: str | None, parents: list[str]) -> dict[str, str]:
@@ -179,6 +176,6 @@ def _record_refusal(runs: list[Run], error: Exception) -> str:
     text = str(error).strip().replace("sbatch: error: ", "").replace("\n", "; ") or type(error).__name__
     reason = f"not started: the scheduler refused the job: {text}"
     for run in runs:
-        outcome.record_end(run, outcome.Outcome("failed", outcome.EXIT_BAD_INPUT, reason))
+        outcome.record_end(run, Outcome(Status.FAILED, outcome.EXIT_BAD_INPUT, reason))
     names = runs[0].id if len(runs) == 1 else f"{len(runs)} runs, {runs[0].id} … {runs[-1].id}"
     return f"failed: {names}: {reason}"

@@ -10,6 +10,7 @@ from regimen.orchestration.slurm import reconcile
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import PreflightError
 
@@ -18,8 +19,6 @@ QUERY_S = 5.0
 """Interval in s between queries of the scheduler: each query loads a shared machine."""
 
 PROGRESS_S = 30.0
-FINAL = ("finished", "failed", "diverged")
-"""Statuses after which no attempt follows."""
 
 
 def wait(runs: list[Run]) -> int:
@@ -34,7 +33,7 @@ def wait(runs: list[Run]) -> int:
         with signals.handled(signals.leave):
             return _Watch(runs).wait()
     except signals.Interrupted as error:
-        live = [run for run in runs if run.status not in FINAL]
+        live = [run for run in runs if not run.status.is_final]
         names = " ".join(run.id for run in live) if len(live) <= 4 else "all"
         say(f"the jobs continue. To see them: regimen queue. To stop them: regimen cancel {names}")
         return signals.exit_code(error.number)
@@ -61,7 +60,7 @@ class _Watch:
             if time.monotonic() >= self.show_due:
                 self._show_progress()
             time.sleep(POLL_S)
-        codes = [int(run.info["exit_code"] or 0) for run in self.runs]
+        codes = [int(run.record.exit_code or 0) for run in self.runs]
         if len(codes) == 1:
             return codes[0]
         say(", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self.runs).items()))
@@ -70,8 +69,7 @@ class _Watch:
     def _query_scheduler(self) -> None:
         self.query_due = time.monotonic() + QUERY_S
         try:
-            watched = (*reconcile.OPEN, "killed")  # a killed run may be requeued
-            self.states = reconcile.reconcile(self.open.values(), watched)
+            self.states = reconcile.reconcile(self.open.values(), lambda status: not status.is_final)
         except PreflightError as error:
             self._print_if_new("", str(error))
             return
@@ -80,15 +78,15 @@ class _Watch:
     def _report_changes(self) -> None:
         """Print changed states, and drop the runs that have ended."""
         for name, run in list(self.open.items()):
-            info = run.info
-            status, state = str(info["status"]), self.states.get(name)
+            record = run.record
+            status, state = record.status, self.states.get(name)
             text = f"{status:<9} {name}"
-            if status in FINAL or (state is None and status not in ("queued", "running")):
+            if status.is_final or (state is None and not status.is_open):
                 del self.open[name]
-                text += f"  exit code {info['exit_code']}"
+                text += f"  exit code {record.exit_code}"
             elif state is not None and state.waits and state.reason:
                 text += f"  {state.reason}"
-            self._print_if_new(name, text + (f"  {info['reason']}" if info["reason"] else ""))
+            self._print_if_new(name, text + (f"  {record.reason}" if record.reason else ""))
 
     def _print_if_new(self, name: str, text: str) -> None:
         if self.printed.get(name) != text:
@@ -100,5 +98,5 @@ class _Watch:
         for name, run in self.open.items():
             text = describe(files.read_json(run.dir / "progress.json") or {})
             where = f"on {self.states[name].node}" if name in self.states else ""
-            if run.status == "running":
+            if run.status == Status.RUNNING:
                 say("  ".join(filter(None, [f"running   {name}", where, text])))

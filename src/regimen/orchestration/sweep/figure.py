@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.orchestration.sweep.record import Job
+from regimen.runs.status import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
     rows = [
         ({key: values.get(key, "") for key in keys}, float(value))
         for job in jobs
-        if job.status == "finished" and (value := job.headline.get(metric or "")) is not None
+        if job.status == Status.FINISHED and (value := job.headline.get(metric or "")) is not None
         for values in [settings(job)]
     ]
     if not rows or not keys:
@@ -59,7 +60,7 @@ def draw(jobs: list[Job], swept: list[str], out: Path) -> bool:
 
 def headline_of(jobs: list[Job]) -> str | None:
     """Return the headline metric that most finished jobs have, the first of several; None without one."""
-    counts = Counter(name for job in jobs if job.status == "finished" for name in job.headline)
+    counts = Counter(name for job in jobs if job.status == Status.FINISHED for name in job.headline)
     return max(counts, key=lambda name: counts[name], default=None)
 
 

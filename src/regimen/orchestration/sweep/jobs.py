@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from regimen.config import structured, sweep_grid
+from regimen.config import sweep_grid
 from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
 from regimen.config.overrides import check_choices, make_loader, parse
@@ -21,8 +21,9 @@ from regimen.display.console import say
 from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.sweep.local import LocalSweep, make_runs
-from regimen.orchestration.sweep.record import NOT_STARTED, OPEN, Job, SweepRecord
+from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
 from regimen.runs import inputs
+from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import ConfigErrors, did_you_mean, raise_if_any
 
@@ -177,7 +178,7 @@ def work(record: SweepRecord, jobs: list[Job], wait: bool) -> None:
     Raises:
         Interrupted: a signal stopped the local jobs or the waiting.
     """
-    hardware = {job.run: structured.read_plain(record.run(job).config_path)["hardware"] for job in jobs}
+    hardware = {job.run: record.run(job).config["hardware"] for job in jobs}
     submitted = [job for job in jobs if hardware[job.run]["scheduler"]]
     here = [job for job in jobs if not hardware[job.run]["scheduler"]]
     if submitted:
@@ -222,7 +223,7 @@ def submit_jobs(record: SweepRecord, jobs: list[Job]) -> None:
     taken = submit([record.run(job) for job in jobs])
     record.refresh(jobs)
     for job in jobs:
-        job.status = "queued" if job.run in taken else "failed"
+        job.status = Status.QUEUED if job.run in taken else Status.FAILED
     record.write("submitted")
     names = list(taken.values())
     numbers = f"{names[0]} … {names[-1]}" if len(names) > 2 else " and ".join(names)
@@ -244,7 +245,7 @@ def wait_for(record: SweepRecord, jobs: list[Job]) -> None:
 
     code = wait([record.run(job) for job in jobs])
     record.refresh(jobs)
-    waiting = any(job.status in OPEN for job in jobs)
+    waiting = any(job.is_open for job in jobs)
     record.write("submitted" if waiting else "ended")
     if waiting:
         raise signals.Interrupted(code - 128)

@@ -18,7 +18,10 @@ from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, SupervisorPool
 from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
 from regimen.runs import code_snapshot, outcome
+from regimen.runs.record import read_record
+from regimen.runs.record_parts import LOCAL, QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host, signals
 from regimen.system.errors import RegimenError
 from regimen.system.git import repository_state
@@ -43,20 +46,29 @@ def make_runs(
     runs = {}
     git = repository_state(Path(host.__file__).parent)
     for job, config, report in zip(jobs, composed, reports, strict=True):
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(config.plain), "sweep": record.folder.name}
         try:
             code = str(code_snapshot.take(config.plain))
-            runs[job.run] = create_run(config, record.folder, report, job.run, code=code, git=git, **fields)
+            runs[job.run] = create_run(
+                config,
+                record.folder,
+                report,
+                job.run,
+                git=git,
+                status=Status.QUEUED,
+                queue=queue_entry(config.plain),
+                sweep=record.folder.name,
+                code=code,
+            )
         except (RegimenError, OSError) as error:
-            job.status = "failed"
+            job.status = Status.FAILED
             job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED
             say(f"failed    {job.run}  not started: {error}")
     return runs
 
 
-def queue_field(config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the first `queue` field of a run: this process, or None for a run that is submitted to a scheduler."""
-    return None if config["hardware"]["scheduler"] else {"kind": "local", "process": host.process(os.getpid())}
+def queue_entry(config: dict[str, Any]) -> QueueEntry | None:
+    """Return the first queue of a run: this process, or None for a run that is submitted to a scheduler."""
+    return None if config["hardware"]["scheduler"] else QueueEntry(LOCAL, host.process(os.getpid()))
 
 
 class LocalSweep:
@@ -100,29 +112,30 @@ class LocalSweep:
     def _start(self, job: Job) -> None:
         """Start one job; a job that cannot be started is marked `failed`."""
         run = self.record.run(job)
-        if run.status == "killed" and run.info.get("supervisor") is None:  # cancelled while waiting
-            job.take(run.info)
-            say(f"{job.status:<9} {job.run}  {run.info.get('reason') or ''}".rstrip())
+        record = read_record(run.dir)
+        if record and record.status == Status.KILLED and record.supervisor is None:  # cancelled while waiting
+            job.take(record)
+            say(f"{job.status:<9} {job.run}  {record.reason or ''}".rstrip())
             return
         try:
             self.supervisors.start(run)
         except (RegimenError, OSError) as error:
-            job.status, job.exit_code = "failed", outcome.EXIT_FAILED
+            job.status, job.exit_code = Status.FAILED, outcome.EXIT_FAILED
             say(f"failed    {job.run}  not started: {error}")
         else:
             self.began[job.run] = time.monotonic()
-            job.status = "running"
+            job.status = Status.RUNNING
             say(f"started   {job.run}  {' '.join(job.overrides)}")
 
     def _note(self, ended: list[FinishedSupervisor]) -> None:
         """Record and print the ends of runs."""
         for end in ended:
             job = self.by_run[end.run.id]
-            job.take(end.info)
+            job.take(end.record)
             job.exit_code = end.exit_code
-            if job.status == "finished":
+            if job.status == Status.FINISHED:
                 self.seconds.append(time.monotonic() - self.began[job.run])
-            reason = f"  {end.info['reason']}" if end.info.get("reason") else ""
+            reason = f"  {end.record.reason}" if end.record.reason else ""
             say(f"{job.status:<9} {job.run}  exit code {job.exit_code}{reason}{self._left()}")
         if ended:
             self.record.write("running")

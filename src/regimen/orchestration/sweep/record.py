@@ -12,14 +12,14 @@ from typing import Any
 
 from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, RunReferenceError
 
 ROOT = Path("multirun")
 NOT_STARTED = "not started"
-OPEN = ("queued", "running")
-"""Statuses of jobs that are queued or running on a scheduler."""
 
 
 @dataclass
@@ -44,12 +44,15 @@ class Job:
     wall_s: float = 0.0
     inputs: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, info: dict[str, Any]) -> None:
-        """Copy status, exit code, headline metrics and working time from a run.json."""
-        self.status = str(info.get("status"))
-        self.exit_code = info.get("exit_code")
-        self.headline = dict(info.get("headline") or {})
-        self.wall_s = float(info.get("wall_s") or 0.0)
+    @property
+    def is_open(self) -> bool:
+        """Whether it is queued or running on a scheduler."""
+        return self.status in (Status.QUEUED, Status.RUNNING)
+
+    def take(self, record: RunRecord) -> None:
+        """Copy status, exit code, headline metrics and working time from the record of its run."""
+        self.status, self.exit_code = str(record.status), record.exit_code
+        self.headline, self.wall_s = dict(record.headline), record.wall_s
 
 
 class SweepRecord:
@@ -107,9 +110,11 @@ class SweepRecord:
             jobs: by default all.
         """
         for job in self.jobs if jobs is None else jobs:
-            info = self.run(job).info
-            if info and not (info["status"] == "queued" and job.status in (NOT_STARTED, "waiting", "failed")):
-                job.take(info)
+            record = read_record(self.run(job).dir)
+            if record and not (
+                record.status == Status.QUEUED and job.status in (NOT_STARTED, "waiting", Status.FAILED)
+            ):
+                job.take(record)
 
     def write(self, status: str, stopped: int | None = None) -> None:
         """Write sweep.json; a failure to write it is only a warning.
@@ -121,7 +126,7 @@ class SweepRecord:
         self.status = status
         data = {"format": 1, "id": self.folder.name, "argv": self.argv, "status": status, "signal": stopped}
         data["config_dirs"] = [str(folder) for folder in self.config_dirs]
-        data |= {"process": host.process(os.getpid()), "jobs": [asdict(job) for job in self.jobs]}
+        data |= {"process": host.process(os.getpid()).to_dict(), "jobs": [asdict(job) for job in self.jobs]}
         try:
             files.write_json(self.folder / "sweep.json", data, durable=False)
         except OSError as error:

@@ -12,8 +12,9 @@ from typing import Any
 from regimen.config.yaml_io import read_yaml
 from regimen.display import formatting
 from regimen.display.console import say
-from regimen.orchestration.sweep.record import OPEN, Job, SweepRecord, settings, swept_keys
+from regimen.orchestration.sweep.record import Job, SweepRecord, settings, swept_keys
 from regimen.runs import outcome
+from regimen.runs.status import Status
 from regimen.system import files, signals
 
 
@@ -30,12 +31,12 @@ def report(folder: Path) -> int:
     record = SweepRecord.open(folder)
     if data["status"] == "submitted":
         record.refresh()
-        if any(job.status in OPEN for job in record.jobs):
+        if any(job.is_open for job in record.jobs):
             say(f"Once they have ended, {command_to_rerun(folder)} lists them and reruns those that did not finish")
             return 0
     swept = swept_keys(record.jobs)
     _print_table(record.jobs, swept)
-    finished = [job for job in record.jobs if job.status == "finished"]
+    finished = [job for job in record.jobs if job.status == Status.FINISHED]
     say(f"\n{len(finished)} of {len(record.jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
     _say_best(folder)
     _write_files(record, swept)

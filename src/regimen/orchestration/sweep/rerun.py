@@ -6,22 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regimen.config import structured
 from regimen.config.hydra_adapter import quoted
 from regimen.display.console import say
 from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
-from regimen.orchestration.sweep.local import queue_field
-from regimen.orchestration.sweep.record import OPEN, ROOT, Job, SweepRecord
+from regimen.orchestration.sweep.local import queue_entry
+from regimen.orchestration.sweep.record import ROOT, Job, SweepRecord
 from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, signature
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import RunReferenceError, did_you_mean
 from regimen.system.git import repository_state
-
-RERUN_WITH_CURRENT_CODE = ("failed", "diverged")
-"""Statuses after which a rerun takes the current code; runs with other statuses keep their snapshot."""
 
 
 def rerun(reference: str) -> int:
@@ -53,7 +51,7 @@ def rerun(reference: str) -> int:
 
 def _report_submitted(record: SweepRecord) -> int:
     """Report on a submitted sweep if all its jobs have ended."""
-    if any(job.status in OPEN for job in record.jobs):
+    if any(job.is_open for job in record.jobs):
         return 0
     record.write("ended")
     return report(record.folder)
@@ -91,7 +89,7 @@ def find(reference: str, root: Path = ROOT) -> Path:
 
 def _described(folder: Path) -> str:
     jobs = (files.read_json(folder / "sweep.json") or {}).get("jobs", [])
-    done = sum(job.get("status") == "finished" for job in jobs)
+    done = sum(job.get("status") == Status.FINISHED for job in jobs)
     return f"{folder.name}: {done} of {len(jobs)} jobs finished, {folder}"
 
 
@@ -100,11 +98,11 @@ def _unfinished_jobs(record: SweepRecord) -> list[Job]:
     in_progress = _in_progress(record)
     record.refresh()
     missing = [job for job in record.jobs if not record.run(job).dir.exists()]
-    broken = [job for job in record.jobs if job not in missing and not record.run(job).info]
+    broken = [job for job in record.jobs if job not in missing and not read_record(record.run(job).dir)]
     for job in broken:
         place = os.path.relpath(record.run(job).dir)
         say(f"skipped   {job.run}  has no readable run.json; to create it again remove {place}")
-    left = [j for j in record.jobs if j not in broken and (j in missing or j.status != "finished")]
+    left = [j for j in record.jobs if j not in broken and (j in missing or j.status != Status.FINISHED)]
     jobs = [job for job in left if job.run not in in_progress]
     for job in left:
         if job.run in in_progress:
@@ -121,16 +119,15 @@ def _in_progress(record: SweepRecord) -> dict[str, str]:
     from regimen.runs.history.run_view import RunView
 
     runs = {job.run: record.run(job) for job in record.jobs}
-    infos = {name: info for name, run in runs.items() if (info := run.info)}
+    records = {name: known for name, run in runs.items() if (known := read_record(run.dir))}
     reasons = {}
-    if any((info.get("queue") or {}).get("kind") in ("slurm", "submitit_local") for info in infos.values()):
+    queues = {name: known.queue for name, known in records.items() if known.queue and known.queue.is_scheduled}
+    if queues:
         from regimen.orchestration.slurm.reconcile import reconcile
 
-        reasons = {
-            name: f"is queued or running as job {infos[name]['queue']['job']}" for name in reconcile(runs.values())
-        }
-    for name, info in infos.items():
-        if info.get("status") == "running" and RunView(runs[name].dir, info).status == "running":
+        reasons = {name: f"is queued or running as job {queues[name].job}" for name in reconcile(runs.values())}
+    for name, known in records.items():
+        if known.status == Status.RUNNING and RunView(runs[name].dir, known).status == Status.RUNNING:
             reasons.setdefault(name, "is still running")
     return reasons
 
@@ -140,17 +137,25 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     missing = [job for job in jobs if not record.run(job).dir.exists()]
     composed = compose_all([_arguments(job) for job in missing], record.config_dirs)
     reports = preflight_all(composed, record.folder)
-    existing = [structured.read_plain(record.run(job).config_path) for job in jobs if job not in missing]
+    existing = [record.run(job).config for job in jobs if job not in missing]
     check_scheduler(composed, existing)
     for job in jobs:
         job.status, job.exit_code = "waiting", None
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
-        fields: dict[str, Any] = {"status": "queued", "queue": queue_field(new.plain), "sweep": record.folder.name}
-        create_run(new, record.folder, preflight_report, job.run, code=str(code_snapshot.take(new.plain)), **fields)
+        create_run(
+            new,
+            record.folder,
+            preflight_report,
+            job.run,
+            status=Status.QUEUED,
+            queue=queue_entry(new.plain),
+            sweep=record.folder.name,
+            code=str(code_snapshot.take(new.plain)),
+        )
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)
-    work(record, jobs, bool(structured.read_plain(record.run(jobs[0]).config_path).get("wait")))
+    work(record, jobs, bool(record.run(jobs[0]).config.get("wait")))
 
 
 def _arguments(job: Job) -> list[str]:
@@ -161,17 +166,25 @@ def _arguments(job: Job) -> list[str]:
 
 def _reset_record(run: Run, config: dict[str, Any]) -> None:
     """Reset the record of a run so that it can be started; its frozen configuration stays."""
-    info = run.info
-    code = info.get("code")
-    if info["status"] in RERUN_WITH_CURRENT_CODE or not (code and Path(code).is_dir()):
+    record = run.record
+    if record.status.is_final or not (record.code and Path(record.code).is_dir()):  # it failed with its snapshot
         current = str(code_snapshot.take(config))
-        if current != code:
+        if current != record.code:
             say(f"code      {run.id}  reruns with the current code")
-            info["code"] = current
-            git = repository_state(Path(__file__).parent)[0]
-            signed = create.sign(config, info)
-            if (run.checkpoints / "last.pt").exists():
-                signed["code"] = signature.continued(info["signature"].get("code"), signed["code"])
-            run.update(code=current, git=git, signature=signed)
-    if info["supervisor"] is None or config["hardware"].get("scheduler"):
-        run.update(status="queued", queue=queue_field(config), ended=None, exit_code=None, reason=None, signal=None)
+            _take_code(run, config, current)
+    if record.supervisor is None or config["hardware"].get("scheduler"):
+        run.change(lambda record: record.queue_again(queue_entry(config)))
+
+
+def _take_code(run: Run, config: dict[str, Any], code: str) -> None:
+    """Record the code snapshot that a run works from now on."""
+    git = repository_state(Path(__file__).parent)[0]
+    has_checkpoint = (run.checkpoints / "last.pt").exists()
+
+    def alter(record: RunRecord) -> None:
+        signed = create.sign(config, record.inputs, record.pending, code)
+        if has_checkpoint:
+            signed.code = signature.continued(record.signature.code, str(signed.code))
+        record.code, record.git, record.signature = code, git, signed
+
+    run.change(alter)

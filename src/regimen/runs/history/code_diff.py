@@ -60,7 +60,7 @@ def code_difference(a: RunView, b: RunView, repository: Path = HERE) -> CodeDiff
 
 def _states(a: RunView, b: RunView) -> Iterator[str]:
     """Yield commit and uncommitted changes of both, if they differ."""
-    commits = [str((run.info.get("git") or {}).get("commit"))[:10] for run in (a, b)]
+    commits = [str(_commit(run))[:10] for run in (a, b)]
     if commits[0] != commits[1]:
         yield f"commit {commits[0]} → {commits[1]}"
     if a.patch != b.patch:
@@ -73,7 +73,11 @@ def _changed_files(patch: bytes) -> int:
 
 
 def _signature(run: RunView) -> str | None:
-    return (run.info.get("signature") or {}).get("code")
+    return run.record.signature.code
+
+
+def _commit(run: RunView) -> str | None:
+    return run.record.git.commit if run.record.git else None
 
 
 def _same(values: list[str | None]) -> bool | None:
@@ -110,7 +114,7 @@ class _Git:
         Raises:
             _NotThere: the commit is not in this repository, or the patch does not fit it.
         """
-        commit = (run.info.get("git") or {}).get("commit")
+        commit = _commit(run)
         if not commit:
             raise _NotThere(f"run {run.id} recorded no commit")
         try:

@@ -11,7 +11,8 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any
 
-from regimen.runs.index.summary import STATUSES, RunSummary
+from regimen.runs.index.summary import RunSummary
+from regimen.runs.status import Status
 from regimen.system.errors import ConfigError, did_you_mean, suggest
 
 FORM = "Filters are key=value, key!=value and key=one,another; a value may be a pattern (name=walk*) or empty (tag=)."
@@ -27,8 +28,8 @@ KEYS: dict[str, Values] = {
     "status": lambda run: [run.status],
     "tag": lambda run: run.tags,
     "sweep": lambda run: [run.sweep],
-    "pipeline": lambda run: [(run.pipeline or {}).get(key) for key in ("id", "name")],
-    "step": lambda run: [(run.pipeline or {}).get("step")],
+    "pipeline": lambda run: [run.pipeline.id, run.pipeline.name] if run.pipeline else [],
+    "step": lambda run: [run.pipeline.step] if run.pipeline else [],
     "seed": lambda run: [run.seed],
     "sim": lambda run: [run.sim],
     "hardware": lambda run: [run.hardware],
@@ -175,11 +176,12 @@ def _parse(word: str) -> Filter:
 
 
 def _check_statuses(word: str, values: Sequence[str]) -> None:
+    statuses = [str(status) for status in Status]
     for value in values:
-        if value not in STATUSES and not _is_pattern(value):
+        if value not in statuses and not _is_pattern(value):
             raise ConfigError(
-                f"`{word}`: there is no status `{value}`. {did_you_mean(value, STATUSES)} "
-                f"A run is {', '.join(STATUSES[:-1])} or {STATUSES[-1]}."
+                f"`{word}`: there is no status `{value}`. {did_you_mean(value, statuses)} "
+                f"A run is {', '.join(statuses[:-1])} or {statuses[-1]}."
             )
 
 

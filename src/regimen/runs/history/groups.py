@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from regimen.runs.history.run_view import RunView, see_dir, settings
+from regimen.runs.record import read_record
 from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
-from regimen.system import files
 
 SECTIONS = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
 """Choice -> the part of the configuration that it fills."""
@@ -45,9 +45,9 @@ def deciding(run: RunView) -> dict[str, Any]:
     """
     own = {key: value for key, value in settings(run).items() if _decides(key)}
     for name, taken in run.inputs.items():
-        maker = _maker(Path(taken["path"]))
+        maker = _maker(Path(taken.path))
         if maker is None:
-            own[name] = f"{Path(taken['path']).name} ({str(taken.get('sha256'))[:8]})"
+            own[name] = f"{Path(taken.path).name} ({str(taken.sha256)[:8]})"
         else:
             rows = {key: value for key, value in settings(maker).items() if _decides(key)}
             own |= {f"{name}.{key}": value for key, value in rows.items() if key != "stage"}
@@ -58,8 +58,8 @@ def same_seeds(runs: Sequence[RunView]) -> list[Any]:
     """Return the seeds that occur more than once, those of the runs that made the inputs included."""
     seeds = []
     for run in runs:
-        makers = [_maker(Path(taken["path"])) for taken in run.inputs.values()]
-        seeds.append((run.info.get("seed"), *(maker.info.get("seed") for maker in makers if maker)))
+        makers = [_maker(Path(taken.path)) for taken in run.inputs.values()]
+        seeds.append((run.record.seed, *(maker.record.seed for maker in makers if maker)))
     return [seed[0] if len(seed) == 1 else seed for seed, count in Counter(seeds).items() if count > 1]
 
 
@@ -101,6 +101,6 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 def _maker(path: Path) -> RunView | None:
     """Return the run in whose directory a file lies, as far as its record and configuration can be read."""
-    folder = next((folder for folder in path.parents if files.read_json(folder / "run.json") is not None), None)
+    folder = next((folder for folder in path.parents if read_record(folder) is not None), None)
     run = see_dir(folder) if folder is not None else None
     return run if run is not None and run.config else None

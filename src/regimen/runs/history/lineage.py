@@ -11,10 +11,10 @@ from regimen.runs.history.run_view import CHANGED, GONE, file_state
 from regimen.runs.index import liveness, summary
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
-from regimen.system import files
+from regimen.runs.record import read_record
 
 FILE = "file"
-"""Status of an input that no run made, such as a pretrained policy; its id is its path."""
+"""State of an input that no run made, such as a pretrained policy; its id is its path."""
 
 
 @dataclass(frozen=True)
@@ -94,28 +94,29 @@ class Family:
         if parent in self._rows:
             return self._rows[parent]
         for taken in child.inputs.values():
-            if taken["path"] == parent:
-                return RunSummary(parent, status=FILE if Path(parent).exists() else GONE)
-            folder = next((folder for folder in Path(taken["path"]).parents if _is_run(folder, parent)), None)
+            if taken.path == parent:
+                return RunSummary(parent, unreadable=FILE if Path(parent).exists() else GONE)
+            folder = next((folder for folder in Path(taken.path).parents if _is_run(folder, parent)), None)
             found = summary.read(str(folder)) if folder else None
             if found is not None:
                 found.id = parent
                 liveness.judge([found])
                 return found
-        return RunSummary(parent, status=GONE)
+        return RunSummary(parent, unreadable=GONE)
 
 
 def _is_run(folder: Path, run_id: str) -> bool:
     """Return whether a folder is a run of this id, or was: a pretrained policy stands in a folder of another name."""
-    return folder.name == run_id or (files.read_json(folder / "run.json") or {}).get("id") == run_id
+    record = read_record(folder)
+    return folder.name == run_id or (record is not None and record.id == run_id)
 
 
 def links_of(run: RunSummary) -> list[Link]:
     """Return what a run took, and from where; parents named without a file come last."""
     found = []
     for name, taken in run.inputs.items():
-        path = Path(taken["path"])
-        now = file_state(path, taken.get("sha256"), run.started)
+        path = Path(taken.path)
+        now = file_state(path, taken.sha256, run.started)
         found.append(Link(_source(run, name), run.id, f"{name} {path.name}", now))
     for name, reference in run.pending.items():
         folder, _, which = reference.rpartition("@")
@@ -127,10 +128,15 @@ def links_of(run: RunSummary) -> list[Link]:
 def _source(run: RunSummary, name: str) -> str:
     """Return the id of the run that made an input, or its path where no run is known to have made it."""
     taken = run.inputs[name]
-    if taken.get("run"):
-        return str(taken["run"])
-    folders = [folder.name for folder in Path(taken["path"]).parents]
-    return next((parent for parent in run.parents if parent in folders), str(taken["path"]))
+    if taken.run:
+        return taken.run
+    folders = [folder.name for folder in Path(taken.path).parents]
+    return next((parent for parent in run.parents if parent in folders), taken.path)
+
+
+def state(run: RunSummary) -> str:
+    """Return the status of a run; `FILE` or `GONE` for a parent that is no run, or no run any more."""
+    return run.unreadable if run.unreadable in (FILE, GONE) else run.status
 
 
 def headline(run: RunSummary) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regimen.display.graph_figure import BAD, COLORS, QUIET, Arrow, Box
 from regimen.display.graph_figure import draw as draw_graph
-from regimen.runs.history.lineage import FILE, Link, headline
+from regimen.runs.history.lineage import FILE, Link, headline, state
 from regimen.runs.history.run_view import GONE
 from regimen.runs.index.summary import RunSummary
 
@@ -25,12 +25,12 @@ def draw(out: Path, run: RunSummary, relatives: dict[str, RunSummary], links: li
 
 
 def _box(run: RunSummary, chosen: RunSummary) -> Box:
-    if run.status == FILE:
+    if state(run) == FILE:
         path = Path(run.id)
         return Box(run.id, path.name, [os.path.relpath(path.parent)], QUIET)
     title = run.name or " ".join(filter(None, [run.stage, run.task])) or GONE
-    state = " · ".join(filter(None, [run.stage, run.status, headline(run)]))
-    return Box(run.id, title, [run.id, state], COLORS.get(run.status, BAD), run.id == chosen.id, run.status == GONE)
+    text = " · ".join(filter(None, [run.stage, state(run), headline(run)]))
+    return Box(run.id, title, [run.id, text], COLORS.get(state(run), BAD), run.id == chosen.id, state(run) == GONE)
 
 
 def _arrow(link: Link) -> Arrow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from regimen.runs.history.lineage import FILE, Link, headline
+from regimen.runs.history.lineage import FILE, Link, headline, state
 from regimen.runs.index.summary import RunSummary
 
 
@@ -27,10 +27,10 @@ def tree(run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -
 
 def describe(run: RunSummary) -> str:
     """Return a run in one line: name, id, stage, status and its first headline figure; a file by its path."""
-    if run.status == FILE:
+    if state(run) == FILE:
         return os.path.relpath(run.id)
     named = f"{run.name} ({run.id})" if run.name else run.id
-    return "  ".join(filter(None, [named, run.stage, run.status, headline(run)]))
+    return "  ".join(filter(None, [named, run.stage, state(run), headline(run)]))
 
 
 def _branches(

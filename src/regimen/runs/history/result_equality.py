@@ -67,12 +67,8 @@ def _results(a: RunView, b: RunView) -> Iterator[str]:
 
 def _datasets(a: RunView, b: RunView) -> Iterator[str]:
     kinds = ("dataset", "table")
-    old, new = ({row["path"]: row["sha256"] for row in _artifacts(run) if row.get("kind") in kinds} for run in (a, b))
+    old, new = ({row.path: row.sha256 for row in run.record.artifacts if row.kind in kinds} for run in (a, b))
     yield from (f"{path}: its content differs" for path in sorted({*old, *new}) if old.get(path) != new.get(path))
-
-
-def _artifacts(run: RunView) -> list[dict[str, Any]]:
-    return run.info.get("artifacts") or []
 
 
 def unequal(a: Any, b: Any, where: str = "") -> Iterator[str]:

@@ -10,14 +10,13 @@ from typing import Any
 
 from regimen.runs import lock
 from regimen.runs.index import liveness
-from regimen.runs.index.summary import UNREADABLE, RunSummary
+from regimen.runs.index.summary import RunSummary
+from regimen.runs.status import Status
+from regimen.runs.timeouts import SETTLED_S
 from regimen.system.files import read_json
 
 KEEP = "keep"
 """A run with this tag is never removed."""
-
-SETTLED_S = 86400.0
-"""How long a run without a readable end must have been silent, where its supervisor cannot be asked."""
 
 PLANS = {"sweep.json": ("sweep", "jobs"), "pipeline.json": ("pipeline", "steps")}
 """Record of several runs -> what it is, and the key of its list."""
@@ -29,7 +28,7 @@ def reason(run: RunSummary) -> str | None:
     Args:
         run: its row.
     """
-    if run.status in liveness.OPEN:
+    if run.status.is_open:
         return f"it is {run.status}"
     if liveness.waits_to_go_on(run):
         return "it waits to go on"
@@ -37,7 +36,8 @@ def reason(run: RunSummary) -> str | None:
         return f"it is a link to {os.path.realpath(run.path)}"
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
-    if run.status in ("lost", UNREADABLE) and not liveness.is_dead(run) and lock.silence_s(run.dir) < SETTLED_S:
+    has_no_end = run.status in (Status.LOST, Status.UNREADABLE)
+    if has_no_end and not liveness.is_dead(run) and lock.silence_s(run.dir) < SETTLED_S:
         return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
     return None
 
@@ -72,7 +72,7 @@ def planned(roots: Iterable[Path], asked: set[str], everything: Sequence[RunSumm
         everything: all runs.
     """
     found: dict[str, str] = {}
-    finished = {run.id for run in everything if run.status == "finished"}
+    finished = {run.id for run in everything if run.status == Status.FINISHED}
     for file, plan in _newest_plans(roots):
         kind, key = PLANS[file.name]
         steps = [step for step in plan.get(key) or [] if isinstance(step, dict)]
@@ -102,9 +102,9 @@ def _newest_plans(roots: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]
 def _sources(run: RunSummary, going: dict[str, RunSummary]) -> Iterator[str]:
     """Yield the ids of the runs that a run names: as parents, by its inputs, or by what it will read."""
     yield from run.parents
-    for known in run.inputs.values():
-        yield from [str(known["run"])] if known.get("run") else []
-        yield from (folder.name for folder in Path(str(known.get("path"))).parents[:3])
+    for entry in run.inputs.values():
+        yield from [entry.run] if entry.run else []
+        yield from (folder.name for folder in Path(entry.path).parents[:3])
     yield from (os.path.basename(reference.rpartition("@")[0] or reference) for reference in run.pending.values())
     if run.unreadable:
         yield from _mentioned(run, going)

@@ -11,11 +11,15 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import flatten, read_yaml
+from regimen.config.yaml_io import flatten
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary, summary
 from regimen.runs.metrics import MetricsLog
+from regimen.runs.record import FILE, RecordError, RunRecord
+from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_run
+from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RunReferenceError
 
@@ -31,11 +35,11 @@ class RunView:
 
     Attributes:
         dir: its directory, absolute.
-        info: the content of run.json.
+        record: the content of run.json.
     """
 
     dir: Path
-    info: dict[str, Any]
+    record: RunRecord
 
     @property
     def id(self) -> str:
@@ -45,29 +49,29 @@ class RunView:
     @cached_property
     def row(self) -> RunSummary:
         """What a list says of it."""
-        row = summary(self.id, str(self.dir), self.info)
+        row = summary(self.id, str(self.dir), self.record)
         liveness.judge([row])
         return row
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """As recorded, or `lost` where nobody works on a run that says `running`."""
         return self.row.status
 
     @property
     def choices(self) -> dict[str, str]:
         """Group -> option, such as task -> reach."""
-        return self.info.get("choices") or {}
+        return self.record.choices
 
     @property
-    def inputs(self) -> dict[str, dict[str, Any]]:
-        """Name -> path, sha256 and run of each file it read."""
-        return self.info.get("inputs") or {}
+    def inputs(self) -> dict[str, InputEntry]:
+        """Name -> file that it read."""
+        return self.record.inputs
 
     @property
-    def headline(self) -> dict[str, float]:
+    def headline(self) -> dict[str, float | None]:
         """Its few headline figures."""
-        return self.info.get("headline") or {}
+        return self.record.headline
 
     @property
     def where(self) -> str:
@@ -77,14 +81,13 @@ class RunView:
     @property
     def label(self) -> str:
         """Its name, if it has one, and its id."""
-        name = self.info.get("name")
-        return f"{name} ({self.id})" if name else self.id
+        return f"{self.record.name} ({self.id})" if self.record.name else self.id
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The frozen configuration; empty where its file is missing or cannot be read."""
         try:
-            data = read_yaml(self.dir / "config.yaml")
+            data = Run(self.dir).config
         except (OSError, yaml.YAMLError):
             return {}
         return data if isinstance(data, dict) else {}
@@ -116,8 +119,8 @@ class RunView:
             name: of the input.
             read_all: read large files, too.
         """
-        known = self.inputs[name]
-        return file_state(Path(known["path"]), known.get("sha256"), self.info.get("started"), read_all)
+        entry = self.inputs[name]
+        return file_state(Path(entry.path), entry.sha256, self.record.started, read_all)
 
 
 def see(reference: str) -> RunView:
@@ -135,13 +138,13 @@ def see_dir(folder: Path) -> RunView:
     Raises:
         RunReferenceError: its record cannot be read.
     """
-    info = files.read_json(folder / "run.json")
-    if info is None:
+    try:
+        return RunView(folder.resolve(), Run(folder).record)
+    except RecordError as error:
         raise RunReferenceError(
-            f"The record {os.path.relpath(folder / 'run.json')} cannot be read: expected one JSON object. "
+            f"The record {os.path.relpath(folder / FILE)} cannot be read: {error}. "
             "Its other files are whole: look into config.yaml, logs/ and checkpoints/."
-        )
-    return RunView(folder.resolve(), info)
+        ) from error
 
 
 def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool = False) -> str:

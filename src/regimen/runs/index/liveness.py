@@ -7,16 +7,10 @@ from collections.abc import Sequence
 
 from regimen.runs import lock
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record_parts import LOCAL
+from regimen.runs.status import Status
+from regimen.runs.timeouts import HEARTBEAT_LOST_S
 from regimen.system import host
-
-OPEN = ("running", "queued")
-"""Statuses of runs that are not at their end."""
-
-SCHEDULERS = ("slurm", "submitit_local")
-"""Kinds of queue that are asked where a job is."""
-
-SILENT_S = 180.0
-"""A supervisor touches its run's `.supervisor` every 20 s; on another host, one silent for so long is gone."""
 
 
 def judge(rows: Sequence[RunSummary]) -> None:
@@ -26,47 +20,39 @@ def judge(rows: Sequence[RunSummary]) -> None:
         rows: as recorded.
     """
     for row in rows:
-        if row.status in OPEN and not _is_attended(row):
-            row.status = "lost"
+        if row.status.is_open and not _is_attended(row):
+            row.status = Status.LOST
 
 
 def is_scheduled(row: RunSummary) -> bool:
     """Return whether a scheduler may have the run, so that its record alone does not tell the status."""
-    if row.status == "preempted":
-        return waits_to_go_on(row)
-    return row.status in (*OPEN, "lost") and (row.queue or {}).get("kind") in SCHEDULERS
+    if row.queue is None or not row.queue.is_scheduled:
+        return False
+    return waits_to_go_on(row) if row.status == Status.PREEMPTED else row.status.may_have_job
 
 
 def waits_to_go_on(row: RunSummary) -> bool:
     """Return whether a preempted run is still its scheduler's, which will start it again."""
-    queue = row.queue or {}
-    return row.status == "preempted" and queue.get("kind") in SCHEDULERS and queue.get("again") is not False
+    queue = row.queue
+    return row.status == Status.PREEMPTED and queue is not None and queue.is_scheduled and queue.again is not False
 
 
 def _is_attended(row: RunSummary) -> bool:
-    if row.status == "running" and row.supervisor:
+    if row.status == Status.RUNNING and row.supervisor:
         return is_worked_on(row)
-    if row.queue and row.queue.get("kind") != "local":
+    if row.queue and row.queue.kind != LOCAL:
         return True
-    process = (row.queue or {}).get("process")
-    if process is None:  # just made, and about to be taken over by the process that made it
-        return time.time() - row.began < SILENT_S
-    return _alive(process) is not False
+    if row.queue is None or row.queue.process is None:  # just made, and about to be taken over by the process that did
+        return time.time() - row.began < HEARTBEAT_LOST_S
+    return host.is_alive(row.queue.process) is not False
 
 
 def is_worked_on(row: RunSummary) -> bool:
     """Return whether the supervisor of a running run lives: its process here, its sign of life elsewhere."""
-    alive = _alive(row.supervisor)
-    return lock.silence_s(row.dir) < SILENT_S if alive is None else alive
+    alive = host.is_alive(row.supervisor)
+    return lock.silence_s(row.dir) < HEARTBEAT_LOST_S if alive is None else alive
 
 
 def is_dead(row: RunSummary) -> bool:
     """Return whether the supervisor of a run is known to be gone, because it was a process of this machine."""
-    return bool(row.supervisor) and _alive(row.supervisor) is False
-
-
-def _alive(process: dict[str, object] | None) -> bool | None:
-    try:
-        return host.is_alive(process)
-    except (KeyError, TypeError):  # a record that names no process
-        return False
+    return row.supervisor is not None and host.is_alive(row.supervisor) is False

@@ -7,15 +7,15 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-UNREADABLE = "unreadable"
-STATUSES = (
-    "queued", "running", "finished", "failed", "killed", "preempted", "diverged", "lost", UNREADABLE,
-)  # fmt: skip
-"""All that `RunSummary.status` can be. The last two are seen by the reader, never written."""
+from regimen.runs.record import FILE, RecordError, RunRecord
+from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry
+from regimen.runs.status import Status
+from regimen.system.host import ProcessIdentity
+from regimen.system.json_part import JsonObject, JsonPart, to_json
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when `summary` fills the same fields in another way: indices of the old kind are then built anew."""
 
 
@@ -29,9 +29,9 @@ class RunSummary:
         wall_s: time worked on it, of all attempts that ended.
         attempt: when the present or last attempt began, ISO.
         headline: its few figures.
-        inputs: name -> path, sha256, run, ref of each file it read.
+        inputs: name -> file that it read.
         pending: name -> reference of what it will read.
-        supervisor, queue: who works on it or will, as recorded; see `state`.
+        supervisor, queue: who works on it or will, as recorded; see `liveness`.
         code: the copy of the code it works from, if it has one.
         unreadable: why its run.json tells nothing, or None.
         path: its directory, as reached from the roots.
@@ -42,7 +42,7 @@ class RunSummary:
     task: str | None = None
     agent: str | None = None
     stage: str | None = None
-    status: str = UNREADABLE
+    status: Status = Status.UNREADABLE
     started: str = ""
     ended: str | None = None
     began: float = 0.0
@@ -53,10 +53,10 @@ class RunSummary:
     tags: list[str] = field(default_factory=list)
     notes: int = 0
     parents: list[str] = field(default_factory=list)
-    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    inputs: dict[str, InputEntry] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     sweep: str | None = None
-    pipeline: dict[str, Any] | None = None
+    pipeline: PipelineStep | None = None
     rerun_of: str | None = None
     sim: str | None = None
     hardware: str | None = None
@@ -69,8 +69,8 @@ class RunSummary:
     peak_memory_gib: float = 0.0
     signature_config: str | None = None
     signature_code: str | None = None
-    supervisor: dict[str, Any] | None = None
-    queue: dict[str, Any] | None = None
+    supervisor: ProcessIdentity | None = None
+    queue: QueueEntry | None = None
     code: str | None = None
     unreadable: str | None = None
     path: str = ""
@@ -90,18 +90,23 @@ class RunSummary:
         """Whether it made a dataset: of episodes, or of learning histories."""
         return holds(f"{self.path}/data", ".h5") or holds(f"{self.path}/data/histories", ".json")
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return it as JSON data."""
-        return {name: getattr(self, name) for name in (*COLUMNS, "path")}
+        return {name: to_json(getattr(self, name)) for name in (*COLUMNS, "path")}
 
 
 COLUMNS = tuple(f.name for f in fields(RunSummary))[:-1]
 """What an index keeps: everything but where the run lies, which the reader knows."""
 
+PARTS: tuple[tuple[str, type[JsonPart]], ...] = (
+    ("pipeline", PipelineStep), ("supervisor", ProcessIdentity), ("queue", QueueEntry),
+)  # fmt: skip
+"""Columns that hold a part of the record, None without one."""
+
 
 def pack(row: RunSummary) -> str:
     """Return the text an index keeps of a row."""
-    return json.dumps([getattr(row, name) for name in COLUMNS], separators=(",", ":"))
+    return json.dumps([getattr(row, name) for name in COLUMNS], default=JsonPart.to_dict, separators=(",", ":"))
 
 
 def unpack(text: str, path: str) -> RunSummary:
@@ -112,7 +117,15 @@ def unpack(text: str, path: str) -> RunSummary:
         path: where the run lies.
     """
     values = [*json.loads(text), path]
-    return RunSummary(*values)
+    row = RunSummary(*values)
+    row.status = Status(row.status)
+    for name, kind in PARTS:
+        if value := getattr(row, name):
+            setattr(row, name, kind.from_dict(value))
+    inputs = cast(dict[str, JsonObject], row.inputs)
+    if inputs:
+        row.inputs = {name: InputEntry.from_dict(entry) for name, entry in inputs.items()}
+    return row
 
 
 def holds(folder: str, suffix: str) -> bool:
@@ -127,7 +140,7 @@ def read(folder: str) -> RunSummary | None:
     """Return the row of a run directory as its run.json says now; None where there is no run.json (any more)."""
     run_id = os.path.basename(os.path.abspath(folder))
     try:
-        with open(f"{folder}/run.json", "rb") as file:
+        with open(f"{folder}/{FILE}", "rb") as file:
             stamp = os.fstat(file.fileno()).st_mtime
             text = file.read()
     except (FileNotFoundError, NotADirectoryError):
@@ -135,62 +148,59 @@ def read(folder: str) -> RunSummary | None:
     except OSError as error:
         return _broken(run_id, folder, 0.0, str(error.strerror))
     try:
-        info = json.loads(text)
-        if not isinstance(info, dict):
-            raise ValueError(f"it holds {type(info).__name__} instead of an object")
-        if not info.get("status"):
-            raise ValueError("it has no status")
-        return summary(run_id, folder, info)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        data = json.loads(text)
+        if isinstance(data, dict):
+            data.pop("artifacts", None)  # a large part of the record, of which a row holds nothing
+        return summary(run_id, folder, RunRecord.from_dict(data))
+    except (RecordError, ValueError, RecursionError) as error:
         return _broken(run_id, folder, stamp, f"{error}" if text.strip() else "it is empty")
 
 
-def summary(run_id: str, folder: str, info: dict[str, Any]) -> RunSummary:
+def summary(run_id: str, folder: str, record: RunRecord) -> RunSummary:
     """Return the row of a run.
 
     Args:
         run_id: name of its directory.
         folder: its directory.
-        info: the content of run.json.
-
-    Raises:
-        ValueError, TypeError, AttributeError: fields are not of the kind that a run.json has.
+        record: its record.
     """
-    choices, git, sign = (dict(info.get(name) or {}) for name in ("choices", "git", "signature"))
-    started = str(info.get("started") or "")
-    attempts = [str(row.get("at")) for row in info.get("resumed") or []]
+    choices, started = record.choices, record.started or ""
     return RunSummary(
         id=run_id,
-        name=_text(info.get("name")),
-        **{group: _text(choices.get(group)) for group in ("task", "agent", "sim", "hardware", "experiment")},
-        stage=_text(info.get("stage") or choices.get("stage")),
-        status=str(info.get("status")),
+        name=record.name,
+        task=choices.get("task"),
+        agent=choices.get("agent"),
+        stage=record.stage or choices.get("stage"),
+        status=record.status,
         started=started,
-        ended=_text(info.get("ended")),
+        ended=record.ended,
         began=seconds(started),
-        wall_s=float(info.get("wall_s") or 0.0),
-        attempt=attempts[-1] if attempts else started,
-        headline=dict(info.get("headline") or {}),
-        seed=info.get("seed"),
-        tags=[str(tag) for tag in info.get("tags") or []],
-        notes=len(info.get("notes") or []),
-        parents=[str(parent) for parent in info.get("parents") or []],
-        inputs={str(name): dict(row) for name, row in (info.get("inputs") or {}).items()},
-        pending={str(name): str(ref) for name, ref in (info.get("pending") or {}).items()},
-        sweep=_text(info.get("sweep")) or _sweep(folder),
-        pipeline=dict(info["pipeline"]) if info.get("pipeline") else None,
-        rerun_of=_text(info.get("rerun_of")),
-        overrides=[str(override) for override in info.get("overrides") or []],
-        host=_text((info.get("host") or {}).get("name")),
-        commit=_text(git.get("commit")),
-        exit_code=info.get("exit_code"),
-        reason=_text(info.get("reason")),
-        peak_memory_gib=float(info.get("peak_memory_gib") or 0.0),
-        signature_config=_text(sign.get("config")),
-        signature_code=_text(sign.get("code")),
-        supervisor=dict(info["supervisor"]) if info.get("supervisor") else None,
-        queue=dict(info["queue"]) if info.get("queue") else None,
-        code=_text(info.get("code")),
+        wall_s=record.wall_s,
+        attempt=record.resumed[-1].at if record.resumed else started,
+        headline=record.headline,
+        seed=record.seed,
+        tags=record.tags,
+        notes=len(record.notes),
+        parents=record.parents,
+        inputs=record.inputs,
+        pending=record.pending,
+        sweep=record.sweep or _sweep(folder),
+        pipeline=record.pipeline,
+        rerun_of=record.rerun_of,
+        sim=choices.get("sim"),
+        hardware=choices.get("hardware"),
+        experiment=choices.get("experiment"),
+        overrides=record.overrides,
+        host=record.host.name if record.host else None,
+        commit=record.git.commit if record.git else None,
+        exit_code=record.exit_code,
+        reason=record.reason,
+        peak_memory_gib=record.peak_memory_gib,
+        signature_config=record.signature.config,
+        signature_code=record.signature.code,
+        supervisor=record.supervisor,
+        queue=record.queue,
+        code=record.code,
         path=folder,
     )
 
@@ -212,7 +222,3 @@ def _sweep(folder: str) -> str | None:
     """Return the sweep whose folder a run stands in, for records that do not name it."""
     above = os.path.dirname(os.path.abspath(folder))
     return os.path.basename(above) if os.path.exists(f"{above}/sweep.json") else None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

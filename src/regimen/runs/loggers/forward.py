@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regimen.runs.loggers.logger import Logger, Row
 from regimen.runs.run import Run
 from regimen.system import files, signals
@@ -47,7 +45,7 @@ def _listen(commands: queue.SimpleQueue[dict[str, Any]]) -> None:
 
 
 def _forward(run: Run, commands: queue.SimpleQueue[dict[str, Any]]) -> None:
-    chosen = yaml.safe_load(run.config_path.read_text())["logger"]
+    chosen = run.config["logger"]
     outlets = [_Outlet(name, cfg, run) for name, cfg in chosen.items()]
     tail: Tail | None = None
     while True:

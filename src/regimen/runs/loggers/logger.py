@@ -55,20 +55,18 @@ def values(row: Row) -> dict[str, float]:
 
 def about(run: Run) -> dict[str, Any]:
     """Return what a tracker shows of a run beside its metrics: text by name."""
-    info = run.info
-    choices = info.get("choices") or {}
-    git = info.get("git") or {}
+    record = run.record
     known = {
         "run": run.id,
         "dir": str(run.dir),
-        "name": info.get("name"),
-        **{group: choices.get(group) for group in ("stage", "task", "agent", "sim")},
-        "seed": info.get("seed"),
-        "overrides": " ".join(info.get("overrides") or []),
-        "parents": " ".join(info.get("parents") or []),
-        "tags": " ".join(info.get("tags") or []),
-        "sweep": info.get("sweep"),
-        "commit": git.get("commit"),
+        "name": record.name,
+        **{group: record.choices.get(group) for group in ("stage", "task", "agent", "sim")},
+        "seed": record.seed,
+        "overrides": " ".join(record.overrides),
+        "parents": " ".join(record.parents),
+        "tags": " ".join(record.tags),
+        "sweep": record.sweep,
+        "commit": record.git.commit if record.git else None,
     }
     return {name: str(value) for name, value in known.items() if value not in (None, "")}
 

@@ -119,7 +119,7 @@ class MlflowRun:
     def _begin(self, uri: str) -> str:
         from mlflow.entities import Param, RunTag
 
-        from regimen.config.yaml_io import flatten, read_yaml
+        from regimen.config.yaml_io import flatten
         from regimen.runs.loggers.logger import about
 
         facts = about(self._run)
@@ -127,7 +127,7 @@ class MlflowRun:
         created = self._client.create_run(experiment, run_name=facts.get("name") or self._run.id)
         run: str = created.info.run_id
         files.write_json(self._known, {"uri": uri, "run": run})
-        leaves = flatten(read_yaml(self._run.config_path))
+        leaves = flatten(self._run.config)
         params = [Param(_key(key), _text(value)) for key, value in leaves if key]
         for start in range(0, len(params), 100):  # at most so many a request
             self._client.log_batch(run, params=params[start : start + 100])

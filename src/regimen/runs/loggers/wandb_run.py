@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 if TYPE_CHECKING:
     from regimen.runs.loggers.logger import Row
     from regimen.runs.run import Run
@@ -79,8 +77,8 @@ class WandbRun:
             name=facts.get("name") or self._run.id,
             group=facts.get("sweep"),
             job_type=facts.get("stage"),
-            tags=[*(facts[k] for k in ("task", "agent") if k in facts), *self._run.info.get("tags", [])],
-            config={**yaml.safe_load(self._run.config_path.read_text()), "run": facts},
+            tags=[*(facts[k] for k in ("task", "agent") if k in facts), *self._run.record.tags],
+            config={**self._run.config, "run": facts},
             dir=str(self._run.dir),
             settings=wandb.Settings(console="off", silent=True, init_timeout=30.0, login_timeout=10.0),
         )

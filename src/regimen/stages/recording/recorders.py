@@ -127,14 +127,14 @@ class _Recorder:
 
     def _provenance(self) -> Json:
         """Return run, inputs, command, seed and policy of the recording."""
-        info, policy = self.run.info, self.config.policy
+        record, policy = self.run.record, self.config.policy
         return {
             "step_dt": self.env.step_dt,
             "io": self.env.io.to_dict(),
             "seed": self.config.seed,
             "run": self.run.id,
-            "parents": info.get("parents") or [],
-            "command": shlex.join(info.get("argv") or []),
+            "parents": record.parents,
+            "command": shlex.join(record.argv),
             "policy_sha256": files.sha256(Path(policy)) if policy else None,
         }
 

@@ -209,8 +209,8 @@ def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     """Yield the groups of evaluations; a common name of all trainings of a group is its label."""
     by_folder = {str(source.folder): source for source in evaluations}
     by_label = grouped([see_dir(source.folder) for source in evaluations])
-    groups = [(label, [by_folder[str(view.dir)] for view in members]) for label, members in by_label.items()]
-    names = [{(source.input("policy") or source).info.get("name") for source in members} for _, members in groups]
+    groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
+    names = [{(source.input("policy") or source).record.name for source in members} for _, members in groups]
     shared = [next(iter(group)) if len(group) == 1 else None for group in names]
     named = None not in shared and len(set(shared)) == len(shared)
     for number, (label, members) in enumerate(groups):

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from regimen.config.yaml_io import PlainConfig, read_yaml
+from regimen.config.yaml_io import PlainConfig
 from regimen.data.episodes.card_schema import EpisodeCard
+from regimen.runs.record import RunRecord, read_record
+from regimen.runs.run import Run
 from regimen.stages.evaluation.metrics import EvaluationResult, FaultEvaluationResult
 from regimen.system import files
 from regimen.system.errors import RunReferenceError
@@ -30,13 +32,13 @@ class Source:
 
     Attributes:
         folder: run directory.
-        info: content of run.json.
+        record: its record.
         config: frozen config, plain.
         result: content of result.json.
     """
 
     folder: Path
-    info: Json
+    record: RunRecord
     config: PlainConfig
     result: Json = field(default_factory=dict)
 
@@ -48,10 +50,9 @@ class Source:
             RunReferenceError: `path` is in no run directory.
         """
         for folder in (path, *path.parents[:3]) if path.is_dir() else path.parents[:3]:
-            info = files.read_json(folder / "run.json")
-            if info is not None and (folder / "config.yaml").is_file():
-                config = read_yaml(folder / "config.yaml")
-                return cls(folder, info, config, files.read_json(folder / "result.json") or {})
+            record = read_record(folder)
+            if record is not None and (folder / "config.yaml").is_file():
+                return cls(folder, record, Run(folder).config, files.read_json(folder / "result.json") or {})
         raise RunReferenceError(f"{path} is in no run directory: no run.json with a config.yaml in its parent folders.")
 
     @cached_property
@@ -77,7 +78,7 @@ class Source:
     @property
     def name(self) -> str:
         """Name of the run; the id if unnamed."""
-        return str(self.info.get("name") or self.id)
+        return self.record.name or self.id
 
     @property
     def stage(self) -> str:
@@ -100,12 +101,12 @@ class Source:
     @property
     def wall_s(self) -> float:
         """Wall time in s."""
-        return float(self.info.get("wall_s") or 0.0)
+        return self.record.wall_s
 
     @property
     def cpu_s(self) -> float:
         """CPU time of all cores in s."""
-        return float(self.info.get("cpu_s") or 0.0)
+        return self.record.cpu_s
 
     def input(self, name: str) -> Source | None:
         """Return the run that produced an input such as `policy` or `data.0`; None if there is none."""

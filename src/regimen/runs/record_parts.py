@@ -1,0 +1,204 @@
+"""The parts of a run's record: what stands under the keys of run.json that hold objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from regimen.config.schedulers import SCHEDULERS
+from regimen.system.git import GitState
+from regimen.system.host import CodeState, ProcessIdentity
+from regimen.system.json_part import JsonObject, JsonPart
+
+LOCAL = "local"
+"""Kind of queue of a run that a sweep or pipeline of this machine starts."""
+
+
+@dataclass
+class InputEntry(JsonPart):
+    """A file or folder that a run reads.
+
+    Attributes:
+        path: where it is.
+        sha256: checksum when the record was made.
+        run: id of the run that made it, None for other files.
+        ref: the reference as typed.
+    """
+
+    path: str
+    sha256: str | None = None
+    run: str | None = None
+    ref: str | None = None
+
+
+@dataclass
+class Artifact(JsonPart):
+    """A file of the run that is worth keeping.
+
+    Attributes:
+        path: relative to the run directory.
+        kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
+        bytes: its size.
+        sha256: its checksum.
+    """
+
+    path: str
+    kind: str = ""
+    bytes: int = 0
+    sha256: str | None = None
+
+
+@dataclass
+class Signature(JsonPart):
+    """Hashes of what decides the result of a run: of configuration with inputs, and of the code."""
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(("config", "code"))
+
+    config: str | None = None
+    code: str | None = None
+
+
+@dataclass
+class RunError(JsonPart):
+    """What ended a run that failed.
+
+    Attributes:
+        type: name of the exception or of the signal.
+        message: its message.
+        last_lines: last lines of the worker's output, None if there was no worker.
+    """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(("last_lines",))
+
+    type: str | None = None
+    message: str = ""
+    last_lines: list[str] | None = None
+
+
+@dataclass
+class Attempt(JsonPart):
+    """A further attempt at a run.
+
+    Attributes:
+        at: when it began, ISO.
+        previous_status: status of the run before.
+        git: its commit, None outside of a repository.
+        versions: its packages by name; empty in records that do not hold them.
+    """
+
+    at: str
+    previous_status: str | None = None
+    git: GitState | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: JsonObject) -> Self:
+        """Return the attempt that a JSON object describes."""
+        attempt = super().from_dict(data)
+        attempt.git = GitState.from_dict(data["git"]) if data.get("git") else None
+        attempt.versions = data.get("versions") or {}
+        return attempt
+
+    def to_dict(self) -> JsonObject:
+        """Return the JSON object."""
+        data = super().to_dict()
+        if not self.versions:
+            del data["git"], data["versions"]
+        return data
+
+    @property
+    def code_state(self) -> CodeState | None:
+        """Commit and packages, None if they are not recorded."""
+        return CodeState(self.git, self.versions) if self.versions else None
+
+
+@dataclass
+class Note(JsonPart):
+    """A remark of a person, with its time in ISO format."""
+
+    at: str
+    text: str
+
+
+@dataclass
+class PipelineStep(JsonPart):
+    """The pipeline that a run belongs to, by id and name, and the step of it that the run is."""
+
+    id: str | None = None
+    name: str | None = None
+    step: str | None = None
+
+
+@dataclass
+class Restart(JsonPart):
+    """One time that a scheduler stopped the job: when, `time limit` or `preempted`, at which environment step."""
+
+    at: str
+    cause: str
+    step: int
+
+
+@dataclass
+class QueueEntry(JsonPart):
+    """Who starts a run that waits.
+
+    Attributes:
+        kind: `local` (a sweep or pipeline of this machine), `slurm` or `submitit_local`.
+        process: the local process that starts the run; of `submitit_local` that of its job.
+        job: number of the job at the scheduler, such as `12` or `12_3`.
+        folder: folder of the job's scripts and logs.
+        submitted: time of the submission, ISO.
+        after: jobs that must have succeeded before.
+        log: file of the job's output, where it is known.
+        starter: process of `submitit_local` that starts its jobs.
+        restarts: the times that the scheduler stopped the job.
+        again: whether the job is requeued; None while that is not decided.
+    """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        ("process", "job", "folder", "submitted", "after", "log", "starter", "again")
+    )
+
+    kind: str = ""
+    process: ProcessIdentity | None = None
+    job: str | None = None
+    folder: str | None = None
+    submitted: str | None = None
+    after: list[str] | None = None
+    log: str | None = None
+    starter: ProcessIdentity | None = None
+    restarts: list[Restart] = field(default_factory=list)
+    again: bool | None = None
+
+    @classmethod
+    def from_dict(cls, data: JsonObject) -> Self:
+        """Return the entry that a JSON object describes."""
+        entry = super().from_dict(data)
+        entry.process = _process(data.get("process"))
+        entry.starter = _process(data.get("starter"))
+        entry.restarts = [Restart.from_dict(row) for row in data.get("restarts") or []]
+        return entry
+
+    def to_dict(self) -> JsonObject:
+        """Return the JSON object, without what is not set."""
+        data = super().to_dict()
+        if not self.restarts:
+            del data["restarts"]
+        return data
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a scheduler has the run."""
+        return self.kind in SCHEDULERS
+
+    @property
+    def has_job(self) -> bool:
+        """Whether the run was submitted, and it is not decided that its job ends for good.
+
+        Between two attempts the status is `preempted`; `again` is written a moment later.
+        """
+        return self.is_scheduled and self.job is not None and self.again is not False
+
+
+def _process(data: JsonObject | None) -> ProcessIdentity | None:
+    return ProcessIdentity.from_dict(data) if data else None
