@@ -45,8 +45,6 @@ QUESTION = re.compile(r"(?:what|who|whom|whose|whether|which|when|where|why|how)
 
 STORED = {("src/regimen/envs/fault_estimate/oracle.py", "told")}
 """(file, phrase): names of attributes that stand in checkpoints."""
-PENDING = ROOT / "tests" / "docs" / "prose_pending.txt"
-"""Places that are still to be rewritten, `file:line: phrase`; the line is that of the time of listing."""
 STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
@@ -83,12 +81,6 @@ def found(path: Path, pattern: re.Pattern[str], *, in_code: bool = False) -> lis
     return places
 
 
-def pending() -> set[tuple[str, str]]:
-    """Return (file, phrase) of the places that are still to be rewritten."""
-    lines = PENDING.read_text(encoding="utf-8").splitlines() if PENDING.exists() else []
-    return {(line.split(":", 2)[0], line.split(":", 2)[2].strip()) for line in lines if line and line[0] != "#"}
-
-
 def vocabulary() -> list[tuple[str, int, str]]:
     """Return every place with a phrase or a name that is to be avoided."""
     files = [*PAGES, *MODULES, *OPTIONS]
@@ -108,13 +100,11 @@ def questions() -> list[tuple[str, int, str]]:
 
 
 def test_prose_has_the_vocabulary_of_the_field() -> None:
-    allowed = pending()
-    assert [place for place in vocabulary() if (place[0], place[2]) not in allowed] == []
+    assert vocabulary() == []
 
 
 def test_docstrings_of_modules_begin_with_their_subject() -> None:
-    allowed = pending()
-    assert [place for place in questions() if (place[0], place[2]) not in allowed] == []
+    assert questions() == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -140,9 +130,3 @@ def is_defined(name: str) -> bool:
         if file.exists():
             return count == len(parts) or re.search(rf"\b{parts[count]}\b", file.read_text()) is not None
     return False
-
-
-if __name__ == "__main__":  # lists what is pending: `python tests/docs/test_prose.py > tests/docs/prose_pending.txt`
-    print("# Places that are still to be rewritten: file:line: phrase. Remove a line with its phrase.")
-    for name, line, phrase in sorted({*vocabulary(), *questions()}):
-        print(f"{name}:{line}: {phrase}")

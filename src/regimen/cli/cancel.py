@@ -31,27 +31,27 @@ def cancel_verb(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="regimen cancel", description="Cancel the jobs of runs.")
     parser.add_argument("what", nargs="+", help="runs, sweeps or pipelines; `all` for everything")
     runs = [Run(row.dir) for row in runs_with_jobs(parser.parse_args(argv).what)]
-    live = reconcile.reconcile(runs)
-    for line in cancel([run for run in runs if run.id in live], live):
+    jobs_by_run = reconcile.reconcile(runs)
+    for line in cancel([run for run in runs if run.id in jobs_by_run], jobs_by_run):
         print(line)
     for run in runs:
-        if run.id not in live:
+        if run.id not in jobs_by_run:
             print(f"already ended {run.id}: {run.status}")
     if not runs:
         print("no queued or running jobs")
     return 0
 
 
-def cancel(runs: list[Run], live: dict[str, JobState]) -> Iterable[str]:
+def cancel(runs: list[Run], jobs_by_run: dict[str, JobState]) -> Iterable[str]:
     """Cancel jobs and yield one line for each run.
 
     Args:
         runs: runs to cancel.
-        live: run id -> state of its job.
+        jobs_by_run: run id -> state of its job.
     """
     queues = {run.id: queue for run in runs if (queue := run.record.queue)}
     slurm = [run for run in runs if queues[run.id].kind == "slurm"]
-    waiting = [str(queues[run.id].job) for run in slurm if live[run.id].waits]
+    waiting = [str(queues[run.id].job) for run in slurm if jobs_by_run[run.id].waits]
     _scancel(waiting, "--state=PENDING")  # a job that has just started gets the signal below
     now = job_states.states_of(queues[run.id] for run in slurm)
     running = {run.id for run in slurm if (state := now.get(str(queues[run.id].job))) and state.live}

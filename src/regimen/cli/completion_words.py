@@ -1,4 +1,4 @@
-"""Completion candidates for the last word of a command line."""
+"""Completion candidates for the word at the cursor of a command line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SCHEDULED = ("queue", "cancel")
 
 
 def complete(line: str, breaks: str = "") -> list[str]:
-    """Return the completions of the last word of a line.
+    """Return the completions of the word at the end of a line.
 
     Args:
         line: command line up to the cursor.

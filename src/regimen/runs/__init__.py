@@ -1,1 +1,1 @@
-"""A run on disk and at work: directory, record, checkpoint, supervisor, worker, index."""
+"""Runs, on disk and in execution: directory, record, checkpoint, supervisor, worker, index."""

@@ -98,7 +98,7 @@ class Checkpoints:
     """The checkpoints of a run: `step_*.pt` every so often, `last.pt`, and `best.pt` by a metric."""
 
     def __init__(self, run: Run, interval: int, keep: int = 3) -> None:
-        """Look at what the run has already, so that a resumed run goes on as if it had not stopped.
+        """Read the existing checkpoints of the run, so that a resumed run continues their schedule.
 
         Args:
             run: the run.
@@ -198,7 +198,7 @@ def rng_state() -> StateDict:
 
 
 def set_rng_state(state: StateDict) -> None:
-    """Restore `rng_state`; the generators then go on with the same numbers.
+    """Restore `rng_state`; the generators then continue the same sequence.
 
     Args:
         state: from `rng_state`, possibly through a checkpoint.
@@ -216,7 +216,7 @@ def _words(twister: StateDict) -> np.ndarray:
 
 
 class _Sink:
-    """What torch writes into: keeps the disk's own error, and counts on to know how much space was needed."""
+    """Output file of `torch.save` that keeps the first disk error and counts the bytes of the whole checkpoint."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.bytes = 0

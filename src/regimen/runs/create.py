@@ -23,8 +23,8 @@ class Decided(TypedDict, total=False):
     """Fields of the first record that the caller of `create_run_dir` decides.
 
     Attributes:
-        status: `running`, or `queued` for a run that someone starts later.
-        queue: who starts it.
+        status: `running`, or `queued` for a run that is started later.
+        queue: process or scheduler that starts it.
         parents: ids of the runs whose files it reads.
         pending: input name -> reference that can be resolved once a parent has finished.
         sweep: id of its sweep.

@@ -1,7 +1,7 @@
-"""Who works on a run: one supervisor and its workers at a time, whatever machine they are on.
+"""Exclusive lock of a run: one supervisor and its workers at a time, across machines.
 
 The lock of `.supervisor` is a plain `flock`, not `files.locked` nor a library: workers inherit its open file, so that
-it lasts until the last of them has ended, and whoever looks whether a run is free takes it shared. The file's time is
+it lasts until the last of them has ended, and a check for a free run takes it shared. The file's time is
 the heartbeat for other machines and must not change with the lock.
 """
 
@@ -27,16 +27,16 @@ ATTEMPTS, ATTEMPT_S = 5, 0.05
 
 @contextmanager
 def held(run: Run) -> Iterator[IO[str]]:
-    """Hold the run for this process and its workers alone; the lock ends with them, however they end.
+    """Hold the exclusive lock of a run for this process and its workers; it is released when the last of them ends.
 
     Args:
         run: to work on.
 
     Raises:
-        PreflightError: someone else works on it, or nothing may be written there.
+        PreflightError: another process works on it, or its directory is not writable.
     """
     try:
-        file = _lock(run).open("a")  # which leaves its time as it is
+        file = _lock(run).open("a")  # append mode keeps its modification time
     except OSError as error:
         raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
     with file:
@@ -51,7 +51,7 @@ def held(run: Run) -> Iterator[IO[str]]:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Take the lock; asked more than once, because who looks whether a run is free holds it for an instant."""
+    """Take the lock; retry, because a check for a free run holds it for an instant."""
     for _ in range(ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def is_free(run: Run) -> bool:
-    """Return whether nobody works on the run: `held` would succeed."""
+    """Return whether no process works on the run, so that `held` would succeed."""
     with suppress(FileNotFoundError), _lock(run).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -72,13 +72,13 @@ def is_free(run: Run) -> bool:
 
 
 def beat(run: Run) -> None:
-    """Give a sign of life for the run."""
+    """Set the heartbeat of the run to the present time."""
     with suppress(OSError):
         os.utime(_lock(run))
 
 
 def silence_s(folder: Path) -> float:
-    """Return for how many seconds the supervisor of a run has given no sign of life; infinite if it never did.
+    """Return the age of the heartbeat of a run in seconds, infinite if there is none.
 
     Args:
         folder: the run directory.
@@ -90,7 +90,7 @@ def silence_s(folder: Path) -> float:
 
 
 def _has_living_owner(run: Run) -> bool:
-    """Return what the record says, for file systems that do not share locks between machines."""
+    """Return whether the recorded supervisor is alive, for file systems that do not share locks between machines."""
     record = read_record(run.dir)
     if record is None or record.status != Status.RUNNING or not record.supervisor or record.supervisor.is_this_one:
         return False

@@ -69,7 +69,7 @@ class MetricsLog:
         self._write_event(int(step), values)
 
     def rewind(self, step: int) -> None:
-        """Forget everything after `step`: a resumed run writes those steps again.
+        """Remove the rows after `step`: a resumed run writes those steps again.
 
         Args:
             step: the checkpoint's step; its own row is kept.
@@ -96,7 +96,7 @@ class MetricsLog:
         self._append(Event(wall_time=time.time(), step=step, summary=summary))
 
     def _begin_events(self) -> None:
-        """Begin a new file; after a rewind it tells TensorBoard to drop what earlier files say of later steps."""
+        """Begin a new file; after a rewind it makes TensorBoard drop later steps of earlier files."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         self._tb_folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How a run ended, judged from what the worker left behind: the one place where status, reason and exit code meet."""
+"""Outcome of a run, judged from the files of the worker: status, reason and exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BAD_INPUT = (
     "IOMismatchError",
     "EnvContractError",
 )
-"""Errors the user mends by typing something else."""
+"""Errors of the user's input."""
 
 NO_RESULT = "NoResult"
 """Kind of the failure of a worker that ended without a word."""
@@ -60,7 +60,7 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
         return _failed(run, error)
     why = "something called exit in the middle of the work"
     if returncode:
-        why = next(iter(last_lines(run.logs / "worker.log", 1)), "it said nothing")
+        why = next(iter(last_lines(run.logs / "worker.log", 1)), "no output")
     message = f"the worker ended with exit code {returncode} without a result: {why}"
     return _failed(run, {"kind": NO_RESULT, "message": message})
 
@@ -113,7 +113,7 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
     Args:
         run: the run.
         status: how it ended.
-        exit_code: which tells bad input from other failures.
+        exit_code: distinguishes bad input from other failures.
     """
     record = run.record
     name = shlex.quote(run.id if run.dir.parent == Path("outputs").resolve() else os.path.relpath(run.dir))

@@ -40,7 +40,7 @@ def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
     """Verify that inputs are the files that the record names.
 
     Args:
-        run: about to start or to go on.
+        run: about to start or to continue.
         except_for: inputs that are not read again.
 
     Raises:
@@ -51,5 +51,5 @@ def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
     if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
         raise RunReferenceError(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
-            "Launch it anew to use them as they are."
+            "Launch a new run to use the present files."
         )

@@ -71,7 +71,7 @@ class RunRecord(JsonPart):
         rerun_of: id of the run that this one repeats.
         sweep: id of its sweep.
         pipeline: its pipeline and step.
-        queue: who starts it, None for a run that was started at once.
+        queue: process or scheduler that starts it, None for a run that was started at once.
         parents: ids of the runs whose files it reads.
         pending: input name -> reference that can be resolved once a parent has finished.
         inputs: input name -> file that it reads.
@@ -248,7 +248,7 @@ class RunRecord(JsonPart):
         """Record that the run waits for a further attempt, or again for its first one.
 
         Args:
-            queue: who starts it; None until its scheduler has accepted a job.
+            queue: process or scheduler that starts it; None until its scheduler has accepted a job.
         """
         self._require("queue_again", self.status != Status.FINISHED)
         self.status, self.queue = Status.QUEUED, queue

@@ -140,7 +140,7 @@ class Restart(JsonPart):
 
 @dataclass
 class QueueEntry(JsonPart):
-    """Who starts a run that waits.
+    """The process or scheduler that starts a waiting run.
 
     Attributes:
         kind: `local` (a sweep or pipeline of this machine), `slurm` or `submitit_local`.

@@ -1,4 +1,4 @@
-"""The run: one execution of one stage, which is one directory whose files are the truth."""
+"""The run: one execution of one stage, whose state is the files of one directory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The frozen configuration as plain data, read anew; `structured.load_config` returns it typed.
+        """The frozen configuration as plain data, read at each access; `structured.load_config` returns it typed.
 
         Raises:
             OSError: its file is missing or cannot be read.
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def record(self) -> RunRecord:
-        """The content of run.json, read anew; see `record.read_record` for a directory that may be no run.
+        """The content of run.json, read at each access; see `record.read_record` for a directory that may be no run.
 
         Raises:
             RecordError: there is no run.json, or it cannot be read.
@@ -144,7 +144,7 @@ class Run:
         return self._metrics.rows()
 
     def rewind(self, step: int) -> None:
-        """Forget metrics after `step`, because the work continues from there (-1: from the beginning)."""
+        """Remove metrics after `step`, because the work continues from there (-1: from the beginning)."""
         self._metrics.rewind(step)
         for logger in self.loggers:
             logger.rewind(step)
@@ -159,7 +159,7 @@ class Run:
             logger.close(status)
 
     def progress(self, **fields: Any) -> None:
-        """Tell the supervisor how far the work is; written at most every half second.
+        """Report progress to the supervisor; written at most every half second.
 
         Args:
             fields: some of iteration, iterations, samples, samples_per_s, return_mean, episode_length, eta_s, note.

@@ -1,4 +1,4 @@
-"""What decides the result of a run, as two short hashes: equal hashes mean that it need not be repeated."""
+"""Signature of a run: hashes of its configuration and code; a run with equal hashes need not be repeated."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def code_signature(config: dict[str, Any], code: str | None = None) -> str:
 
 
 def continued(before: str | None, now: str) -> str:
-    """Return the code signature of work that was begun with one code and goes on with another: that of neither.
+    """Return the code signature of a run that was resumed with other code: a hash of both signatures.
 
     Args:
         before: as recorded.
-        now: of the code that it goes on with.
+        now: of the code that it is resumed with.
     """
     return now if before in (None, now) else _hash(f"{before} {now}".encode())
 

@@ -2,7 +2,7 @@
 
     queued ──▶ running ──▶ finished
       ▲  │        │  └───▶ failed, diverged          decided by the work itself
-      │  │        └──────▶ killed, preempted         from outside; the run can go on
+      │  │        └──────▶ killed, preempted         from outside; it can be resumed
       │  └───────────────▶ failed, killed            it never started
       └── failed, diverged, killed, preempted        requeued by a scheduler or by a person
 

@@ -82,7 +82,7 @@ class _Supervisor:
         self.started = time.monotonic()
 
     def run_worker(self) -> int:
-        """Start the worker, wait for it, write the record, and say the last word."""
+        """Start the worker, wait for it, write the record, and print the last line."""
         with signals.handled(self._on_signal):
             self._begin()
             try:
@@ -120,7 +120,7 @@ class _Supervisor:
             self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
 
     def _signature(self) -> Signature:
-        """Return the hashes of a run that goes on: a checkpoint holds what the code of the attempts before made."""
+        """Return the hashes of a resumed run, whose checkpoint depends on the code of earlier attempts."""
         now = signature.code_signature(self.run.config, self.before.code)
         begun = (self.run.checkpoints / "last.pt").exists()
         return replace(
@@ -210,11 +210,11 @@ class _Supervisor:
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     headline = ", ".join(f"{name} {value:.4g}" for name, value in run.record.headline.items() if value is not None)
-    said = end.reason or headline
+    detail = end.reason or headline
     command = outcome.next_command(run, end.status, end.exit_code)
     parts = [
         f"{end.status} (exit code {end.exit_code}): {os.path.relpath(run.dir)} after {wall_s:.1f} s",
-        f" — {said}" if said else "",
+        f" — {detail}" if detail else "",
         f" — next: {command}" if command else "",
     ]
     return "".join(parts)
@@ -223,7 +223,7 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
 def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
-    It inherits the descriptor `lock`, so that the run is not given to another while either process lives.
+    It inherits the descriptor `lock`, so that the run is not given to another while either process exists.
     """
     code = code_snapshot.environment(run.record.code)
     env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}

@@ -1,7 +1,7 @@
-"""The timeouts of the protocol between supervisors, workers, jobs and those who look at a run, in seconds.
+"""The timeouts of the protocol between supervisors, workers, jobs and readers of a run, in seconds.
 
 The supervisor touches `.supervisor` every `HEARTBEAT_S` and holds its lock, which the worker inherits. On one machine,
-the lock and the process tell who works on a run; between machines without common locks, the age of the heartbeat does:
+the lock and the process identify the owner of a run; between machines without common locks, the heartbeat's age does:
 
     age of the heartbeat   0 ────── 20 ────── 60 ─────────── 180 ────────────────── 86,400 ──▶
                            │ HEARTBEAT_S      │              │                      │
@@ -10,7 +10,7 @@ the lock and the process tell who works on a run; between machines without commo
     lists show it as         running ────────────────────────┴─ lost (HEARTBEAT_LOST_S)
     `regimen clean`          keeps it ──────────────────────────────────────────────┴─ may remove it (SETTLED_S)
 
-When a supervisor is asked to stop, or dies, its workers save a checkpoint. Each waits longer than what it waits for:
+When a supervisor is stopped or killed, its workers save a checkpoint. Each timeout exceeds that of the line above:
 
     0 ─────────────────── 60 ────────────── 80 ─────────── 90 ──▶
     workers save          │                 │              │

@@ -168,7 +168,7 @@ def _describe(run: Run, error: Exception) -> dict[str, Any]:
 def _print_error(error: Exception, account: dict[str, Any]) -> None:
     """Show the error: a message written for the user as it is, anything else with its traceback."""
     if isinstance(error, StopRequested):
-        return  # the supervisor says so in its last line
+        return  # the supervisor reports it in its last line
     if isinstance(error, RegimenError):
         text = f"{type(error).__name__.removesuffix('_')}: {error}\n"
     else:

@@ -56,7 +56,7 @@ class HostInfo(JsonPart):
 
 @dataclass
 class ProcessIdentity(JsonPart):
-    """A process, told from later ones with the same number.
+    """A process, distinct from later ones with the same number.
 
     Attributes:
         host: name of its host; empty if the record names no process.

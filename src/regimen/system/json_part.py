@@ -1,4 +1,4 @@
-"""Dataclasses for the objects of JSON files: fields that this version does not know are kept and written back."""
+"""Dataclasses for the objects of JSON files: unknown fields are kept and written back."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class JobState:
 
 
 def states_of(queues: Iterable[QueueEntry]) -> dict[str, JobState]:
-    """Return job -> state; a job that its scheduler does not know any more is absent.
+    """Return job -> state; a job that its scheduler no longer lists is absent.
 
     Args:
         queues: entries with a job, see `RunRecord.queue`.
@@ -122,7 +122,7 @@ def slurm_states(jobs: Iterable[str]) -> dict[str, JobState]:
     wanted = set(jobs)
     if not wanted:
         return {}
-    # Not `--jobs`: squeue fails for a job that it does not know any more.
+    # Not `--jobs`: squeue fails for a job that it no longer lists.
     flags = ["--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
     lines = ask(["squeue", *flags, f"--format={'|'.join(FIELDS)}"]).splitlines()
     rows = [_parse(line) for line in lines if line.count("|") >= len(FIELDS) - 1]

@@ -21,13 +21,13 @@ from regimen.runs.timeouts import JOB_LISTED_S
 from regimen.system.errors import RegimenError
 
 WHEN = {Status.QUEUED: "before it started", Status.PREEMPTED: "while it waited to continue"}
-"""Status of a run without a live job -> when it lost the job."""
+"""Status of a run without an active job -> when it lost the job."""
 
 
 def reconcile(
     runs: Iterable[Run], watched: Callable[[Status], bool] = lambda status: status.may_have_job
 ) -> dict[str, JobState]:
-    """Record the end of runs whose job has ended or is lost; return run id -> state of the live jobs.
+    """Record the end of runs whose job has ended or is lost; return run id -> state of the active jobs.
 
     Args:
         runs: any runs; runs without a job are skipped.
@@ -80,7 +80,7 @@ def outcome_of_lost_job(record: RunRecord, state: JobState | None) -> Outcome:
 
     Args:
         record: the record of the run, which has a job.
-        state: state of the job, None if the scheduler does not know it any more.
+        state: state of the job, None if the scheduler no longer lists it.
     """
     queue = record.queue or QueueEntry()
     job = f"job {queue.job}"

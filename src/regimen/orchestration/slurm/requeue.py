@@ -117,7 +117,7 @@ def _request_requeue() -> str:
 
 
 def show_job(job: str) -> dict[str, str]:
-    """Return the fields of `scontrol show job`, empty if Slurm does not respond or does not know the job."""
+    """Return the fields of `scontrol show job`, empty if Slurm does not respond or does not list the job."""
     try:
         done = subprocess.run(["scontrol", "-o", "show", "job", job], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

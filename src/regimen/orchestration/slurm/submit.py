@@ -118,8 +118,8 @@ def resume(run: Run) -> int:
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
-    if live := reconcile.reconcile([run]):
-        raise PreflightError(f"{where} is already {run.status} as job {live[run.id].job}. See: regimen queue")
+    if active := reconcile.reconcile([run]):
+        raise PreflightError(f"{where} is already {run.status} as job {active[run.id].job}. See: regimen queue")
     if run.status == Status.FINISHED:
         say(f"already finished: {where}")
         return 0

@@ -21,7 +21,7 @@ class _NotThere(Exception):
 
 @dataclass
 class CodeDifference:
-    """What tells the code of two runs apart.
+    """Difference between the code of two runs.
 
     Attributes:
         lines: for the screen; empty where there is no difference.
@@ -64,8 +64,8 @@ def _states(a: RunView, b: RunView) -> Iterator[str]:
     if commits[0] != commits[1]:
         yield f"commit {commits[0]} → {commits[1]}"
     if a.patch != b.patch:
-        said = [f"{_changed_files(run.patch)} files" if run.patch else "none" for run in (a, b)]
-        yield f"changes not committed: {said[0]} → {said[1]}"
+        changes = [f"{_changed_files(run.patch)} files" if run.patch else "none" for run in (a, b)]
+        yield f"changes not committed: {changes[0]} → {changes[1]}"
 
 
 def _changed_files(patch: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Which runs: filters such as `task=h1_failure status=failed,killed name!=try* since=3d`, and the order of a list."""
+"""Filters of runs, such as `task=h1_failure status=failed,killed name!=try* since=3d`, and the order of lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, put together and named by what tells them from the others."""
+"""Groups of runs that differ only in their seed, labelled by the settings that distinguish them."""
 
 from __future__ import annotations
 

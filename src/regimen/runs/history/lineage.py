@@ -1,4 +1,4 @@
-"""How runs come from each other: what each was made from, what was made from it, and through which files."""
+"""Lineage of runs: the parents and children of each run, and the files that connect them."""
 
 from __future__ import annotations
 

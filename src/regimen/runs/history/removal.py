@@ -1,4 +1,4 @@
-"""How a run is removed: locked against its supervisor, moved out of sight in one step, and only then deleted."""
+"""Removal of runs: lock the run against supervisors, move it to a trash folder atomically, then delete it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Moved:
     Attributes:
         run: its row.
         trash: where it is now.
-        lock: its `.supervisor`, held, so that nobody works on it or deletes it.
+        lock: its `.supervisor`, held, so that no other process resumes or deletes the run.
     """
 
     run: RunSummary
@@ -141,7 +141,7 @@ def _moved(run: RunSummary, roots: Sequence[Path], stayed: dict[str, str]) -> It
 
 def _why(error: OSError) -> str:
     if isinstance(error, BlockingIOError):
-        return "somebody has begun to work on it"
+        return "another process has started to work on it"
     if isinstance(error, FileNotFoundError):
         return "it is gone already"
     return f"it cannot be removed: {error.strerror}"
@@ -149,7 +149,7 @@ def _why(error: OSError) -> str:
 
 def _lock(folder: Path) -> IO[str]:
     """Take the lock that a supervisor holds while it works; BlockingIOError where one does."""
-    file = (folder / ".supervisor").open("a")  # without changing its time, which is a sign of life
+    file = (folder / ".supervisor").open("a")  # append mode keeps its modification time, which is the heartbeat
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether two runs came to the same result, bit for bit: final checkpoint, logged metrics, result and datasets."""
+"""Bitwise comparison of the results of two runs: final checkpoint, logged metrics, result and datasets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMED = ("run", "time_s", "wall_s", "samples_per_s", "first_step_at", "ref", "pa
 """Keys of what differs between equal runs: identity, place and clock."""
 
 TIMED_METRIC = re.compile(r"Perf/.*|.* time \((s|ms)\)")
-"""Metrics that tell how fast it went."""
+"""Metrics of speed and time, which differ between equal runs."""
 
 MOST = 12
 

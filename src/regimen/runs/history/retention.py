@@ -1,4 +1,4 @@
-"""Which runs must not be removed, and why: somebody works on them, wants them, or needs them."""
+"""Retention of runs: reasons against a removal, such as an open status, a tag, or a run that depends on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLANS = {"sweep.json": ("sweep", "jobs"), "pipeline.json": ("pipeline", "steps")
 
 
 def reason(run: RunSummary) -> str | None:
-    """Return why a run must stay, as far as it tells itself, or None.
+    """Return why a run must stay, judged by its own record and tags, or None.
 
     Args:
         run: its row.
@@ -31,7 +31,7 @@ def reason(run: RunSummary) -> str | None:
     if run.status.is_open:
         return f"it is {run.status}"
     if liveness.waits_to_go_on(run):
-        return "it waits to go on"
+        return "it waits to continue"
     if os.path.islink(run.path):
         return f"it is a link to {os.path.realpath(run.path)}"
     if KEEP in run.tags:
@@ -64,7 +64,7 @@ def needed_by(runs: Sequence[RunSummary], everything: Sequence[RunSummary]) -> d
 def planned(roots: Iterable[Path], asked: set[str], everything: Sequence[RunSummary]) -> dict[str, str]:
     """Return id -> why, of the runs in sweeps and pipelines that have not come to their end and can be continued.
 
-    A process that was killed has left its plan as it was then: the runs tell how far it is.
+    The plan of a killed process is outdated: the progress is read from the runs.
 
     Args:
         roots: folders of runs and of sweeps.

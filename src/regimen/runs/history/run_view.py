@@ -48,14 +48,14 @@ class RunView:
 
     @cached_property
     def row(self) -> RunSummary:
-        """What a list says of it."""
+        """Its summary in a list of runs."""
         row = summary(self.id, str(self.dir), self.record)
         liveness.judge([row])
         return row
 
     @property
     def status(self) -> Status:
-        """As recorded, or `lost` where nobody works on a run that says `running`."""
+        """The recorded status, or `lost` for a run recorded as `running` that no process works on."""
         return self.row.status
 
     @property
@@ -113,7 +113,7 @@ class RunView:
         return path.read_bytes() if path.exists() else b""
 
     def input_state(self, name: str, read_all: bool = False) -> str:
-        """Return whether an input still is what this run read: `UNCHANGED`, `CHANGED`, `GONE`, or a word of doubt.
+        """Return the state of an input since this run read it: `UNCHANGED`, `CHANGED`, `GONE`, or why it is unclear.
 
         Args:
             name: of the input.

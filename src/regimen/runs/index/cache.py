@@ -28,11 +28,11 @@ IN_THE_WAY = (
 """Errors of a file that may be sound, but cannot be used now: in use elsewhere, not ours to write, no space."""
 
 VERSION = zlib.crc32(f"{FORMAT} {' '.join(COLUMNS)}".encode()) & 0x7FFFFFFF
-"""Kept in the file; one of another version is built anew."""
+"""Version of the file's format; a file of another version is rebuilt."""
 
 
 class Stamp(NamedTuple):
-    """What tells one content of a file from another without reading it."""
+    """File attributes that change with the content of a file."""
 
     mtime_ns: int
     size: int
@@ -70,11 +70,11 @@ class Store:
         return {}
 
     def save(self, changed: dict[str, Kept], gone: Iterable[str]) -> None:
-        """Remember what was read, forget runs that are gone, in one short transaction.
+        """Store the rows that were read and delete those of removed runs, in one short transaction.
 
         Args:
             changed: run -> what to keep; runs whose names SQLite may not take are left out, and read every time.
-            gone: runs to forget.
+            gone: runs to delete from the cache.
         """
         with self._tolerant(), closing(self._open("rwc")) as db:
             db.execute("BEGIN IMMEDIATE")
@@ -90,12 +90,12 @@ class Store:
     def _open(self, mode: str) -> sqlite3.Connection:
         where = f"{self.path.absolute().as_uri()}?mode={mode}"
         db = sqlite3.connect(where, uri=True, timeout=BUSY_S, isolation_level=None)
-        db.execute("PRAGMA synchronous = OFF")  # a crash of the machine may break it: it is checked, and made anew
+        db.execute("PRAGMA synchronous = OFF")  # a crash of the machine may break it: it is checked, and rebuilt
         return db
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """Go on without the file where it cannot be used; remove it where it is broken."""
+        """Ignore the file if it cannot be used; remove it if it is corrupt."""
         try:
             yield
         except (sqlite3.Error, TypeError, AttributeError) as error:  # the latter of cells of another kind

@@ -1,4 +1,4 @@
-"""The index of all runs: the directories are the truth, and only those that changed since the last look are read."""
+"""The index of all runs: built from their directories; only those that changed since the last read are parsed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Index:
     def rows(self) -> list[RunSummary]:
         """Return all runs as they are now, newest first.
 
-        A run whose run.json cannot be read is among them, with the status `unreadable`; one that says `running` while
-        nobody works on it has the status `lost`.
+        A run whose run.json cannot be read is among them, with the status `unreadable`; one recorded as `running`
+        that no process works on has the status `lost`.
         """
         with _no_garbage_collection():
             found = [run for root in self.roots for run in _rows(root)]
@@ -55,7 +55,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _rows(root: Path) -> list[RunSummary]:
-    """Return the runs of one root; remember what had to be read."""
+    """Return the runs of one root; cache those that had to be read."""
     store = Store(root)
     kept = store.load()
     settled = time.time_ns() - SETTLED_NS

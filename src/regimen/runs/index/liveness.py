@@ -1,4 +1,4 @@
-"""Whether somebody still works on a run that says `running` or `queued`: judged when it is looked at, never stored."""
+"""Liveness of runs recorded as `running` or `queued`: judged at every read, never stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regimen.system import host
 
 
 def judge(rows: Sequence[RunSummary]) -> None:
-    """Set the status of runs that nobody works on any more to `lost`.
+    """Set the status of open runs without a process to `lost`.
 
     Args:
         rows: as recorded.
@@ -25,7 +25,7 @@ def judge(rows: Sequence[RunSummary]) -> None:
 
 
 def is_scheduled(row: RunSummary) -> bool:
-    """Return whether a scheduler may have the run, so that its record alone does not tell the status."""
+    """Return whether a scheduler may have the run, so that its status does not follow from its record alone."""
     if row.queue is None or not row.queue.is_scheduled:
         return False
     return waits_to_go_on(row) if row.status == Status.PREEMPTED else row.status.may_have_job
@@ -48,7 +48,7 @@ def _is_attended(row: RunSummary) -> bool:
 
 
 def is_worked_on(row: RunSummary) -> bool:
-    """Return whether the supervisor of a running run lives: its process here, its sign of life elsewhere."""
+    """Return whether the supervisor of a running run is alive: by its process on this host, else by its heartbeat."""
     alive = host.is_alive(row.supervisor)
     return lock.silence_s(row.dir) < HEARTBEAT_LOST_S if alive is None else alive
 

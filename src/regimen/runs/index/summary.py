@@ -1,4 +1,4 @@
-"""What a list of runs knows of one run: a summary of its run.json, made in one place and tolerant of a broken file."""
+"""Summary of one run for lists: read from its run.json, tolerant of a broken file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regimen.system.host import ProcessIdentity
 from regimen.system.json_part import JsonObject, JsonPart, to_json
 
 FORMAT = 2
-"""Raise it when `summary` fills the same fields in another way: indices of the old kind are then built anew."""
+"""Raise it when `summary` fills the same fields in another way: indices of the old format are then rebuilt."""
 
 
 @dataclass(slots=True)
@@ -31,9 +31,9 @@ class RunSummary:
         headline: its few figures.
         inputs: name -> file that it read.
         pending: name -> reference of what it will read.
-        supervisor, queue: who works on it or will, as recorded; see `liveness`.
+        supervisor, queue: its present or future process, as recorded; see `liveness`.
         code: the copy of the code it works from, if it has one.
-        unreadable: why its run.json tells nothing, or None.
+        unreadable: why its run.json cannot be read, or None.
         path: its directory, as reached from the roots.
     """
 
@@ -96,7 +96,7 @@ class RunSummary:
 
 
 COLUMNS = tuple(f.name for f in fields(RunSummary))[:-1]
-"""What an index keeps: everything but where the run lies, which the reader knows."""
+"""Columns of an index: all fields but the path, which depends on the root."""
 
 PARTS: tuple[tuple[str, type[JsonPart]], ...] = (
     ("pipeline", PipelineStep), ("supervisor", ProcessIdentity), ("queue", QueueEntry),

@@ -39,7 +39,7 @@ class CsvTable:
         self._columns = []
 
     def write(self, rows: list[Row]) -> None:
-        """Append rows; the table is written anew, atomically, when it begins and when a metric is new to it."""
+        """Append rows; the table is rewritten atomically at the beginning and for each new metric."""
         columns = list(dict.fromkeys([*self._columns, *(name for row in rows for name in row)]))
         if columns == self._columns:
             with self.path.open("a", newline="") as file:

@@ -1,8 +1,8 @@
 """`python -m regimen.runs.loggers.forward <run directory>`: forward metrics.jsonl to the loggers of the run.
 
-Told by lines of JSON on its stdin: `{"follow": step}` (forget what is after it, then follow the file from its
-beginning) and `{"close": status}`. The end of stdin without it is the end of the worker: what is there is forwarded,
-and nothing is said of how the run ended, because it may be resumed.
+Commands are lines of JSON on stdin: `{"follow": step}` (drop later rows, then follow the file from its
+beginning) and `{"close": status}`. The end of stdin without it is the end of the worker: the present rows are forwarded
+without a final status, because the run may be resumed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ INTERVAL_S = 0.5
 
 
 def main() -> int:
-    """Forward until told to close; return the exit code."""
-    for number in signals.FORWARDED:  # meant for the worker, which tells us
+    """Forward until the command to close; return the exit code."""
+    for number in signals.FORWARDED:  # meant for the worker, which sends a command
         signal.signal(number, signal.SIG_IGN)
     run = Run.open(Path(sys.argv[1]))
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""Where the metrics of a run go beside TensorBoard and metrics.jsonl: a process beside the worker forwards them."""
+"""Forwarding of metrics to loggers other than TensorBoard and metrics.jsonl, by a process beside the worker."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def open_loggers(chosen: dict[str, Any], run: Run) -> list[MetricSink]:
 
 
 class LoggerProcess:
-    """The worker's end: tells the forwarding process what to do, and never waits for it before the end.
+    """The worker's end: sends commands to the forwarding process, and waits for it only at the end.
 
     The process follows metrics.jsonl. So a slow server costs the training nothing, a logger that draws random numbers
-    or blocks at exit is no concern of its, and what an attempt failed to send, a resumed run sends first.
+    or blocks at exit does not affect it, and what an attempt failed to send, a resumed run sends first.
     """
 
     def __init__(self, run: Run, names: list[str]) -> None:
@@ -56,7 +56,7 @@ class LoggerProcess:
             self._tell(follow=None)
 
     def rewind(self, step: int) -> None:
-        """Forget what is after `step`, after metrics.jsonl was rewound to it.
+        """Drop the rows after `step`, after metrics.jsonl was rewound to it.
 
         Args:
             step: the checkpoint's step; -1 for a run from the beginning.
@@ -97,7 +97,7 @@ class LoggerProcess:
         self._following = True
         if self._process is not None:
             stdin = cast(IO[bytes], self._process.stdin)
-            with suppress(OSError, ValueError):  # it has ended: said in `close`
+            with suppress(OSError, ValueError):  # it has ended: `close` warns of it
                 stdin.write(json.dumps(command).encode() + b"\n")
 
     def _warn(self, what: str) -> None:

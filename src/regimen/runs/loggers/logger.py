@@ -1,4 +1,4 @@
-"""What a logger is: something that metrics are forwarded to, by `regimen.runs.loggers.forward`."""
+"""Protocol of loggers, which receive metrics from `regimen.runs.loggers.forward`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Logger(Protocol):
         ...
 
     def rewind(self, step: int | None) -> None:
-        """Forget what is after `step` where that can be done; all rows up to it follow, to be taken where they miss.
+        """Drop the rows after `step` if possible; all rows up to it follow, and fill gaps.
 
         Args:
             step: the checkpoint's step; None where nothing is known to be void.

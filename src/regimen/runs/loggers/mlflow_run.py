@@ -25,7 +25,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-"""MLflow's own wait is minutes, and it refuses `file:` unless told; yours count where you have set them."""
+"""Defaults for short timeouts and `file:` stores; variables that the user has set take precedence."""
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED", "killed": "KILLED", "preempted": "KILLED"}
 
@@ -103,7 +103,7 @@ class MlflowRun:
         self._client.set_terminated(self.id, STATUS.get(status, "FAILED"))
 
     def _continue(self, run: str) -> str | None:
-        """Return the id of the earlier MLflow run, or None if someone has deleted it."""
+        """Return the id of the earlier MLflow run, or None if it was deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
