@@ -179,9 +179,9 @@ def open_run(reference: str | Path) -> RunView:
     Raises:
         RunReferenceError: no run or several are named; the message lists candidates.
     """
-    from regimen.runs.history.run_view import see
+    from regimen.runs.history.run_view import open_view
 
-    return see(str(reference))
+    return open_view(str(reference))
 
 
 def find_runs(*conditions: str, sort: str = "-started", **filters: object) -> list[RunSummary]:

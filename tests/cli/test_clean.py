@@ -215,7 +215,7 @@ def test_a_run_that_is_removed_cannot_be_begun(outputs) -> None:
         shutil.move(folder, outputs / ".trash-killed")
         folder.mkdir()
         (outputs / ".trash-killed" / ".supervisor").rename(folder / ".supervisor")
-        with raises_naming(PreflightError, "killed"), lock.held(run):
+        with raises_naming(PreflightError, "killed"), lock.hold_lock(run):
             pass
 
 

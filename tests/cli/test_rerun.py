@@ -87,7 +87,7 @@ def test_another_result_is_told(folder: Path) -> None:
 
 def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from regimen.cli.rerun import cautions
-    from regimen.runs.history.run_view import see
+    from regimen.runs.history.run_view import open_view
 
     policy = add_file(add(folder / "outputs", "teacher"), "checkpoints/best.pt", "weights")
     old = {
@@ -96,7 +96,7 @@ def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.Cap
     }
     add(folder / "outputs", "a", {"policy": policy}, {"hardware": {"device": "cuda"}}, **old)
     policy.write_text("others")
-    changed, packages, code, device = cautions(see("a"))
+    changed, packages, code, device = cautions(open_view("a"))
     assert_names(changed, "policy", "outputs/teacher/checkpoints/best.pt", CHANGED)
     assert_names(packages, "torch 1")
     assert_names(code, "commit 1111111111")
@@ -105,22 +105,22 @@ def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.Cap
 
 def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
     from regimen.cli.rerun import cautions, create
-    from regimen.runs.history.run_view import see
+    from regimen.runs.history.run_view import open_view
 
     git = {"commit": "1" * 40, "branch": "main", "dirty": False}
     (folder / "copy").mkdir()
     add(folder / "outputs", "a", **as_now(code=str(folder / "copy"), git=git))
-    assert list(cautions(see("a"))) == []
-    assert recorded(create(see("a"), []))["code"] == str(folder / "copy")
+    assert list(cautions(open_view("a"))) == []
+    assert recorded(create(open_view("a"), []))["code"] == str(folder / "copy")
     (folder / "copy").rmdir()
-    [line] = cautions(see("a"))
+    [line] = cautions(open_view("a"))
     assert_names(line, "commit 1111111111")
-    assert recorded(create(see("a"), []))["code"] is None
+    assert recorded(create(open_view("a"), []))["code"] is None
 
 
 def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) -> None:
     from regimen.cli.rerun import cautions
-    from regimen.runs.history.run_view import see
+    from regimen.runs.history.run_view import open_view
     from regimen.runs.signature import code_signature
 
     git = {"commit": "1" * 40, "branch": "main", "dirty": repository_state(ROOT)[0].dirty}  # type: ignore[union-attr]
@@ -128,7 +128,7 @@ def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) 
     signature = {"code": code_signature(yaml.safe_load((run / "config.yaml").read_text()))}
     add(folder / "outputs", "b", **as_now(git=git, signature=signature))
     add(folder / "outputs", "c", **as_now(git=git, signature={"code": "another"}))
-    [same], [other] = (cautions(see(name)) for name in "bc")
+    [same], [other] = (cautions(open_view(name)) for name in "bc")
     for line in (same, other):
         assert_names(line, "commit 1111111111")
     assert same != other

@@ -208,7 +208,7 @@ def test_json_is_plain_and_survives_a_full_disk(tmp_path: Path, monkeypatch: pyt
     import errno
 
     path, reserve = tmp_path / "a.json", tmp_path / ".reserve"
-    files.keep_reserve(reserve)
+    files.reserve_space(reserve)
     write = files.write_atomic
 
     def on_full_disk(path: Path, data: bytes, durable: bool = True) -> None:

@@ -12,8 +12,8 @@ from regimen.system.errors import PreflightError
 
 
 def test_one_process_agrees_with_itself() -> None:
-    assert distributed.agreed_stop(signal.SIGTERM) == signal.SIGTERM
-    assert distributed.agreed_stop(None) is None
+    assert distributed.sync_stop_signal(signal.SIGTERM) == signal.SIGTERM
+    assert distributed.sync_stop_signal(None) is None
 
 
 def test_each_worker_takes_a_gpu_of_its_own_before_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,10 +23,10 @@ def test_each_worker_takes_a_gpu_of_its_own_before_they_meet(monkeypatch: pytest
     monkeypatch.setattr("torch.distributed.init_process_group", done.append)
     for name, value in {"WORLD_SIZE": "3", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    distributed.join("cuda")
+    distributed.init_process_group("cuda")
     assert done == [1, "cpu:gloo,cuda:nccl"]
-    distributed.join("cpu")
+    distributed.init_process_group("cpu")
     assert done[2:] == ["gloo"]
     monkeypatch.setenv("LOCAL_RANK", "2")
     with raises_naming(PreflightError, "GPU", "hardware.processes=2"):
-        distributed.join("cuda")
+        distributed.init_process_group("cuda")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from regimen.display.formatting import when
-from regimen.runs.history.run_view import RunView, see
+from regimen.runs.history.run_view import RunView, open_view
 from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import Note
 from regimen.runs.run import Run
@@ -26,7 +26,7 @@ def note_verb(argv: list[str]) -> int:
     text = " ".join(argv[1:]).strip()
     if text:
         add_note(Run(run.dir), text)
-    for note in see(str(run.dir)).record.notes:
+    for note in open_view(str(run.dir)).record.notes:
         print(f"{when(note.at)}  {note.text}")
     return 0
 
@@ -40,7 +40,7 @@ def tag_verb(argv: list[str]) -> int:
     run = _named("regimen tag <run> [tag …] [-tag …]", argv)
     if argv[1:]:
         change_tags(Run(run.dir), argv[1:])
-    print(" ".join(see(str(run.dir)).record.tags) or f"{run.id} has no tags")
+    print(" ".join(open_view(str(run.dir)).record.tags) or f"{run.id} has no tags")
     return 0
 
 
@@ -51,7 +51,7 @@ def add_note(run: Run, text: str) -> None:
         run: the run.
         text: text of the note.
     """
-    note = Note(files.now(), text)
+    note = Note(files.iso_now(), text)
     run.change(lambda record: record.notes.append(note))
 
 
@@ -87,4 +87,4 @@ def _named(usage: str, argv: list[str]) -> RunView:
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: {usage}")
         raise SystemExit(0 if argv else 2)
-    return see(argv[0])
+    return open_view(argv[0])

@@ -12,7 +12,7 @@ from regimen.cli.lineage import require_figure_path
 from regimen.display.formatting import figure, table
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.run_view import RunView, see, see_dir
+from regimen.runs.history.run_view import RunView, open_view, open_view_dir
 from regimen.runs.index.index import Index
 from regimen.runs.status import Status
 from regimen.system import files
@@ -69,10 +69,10 @@ def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
         RunReferenceError: no finished run matches, or the runs have several tasks or stages.
     """
     filters = [word for word in words if "=" in word and not Path(word).exists()]
-    found = [see(word) for word in words if word not in filters]
+    found = [open_view(word) for word in words if word not in filters]
     if filters:
         rows = query.select(query.parse(filters), Index().rows())
-        found += [see_dir(row.dir) for row in rows if row.unreadable is None]
+        found += [open_view_dir(row.dir) for row in rows if row.unreadable is None]
     runs = list({run.dir: run for run in found}.values())
     finished = sorted((run for run in runs if run.status == Status.FINISHED), key=lambda run: run.id)
     if not finished:

@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.display.formatting import duration, figure, table
 from regimen.runs.history.code_diff import CodeDifference, code_difference
-from regimen.runs.history.run_view import RunView, see, settings
+from regimen.runs.history.run_view import RunView, open_view, settings
 from regimen.system import files
 
 ABSENT = "–"
@@ -29,7 +29,7 @@ def diff_verb(argv: list[str]) -> int:
     parser.add_argument("--code", action="store_true", help="print the whole difference of the code")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     args = parser.parse_args(argv)
-    a, b = see(args.a), see(args.b)
+    a, b = open_view(args.a), open_view(args.b)
     code = code_difference(a, b)
     if args.json:
         print(json.dumps(files.plain({**differences(a, b), "code": code.lines, "code_diff": code.text}), indent=2))

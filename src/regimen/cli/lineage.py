@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from regimen.runs.history.lineage import Family
+from regimen.runs.history.lineage import Lineage
 from regimen.runs.history.lineage_text import tree
-from regimen.runs.history.run_view import see
+from regimen.runs.history.run_view import open_view
 from regimen.system.errors import ConfigError
 
 FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
@@ -43,8 +43,8 @@ def lineage_verb(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="also draw a figure: a file ending in .svg, .png or .pdf")
     args = parser.parse_args(argv)
     require_figure_path(args.out)
-    run = see(args.run).row
-    relatives, links = Family.known().graph(run)
+    run = open_view(args.run).row
+    relatives, links = Lineage.known().graph(run)
     print("\n".join(tree(run, relatives, links)))
     if args.out:
         from regimen.runs.history.lineage_figure import draw

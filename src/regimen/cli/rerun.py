@@ -14,7 +14,7 @@ from regimen.display.console import say
 from regimen.runs import outcome, signature
 from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, see, see_dir
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, open_view, open_view_dir
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import host, signals
@@ -37,7 +37,7 @@ def rerun_verb(argv: list[str]) -> int:
     parser.add_argument("run", help="run reference: id, beginning of an id, name, latest, or directory")
     parser.add_argument("--check", action="store_true", help="start nothing; compare a rerun with its original")
     args = parser.parse_args(argv)
-    run = see(args.run)
+    run = open_view(args.run)
     if args.check:
         return _check(run)
     for line in cautions(run):
@@ -49,7 +49,7 @@ def rerun_verb(argv: list[str]) -> int:
     with signals.handled(signals.leave):
         again = create(run, ["regimen", "rerun", *argv])
         code = _start(again, run.config)
-    return code or _compare(run, see_dir(again.dir))
+    return code or _compare(run, open_view_dir(again.dir))
 
 
 def resume_verb(argv: list[str]) -> int:
@@ -177,7 +177,7 @@ def _check(run: RunView) -> int:
     original = run.record.rerun_of
     if not original:
         raise RunReferenceError(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
-    return _compare(see(original), run)
+    return _compare(open_view(original), run)
 
 
 def _compare(run: RunView, again: RunView) -> int:

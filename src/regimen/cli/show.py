@@ -13,8 +13,8 @@ from typing import Any
 from regimen.display import console
 from regimen.display.formatting import duration, figure, size, table, when
 from regimen.runs import outcome
-from regimen.runs.history.lineage import FILE, Family, state
-from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, see
+from regimen.runs.history.lineage import FILE, Lineage, state
+from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import Artifact
@@ -41,7 +41,7 @@ def show_verb(argv: list[str]) -> int:
     parser.add_argument("--verify", action="store_true", help="read every input and artifact and compare its checksum")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     args = parser.parse_args(argv)
-    run = see(args.run)
+    run = open_view(args.run)
     report = gather(run, args.verify)
     print(json.dumps(files.plain(report), indent=2) if args.json else describe(run, report))
     return 0
@@ -56,7 +56,7 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
     """
     inputs = {name: {**row.to_dict(), "state": run.input_state(name, verify)} for name, row in run.inputs.items()}
     artifacts = [{**row.to_dict(), "state": _artifact_state(run, row, verify)} for row in run.record.artifacts]
-    family = Family.known()
+    family = Lineage.known()
     found = {
         **run.record.to_dict(),
         "status": run.status,
@@ -69,10 +69,10 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
         "progress": files.read_json(run.dir / "progress.json") if run.status.is_open else None,
         "next": _next(run),
     }
-    return {**found, "doubts": list(doubts(run, found))}
+    return {**found, "doubts": list(caveats(run, found))}
 
 
-def doubts(run: RunView, found: dict[str, Any]) -> Iterator[str]:
+def caveats(run: RunView, found: dict[str, Any]) -> Iterator[str]:
     """Yield reasons to doubt the result of a run.
 
     Args:
@@ -121,8 +121,8 @@ def describe(run: RunView, found: dict[str, Any]) -> str:
 
 def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     record = run.record
-    doubts_ = found["doubts"] or ["no known problems"]
-    yield "trust", doubts_
+    caveats_ = found["doubts"] or ["no known problems"]
+    yield "trust", caveats_
     choices = [f"{group}={run.choices[group]}" for group in GROUPS if run.choices.get(group) not in (None, "none")]
     yield "what", [f"{record.stage}  {'  '.join(choices)}  seed={record.seed}"]
     own = [o for o in record.overrides if o.partition("=")[0] not in (*GROUPS, "stage", "seed", "name")]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from regimen.orchestration.supervisor_pool import SupervisorPool
-from regimen.runs.history.run_view import RunView, see_dir
+from regimen.runs.history.run_view import RunView, open_view_dir
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system.errors import RegimenError
@@ -40,7 +40,7 @@ class LaunchedRun(Run):
 
     def view(self) -> RunView:
         """Return the run as its files describe it now: status, progress, metrics, result."""
-        return see_dir(self.dir)
+        return open_view_dir(self.dir)
 
     def wait(self, timeout_s: float | None = None) -> Status:
         """Wait until the run has ended; return its status, such as `finished` or `failed`.

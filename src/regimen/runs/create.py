@@ -15,7 +15,14 @@ from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry, Sign
 from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
-from regimen.system.files import claim, keep_reserve, now, unwritable, write_atomic, write_json
+from regimen.system.files import (
+    cannot_create_error,
+    create_unique_dir,
+    iso_now,
+    reserve_space,
+    write_atomic,
+    write_json,
+)
 from regimen.system.git import GitState, repository_state
 
 
@@ -74,7 +81,7 @@ def create_run_dir(
     """
     choices = config.get("choices") or {}
     if run_id is None:
-        folder = claim(root, choices.get("task", ""), choices.get("agent", ""))
+        folder = create_unique_dir(root, choices.get("task", ""), choices.get("agent", ""))
     else:
         folder = _claim_named(root / run_id)
     try:
@@ -89,15 +96,15 @@ def create_run_dir(
             seed=config.get("seed"),
             versions=host.versions(),
             host=host.host(),
-            created=now(),
-            started=now(),
+            created=iso_now(),
+            started=iso_now(),
             **decided,
         )
         _fill(folder, config, files or {}, git or repository_state(repository), record)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise unwritable(root, error) from error
+            raise cannot_create_error(root, error) from error
         raise
     return folder
 
@@ -109,7 +116,7 @@ def _fill(
     git: tuple[GitState | None, str],
     record: RunRecord,
 ) -> None:
-    keep_reserve(folder / ".reserve")
+    reserve_space(folder / ".reserve")
     (folder / "logs").mkdir()
     freeze(folder, config)
     record.git, patch = git
@@ -164,7 +171,7 @@ def _claim_named(folder: Path) -> Path:
         folder.mkdir()
     except OSError as error:
         if not folder.is_dir():
-            raise unwritable(folder.parent, error) from error
+            raise cannot_create_error(folder.parent, error) from error
         raise PreflightError(
             f"The run directory {folder} exists already. Choose another name, or continue that run: "
             f"python launch.py resume={folder}"

@@ -26,7 +26,7 @@ ATTEMPTS, ATTEMPT_S = 5, 0.05
 
 
 @contextmanager
-def held(run: Run) -> Iterator[IO[str]]:
+def hold_lock(run: Run) -> Iterator[IO[str]]:
     """Hold the exclusive lock of a run for this process and its workers; it is released when the last of them ends.
 
     Args:
@@ -46,7 +46,7 @@ def held(run: Run) -> Iterator[IO[str]]:
             raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
         if _has_living_owner(run):
             raise PreflightError(_taken(run))
-        beat(run)
+        heartbeat(run)
         yield file
 
 
@@ -62,7 +62,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def is_free(run: Run) -> bool:
-    """Return whether no process works on the run, so that `held` would succeed."""
+    """Return whether no process works on the run, so that `hold_lock` would succeed."""
     with suppress(FileNotFoundError), _lock(run).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -71,13 +71,13 @@ def is_free(run: Run) -> bool:
     return not _has_living_owner(run)
 
 
-def beat(run: Run) -> None:
+def heartbeat(run: Run) -> None:
     """Set the heartbeat of the run to the present time."""
     with suppress(OSError):
         os.utime(_lock(run))
 
 
-def silence_s(folder: Path) -> float:
+def seconds_since_heartbeat(folder: Path) -> float:
     """Return the age of the heartbeat of a run in seconds, infinite if there is none.
 
     Args:
@@ -95,7 +95,7 @@ def _has_living_owner(run: Run) -> bool:
     if record is None or record.status != Status.RUNNING or not record.supervisor or record.supervisor.is_this_one:
         return False
     alive = host.is_alive(record.supervisor)
-    return silence_s(run.dir) < HEARTBEAT_FRESH_S if alive is None else alive
+    return seconds_since_heartbeat(run.dir) < HEARTBEAT_FRESH_S if alive is None else alive
 
 
 def _lock(run: Run) -> Path:

@@ -194,7 +194,7 @@ class RunRecord(JsonPart):
             host: its machine, for a run that was queued on another one.
         """
         if self.status == Status.QUEUED:
-            self.started, self.host = files.now(), host
+            self.started, self.host = files.iso_now(), host
         self._begin("start", supervisor)
 
     def resume(self, supervisor: ProcessIdentity, code: CodeState, signature: Signature) -> None:
@@ -205,7 +205,7 @@ class RunRecord(JsonPart):
             code: commit and packages that it works with.
             signature: hashes of what decides the result of all attempts together.
         """
-        attempt = Attempt(files.now(), self.status, code.git, code.versions)
+        attempt = Attempt(files.iso_now(), self.status, code.git, code.versions)
         self._begin("resume", supervisor)
         self.resumed.append(attempt)
         self.signature = signature
@@ -221,7 +221,7 @@ class RunRecord(JsonPart):
         """
         self._require("end", self.status != Status.FINISHED and not outcome.status.is_open)
         self.status, self.exit_code, self.reason = outcome.status, outcome.exit_code, outcome.reason or None
-        self.signal, self.error, self.ended = outcome.signal, outcome.error, files.now()
+        self.signal, self.error, self.ended = outcome.signal, outcome.error, files.iso_now()
         if headline is not None:
             self.headline = headline
 
@@ -237,9 +237,9 @@ class RunRecord(JsonPart):
         self._require("preempt", self.status != Status.FINISHED)
         queue = self.queue or QueueEntry()
         if not refusal:
-            queue.restarts.append(Restart(files.now(), cause, step))
+            queue.restarts.append(Restart(files.iso_now(), cause, step))
         queue.again = not refusal
-        self.ended = self.ended or files.now()
+        self.ended = self.ended or files.iso_now()
         reason = (self.reason or "").partition(" — ")[0]
         self.status, self.exit_code, self.queue = Status.PREEMPTED, exit_code, queue
         self.reason = f"{cause}: {reason} — {refusal or 'the job waits to continue'}"

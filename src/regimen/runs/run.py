@@ -178,7 +178,7 @@ class Run:
         Raises:
             StopRequested: a signal had come; the checkpoint is written.
         """
-        signal = distributed.agreed_stop(self.stop_signal)
+        signal = distributed.sync_stop_signal(self.stop_signal)
         if signal is not None:
             save()
             raise StopRequested(signal, step)

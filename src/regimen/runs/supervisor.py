@@ -20,7 +20,7 @@ from typing import IO
 
 from regimen.display.console import Screen
 from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
-from regimen.runs.lock import beat, held
+from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
@@ -49,7 +49,7 @@ def supervise(run: Run) -> int:
     if _is_finished(run, screen):
         return 0
     try:
-        with held(run) as lock:
+        with hold_lock(run) as lock:
             if _is_finished(run, screen):  # by the process that held the lock until now
                 return 0
             return _Supervisor(run, screen, lock).run_worker()
@@ -100,7 +100,7 @@ class _Supervisor:
     def _begin(self) -> None:
         """Renew what the attempt needs; a run worked on before becomes a resumed one."""
         try:
-            files.keep_reserve(self.run.reserve)
+            files.reserve_space(self.run.reserve)
         except OSError as error:
             raise PreflightError(f"Cannot continue {self.run.id}: {files.no_space_message(self.run.dir)}.") from error
         for stale in ("logs/error.json", "result.json", "progress.json"):
@@ -163,7 +163,7 @@ class _Supervisor:
                 self.peak_rss = max(self.peak_rss, host.tree_rss(worker.pid))
                 sample_due = time.monotonic() + MEMORY_INTERVAL_S
             if time.monotonic() >= beat_due:
-                beat(self.run)
+                heartbeat(self.run)
                 beat_due = time.monotonic() + HEARTBEAT_S
             self.screen.refresh()
             time.sleep(POLL_S)

@@ -63,11 +63,11 @@ def _account(run: Run) -> int:
         account = _describe(run, error)
         _print_error(error, account)
         worker_group.write_error(run, account)
-        distributed.leave()  # only now: for the loss of this worker the others fail too, and the first account counts
+        distributed.destroy_process_group()  # after the record: the loss of this worker fails the others
         end = outcome.judge(run, outcome.EXIT_FAILED)
         run.close_loggers(end.status)
         return end.exit_code
-    distributed.leave()
+    distributed.destroy_process_group()
     run.close_loggers(outcome.judge(run, 0).status)
     return 0
 
@@ -84,7 +84,7 @@ def _work(run: Run) -> None:
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):
         _keep_mujoco_log(run.logs / "mujoco.txt")
-    distributed.join(config.hardware.device)
+    distributed.init_process_group(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)
 
 
@@ -180,4 +180,4 @@ def _print_error(error: Exception, account: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    distributed.end(main())
+    distributed.exit_process(main())

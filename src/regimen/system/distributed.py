@@ -22,7 +22,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def join(device: str) -> None:
+def init_process_group(device: str) -> None:
     """Initialize the process group of several workers: gloo between CPUs, NCCL between GPUs.
 
     On GPUs each worker selects its own as the current `cuda` device: NCCL does not support two workers on one.
@@ -70,7 +70,7 @@ def gather_to_first(part: dict[str, Any]) -> list[dict[str, Any]]:
     return parts[1:] if parts else []
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Destroy the process group; otherwise the last worker logs a lost connection."""
     if world_size() > 1:
         from torch import distributed
@@ -79,7 +79,7 @@ def leave() -> None:
             distributed.destroy_process_group()
 
 
-def end(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Exit; one of several workers exits at once, without finalizing the interpreter.
 
     A thread of gloo may still hold the tensors of the last message, and releases them under the interpreter's lock.
@@ -93,7 +93,7 @@ def end(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def agreed_stop(signal: int | None) -> int | None:
+def sync_stop_signal(signal: int | None) -> int | None:
     """Return the signal that any of the workers received, or None, so that all stop at the same step.
 
     Args:

@@ -44,7 +44,7 @@ def data_folder(name: str) -> Path:
     return (repository_root() or PACKAGE) / name
 
 
-def now() -> str:
+def iso_now() -> str:
     """Return the local time in ISO format with its offset, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
@@ -59,7 +59,7 @@ def new_id(*parts: str) -> str:
     return "-".join([datetime.now().strftime("%Y%m%d-%H%M%S"), *words, secrets.token_hex(2)])
 
 
-def claim(root: Path, *parts: str) -> Path:
+def create_unique_dir(root: Path, *parts: str) -> Path:
     """Create a directory under `root` that did not exist before, and return it.
 
     Args:
@@ -78,10 +78,10 @@ def claim(root: Path, *parts: str) -> Path:
                     path.mkdir()
                     return path
     except OSError as error:
-        raise unwritable(root, error) from error
+        raise cannot_create_error(root, error) from error
 
 
-def unwritable(root: Path, error: OSError) -> PreflightError:
+def cannot_create_error(root: Path, error: OSError) -> PreflightError:
     """Return the error of a run whose directory could not be created because of `error`.
 
     Args:
@@ -140,7 +140,7 @@ def write_json(path: Path, data: dict[str, Any], reserve: Path | None = None, du
     Args:
         path: file to write.
         data: passed through `plain`.
-        reserve: file of `keep_reserve`, if this write must succeed.
+        reserve: file of `reserve_space`, if this write must succeed.
         durable: wait until the disk has it.
     """
     text = (json.dumps(plain(data), indent=2) + "\n").encode()
@@ -194,7 +194,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def keep_reserve(path: Path) -> None:
+def reserve_space(path: Path) -> None:
     """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already."""
     try:
         with path.open("ab") as file:

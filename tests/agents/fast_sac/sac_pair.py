@@ -36,7 +36,7 @@ def share_noise(generator: torch.Generator) -> None:
 
 def main(path: Path) -> None:
     torch.set_num_threads(1)
-    distributed.join("cpu")
+    distributed.init_process_group("cpu")
     share_noise(torch.Generator().manual_seed(0))
     agent = FastSac(sac_cfg(max_grad_norm=1.0, actor_learning_rate=1e-3), IO, 4, CPU, seed=3 + distributed.rank())
     data_parallel.share([*agent._weights(), *agent.norms.buffers()])
@@ -50,8 +50,8 @@ def main(path: Path) -> None:
     if distributed.rank() == 0:
         norm = agent.norms["policy"]
         torch.save([w.detach() for w in agent._weights()] + [norm.mean, norm.var, norm.count], path)
-    distributed.leave()
-    distributed.end(0)
+    distributed.destroy_process_group()
+    distributed.exit_process(0)
 
 
 if __name__ == "__main__":

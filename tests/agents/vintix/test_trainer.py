@@ -187,8 +187,8 @@ def _process(rank: int, folder: str) -> None:
     learner.fit()
     told = {"gradient": found, "network": dict(learner.net.state_dict()), "loss": learner.loss}
     torch.save(told, Path(folder) / f"{rank}.pt")
-    distributed.leave()
-    distributed.end(0)
+    distributed.destroy_process_group()
+    distributed.exit_process(0)
 
 
 @pytest.mark.slow

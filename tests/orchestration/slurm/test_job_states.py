@@ -136,7 +136,7 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
 
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
-    run = queued(tmp_path, submitted=files.now())
+    run = queued(tmp_path, submitted=files.iso_now())
     reconcile.reconcile([run])
     assert run.status == "queued"
     run = queued(tmp_path, "running")

@@ -12,7 +12,7 @@ from helpers.messages import assert_names
 from helpers.recorded_runs import recorded
 from helpers.run_directories import add
 from regimen.runs.history.code_diff import code_difference
-from regimen.runs.history.run_view import RunView, see_dir
+from regimen.runs.history.run_view import RunView, open_view_dir
 from regimen.system.git import repository_state
 
 
@@ -40,7 +40,7 @@ class Repository:
         folder = add(self.runs, run_id, **{"git": known, **fields})
         if patch:
             (folder / "code.patch").write_text(patch)
-        return see_dir(folder)
+        return open_view_dir(folder)
 
 
 @pytest.fixture

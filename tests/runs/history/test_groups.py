@@ -7,11 +7,11 @@ from typing import Any
 
 from helpers.run_directories import add, add_file
 from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.run_view import RunView, see_dir
+from regimen.runs.history.run_view import RunView, open_view_dir
 
 
 def learner(outputs: Path, run_id: str, rate: float, **more: Any) -> RunView:
-    return see_dir(add(outputs, run_id, None, {"agent": {"agent": {"learning_rate": rate}}}, **more))
+    return open_view_dir(add(outputs, run_id, None, {"agent": {"agent": {"learning_rate": rate}}}, **more))
 
 
 def sizes(runs: list[RunView]) -> dict[str, int]:
@@ -19,9 +19,11 @@ def sizes(runs: list[RunView]) -> dict[str, int]:
 
 
 def test_seeds_names_and_threads_are_one_group(tmp_path: Path) -> None:
-    runs = [see_dir(add(tmp_path, f"{i}", None, {"hardware": {"threads": i}}, seed=i, name=f"n{i}")) for i in (1, 2)]
+    runs = [
+        open_view_dir(add(tmp_path, f"{i}", None, {"hardware": {"threads": i}}, seed=i, name=f"n{i}")) for i in (1, 2)
+    ]
     assert sizes(runs) == {"all": 2}
-    assert sizes([*runs, see_dir(add(tmp_path, "gpu", None, {"hardware": {"device": "cuda"}}))]) == {
+    assert sizes([*runs, open_view_dir(add(tmp_path, "gpu", None, {"hardware": {"device": "cuda"}}))]) == {
         "device=cpu": 2,
         "device=cuda": 1,
     }
@@ -31,7 +33,7 @@ def test_a_label_is_as_short_as_it_can_be(tmp_path: Path) -> None:
     runs = [learner(tmp_path, f"{seed}-{rate}", rate, seed=seed) for rate in (0.001, 0.01) for seed in (0, 1, 2)]
     assert sizes(runs) == {"learning_rate=0.001": 3, "learning_rate=0.01": 3}
     other = {"env": {"learning_rate": 1}, "agent": {"agent": {"learning_rate": 0.1}}}
-    labels = sizes([*runs, see_dir(add(tmp_path, "other", None, other))])
+    labels = sizes([*runs, open_view_dir(add(tmp_path, "other", None, other))])
     assert labels["agent.learning_rate=0.1 env.learning_rate=1"] == 1
 
 
@@ -39,7 +41,7 @@ def test_another_agent_is_named_without_all_its_settings(tmp_path: Path) -> None
     choices = {"task": "reach", "sim": "mujoco", "hardware": "cpu", "stage": "train"}
     mine = {"agent": {"_target_": "my.Agent", "width": 3}}
     runs = [learner(tmp_path, f"a{rate}", rate) for rate in (0.001, 0.01)]
-    runs.append(see_dir(add(tmp_path, "b", None, mine, choices={**choices, "agent": "mine"})))
+    runs.append(open_view_dir(add(tmp_path, "b", None, mine, choices={**choices, "agent": "mine"})))
     assert list(grouped(runs)) == [
         "agent=skrl_ppo learning_rate=0.001",
         "agent=skrl_ppo learning_rate=0.01",
@@ -54,14 +56,16 @@ def test_policies_of_several_seeds_are_one_kind(tmp_path: Path) -> None:
         for seed in (0, 1):
             trained = learner(tmp_path, f"t-{rate}-{seed}", rate, seed=seed)
             policy = add_file(trained.dir, "checkpoints/best.pt", f"{rate} {seed}")
-            judged.append(see_dir(add(tmp_path, f"e-{rate}-{seed}", {"policy": policy}, stage="evaluate")))
+            judged.append(open_view_dir(add(tmp_path, f"e-{rate}-{seed}", {"policy": policy}, stage="evaluate")))
     assert sizes(judged) == {"learning_rate=0.001": 2, "learning_rate=0.01": 2}
     assert same_seeds(judged[:2]) == [], "the seeds of the trainings differ"
 
 
 def test_a_file_of_no_run_stands_for_its_content(tmp_path: Path) -> None:
     policies = [add_file(tmp_path, f"files/{name}.pt", name) for name in ("a", "b")]
-    judged = [see_dir(add(tmp_path, f"e{i}", {"policy": policy})) for i, policy in enumerate([*policies, policies[0]])]
+    judged = [
+        open_view_dir(add(tmp_path, f"e{i}", {"policy": policy})) for i, policy in enumerate([*policies, policies[0]])
+    ]
     assert sorted(sizes(judged).values()) == [1, 2]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from helpers.run_directories import add, add_file
-from regimen.runs.history.lineage import FILE, Family, Link, links_of, state
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, see_dir
+from regimen.runs.history.lineage import FILE, Lineage, ParentLink, links_of, state
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, open_view_dir
 from regimen.runs.index.summary import RunSummary
 
 
@@ -19,7 +19,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def row(folder: Path) -> RunSummary:
-    return see_dir(folder).row
+    return open_view_dir(folder).row
 
 
 def chain(outputs: Path) -> list[Path]:
@@ -33,14 +33,14 @@ def chain(outputs: Path) -> list[Path]:
 
 def test_up_and_down(outputs: Path) -> None:
     teacher, data, student, other = chain(outputs)
-    relatives, links = Family.known().graph(row(data))
+    relatives, links = Lineage.known().graph(row(data))
     assert set(relatives) == {folder.name for folder in (teacher, data, student, other)}
     assert set(links) == {
-        Link("1-teacher", "2-data", "policy best.pt", UNCHANGED),
-        Link("2-data", "3-student", "data.0 episodes.h5", UNCHANGED),
-        Link("2-data", "4-student", "data.0 episodes.h5", UNCHANGED),
+        ParentLink("1-teacher", "2-data", "policy best.pt", UNCHANGED),
+        ParentLink("2-data", "3-student", "data.0 episodes.h5", UNCHANGED),
+        ParentLink("2-data", "4-student", "data.0 episodes.h5", UNCHANGED),
     }
-    relatives, _ = Family.known().graph(row(student))
+    relatives, _ = Lineage.known().graph(row(student))
     assert set(relatives) == {"1-teacher", "2-data", "3-student"}, "not the brother"
 
 
@@ -52,25 +52,25 @@ def test_changed_gone_and_missing(outputs: Path) -> None:
     [link] = links_of(row(student))
     assert link.state == GONE and link.broken
     orphan = add(outputs, "5-orphan", parents=["0-never"])
-    assert [(p.id, state(p)) for p in Family.known().parents(row(orphan))] == [("0-never", GONE)]
+    assert [(p.id, state(p)) for p in Lineage.known().parents(row(orphan))] == [("0-never", GONE)]
 
 
 def test_files_of_no_run_and_runs_that_still_wait(outputs: Path, tmp_path: Path) -> None:
     policy = add_file(tmp_path, "policy.pt", "p")
     user = add(outputs, "a", {"policy": policy})
-    assert [(p.id, state(p)) for p in Family.known().parents(row(user))] == [(str(policy), FILE)]
+    assert [(p.id, state(p)) for p in Lineage.known().parents(row(user))] == [(str(policy), FILE)]
     waits = add(outputs, "b", status="queued", parents=["a"], pending={"policy": f"{user}@best"})
-    assert links_of(row(waits)) == [Link("a", "b", "policy @best")]
+    assert links_of(row(waits)) == [ParentLink("a", "b", "policy @best")]
 
 
 def test_a_parent_outside_of_the_known_folders_is_found_through_its_file(outputs: Path, tmp_path: Path) -> None:
     other = add(tmp_path / "elsewhere", "other", name="far")
     user = add(outputs, "a", {"policy": add_file(other, "checkpoints/best.pt", "p")}, parents=["other"])
-    assert [(p.id, p.name, state(p)) for p in Family.known().parents(row(user))] == [("other", "far", "finished")]
+    assert [(p.id, p.name, state(p)) for p in Lineage.known().parents(row(user))] == [("other", "far", "finished")]
 
 
 def test_circles_end(outputs: Path) -> None:
     a, b = add(outputs, "a", parents=["b", "a"]), add(outputs, "b", parents=["a"])
-    relatives, links = Family.known().graph(row(a))
+    relatives, links = Lineage.known().graph(row(a))
     assert set(relatives) == {"a", "b"} and len(links) == 3
-    assert [r.id for r in Family.known().children(row(b))] == ["a"]
+    assert [r.id for r in Lineage.known().children(row(b))] == ["a"]

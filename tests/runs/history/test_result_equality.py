@@ -13,7 +13,7 @@ from helpers.messages import assert_names
 from helpers.run_directories import add
 from regimen.runs import checkpoint
 from regimen.runs.history.result_equality import differences, unequal
-from regimen.runs.history.run_view import RunView, see_dir
+from regimen.runs.history.run_view import RunView, open_view_dir
 
 
 def result(outputs: Path, run_id: str, **changes: Any) -> RunView:
@@ -29,7 +29,7 @@ def result(outputs: Path, run_id: str, **changes: Any) -> RunView:
     (folder / "result.json").write_text(
         json.dumps({"headline": {"return": known["rows"][-1]}, "first_step_at": run_id})
     )
-    return see_dir(folder)
+    return open_view_dir(folder)
 
 
 def test_only_clocks_and_names_differ(tmp_path: Path) -> None:

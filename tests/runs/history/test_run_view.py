@@ -12,7 +12,7 @@ from helpers.messages import assert_names, raises_naming
 from helpers.run_directories import add, add_file
 from regimen.config.yaml_io import flatten
 from regimen.runs.history import run_view
-from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, see, see_dir
+from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, open_view, open_view_dir
 from regimen.system import host
 from regimen.system.errors import RunReferenceError
 
@@ -43,22 +43,22 @@ def test_a_large_file_is_judged_by_its_time_until_asked(tmp_path: Path, monkeypa
 
 def test_a_run_nobody_works_on_is_lost(tmp_path: Path) -> None:
     gone = {**host.process(os.getpid()).to_dict(), "start": 1}
-    assert see_dir(add(tmp_path, "a", status="running", supervisor=gone)).status == "lost"
-    assert see_dir(add(tmp_path, "b", status="running", supervisor=host.process(os.getpid()))).status == "running"
+    assert open_view_dir(add(tmp_path, "a", status="running", supervisor=gone)).status == "lost"
+    assert open_view_dir(add(tmp_path, "b", status="running", supervisor=host.process(os.getpid()))).status == "running"
 
 
 def test_an_unreadable_record_is_an_error_that_says_what_is_left(tmp_path: Path) -> None:
     folder = add(tmp_path, "a")
     (folder / "run.json").write_text('{"id": "a", ')
     with raises_naming(RunReferenceError, "run.json", "config.yaml", "logs/", "checkpoints/"):
-        see(str(folder))
+        open_view(str(folder))
 
 
 def test_a_missing_or_broken_configuration_is_empty(tmp_path: Path) -> None:
     folder = add(tmp_path, "a")
-    assert see_dir(folder).config["env"]["num_envs"] == 8
+    assert open_view_dir(folder).config["env"]["num_envs"] == 8
     (folder / "config.yaml").write_text("a: [")
-    assert see_dir(folder).config == {}
+    assert open_view_dir(folder).config == {}
 
 
 def test_flat_keys_keep_plain_lists_whole() -> None:

@@ -52,7 +52,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
 def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, ExistingRun], command: str) -> int:
     from regimen.orchestration.pipeline.local import LocalPipeline
 
-    record = PipelineRecord(files.claim(FOLDER), name, all_jobs)
+    record = PipelineRecord(files.create_unique_dir(FOLDER), name, all_jobs)
     try:
         LocalPipeline(all_jobs, record, existing).run()
     finally:
@@ -70,7 +70,7 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
         raise_if_any(cluster.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
-        record = PipelineRecord(earlier or files.claim(FOLDER), name, all_jobs)
+        record = PipelineRecord(earlier or files.create_unique_dir(FOLDER), name, all_jobs)
         pipeline = ClusterPipeline(all_jobs, record)
         if pipeline.submit() == 0:
             say("all steps are done or submitted; force=true runs them again")

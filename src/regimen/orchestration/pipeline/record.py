@@ -91,7 +91,7 @@ class PipelineRecord:
         self.steps = {job.name: Step(job.name, job.composed.choices["stage"], job.node.after) for job in jobs}
         self.status = str(Status.RUNNING)
         self.signal: int | None = None
-        self.started = files.now()
+        self.started = files.iso_now()
         self.ended: str | None = None
 
     def step_entry(self, node: str) -> PipelineStep:
@@ -105,7 +105,7 @@ class PipelineRecord:
             signal: number of the signal that stopped it, None without one.
             status: status without a signal.
         """
-        self.signal, self.ended = signal, files.now()
+        self.signal, self.ended = signal, files.iso_now()
         self.status = status if signal is None else "stopped"
         self.write()
 

@@ -25,7 +25,9 @@ def record_job(
         parents: jobs that must succeed first.
         starter: process of `submitit_local` that starts the job.
     """
-    queue = QueueEntry(kind, job=job, folder=str(folder), submitted=files.now(), after=list(parents), starter=starter)
+    queue = QueueEntry(
+        kind, job=job, folder=str(folder), submitted=files.iso_now(), after=list(parents), starter=starter
+    )
 
     def alter(record: RunRecord) -> None:
         if record.queue is not None:

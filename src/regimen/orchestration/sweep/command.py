@@ -31,7 +31,7 @@ def run(overrides: list[str], config_dirs: list[Path]) -> int:
         return 0
     for line in dict.fromkeys(line for preflight_report in reports for line in preflight_report.warnings):
         say(f"warning: {line}")
-    folder = files.claim(ROOT)
+    folder = files.create_unique_dir(ROOT)
     stopped = 0
     try:
         with signals.handled(signals.leave):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regimen.runs.history.run_view import RunView, see_dir, settings
+from regimen.runs.history.run_view import RunView, open_view_dir, settings
 from regimen.runs.record import read_record
 from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
 
@@ -102,5 +102,5 @@ def _text(row: dict[str, Any], key: str) -> str:
 def _maker(path: Path) -> RunView | None:
     """Return the run in whose directory a file lies, as far as its record and configuration can be read."""
     folder = next((folder for folder in path.parents if read_record(folder) is not None), None)
-    run = see_dir(folder) if folder is not None else None
+    run = open_view_dir(folder) if folder is not None else None
     return run if run is not None and run.config else None

@@ -18,7 +18,7 @@ FILE = "file"
 
 
 @dataclass(frozen=True)
-class Link:
+class ParentLink:
     """One thing that a run took from another.
 
     Attributes:
@@ -39,7 +39,7 @@ class Link:
         return self.state in (CHANGED, GONE)
 
 
-class Family:
+class Lineage:
     """All runs that are known, by what they were made from."""
 
     def __init__(self, rows: Sequence[RunSummary]) -> None:
@@ -51,7 +51,7 @@ class Family:
                 self._children.setdefault(parent, []).append(run.id)
 
     @classmethod
-    def known(cls) -> Family:
+    def known(cls) -> Lineage:
         """Return the family of all runs that the index finds."""
         return cls(Index().rows())
 
@@ -63,13 +63,13 @@ class Family:
         """Return the known runs that were made from a run, oldest first."""
         return [self._rows[child] for child in sorted(self._children.get(run.id, [])) if child != run.id]
 
-    def graph(self, run: RunSummary) -> tuple[dict[str, RunSummary], list[Link]]:
+    def graph(self, run: RunSummary) -> tuple[dict[str, RunSummary], list[ParentLink]]:
         """Return all ancestors and descendants of a run, itself included, with their links; circles do no harm.
 
         Args:
             run: whose family it is.
         """
-        relatives, links = {run.id: run}, dict[Link, None]()
+        relatives, links = {run.id: run}, dict[ParentLink, None]()
         todo = [run]
         while todo:  # up
             child = todo.pop()
@@ -111,18 +111,18 @@ def _is_run(folder: Path, run_id: str) -> bool:
     return folder.name == run_id or (record is not None and record.id == run_id)
 
 
-def links_of(run: RunSummary) -> list[Link]:
+def links_of(run: RunSummary) -> list[ParentLink]:
     """Return what a run took, and from where; parents named without a file come last."""
     found = []
     for name, taken in run.inputs.items():
         path = Path(taken.path)
         now = file_state(path, taken.sha256, run.started)
-        found.append(Link(_source(run, name), run.id, f"{name} {path.name}", now))
+        found.append(ParentLink(_source(run, name), run.id, f"{name} {path.name}", now))
     for name, reference in run.pending.items():
         folder, _, which = reference.rpartition("@")
-        found.append(Link(Path(folder or which).name, run.id, f"{name} @{which}" if folder else name))
+        found.append(ParentLink(Path(folder or which).name, run.id, f"{name} @{which}" if folder else name))
     named = {link.parent for link in found}
-    return found + [Link(parent, run.id) for parent in run.parents if parent not in named]
+    return found + [ParentLink(parent, run.id) for parent in run.parents if parent not in named]
 
 
 def _source(run: RunSummary, name: str) -> str:

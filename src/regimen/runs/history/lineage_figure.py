@@ -7,12 +7,12 @@ from pathlib import Path
 
 from regimen.display.graph_figure import BAD, COLORS, QUIET, Arrow, Box
 from regimen.display.graph_figure import draw as draw_graph
-from regimen.runs.history.lineage import FILE, Link, headline, state
+from regimen.runs.history.lineage import FILE, ParentLink, headline, state
 from regimen.runs.history.run_view import GONE
 from regimen.runs.index.summary import RunSummary
 
 
-def draw(out: Path, run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -> None:
+def draw(out: Path, run: RunSummary, relatives: dict[str, RunSummary], links: list[ParentLink]) -> None:
     """Draw the family.
 
     Args:
@@ -33,7 +33,7 @@ def _box(run: RunSummary, chosen: RunSummary) -> Box:
     return Box(run.id, title, [run.id, text], COLORS.get(state(run), BAD), run.id == chosen.id, state(run) == GONE)
 
 
-def _arrow(link: Link) -> Arrow:
+def _arrow(link: ParentLink) -> Arrow:
     if link.broken:
         return Arrow(link.parent, link.child, f"{link.label}\n{link.state}", BAD)
     return Arrow(link.parent, link.child, link.label)

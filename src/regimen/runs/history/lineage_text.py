@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from regimen.runs.history.lineage import FILE, Link, headline, state
+from regimen.runs.history.lineage import FILE, ParentLink, headline, state
 from regimen.runs.index.summary import RunSummary
 
 
-def tree(run: RunSummary, relatives: dict[str, RunSummary], links: list[Link]) -> Iterator[str]:
+def tree(run: RunSummary, relatives: dict[str, RunSummary], links: list[ParentLink]) -> Iterator[str]:
     """Yield the lines of two trees, upwards and downwards from `run`.
 
     Args:
@@ -34,7 +34,7 @@ def describe(run: RunSummary) -> str:
 
 
 def _branches(
-    node: str, relatives: dict[str, RunSummary], links: list[Link], up: bool, indent: str, shown: set[str]
+    node: str, relatives: dict[str, RunSummary], links: list[ParentLink], up: bool, indent: str, shown: set[str]
 ) -> Iterator[str]:
     """Yield the lines below a node; what was shown before is not unfolded again, so that circles end."""
     shown.add(node)
@@ -47,9 +47,9 @@ def _branches(
             yield from _branches(far, relatives, links, up, indent + ("   " if last else "│  "), shown)
 
 
-def _ends(node: str, links: list[Link], up: bool) -> dict[str, list[Link]]:
+def _ends(node: str, links: list[ParentLink], up: bool) -> dict[str, list[ParentLink]]:
     """Return what a node is linked with in one direction, and through what."""
-    ends: dict[str, list[Link]] = {}
+    ends: dict[str, list[ParentLink]] = {}
     for link in links:
         near, far = (link.child, link.parent) if up else (link.parent, link.child)
         if near == node:
@@ -57,7 +57,7 @@ def _ends(node: str, links: list[Link], up: bool) -> dict[str, list[Link]]:
     return ends
 
 
-def _through(links: list[Link]) -> str:
+def _through(links: list[ParentLink]) -> str:
     """Return the inputs that connect two runs, with what happened to their files."""
     parts = [f"{link.label}{f' [{link.state}]' if link.broken else ''}" for link in links if link.label]
     return f"{', '.join(parts)}: " if parts else ""

@@ -37,7 +37,7 @@ def reason(run: RunSummary) -> str | None:
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
     has_no_end = run.status in (Status.LOST, Status.UNREADABLE)
-    if has_no_end and not liveness.is_dead(run) and lock.silence_s(run.dir) < SETTLED_S:
+    if has_no_end and not liveness.is_dead(run) and lock.seconds_since_heartbeat(run.dir) < SETTLED_S:
         return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
     return None
 

@@ -123,16 +123,16 @@ class RunView:
         return file_state(Path(entry.path), entry.sha256, self.record.started, read_all)
 
 
-def see(reference: str) -> RunView:
+def open_view(reference: str) -> RunView:
     """Return the run that a reference names.
 
     Raises:
         RunReferenceError: no run or several runs are meant, or its record cannot be read.
     """
-    return see_dir(resolve_run(reference))
+    return open_view_dir(resolve_run(reference))
 
 
-def see_dir(folder: Path) -> RunView:
+def open_view_dir(folder: Path) -> RunView:
     """Return the run in a directory.
 
     Raises:

@@ -50,7 +50,7 @@ def _is_attended(row: RunSummary) -> bool:
 def is_worked_on(row: RunSummary) -> bool:
     """Return whether the supervisor of a running run is alive: by its process on this host, else by its heartbeat."""
     alive = host.is_alive(row.supervisor)
-    return lock.silence_s(row.dir) < HEARTBEAT_LOST_S if alive is None else alive
+    return lock.seconds_since_heartbeat(row.dir) < HEARTBEAT_LOST_S if alive is None else alive
 
 
 def is_dead(row: RunSummary) -> bool:

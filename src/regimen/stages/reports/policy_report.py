@@ -14,7 +14,7 @@ from regimen.display.figures import COLORS, error_bars, limits, read_rows, save,
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
-from regimen.runs.history.run_view import see_dir
+from regimen.runs.history.run_view import open_view_dir
 from regimen.stages.evaluation.metrics import command_label
 from regimen.stages.reports import html, sections
 from regimen.stages.reports.html import report_dir, write_report
@@ -208,7 +208,7 @@ def _one(name: str, values: dict[str, str]) -> str:
 def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     """Yield the groups of evaluations; a common name of all trainings of a group is its label."""
     by_folder = {str(source.folder): source for source in evaluations}
-    by_label = grouped([see_dir(source.folder) for source in evaluations])
+    by_label = grouped([open_view_dir(source.folder) for source in evaluations])
     groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
     names = [{(source.input("policy") or source).record.name for source in members} for _, members in groups]
     shared = [next(iter(group)) if len(group) == 1 else None for group in names]

@@ -217,14 +217,14 @@ def _missing(study: Study) -> Iterator[str]:
 
 def lineage(run: Run, figure_file: Path) -> Iterator[str]:
     """Yield the lineage of the runs as a figure and as text."""
-    from regimen.runs.history.lineage import Family
+    from regimen.runs.history.lineage import Lineage
     from regimen.runs.history.lineage_text import tree
     from regimen.runs.index import summary
 
     yield html.image(figure_file, "Lineage of the runs.", wide=True)
     own = summary.read(str(run.dir))
     if own is not None:
-        yield html.preformatted("\n".join(tree(own, *Family.known().graph(own))))
+        yield html.preformatted("\n".join(tree(own, *Lineage.known().graph(own))))
 
 
 def draw_lineage(run: Run, out: Path) -> Path:
@@ -235,12 +235,12 @@ def draw_lineage(run: Run, out: Path) -> Path:
         out: PNG to write.
     """
     from regimen.runs.history import lineage_figure
-    from regimen.runs.history.lineage import Family
+    from regimen.runs.history.lineage import Lineage
     from regimen.runs.index import summary
 
     own = summary.read(str(run.dir))
     assert own is not None
-    relatives, links = Family.known().graph(own)
+    relatives, links = Lineage.known().graph(own)
     del relatives[own.id]
     lineage_figure.draw(out, own, relatives, [link for link in links if link.child != own.id])
     return out
