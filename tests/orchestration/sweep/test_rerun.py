@@ -60,7 +60,7 @@ def test_what_failed_was_lost_or_deleted_runs_again_and_nothing_else(
     said = capfd.readouterr().out
     assert_names(said, f"multirun/{folder.name}/sweep.json", "5 of 5 jobs")
     assert f"code      {folder.name}.001  " in said
-    assert f"made anew {folder.name}.002" in said
+    assert f"created   {folder.name}.002" in said
     assert [said.count(f"started   {folder.name}.{n:03d}") for n in range(5)] == [0, 1, 1, 1, 0]
     assert [info(folder, n)["ended"] for n in (0, 4)] == finished
     assert [len(info(folder, n)["resumed"]) for n in range(5)] == [0, 1, 0, 1, 0]
@@ -102,7 +102,7 @@ def test_when_the_sweep_itself_was_killed_the_working_job_is_left_alone_and_the_
     (folder,) = (lab / "multirun").iterdir()
     assert launch(["sweep=latest"], ROOT / "conf") == 1, "one of them was not seen to end"
     said = capfd.readouterr().out
-    assert f"left      {folder.name}.000  " in said
+    assert f"skipped   {folder.name}.000  " in said
     assert f"started   {folder.name}.001" in said and f"started   {folder.name}.000" not in said
     wait_for(lambda: info(folder, 0)["status"] != "running")
     assert [info(folder, n)["status"] for n in (0, 1)] == ["finished", "finished"]

@@ -181,7 +181,7 @@ def _process_state(queue: QueueEntry, job: str) -> JobState | None:
         return JobState(job, "RUNNING", node=process.host, elapsed=duration(_age(process), "clock"))
     if host.is_alive(queue.starter) is False:
         return None
-    return JobState(job, "PENDING", reason="waiting: hardware.max_jobs jobs are running")
+    return JobState(job, "PENDING", reason="hardware.max_jobs is reached")
 
 
 def _age(process: ProcessIdentity) -> float:
