@@ -228,7 +228,7 @@ def test_a_paired_sweep_runs_and_a_job_listed_twice_runs_once(lab: Path) -> None
     sweep = start("seed=zip(3,4,4)", "stage.sleep_s=zip(0.0,0.1,0.1)", "hardware.max_jobs=2")
     told = said(sweep)
     assert sweep.returncode == 0, told
-    assert_names(told, "twice")
+    assert_names(told, "1 duplicate")
     assert [job["overrides"][4:6] for job in record(lab)["jobs"]] == [
         ["seed=3", "stage.sleep_s=0.0"], ["seed=4", "stage.sleep_s=0.1"]
     ]  # fmt: skip

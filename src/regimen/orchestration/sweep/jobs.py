@@ -61,7 +61,7 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[ComposedConfig
         plain = [o for o in plain if not o.is_sweep_override()]
     jobs = sweep_grid.jobs(plain)
     if (doubles := sweep_grid.size(plain) - len(jobs)) > 0:
-        say(f"{doubles} combinations {'is' if doubles == 1 else 'are'} duplicated; each combination runs once")
+        say(f"{doubles} duplicate {'combination' if doubles == 1 else 'combinations'}: each combination runs once")
     if len(jobs) > 20:
         say(f"checking {len(jobs)} jobs")
     return compose_all(jobs, config_dirs)
