@@ -63,7 +63,7 @@ def create_run(
 
     argv = ["launch.py", *sys.argv[1:]]
     decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
-    folder = create_run_dir(
+    run_dir = create_run_dir(
         root,
         composed.plain,
         argv,
@@ -74,7 +74,7 @@ def create_run(
         git=git,
         **decided,
     )
-    run = Run(folder)
+    run = Run(run_dir)
     folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
     with not_started(run):
         folder.mkdir()

@@ -40,7 +40,7 @@ def code_signature(config: dict[str, Any], code: str | None = None) -> str:
 
     Args:
         config: resolved plain configuration.
-        code: copy that the run works from, see `snapshot.take`; None for the code as it is now.
+        code: copy that the run works from, see `code_snapshot.take`; None for the code as it is now.
     """
     digest = hashlib.sha256()
     for name, path in code_snapshot.copied(Path(code)) if code else code_snapshot.sources(config):

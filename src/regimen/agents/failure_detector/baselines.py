@@ -216,7 +216,7 @@ class _BaselineCheckpoints:
         return self._best
 
     def close(self, baselines: StateDict) -> None:
-        """Add the fitted baselines `known` to the file."""
+        """Add the fitted baselines to the file."""
         training = self.load()
         assert training is not None  # `save` was called for every epoch
         self._training = training
