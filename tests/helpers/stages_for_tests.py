@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.runs.run import Run
-from regimen.system.errors import DivergedError, IOMismatchError
+from regimen.system.errors import CheckpointError, DivergedError, IOMismatchError
 
 
 @dataclass
@@ -59,6 +59,9 @@ class Act:
 
     def bad_input(self, run: Run) -> None:
         raise IOMismatchError("The policy does not fit this environment:\n  joint knee: only the policy has it")
+
+    def refuse_checkpoint(self, run: Run) -> None:
+        raise CheckpointError("this env has a hidden state")
 
     def exit_0(self, run: Run) -> None:
         sys.exit(0)

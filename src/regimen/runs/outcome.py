@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
+from regimen.runs import resume_check
 from regimen.runs.record import Outcome, RunRecord, read_record
 from regimen.runs.record_parts import RunError
 from regimen.runs.run import Run
@@ -127,10 +128,12 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
             stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
-    if exit_code == EXIT_BAD_INPUT:
-        return "correct the command and launch again"
     if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
+    if record.supervisor is not None and any(resume_check.refusals(run)):
+        return resume_check.alternative(run)
+    if exit_code == EXIT_BAD_INPUT:
+        return "correct the command and launch again"
     return f"python launch.py resume={name}"
 
 

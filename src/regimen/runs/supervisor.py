@@ -19,7 +19,7 @@ from types import FrameType
 from typing import IO
 
 from regimen.display.console import Screen
-from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
+from regimen.runs import code_snapshot, outcome, pending_inputs, resume_check, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import RunError, Signature
@@ -27,7 +27,7 @@ from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_S
 from regimen.system import files, host, signals
-from regimen.system.errors import PreflightError, RegimenError
+from regimen.system.errors import CheckpointError, PreflightError, RegimenError
 from regimen.system.git import repository_state
 from regimen.system.host import CodeState
 
@@ -52,6 +52,9 @@ def supervise(run: Run) -> int:
         with hold_lock(run) as lock:
             if _is_finished(run, screen):  # by the process that held the lock until now
                 return 0
+            record = run.record
+            if record.supervisor is not None and record.status != Status.QUEUED and not record.has_live_job:
+                resume_check.require_resumable(run)  # a job of a scheduler records its refusal instead
             return _Supervisor(run, screen, lock).run_worker()
     except RegimenError as error:
         screen.line(str(error))
@@ -79,7 +82,7 @@ class _Supervisor:
         self.cpu_s = 0.0
         self.before = run.record
         self.available = host.memory_available()
-        self.started = time.monotonic()
+        self.started, self.started_at = time.monotonic(), time.time()
 
     def run_worker(self) -> int:
         """Start the worker, wait for it, write the record, and print the last line."""
@@ -111,6 +114,12 @@ class _Supervisor:
             self.run.change(lambda record: record.start(this, machine))
             self.screen.line(f"started: {where}")
             return
+        if self.before.code and not Path(self.before.code).is_dir():
+            self.before.code = str(code_snapshot.take(self.run.config))
+            self.run.change(lambda record: setattr(record, "code", self.before.code))
+            self.screen.line(
+                "warning: the copy of the code that it worked from is gone; it continues with the present code"
+            )
         git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
         code, signature_ = CodeState(git, host.versions()), self._signature()
         self.run.change(lambda record: record.resume(this, code, signature_))
@@ -148,7 +157,16 @@ class _Supervisor:
         for number in self.received:  # signals that came while it was being started
             signals.send(self.worker, number)
         returncode = self._wait(self.worker)
-        return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
+        return self._keep_status(outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill))
+
+    def _keep_status(self, end: Outcome) -> Outcome:
+        """Return the earlier status for an attempt whose env or agent refused the checkpoint: nothing was done."""
+        last = self.run.checkpoints / "last.pt"
+        refused = end.error is not None and end.error.type == CheckpointError.__name__
+        worked = last.exists() and last.stat().st_mtime > self.started_at
+        if not refused or worked or self.before.supervisor is None or not self.before.status.is_resumable:
+            return end
+        return replace(end, status=self.before.status, exit_code=outcome.EXIT_BAD_INPUT, signal=self.before.signal)
 
     def _wait(self, worker: subprocess.Popen[bytes]) -> int:
         sample_due = beat_due = 0.0

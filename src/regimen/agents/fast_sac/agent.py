@@ -380,7 +380,14 @@ class FastSac:
             self.ring.begin(self._stored_groups(obs))
         else:
             self.ring.load_state_dict(state["ring"])
+            if "cut" in state:
+                self.ring.end_episodes(self._stored_groups(state["cut"]))
+                self.ring.begin(self._stored_groups(obs))
         return obs
+
+    def restart(self, state: StateDict, obs: Obs) -> StateDict:
+        """Return the state of a checkpoint for envs that begin new episodes with `obs`; the ring ends the old ones."""
+        return {**state, "obs": obs, "cut": state["obs"]}
 
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> FastSacPolicy:
