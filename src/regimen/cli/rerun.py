@@ -11,7 +11,7 @@ from typing import Any
 
 from regimen.config import groups
 from regimen.display.console import say
-from regimen.runs import outcome, signature
+from regimen.runs import files_read, outcome, signature
 from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, open_view, open_view_dir
@@ -108,6 +108,8 @@ def _code_cautions(run: RunView) -> Iterator[str]:
         yield f"other code: {', '.join(commits)}"
     elif recorded is not None and recorded != signature.code_signature(run.config):
         yield f"other code: {', '.join(commits) or 'uncommitted changes'}; see git diff"
+    elif differences := list(files_read.changed(run.dir)):
+        yield f"other files: {'; '.join(differences)}"
     elif commits:
         yield f"{', '.join(commits)}; the files that a run imports are the same"
 

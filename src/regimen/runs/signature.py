@@ -6,12 +6,10 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from regimen.runs import code_snapshot, inputs
-
-LENGTH = 16
+from regimen.runs.code_snapshot import LENGTH
 
 IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
 """Keys of the whole configuration that cannot change what is learned or measured."""
@@ -36,16 +34,13 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
 
 
 def code_signature(config: dict[str, Any], code: str | None = None) -> str:
-    """Return a hash of the content of this package and of the user's modules that the configuration names.
+    """Return a hash of this package and of the user's modules, models and files, see `code_snapshot.sources`.
 
     Args:
         config: resolved plain configuration.
         code: copy that the run works from, see `code_snapshot.take`; None for the code as it is now.
     """
-    digest = hashlib.sha256()
-    for name, path in code_snapshot.copied(Path(code)) if code else code_snapshot.sources(config):
-        digest.update(f"{name}\0{_content(path)}\0".encode())
-    return digest.hexdigest()[:LENGTH]
+    return code_snapshot.signature(config, code)
 
 
 def continued(before: str | None, now: str) -> str:
@@ -56,17 +51,6 @@ def continued(before: str | None, now: str) -> str:
         now: of the code that it is resumed with.
     """
     return now if before in (None, now) else _hash(f"{before} {now}".encode())
-
-
-def _content(path: Path) -> str:
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _contents:
-        _contents[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _contents[key]
-
-
-_contents: dict[tuple[str, int, int], str] = {}
 
 
 def _hash(data: bytes) -> str:

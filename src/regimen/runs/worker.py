@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from regimen.runs import outcome, worker_group
+from regimen.runs.files_read import record_files_read
 from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
@@ -34,9 +36,10 @@ def main() -> int:
     except (IndexError, RegimenError) as error:
         print(f"usage: python -m regimen.runs.worker <run directory>\n{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    record_models = record_files_read(run) if run.leads else None
     _handle_signals(run)
     watch = _SupervisorWatch(run) if _is_supervised() else None
-    code = _account(run)
+    code = _account(run, record_models)
     if watch and watch.orphaned and run.leads:
         worked_s = time.monotonic() - began
         outcome.record_end(
@@ -55,10 +58,10 @@ def _is_supervised() -> bool:
     return bool(lock) or distributed.world_size() > 1
 
 
-def _account(run: Run) -> int:
+def _account(run: Run, record_models: Callable[[], None] | None) -> int:
     """Work, and turn whatever ends it into `logs/error.json` and an exit code."""
     try:
-        _work(run)
+        _work(run, record_models)
     except Exception as error:
         account = _describe(run, error)
         _print_error(error, account)
@@ -72,7 +75,7 @@ def _account(run: Run) -> int:
     return 0
 
 
-def _work(run: Run) -> None:
+def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
     _set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.config.structured import load_config
@@ -84,6 +87,8 @@ def _work(run: Run) -> None:
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):
         _keep_mujoco_log(run.logs / "mujoco.txt")
+    if record_models:
+        record_models()
     distributed.init_process_group(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)
 

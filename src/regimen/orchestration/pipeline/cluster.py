@@ -12,6 +12,7 @@ from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
 from regimen.orchestration.pipeline.plan import plan, references
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
+from regimen.runs.code_snapshot import SharedCopies
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord
@@ -58,8 +59,9 @@ class ClusterPipeline:
         Raises:
             PreflightError: the scheduler accepts no job.
         """
+        copies = SharedCopies()
         for job in self.jobs:
-            job.freeze_code()
+            job.freeze_code(copies)
         self.existing = plan(self.jobs)
         for job in self.jobs:
             self._reuse(job)

@@ -16,6 +16,7 @@ from regimen.orchestration.pipeline.plan import exclusive, find
 from regimen.orchestration.pipeline.record import PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
 from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, SupervisorPool
+from regimen.runs.code_snapshot import SharedCopies
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
@@ -46,8 +47,9 @@ class LocalPipeline:
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
         self._check_due = 0.0
+        copies = SharedCopies()
         for job in jobs:
-            job.freeze_code()
+            job.freeze_code(copies)
             if existing[job.name].state == DONE:
                 self._reuse(job, existing[job.name].row)
 

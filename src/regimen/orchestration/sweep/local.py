@@ -45,9 +45,10 @@ def make_runs(
     """
     runs = {}
     git = repository_state(Path(host.__file__).parent)
+    copies = code_snapshot.SharedCopies()
     for job, config, report in zip(jobs, composed, reports, strict=True):
         try:
-            code = str(code_snapshot.take(config.plain))
+            code = copies.take(config.plain)
             runs[job.run] = create_run(
                 config,
                 record.folder,

@@ -12,7 +12,7 @@ from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.orchestration.sweep.jobs import compose_all, preflight_all, work
 from regimen.orchestration.sweep.local import queue_entry
 from regimen.orchestration.sweep.record import ROOT, Job, SweepRecord
-from regimen.orchestration.sweep.report import report
+from regimen.orchestration.sweep.report import refusal, report
 from regimen.runs import code_snapshot, create, signature
 from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
@@ -99,9 +99,11 @@ def _unfinished_jobs(record: SweepRecord) -> list[Job]:
     record.refresh()
     missing = [job for job in record.jobs if not record.run(job).dir.exists()]
     broken = [job for job in record.jobs if job not in missing and not read_record(record.run(job).dir)]
+    refused = {job.run: reason for job in record.jobs if job not in broken and (reason := refusal(record, job))}
     for job in broken:
         place = os.path.relpath(record.run(job).dir)
         say(f"skipped   {job.run}  has no readable run.json; to create it again remove {place}")
+    in_progress |= refused
     left = [j for j in record.jobs if j not in broken and (j in missing or j.status != Status.FINISHED)]
     jobs = [job for job in left if job.run not in in_progress]
     for job in left:
@@ -141,6 +143,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     check_scheduler(composed, existing)
     for job in jobs:
         job.status, job.exit_code = "waiting", None
+    copies = code_snapshot.SharedCopies()
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
         create_run(
@@ -151,7 +154,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
             status=Status.QUEUED,
             queue=queue_entry(new.plain),
             sweep=record.folder.name,
-            code=str(code_snapshot.take(new.plain)),
+            code=copies.take(new.plain),
         )
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)
