@@ -170,3 +170,24 @@ def test_the_copy_of_an_older_version_has_a_signature(tmp_path: Path) -> None:
     before = code_snapshot.signature({}, str(tmp_path))
     write(tmp_path / "regimen/a.py", "A = 22\n")
     assert code_snapshot.signature({}, str(tmp_path)) != before
+
+
+def test_a_model_outside_of_the_folder_lies_beside_its_copy(tmp_path: Path, monkeypatch: Any) -> None:
+    write(tmp_path / "models/arm.xml", '<mujoco><include file="parts/scene.xml"/></mujoco>')
+    scene = write(tmp_path / "models/parts/scene.xml", "<mujocoinclude/>")
+    write(
+        tmp_path / "exp/beside_arm.py",
+        "from pathlib import Path\nclass ARM:\n    mjcf = Path(__file__).parent.parent / 'models' / 'arm.xml'\n",
+    )
+    monkeypatch.chdir(tmp_path / "exp")
+    monkeypatch.syspath_prepend(str(tmp_path / "exp"))
+    config = {"env": {"robot": "beside_arm:ARM"}}
+    before = code_snapshot.signature(config)
+    copy = code_snapshot.take(config, tmp_path / "store")
+    env = {**os.environ, **code_snapshot.environment(str(copy))}
+    code = "import beside_arm as a; f = a.ARM.mjcf; print(f.resolve(), (f.parent / 'parts/scene.xml').read_text())"
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert str(copy) in said.stdout and "<mujocoinclude/>" in said.stdout, said.stderr
+    scene.write_text("<mujocoinclude> </mujocoinclude>")
+    assert code_snapshot.signature(config) != before == code_snapshot.signature(config, str(copy))
+    sys.modules.pop("beside_arm")

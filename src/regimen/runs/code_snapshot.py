@@ -41,6 +41,7 @@ def take(config: dict[str, Any], store: Path = STORE) -> Path:
     copies = dict(_own_files())
     links: dict[str, Path] = {}
     places = _places(user)
+    copies |= dict(_models_outside(user, places))
     for folder in user.folders:
         place = places[folder.root]
         copies |= {os.path.join(place, name): path for name, path in folder.files.items()}
@@ -189,14 +190,25 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _places(user: UserFiles) -> dict[Path, str]:
-    """Return folder of the user -> place in the copy: the first one with modules in it at the top, others below."""
+    """Return folder of the user -> place in the copy: the first one with modules in it at the top, others below.
+
+    A folder from which a model is named that lies outside has a place with room for the model beside it.
+    """
     places: dict[Path, str] = {}
     for number, root in enumerate(user.roots):
+        common = Path(os.path.commonpath([root, *user.outside]))
         on_path = any(module.parent == root for module in user.modules)
         clashes = any((root / name).exists() for name in (PACKAGE.name, "hydra_plugins"))
-        at_top = on_path and not clashes and "" not in places.values()
-        places[root] = "" if at_top else f"{root.name}.{number}"
+        at_top = on_path and not clashes and "" not in places.values() and common == root
+        places[root] = "" if at_top else os.path.normpath(f"{common.name}.{number}/{root.relative_to(common)}")
     return places
+
+
+def _models_outside(user: UserFiles, places: dict[Path, str]) -> Iterator[tuple[str, Path]]:
+    """Yield (name below the copy, file) of models outside of the folders, as they lie relative to each folder."""
+    for root, place in places.items():
+        for path in user.outside:
+            yield os.path.normpath(os.path.join(place, os.path.relpath(path, root))), path
 
 
 def _import_paths(user: UserFiles, places: dict[Path, str]) -> list[str]:

@@ -88,7 +88,14 @@ class UserFiles:
         for value in _values(self.config, "robot"):
             with suppress(Exception):  # a module that cannot be imported is an error of preflight
                 found |= model_files(Path(resolve(value).mjcf).absolute())
-        return {path for path in found if not path.is_relative_to(PACKAGE)}
+        return {path for path in found if path.is_file() and not path.is_relative_to(PACKAGE)}
+
+    @cached_property
+    def outside(self) -> list[Path]:
+        """The models that lie outside of the roots and of any installation."""
+        models = {Path(os.path.realpath(path)) for path in self.models}
+        found = (path for path in models if not any(path.is_relative_to(root) for root in self.roots))
+        return sorted(path for path in found if not _is_installed(path))
 
     @cached_property
     def named(self) -> set[Path]:
