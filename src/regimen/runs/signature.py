@@ -16,7 +16,8 @@ LENGTH = 16
 IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
 """Keys of the whole configuration that cannot change what is learned or measured."""
 
-RELEVANT_HARDWARE = ("device", "nodes", "processes")
+RELEVANT_HARDWARE = ("device", "nodes", "processes", "threads")
+"""Threads change the order of sums: PPO with 512 envs, FastSAC with 64 differ in the last bits on 1 and 2 threads."""
 
 INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""

@@ -78,7 +78,7 @@ class _Supervisor:
         self.peak_rss = 0
         self.cpu_s = 0.0
         self.before = run.record
-        self.available = host.memory_available()
+        self.available, self.oom_kills = host.memory_available(), host.oom_kills()
         self.started = time.monotonic()
 
     def run_worker(self) -> int:
@@ -148,7 +148,10 @@ class _Supervisor:
         for number in self.received:  # signals that came while it was being started
             signals.send(self.worker, number)
         returncode = self._wait(self.worker)
-        return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
+        memory = f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+        now = host.oom_kills()
+        out_of_memory = now > self.oom_kills if now is not None and self.oom_kills is not None else None
+        return outcome.judge(self.run, returncode, memory, self.asked_kill, out_of_memory)
 
     def _wait(self, worker: subprocess.Popen[bytes]) -> int:
         sample_due = beat_due = 0.0
@@ -204,9 +207,6 @@ class _Supervisor:
         self.screen.close()
         self.screen.line(_last_line(self.run, end, wall_s))
 
-    def _memory_clause(self) -> str:
-        return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
-
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
     headline = ", ".join(f"{name} {value:.4g}" for name, value in run.record.headline.items() if value is not None)
@@ -223,10 +223,11 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
 def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
-    It inherits the descriptor `lock`, so that the run is not given to another while either process exists.
+    It inherits the descriptor `lock`, so that the run is not given to another while either process exists. Sets of
+    strings have the same order in each process, unless PYTHONHASHSEED is set otherwise.
     """
     code = code_snapshot.environment(run.record.code)
-    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:

@@ -93,7 +93,7 @@ def run_secondary_node(run: Run) -> int:
         for process in worker:
             signals.send(process, number)
 
-    env = {**os.environ, **code_snapshot.environment(run.record.code)}
+    env = {"PYTHONHASHSEED": "0", **os.environ, **code_snapshot.environment(run.record.code)}
     with signals.handled(forward), (run.logs / f"worker.node{node}.log").open("ab") as log:
         process = subprocess.Popen(
             command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
