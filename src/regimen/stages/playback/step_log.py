@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.display import figures
 from regimen.envs.manager_env import ManagerEnv
 from regimen.stages.playback.rollout import RolloutObserver
@@ -123,7 +123,7 @@ def draw_joints(log: Path, out: Path) -> bool:
         log: file of `StepLog`.
         out: PNG to write.
     """
-    with h5py.File(log, "r") as file:
+    with reading(log), open_hdf5(log) as file:
         if "joint_pos" not in file:
             return False
         action_joints, joints = json.loads(file.attrs["action_joints"]), json.loads(file.attrs["joints"])
