@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.config.static_modules import use_current_folder
-from regimen.display.console import say
+from regimen.display.console import print_in_any_encoding, say
 from regimen.orchestration.new_run import check_scheduler, start_run
 from regimen.runs import outcome
 from regimen.runs.run import Run
@@ -51,6 +51,7 @@ def launch(argv: list[str], config_dir: Path) -> int:
         argv: arguments, without the name of the program.
         config_dir: folder of config.yaml.
     """
+    print_in_any_encoding()
     use_current_folder()
     try:
         return _dispatch(argv, config_dir)

@@ -8,6 +8,7 @@ import signal
 import sys
 
 from regimen.config.static_modules import use_current_folder
+from regimen.display.console import print_in_any_encoding
 from regimen.display.formatting import table
 from regimen.runs import outcome
 from regimen.system.errors import RegimenError, did_you_mean
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments, by default those of the process.
     """
+    print_in_any_encoding()
     verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(usage())

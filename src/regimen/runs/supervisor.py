@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from regimen.display.console import Screen
+from regimen.display.console import Screen, print_in_any_encoding
 from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import Outcome, RunRecord
@@ -45,6 +45,7 @@ def supervise(run: Run) -> int:
     Args:
         run: of a directory made by `create_run_dir`, or opened by `Run.open`.
     """
+    print_in_any_encoding()
     screen = Screen(run.dir)
     if _is_finished(run, screen):
         return 0
@@ -228,6 +229,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """
     code = code_snapshot.environment(run.record.code)
     env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:
