@@ -24,9 +24,10 @@ from regimen.config.option_files import HydraNode, SelectedOptions, group_overri
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
+from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
-from regimen.config.yaml_io import PlainConfig
+from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import did_you_mean, raise_if_any
 
 LAUNCHERS = {
@@ -65,7 +66,8 @@ class ComposedConfig:
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
-        return replace(self, config=copy.deepcopy(self.config), plain=copy.deepcopy(self.plain))
+        copied = {name: copy.deepcopy(getattr(self, name)) for name in ("config", "plain", "choices")}
+        return replace(self, **copied)
 
     def set_value(self, key: str, value: Any) -> None:
         """Set one value in both forms.
@@ -83,6 +85,22 @@ class ComposedConfig:
         else:
             setattr(typed, last, value)
             plain[last] = to_plain(value)
+
+    def set_agent(self, option: str, section: PlainSection) -> None:
+        """Replace the agent, in both forms.
+
+        Args:
+            option: its name.
+            section: its plain settings.
+
+        Raises:
+            ConfigError: the settings do not fit the dataclass of their `_target_`.
+        """
+        self.types = {**self.types, "agent": load_cfg_class(section["_target_"])}
+        self.config.agent = build(self.types["agent"], section)
+        self.plain["agent"] = to_plain(self.config.agent)
+        for choices in (self.choices, self.config.choices, self.plain["choices"]):
+            choices["agent"] = option
 
     @property
     def hydra(self) -> DictConfig:

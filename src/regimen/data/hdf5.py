@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from regimen.system.errors import DatasetError
-from regimen.system.file_kinds import HDF5, this_is
+from regimen.system.file_kinds import HDF5, is_growing_hdf5, this_is
 
 PROBE_S = 10.0
 
@@ -39,7 +39,8 @@ def open_hdf5(path: Path) -> h5py.File:
     """
     if kind := this_is(path, HDF5):
         raise DatasetError(f"{path} cannot be read as HDF5. {kind}Make or copy it again.")
-    growing = _is_marked_as_growing(path)
+    with path.open("rb") as file:
+        growing = is_growing_hdf5(file.read(12))
     try:
         if growing:
             subprocess.run([sys.executable, "-c", PROBE, str(path)], check=True, capture_output=True, timeout=PROBE_S)
@@ -50,13 +51,6 @@ def open_hdf5(path: Path) -> h5py.File:
         raise _damaged(path, error.stderr.decode(errors="replace").strip().rpartition("\n")[2]) from error
     except OSError as error:
         raise _damaged(path, error) from error
-
-
-def _is_marked_as_growing(path: Path) -> bool:
-    """Return whether the superblock says so (HDF5 file format 3.0, II.A, consistency flags)."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return len(head) == 12 and head[8] == 3 and head[11] & 0b100 != 0
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def judge(
         returncode: of the worker, negative for a signal.
         memory: a clause on the memory seen and available, for a SIGKILL.
         asked_kill: whether the user asked for the SIGKILL.
-        out_of_memory: whether the kernel counted a process killed for want of memory meanwhile; None: unknown.
+        out_of_memory: whether the kernel counted a process killed because memory ran out meanwhile; None: unknown.
     """
     error = files.read_json(run.logs / "error.json")
     if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
@@ -181,8 +181,8 @@ def _sigkill_reason(memory: str, asked: bool, out_of_memory: bool | None) -> str
     if out_of_memory:
         return f"out of memory: the kernel ended the worker (SIGKILL); {memory}"
     if out_of_memory is None:
-        return f"SIGKILL, for want of memory or by another process: the kernel keeps no count; {memory}"
-    return "SIGKILL by another process: the kernel counts no process killed for want of memory"
+        return f"SIGKILL, out of memory or by another process: the kernel keeps no count; {memory}"
+    return "SIGKILL by another process: the kernel counts no kill because of memory"
 
 
 def _ended_by(run: Run, number: int, sigkill_reason: str) -> Outcome:

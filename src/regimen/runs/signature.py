@@ -33,6 +33,9 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
     kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
+    if inputs.agent_follows_policy(config):  # whose checksum counts
+        kept.pop("agent", None)
+        kept["choices"].pop("agent", None)
     return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
 
 

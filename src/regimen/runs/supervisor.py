@@ -7,6 +7,7 @@ it wrote, and the record must be right after a kill of either process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,6 +231,8 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     code = code_snapshot.environment(run.record.code)
     env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
     env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
+    if sys.stdout.isatty():
+        env["COLUMNS"] = str(shutil.get_terminal_size().columns)  # its output is shown there
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:

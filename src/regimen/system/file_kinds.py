@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: for messages about files that are not what their name says."""
+"""Kinds of files by their first bytes: for messages about files that are not what their name says."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _kind(path: Path, expected: bytes) -> str:
     if not head:
         return "empty"
     if head.startswith(expected):
-        return ""
+        return _cut_hdf5(head, path.stat().st_size) if expected == HDF5 else ""
     for beginning, kind in BEGINNINGS.items():
         if head.startswith(beginning):
             return kind
@@ -66,6 +66,26 @@ def _kind(path: Path, expected: bytes) -> str:
     if text[:15].lower().startswith((b"<!doctype html", b"<html")):
         return "an HTML page, such as the login or error page of a download"
     return "a text file" if _is_text(head) else ""
+
+
+def is_growing_hdf5(head: bytes) -> bool:
+    """Return whether the superblock marks an HDF5 file as open in a writer with readers.
+
+    Args:
+        head: first bytes, 12 or more (HDF5 file format 3.0, II.A: version 3, consistency flags).
+    """
+    return len(head) >= 12 and head[8] == 3 and head[11] & 0b100 != 0
+
+
+def _cut_hdf5(head: bytes, size: int) -> str:
+    """Return that an HDF5 file is shorter than its superblock says, or nothing."""
+    version, width = head[8:9], head[13 if head[8:9] in (b"\0", b"\1") else 9 : 14][:1]
+    first = {b"\0": 24, b"\1": 28, b"\2": 12, b"\3": 12}.get(version)
+    if first is None or not width or is_growing_hdf5(head):
+        return ""
+    at = first + 2 * width[0]  # behind the base address and one more
+    end = int.from_bytes(head[at : at + width[0]], "little")
+    return f"an HDF5 file that was cut short: {size:,} of {end:,} bytes" if size < end else ""
 
 
 def _is_text(head: bytes) -> bool:

@@ -133,7 +133,7 @@ def memory_available() -> int:
 
 
 def oom_kills() -> int | None:
-    """Return how many processes the kernel has killed for want of memory; None if it does not say.
+    """Return how many processes the kernel has killed because memory ran out; None if it does not count them.
 
     The innermost control group of this process that counts them is asked, else the machine.
     """

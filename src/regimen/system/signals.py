@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -60,7 +61,13 @@ def send(process: subprocess.Popen[Any], number: int) -> None:
 
 @contextmanager
 def handled(handler: Handler) -> Iterator[None]:
-    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup)."""
+    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup).
+
+    Only the main thread can handle signals: in another one they stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     old = {number: signal.getsignal(number) for number in FORWARDED}
     for number, before in old.items():
         if before is not signal.SIG_IGN:
