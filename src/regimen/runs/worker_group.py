@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,6 +38,9 @@ class NonLeaderRun(Run):
 
     def artifact(self, path: Path, kind: str) -> None:
         """Do nothing: rank 0 records the files."""
+
+    def draw(self, name: str, draw: Callable[[Path], object]) -> None:
+        """Do nothing: rank 0 draws the figures."""
 
     def finish(self, headline: dict[str, float], result: dict[str, Any]) -> None:
         """Do nothing: rank 0 writes the result."""

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -113,18 +113,18 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | None) else str(value)
 
 
-def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:
     """Replace `path` by `data` atomically: a reader, or a crash, sees the old or the new content, never a part.
 
     Args:
         path: file to write.
-        data: its whole content.
+        data: its whole content, or the parts of it.
         durable: wait until the disk has it.
     """
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with tmp.open("wb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -160,21 +160,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return data if isinstance(data, dict) else None
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file with one JSON object per line; lines that are not valid are left out."""
-    return parse_jsonl(path.read_bytes()) if path.exists() else []
-
-
-def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
-    """Return the objects of `read_jsonl` from the bytes of such a file."""
-    rows = []
-    for line in data.splitlines():
-        with suppress(ValueError):
-            row = json.loads(line)
-            rows += [row] if isinstance(row, dict) else []
-    return rows
 
 
 @contextmanager
