@@ -41,6 +41,8 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     record = read_record(run)
     if record is None:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
+    if not (run / "config.yaml").resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"{run / 'config.yaml'} leads out of the run: it is no file of the run and not published.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)

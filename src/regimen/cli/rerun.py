@@ -135,8 +135,12 @@ def create(run: RunView, argv: list[str]) -> Run:
         )
     )
     if (run.dir / ".hydra").is_dir():
-        shutil.copytree(run.dir / ".hydra", again.dir / ".hydra")
+        shutil.copytree(run.dir / ".hydra", again.dir / ".hydra", symlinks=True, ignore=_links)
     return again
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_symlink()]
 
 
 def _placement(run: RunView) -> dict[str, Any]:

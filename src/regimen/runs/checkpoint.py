@@ -20,7 +20,7 @@ from regimen.runs.checkpoint_header import StateDict
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
 from regimen.system.file_kinds import ZIP, this_is
-from regimen.system.files import is_no_space, no_space_message
+from regimen.system.files import is_no_space, no_space_message, open_own
 
 FORMAT = 1
 PLAIN_TYPES = (str, bytes, bool, int, float, type(None), torch.Tensor)
@@ -41,7 +41,7 @@ def save(path: Path, bundle: Mapping[str, Any]) -> None:
     sink = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tmp.open("wb") as file:
+        with open_own(tmp, "wb") as file:
             sink = _Sink(file)
             torch.save(bundle, cast(IO[bytes], sink))
             sink.finish()

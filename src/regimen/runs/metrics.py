@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regimen.system import json_lines
-from regimen.system.files import plain, write_atomic
+from regimen.system.files import open_own, plain, write_atomic
 
 
 class MetricSink(Protocol):
@@ -66,7 +66,7 @@ class MetricsLog:
         """
         values = {name: float(value) for name, value in metrics.items()}
         row = {"step": int(step), "time_s": round(time.monotonic() - self._start, 3), **plain(values)}
-        with self.path.open("a") as file:
+        with open_own(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
         self._write_event(int(step), values)
 
@@ -110,7 +110,7 @@ class MetricsLog:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
         assert self._tb_file is not None
-        with self._tb_file.open("ab") as file:
+        with open_own(self._tb_file, "ab") as file:
             RecordWriter(file).write(event.SerializeToString())
 
 

@@ -191,7 +191,7 @@ class Run:
             kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
-        with (self.logs / "artifacts.jsonl").open("a") as file:
+        with files.open_own(self.logs / "artifacts.jsonl", "a") as file:
             file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
 
     def draw(self, name: str, draw: Callable[[Path], object]) -> None:

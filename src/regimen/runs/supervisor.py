@@ -237,7 +237,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
-    with (run.logs / "worker.log").open("ab") as log:
+    with files.open_own(run.logs / "worker.log", "ab") as log:
         return subprocess.Popen(
             worker_group.command(run),
             stdin=subprocess.PIPE,

@@ -98,7 +98,7 @@ def run_secondary_node(run: Run) -> int:
             signals.send(process, number)
 
     env = {"PYTHONHASHSEED": "0", **os.environ, **code_snapshot.environment(run.record.code)}
-    with signals.handled(forward), (run.logs / f"worker.node{node}.log").open("ab") as log:
+    with signals.handled(forward), files.open_own(run.logs / f"worker.node{node}.log", "ab") as log:
         process = subprocess.Popen(
             command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
         )

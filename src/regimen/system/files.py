@@ -11,11 +11,12 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from regimen.system.errors import PreflightError
 
@@ -113,6 +114,29 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | None) else str(value)
 
 
+def open_own(path: Path, mode: str) -> IO[Any]:
+    """Open a file of a run: a regular file, never through a link.
+
+    A run directory may come from someone else: a link in it leads to any file of its user, and a pipe blocks.
+
+    Args:
+        path: the file.
+        mode: as of `open`.
+
+    Raises:
+        OSError: it is a link, or no regular file.
+    """
+    return open(path, mode, opener=_open_regular)
+
+
+def _open_regular(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", name)
+    return descriptor
+
+
 def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:
     """Replace `path` by `data` atomically: a reader, or a crash, sees the old or the new content, never a part.
 
@@ -123,7 +147,8 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = True
     """
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with tmp.open("wb") as file:
+        tmp.unlink(missing_ok=True)  # of an earlier process with this number
+        with open_own(tmp, "xb") as file:
             file.writelines((data,) if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
@@ -174,7 +199,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         BlockingIOError: another process holds the lock, and `wait` is false.
         OSError: the file cannot be opened.
     """
-    with path.open("a") as file:
+    with open_own(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -182,7 +207,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 def reserve_space(path: Path) -> None:
     """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already."""
     try:
-        with path.open("ab") as file:
+        with open_own(path, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
     except OSError:
         path.unlink(missing_ok=True)

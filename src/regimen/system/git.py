@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ class GitState(JsonPart):
     commit: str | None = None
     branch: str | None = None
     dirty: bool = False
+
+
+def is_commit(text: object) -> bool:
+    """Return whether a recorded value is a commit's hash, and no option or path that git would take it for."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{7,64}", text) is not None
 
 
 def repository_state(folder: Path) -> tuple[GitState | None, str]:
