@@ -27,8 +27,9 @@ from regimen.config.schema import Config
 from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
-from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
 from regimen.system.errors import did_you_mean, raise_if_any
+from regimen.system.secrets import IN_URI, SECRET_KEY, redacted
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -210,7 +211,7 @@ class _Composition:
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
-        raise_if_any([f"{self.locator.location(p.path)}: {p.message}" for p in problems])
+        raise_if_any([redacted(f"{self.locator.location(p.path)}: {p.message}") for p in problems])
 
     def _near(self, key: str) -> str:
         above, _, last = key.rpartition(".")
@@ -239,6 +240,13 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
     if isinstance(name, str) and (name in ("", "latest") or "@" in name):
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
+    for path, value in flatten(data):
+        if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
+            yield Problem(
+                path,
+                f"{path}: a password or key would stand in the record of the run. Leave it out here and set it in the "
+                "environment, such as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow.",
+            )
 
 
 def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:
