@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.cli.lineage import require_figure_path
-from regimen.display.formatting import figure, table
+from regimen.display.formatting import figure, table, visible_lines
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, open_view, open_view_dir
@@ -46,7 +46,7 @@ def compare_verb(argv: list[str]) -> int:
     curves = {label: _curves(members, args.metric) for label, members in groups.items()}
     if args.metric != METRIC and not any(curves.values()):
         raise ConfigError(f"No run logged `{args.metric}`. {did_you_mean(args.metric, _metrics(runs))}")
-    print("\n".join(report(runs, groups, left_out)))
+    print("\n".join(map(visible_lines, report(runs, groups, left_out))))
     out = args.out or Path("outputs") / f"compare-{runs[0].choices.get('task')}-{_digest(runs)}.png"
     from regimen.cli.compare_figure import draw
 

@@ -28,6 +28,7 @@ from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
 from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
+from regimen.display.formatting import visible
 from regimen.system.errors import did_you_mean, raise_if_any
 from regimen.system.secrets import IN_URI, SECRET_KEY, redacted
 
@@ -238,7 +239,9 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
-    if isinstance(name, str) and (name in ("", "latest") or "@" in name):
+    if isinstance(name, str) and visible(name) != name:
+        yield Problem("name", f"name={visible(name)}: invalid run name: a terminal does not show it whole.")
+    elif isinstance(name, str) and (name in ("", "latest") or "@" in name):
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
     for path, value in flatten(data):
         if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):

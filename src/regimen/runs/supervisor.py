@@ -20,6 +20,7 @@ from types import FrameType
 from typing import IO
 
 from regimen.display.console import Screen, print_in_any_encoding
+from regimen.display.formatting import visible
 from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import Outcome, RunRecord
@@ -207,7 +208,7 @@ class _Supervisor:
 
         outcome.record_end(self.run, end, add_used)
         self.screen.close()
-        self.screen.line(_last_line(self.run, end, wall_s))
+        self.screen.line(visible(_last_line(self.run, end, wall_s)))
 
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
