@@ -10,12 +10,13 @@ from typing import Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.config.static_modules import use_current_folder
-from regimen.display.console import say
+from regimen.display.console import print_in_any_encoding, say
+from regimen.display.formatting import visible_lines
 from regimen.orchestration.new_run import check_scheduler, start_run
 from regimen.runs import outcome
 from regimen.runs.run import Run
 from regimen.system import signals
-from regimen.system.errors import ConfigError, RegimenError, did_you_mean
+from regimen.system.errors import ConfigError, RegimenError, did_you_mean, of_system
 
 HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
 
@@ -51,12 +52,16 @@ def launch(argv: list[str], config_dir: Path) -> int:
         argv: arguments, without the name of the program.
         config_dir: folder of config.yaml.
     """
+    print_in_any_encoding()
     use_current_folder()
     try:
         return _dispatch(argv, config_dir)
     except RegimenError as error:
-        print(f"{error}", file=sys.stderr)
+        say(visible_lines(str(error)), sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    except OSError as error:
+        say(visible_lines(f"The launch failed: {of_system(error)}"), sys.stderr)
+        return outcome.EXIT_FAILED
     except signals.Interrupted as error:
         return signals.exit_code(error.number)
     except KeyboardInterrupt:

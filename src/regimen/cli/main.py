@@ -8,9 +8,10 @@ import signal
 import sys
 
 from regimen.config.static_modules import use_current_folder
-from regimen.display.formatting import table
+from regimen.display.console import print_in_any_encoding, say
+from regimen.display.formatting import table, visible_lines
 from regimen.runs import outcome
-from regimen.system.errors import RegimenError, did_you_mean
+from regimen.system.errors import RegimenError, did_you_mean, of_system
 
 VERBS: dict[str, tuple[str, str]] = {
     "launch": ("regimen.cli.launch:launch_verb", "start a run, a sweep or a pipeline, as `python launch.py` does"),
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments, by default those of the process.
     """
+    print_in_any_encoding()
     verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(usage())
@@ -79,8 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except RegimenError as error:
-        print(error, file=sys.stderr)
+        say(visible_lines(str(error)), sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    except OSError as error:
+        say(f"regimen {visible_lines(f'{verb}: {of_system(error)}')}", sys.stderr)
+        return outcome.EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from regimen.system import files
 from regimen.system.errors import ConfigError
 from regimen.system.host import HostInfo
 from regimen.system.json_part import JsonObject
+from regimen.system.secrets import redacted
 
 
 def publish(ref: str, name: str, folder: Path | None = None) -> Path:
@@ -41,12 +41,14 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     record = read_record(run)
     if record is None:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
+    if not (run / "config.yaml").resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"{run / 'config.yaml'} leads out of the run: it is no file of the run and not published.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
     files.write_json(target / "run.json", _public(record))
-    shutil.copy(run / "config.yaml", target / "config.yaml")
+    (target / "config.yaml").write_text(redacted((run / "config.yaml").read_text("utf-8")), "utf-8")
     return target / "policy.pt"
 
 
@@ -54,6 +56,7 @@ def _public(record: RunRecord) -> JsonObject:
     """Return the record of a run without host name, paths and process ids."""
     machine = replace(record.host or HostInfo(), name=None, python=None)
     data = replace(record, host=machine).to_dict()
+    data |= {name: [redacted(str(word)) for word in data[name]] for name in ("argv", "overrides")}
     return {name: value for name, value in data.items() if name != "supervisor"}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regimen.display import console
-from regimen.display.formatting import duration, figure, size, table, when
+from regimen.display.formatting import duration, figure, size, table, visible, when
 from regimen.runs import outcome
 from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
@@ -109,10 +109,11 @@ def describe(run: RunView, found: dict[str, Any]) -> str:
         run: the run.
         found: see `gather`.
     """
-    lines: list[str] = [" ".join(filter(None, [run.record.name, run.id])), _end(run, found), ""]
+    head = [" ".join(filter(None, [run.record.name, run.id])), _end(run, found)]
+    lines = [*map(visible, head), ""]
     for title, values in _sections(run, found):
         for line in values:
-            wrapped = textwrap.wrap(line, WIDTH, drop_whitespace=False, break_long_words=False) if line else []
+            wrapped = textwrap.wrap(visible(line), WIDTH, drop_whitespace=False, break_long_words=False) if line else []
             for part in wrapped:
                 lines.append(f"{title:<10}{part.rstrip()}")
                 title = ""

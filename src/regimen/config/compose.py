@@ -24,10 +24,13 @@ from regimen.config.option_files import HydraNode, SelectedOptions, group_overri
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
+from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
-from regimen.config.yaml_io import PlainConfig
+from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
+from regimen.display.formatting import visible
 from regimen.system.errors import did_you_mean, raise_if_any
+from regimen.system.secrets import IN_URI, SECRET_KEY, redacted
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -65,7 +68,8 @@ class ComposedConfig:
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
-        return replace(self, config=copy.deepcopy(self.config), plain=copy.deepcopy(self.plain))
+        copied = {name: copy.deepcopy(getattr(self, name)) for name in ("config", "plain", "choices")}
+        return replace(self, **copied)
 
     def set_value(self, key: str, value: Any) -> None:
         """Set one value in both forms.
@@ -83,6 +87,22 @@ class ComposedConfig:
         else:
             setattr(typed, last, value)
             plain[last] = to_plain(value)
+
+    def set_agent(self, option: str, section: PlainSection) -> None:
+        """Replace the agent, in both forms.
+
+        Args:
+            option: its name.
+            section: its plain settings.
+
+        Raises:
+            ConfigError: the settings do not fit the dataclass of their `_target_`.
+        """
+        self.types = {**self.types, "agent": load_cfg_class(section["_target_"])}
+        self.config.agent = build(self.types["agent"], section)
+        self.plain["agent"] = to_plain(self.config.agent)
+        for choices in (self.choices, self.config.choices, self.plain["choices"]):
+            choices["agent"] = option
 
     @property
     def hydra(self) -> DictConfig:
@@ -192,7 +212,7 @@ class _Composition:
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
-        raise_if_any([f"{self.locator.location(p.path)}: {p.message}" for p in problems])
+        raise_if_any([redacted(f"{self.locator.location(p.path)}: {p.message}") for p in problems])
 
     def _near(self, key: str) -> str:
         above, _, last = key.rpartition(".")
@@ -219,8 +239,17 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
-    if isinstance(name, str) and (name in ("", "latest") or "@" in name):
+    if isinstance(name, str) and visible(name) != name:
+        yield Problem("name", f"name={visible(name)}: invalid run name: a terminal does not show it whole.")
+    elif isinstance(name, str) and (name in ("", "latest") or "@" in name):
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
+    for path, value in flatten(data):
+        if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
+            yield Problem(
+                path,
+                f"{path}: a password or key would stand in the record of the run. Leave it out here and set it in the "
+                "environment, such as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow.",
+            )
 
 
 def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:

@@ -15,6 +15,7 @@ from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import raise_if_any
+from regimen.system.secrets import redacted
 
 if TYPE_CHECKING:
     from regimen.config.compose import ComposedConfig
@@ -80,7 +81,7 @@ def create_run(
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.hydra_record(), "overrides": composed.overrides}.items():
-            (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
+            (folder / f"{name}.yaml").write_text(redacted(as_yaml(data)), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
 

@@ -25,7 +25,7 @@ Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 def preflight(
     composed: ComposedConfig, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
 ) -> PreflightReport:
-    """Check that the run can start; set resolved inputs and the number of threads in `composed`.
+    """Check that the run can start; set resolved inputs, the policy's agent and the number of threads in `composed`.
 
     Args:
         composed: checked configuration.
@@ -179,6 +179,7 @@ CHECKS: list[Check] = [
     _check_interpreter,
     _check_workers,
     _resolve_inputs,
+    compatibility.take_agent_of_policy,
     compatibility.check_agent,
     compatibility.check_data,
     _check_sections,

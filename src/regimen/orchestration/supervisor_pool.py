@@ -55,7 +55,7 @@ class SupervisorPool:
 
     def start(self, run: Run) -> None:
         """Start the supervisor of a run; its output goes to logs/supervisor.log."""
-        with not_started(run), (run.logs / "supervisor.log").open("ab") as log:
+        with not_started(run), files.open_own(run.logs / "supervisor.log", "ab") as log:
             command = [sys.executable, "-m", "regimen.runs.supervisor", str(run.dir)]
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.running[run.id] = (run, process)

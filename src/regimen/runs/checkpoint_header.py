@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from regimen.system.errors import CheckpointError
+from regimen.system.file_kinds import ZIP, this_is
 
 StateDict = dict[str, Any]
 """Tensors and plain values by name, nested in dicts, lists and tuples: all that a checkpoint can hold."""
@@ -121,8 +122,9 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
             return _PlainReader(io.BytesIO(archive.read(name))).load()
-    except (zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this launcher: {error or 'it has no data'}.") from error
+    except Exception as error:  # of a damaged pickle: anything
+        kind = this_is(path, ZIP) or f"{error or 'It has no data'}."
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher. {kind.strip()}") from error
 
 
 def require_regimen_checkpoint(path: Path, bundle: Any) -> None:

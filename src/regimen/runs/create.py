@@ -24,6 +24,7 @@ from regimen.system.files import (
     write_json,
 )
 from regimen.system.git import GitState, repository_state
+from regimen.system.secrets import redacted
 
 
 class Decided(TypedDict, total=False):
@@ -89,8 +90,8 @@ def create_run_dir(
             id=folder.name,
             name=config.get("name"),
             stage=choices.get("stage"),
-            argv=argv,
-            overrides=overrides,
+            argv=[redacted(word) for word in argv],
+            overrides=[redacted(text) for text in overrides],
             choices=choices,
             inputs=inputs.read(files or {}, references or {}),
             seed=config.get("seed"),

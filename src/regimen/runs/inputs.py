@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from regimen.config import static_types
+from regimen.config.yaml_io import PlainSection, read_yaml
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
 from regimen.system.files import read_json, sha256
@@ -85,6 +89,27 @@ def owner(path: Path) -> str | None:
         if info is not None:
             return str(info.get("id") or folder.name)
     return None
+
+
+def agent_of(path: Path) -> tuple[str, PlainSection] | None:
+    """Return option and settings of the agent that made a policy, by the configuration of its run; None if unknown."""
+    for folder in path.resolve().parents[:3]:
+        with suppress(OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+            config = read_yaml(folder / "config.yaml")
+            return str(config["choices"]["agent"]), dict(config["agent"])
+    return None
+
+
+def agent_follows_policy(config: Mapping[str, Any]) -> bool:
+    """Return whether a run takes its agent from its policy: its stage loads one, and calls no agent of its own.
+
+    Args:
+        config: resolved plain configuration.
+    """
+    stage, agent = config.get("stage") or {}, config.get("agent") or {}
+    loads, needs = (static_types.class_variable(stage, name) for name in ("LOADS_POLICY", "NEEDS"))
+    adopts = stage.get("joints") is not None
+    return bool(loads) and not needs and not adopts and not static_types.class_variable(agent, "EVALUATOR")
 
 
 def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regimen.runs import create
-from regimen.runs.inputs import changed, put, read, resolve
+from regimen.runs.inputs import agent_follows_policy, agent_of, changed, put, read, resolve
 from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
 from regimen.system.errors import RunReferenceError
@@ -26,10 +26,14 @@ def resolve_pending(run: Run) -> None:
     for name, path in paths.items():
         put(config, name, path)
     entries = read(paths, pending)
+    made_by = agent_of(paths["policy"]) if "policy" in paths and agent_follows_policy(config) else None
+    if made_by is not None:
+        config["choices"]["agent"], config["agent"] = made_by
     create.freeze(run.dir, config)
 
     def alter(record: RunRecord) -> None:
         record.inputs |= entries
+        record.choices = config["choices"]
         record.pending = {}
         record.signature = create.sign(config, record.inputs, {}, record.code)
 

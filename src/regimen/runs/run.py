@@ -13,7 +13,7 @@ from regimen.runs.metrics import MetricSink, MetricsLog
 from regimen.runs.record import FILE, RecordError, RunRecord, read_record
 from regimen.runs.record_parts import Artifact
 from regimen.runs.status import Status
-from regimen.system import distributed, files
+from regimen.system import distributed, files, json_lines
 from regimen.system.errors import RunReferenceError, StopRequested
 
 PROGRESS_INTERVAL_S = 0.5
@@ -191,12 +191,29 @@ class Run:
             kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
-        with (self.logs / "artifacts.jsonl").open("a") as file:
+        with files.open_own(self.logs / "artifacts.jsonl", "a") as file:
             file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
+
+    def draw(self, name: str, draw: Callable[[Path], object]) -> None:
+        """Draw a figure and name it; one that cannot be drawn is a warning, because no result depends on it.
+
+        Args:
+            name: of the file in `figures/`, such as `evaluation.png`.
+            draw: writes the file that it is given, or none if there is nothing to draw.
+        """
+        path = self.dir / "figures" / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draw(path)
+        except Exception as error:
+            self.warn(f"figures/{name} was not drawn: {type(error).__name__}: {error}")
+        else:
+            if path.is_file():
+                self.artifact(path, "figure")
 
     def artifacts(self) -> list[Artifact]:
         """Return the named files that exist, with sizes and checksums."""
-        rows = files.read_jsonl(self.logs / "artifacts.jsonl")
+        rows = json_lines.rows(self.logs / "artifacts.jsonl")
         kinds = {row["path"]: row["kind"] for row in rows if (self.dir / row["path"]).is_file()}
         return [
             Artifact(path, kind, file.stat().st_size, files.sha256(file))

@@ -14,7 +14,8 @@ from regimen.runs.code_snapshot import LENGTH
 IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
 """Keys of the whole configuration that cannot change what is learned or measured."""
 
-RELEVANT_HARDWARE = ("device", "nodes", "processes")
+RELEVANT_HARDWARE = ("device", "nodes", "processes", "threads")
+"""Threads change the order of sums: PPO with 512 envs, FastSAC with 64 differ in the last bits on 1 and 2 threads."""
 
 INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""
@@ -30,6 +31,9 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
     kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
+    if inputs.agent_follows_policy(config):  # whose checksum counts
+        kept.pop("agent", None)
+        kept["choices"].pop("agent", None)
     return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
 
 

@@ -7,6 +7,7 @@ it wrote, and the record must be right after a kill of either process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from regimen.display.console import Screen
+from regimen.display.console import Screen, print_in_any_encoding
+from regimen.display.formatting import visible
 from regimen.runs import code_snapshot, outcome, pending_inputs, resume_check, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import Outcome, RunRecord
@@ -45,6 +47,7 @@ def supervise(run: Run) -> int:
     Args:
         run: of a directory made by `create_run_dir`, or opened by `Run.open`.
     """
+    print_in_any_encoding()
     screen = Screen(run.dir)
     if _is_finished(run, screen):
         return 0
@@ -81,7 +84,7 @@ class _Supervisor:
         self.peak_rss = 0
         self.cpu_s = 0.0
         self.before = run.record
-        self.available = host.memory_available()
+        self.available, self.oom_kills = host.memory_available(), host.oom_kills()
         self.started, self.started_at = time.monotonic(), time.time()
 
     def run_worker(self) -> int:
@@ -157,7 +160,10 @@ class _Supervisor:
         for number in self.received:  # signals that came while it was being started
             signals.send(self.worker, number)
         returncode = self._wait(self.worker)
-        return self._keep_status(outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill))
+        memory = f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+        now = host.oom_kills()
+        out_of_memory = now > self.oom_kills if now is not None and self.oom_kills is not None else None
+        return self._keep_status(outcome.judge(self.run, returncode, memory, self.asked_kill, out_of_memory))
 
     def _keep_status(self, end: Outcome) -> Outcome:
         """Return the earlier status for an attempt whose env or agent refused the checkpoint: nothing was done."""
@@ -220,10 +226,7 @@ class _Supervisor:
 
         outcome.record_end(self.run, end, add_used)
         self.screen.close()
-        self.screen.line(_last_line(self.run, end, wall_s))
-
-    def _memory_clause(self) -> str:
-        return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+        self.screen.line(visible(_last_line(self.run, end, wall_s)))
 
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
@@ -241,15 +244,19 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
 def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
-    It inherits the descriptor `lock`, so that the run is not given to another while either process exists.
+    It inherits the descriptor `lock`, so that the run is not given to another while either process exists. Sets of
+    strings have the same order in each process, unless PYTHONHASHSEED is set otherwise.
     """
     code = code_snapshot.environment(run.record.code)
-    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
+    if sys.stdout.isatty():
+        env["COLUMNS"] = str(shutil.get_terminal_size().columns)  # its output is shown there
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
-    with (run.logs / "worker.log").open("ab") as log:
+    with files.open_own(run.logs / "worker.log", "ab") as log:
         return subprocess.Popen(
             worker_group.command(run),
             stdin=subprocess.PIPE,

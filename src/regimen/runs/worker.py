@@ -23,6 +23,7 @@ from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
 from regimen.system.errors import RegimenError, StopRequested
+from regimen.system.seeding import own_seed, seed_all
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -83,6 +84,7 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     from regimen.runs.loggers.forwarder import open_loggers
 
     config = load_config(run.config_path)
+    seed_all(own_seed(config.seed))
     if run.leads:
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):

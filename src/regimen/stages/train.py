@@ -200,13 +200,10 @@ def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
 def _finish(run: Run, session: Any, wall_s: float) -> None:
     from regimen.display.figures import learning_curve
 
-    figure = run.dir / "figures" / "learning_curve.png"
-    figure.parent.mkdir(exist_ok=True)
-    learning_curve(run.dir / "metrics.jsonl", figure)
-    run.artifact(figure, "figure")
     means = {"return": session.mean_return(), "episode_length": session.mean_length()}
     headline = {name: value for name, value in means.items() if value is not None}
     headline["samples"] = float(session.samples)
     samples = session.samples - session.samples_restored
     speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
     run.finish(headline, {"iterations": session.iteration, **speed})
+    run.draw("learning_curve.png", lambda path: learning_curve(run.dir / "metrics.jsonl", path))

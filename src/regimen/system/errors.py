@@ -63,6 +63,12 @@ class ConfigErrors(ConfigError):
         super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
 
 
+def of_system(error: OSError) -> str:
+    """Return an error of the operating system as a sentence that names its file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
 def raise_if_any(lines: list[str]) -> None:
     """Raise one `ConfigErrors` with all different lines, if there are any."""
     if lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -64,7 +65,12 @@ def handled(handler: Handler) -> Iterator[None]:
 
     A script starts `command &` with SIGINT ignored, so that a Ctrl-C at its terminal does not reach the command.
     Without a terminal there is no Ctrl-C: a SIGINT is sent to this very process, and is handled.
+
+    Only the main thread can handle signals: in another one they stay as they are.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     old = {number: signal.getsignal(number) for number in FORWARDED}
     for number, before in old.items():
         if before is not signal.SIG_IGN or (number == signal.SIGINT and not _has_terminal()):

@@ -14,6 +14,7 @@ from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import LOCAL, PipelineStep, QueueEntry
 from regimen.runs.status import Status
 from regimen.system import files, host
+from regimen.system.secrets import redacted
 
 FILE = "pipeline.json"
 WAITING = "waiting"
@@ -112,7 +113,8 @@ class PipelineRecord:
     def write(self) -> None:
         """Write pipeline.json; a failure to write it is only a warning."""
         names = ("name", "status", "signal", "started", "ended")
-        head = {"format": 1, "id": self.folder.name, "argv": sys.argv} | {n: getattr(self, n) for n in names}
+        argv = [redacted(word) for word in sys.argv]
+        head = {"format": 1, "id": self.folder.name, "argv": argv} | {n: getattr(self, n) for n in names}
         try:
             files.write_json(self.folder / FILE, {**head, "steps": [asdict(step) for step in self.steps.values()]})
         except OSError as error:

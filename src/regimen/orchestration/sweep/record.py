@@ -17,6 +17,7 @@ from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, RunReferenceError
+from regimen.system.secrets import redacted
 
 ROOT = Path("multirun")
 NOT_STARTED = "not started"
@@ -72,7 +73,7 @@ class SweepRecord:
         self.folder = folder
         self.jobs = [Job(**row) for row in data.get("jobs", [])]
         self.config_dirs = [Path(d) for d in data.get("config_dirs", [])] or [d.resolve() for d in config_dirs]
-        self.argv = data.get("argv") or list(sys.argv)
+        self.argv = data.get("argv") or [redacted(word) for word in sys.argv]
         self.status = str(data.get("status", "running"))
 
     @classmethod

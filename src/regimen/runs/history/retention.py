@@ -102,6 +102,8 @@ def _newest_plans(roots: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]
 def _sources(run: RunSummary, going: dict[str, RunSummary]) -> Iterator[str]:
     """Yield the ids of the runs that a run names: as parents, by its inputs, or by what it will read."""
     yield from run.parents
+    if run.rerun_of and (run.status.is_open or liveness.waits_to_go_on(run)):
+        yield run.rerun_of  # it is compared with that run at its end
     for entry in run.inputs.values():
         yield from [entry.run] if entry.run else []
         yield from (folder.name for folder in Path(entry.path).parents[:3])
