@@ -218,7 +218,9 @@ class VecEnv(Protocol):
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
-    * `optimal_action()`, see `SolvedTask`.
+    * `optimal_action()`, see `SolvedTask`;
+    * `kinematics()`: the present state, name -> (N, ...), which a NaN dump keeps; tensors that do not change later;
+    * `require_finite_state()`: raises `DivergedError` if the state of the simulator is not finite.
     """
 
     num_envs: int

@@ -202,6 +202,11 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
                     yield f"env.{group}.{name}.params.{kind}", kind, params[kind]
 
 
+def _check_nan_dump(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    if (steps := composed.config.nan_dump) < 0:
+        yield Problem("nan_dump", f"nan_dump={steps}: expected steps, 1 or more, or 0 for no dump.")
+
+
 def _check_folder(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     return _unlocated(resources.folder_problems(context.root))
 
@@ -217,6 +222,7 @@ CHECKS: list[Check] = [
     _check_robot,
     compatibility.check_policy,
     memory_estimate.check_memory,
+    _check_nan_dump,
     _check_folder,
 ]
 """All checks in order; later ones read what `_resolve_inputs` and `_check_robot` leave in the context."""

@@ -129,6 +129,8 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"
+    if status == Status.DIVERGED and run.nan_dump.exists():
+        return f"regimen replay {name} nan"
     if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
     return f"python launch.py resume={name}"

@@ -13,7 +13,7 @@ from regimen.runs import code_snapshot, inputs
 
 LENGTH = 16
 
-IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
+IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "nan_dump")
 """Keys of the whole configuration that cannot change what is learned or measured."""
 
 RELEVANT_HARDWARE = ("device", "nodes", "processes")
