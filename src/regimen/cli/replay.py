@@ -64,9 +64,10 @@ def _replay(view: RunView, args: argparse.Namespace) -> None:
     if not asked and not getattr(config.env, "MANAGER_BASED", False):
         print(f"task={config.choices.get('task')} has no robot to show")
         return
-    window = args.window or (args.film is None and _opens_window(config.sim))
-    if args.window and (why := _no_window(config.sim)):
+    why = _no_window(config.sim) if args.film is None else "a film is written"
+    if args.window and why:
         raise ConfigError(f"--window: {why} For a film type --film.")
+    window = args.window or (not why and sys.stdout.isatty())  # a script does not wait for a window to be closed
     world, robot = nan_replay.open_world(config)
     try:
         if window:
@@ -93,16 +94,10 @@ def _why_none(view: RunView) -> str:
     return f"{about}: it is {view.status}. A run leaves one if it ends as diverged: regimen runs status=diverged"
 
 
-def _opens_window(sim: object) -> bool:
-    return not _no_window(sim)
-
-
 def _no_window(sim: object) -> str:
     """Return why no window opens, or nothing."""
     from regimen.stages.playback.options import no_window
 
     if not getattr(sim, "MUJOCO", False):
         return "the window needs sim=mujoco."
-    if not sys.stdout.isatty() and not os.environ.get("DISPLAY"):
-        return "there is no display."
     return no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")) or ""

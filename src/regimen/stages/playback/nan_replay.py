@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,23 +126,21 @@ def open_world(config: Config) -> tuple[World, Robot]:
     return resolve(config.sim._target_)(config.sim, robot, 1, 1), robot
 
 
-def poses(dump: NanDump, env_id: int) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    """Yield the label of each step and the finite state of env `env_id` at its beginning, then the one after the last.
+def poses(dump: NanDump, env_id: int) -> Iterator[list[torch.Tensor]]:
+    """Yield each finite state of env `env_id`: at the beginning of every step, then after the last one.
 
     A state is what `World.reset` takes: pose (1, 7), velocity (1, 6), joint positions and velocities (1, J).
     """
     import torch
 
-    row = row_of(dump, env_id)
-    labels = [*map(str, dump.arrays["step"].tolist()), f"then {dump.head['step']}"]
-    for t, label in enumerate(labels):
-        last = t == len(labels) - 1
-        names = ("root_pos", "root_quat", "root_lin_vel", "root_ang_vel", "joint_pos", "joint_vel")
-        parts = [dump.arrays[f"{AFTER if last else ''}state/{name}"] for name in names]
-        position, turned, speed, turning, *joints = [torch.tensor((p if last else p[t])[row])[None] for p in parts]
+    row, steps = row_of(dump, env_id), len(dump.arrays["step"])
+    names = ("root_pos", "root_quat", "root_lin_vel", "root_ang_vel", "joint_pos", "joint_vel")
+    for t in range(steps + 1):
+        rows = [dump.arrays[f"state/{n}"][t] if t < steps else dump.arrays[f"{AFTER}state/{n}"] for n in names]
+        position, turned, speed, turning, *joints = [torch.tensor(values[row])[None] for values in rows]
         state = [torch.cat((position, turned), 1), torch.cat((speed, turning), 1), *joints]
         if all(bool(torch.isfinite(part).all()) for part in state):
-            yield label, state
+            yield state
 
 
 def film(dump: NanDump, env_id: int, world: World, path: Path, speed: float) -> int:
@@ -157,7 +157,7 @@ def film(dump: NanDump, env_id: int, world: World, path: Path, speed: float) -> 
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path, fps=max(1.0, speed / dump.head["step_dt"])) as writer:
-        for _, state in poses(dump, env_id):
+        for state in poses(dump, env_id):
             _show(world, state)
             writer.add(world.render(0))
         return writer.frames
@@ -177,15 +177,13 @@ def play(dump: NanDump, env_id: int, world: World, robot: Robot, speed: float) -
     """
     from regimen.stages.playback.viewer import Viewer
 
-    task: Any = type("Task", (), {"world": world, "robot": robot})()
+    task: Any = SimpleNamespace(world=world, robot=robot)
     pause = dump.head["step_dt"] / speed
-    frames = list(poses(dump, env_id))
+    frames = itertools.cycle(list(poses(dump, env_id)))
     with Viewer(task) as viewer:
-        while viewer.is_running():
-            for label, state in frames:
-                _show(world, state)
-                viewer.show()
-                print(f"step {label}", flush=True)
-                time.sleep(pause)
-                if not viewer.is_running():
-                    return
+        for state in frames:
+            if not viewer.is_running():
+                return
+            _show(world, state)
+            viewer.show()
+            time.sleep(pause)
