@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -321,6 +322,7 @@ def _listed(names: Sequence[str]) -> str:
 if __name__ == "__main__":
     use_current_folder()
     try:
-        compile_model(load(sys.argv[1]))
+        with contextlib.redirect_stdout(sys.stderr):  # a module of the user may print
+            compile_model(load(sys.argv[1]))
     except ConfigError as error:
         print(error)
