@@ -13,6 +13,7 @@ from helpers.messages import assert_names
 from helpers.run_directories import add
 from helpers.tasks import CONF
 from regimen.cli import main
+from regimen.cli.completion_words import complete
 from regimen.envs.nan_dump import NanDump
 
 REACH = yaml.safe_load((CONF / "task" / "reach.yaml").read_text())
@@ -123,3 +124,10 @@ def test_show_lists_the_dump_and_proposes_the_replay(outputs: Path, capsys: pyte
     dump(diverged_run(outputs))
     assert main.main(["show", "lost"]) == 0
     assert_names(capsys.readouterr().out.splitlines()[-1], "next", "regimen replay lost nan")
+
+
+def test_completion_offers_what_can_be_replayed(outputs: Path) -> None:
+    dump(diverged_run(outputs))
+    assert "lost" in complete("regimen replay lo")
+    assert complete("regimen replay lost ") == ["nan"]
+    assert complete("regimen replay lost nan --f") == ["--film"]
