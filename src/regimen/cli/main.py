@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "clean": ("regimen.cli.clean:clean_verb", "list old runs that can be removed, and remove them with --yes"),
     "completion": ("regimen.cli.completion:completion_verb", "print the completion script of a shell, bash or zsh"),
     "show": ("regimen.cli.show:show_verb", "one run: configuration, result, files, and reasons for doubt"),
+    "replay": ("regimen.cli.replay:replay_verb", "play the last steps of a run that became NaN or infinite"),
     "diff": ("regimen.cli.diff:diff_verb", "differences between two runs: settings, code, packages, metrics"),
     "compare": ("regimen.cli.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
     "lineage": ("regimen.cli.lineage:lineage_verb", "show the parents and children of a run"),

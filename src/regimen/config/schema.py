@@ -81,6 +81,7 @@ class Config:
         runs: run references of runs whose results are read, in a started run their result.json.
         experts: run references or files of policies, each for one fault, in a started run the files.
         logger: name -> logger of metrics beside TensorBoard.
+        nan_dump: steps of a NaN dump: what came before a value that is not finite; 0 for no dump.
         wait: whether the launcher waits until submitted jobs have ended.
         force: whether a pipeline repeats finished steps.
         choices: group -> option, filled in by the launcher.
@@ -101,6 +102,7 @@ class Config:
     logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     video: bool = False
+    nan_dump: int = 32
     dry_run: bool = False
     wait: bool = False
     force: bool = False

@@ -11,6 +11,7 @@ import torch
 
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs import gym_registry
+from regimen.envs.finite import all_finite, bad_rows
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError
 
@@ -125,8 +126,8 @@ class GymEnv:
         Raises:
             DivergedError: if an action is not finite.
         """
-        if not torch.isfinite(action).all():
-            raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.")
+        if not all_finite(action):
+            raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.", bad_rows(action))
         clip = self.io.action.clip
         given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
         given = given.clamp(self._low, self._high)  # the one bound of a half-open range, and rounding

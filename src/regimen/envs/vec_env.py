@@ -220,7 +220,9 @@ class VecEnv(Protocol):
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
     * `optimal_action()`, see `SolvedTask`;
     * `restores(state)` and `restart(state)` of an env that cannot restore every state: whether it can, and new episodes
-      with the generators of the state, returning the observations.
+      with the generators of the state, returning the observations;
+    * `kinematics()`: the present state, name -> (N, ...), which a NaN dump keeps; tensors that do not change later;
+    * `require_finite_state()`: raises `DivergedError` if the state of the simulator is not finite.
     """
 
     num_envs: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
+from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import load, match
 from regimen.orchestration import compatibility, memory_estimate, resources
 from regimen.orchestration.memory_estimate import num_workers, trains_in_several
@@ -17,6 +20,9 @@ from regimen.orchestration.preflight_report import PreflightContext, PreflightRe
 from regimen.runs import inputs
 from regimen.system import host
 from regimen.system.errors import ConfigError, RegimenError, raise_if_any
+
+MODEL_CHECK_S = 120.0
+"""Time limit for the comparison of a robot's model; a longer one is left to the worker."""
 
 Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 """A check yields everything that prevents the start; a problem without a path is printed as its message alone."""
@@ -140,6 +146,8 @@ def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterato
     except ConfigError as error:
         yield Problem("env.robot", str(error))
         return
+    if ":" in name and (problem := _model_problem(name, robot.mjcf, host.interpreter(composed.plain))):
+        yield Problem("env.robot", problem)
     env = composed.plain["env"]
     rewards = env.get("rewards") or {}
     names = {
@@ -157,6 +165,30 @@ def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterato
                 yield Problem(path, f"{path}: {text}")
 
 
+def _model_problem(name: str, mjcf: Path, python: str) -> str:
+    """Return how the model of a user's robot contradicts its `Robot`, or nothing; tests compare those of Regimen."""
+    if problems := file_problems(mjcf):
+        return f"robot={name}: " + "; ".join(problems)
+    return _compared(name, python, mjcf.stat().st_mtime_ns)
+
+
+@functools.cache
+def _compared(name: str, python: str, modified_ns: int) -> str:
+    """Compile the model of robot `name` in a process of its own, so that this one imports no MuJoCo.
+
+    Args:
+        name: `package.module:NAME`.
+        python: interpreter of the run; one that does not exist, or has no MuJoCo, leaves the comparison to the worker.
+        modified_ns: when the file of the model was modified.
+    """
+    command = [python, "-W", "ignore", "-m", "regimen.envs.robots.model_check", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MODEL_CHECK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
 def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
@@ -168,6 +200,11 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
             for kind in ("joints", "bodies", "rewards"):
                 if kind in params:
                     yield f"env.{group}.{name}.params.{kind}", kind, params[kind]
+
+
+def _check_nan_dump(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    if (steps := composed.config.nan_dump) < 0:
+        yield Problem("nan_dump", f"nan_dump={steps}: expected steps, 1 or more, or 0 for no dump.")
 
 
 def _check_folder(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -186,6 +223,7 @@ CHECKS: list[Check] = [
     _check_robot,
     compatibility.check_policy,
     memory_estimate.check_memory,
+    _check_nan_dump,
     _check_folder,
 ]
 """All checks in order; later ones read what `_resolve_inputs` and `_check_robot` leave in the context."""

@@ -133,6 +133,8 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
             stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
+    if status == Status.DIVERGED and run.nan_dump.exists():
+        return f"regimen replay {name} nan"
     if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
     if record.supervisor is not None and any(resume_check.refusals(run)):

@@ -82,6 +82,11 @@ class Run:
         return self.dir / "checkpoints"
 
     @property
+    def nan_dump(self) -> Path:
+        """File of the steps before a value that was not finite; absent in runs without one."""
+        return self.dir / "nan_dump.npz"
+
+    @property
     def reserve(self) -> Path:
         """File whose space is given up on a full disk, so that the record can be completed."""
         return self.dir / ".reserve"
@@ -188,7 +193,7 @@ class Run:
 
         Args:
             path: file inside the run directory.
-            kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
+            kind: `checkpoint`, `dataset`, `figure`, `video`, `table`, `page` or `NaN dump`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
         with files.open_own(self.logs / "artifacts.jsonl", "a") as file:

@@ -11,7 +11,7 @@ from typing import Any
 from regimen.runs import code_snapshot, inputs
 from regimen.runs.code_snapshot import LENGTH
 
-IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
+IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "nan_dump")
 """Keys of the whole configuration that cannot change what is learned or measured."""
 
 RELEVANT_HARDWARE = ("device", "nodes", "processes", "threads")

@@ -22,7 +22,7 @@ from regimen.runs.files_read import record_files_read
 from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
-from regimen.system.errors import RegimenError, StopRequested
+from regimen.system.errors import DivergedError, RegimenError, StopRequested
 from regimen.system.seeding import own_seed, seed_all
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,6 +66,7 @@ def _account(run: Run, record_models: Callable[[], None] | None) -> int:
     except Exception as error:
         account = _describe(run, error)
         _print_error(error, account)
+        _keep_dump(run, error)
         worker_group.write_error(run, account)
         distributed.destroy_process_group()  # after the record: the loss of this worker fails the others
         end = outcome.judge(run, outcome.EXIT_FAILED)
@@ -86,6 +87,7 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     config = load_config(run.config_path)
     seed_all(own_seed(config.seed))
     if run.leads:
+        run.nan_dump.unlink(missing_ok=True)  # of an earlier attempt
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):
         _keep_mujoco_log(run.logs / "mujoco.txt")
@@ -170,6 +172,17 @@ def _describe(run: Run, error: Exception) -> dict[str, Any]:
     if isinstance(error, StopRequested):
         return {**account, "signal": error.signal, "step": error.step}
     return {**account, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _keep_dump(run: Run, error: Exception) -> None:
+    """Write what an environment kept of the steps before a value that is not finite."""
+    if not isinstance(error, DivergedError) or error.dump is None:
+        return
+    try:
+        error.dump.write(run.nan_dump, run.id)
+        run.artifact(run.nan_dump, "NaN dump")
+    except OSError as failure:
+        print(f"warning: the NaN dump was not written: {failure}", file=sys.stderr)
 
 
 def _print_error(error: Exception, account: dict[str, Any]) -> None:
