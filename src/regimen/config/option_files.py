@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,22 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 
-from regimen.config import static_types, structured
+from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
-from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
+from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file
+from regimen.config.hydra_settings import FileSetting
 from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
-from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.config.yaml_io import PlainConfig, PlainSection, read_text
 from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
 """Files changed less than this before they were read may change again with the same modification time."""
+
+GRID_SWEEPER = "regimen"
+"""Default option of `hydra/sweeper`."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -53,6 +57,8 @@ class SelectedOptions:
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
         classes: `_target_` -> its dataclass.
         places: files and folders that were read.
+        settings: settings of Hydra in the files, later ones replacing earlier ones.
+        sweeper: option of `hydra/sweeper`.
         hydra: Hydra's own node, composed at its first use.
     """
 
@@ -62,7 +68,16 @@ class SelectedOptions:
     types: dict[str, type[Any]]
     classes: dict[str, type[Any]]
     places: list[Path]
+    settings: list[FileSetting]
+    sweeper: str
     hydra: HydraNode | None = None
+
+    def sweep_settings(self) -> list[str]:
+        """Return the places of the settings that start a sweep or belong to one; those of config.yaml are defaults."""
+        mode = next((s for s in reversed(self.settings) if s.key == "hydra.mode" and s.value), None)
+        places = [mode.location] if mode is not None and mode.value == "MULTIRUN" else []
+        places += [s.location for s in self.settings if s.key.startswith("hydra.sweeper.") and not s.primary]
+        return places + ([f"hydra/sweeper={self.sweeper}"] if self.sweeper != GRID_SWEEPER else [])
 
     def is_current(self) -> bool:
         """Return whether the source of every class is unchanged; `_stamp` covers the option files."""
@@ -82,7 +97,7 @@ def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
     Raises:
         ConfigError: a file or a type cannot be used.
     """
-    chosen = [o.input_line or "" for o in group_overrides(locator.loader, locator.parsed)]
+    chosen = [choice_argument(o) for o in group_overrides(locator.loader, locator.parsed)]
     key = (Path.cwd(), name, *(d.resolve() for d in locator.dirs), *chosen)
     stamp, selection = _selected.get(key, (None, None))
     if selection is None or stamp != _stamp(selection.places) or not selection.is_current():
@@ -128,6 +143,7 @@ class _Reader:
         self.locator, self.name = locator, name
         self.types: dict[str, type[Any]] = {}
         self.classes: dict[str, type[Any]] = {}
+        self.settings: list[FileSetting] = []
 
     def read(self, chosen: list[str]) -> SelectedOptions:
         """Read the options that the arguments `chosen` select."""
@@ -139,9 +155,13 @@ class _Reader:
         known_choices = defaults_list.overrides.known_choices
         choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
         raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
+        raise_if_any(list(_other_hydra_groups(known_choices)))
         places = list(self._places(defaults_list.defaults))
         self._merge_files(defaults_list.defaults)
-        return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
+        raise_if_any(list(hydra_settings.file_problems(self.settings)))
+        sweeper = str(known_choices.get("hydra/sweeper"))
+        tree, files = locator.tree, locator.files
+        return SelectedOptions(choices, files, tree, self.types, self.classes, places, self.settings, sweeper)
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
         """Yield all files that are read or would hide one, and the folders in which a new one may appear."""
@@ -210,6 +230,9 @@ class _Reader:
             source = ValueSource(
                 "experiment" if group == "experiment" else "base", display_path(file), file, default.package or ""
             )
+            if not source.package and isinstance(data, dict) and "hydra" in data:
+                section = data.pop("hydra")
+                self.settings += hydra_settings.file_settings(section, source, primary=not group)
             yield _placed(data, source.package), source
 
     def _load(self, path: str) -> Container:
@@ -221,7 +244,7 @@ class _Reader:
         """Raise for an experiment without its header line, which Hydra would compose into a key `experiment`."""
         for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
             for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
-                if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
+                if file.is_file() and "_global_" not in read_text(file).lstrip().split("\n")[0]:
                     raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
 
 
@@ -232,9 +255,19 @@ def _unknown_group(default: ResultDefault) -> Iterator[str]:
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
 
 
+def _other_hydra_groups(choices: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield a line for each option of Hydra's own groups that would have no effect."""
+    for group in ("hydra/job_logging", "hydra/hydra_logging"):
+        if choices.get(group, "none") != "none":
+            yield f"`{group}={choices[group]}` has no effect: everything is in logs/ of the run directory; remove it."
+    if choices.get("hydra/launcher", "regimen") != "regimen":
+        launcher = choices["hydra/launcher"]
+        yield f"`hydra/launcher={launcher}`: each run needs a process of its own: hydra/launcher=regimen."
+
+
 def _placed(data: Any, package: str) -> PlainConfig:
     """Return a file's content at its place in the whole configuration."""
-    placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
+    placed = data if isinstance(data, dict) else {}
     for key in reversed(package.split(".") if package else []):
         placed = {key: placed}
     return placed

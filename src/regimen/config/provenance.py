@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import PlainConfig, key_lines
+from regimen.config.hydra_adapter import text_override
+from regimen.config.yaml_io import PlainConfig, as_written, element, key_lines, read_text
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class ValueSource:
         line = _line_of(self.file, keys)
         return f"{self.label}:{line}" if line else self.label
 
+    def written(self, path: str) -> Any:
+        """Return what sets `path`, every leaf as the text that was written; None if nothing does."""
+        if self.kind == "argument":
+            override = text_override(self.label)
+            node, above = override.value(), override.key_or_group
+        elif self.file is not None:
+            node, above = as_written(read_text(self.file)), self.package
+        else:
+            return None
+        return element(node, path.split(".")[len(above.split(".")) if above else 0 :])
+
 
 SCHEMA = ValueSource("schema", "default of its type")
 
@@ -60,14 +72,14 @@ class ProvenanceTree:
         """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
         node: Any = self.data
         for depth, key in enumerate(path[:-1]):
-            below = _get(node, key)
+            below = element(node, [key])
             if not isinstance(below, (dict, list)):
                 below = {}
                 self._note(path[: depth + 1], below, source)
                 _put(node, key, below)
             node = below
         if isinstance(value, dict):
-            if not isinstance(_get(node, path[-1]), dict):
+            if not isinstance(element(node, path[-1:]), dict):
                 _put(node, path[-1], {})
                 self._note(path, {}, source)
             self.merge(value, source, path)
@@ -80,7 +92,7 @@ class ProvenanceTree:
         *parents, last = path.split(".")
         node: Any = self.data
         for key in parents:
-            node = _get(node, key)
+            node = element(node, [key])
         if not isinstance(node, dict) or last not in node:
             return False
         del node[last]
@@ -90,14 +102,11 @@ class ProvenanceTree:
         """Whether a dotted path exists, null included."""
         above, _, last = path.rpartition(".")
         node = self.get(above) if above else self.data
-        return last in node if isinstance(node, dict) else _get(node, last) is not None
+        return last in node if isinstance(node, dict) else element(node, [last]) is not None
 
     def get(self, path: str) -> Any:
         """Return the value at a path, None if it does not exist."""
-        node: Any = self.data
-        for key in path.split("."):
-            node = _get(node, key)
-        return node
+        return element(self.data, path.split("."))
 
     def was_set(self, path: str) -> bool:
         """Whether a value other than null was ever set at the path."""
@@ -111,6 +120,22 @@ class ProvenanceTree:
         if below:
             return below[-1]
         return self.source_of(path.rpartition(".")[0]) if "." in path else SCHEMA
+
+    def keep_text(self, path: str) -> None:
+        """Replace a number or a truth value by the text that was written for it, such as 12e5 or True.
+
+        Args:
+            path: dotted path of a leaf whose type is text; an element of a list by its number.
+        """
+        noted = next((p for p in _prefixes(path) if p in self.history), None)
+        if noted is None or isinstance(self.get(path), str):
+            return
+        source = self.history[noted][-1][0]
+        text = source.written(path)
+        if isinstance(text, str):
+            *above, last = path.split(".")
+            _put(element(self.data, above), last, text)
+            self.history[noted][-1] = source, self.get(noted)
 
     def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
         """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
@@ -138,12 +163,6 @@ def _copied(node: Any) -> Any:
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _get(node: Any, key: str) -> Any:
-    if isinstance(node, list):
-        return node[int(key)] if key.isdigit() and int(key) < len(node) else None
-    return node.get(key) if isinstance(node, dict) else None
-
-
 def _put(node: Any, key: str, value: Any) -> None:
     if isinstance(node, list):
         if key.isdigit() and int(key) < len(node):
@@ -160,3 +179,10 @@ def _line_of(file: Path, keys: list[str]) -> int | None:
         return None
     prefixes = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
     return next((lines[prefix] for prefix in prefixes if prefix in lines), None)
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield a dotted path and those above it, the nearest first."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]

@@ -189,6 +189,8 @@ def union_members(annotation: str) -> list[str]:
     def flat(node: ast.expr) -> list[str]:
         if isinstance(node, ast.BinOp):
             return flat(node.left) + flat(node.right)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("Optional", "typing.Optional"):
+            return [*flat(node.slice), "None"]
         return [ast.unparse(node.value if isinstance(node, ast.Subscript) else node)]
 
     return flat(ast.parse(annotation, mode="eval").body) if annotation else [""]
