@@ -85,11 +85,15 @@ def _with_text(value: Any, written: Any) -> Any:
 
 def make_loader(config_dirs: list[Path]) -> HydraLoader:
     """Return Hydra's config loader over folders that exist, the first one holding config.yaml."""
+    from hydra_plugins.regimen_optuna_sweeper.regimen_optuna_sweeper import register
+
     search = create_config_search_path(str(config_dirs[0].resolve()))
     for folder in config_dirs[1:]:
         anchor = SearchPathQuery(provider="schema")
         search.prepend(provider="command-line", path=f"file://{folder.resolve()}", anchor=anchor)
-    return HydraLoader(config_search_path=search)
+    loader = HydraLoader(config_search_path=search)
+    register()  # Hydra's scan may have met another plugin of this name later
+    return loader
 
 
 def group_exists(loader: HydraLoader, group: str) -> bool:

@@ -58,7 +58,7 @@ def jobs(parsed: list[Override]) -> list[list[str]]:
     raise_if_any([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
     raise_if_any(conflicts(parsed))
     written = _different(parsed)
-    lists = [_texts(o) for o in written]
+    lists = [value_arguments(o) for o in written]
     raise_if_any(
         [
             f"argument `{o.input_line}`: there is no value that fits."
@@ -119,10 +119,10 @@ def size(parsed: list[Override]) -> int:
     """Return the number of combinations, duplicates included."""
     written = _different(parsed)
     zips = [o for o in written if is_zip(o)]
-    return math.prod(len(_texts(o)) for o in written if o not in zips[1:])
+    return math.prod(len(value_arguments(o)) for o in written if o not in zips[1:])
 
 
-def _texts(override: Override) -> list[str]:
+def value_arguments(override: Override) -> list[str]:
     """Return the argument of each value, with numbers as they were written."""
     key = override.get_key_element()
     written = text_override(override.input_line or "", FUNCTIONS)
