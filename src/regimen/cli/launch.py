@@ -144,7 +144,7 @@ def _check_flags(flags: argparse.Namespace, argv: list[str]) -> None:
     lines += [f"{k}: given twice, remove one." for k, v in once.items() if sum(w in (k, v) for w in words) > 1]
     if sum(o.lstrip("+").startswith("pipeline=") for o in flags.overrides) > 1:
         lines.append("pipeline= is given twice: remove one.")
-    if flags.multirun and any(o.startswith("hydra.mode=") and o != "hydra.mode=MULTIRUN" for o in flags.overrides):
+    if flags.multirun and "hydra.mode=RUN" in flags.overrides:
         lines.append("-m and hydra.mode exclude each other: remove one.")
     raise_if_any(lines)
 

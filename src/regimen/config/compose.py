@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from regimen.config import hydra_settings, interpolation, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
-from regimen.config.hydra_adapter import choice_argument, quoted
+from regimen.config.hydra_adapter import choice_argument
 from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
@@ -155,7 +155,7 @@ def sweep_arguments(overrides: list[str], config_dirs: list[Path]) -> SweepArgum
     from_files, wrong = parse(params, loader)
     raise_if_any([f"hydra.sweeper.params: {line}" for line in wrong + check_choices(from_files, loader, multirun=True)])
     jobs = [*params, *(o.input_line or "" for o in parsed if not o.is_hydra_override())]
-    hydra = [*hydra_settings.text_arguments(selection.settings, quoted)]
+    hydra = [*selection.hydra_arguments]
     hydra += [choice_argument(o) for o in group_overrides(loader, plain)]
     return SweepArguments(jobs, hydra, selection.sweeper, selection.sweep_settings())
 
@@ -242,7 +242,7 @@ class _Composition:
 
         Hydra does not accept an argument whose key is in no file, even if a type or a signature has it.
         """
-        texts = [*hydra_settings.text_arguments(self.selection.settings, quoted), *map(choice_argument, chosen)]
+        texts = [*self.selection.hydra_arguments, *map(choice_argument, chosen)]
         if self.selection.hydra is None:
             load = self.locator.loader.load_configuration
             node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra

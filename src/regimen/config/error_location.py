@@ -59,10 +59,12 @@ class ErrorLocator:
             text = f"the character {error.character!r}"
             raise ConfigErrors([f"{display_path(Path(error.name))}: not valid YAML: {text}. Remove it."]) from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            key = getattr(error, "full_key", None)
+            named = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
+            key = getattr(error, "full_key", None) or (named[1] if named else None)
             message = _clean(error)
             argument = next((o.input_line for o in self.parsed if o.key_or_group in message), None)
             where = f"argument `{argument}`: " if argument else ""
+            where += f"`{key}`: " if key and key not in where else ""
             where = f"{self.location(key)}: `{key}`: " if key and self.tree.has(key) else where
             raise ConfigErrors([where + message]) from error
 

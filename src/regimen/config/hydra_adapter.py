@@ -17,6 +17,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.grammar.functions import Functions
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import GroupDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import create_functions
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
@@ -106,15 +107,22 @@ def group_options(loader: HydraLoader, group: str) -> list[str]:
     return loader.repository.get_group_options(group, ObjectType.CONFIG)
 
 
-def load_file(loader: HydraLoader, path: str) -> Container | None:
-    """Return the content of one option file, interpolations not resolved; None where there is none.
+def load_file(loader: HydraLoader, path: str) -> tuple[Container, dict[str, str]]:
+    """Return the content of one option file, interpolations not resolved, and its choices of Hydra's own options.
 
     Args:
         loader: over the folders in which it is looked for.
         path: group and name, such as `task/reach`.
+
+    Returns:
+        content: its keys.
+        choices: group, such as `hydra/sweeper` -> option, of the lines `override /hydra/sweeper: optuna`.
     """
     loaded = loader.repository.load_config(path)
-    return None if loaded is None else loaded.config
+    assert loaded is not None and loaded.defaults_list is not None  # it is on a defaults list
+    groups = [d for d in loaded.defaults_list if isinstance(d, GroupDefault) and d.is_override()]
+    choices = {str(d.group).lstrip("/"): str(d.value) for d in groups}
+    return loaded.config, {group: option for group, option in choices.items() if group.startswith("hydra/")}
 
 
 def argument_parser() -> ArgumentParser:

@@ -6,7 +6,7 @@ arguments and in option files. All others have no effect on a run of Regimen, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,27 @@ def file_problems(settings: list[FileSetting]) -> Iterator[str]:
             yield f"{setting.location}: {problem}"
         elif setting.key == "hydra.sweeper.params":
             yield from _params_problems(setting)
+
+
+def choice_problems(
+    chosen: dict[str, str], known: Mapping[str, str | None], given: set[str], file: str
+) -> Iterator[str]:
+    """Yield a line for each option of Hydra's own groups in a file that has no effect.
+
+    Args:
+        chosen: group -> option, chosen by `override` lines of the file.
+        known: group -> option of the composed configuration.
+        given: groups on the command line, which comes first.
+        file: name of the file in messages.
+    """
+    for group, option in chosen.items():
+        line = f"{file}: `override /{group}: {option}`:"
+        if (problem := _problem(group)) and option != "none":
+            yield f"{line} {problem}"
+        elif group == "hydra/launcher" and option != "regimen":
+            yield f"{line} each run needs a process of its own: hydra/launcher=regimen."
+        elif not problem and known.get(group) != option and group not in given:
+            yield f"{line} has no effect; choose it in the experiment, or as an argument: {group}={option}."
 
 
 def argument_problems(override: Override) -> Iterator[str]:

@@ -16,12 +16,12 @@ from typing import Any
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
-from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file
+from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file, quoted
 from regimen.config.hydra_settings import FileSetting
 from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
@@ -59,6 +59,7 @@ class SelectedOptions:
         places: files and folders that were read.
         settings: settings of Hydra in the files, later ones replacing earlier ones.
         sweeper: option of `hydra/sweeper`.
+        hydra_arguments: what the files choose and set for Hydra itself, as arguments.
         hydra: Hydra's own node, composed at its first use.
     """
 
@@ -70,6 +71,7 @@ class SelectedOptions:
     places: list[Path]
     settings: list[FileSetting]
     sweeper: str
+    hydra_arguments: list[str]
     hydra: HydraNode | None = None
 
     def sweep_settings(self) -> list[str]:
@@ -144,24 +146,28 @@ class _Reader:
         self.types: dict[str, type[Any]] = {}
         self.classes: dict[str, type[Any]] = {}
         self.settings: list[FileSetting] = []
+        self.known_choices: Mapping[str, str | None] = {}
 
     def read(self, chosen: list[str]) -> SelectedOptions:
         """Read the options that the arguments `chosen` select."""
         locator = self.locator
-        self._require_experiment_header()
+        hydra_choices = self._read_experiments()
+        chosen = [*hydra_choices, *chosen]
         defaults_list = locator.translate_errors(
             lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN)
         )
         known_choices = defaults_list.overrides.known_choices
         choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
         raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
-        raise_if_any(list(_other_hydra_groups(known_choices)))
+        self.known_choices = known_choices
         places = list(self._places(defaults_list.defaults))
         self._merge_files(defaults_list.defaults)
         raise_if_any(list(hydra_settings.file_problems(self.settings)))
         sweeper = str(known_choices.get("hydra/sweeper"))
-        tree, files = locator.tree, locator.files
-        return SelectedOptions(choices, files, tree, self.types, self.classes, places, self.settings, sweeper)
+        arguments = [*hydra_choices, *hydra_settings.text_arguments(self.settings, quoted)]
+        return SelectedOptions(
+            choices, locator.files, locator.tree, self.types, self.classes, places, self.settings, sweeper, arguments
+        )
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
         """Yield all files that are read or would hide one, and the folders in which a new one may appear."""
@@ -215,7 +221,8 @@ class _Reader:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
-            data = OmegaConf.to_container(self._load(path), resolve=False)
+            config, hydra_choices = self.locator.translate_errors(lambda p=path: load_file(self.locator.loader, p))
+            data = OmegaConf.to_container(config, resolve=False)
             file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
             raise_if_any(
                 [
@@ -227,6 +234,9 @@ class _Reader:
             if group and (default.override_key or default.is_self):
                 self.locator.files[group] = file
             _require_package(default, group, file)
+            given = {o.key_or_group for o in self.locator.parsed}
+            problems = hydra_settings.choice_problems(hydra_choices, self.known_choices, given, display_path(file))
+            raise_if_any([] if path == self.name else list(problems))
             source = ValueSource(
                 "experiment" if group == "experiment" else "base", display_path(file), file, default.package or ""
             )
@@ -235,17 +245,24 @@ class _Reader:
                 self.settings += hydra_settings.file_settings(section, source, primary=not group)
             yield _placed(data, source.package), source
 
-    def _load(self, path: str) -> Container:
-        loaded = self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
-        assert loaded is not None  # it is on the defaults list
-        return loaded
+    def _read_experiments(self) -> list[str]:
+        """Return the options of Hydra itself that the experiments choose; those of config.yaml would win otherwise.
 
-    def _require_experiment_header(self) -> None:
-        """Raise for an experiment without its header line, which Hydra would compose into a key `experiment`."""
+        Raises:
+            ConfigErrors: an experiment lacks its header line; Hydra would compose it into a key `experiment`.
+        """
+        given = {o.key_or_group for o in self.locator.parsed}
+        chosen: dict[str, str] = {}
         for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
             for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
-                if file.is_file() and "_global_" not in read_text(file).lstrip().split("\n")[0]:
+                text = read_text(file).lstrip() if file.is_file() else ""
+                if text and "_global_" not in text.split("\n")[0]:
                     raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
+                if "hydra/" in text:
+                    chosen |= self.locator.translate_errors(
+                        lambda n=name: load_file(self.locator.loader, f"experiment/{n}")
+                    )[1]
+        return [f"{group}={option}" for group, option in chosen.items() if group not in given]
 
 
 def _unknown_group(default: ResultDefault) -> Iterator[str]:
@@ -253,16 +270,6 @@ def _unknown_group(default: ResultDefault) -> Iterator[str]:
     group = (default.config_path or "").rpartition("/")[0].split("/")[0]
     if group and group not in (*GROUPS, *MULTI_GROUPS, "hydra"):
         yield f"{default.parent}.yaml: there is no group `{group}`. {did_you_mean(group, GROUPS)}"
-
-
-def _other_hydra_groups(choices: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield a line for each option of Hydra's own groups that would have no effect."""
-    for group in ("hydra/job_logging", "hydra/hydra_logging"):
-        if choices.get(group, "none") != "none":
-            yield f"`{group}={choices[group]}` has no effect: everything is in logs/ of the run directory; remove it."
-    if choices.get("hydra/launcher", "regimen") != "regimen":
-        launcher = choices["hydra/launcher"]
-        yield f"`hydra/launcher={launcher}`: each run needs a process of its own: hydra/launcher=regimen."
 
 
 def _placed(data: Any, package: str) -> PlainConfig:

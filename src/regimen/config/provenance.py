@@ -49,19 +49,34 @@ class ValueSource:
         return element(node, path.split(".")[len(above.split(".")) if above else 0 :])
 
 
+CHANGES = ("experiment", "argument")
+"""Kinds of sources that change defaults."""
+
 SCHEMA = ValueSource("schema", "default of its type")
+
+
+ABSENT = object()
+"""Default of a key that no type and no base file has."""
 
 
 @dataclass
 class ProvenanceTree:
-    """Nested values merged layer by layer, with the history of (source, value) of each path."""
+    """Nested values merged layer by layer, with the history of (source, value) of each path.
+
+    Attributes:
+        data: the values.
+        history: dotted path -> its sources and values, the last one last.
+        defaults: path that an experiment or an argument sets -> value before, or `ABSENT`.
+    """
 
     data: PlainConfig = field(default_factory=dict)
     history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def copy(self) -> ProvenanceTree:
         """Return a copy that can be changed independently."""
-        return ProvenanceTree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
+        history = {path: list(notes) for path, notes in self.history.items()}
+        return ProvenanceTree(_copied(self.data), history, dict(self.defaults))
 
     def merge(self, data: dict[Any, Any], source: ValueSource, path: tuple[str, ...] = ()) -> None:
         """Merge `data` into the tree: mappings are merged, other values replaced."""
@@ -70,6 +85,8 @@ class ProvenanceTree:
 
     def assign(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
+        if source.kind in CHANGES and not isinstance(value, dict):
+            self._keep_default(path)
         node: Any = self.data
         for depth, key in enumerate(path[:-1]):
             below = element(node, [key])
@@ -80,6 +97,8 @@ class ProvenanceTree:
             node = below
         if isinstance(value, dict):
             if not isinstance(element(node, path[-1:]), dict):
+                if source.kind in CHANGES:
+                    self._keep_default(path)
                 _put(node, path[-1], {})
                 self._note(path, {}, source)
             self.merge(value, source, path)
@@ -138,13 +157,27 @@ class ProvenanceTree:
             self.history[noted][-1] = source, self.get(noted)
 
     def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
-        """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
+        """Yield (path, value, source, default or `ABSENT`) for each leaf set by an experiment or an argument."""
         for path, notes in self.history.items():
             source, value = notes[-1]
-            if source.kind in ("experiment", "argument") and not isinstance(value, dict):
-                before = next((v for s, v in reversed(notes) if s.kind not in ("experiment", "argument")), None)
-                if before != value or len(notes) == 1:
-                    yield path, value, source, before
+            if source.kind in CHANGES and not isinstance(value, dict):
+                default = self.defaults.get(path, ABSENT)
+                if default is ABSENT or default != value:
+                    yield path, value, source, default
+
+    def _keep_default(self, keys: tuple[str, ...]) -> None:
+        """Remember the value of a path before the first experiment or argument sets it."""
+        path = ".".join(keys)
+        if path in self.defaults:
+            return
+        above = next((n for n in range(len(keys) - 1, 0, -1) if ".".join(keys[:n]) in self.defaults), 0)
+        node = self.defaults[".".join(keys[:above])] if above else self.data
+        for key in keys[above:]:
+            if isinstance(node, list):
+                node = node[int(key)] if key.isdigit() and int(key) < len(node) else ABSENT
+            elif isinstance(node, dict):
+                node = node.get(key, ABSENT)
+        self.defaults[path] = _copied(node)
 
     def _note(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         self.history.setdefault(".".join(path), []).append((source, value))

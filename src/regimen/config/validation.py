@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from omegaconf import ValidationError
 
 from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
-from regimen.config.structured import SCALARS, strip_optional
+from regimen.config.structured import SCALARS, strip_optional, union_members
 from regimen.config.task_schema import EventTermCfg, TermCfg
 from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")
+RANGE = tuple[float, float]
+"""Annotation of a parameter that is a range: lowest and highest value."""
+
 SUPPLIED = ("env", "env_ids")
 """Leading parameters of a term that the manager passes."""
 
@@ -84,6 +88,7 @@ class Checker:
                 yield Problem(here, f"There is no key `{key}` in `{path}`. {moved or did_you_mean(str(key), fields)}")
                 continue
             yield from self.check(hints[key], value, here)
+            yield from _bounds(fields[key].metadata, value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
                 yield from self._library(fields[key].metadata, value, here)
             if "built" in fields[key].metadata and isinstance(value, dict):
@@ -96,7 +101,7 @@ class Checker:
 
     def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
-            yield Problem(path, f"`{path}` holds keys, not the value `{data}`.")
+            yield Problem(path, f"`{path}` must be a mapping of keys, not `{data}`.")
             return
         real = [k for k, v in data.items() if self.was_set(f"{path}.{k}") and (not _is_term(kind) or _has_func(v))]
         for key, value in data.items():
@@ -210,27 +215,30 @@ class Checker:
         """Yield a problem if the value has none of the plain types that an annotation, given as text, allows.
 
         Args:
-            annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
+            annotation: such as `float | dict[str, float]`; one that names other types allows everything, and
+                `tuple[float, float]` is a range.
             value: the value.
             path: its dotted key.
         """
         if isinstance(value, str) and ("${" in value or value == "???"):
             return
-        parts = static_types.union_members(annotation)
-        names = {kind.__name__: kind for kind in SCALARS}
-        containers = {"list": list, "tuple": list, "dict": dict}
-        if not all(part in names or part in containers or part == "None" for part in parts):
-            return
-        if any(isinstance(value, containers[part]) for part in parts if part in containers):
-            return
-        if isinstance(value, int | float) and {part for part in parts if part in names} == {"str"}:
-            self.numbers.append(path)
-        if all(list(scalar(names[part], value, path)) for part in parts if part in names):
-            container_names = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
-            expected = " or ".join(
-                SCALARS[names[p]][1] if p in names else container_names[p] for p in parts if p != "None"
-            )
+        kind = static_types.plain_type(annotation)
+        members = [k for k in union_members(kind) if k is not type(None)]
+        if len(members) == 1:
+            problems = list(self.check(members[0], value, path))
+            yield from problems or _unordered(members[0], value, path)
+        elif all(list(Checker(self.was_set).check(member, value, path)) for member in members):
+            expected = " or ".join(map(_expected, members))
             yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
+
+
+def _unordered(kind: Any, value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem for each range whose lowest value is above its highest."""
+    if kind == RANGE and value[0] > value[1]:
+        yield Problem(path, f"`{path}={value}`: expected [lowest, highest].")
+    elif typing.get_origin(kind) is dict and isinstance(value, dict):
+        for key, below in value.items():
+            yield from _unordered(typing.get_args(kind)[1], below, f"{path}.{key}")
 
 
 def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
@@ -243,6 +251,24 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
     except ValidationError:
         actual = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
         yield Problem(path, f"`{path}` must be {expected}, not {actual}.")
+
+
+def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem if numbers of a list are outside the bounds that its field declares.
+
+    Args:
+        metadata: of the field: `least` and `most` bound each number; `ordered` is set if they must not decrease.
+        values: the list.
+        path: its dotted key.
+    """
+    numbers = values if isinstance(values, list | tuple) else []
+    if not all(isinstance(n, int | float) for n in numbers):
+        return
+    least, most, ordered = metadata.get("least", -math.inf), metadata.get("most", math.inf), metadata.get("ordered")
+    if not all(least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):
+        form = "[lowest, highest]" if ordered else "numbers"
+        upper = f" to {most:g}" if most < math.inf else " or more"
+        yield Problem(path, f"`{path}={list(numbers)}`: expected {form}, each {least:g}{upper}.")
 
 
 def _is_term(kind: Any) -> bool:
@@ -265,4 +291,5 @@ def _keys(kind: Any, path: str) -> str:
 
 def _expected(kind: Any) -> str:
     kind = strip_optional(kind)[0]
-    return SCALARS[kind][1] if kind in SCALARS else "a value"
+    names = {list: "a list", tuple: "a list", dict: "a mapping"}
+    return SCALARS[kind][1] if kind in SCALARS else names.get(typing.get_origin(kind) or kind, "a value")
