@@ -128,6 +128,24 @@ def as_written(text: str) -> Any:
     return _written(yaml.compose(text, Loader=LOADER))
 
 
+def parse_exactly(text: str) -> Any:
+    """Return YAML text as plain data, in which a number that Python writes differently is its text: 2026_11, 1e-4.
+
+    Raises:
+        yaml.YAMLError: it is not valid YAML.
+    """
+    return _exact(parse_yaml(text), as_written(text))
+
+
+def _exact(value: Any, written: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _exact(below, written.get(str(key))) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_exact(below, text) for below, text in zip(value, written, strict=True)]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return written if is_number and isinstance(written, str) and str(value) != written else value
+
+
 def _written(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.MappingNode):
         return {str(key.value): _written(value) for key, value in node.value}

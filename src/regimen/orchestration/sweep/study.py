@@ -15,7 +15,6 @@ import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -43,7 +42,7 @@ class StudySettings:
     @property
     def directions(self) -> list[str]:
         """Direction of each metric."""
-        return [str(d) for d in (self.direction if OmegaConf.is_list(self.direction) else [self.direction])]
+        return [str(d) for d in ([self.direction] if isinstance(self.direction, str) else self.direction)]
 
     def problems(self) -> Iterator[str]:
         """Yield a line for each invalid setting."""
