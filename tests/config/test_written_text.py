@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from helpers.messages import raises_naming
 from helpers.user_folder import make_lab, write
 from regimen.config.compose import compose
-from regimen.config.yaml_io import as_yaml, parse_yaml
+from regimen.config.yaml_io import as_yaml, parse_exactly, parse_yaml
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -140,3 +140,9 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(lab: Path, content: b
     (lab / "experiment/mine.yaml").write_bytes(content)
     with raises_naming(ConfigError, *names):
         compose(["task=reach", "experiment=mine"], [CONF, lab])
+
+
+def test_numbers_of_a_pipeline_file_keep_their_text_also_in_merged_mappings() -> None:
+    text = "base: &base {task: 2026_11, seeds: [0, 1e-4]}\nfull: {<<: *base, on: true, half: 0.50}\n"
+    base = {"task": "2026_11", "seeds": [0, "1e-4"]}
+    assert parse_exactly(text) == {"base": base, "full": {**base, True: True, "half": "0.50"}}

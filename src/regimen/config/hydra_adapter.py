@@ -158,7 +158,7 @@ def raw_value(override: Override) -> Any:
 
 
 class WrittenText(str):
-    """Text of a number, a truth value or a null in an argument, as it was written; ordered as the numbers are."""
+    """Text of a number, a boolean or a null in an argument, as it was written; ordered as the numbers are."""
 
     value: Any
 
@@ -168,7 +168,7 @@ class WrittenText(str):
 
 
 class _TextVisitor(HydraOverrideVisitor):
-    """Makes `WrittenText` of numbers, truth values and nulls, except in functions that compute with them."""
+    """Makes `WrittenText` of numbers, booleans and nulls, except in functions that compute with them."""
 
     def _createPrimitive(self, ctx: Any) -> Any:  # noqa: N802
         value = super()._createPrimitive(ctx)
@@ -188,7 +188,7 @@ class _TextVisitor(HydraOverrideVisitor):
 
 
 def text_override(text: str, functions: Functions | None = None) -> Override:
-    """Return an argument whose numbers, truth values and nulls are `WrittenText`.
+    """Return an argument whose numbers, booleans and nulls are `WrittenText`.
 
     Args:
         text: `key=value`, which Hydra can parse.

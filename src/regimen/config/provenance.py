@@ -141,7 +141,7 @@ class ProvenanceTree:
         return self.source_of(path.rpartition(".")[0]) if "." in path else SCHEMA
 
     def keep_text(self, path: str) -> None:
-        """Replace a number or a truth value by the text that was written for it, such as 12e5 or True.
+        """Replace a number or a boolean by the text that was written for it, such as 12e5 or True.
 
         Args:
             path: dotted path of a leaf whose type is text; an element of a list by its number.
@@ -166,7 +166,7 @@ class ProvenanceTree:
                     yield path, value, source, default
 
     def _keep_default(self, keys: tuple[str, ...]) -> None:
-        """Remember the value of a path before the first experiment or argument sets it."""
+        """Keep the value of a path before the first experiment or argument sets it."""
         path = ".".join(keys)
         if path in self.defaults:
             return

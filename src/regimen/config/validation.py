@@ -46,7 +46,7 @@ class Checker:
         was_set: returns whether a path ever had a value other than null, which a null then switches off.
 
     Attributes:
-        numbers: paths of text that holds a number or a truth value, because YAML or Hydra read one.
+        numbers: paths of text that holds a number or a boolean, because YAML or Hydra read one.
     """
 
     def __init__(self, was_set: Callable[[str], bool]) -> None:

@@ -138,9 +138,9 @@ def parse_exactly(text: str) -> Any:
 
 
 def _exact(value: Any, written: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and isinstance(written, dict):
         return {key: _exact(below, written.get(str(key))) for key, below in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list) and isinstance(written, list):
         return [_exact(below, text) for below, text in zip(value, written, strict=True)]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return written if is_number and isinstance(written, str) and str(value) != written else value
@@ -148,7 +148,12 @@ def _exact(value: Any, written: Any) -> Any:
 
 def _written(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _written(value) for key, value in node.value}
+        merged = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        parts = [
+            part for value in merged for part in (value.value if isinstance(value, yaml.SequenceNode) else [value])
+        ]
+        above = {key: text for part in reversed(parts) for key, text in _written(part).items()}
+        return above | {str(key.value): _written(value) for key, value in node.value if value not in merged}
     if isinstance(node, yaml.SequenceNode):
         return [_written(value) for value in node.value]
     return node.value if isinstance(node, yaml.ScalarNode) else None

@@ -1,4 +1,4 @@
-"""A study: optuna chooses the values of jobs from the results of earlier ones, and remembers them in a database."""
+"""A study: optuna chooses the values of jobs from the results of earlier ones; a database keeps them."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def _metrics(value: Any, count: int) -> list[float] | None:
 
 
 def _storage_problems(storage: str) -> Iterator[str]:
-    """Yield why a database cannot be used, as far as it can be said without writing to it."""
+    """Yield why a database cannot be used, as far as this can be checked without writing."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
