@@ -103,4 +103,5 @@ class OptunaSweeper(Sweeper):
         Args:
             arguments: as for `check`.
         """
+        assert self.config is not None and self.launcher is not None
         self.study.run(self.launcher, Path(self.config.hydra.sweep.dir))

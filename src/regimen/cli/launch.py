@@ -247,9 +247,9 @@ def _delegate_to_hydra(flags: argparse.Namespace, dirs: list[Path]) -> int:
     from regimen.config.compose import compose
 
     if flags.cfg == "job":
-        print(_job_config(compose(flags.overrides, dirs).plain, flags.package), end="")
+        print(_job_config(compose(flags.overrides, dirs, sweep=True).plain, flags.package), end="")
         return 0
     if not flags.shell_completion:
-        compose(flags.overrides, dirs)
+        compose(flags.overrides, dirs, sweep=True)
     hydra.main(config_path=str(dirs[0].resolve()), config_name="config", version_base="1.3")(lambda cfg: None)()
     return 0

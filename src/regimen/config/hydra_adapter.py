@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.grammar.functions import Functions
@@ -23,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import create_functions
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import Container, DictConfig, OmegaConf
@@ -54,7 +55,7 @@ class OptionFiles(FileConfigSource):
         path = (Path(self.path) / self._normalize_file_name(config_path)).resolve()
         text = read_text(path)
         stream = io.StringIO(text)
-        stream.name = str(path)  # type: ignore[attr-defined]  # PyYAML names it in errors
+        stream.name = str(path)  # PyYAML names it in errors
         try:
             config = OmegaConf.load(stream)
         except OSError as error:
@@ -215,12 +216,13 @@ def unquoted(text: str) -> str:
 
 
 def choice_argument(override: Override) -> str:
-    """Return an argument that chooses options as Hydra reads it: names that look like numbers in quotes."""
-    names = override.value() if isinstance(override.value(), list) else [override.value()]
-    if not any(isinstance(name, WrittenText) for name in names):
+    """Return an argument for Hydra as Hydra reads it: text that looks like a number in quotes, new variables added."""
+    if override.key_or_group.startswith("hydra.job.env_set."):
+        return f"++{override.key_or_group}={quoted(override.value())}"
+    value: Any = override.value()
+    if not any(isinstance(name, WrittenText) for name in (value if isinstance(value, list) else [value])):
         return override.input_line or ""
-    value = override.value()
-    return f"{override.get_key_element()}={quoted(list(value) if isinstance(value, list) else value)}"
+    return f"{override.get_key_element()}={quoted(value)}"
 
 
 def value_text(value: Any) -> str:

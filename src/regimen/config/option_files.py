@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 
 from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
@@ -221,7 +221,7 @@ class _Reader:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
-            config, hydra_choices = self.locator.translate_errors(lambda p=path: load_file(self.locator.loader, p))
+            config, hydra_choices = self._load(path)
             data = OmegaConf.to_container(config, resolve=False)
             file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
             raise_if_any(
@@ -245,6 +245,9 @@ class _Reader:
                 self.settings += hydra_settings.file_settings(section, source, primary=not group)
             yield _placed(data, source.package), source
 
+    def _load(self, path: str) -> tuple[Container, dict[str, str]]:
+        return self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
+
     def _read_experiments(self) -> list[str]:
         """Return the options of Hydra itself that the experiments choose; those of config.yaml would win otherwise.
 
@@ -259,9 +262,7 @@ class _Reader:
                 if text and "_global_" not in text.split("\n")[0]:
                     raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
                 if "hydra/" in text:
-                    chosen |= self.locator.translate_errors(
-                        lambda n=name: load_file(self.locator.loader, f"experiment/{n}")
-                    )[1]
+                    chosen |= self._load(f"experiment/{name}")[1]
         return [f"{group}={option}" for group, option in chosen.items() if group not in given]
 
 

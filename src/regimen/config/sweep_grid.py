@@ -100,9 +100,8 @@ def _different(parsed: list[Override]) -> list[Override]:
 
 def _leaves(override: Override) -> Iterator[str]:
     """Yield the dotted keys that an argument sets, those of all its values; `task/` for a choice of an option."""
-    values = [override.value()]
-    if isinstance(values[0], ChoiceSweep):
-        values = values[0].list
+    value: Any = override.value()
+    values: list[Any] = value.list if isinstance(value, ChoiceSweep) else [value]
     for value in values:
         if override.key_or_group in (*GROUPS, *MULTI_GROUPS) and not isinstance(value, dict):
             yield f"{override.key_or_group}/"
