@@ -9,6 +9,8 @@ import pytest
 from helpers.messages import assert_names
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
+from regimen.config.compose import compose
+from regimen.config.yaml_io import as_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LAB = ["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=act", "dry_run=true"]
@@ -130,3 +132,10 @@ def test_flags_without_effect_are_refused(
     lab: Path, capsys: pytest.CaptureFixture[str], flags: list[str], names: list[str]
 ) -> None:
     assert_names(said(capsys, *flags, code=2), *names)
+
+
+def test_the_record_of_hydra_holds_its_settings_as_plain_data(lab: Path) -> None:
+    experiment(lab, PARAMS.replace("hydra:\n", "hydra:\n  mode: MULTIRUN\n"))
+    for arguments, mode in ((["hydra.mode=RUN"], "RUN"), (["experiment=grid"], "MULTIRUN")):
+        composed = compose([*LAB[2:], *arguments], [CONF, lab], sweep=True)
+        assert f"mode: {mode}" in as_yaml(composed.hydra_record())

@@ -246,7 +246,9 @@ class _Composition:
         if self.selection.hydra is None:
             load = self.locator.loader.load_configuration
             node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
+            self.selection.hydra = HydraNode(
+                node, typing.cast(PlainConfig, OmegaConf.to_container(node, enum_to_str=True))
+            )
         return self.selection.hydra
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
