@@ -131,7 +131,7 @@ def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
         (["env.estimate.mode=oracel"], ("env.estimate.mode=oracel", "oracle", "oracle_delayed", "classifier", "null")),
         (["env.estimate.mode=classifier"], ("env.estimate.mode=classifier", "estimator=<run reference or file>")),
         (["env.estimate.mode=oracle", "env.estimate.joints=[]"], ("env.estimate.mode=oracle", "env.estimate.joints")),
-        (["env.estimate.delay_steps=[9,3]"], ("env.estimate.delay_steps=[9, 3]", "[shortest, longest]", "0")),
+        (["env.estimate.delay_steps=[9,3]"], ("env.estimate.delay_steps=[9, 3]", "[lowest, highest]", "0")),
         (["env.estimate.false_alarms_per_hour=-1"], ("env.estimate.false_alarms_per_hour=-1", "0")),
     ],
 )

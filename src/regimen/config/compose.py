@@ -17,9 +17,10 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from regimen.config import interpolation, structured
+from regimen.config import hydra_settings, interpolation, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
+from regimen.config.hydra_adapter import choice_argument
 from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
@@ -55,6 +56,7 @@ class ComposedConfig:
         node: Hydra's own node, shared by configurations of the same options: not to be changed.
         overrides: arguments, as typed.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
+        sweep_settings: places of the settings of a sweep in the option files.
     """
 
     config: Config
@@ -65,6 +67,7 @@ class ComposedConfig:
     node: HydraNode
     overrides: list[str]
     types: dict[str, type[Any]] = field(default_factory=dict)
+    sweep_settings: list[str] = field(default_factory=list)
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
@@ -115,13 +118,78 @@ class ComposedConfig:
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
 
 
-def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> ComposedConfig:
+@dataclass
+class SweepArguments:
+    """Arguments of a sweep, on the command line and in option files.
+
+    Attributes:
+        jobs: arguments that span the jobs: `hydra.sweeper.params` of the files, then those of the command line.
+        hydra: arguments for Hydra's configuration of the sweep: options and settings.
+        sweeper: option of `hydra/sweeper`.
+        settings: places of the settings of the sweep in files.
+    """
+
+    jobs: list[str]
+    hydra: list[str]
+    sweeper: str
+    settings: list[str]
+
+
+def is_sweep(overrides: list[str], config_dirs: list[Path]) -> bool:
+    """Return whether `hydra.mode` is MULTIRUN, on the command line or else in an option file.
+
+    Arguments with errors are no sweep; `compose` reports them.
+    """
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    modes = [str(o.value()) for o in parsed if o.key_or_group == "hydra.mode"]
+    if modes:
+        return modes[-1] == "MULTIRUN"
+    if wrong or check_choices(parsed, loader, multirun=True):
+        return False
+    plain = [o for o in parsed if not o.is_sweep_override()]
+    settings = select_options(ErrorLocator(loader, config_dirs, plain), "config").settings
+    return any(s.key == "hydra.mode" and s.value == "MULTIRUN" for s in settings)
+
+
+def sweep_arguments(overrides: list[str], config_dirs: list[Path]) -> SweepArguments:
+    """Return the arguments of a sweep; of a key in `hydra.sweeper.params` and on the command line the latter counts.
+
+    Args:
+        overrides: `key=value` arguments.
+        config_dirs: folder of config.yaml, then the user's own.
+
+    Raises:
+        ConfigError: an argument or a setting of the sweep is wrong.
+    """
+    version.setbase("1.3")
+    setup_globals()
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    raise_if_any(wrong + check_choices(parsed, loader, multirun=True))
+    plain = [o for o in parsed if not o.is_sweep_override()]
+    locator = ErrorLocator(loader, config_dirs, plain)
+    selection = select_options(locator, "config")
+    typed = {o.key_or_group for o in parsed}
+    params = [p for p in hydra_settings.params(selection.settings) if p.partition("=")[0].lstrip("+~") not in typed]
+    from_files, wrong = parse(params, loader)
+    raise_if_any([f"hydra.sweeper.params: {line}" for line in wrong + check_choices(from_files, loader, multirun=True)])
+    jobs = [*params, *(o.input_line or "" for o in parsed if not o.is_hydra_override())]
+    hydra = [*selection.hydra_arguments]
+    hydra += [choice_argument(o) for o in group_overrides(loader, plain)]
+    return SweepArguments(jobs, hydra, selection.sweeper, selection.sweep_settings())
+
+
+def compose(
+    overrides: list[str], config_dirs: list[Path], config_name: str = "config", sweep: bool = False
+) -> ComposedConfig:
     """Compose one run and check it.
 
     Args:
         overrides: `key=value` arguments, without sweeps.
         config_dirs: folder of config.yaml, then the user's own.
         config_name: primary config.
+        sweep: whether it is a job of a sweep; settings of a sweep are refused in a single run.
 
     Raises:
         ConfigError: listing all problems, each with its file or argument.
@@ -132,7 +200,10 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
     parsed, wrong = parse(overrides, loader)
     wrong += check_choices(parsed, loader, multirun=False)
     raise_if_any(wrong)
-    return _Composition(ErrorLocator(loader, config_dirs, parsed), config_name).run()
+    composition = _Composition(ErrorLocator(loader, config_dirs, parsed), config_name)
+    if not sweep:
+        composition.refuse_sweep_settings()
+    return composition.run()
 
 
 def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
@@ -154,6 +225,17 @@ class _Composition:
     def __init__(self, locator: ErrorLocator, name: str) -> None:
         self.locator, self.name = locator, name
         self.selection: SelectedOptions = select_options(locator, name)
+        self.numbers: list[str] = []
+
+    def refuse_sweep_settings(self) -> None:
+        """Raise for settings of a sweep, which a single run would ignore, unless one run is asked for."""
+        chosen = {o.key_or_group: o.value() for o in self.locator.parsed if o.is_hydra_override()}
+        if chosen.get("hydra.mode") == "RUN":
+            return
+        places = [f"argument `{o.input_line}`" for o in self.locator.parsed if _of_sweep(o)]
+        places += [p for p in self.selection.sweep_settings() if "hydra/sweeper" not in chosen or ":" in p]
+        advice = "a setting of a sweep: add -m; for one run without the sweep add hydra.mode=RUN."
+        raise_if_any([f"{place}: {advice}" for place in places])
 
     def run(self) -> ComposedConfig:
         locator, selection, tree = self.locator, self.selection, self.locator.tree
@@ -161,6 +243,10 @@ class _Composition:
         self._apply_arguments([o for o in locator.parsed if o not in chosen])
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
+        if self.numbers:
+            for path in self.numbers:
+                tree.keep_text(path)
+            plain = interpolation.resolved(tree.data)
         node = self._hydra_node(chosen)
         texts = [o.input_line or "" for o in locator.parsed]
         if plain is None:
@@ -168,18 +254,21 @@ class _Composition:
             self._refuse(self._check(plain))
         config = self._build(plain)
         choices, types = dict(selection.choices), dict(selection.types)
-        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types)
+        settings = selection.sweep_settings()
+        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types, settings)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, composed from the arguments that select options.
 
         Hydra does not accept an argument whose key is in no file, even if a type or a signature has it.
         """
-        texts = [o.input_line or "" for o in chosen]
+        texts = [*self.selection.hydra_arguments, *map(choice_argument, chosen)]
         if self.selection.hydra is None:
             load = self.locator.loader.load_configuration
             node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
+            self.selection.hydra = HydraNode(
+                node, typing.cast(PlainConfig, OmegaConf.to_container(node, enum_to_str=True))
+            )
         return self.selection.hydra
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
@@ -209,6 +298,7 @@ class _Composition:
                 yield Problem(key, f"There is no key `{key}`. " + (f"Write {' or '.join(deeper)}." if deeper else near))
             else:
                 yield from checker.check(hints[key], value, key)
+        self.numbers = checker.numbers
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
@@ -228,6 +318,11 @@ class _Composition:
         for key, section in sections.items():
             setattr(config, key, section)
         return config
+
+
+def _of_sweep(override: Override) -> bool:
+    key = override.key_or_group
+    return key.startswith(("hydra.sweeper.", "hydra/sweeper", "hydra/launcher")) or key == "hydra.mode"
 
 
 def _fields(kind: Any) -> list[str]:

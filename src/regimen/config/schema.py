@@ -54,6 +54,9 @@ class HardwareCfg:
         """Return one line for each invalid value."""
         given = {} if self.threads is None else {"threads": self.threads}
         lines = at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
+        if self.submitit and self.scheduler is None:
+            asked = ", ".join(f"submitit.{key}" for key in self.submitit)
+            lines.append(f"{asked}: no scheduler is chosen, so nothing reads it. Choose hardware=slurm, or remove it.")
         if self.scheduler not in (None, *SCHEDULERS):
             lines.append(f"scheduler={self.scheduler}: expected {', '.join(SCHEDULERS)}, or null to start at once.")
         if self.processes > 1 and ":" in self.device:

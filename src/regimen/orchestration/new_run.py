@@ -60,7 +60,8 @@ def create_run(
         git: state of the repository, for a caller that creates many runs; by default it is read now.
         fields: further fields of the first record.
     """
-    from regimen.runs.create import as_yaml, create_run_dir
+    from regimen.config.yaml_io import as_yaml
+    from regimen.runs.create import create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
     decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
@@ -76,7 +77,7 @@ def create_run(
         **decided,
     )
     run = Run(run_dir)
-    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
+    folder = run.dir / ".hydra"
     with not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")

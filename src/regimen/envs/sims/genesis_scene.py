@@ -47,7 +47,7 @@ class GenesisWorldCfg:
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
     dt: float = 0.005
     device: str = "cpu"
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
     viewer: bool = False
     performance_mode: bool = False
     cache: str = "~/.cache/regimen/genesis"

@@ -42,7 +42,7 @@ class MujocoWorldCfg:
     MUJOCO: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory: state, expanded fields and outputs per robot, arena per thread."""
