@@ -16,8 +16,7 @@ from helpers.user_folder import write
 from regimen.runs import code_snapshot, files_read
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.system import files
-from regimen.system.files import read_jsonl
+from regimen.system import files, json_lines
 
 STAGE = """
 import json, os
@@ -75,7 +74,7 @@ def test_code_and_data_that_a_run_reads_are_recorded(tmp_path: Path, monkeypatch
     else:
         subprocess.run([sys.executable, "-m", "compileall", "-q", "."], check=True)
     ended(start(run), run)
-    names = [row["path"] for row in read_jsonl(run.dir / files_read.FILE)]
+    names = [row["path"] for row in json_lines.rows(run.dir / files_read.FILE)]
     own = [name for name in names if not Path(name).is_absolute()]  # those of the tests are user modules as well
     assert sorted(own) == sorted(READ), "each file is recorded once, outputs are not"
     assert list(files_read.changed(run.dir)) == []

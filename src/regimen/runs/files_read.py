@@ -18,7 +18,7 @@ from typing import Any
 from regimen.runs import code_snapshot
 from regimen.runs.run import Run
 from regimen.runs.user_files import OUTPUT_FOLDERS, SKIPPED_FOLDERS, UserFiles
-from regimen.system import files
+from regimen.system import json_lines
 from regimen.system.files import PACKAGE, repository_root
 
 FILE = "files_read.jsonl"
@@ -52,7 +52,7 @@ def changed(folder: Path) -> Iterator[str]:
         folder: directory of the run.
     """
     seen: dict[str, dict[str, Any]] = {}
-    for row in files.read_jsonl(folder / FILE):
+    for row in json_lines.rows(folder / FILE):
         path = Path(row["path"])
         if row["path"] in seen:
             if seen[row["path"]] != row:
@@ -89,7 +89,7 @@ class _Recorder:
         inputs = [os.path.realpath(entry.path) for entry in run.record.inputs.values()]
         self.excluded = (str(run.dir), str(PACKAGE), *inputs)
         self.known: set[str] = set()
-        self.file = os.open(run.dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.file = os.open(run.dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Record a file that is opened for reading; never raise, which would prevent it from being opened."""
