@@ -151,7 +151,7 @@ def describe(progress: dict[str, Any], age_s: float | None = None) -> str:
 
     Args:
         progress: the fields of `Run.progress`; absent ones are left out.
-        age_s: time since it was reported; from `SILENT_S` on the line says so, and has no ETA.
+        age_s: time since it was reported; from `SILENT_S` on the line names it, and has no ETA.
 
     Returns:
         The line; empty if there is no progress yet.

@@ -243,12 +243,12 @@ class _Supervisor:
         try:
             outcome.record_end(self.run, end, add_used)
         except (OSError, RecordError) as error:
-            lost = self._write_anew(end, add_used, error)
+            lost = self._write_from_memory(end, add_used, error)
         self.screen.close()
         self.screen.line(visible(_last_line(self.run, end, wall_s, lost)))
 
-    def _write_anew(self, end: Outcome, add_used: Callable[[RunRecord], None], error: Exception) -> str:
-        """Write the record as this process knows it, because the file is lost; return what could not be written."""
+    def _write_from_memory(self, end: Outcome, add_used: Callable[[RunRecord], None], error: Exception) -> str:
+        """Write the record kept in memory, because the file is lost; return what could not be written."""
         path = self.run.dir / FILE
         if not self.run.dir.is_dir():
             return "its directory was removed meanwhile, and nothing of it is recorded"
@@ -260,7 +260,7 @@ class _Supervisor:
             files.write_json(path, self.record.to_dict(), self.run.reserve)
         except OSError as again:
             return f"the end could not be recorded: {again}"
-        return f"its {FILE} was lost meanwhile, and is written anew"
+        return f"its {FILE} was lost meanwhile, and is written again"
 
 
 def _signs_of_work(run: Run) -> list[int]:

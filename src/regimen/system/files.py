@@ -118,7 +118,7 @@ def plain(value: Any) -> Any:
 def open_own(path: Path, mode: str) -> IO[Any]:
     """Open a file of a run: a regular file, never through a link.
 
-    A run directory may come from someone else: a link in it leads to any file of its user, and a pipe blocks.
+    A run directory may have another origin: a link in it leads to any file of its user, and a pipe blocks.
 
     Args:
         path: the file.
