@@ -95,7 +95,7 @@ def check_final_obs(probe: Probe) -> str:
     expect(
         share > 0.5,
         f"only {share:.0%} of {len(ends)} final observations are nearer to the step before than the observation "
-        "after the reset is: expected the state in which the episode ended",
+        "after the reset is, in most of their values: expected the state in which the episode ended",
     )
     return f"{len(ends)} ends, {share:.0%} nearer to the step before than the observation after the reset"
 
@@ -104,7 +104,9 @@ def _compare_final(before: torch.Tensor, got: Step) -> torch.Tensor:
     old, final, new = (x[got.done] for x in (before, got.info["final_obs"]["policy"], got.obs["policy"]))
     expect((final != new).any(), "info['final_obs'] equals the observation after the reset")
     expect((final != old).any(), "info['final_obs'] equals the observation of the step before")
-    return (final - old).norm(dim=1) < (new - old).norm(dim=1)
+    # Value by value: the velocities of a robot that falls change more in a step than all else does by a reset.
+    far, near = (new - old).abs(), (final - old).abs()
+    return (near < far).sum(1) > (near > far).sum(1)
 
 
 class _Rows:
