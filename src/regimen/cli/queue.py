@@ -18,7 +18,6 @@ from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import RunReferenceError, did_you_mean
-from regimen.system.json_part import to_json
 
 HEADER = ("id", "name", "job", "state", "node", "time / limit", "")
 
@@ -96,7 +95,7 @@ def _plain(row: RunSummary, run: Run, state: JobState) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "sweep": row.sweep,
-        "pipeline": to_json(row.pipeline),
+        "pipeline": row.pipeline.to_dict() if row.pipeline else None,
         "status": run.status,
     }
     plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.record.queue or QueueEntry()))}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.system.json_part import JsonPart
+from regimen.system.json_data import JsonData
 
 PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
 """Options of `git diff` that make its output valid for `git apply` with any user settings."""
@@ -19,7 +19,7 @@ MAX_PATCH_BYTES = 8 * 1024 * 1024
 
 
 @dataclass
-class GitState(JsonPart):
+class GitState(JsonData):
     """The commit that code is taken from.
 
     Attributes:

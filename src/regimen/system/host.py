@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from regimen.system.git import GitState
-from regimen.system.json_part import JsonPart
+from regimen.system.json_data import JsonData
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
@@ -32,7 +32,7 @@ GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 
 
 @dataclass
-class HostInfo(JsonPart):
+class HostInfo(JsonData):
     """The machine of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ class HostInfo(JsonPart):
 
 
 @dataclass
-class ProcessIdentity(JsonPart):
+class ProcessIdentity(JsonData):
     """A process, distinct from later ones with the same number.
 
     Attributes:

@@ -17,7 +17,7 @@ from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 TITLE = "Joint failures: survival by policy, and its cost"
 FIGURES = ("lin_vel_error", "power")

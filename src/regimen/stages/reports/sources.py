@@ -14,7 +14,7 @@ from regimen.runs.run import Run
 from regimen.stages.evaluation.metrics import EvaluationResult, FaultEvaluationResult
 from regimen.system import files
 from regimen.system.errors import RunReferenceError
-from regimen.system.plain_data import Json
+from regimen.system.json_data import Json
 
 FAULTS = "cells"
 """Key of the result of a fault evaluation, stage=evaluate stage.faults=true."""
