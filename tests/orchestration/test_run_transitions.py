@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from helpers.supervised_runs import make_run
 from regimen.cli.annotate import add_note
 from regimen.orchestration.slurm import reconcile, requeue
+from regimen.orchestration.slurm.executor import record_job, record_process
 from regimen.orchestration.slurm.job_states import JobState
-from regimen.orchestration.slurm.queue_record import record_job, record_process
 from regimen.orchestration.supervisor_pool import corrected_record
 from regimen.runs import outcome
 from regimen.runs.index.summary import pack, read, unpack

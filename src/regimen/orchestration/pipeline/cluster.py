@@ -9,9 +9,17 @@ from regimen.display.console import say
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
-from regimen.orchestration.pipeline.plan import plan, references
 from regimen.orchestration.pipeline.record import PipelineRecord
-from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
+from regimen.orchestration.pipeline.reuse import (
+    DONE,
+    RESUMABLE,
+    RUNNING,
+    TO_DO,
+    ExistingRun,
+    in_progress,
+    plan,
+    references,
+)
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from regimen.display.console import say
 from regimen.orchestration.new_run import check_scheduler
-from regimen.orchestration.pipeline import cluster, graph, jobs, plan, report, sizes, spec
+from regimen.orchestration.pipeline import cluster, graph, jobs, report, reuse, sizes, spec
 from regimen.orchestration.pipeline.jobs import Job
-from regimen.orchestration.pipeline.plan import exclusive
 from regimen.orchestration.pipeline.record import PipelineRecord
-from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
+from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun, exclusive
 from regimen.runs.index.index import Index
 from regimen.runs.status import Status
 from regimen.system import files, signals
@@ -37,7 +36,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     rows = Index().rows()
     if cluster.reconcile(rows):
         rows = Index().rows()
-    existing = plan.plan(all_jobs, rows)
+    existing = reuse.plan(all_jobs, rows)
     if any(job.asks("dry_run") for job in all_jobs):
         say(report.describe(pipeline, all_jobs, existing, rows))
         return 0
@@ -66,7 +65,7 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
     from regimen.orchestration.slurm.wait import wait
 
     with exclusive():
-        existing = plan.plan(all_jobs)
+        existing = reuse.plan(all_jobs)
         raise_if_any(cluster.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)

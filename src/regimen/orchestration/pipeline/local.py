@@ -12,9 +12,17 @@ from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.cluster import reconcile
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
-from regimen.orchestration.pipeline.plan import exclusive, find
 from regimen.orchestration.pipeline.record import PipelineRecord, Step
-from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, TO_DO, ExistingRun, in_progress
+from regimen.orchestration.pipeline.reuse import (
+    DONE,
+    RESUMABLE,
+    RUNNING,
+    TO_DO,
+    ExistingRun,
+    exclusive,
+    find,
+    in_progress,
+)
 from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, SupervisorPool
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary

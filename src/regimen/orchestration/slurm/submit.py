@@ -14,8 +14,7 @@ from typing import Any
 
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
-from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
-from regimen.orchestration.slurm.queue_record import record_job
+from regimen.orchestration.slurm.executor import job_name, problems, record_job, slurm_executor
 from regimen.runs import lock, outcome
 from regimen.runs.record import Outcome
 from regimen.runs.run import Run
