@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from regimen.display.console import say
+from regimen.orchestration import job_table
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
@@ -159,14 +160,14 @@ class ClusterPipeline:
             ROOT,
             prepared.report,
             status=Status.QUEUED,
-            queue=step_status.this_process(),
+            queue=job_table.local_queue(),
             pipeline=self.record.step_entry(job.name),
             code=job.code,
         )
 
     @staticmethod
     def _queue_again(record: RunRecord, job: Job) -> None:
-        record.queue_again(step_status.this_process())
+        record.queue_again(job_table.local_queue())
         record.code = record.code or job.code
 
 

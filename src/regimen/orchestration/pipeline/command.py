@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regimen.display.console import say
+from regimen.orchestration.job_table import ROOT
 from regimen.orchestration.new_run import check_scheduler
 from regimen.orchestration.pipeline import cluster, graph, jobs, report, reuse, sizes, spec
 from regimen.orchestration.pipeline.jobs import Job
@@ -14,8 +15,6 @@ from regimen.runs.index.index import Index
 from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import raise_if_any
-
-FOLDER = Path("multirun")
 
 
 def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
@@ -51,7 +50,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
 def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, ExistingRun], command: str) -> int:
     from regimen.orchestration.pipeline.local import LocalPipeline
 
-    record = PipelineRecord(files.create_unique_dir(FOLDER), name, all_jobs)
+    record = PipelineRecord(files.create_unique_dir(ROOT), name, all_jobs)
     try:
         LocalPipeline(all_jobs, record, existing).run()
     finally:
@@ -69,7 +68,7 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
         raise_if_any(cluster.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
-        record = PipelineRecord(earlier or files.create_unique_dir(FOLDER), name, all_jobs)
+        record = PipelineRecord(earlier or files.create_unique_dir(ROOT), name, all_jobs)
         pipeline = ClusterPipeline(all_jobs, record)
         if pipeline.submit() == 0:
             say("all steps are done or submitted; force=true runs them again")
@@ -86,5 +85,5 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
 def _folder_of(name: str, existing: dict[str, ExistingRun]) -> Path | None:
     """Return the directory of the earlier pipeline that submitted the existing runs."""
     pipelines = [run.row.pipeline for run in existing.values() if run.row is not None and run.row.pipeline]
-    folders = [FOLDER / str(pipeline.id) for pipeline in pipelines if pipeline.name == name]
+    folders = [ROOT / str(pipeline.id) for pipeline in pipelines if pipeline.name == name]
     return next((folder for folder in reversed(folders) if folder.is_dir()), None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from regimen.display.console import say
+from regimen.orchestration import job_table
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.cluster import reconcile
@@ -23,13 +24,12 @@ from regimen.orchestration.pipeline.reuse import (
     find,
     in_progress,
 )
-from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, SupervisorPool
+from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, LocalJobs
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.runs.timeouts import SUPERVISOR_START_S
-from regimen.system import signals
 from regimen.system.errors import RegimenError
 
 OTHER_RUNS_S = 1.0
@@ -39,7 +39,7 @@ SCHEDULER_S = 10.0
 """Additional interval in s if a scheduler has one of them: each query loads a shared machine."""
 
 
-class LocalPipeline:
+class LocalPipeline(LocalJobs):
     """The steps of one pipeline, started and watched by this process.
 
     Args:
@@ -49,8 +49,8 @@ class LocalPipeline:
     """
 
     def __init__(self, jobs: list[Job], record: PipelineRecord, existing: Mapping[str, ExistingRun]) -> None:
+        super().__init__()
         self.jobs, self.record = jobs, record
-        self.supervisors = SupervisorPool()
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
         self._check_due = 0.0
@@ -58,36 +58,25 @@ class LocalPipeline:
             job.freeze_code()
             if existing[job.name].state == DONE:
                 self._reuse(job, existing[job.name].row)
-
-    def run(self) -> None:
-        """Run the steps until all have ended or a signal stops the pipeline."""
         self.record.write()
-        with signals.handled(self.supervisors.on_signal):
-            try:
-                while self._is_unfinished():
-                    self._start_ready_steps()
-                    self._record_ends(self.supervisors.ended())
-                    self._check_other_runs()
-                    self.supervisors.show_progress()
-                    time.sleep(POLL_S)
-            finally:
-                self._record_ends(self.supervisors.end_all())
-                for step in self._steps_with(step_status.WAITING):
-                    step.status = step_status.NOT_STARTED
-                self.record.end(self.supervisors.stopped)
+
+    def _finish(self) -> None:
+        for step in self._steps_with(job_table.WAITING):
+            step.status = job_table.NOT_STARTED
+        self.record.end(self.stopped)
 
     def _is_unfinished(self) -> bool:
-        open_ = bool(self.others) or any(True for _ in self._steps_with(step_status.WAITING))
-        return bool(self.supervisors.running) or (open_ and self.supervisors.stopped is None)
+        open_ = bool(self.others) or any(True for _ in self._steps_with(job_table.WAITING))
+        return bool(self.supervisors.running) or (open_ and self.stopped is None)
 
     def _steps_with(self, status: str) -> Iterator[Step]:
         return (step for step in self.record.steps.values() if step.status == status and step.name not in self.others)
 
-    def _start_ready_steps(self) -> None:
+    def _start_ready(self) -> None:
         """Start the steps whose inputs exist; mark those `blocked` that depend on a failed step."""
         for job in self.jobs:
             step = self.record.steps[job.name]
-            if step.status != step_status.WAITING or job.name in self.others or self.supervisors.stopped is not None:
+            if step.status != job_table.WAITING or job.name in self.others or self.stopped is not None:
                 continue
             parents = [self.record.steps[name] for name in step.after]
             if failed := next((parent for parent in parents if not (parent.is_done or parent.is_open)), None):
@@ -128,7 +117,7 @@ class LocalPipeline:
                 ROOT,
                 prepared.report,
                 status=Status.QUEUED,
-                queue=step_status.this_process(),
+                queue=job_table.local_queue(),
                 pipeline=self.record.step_entry(job.name),
                 code=job.code,
             )
@@ -150,7 +139,7 @@ class LocalPipeline:
             supervisor = run.record.supervisor
             if supervisor and supervisor.pid == process.pid:
                 return
-            time.sleep(POLL_S / 2)
+            time.sleep(POLL_S)
 
     def _inputs(self, job: Job) -> dict[str, str]:
         """Return input name -> reference to the run that produced it."""
@@ -158,12 +147,16 @@ class LocalPipeline:
         links = job.node.inputs.items()
         return {name: link.reference(dirs.get(link.node, "")) for name, link in links}
 
-    def _record_ends(self, ended: Iterator[FinishedSupervisor]) -> None:
+    def _record_ends(self, ended: list[FinishedSupervisor]) -> None:
         for end in ended:
             step = self.record.steps[self.nodes.pop(end.run.id)]
             step.take(end.record)
             step.exit_code = end.exit_code
             self._close(step, end.record.status)
+
+    def _show_progress(self) -> None:
+        self._check_other_runs()
+        super()._show_progress()
 
     def _check_other_runs(self) -> None:
         """Check the runs of other processes; a step whose run did not finish is attempted here again."""

@@ -20,9 +20,10 @@ from regimen.config import groups
 from regimen.config.provenance import display_path
 from regimen.display.console import say
 from regimen.display.formatting import duration, table
+from regimen.orchestration.job_table import NOT_STARTED
 from regimen.orchestration.pipeline.graph import step_of
 from regimen.orchestration.pipeline.jobs import Job, parallel
-from regimen.orchestration.pipeline.record import BLOCKED, FILE, NOT_STARTED, PipelineRecord, Step
+from regimen.orchestration.pipeline.record import BLOCKED, FILE, PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, ExistingRun
 from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome, signature
@@ -160,11 +161,8 @@ def draw(record: PipelineRecord) -> None:
 
 
 def _row(step: Step) -> tuple[str, str, str, str, str]:
-    status = step.status if step.exit_code in (0, None) else f"{step.status} ({step.exit_code})"
-    name, value = next(iter(step.headline.items()), ("", None))
-    headline = f"{name} {value:.4g}" if value is not None else ""
     wall = "" if step.wall_s is None else duration(step.wall_s)
-    return step.name, step.run or "", status, headline, wall
+    return step.name, step.run or "", step.status_text(), step.headline_text(), wall
 
 
 def _advice(step: Step) -> str:

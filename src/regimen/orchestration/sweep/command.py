@@ -9,10 +9,11 @@ from typing import Any
 from regimen.config.hydra_adapter import quoted
 from regimen.display.console import say
 from regimen.orchestration import dry_run
+from regimen.orchestration.job_table import ROOT, WAITING
 from regimen.orchestration.new_run import check_scheduler, create_run
 from regimen.orchestration.sweep.jobs import compose_all, expand, preflight_all, run_through_hydra, work
 from regimen.orchestration.sweep.local import queue_entry
-from regimen.orchestration.sweep.record import ROOT, Job, SweepRecord
+from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, signature
 from regimen.runs.record import RunRecord, read_record
@@ -171,7 +172,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     existing = [record.run(job).config for job in jobs if job not in missing]
     check_scheduler(composed, existing)
     for job in jobs:
-        job.status, job.exit_code = "waiting", None
+        job.status, job.exit_code = WAITING, None
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
         create_run(

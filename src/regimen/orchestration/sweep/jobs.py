@@ -18,10 +18,11 @@ from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.display.console import say
+from regimen.orchestration.job_table import NOT_STARTED, WAITING
 from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.sweep.local import LocalSweep, make_runs
-from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
+from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.runs import inputs
 from regimen.runs.status import Status
 from regimen.system import signals
@@ -202,7 +203,7 @@ def _recorded(record: SweepRecord, jobs: list[Job]) -> Iterator[None]:
         yield
     except BaseException as error:
         for job in jobs:
-            job.status = NOT_STARTED if job.status == "waiting" else job.status
+            job.status = NOT_STARTED if job.status == WAITING else job.status
         if record.status == "running":
             record.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
         raise

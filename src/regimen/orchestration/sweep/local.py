@@ -5,7 +5,6 @@ All run directories are created before the first job starts.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,19 @@ from typing import Any
 from regimen.config.compose import ComposedConfig
 from regimen.display.console import say
 from regimen.display.formatting import duration
+from regimen.orchestration.job_table import NOT_STARTED, local_queue
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.preflight_report import PreflightReport
-from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, SupervisorPool
-from regimen.orchestration.sweep.record import NOT_STARTED, Job, SweepRecord
+from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, LocalJobs
+from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.runs import code_snapshot, outcome
 from regimen.runs.record import read_record
-from regimen.runs.record_parts import LOCAL, QueueEntry
+from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.system import host, signals
+from regimen.system import host
 from regimen.system.errors import RegimenError
 from regimen.system.git import repository_state
-
-POLL_S = 0.05
 
 
 def make_runs(
@@ -68,46 +66,35 @@ def make_runs(
 
 def queue_entry(config: dict[str, Any]) -> QueueEntry | None:
     """Return the first queue of a run: this process, or None for a run that is submitted to a scheduler."""
-    return None if config["hardware"]["scheduler"] else QueueEntry(LOCAL, host.process(os.getpid()))
+    return None if config["hardware"]["scheduler"] else local_queue()
 
 
-class LocalSweep:
+class LocalSweep(LocalJobs):
     """The jobs that this process starts and watches."""
 
     def __init__(self, record: SweepRecord, jobs: list[Job], most: int) -> None:
         """Args: record: the sweep; jobs: jobs whose runs exist; most: number of runs at once."""
+        super().__init__()
         self.record, self.most = record, max(1, most)
         self.waiting = list(jobs)
         self.total = len(jobs)
         self.by_run = {job.run: job for job in jobs}
         self.began: dict[str, float] = {}
         self.seconds: list[float] = []
-        self.supervisors = SupervisorPool()
         self.progress_due = time.monotonic() + PROGRESS_S
-
-    @property
-    def stopped(self) -> int | None:
-        """Number of the signal that stopped the jobs, None without one."""
-        return self.supervisors.stopped
-
-    def run(self) -> None:
-        """Start the jobs and record their ends until no job is left."""
         self.record.write("running")
-        pool = self.supervisors
-        with signals.handled(pool.on_signal):
-            try:
-                while pool.running or (self.waiting and self.stopped is None):
-                    while self.waiting and len(pool.running) < self.most and self.stopped is None:
-                        self._start(self.waiting.pop(0))
-                    self._note(list(pool.ended()))
-                    self._show_progress()
-                    if pool.running:
-                        time.sleep(POLL_S)
-            finally:
-                self._note(list(pool.end_all()))
-                for job in self.waiting:
-                    job.status = NOT_STARTED
-                self.record.write("ended" if self.stopped is None else "stopped", self.stopped)
+
+    def _start_ready(self) -> None:
+        while self.waiting and len(self.supervisors.running) < self.most and self.stopped is None:
+            self._start(self.waiting.pop(0))
+
+    def _is_unfinished(self) -> bool:
+        return bool(self.supervisors.running) or (bool(self.waiting) and self.stopped is None)
+
+    def _finish(self) -> None:
+        for job in self.waiting:
+            job.status = NOT_STARTED
+        self.record.write("ended" if self.stopped is None else "stopped", self.stopped)
 
     def _start(self, job: Job) -> None:
         """Start one job; a job that cannot be started is marked `failed`."""
@@ -127,7 +114,7 @@ class LocalSweep:
             job.status = Status.RUNNING
             say(f"started   {job.run}  {' '.join(job.overrides)}")
 
-    def _note(self, ended: list[FinishedSupervisor]) -> None:
+    def _record_ends(self, ended: list[FinishedSupervisor]) -> None:
         """Record and print the ends of runs."""
         for end in ended:
             job = self.by_run[end.run.id]
@@ -161,7 +148,7 @@ class LocalSweep:
         return slots[-1]
 
     def _show_progress(self) -> None:
-        self.supervisors.show_progress()
+        super()._show_progress()
         if time.monotonic() < self.progress_due:
             return
         self.progress_due = time.monotonic() + PROGRESS_S

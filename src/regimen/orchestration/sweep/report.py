@@ -69,10 +69,8 @@ def _print_table(jobs: list[Job], swept: list[str]) -> None:
 
 def _row(job: Job, swept: list[str]) -> tuple[str, str, str, str]:
     values = settings(job)
-    status = job.status if job.exit_code in (0, None) else f"{job.status} ({job.exit_code})"
-    name, value = next(iter(job.headline.items()), ("", None))
     overrides = " ".join(f"{key}={values[key]}" for key in swept if key in values)
-    return job.run.rpartition(".")[2], overrides, status, f"{name} {value:.4g}" if value is not None else ""
+    return job.run.rpartition(".")[2], overrides, job.status_text(), job.headline_text()
 
 
 def _say_best(folder: Path) -> None:
