@@ -21,7 +21,7 @@ from regimen.cli.launch import launch
 from regimen.display.console import Screen
 from regimen.runs import outcome
 from regimen.runs import supervisor as supervise
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system import files, host, signals
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -16,7 +16,7 @@ from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary, seconds
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system.errors import ConfigError
 
 """Statuses of runs that are removed by default if they have neither a checkpoint nor a dataset."""

@@ -14,7 +14,7 @@ from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, open_view, open_view_dir
 from regimen.runs.index.index import Index
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system import files
 from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
 

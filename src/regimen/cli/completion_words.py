@@ -14,8 +14,8 @@ from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.inputs import LISTS, SINGLE
+from regimen.runs.record import Status
 from regimen.runs.references import pretrained_folders
-from regimen.runs.status import Status
 
 PROGRAMS = ("regimen", "launch.py")
 UNQUOTED = re.compile(r"[\w@%+=!:,./\[\]-]+")

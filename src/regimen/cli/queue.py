@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.display.console import describe
 from regimen.display.formatting import table
-from regimen.orchestration.slurm import reconcile
+from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
@@ -34,7 +34,7 @@ def queue_verb(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     rows = runs_with_jobs(args.what or ["all"])
     opened = {row.id: Run(row.dir) for row in rows}
-    states = reconcile.reconcile(opened.values())
+    states = job_states.reconcile(opened.values())
     live = [row for row in rows if row.id in states]
     ended = [line for row in rows if row.id not in states for line in _ended(opened[row.id])]
     if args.json:
@@ -98,7 +98,7 @@ def _plain(row: RunSummary, run: Run, state: JobState) -> dict[str, Any]:
         "pipeline": row.pipeline.to_dict() if row.pipeline else None,
         "status": run.status,
     }
-    plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.record.queue or QueueEntry()))}
+    plain |= {"dir": str(run.dir), "log": str(job_states.job_log(run.record.queue or QueueEntry()))}
     plain |= {name: getattr(state, name) for name in names}
     return plain | {"progress": files.read_json(run.dir / "progress.json")}
 

@@ -15,8 +15,8 @@ from regimen.runs import outcome, signature
 from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, open_view, open_view_dir
+from regimen.runs.record import Status
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import host, signals
 from regimen.system.errors import RunReferenceError, raise_if_any
 from regimen.system.git import repository_state

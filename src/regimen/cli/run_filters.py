@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, order, parse, select
-from regimen.runs.index import liveness
+from regimen.runs.index import summary
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 
@@ -53,8 +53,8 @@ def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], li
     """
     parsed = parse(filters)
     everything = Index().rows()
-    if any(liveness.is_scheduled(run) for run in everything):
-        from regimen.orchestration.slurm.reconcile import ask_schedulers
+    if any(summary.is_scheduled(run) for run in everything):
+        from regimen.orchestration.slurm.job_states import ask_schedulers
 
         ask_schedulers(everything)
     chosen = select(parsed, everything)

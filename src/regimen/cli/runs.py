@@ -15,7 +15,7 @@ from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display.formatting import duration, table
 from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunSummary, seconds
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")

@@ -16,10 +16,9 @@ from regimen.runs import outcome
 from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord
+from regimen.runs.record import RunRecord, Status
 from regimen.runs.record_parts import Artifact
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.host import HostInfo
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from regimen.display.console import say
 from regimen.runs.outcome import not_started
+from regimen.runs.record import Status
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import raise_if_any
 

@@ -15,9 +15,8 @@ from types import FrameType
 
 from regimen.display.console import describe, say
 from regimen.runs.outcome import not_started
-from regimen.runs.record import Outcome, RecordError, RunRecord
+from regimen.runs.record import Outcome, RecordError, RunRecord, Status
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.runs.timeouts import SUPERVISOR_STOP_S
 from regimen.system import files, host, signals
 from regimen.system.errors import RegimenError

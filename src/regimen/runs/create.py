@@ -10,9 +10,8 @@ from typing import Any, TypedDict, Unpack
 import yaml
 
 from regimen.runs import inputs, signature
-from regimen.runs.record import FILE, RunRecord
+from regimen.runs.record import FILE, RunRecord, Status
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry, Signature
-from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
 from regimen.system.files import (

@@ -15,9 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from regimen.runs.record import read_record
+from regimen.runs.record import Status, read_record
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_FRESH_S
 from regimen.system import host
 from regimen.system.errors import PreflightError

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
-from regimen.runs.record import Outcome, RunRecord, read_record
+from regimen.runs.record import Outcome, RunRecord, Status, read_record
 from regimen.runs.record_parts import RunError
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import ConfigError
 

@@ -13,7 +13,7 @@ from regimen.display.formatting import duration
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system.errors import RunReferenceError, did_you_mean, suggest
 from regimen.system.files import data_folder
 

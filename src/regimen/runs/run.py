@@ -10,9 +10,8 @@ from typing import Any
 
 from regimen.config.yaml_io import read_yaml
 from regimen.runs.metrics import MetricSink, MetricsLog
-from regimen.runs.record import FILE, RecordError, RunRecord, read_record
+from regimen.runs.record import FILE, RecordError, RunRecord, Status, read_record
 from regimen.runs.record_parts import Artifact
-from regimen.runs.status import Status
 from regimen.system import distributed, files
 from regimen.system.errors import RunReferenceError, StopRequested
 

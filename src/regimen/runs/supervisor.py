@@ -19,15 +19,15 @@ from types import FrameType
 from typing import IO
 
 from regimen.display.console import Screen
-from regimen.runs import code_snapshot, outcome, pending_inputs, signature, worker_group
+from regimen.runs import code_snapshot, create, outcome, signature, worker_group
+from regimen.runs.inputs import changed, put, read, resolve
 from regimen.runs.lock import heartbeat, hold_lock
-from regimen.runs.record import Outcome, RunRecord
+from regimen.runs.record import Outcome, RunRecord, Status
 from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_S
 from regimen.system import files, host, signals
-from regimen.system.errors import PreflightError, RegimenError
+from regimen.system.errors import PreflightError, RegimenError, RunReferenceError
 from regimen.system.git import repository_state
 from regimen.system.host import CodeState
 
@@ -130,9 +130,9 @@ class _Supervisor:
     def _refused_inputs(self) -> Outcome | None:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
-            pending_inputs.resolve_pending(self.run)
+            resolve_pending(self.run)
             goes_on = self.before.stage == "train" and (self.run.checkpoints / "last.pt").exists()
-            pending_inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+            require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
             details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
@@ -254,6 +254,52 @@ def main() -> int:
         print(error)
         return outcome.EXIT_BAD_INPUT
     return supervise(run)
+
+
+def resolve_pending(run: Run) -> None:
+    """Resolve pending references to files; update config.yaml and run.json.
+
+    Args:
+        run: about to start; its parents have finished.
+
+    Raises:
+        RunReferenceError: a parent did not leave what is needed.
+    """
+    pending = run.record.pending
+    if not pending:
+        return
+    config = run.config
+    paths = {name: resolve(name, reference) for name, reference in pending.items()}
+    for name, path in paths.items():
+        put(config, name, path)
+    entries = read(paths, pending)
+    create.freeze(run.dir, config)
+
+    def alter(record: RunRecord) -> None:
+        record.inputs |= entries
+        record.pending = {}
+        record.signature = create.sign(config, record.inputs, {}, record.code)
+
+    run.change(alter)
+
+
+def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
+    """Verify that inputs are the files that the record names.
+
+    Args:
+        run: about to start or to continue.
+        except_for: inputs that are not read again.
+
+    Raises:
+        RunReferenceError: naming each input that changed since.
+    """
+    inputs = run.record.inputs
+    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
+    if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
+        raise RunReferenceError(
+            f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
+            "Launch a new run to use the present files."
+        )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from helpers.messages import assert_names
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import jobs, reuse
 from regimen.runs.index.summary import RunSummary
+from regimen.runs.record import Status
 from regimen.runs.record_parts import QueueEntry, Signature
-from regimen.runs.status import Status
 from regimen.system import files
 
 SIGNATURE = Signature("c" * 16, "d" * 16)

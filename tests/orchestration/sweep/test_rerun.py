@@ -79,7 +79,7 @@ def test_jobs_that_never_started_start_as_they_were_frozen(lab: Path, monkeypatc
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr("regimen.orchestration.sweep.local.LocalSweep._start", interrupted)
+        patched.setattr("regimen.orchestration.sweep.jobs.LocalSweep._start", interrupted)
         assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 128 + signal.SIGTERM
     (folder,) = (lab / "multirun").iterdir()
     assert [info(folder, n)["status"] for n in (0, 1)] == ["queued", "queued"]

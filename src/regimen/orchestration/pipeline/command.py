@@ -7,12 +7,12 @@ from pathlib import Path
 from regimen.display.console import say
 from regimen.orchestration.job_table import ROOT
 from regimen.orchestration.new_run import check_scheduler
-from regimen.orchestration.pipeline import cluster, graph, jobs, report, reuse, sizes, spec
+from regimen.orchestration.pipeline import execution, graph, jobs, report, reuse, sizes
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun, exclusive
 from regimen.runs.index.index import Index
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system import files, signals
 from regimen.system.errors import raise_if_any
 
@@ -28,12 +28,12 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     Raises:
         ConfigError: all problems; no step was started.
     """
-    pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
+    pipeline, arguments = sizes.choose(graph.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
     check_scheduler([job.composed for job in all_jobs])
     rows = Index().rows()
-    if cluster.reconcile(rows):
+    if execution.reconcile(rows):
         rows = Index().rows()
     existing = reuse.plan(all_jobs, rows)
     if any(job.asks("dry_run") for job in all_jobs):
@@ -48,7 +48,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
 
 
 def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, ExistingRun], command: str) -> int:
-    from regimen.orchestration.pipeline.local import LocalPipeline
+    from regimen.orchestration.pipeline.execution import LocalPipeline
 
     record = PipelineRecord(files.create_unique_dir(ROOT), name, all_jobs)
     try:
@@ -60,12 +60,12 @@ def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, Existin
 
 def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
     """Submit the steps that are neither done nor in progress, and report on all."""
-    from regimen.orchestration.pipeline.cluster import ClusterPipeline
+    from regimen.orchestration.pipeline.execution import ClusterPipeline
     from regimen.orchestration.slurm.wait import wait
 
     with exclusive():
         existing = reuse.plan(all_jobs)
-        raise_if_any(cluster.problems(all_jobs, existing))
+        raise_if_any(execution.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
         record = PipelineRecord(earlier or files.create_unique_dir(ROOT), name, all_jobs)

@@ -10,9 +10,8 @@ from regimen.orchestration import job_table
 from regimen.orchestration.job_table import WAITING, JobRow
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord
+from regimen.runs.record import RunRecord, Status
 from regimen.runs.record_parts import PipelineStep
-from regimen.runs.status import Status
 from regimen.system import files
 
 FILE = "pipeline.json"

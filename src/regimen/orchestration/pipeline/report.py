@@ -21,16 +21,14 @@ from regimen.config.provenance import display_path
 from regimen.display.console import say
 from regimen.display.formatting import duration, table
 from regimen.orchestration.job_table import NOT_STARTED
-from regimen.orchestration.pipeline.graph import step_of
+from regimen.orchestration.pipeline.graph import Pipeline, step_of
 from regimen.orchestration.pipeline.jobs import Job, parallel
 from regimen.orchestration.pipeline.record import BLOCKED, FILE, PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, ExistingRun
-from regimen.orchestration.pipeline.spec import Pipeline
 from regimen.runs import outcome, signature
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import read_record
+from regimen.runs.record import Status, read_record
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files
 
 FIGURE = "pipeline.png"

@@ -12,9 +12,8 @@ from regimen.orchestration.pipeline.jobs import ROOT, Job, PreparedJob, prepare
 from regimen.runs import inputs, lock
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, read_record
+from regimen.runs.record import RunRecord, Status, read_record
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RegimenError, raise_if_any
 from regimen.system.files import locked

@@ -16,9 +16,8 @@ from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, record_job, slurm_executor
 from regimen.runs import lock, outcome
-from regimen.runs.record import Outcome
+from regimen.runs.record import Outcome, Status
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.runs.timeouts import SLURM_ANSWER_S
 from regimen.system.errors import PreflightError
 
@@ -111,13 +110,13 @@ def resume(run: Run) -> int:
     Raises:
         PreflightError: the run is running or queued, or the scheduler refuses it.
     """
-    from regimen.orchestration.slurm import reconcile
+    from regimen.orchestration.slurm import job_states
 
     config = run.config
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
-    if active := reconcile.reconcile([run]):
+    if active := job_states.reconcile([run]):
         raise PreflightError(f"{where} is already {run.status} as job {active[run.id].job}. See: regimen queue")
     if run.status == Status.FINISHED:
         say(f"already finished: {where}")

@@ -11,14 +11,12 @@ from regimen.display.console import say
 from regimen.orchestration import dry_run
 from regimen.orchestration.job_table import ROOT, WAITING
 from regimen.orchestration.new_run import check_scheduler, create_run
-from regimen.orchestration.sweep.jobs import compose_all, expand, preflight_all, run_through_hydra, work
-from regimen.orchestration.sweep.local import queue_entry
+from regimen.orchestration.sweep.jobs import compose_all, expand, preflight_all, queue_entry, run_through_hydra, work
 from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.orchestration.sweep.report import report
 from regimen.runs import code_snapshot, create, signature
-from regimen.runs.record import RunRecord, read_record
+from regimen.runs.record import RunRecord, Status, read_record
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import RunReferenceError, did_you_mean
 from regimen.system.git import repository_state
@@ -155,7 +153,7 @@ def _in_progress(record: SweepRecord) -> dict[str, str]:
     reasons = {}
     queues = {name: known.queue for name, known in records.items() if known.queue and known.queue.is_scheduled}
     if queues:
-        from regimen.orchestration.slurm.reconcile import reconcile
+        from regimen.orchestration.slurm.job_states import reconcile
 
         reasons = {name: f"is queued or running as job {queues[name].job}" for name in reconcile(runs.values())}
     for name, known in records.items():

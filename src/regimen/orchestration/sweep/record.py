@@ -14,9 +14,8 @@ from regimen.config.compose import ComposedConfig
 from regimen.orchestration import job_table
 from regimen.orchestration.job_table import NOT_STARTED, WAITING, JobRow
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, read_record
+from regimen.runs.record import RunRecord, Status, read_record
 from regimen.runs.run import Run
-from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, RunReferenceError
 

@@ -19,7 +19,7 @@ from regimen.display import formatting
 from regimen.display.console import say
 from regimen.orchestration.sweep.record import Job, SweepRecord, settings, swept_keys
 from regimen.runs import outcome
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system import files, signals
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.system.errors import ConfigError, did_you_mean, suggest
 
 FORM = "Filters are key=value, key!=value and key=one,another; a value may be a pattern (name=walk*) or empty (tag=)."

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from regimen.runs import lock
-from regimen.runs.index import liveness
+from regimen.runs.index import summary
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.status import Status
+from regimen.runs.record import Status
 from regimen.runs.timeouts import SETTLED_S
 from regimen.system.files import read_json
 
@@ -30,14 +30,14 @@ def reason(run: RunSummary) -> str | None:
     """
     if run.status.is_open:
         return f"it is {run.status}"
-    if liveness.waits_to_go_on(run):
+    if summary.waits_to_go_on(run):
         return "it waits to continue"
     if os.path.islink(run.path):
         return f"it is a link to {os.path.realpath(run.path)}"
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
     has_no_end = run.status in (Status.LOST, Status.UNREADABLE)
-    if has_no_end and not liveness.is_dead(run) and lock.seconds_since_heartbeat(run.dir) < SETTLED_S:
+    if has_no_end and not summary.is_dead(run) and lock.seconds_since_heartbeat(run.dir) < SETTLED_S:
         return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
     return None
 

@@ -234,7 +234,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
         run: the run of the report.
         out: PNG to write.
     """
-    from regimen.runs.history import lineage_figure
+    from regimen.runs.history import lineage
     from regimen.runs.history.lineage import Lineage
     from regimen.runs.index import summary
 
@@ -242,7 +242,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
     assert own is not None
     relatives, links = Lineage.known().graph(own)
     del relatives[own.id]
-    lineage_figure.draw(out, own, relatives, [link for link in links if link.child != own.id])
+    lineage.draw(out, own, relatives, [link for link in links if link.child != own.id])
     return out
 
 
