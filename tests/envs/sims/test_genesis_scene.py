@@ -10,7 +10,7 @@ import pytest
 from helpers.messages import assert_names
 from regimen.envs.robots.robot import available, load
 from regimen.envs.sims import genesis_scene
-from regimen.envs.sims.genesis_outline import read_outline
+from regimen.envs.sims.genesis_scene import read_outline
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
 
 

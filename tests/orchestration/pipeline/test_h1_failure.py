@@ -16,7 +16,7 @@ import pytest
 from helpers.messages import assert_names
 from regimen.config.task_schema import ESTIMATE_MODES
 from regimen.orchestration.pipeline import graph, sizes
-from regimen.stages.reports.variants import VARIANTS
+from regimen.stages.reports.sources import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[3]
 SLOW = pytest.mark.slow

@@ -13,9 +13,8 @@ from regimen.stages.recording.config import CollectResult
 from regimen.stages.reports import detection, html
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
-from regimen.stages.reports.sources import Source, Sources
+from regimen.stages.reports.sources import TOLERANT, Source, Sources
 from regimen.stages.reports.survival import Arm, FaultStudy, Study
-from regimen.stages.reports.variants import TOLERANT
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
