@@ -224,13 +224,9 @@ def reconcile(
         state = states.get(str(queue.job))
         if state and state.live:
             live[name] = state
-        elif (state or not _is_new(queue)) and is_free(run):
+        elif (state or time.time() - seconds(queue.submitted) >= JOB_LISTED_S) and is_free(run):
             record_end_of_lost_job(run, outcome_of_lost_job(run.record, state))
     return live
-
-
-def _is_new(queue: QueueEntry) -> bool:
-    return time.time() - seconds(queue.submitted) < JOB_LISTED_S
 
 
 def record_end_of_lost_job(run: Run, end: Outcome) -> None:
