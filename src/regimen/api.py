@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimen.runs.record import Status
+from regimen.runs.status import Status
+from regimen.system.secrets import redacted
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
@@ -145,7 +146,7 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
     if scheduled:
         status, code = Status.QUEUED, str(code_snapshot.take(composed.plain))
     run = LaunchedRun(create_run(composed, OUTPUTS, report, status=status, code=code).dir)
-    argv = ["launch.py", *composed.overrides]
+    argv = ["launch.py", *map(redacted, composed.overrides)]
     run.change(lambda record: setattr(record, "argv", argv))
     with not_started(run):
         if scheduled:

@@ -79,3 +79,25 @@ def test_a_robot_that_is_imported_from_its_old_place_is_opened_with_a_warning(fo
     (folder / "my_robot.py").write_text(ROBOT.format(imports=OLD[0][0], robot=OLD[0][1]))
     names = ("opened", "FutureWarning", "regimen.robots", "regimen.envs.robots", "my_robot.py")
     assert_names(run(folder, "open.py"), *names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "names"),
+    [
+        ("", 0, ()),
+        ("stiffness=(500.0, 20.0)", 2, ("mine.yaml", "stiffness", "shoulder", 500)),
+        ("mjcf=Path('gone.xml')", 2, ("mine.yaml", "gone.xml")),
+    ],
+)
+def test_a_model_that_contradicts_its_robot_is_refused_before_the_start(
+    folder: Path, changes: str, code: int, names: tuple[object, ...]
+) -> None:
+    (folder / "my_robot.py").write_text(
+        "import dataclasses\nfrom pathlib import Path\nfrom regimen.envs.robots.reach_arm.robot import ROBOT\n"
+        f"print('my robot')\nMINE = dataclasses.replace(ROBOT, name='mine', {changes})\n"
+    )
+    command = [sys.executable, "-m", "regimen.cli.main", "launch", "--config-dir", "my_conf", "task=mine"]
+    done = subprocess.run([*command, "dry_run=true"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert_names(done.stderr, *names)
+    assert not (folder / "outputs").exists()

@@ -314,3 +314,14 @@ def test_code_that_no_run_works_from_is_freed(outputs, capsys, monkeypatch: pyte
     assert listed(clean(capsys)) == {str(store / "unused")}
     clean(capsys, "--yes")
     assert sorted(path.name for path in store.iterdir()) == ["needed", "young"]
+
+
+def test_a_run_that_is_being_repeated_stays_until_it_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    again = record_run(Path("outputs"), "again", rerun_of="good", status="running")
+    change(again, supervisor={**host.process(os.getpid()).to_dict()})
+    with open(again / ".supervisor", "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not listed(clean(capsys, "id=good", "--yes"))
+    assert Path("outputs/good").exists()
+    change(again, status="finished", exit_code=0)
+    assert listed(clean(capsys, "id=good", "--yes")) == {"outputs/good"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 import yaml
 
 from helpers.messages import assert_names, missing_names
-from helpers.recorded_runs import recorded
+from helpers.recorded_runs import record_run, recorded
 from helpers.run_directories import add, add_file
 from helpers.user_folder import make_lab
 from regimen.cli import main
-from regimen.runs.history.run_view import CHANGED
+from regimen.cli.rerun import compare_results
+from regimen.runs.history.run_view import CHANGED, open_view
 from regimen.system import host
 from regimen.system.files import sha256
 from regimen.system.git import repository_state
@@ -178,3 +180,12 @@ def test_a_training_repeated_is_equal_bit_for_bit(folder: Path) -> None:
     assert_names(done.stdout, "equal", *(run["id"] for run in first_and_again(folder)))
     files = [sha256(path) for path in folder.glob("outputs/*/checkpoints/last.pt")]
     assert len(files) == 2
+
+
+def test_a_run_that_is_gone_is_not_told_as_different(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original = record_run(Path("outputs"), "first", status="finished")
+    record_run(Path("outputs"), "second", status="finished", rerun_of="first")
+    before, again = open_view("first"), open_view("second")
+    shutil.rmtree(original)
+    assert compare_results(before, again) == 0
+    assert_names(capsys.readouterr().out, "not compared", "first")

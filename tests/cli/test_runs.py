@@ -15,7 +15,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.recorded_runs import ago, record_run
 from regimen.cli import main
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -66,8 +66,8 @@ def test_a_paired_list_holds_values(text: str) -> None:
         jobs(text)
 
 
-def test_of_two_values_for_a_key_the_last_one_counts_and_equal_jobs_run_once() -> None:
-    assert jobs("seed=1,2", "x=1", "seed=3,4,3") == [["seed=3", "x=1"], ["seed=4", "x=1"]]
+def test_equal_jobs_run_once() -> None:
+    assert jobs("seed=3,4,3", "x=1", "x=1") == [["seed=3", "x=1"], ["seed=4", "x=1"]]
     assert sweep_grid.size(PARSER.parse_overrides(["seed=3,4,3", "x=zip(1,2)", "y=zip(1,2)"])) == 6
 
 
@@ -78,3 +78,51 @@ def test_an_interval_needs_a_sweeper_that_chooses() -> None:
 
 def test_a_removed_key_stays_removed() -> None:
     assert jobs("~a.b", "x=1,2") == [["~a.b=null", "x=1"], ["~a.b=null", "x=2"]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("seed=0,1", "seed=2,3"),
+        ("seed=0,1", "++seed=2"),
+        ("task=reach", "task=idle,go2"),
+        ("logger=[csv]", "logger=[mlflow]"),
+        ("data=[a],[b]", "data.0=c"),
+        ("env={num_envs:2},{num_envs:4}", "env.num_envs=8"),
+        ("env.p={std:0.2}", "env.p={std:0.3},{other:1}"),
+    ],
+)
+def test_a_key_that_two_arguments_set_is_refused(first: str, second: str) -> None:
+    with raises_naming(ConfigError, first, second):
+        jobs("name=x", first, second)
+
+
+def test_mappings_for_one_key_are_merged_as_in_a_single_run() -> None:
+    assert jobs("p={a:1}", "p={b:2},{b:3}", "p.c=4") == [
+        ["p={a:1}", "p={b:2}", "p.c=4"],
+        ["p={a:1}", "p={b:3}", "p.c=4"],
+    ]
+
+
+def test_a_choice_of_a_group_and_a_value_in_it_are_two_keys() -> None:
+    assert jobs("stage=act,rest", "stage.sleep_s=1") == [
+        ["stage=act", "stage.sleep_s=1"],
+        ["stage=rest", "stage.sleep_s=1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("name=12e5,2026_11,True,null,nan", ["12e5", "2026_11", "True", "null", "nan"]),
+        ("name=choice(1e3,'1e4',\"b c\")", ["1e3", "'1e4'", "b\\ c"]),
+        ("name=sort(1e3,5,1_0)", ["5", "1_0", "1e3"]),
+        ("name=zip(1e3,1e4)", ["1e3", "1e4"]),
+        ("tags=[1e3,2],[x]", ["[1e3,2]", "[x]"]),
+        ("p={a:1e3},{a:2e3}", ["{a:1e3}", "{a:2e3}"]),
+        ("seed=range(0,2)", ["0", "1"]),
+    ],
+)
+def test_values_of_a_sweep_are_the_text_that_was_typed(argument: str, values: list[str]) -> None:
+    key = argument.partition("=")[0]
+    assert jobs(argument) == [[f"{key}={value}"] for value in values]

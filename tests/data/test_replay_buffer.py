@@ -119,3 +119,19 @@ def test_estimated_bytes_are_those_allocated():
     ring = ReplayRing(N, 31, {"policy": 4, "critic": 6}, A, CPU)
     tensors = [*ring._rings().values(), *ring._finals.values()]
     assert sum(t.nbytes for t in tensors) == ring_bytes(N, 31, 10, A)
+
+
+def test_episodes_that_are_ended_lead_no_return_into_the_next_ones():
+    rows = history(12)
+    for row in rows:
+        row["terminated"], row["ended"] = torch.zeros(N, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
+    ring = written(rows[:6], 20)
+    last, first = torch.full((N, 4), 7.0), torch.full((N, 4), -7.0)
+    ring.end_episodes({"policy": last})
+    ring.begin({"policy": first})
+    put(ring, rows[6])
+    env = torch.arange(N)
+    batch = ring.read(env, torch.full((N,), 2), GAMMA, 3)
+    assert torch.equal(batch.next_obs["policy"], last)
+    assert torch.equal(batch.reward, rows[5]["reward"]) and torch.all(batch.discount == GAMMA)
+    assert torch.equal(ring.read(env, torch.ones(N, dtype=torch.long), GAMMA, 3).obs["policy"], first)

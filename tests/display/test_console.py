@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from regimen.display.console import Screen, describe
+import pytest
+
+from regimen.display.console import Screen, describe, print_in_any_encoding, say
 
 
 def test_describe() -> None:
@@ -42,3 +44,17 @@ def test_a_screen_that_went_away_is_no_error(tmp_path: Path) -> None:
             raise OSError("terminal closed")
 
     Screen(tmp_path, Gone()).line("anything")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_nothing_is_lost_in_another_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", out)
+    print_in_any_encoding()
+    say("finished — return 0.3 … 0.4 → 名前 \udce9")
+    out.seek(0)
+    shown = out.read()
+    assert shown.startswith("finished ") and shown.endswith("\n")
+    if encoding != "utf-8":
+        assert "return 0.3 ... 0.4 ->" in shown and "\\u540d" in shown
+    assert "\\udce9" in shown

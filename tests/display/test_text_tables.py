@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from regimen.display.text_tables import WIDTH, TextTable, print_tables
 
 
@@ -32,3 +34,22 @@ def test_only_the_last_column_is_wrapped() -> None:
     assert any(name in line for line in lines)
     assert all(len(line) <= WIDTH for line in lines)
     assert "".join(" ".join(lines[3:]).split()) == name + params.replace(" ", "")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 100, 200])
+def test_a_wide_table_is_continued_below_and_no_cell_is_cut(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    heads = ["command", *(f"figure\n{i}" for i in range(12))]
+    rows = [[f"v={v}", *(f"0.{v}{i:02d}\n0.100 … 0.9{i:02d}" for i in range(12))] for v in range(3)]
+    lines = printed(TextTable("evaluation", heads, rows))
+    assert all(len(line) <= columns for line in lines)
+    text = "\n".join(lines)
+    assert all(text.count(f"0.100 … 0.9{i:02d}") == len(rows) for i in range(12))
+    assert "…" not in text.replace(" … ", "")
+    assert text.count("v=1") == sum("command" in line for line in lines)
+
+
+def test_a_name_wider_than_the_line_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = printed(TextTable("terms", ("name", "func"), (("long_" * 20, "f"),)))
+    assert "".join(line[:36].strip() for line in lines).count("long_") == 20 and len(max(lines, key=len)) <= 40

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.transcripts import Replay
 from regimen.runs.history import filters
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "history.md"
 

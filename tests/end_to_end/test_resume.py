@@ -118,3 +118,57 @@ def test_a_training_that_diverges_says_so_and_names_the_tensor(tmp_path):
     assert record["status"] == "diverged"
     assert re.search(r"`[\w./ ]+`", record["reason"]), "the name of a tensor or of a loss"
     assert "diverged" in output.splitlines()[-1]
+
+
+HIDDEN_STATE = """
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+class Walk(gym.Env):
+    metadata = {"render_fps": 10}
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.uniform(-1, 1)
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action):
+        self.x += 0.1 * float(action[0])
+        return np.array([self.x], np.float32), -abs(self.x), abs(self.x) > 3, False, {}
+
+gym.register("Walk-v0", entry_point=Walk, max_episode_steps=20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings"),
+    [
+        ("skrl_ppo", ["agent.trainer.timesteps=4800", "stage.checkpoint_interval=24"]),
+        ("rsl_rl_ppo", ["agent.max_iterations=200", "stage.checkpoint_interval=24"]),
+        ("fast_sac", ["agent.learning_starts=8", "agent.logging_interval=8", "stage.checkpoint_interval=8"]),
+    ],
+)
+def test_a_training_whose_envs_hide_their_state_is_resumed_with_new_episodes(
+    tmp_path: Path, agent: str, settings: list[str]
+) -> None:
+    (tmp_path / "walks.py").write_text(HIDDEN_STATE)
+    process = start(tmp_path, "task=gym", "env.id=walks:Walk-v0", "env.num_envs=4", f"agent={agent}", *settings)
+    run = wait_for_checkpoint(tmp_path)
+    process.send_signal(signal.SIGINT)
+    code, screen = complete(process)
+    assert code == 130 and f"resume={run.name}" in screen.splitlines()[-1]
+    before = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    process = start(tmp_path, f"resume={run.name}")
+    wait_for(lambda: read_step(run) > before["step"])
+    process.send_signal(signal.SIGINT)
+    code, screen = complete(process)
+    record = json.loads((run / "run.json").read_text())
+    assert code == 130 and record["status"] == "killed"
+    assert any("new episodes" in line for line in record["warnings"])
+
+
+def read_step(run: Path) -> int:
+    return int(torch.load(run / "checkpoints" / "last.pt", weights_only=True)["step"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ from regimen.envs.conformance.check import require_env
 from regimen.envs.gym import GymEnv, GymEnvCfg, state_of
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 class Ramp(gymnasium.Env):
@@ -158,3 +164,128 @@ def test_a_picture_that_cannot_be_drawn_names_what_to_install(monkeypatch):
     monkeypatch.setattr(env.vector.envs[0].unwrapped, "render", broken)
     with raises_naming(PreflightError, "Pendulum-v1", "pygame", "video=true"):
         env.render()
+
+
+OWN_TASKS = """
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+class Drift(gym.Env):
+    metadata = {"render_modes": [], "render_fps": 10}
+
+    def __init__(self, low=-2.0, high=2.0, action=None):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        self.action_space = action or spaces.Box(np.float32(low), np.float32(high), (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.uniform(-1, 1)
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action, np.float32)), action
+        self.given = action
+        return np.array([self.x], np.float32), 0.0, False, False, {}
+
+gym.register("Drift-v0", entry_point=Drift, max_episode_steps=20)
+gym.register("Unlimited-v0", entry_point=Drift)
+gym.register("Choice-v0", entry_point=lambda: Drift(action=spaces.Discrete(3)), max_episode_steps=5)
+gym.register("Broken-v0", entry_point="gym_tasks_of_ones_own:Nothing", max_episode_steps=5)
+"""
+OWN = "gym_tasks_of_ones_own"
+
+
+@pytest.fixture
+def own_tasks(tmp_path, monkeypatch):
+    """A module of the user that registers tasks, in the current folder."""
+    before = dict(gymnasium.registry)
+    (tmp_path / f"{OWN}.py").write_text(OWN_TASKS)
+    (tmp_path / "needs_more.py").write_text("import a_library_that_is_not_there")
+    (tmp_path / "no_python.py").write_text("def (:")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in (OWN, "needs_more", "no_python"):
+        sys.modules.pop(name, None)
+    for name in set(gymnasium.registry) - set(before):
+        gymnasium.registry.pop(name)
+
+
+@pytest.mark.usefixtures("own_tasks")
+def test_the_limit_of_a_task_of_ones_own_is_the_registered_one():
+    assert GymEnv(GymEnvCfg(id=f"{OWN}:Drift-v0", num_envs=1), seed=0).max_episode_length == 20
+    assert GymEnv(GymEnvCfg(id=f"{OWN}:Drift-v0", num_envs=1, episode_length_s=3.0), seed=0).max_episode_length == 30
+    env = GymEnv(GymEnvCfg(id=f"{OWN}:Unlimited-v0", num_envs=1, episode_length_s=1.0), seed=0)
+    assert env.max_episode_length == 10
+
+
+@pytest.mark.usefixtures("own_tasks")
+@pytest.mark.parametrize(
+    ("low", "high", "given"),  # for the actions -9, -1, 0, 1
+    [
+        (0.0, np.inf, [0.0, 0.0, 1.0, 2.0]),
+        (5.0, np.inf, [5.0, 5.0, 6.0, 7.0]),
+        (-np.inf, 3.0, [-7.0, 1.0, 2.0, 3.0]),
+        (-np.inf, np.inf, [-9.0, -1.0, 0.0, 1.0]),
+        (-3e38, 3e38, [-9.0, -1.0, 0.0, 1.0]),
+        (0.1, 0.7, [0.1, 0.1, 0.4, 0.7]),
+    ],
+)
+def test_an_action_of_one_is_the_bound_of_a_range_that_has_one(low, high, given):
+    env = GymEnv(GymEnvCfg(id=f"{OWN}:Drift-v0", num_envs=1, kwargs={"low": low, "high": high}), seed=0)
+    for action, expected in zip([-9.0, -1.0, 0.0, 1.0], given, strict=True):
+        env.step(torch.full((1, 2), action))
+        assert env.vector.envs[0].unwrapped.given.tolist() == pytest.approx([expected] * 2)
+
+
+@pytest.mark.usefixtures("own_tasks")
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"id": f"{OWN}:Drft-v0"}, (OWN, "Drft-v0", "Drift-v0")),
+        ({"id": "no_such_module:Drift-v0"}, ("no_such_module",)),
+        ({"id": "needs_more:Drift-v0"}, ("needs_more", "a_library_that_is_not_there")),
+        ({"id": "no_python:Drift-v0"}, ("no_python", "SyntaxError")),
+        ({"id": f"{OWN}:Unlimited-v0"}, ("env.episode_length_s=<seconds>",)),
+        ({"id": f"{OWN}:Broken-v0"}, ("Broken-v0", "Nothing")),
+        ({"id": f"{OWN}:Drift-v0", "kwargs": {"hihg": 1}}, ("kwargs=", "hihg", "high")),
+        ({"id": "Pendulum-v1", "kwargs": {"gravity": 3}}, ("kwargs=", "gravity")),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_told_before_the_start(changes, names):
+    [line] = GymEnvCfg(**changes).problems({})
+    assert_names(line, *names)
+
+
+@pytest.mark.usefixtures("own_tasks")
+def test_a_task_without_images_is_refused_where_a_video_is_wanted():
+    cfg = GymEnvCfg(id=f"{OWN}:Drift-v0")
+    assert cfg.problems({"video": False}) == []
+    [line] = cfg.problems({"video": True})
+    assert_names(line, "Drift-v0", "rgb_array", "video=true")
+
+
+@pytest.mark.usefixtures("own_tasks")
+@pytest.mark.parametrize(("task", "space"), [(f"{OWN}:Choice-v0", "Discrete(3)"), ("CartPole-v1", "Discrete(2)")])
+def test_the_dry_run_refuses_other_spaces_and_loads_no_torch(task, space):
+    code = (
+        "import sys; from pathlib import Path; from regimen.cli.launch import launch; "
+        f"code = launch(['task=gym', 'env.id={task}', 'dry_run=true'], Path({str(CONF)!r})); "
+        "assert not {'torch', 'mujoco'} & set(sys.modules); sys.exit(code)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.returncode == 2
+    assert_names(said.stderr, task, "action", space, "Box")
+
+
+def test_new_episodes_begin_where_a_state_cannot_be_restored():
+    env, other = ramp(8), ramp(8)
+    for _ in range(2):
+        env.step(torch.zeros(8, 2))
+    state = env.state_dict()
+    assert not env.restores(state)
+    obs = other.restart(state)
+    assert obs["policy"].tolist() == [[0.0]] * 8
+    assert len(set(other.age.tolist())) > 1, "time-outs would come all at once"
+    assert GymEnv(GymEnvCfg(num_envs=1), seed=0).restores(GymEnv(GymEnvCfg(num_envs=1), seed=0).state_dict())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.runs.run import Run
-from regimen.system.errors import DivergedError, IOMismatchError
+from regimen.system.errors import CheckpointError, DivergedError, IOMismatchError
 
 
 @dataclass
@@ -54,11 +54,25 @@ class Act:
         run.artifact(figure, "figure")
         run.finish({"return": 12.5}, {"torch": "torch" in sys.modules, "threads": os.environ["OMP_NUM_THREADS"]})
 
+    def draw(self, run: Run) -> None:
+        """Draw from each global generator, and from the order of a set."""
+        import random
+
+        import numpy as np
+        import torch
+
+        order = float(sum(place * ord(name) for place, name in enumerate({"a", "b", "c", "d", "e", "f"})))
+        drawn = {"torch": torch.rand(()).item(), "numpy": float(np.random.rand()), "python": random.random()}
+        run.finish({"order": order, **drawn}, {})
+
     def fail(self, run: Run) -> None:
         raise ValueError("the gripper is upside down")
 
     def bad_input(self, run: Run) -> None:
         raise IOMismatchError("The policy does not fit this environment:\n  joint knee: only the policy has it")
+
+    def refuse_checkpoint(self, run: Run) -> None:
+        raise CheckpointError("this env has a hidden state")
 
     def exit_0(self, run: Run) -> None:
         sys.exit(0)
@@ -68,6 +82,13 @@ class Act:
 
     def segfault(self, run: Run) -> None:
         ctypes.string_at(0)
+
+    def take_memory(self, run: Run) -> None:
+        """Take up to 1 GiB, a bit at a time."""
+        taken = []
+        for _ in range(64):
+            taken.append(bytearray(os.urandom(1) * 2**24))
+            time.sleep(0.005)
 
     def kill_itself(self, run: Run) -> None:
         ballast = bytearray(80_000_000)

@@ -20,7 +20,7 @@ PATHS = [str(TESTS.parent / "src"), str(TESTS), *filter(None, [os.environ.get("P
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
 
 
-def make_run(root: Path, act: str, **hardware: Any) -> Run:
+def make_run(root: Path, act: str, seed: int = 0, **hardware: Any) -> Run:
     """A run of `helpers.stages_for_tests.Act`, not started."""
     nothing = {"_target_": "helpers.stages_for_tests.Nothing"}
     config = {
@@ -30,7 +30,7 @@ def make_run(root: Path, act: str, **hardware: Any) -> Run:
         "hardware": {"device": "cpu", "threads": None, "max_jobs": 1, "interpreters": {}, **hardware},
         "stage": {"_target_": "helpers.stages_for_tests.Act", "act": act},
         "name": None,
-        "seed": 0,
+        "seed": seed,
         "policy": None,
         "resume": None,
         "video": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -92,6 +93,16 @@ def test_data_of_another_kind_are_refused(tmp_path, agent, file, given, needed):
     (tmp_path / file).write_text("{}")
     told = refusal(tmp_path, "stage=distill", "task=reach", f"agent={agent}", f"data=[{tmp_path / file}]")
     assert_names(told, f"data={tmp_path / file}", f"agent={agent}", given, needed)
+
+
+def test_a_dataset_that_is_cut_short_is_refused_before_the_start(tmp_path):
+    with h5py.File(tmp_path / "episodes.h5", "w") as file:
+        file["reward"] = [0.0] * 1000
+    content = (tmp_path / "episodes.h5").read_bytes()
+    (tmp_path / "episodes.h5").write_bytes(content[: len(content) // 2])
+    data = f"data=[{tmp_path / 'episodes.h5'}]"
+    told = refusal(tmp_path, "stage=distill", "task=reach", "agent=failure_gru", data)
+    assert_names(told, f"data={tmp_path / 'episodes.h5'}", "cut short", f"{len(content):,}")
 
 
 def test_a_file_that_is_no_policy_is_told_for_tasks_without_a_robot_too(tmp_path):

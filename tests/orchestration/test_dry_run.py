@@ -228,3 +228,50 @@ def test_the_plan_of_a_sweep_shows_the_first_job_as_it_is(capsys: pytest.Capture
 def test_runs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "outputs", "a file")
     assert_names(refused("task=reach"), tmp_path / "outputs", "folder")
+
+
+@pytest.mark.parametrize(
+    ("argument", "default"),
+    [
+        ("env.events.push_robot=null", "(was {func: push_by_setting_velocity"),
+        ("env.evaluation.grid=[[1,0,0]]", "(was [[0.0, 0.0, 0.0]"),
+        ("env.evaluation.grid.0=[1,0,0]", "(was [0.0, 0.0, 0.0])"),
+        ("name=walk", "(was null)"),
+        ("hardware.threads=1", "(was null)"),
+    ],
+)
+def test_the_true_default_of_a_replaced_value_is_printed(argument: str, default: str) -> None:
+    (line,) = [line for line in described("task=go2_flat", argument).splitlines() if f"argument `{argument}`" in line]
+    assert default in line
+
+
+def test_a_new_key_has_no_default() -> None:
+    argument = "env.rewards.mine={func: joint_torques_l2, weight: -1.0}"
+    lines = [line for line in described("task=go2_flat", argument).splitlines() if "env.rewards.mine" in line]
+    assert lines and not any("(was" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("sim.render_size=[640]", "sim.render_size"),
+        ("sim.render_size=[640,0]", "sim.render_size"),
+        ("sim.render_size=[640,a]", "sim.render_size.1"),
+        ("sim.render_size=640", "sim.render_size"),
+        ("env.events.push_robot.interval_range_s=[5]", "env.events.push_robot.interval_range_s"),
+        ("env.events.push_robot.interval_range_s=[5,-1]", "env.events.push_robot.interval_range_s"),
+        ("env.commands.base_velocity.params.lin_vel_x=[2,1]", "env.commands.base_velocity.params.lin_vel_x"),
+        ("env.commands.base_velocity.params.lin_vel_x=[1]", "env.commands.base_velocity.params.lin_vel_x"),
+        ("env.events.push_robot.params.velocity_range={x:[1,-1]}", "env.events.push_robot.params.velocity_range.x"),
+    ],
+)
+def test_lists_of_a_wrong_length_or_order_are_refused(argument: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composed("task=go2_flat", argument)
+    assert_names(str(caught.value), argument, key)
+
+
+def test_resources_for_a_scheduler_without_one_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        described("task=reach", "hardware.submitit.timeout_min=5")
+    assert_names(str(caught.value), "submitit.timeout_min", "hardware=slurm")

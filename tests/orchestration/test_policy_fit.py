@@ -15,6 +15,7 @@ from regimen.config.compose import compose
 from regimen.envs.robots.robot import load
 from regimen.orchestration import compatibility
 from regimen.orchestration.preflight import preflight
+from regimen.runs.signature import config_signature
 from regimen.system.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,10 +131,37 @@ def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
         (["env.estimate.mode=oracel"], ("env.estimate.mode=oracel", "oracle", "oracle_delayed", "classifier", "null")),
         (["env.estimate.mode=classifier"], ("env.estimate.mode=classifier", "estimator=<run reference or file>")),
         (["env.estimate.mode=oracle", "env.estimate.joints=[]"], ("env.estimate.mode=oracle", "env.estimate.joints")),
-        (["env.estimate.delay_steps=[9,3]"], ("env.estimate.delay_steps=[9, 3]", "[shortest, longest]", "0")),
+        (["env.estimate.delay_steps=[9,3]"], ("env.estimate.delay_steps=[9, 3]", "[lowest, highest]", "0")),
         (["env.estimate.false_alarms_per_hour=-1"], ("env.estimate.false_alarms_per_hour=-1", "0")),
     ],
 )
 def test_an_estimate_that_nobody_can_make_is_refused(tmp_path, changes, named):
     with raises_naming(ConfigError, *named):
         preflight(compose(["task=h1_failure", *changes], [ROOT / "conf"]), tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "collect", "collect_histories"])
+@pytest.mark.parametrize("in_run", [True, False])
+def test_a_run_that_only_loads_a_policy_is_one_of_its_agent(policy, tmp_path, stage, in_run):
+    file = policy
+    if not in_run:
+        file = tmp_path / "alone.pt"
+        file.write_bytes(policy.read_bytes())
+    more = ["stage.steps=10", "stage.episodes=null"] if stage == "collect_histories" else []
+    arguments = [f"policy={file}", f"stage={stage}", "task=go2_flat", "agent=fast_sac", *more]
+    composed = compose([*arguments, "agent.batch_size=64"], [ROOT / "conf"])
+    before = config_signature(composed.plain, {})
+    report = preflight(composed, tmp_path)
+    assert composed.choices["agent"] == composed.plain["choices"]["agent"] == "skrl_ppo"
+    assert composed.plain["agent"]["_target_"] == type(composed.config.agent)._target_
+    assert composed.plain["agent"]["trainer"]["timesteps"] == 24  # as it was trained, not the option's default
+    for text in ("agent=fast_sac", "agent.batch_size=64"):
+        assert any(not missing_names(line, text, "skrl_ppo") for line in report.warnings)
+    composed.set_value("hardware.threads", None)
+    assert config_signature(composed.plain, {}) == before  # the policy's checksum counts, not the agent's option
+
+
+def test_a_training_that_starts_from_a_policy_keeps_its_agent(policy, tmp_path):
+    composed = compose([f"policy={policy}", "task=go2_flat", "agent.trainer.timesteps=48"], [ROOT / "conf"])
+    preflight(composed, tmp_path)
+    assert composed.plain["agent"]["trainer"]["timesteps"] == 48

@@ -22,8 +22,9 @@ from regimen.orchestration.slurm.job_states import JobState
 from regimen.orchestration.supervisor_pool import corrected_record
 from regimen.runs import outcome
 from regimen.runs.index.summary import pack, read, unpack
-from regimen.runs.record import Outcome, RunRecord, Status
+from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import LOCAL, QueueEntry, RunError, Signature
+from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.host import CodeState, HostInfo, ProcessIdentity
 

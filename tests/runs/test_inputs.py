@@ -10,8 +10,9 @@ import yaml
 
 from helpers.messages import assert_names, raises_naming
 from helpers.recorded_runs import change, recorded
+from helpers.subprocesses import said
 from helpers.supervised_runs import ended, make_run, start
-from regimen.runs import inputs, supervisor
+from regimen.runs import inputs
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
@@ -82,7 +83,7 @@ def test_a_run_does_not_start_on_an_input_that_changed(tmp_path: Path, change: s
         path.unlink()
     assert inputs.changed(run.record.inputs) == {"policy": word}
     with raises_naming(RunReferenceError, run.id, "policy", path, word):
-        supervisor.require_unchanged(run)
+        inputs.require_unchanged(run)
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)
 
@@ -124,6 +125,7 @@ def test_a_resumed_training_needs_its_data_but_no_longer_its_policy(tmp_path: Pa
     assert ended(start(run), run)[0]["status"] == "finished"
     change(run.dir, status="killed")
     data.write_text("other rows")
-    info, _ = ended(start(run), run)
-    assert (info["status"], info["exit_code"]) == ("failed", 2)
-    assert_names(info["reason"], "data.0", data)
+    process = start(run)
+    assert_names(said(process), run.id, "data.0", data, "launch.py")
+    assert process.returncode == 2
+    assert recorded(run)["status"] == "killed", "a refused resume changes nothing"

@@ -13,9 +13,10 @@ from helpers.messages import raises_naming
 from helpers.recorded_runs import recorded
 from helpers.supervised_runs import make_run
 from regimen.runs.create import create_run_dir
-from regimen.runs.record import Outcome, RecordError, RunRecord, Status, read_record
+from regimen.runs.record import Outcome, RecordError, RunRecord, read_record
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system.host import ProcessIdentity
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -197,3 +197,11 @@ def test_policies_published_in_the_current_folder_come_first(tmp_path: Path, mon
     own.parent.mkdir(parents=True)
     own.touch()
     assert resolve_policy("pretrained:go2_flat") == own
+
+
+@pytest.mark.parametrize("ref", ["a" * 300, "a" * 5000, "a/" * 2000, "~nobody-of-this-name/x", "a\0b", "a\nb"])
+def test_what_no_file_can_be_called_is_refused_as_any_other(ref: str) -> None:
+    for resolve in (resolve_run, resolve_policy, resolve_data):
+        with pytest.raises(RunReferenceError) as caught:
+            resolve(ref)
+        assert len(str(caught.value)) < 2000

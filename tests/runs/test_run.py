@@ -189,7 +189,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     (repo / "new dir" / "new.py").write_text("b = 1\n\x0cc = 'ä'")
     (repo / "binary").write_bytes(b"\0\xff")
     (repo / "large.txt").write_text("a" * (MAX_UNTRACKED_BYTES + 1))
-    (repo / "empty").touch()
+    (repo / "empty.py").touch()
     (repo / "script.sh").write_text("exit\n")
     (repo / "script.sh").chmod(0o755)
     before = {path: path.stat().st_mtime_ns for path in (repo / ".git").rglob("*")}
@@ -200,7 +200,7 @@ def test_uncommitted_changes_can_be_applied_again(tmp_path: Path) -> None:
     git("apply", str(run.dir / "code.patch"))
     assert (repo / "old.py").read_text() == "a = 2\n"
     assert (repo / "new dir" / "new.py").read_text() == "b = 1\n\x0cc = 'ä'"
-    assert (repo / "empty").exists() and (repo / "script.sh").stat().st_mode & 0o100
+    assert (repo / "empty.py").exists() and (repo / "script.sh").stat().st_mode & 0o100
     assert not (repo / "binary").exists() and not (repo / "large.txt").exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names
-from helpers.supervised_runs import ENV, make_run
+from helpers.supervised_runs import ENV, ended, make_run, start
 from regimen.runs import worker
 from regimen.system.files import read_json
 
@@ -26,6 +26,16 @@ def test_threads_and_imports_of_a_light_stage(tmp_path: Path) -> None:
     result = read_json(run.dir / "result.json")
     assert result == {"headline": {"return": 12.5}, "torch": False, "threads": "3"}
     assert run.status == "running"  # judging is the supervisor's
+
+
+def test_seed_decides_what_the_global_generators_draw(tmp_path: Path) -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        run = make_run(tmp_path / str(len(drawn)), "draw", seed)
+        assert ended(start(run), run)[0]["status"] == "finished"
+        drawn.append(run.record.headline)
+    assert drawn[0] == drawn[1]
+    assert all(drawn[0][name] != drawn[2][name] for name in ("torch", "numpy", "python"))
 
 
 def test_error_is_left_for_the_supervisor(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from helpers.messages import assert_names
 from helpers.supervised_runs import ended, make_run, start, worker_pid
 from regimen.runs import worker_group
-from regimen.system.files import read_json, read_jsonl
+from regimen.system import json_lines
+from regimen.system.files import read_json
 
 
 def test_one_worker_needs_no_launcher(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_workers_share_and_the_first_keeps_the_record(tmp_path: Path) -> None:
     assert info["status"] == "finished", screen
     assert info["headline"] == {"total": 3.0}
     assert (read_json(run.dir / "result.json") or {})["workers"] == 2
-    assert len(read_jsonl(run.dir / "metrics.jsonl")) == 1
+    assert len(list(json_lines.rows(run.dir / "metrics.jsonl"))) == 1
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.stages.distill import Distill, DistillCfg
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.pictures import is_drawn

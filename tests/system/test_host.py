@@ -54,8 +54,10 @@ def test_memory_and_host() -> None:
     ],
 )
 def test_memory_of_a_container_counts_what_can_be_given_back(
-    tmp_path: Path, membership: str, group: str, names: tuple[str, str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, membership: str, group: str, names: tuple[str, str, str]
 ) -> None:
+    monkeypatch.setattr(facts, "MEMBERSHIP", tmp_path / "cgroup")
+    monkeypatch.setattr(facts, "GROUPS", tmp_path / "groups")
     folder = tmp_path / "groups" / group
     (tmp_path / "groups" / "pod" / "job").mkdir(parents=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,10 @@ def test_memory_of_a_container_counts_what_can_be_given_back(
         (folder / name).write_text(text + "\n")
     (folder / "memory.stat").write_text(f"anon 300\n{names[2]} 250\n")
     (tmp_path / "cgroup").write_text(membership + "\n")
-    assert list(facts._left_in_groups(tmp_path / "cgroup", tmp_path / "groups")) == [550]
+    assert facts.memory_available() == 550
+    (folder / "memory.events").write_text("low 0\noom 4\noom_kill 3\n")
+    (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert facts.oom_kills() == 3
 
 
 def test_what_changed_since_is_named() -> None:

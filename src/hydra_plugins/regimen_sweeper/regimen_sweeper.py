@@ -26,11 +26,22 @@ ConfigStore.instance().store(group="hydra/sweeper", name="regimen", node=Regimen
 class RegimenSweeper(BasicSweeper):
     """Makes the jobs of a grid and has them launched, all at once or in batches; failed ones do not end it."""
 
+    def check(self, arguments: list[str]) -> None:
+        """Raise for a size of batches that is none.
+
+        Args:
+            arguments: as for `sweep`.
+        """
+        from regimen.system.errors import ConfigError
+
+        if self.max_batch_size is not None and self.max_batch_size < 1:
+            raise ConfigError(f"`hydra.sweeper.max_batch_size={self.max_batch_size}`: expected 1 or more, or null.")
+
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep and return what each batch returned.
 
         Args:
-            arguments: of the command line, those for Hydra aside.
+            arguments: of the command line and of `hydra.sweeper.params`, those for Hydra aside.
         """
         from regimen.config import sweep_grid
         from regimen.orchestration.sweep.jobs import CheckedLoader, compose_all
@@ -38,7 +49,7 @@ class RegimenSweeper(BasicSweeper):
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         assert isinstance(self.hydra_context.config_loader, CheckedLoader)
         parser = sweep_grid.make_parser(self.hydra_context.config_loader)
-        jobs = sweep_grid.jobs(parser.parse_overrides([*self._parse_config(), *arguments]))
+        jobs = sweep_grid.jobs(parser.parse_overrides(arguments))
         compose_all(jobs, self.hydra_context.config_loader.config_dirs)
         OmegaConf.save(self.config, Path(self.config.hydra.sweep.dir) / "multirun.yaml")
         self.overrides = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))

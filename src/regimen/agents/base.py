@@ -136,6 +136,20 @@ class Agent(LearningAgent, Protocol):
 
 
 @runtime_checkable
+class RestartableAgent(Protocol):
+    """An agent whose training can be resumed with new episodes, where the env cannot restore its state."""
+
+    def restart(self, state: StateDict, obs: Obs) -> StateDict:
+        """Return the `training` part of a checkpoint for envs that begin new episodes.
+
+        Args:
+            state: the `training` part, as `learn` gets it.
+            obs: first observations of the new episodes, group -> (N, d).
+        """
+        ...
+
+
+@runtime_checkable
 class ExtendableAgent(Protocol):
     """An agent that can start from a policy with fewer observations than its task has."""
 

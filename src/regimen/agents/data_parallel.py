@@ -1,37 +1,20 @@
-"""Data-parallel helpers: broadcast weights, average gradients, sum statistics, seed each rank.
+"""Data-parallel helpers: broadcast weights, average gradients, sum statistics.
 
 With one process they change nothing.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import distributed
 
-from regimen.system.distributed import rank, world_size
+from regimen.system.distributed import world_size
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
-
-RANK_SEED = 7_368_787
-"""Distance between the seeds of two processes; larger than the number of envs of one."""
-
-
-def seed_all(seed: int) -> None:
-    """Seed the generators of torch, numpy and Python."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
-
-
-def own_seed(seed: int) -> int:
-    """Return the seed of this process."""
-    return seed + RANK_SEED * rank()
 
 
 def share(tensors: Iterable[torch.Tensor]) -> None:

@@ -257,6 +257,10 @@ class SkrlPpo:
         self.ppo._rollout = state["memory"]["rollout"]
         return {k: v.clone() for k, v in state["obs"].items()}
 
+    def restart(self, state: StateDict, obs: Obs) -> StateDict:
+        """Return the state of a checkpoint for envs that begin new episodes with `obs`."""
+        return {**state, "obs": obs}
+
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> SkrlPolicy:
         """Return the policy of a checkpoint, acting by its mean action."""

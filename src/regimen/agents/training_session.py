@@ -196,6 +196,11 @@ class TrainingSession:
         self.lengths.extend(state["lengths"])
         self._return, self._length = state["return"].clone(), state["length"].clone()
 
+    def forget_episodes(self) -> None:
+        """Reset the sums of return and length, for envs that begin new episodes."""
+        self._return.zero_()
+        self._length.zero_()
+
 
 def _mean(rows: list[tuple[float, int]]) -> float:
     """Return the mean of values weighted by their number of episodes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from regimen.display.formatting import when
+from regimen.display.formatting import visible, when
 from regimen.runs.history.run_view import RunView, open_view
 from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import Note
@@ -27,7 +27,7 @@ def note_verb(argv: list[str]) -> int:
     if text:
         add_note(Run(run.dir), text)
     for note in open_view(str(run.dir)).record.notes:
-        print(f"{when(note.at)}  {note.text}")
+        print(visible(f"{when(note.at)}  {note.text}"))
     return 0
 
 
@@ -40,7 +40,7 @@ def tag_verb(argv: list[str]) -> int:
     run = _named("regimen tag <run> [tag …] [-tag …]", argv)
     if argv[1:]:
         change_tags(Run(run.dir), argv[1:])
-    print(" ".join(open_view(str(run.dir)).record.tags) or f"{run.id} has no tags")
+    print(visible(" ".join(open_view(str(run.dir)).record.tags)) or f"{run.id} has no tags")
     return 0
 
 
@@ -65,9 +65,9 @@ def change_tags(run: Run, words: list[str]) -> None:
     Raises:
         ConfigError: a word is no valid tag, or the run does not have the tag to remove.
     """
-    wrong = [word for word in words if not TAG.fullmatch(word.removeprefix("-"))]
+    wrong = [word for word in words if not TAG.fullmatch(word.removeprefix("-")) or visible(word) != word]
     if wrong:
-        raise ConfigError(f"`{wrong[0]}` is no tag: expected one word without comma and `=`, such as `keep`.")
+        raise ConfigError(f"`{visible(wrong[0])}` is no tag: expected one word without comma and `=`, such as `keep`.")
 
     def alter(record: RunRecord) -> None:
         tags = record.tags

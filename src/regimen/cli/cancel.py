@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from regimen.cli.queue import runs_with_jobs
+from regimen.display.formatting import visible
 from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.lock import is_free
-from regimen.runs.record import Status
 from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host
 
 BATCH = 500
@@ -33,7 +34,7 @@ def cancel_verb(argv: list[str]) -> int:
     runs = [Run(row.dir) for row in runs_with_jobs(parser.parse_args(argv).what)]
     jobs_by_run = job_states.reconcile(runs)
     for line in cancel([run for run in runs if run.id in jobs_by_run], jobs_by_run):
-        print(line)
+        print(visible(line))
     for run in runs:
         if run.id not in jobs_by_run:
             print(f"already ended {run.id}: {run.status}")

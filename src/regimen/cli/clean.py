@@ -16,7 +16,7 @@ from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary, seconds
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 from regimen.system.errors import ConfigError
 
 """Statuses of runs that are removed by default if they have neither a checkpoint nor a dataset."""
@@ -160,11 +160,12 @@ def _leftovers() -> dict[Path, str]:
 
 def _show(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
     for item in items:
-        print(f"would free {formatting.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
+        free = f"would free {formatting.size(item.bytes):>8}"
+        print(formatting.visible(f"{free}  {item.run.path}  {item.what}, {_age(item.run)} old"))
     _explain(spared)
     left = _leftovers()
     for path, what in left.items():
-        print(f"would free {formatting.size(size(path)):>8}  {path}  {what}")
+        print(formatting.visible(f"would free {formatting.size(size(path)):>8}  {path}  {what}"))
     if not items and not left:
         print("nothing to free")
         return 0
@@ -180,7 +181,8 @@ def _free(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
         removal.delete(path)
     freed = [item for item in items if item.run.id not in stayed]
     for item in freed:
-        print(f"freed {formatting.size(item.bytes):>8}  {item.run.path}  {item.what}, {_age(item.run)} old")
+        freed_ = f"freed {formatting.size(item.bytes):>8}"
+        print(formatting.visible(f"{freed_}  {item.run.path}  {item.what}, {_age(item.run)} old"))
     _explain(spared | stayed)
     print(f"{_runs(freed)}: {formatting.size(sum(item.bytes for item in freed))} freed")
     return 0
@@ -188,7 +190,7 @@ def _free(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
 
 def _explain(spared: dict[str, str]) -> None:
     for run, why in spared.items():
-        print(f"spared  {run}: {why}")
+        print(formatting.visible(f"spared  {run}: {why}"))
 
 
 def _age(run: RunSummary) -> str:

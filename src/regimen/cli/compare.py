@@ -12,14 +12,14 @@ import numpy as np
 
 from regimen.cli.lineage import require_figure_path
 from regimen.display.figures import COLORS, style, title_of
-from regimen.display.formatting import figure, table
+from regimen.display.formatting import figure, table, visible_lines
 from regimen.display.intervals import common_curve, iqm, iqm_interval
 from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, open_view, open_view_dir
 from regimen.runs.index.index import Index
-from regimen.runs.record import Status
-from regimen.system import files
+from regimen.runs.status import Status
+from regimen.system import json_lines
 from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC = "Train/return"
+
+MOST_NAMED = 1000
+"""Rows of a run in which names of metrics are looked for."""
 
 
 def compare_verb(argv: list[str]) -> int:
@@ -48,7 +51,7 @@ def compare_verb(argv: list[str]) -> int:
     curves = {label: _curves(members, args.metric) for label, members in groups.items()}
     if args.metric != METRIC and not any(curves.values()):
         raise ConfigError(f"No run logged `{args.metric}`. {did_you_mean(args.metric, _metrics(runs))}")
-    print("\n".join(report(runs, groups, left_out)))
+    print("\n".join(map(visible_lines, report(runs, groups, left_out))))
     out = args.out or Path("outputs") / f"compare-{runs[0].choices.get('task')}-{_digest(runs)}.png"
     differing, _ = _split(runs)
     figures = {
@@ -151,19 +154,18 @@ def headlines(runs: Sequence[RunView]) -> dict[str, np.ndarray]:
 
 def _curves(runs: Sequence[RunView], metric: str) -> list[np.ndarray]:
     """Return (k, 2) step and value for each run that logged the metric."""
-    import numpy as np
+    from regimen.display.figures import MOST_ROWS, points_of
 
     found = []
     for run in runs:
-        rows = files.read_jsonl(run.dir / "metrics.jsonl")
-        points = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
-        found += [np.array(points, dtype=float)] if points else []
+        points = points_of(json_lines.thinned(run.dir / "metrics.jsonl", MOST_ROWS, metric)[0], metric)
+        found += [points] if len(points) else []
     return found
 
 
 def _metrics(runs: Sequence[RunView]) -> set[str]:
     """Return the names of all metrics that the runs logged."""
-    rows = [row for run in runs for row in files.read_jsonl(run.dir / "metrics.jsonl")]
+    rows = (row for run in runs for row in json_lines.thinned(run.dir / "metrics.jsonl", MOST_NAMED)[0])
     return {name for row in rows for name in row} - {"step", "time_s"}
 
 

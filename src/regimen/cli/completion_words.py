@@ -14,8 +14,8 @@ from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.inputs import LISTS, SINGLE
-from regimen.runs.record import Status
 from regimen.runs.references import pretrained_folders
+from regimen.runs.status import Status
 
 PROGRAMS = ("regimen", "launch.py")
 UNQUOTED = re.compile(r"[\w@%+=!:,./\[\]-]+")
@@ -28,6 +28,7 @@ FLAGS = {
     "export": ("--sort", "--out", "--config-dir"),
     "clean": ("--sort", "--older", "--checkpoints", "--yes"),
     "show": ("--verify", "--json"),
+    "replay": ("--env", "--speed", "--window", "--film", "--table"),
     "diff": ("--code", "--json"),
     "compare": ("--metric", "--out"),
     "lineage": ("--out",),
@@ -44,7 +45,7 @@ FILTERED = ("runs", "export", "clean", "compare")
 
 PLAIN_KEYS = (
     *("name", "seed", *SINGLE, *LISTS),
-    *("video", "dry_run", "wait", "force", "resume", "sweep", "pipeline"),
+    *("video", "nan_dump", "dry_run", "wait", "force", "resume", "sweep", "pipeline"),
 )
 """Keys of launch.py that belong to no group."""
 
@@ -105,6 +106,8 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
         return [*filters, "format=onnx", "format=torchscript", *_names(rows), *_checkpoints(typed, rows)]
     if verb == "tag" and before:
         return [f"{sign}{tag}" for run in rows for tag in run.tags for sign in ("", "-")]
+    if verb == "replay" and before:
+        return ("nan",)
     if verb in SCHEDULED:
         return [*_plans(), *_names(rows, lambda run: run.queue is not None)]
     return filters if verb in FILTERED and verb != "compare" else [*filters, *_names(rows), *_checkpoints(typed, rows)]

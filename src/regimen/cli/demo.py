@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from regimen.display.console import print_in_any_encoding
 from regimen.display.formatting import table
 from regimen.envs.sims import render
 from regimen.runs import references
@@ -26,6 +27,7 @@ LAUNCH = ("launch.py",) if files.repository_root() else ("-m", "regimen.cli.main
 
 def main() -> int:
     """Run the two launches and print the table; return the exit code of the first that fails."""
+    print_in_any_encoding()
     started = time.monotonic()
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     launches = {

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from regimen.display.formatting import duration, figure, table
+from regimen.display.formatting import duration, figure, table, visible, visible_lines
 from regimen.runs.history.code_diff import CodeDifference, code_difference
 from regimen.runs.history.run_view import RunView, open_view, settings
 from regimen.system import files
@@ -34,9 +34,9 @@ def diff_verb(argv: list[str]) -> int:
     if args.json:
         print(json.dumps(files.plain({**differences(a, b), "code": code.lines, "code_diff": code.text}), indent=2))
     else:
-        print("\n".join(describe(a, b, code)))
+        print("\n".join(map(visible, describe(a, b, code))))
         if args.code and code.text:
-            print(f"\n{code.text}", end="")
+            print(f"\n{visible_lines(code.text)}", end="")
     return 0
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.config.static_modules import use_current_folder
-from regimen.display.console import say
+from regimen.display.console import print_in_any_encoding, say
+from regimen.display.formatting import visible_lines
 from regimen.orchestration.new_run import check_scheduler, start_run
 from regimen.runs import outcome
 from regimen.runs.run import Run
 from regimen.system import signals
-from regimen.system.errors import ConfigError, RegimenError, did_you_mean
+from regimen.system.errors import ConfigError, RegimenError, did_you_mean, of_system, raise_if_any
 
 HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experiment=<e>] [stage=<s>] [key=value ...]
 
@@ -51,12 +52,16 @@ def launch(argv: list[str], config_dir: Path) -> int:
         argv: arguments, without the name of the program.
         config_dir: folder of config.yaml.
     """
+    print_in_any_encoding()
     use_current_folder()
     try:
         return _dispatch(argv, config_dir)
     except RegimenError as error:
-        print(f"{error}", file=sys.stderr)
+        say(visible_lines(str(error)), sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    except OSError as error:
+        say(visible_lines(f"The launch failed: {of_system(error)}"), sys.stderr)
+        return outcome.EXIT_FAILED
     except signals.Interrupted as error:
         return signals.exit_code(error.number)
     except KeyboardInterrupt:
@@ -78,16 +83,18 @@ def launch_verb(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str], config_dir: Path) -> int:
+    from regimen.config.hydra_adapter import argument_parser, unquoted
+
     for key, handler in (("resume", _resume), ("sweep", _rerun_sweep)):
         given = [a for a in argv if a.lstrip("+").startswith(f"{key}=")]
         if given:
             argv.remove(given[0])
-            return handler(given[0].partition("=")[2], argv)
-    from regimen.config.hydra_adapter import argument_parser
-
+            return handler(unquoted(given[0].partition("=")[2]), argv)
     flags, unknown = argument_parser().parse_known_intermixed_args(argv)
     if unknown:
-        raise ConfigError(f"Unknown flag {unknown[0]}. `python launch.py --help` lists flags and keys.")
+        near = did_you_mean(unknown[0].partition("=")[0], FLAGS)
+        raise ConfigError(f"Unknown flag {unknown[0]}. {near} `python launch.py --help` lists flags and keys.")
+    _check_flags(flags, argv)
     if flags.config_name:
         raise ConfigError(
             f"--config-name {flags.config_name}: the primary config is always config.yaml. Put your settings "
@@ -98,15 +105,60 @@ def _dispatch(argv: list[str], config_dir: Path) -> int:
     if flags.help:
         print(help_text(dirs), end="")
         return 0
+    if flags.run:
+        flags.overrides.append("hydra.mode=RUN")
     if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         return _delegate_to_hydra(flags, dirs)
     if pipelines := [o for o in flags.overrides if o.lstrip("+").startswith("pipeline=")]:
-        return _pipeline(pipelines[0].partition("=")[2], flags, dirs)
-    if flags.multirun:
+        return _pipeline(unquoted(pipelines[0].partition("=")[2]), flags, dirs)
+    if flags.multirun or _is_sweep(flags.overrides, dirs):
         from regimen.orchestration.sweep import command
 
         return command.run(flags.overrides, dirs)
     return _single_run(flags.overrides, dirs)
+
+
+FLAGS = ("--help", "--hydra-help", "--multirun", "--run", "--config-dir", "--config-path", "--cfg", "--resolve",
+         "--package", "--info", "--shell-completion", "--version")  # fmt: skip
+
+
+def _check_flags(flags: argparse.Namespace, argv: list[str]) -> None:
+    """Raise for flags that would have no effect.
+
+    Args:
+        flags: the parsed flags.
+        argv: arguments as typed.
+    """
+    lines = []
+    if flags.experimental_rerun:
+        lines.append("--experimental-rerun: a run is repeated from its record: `regimen rerun <run>`.")
+    for flag, value in (("--resolve", flags.resolve), ("--package", flags.package)):
+        if value and not flags.cfg:
+            lines.append(f"{flag} concerns the printed configuration: add `--cfg job`, or remove it.")
+    if flags.hydra_help and flags.overrides:
+        lines.append(f"--hydra-help stands alone: remove {' '.join(flags.overrides)}.")
+    alone = {
+        "--run": flags.run, "--multirun": flags.multirun, "--cfg": flags.cfg, "--info": flags.info,
+        "--shell-completion": flags.shell_completion, "--hydra-help": flags.hydra_help,
+    }  # fmt: skip
+    given = [name for name, value in alone.items() if value]
+    if len(given) > 1:
+        lines.append(f"{' and '.join(given)} exclude each other: choose one.")
+    words = [word.partition("=")[0] for word in argv]
+    once = {"--config-dir": "-cd", "--config-path": "-cp", "--cfg": "-c", "--package": "-p", "--info": "-i"}
+    lines += [f"{k}: given twice, remove one." for k, v in once.items() if sum(w in (k, v) for w in words) > 1]
+    if sum(o.lstrip("+").startswith("pipeline=") for o in flags.overrides) > 1:
+        lines.append("pipeline= is given twice: remove one.")
+    if flags.multirun and "hydra.mode=RUN" in flags.overrides:
+        lines.append("-m and hydra.mode exclude each other: remove one.")
+    raise_if_any(lines)
+
+
+def _is_sweep(overrides: list[str], dirs: list[Path]) -> bool:
+    """Return whether the arguments or the options that they choose ask for a sweep without -m."""
+    from regimen.config.compose import is_sweep
+
+    return is_sweep(overrides, dirs)
 
 
 def help_text(config_dirs: list[Path]) -> str:
@@ -183,14 +235,14 @@ def _single_run(overrides: list[str], dirs: list[Path]) -> int:
 
 def _job_config(config: dict[str, Any], package: str | None) -> str:
     """Return the resolved configuration, or the part at the dotted path `package`, as YAML."""
-    import yaml
+    from regimen.config.yaml_io import as_yaml
 
     part: Any = config
     for key in package.split(".") if package else []:
         if not isinstance(part, dict) or key not in part:
             raise ConfigError(f"--package {package}: there is no key `{key}`. {did_you_mean(key, list(part or []))}")
         part = part[key]
-    return yaml.safe_dump(part, sort_keys=False, allow_unicode=True)
+    return as_yaml(part)
 
 
 def _delegate_to_hydra(flags: argparse.Namespace, dirs: list[Path]) -> int:
@@ -200,9 +252,9 @@ def _delegate_to_hydra(flags: argparse.Namespace, dirs: list[Path]) -> int:
     from regimen.config.compose import compose
 
     if flags.cfg == "job":
-        print(_job_config(compose(flags.overrides, dirs).plain, flags.package), end="")
+        print(_job_config(compose(flags.overrides, dirs, sweep=True).plain, flags.package), end="")
         return 0
     if not flags.shell_completion:
-        compose(flags.overrides, dirs)
+        compose(flags.overrides, dirs, sweep=True)
     hydra.main(config_path=str(dirs[0].resolve()), config_name="config", version_base="1.3")(lambda cfg: None)()
     return 0

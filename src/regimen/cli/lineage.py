@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from regimen.display.formatting import visible
 from regimen.runs.history.lineage import Lineage
 from regimen.runs.history.lineage_text import tree
 from regimen.runs.history.run_view import open_view
@@ -45,7 +46,7 @@ def lineage_verb(argv: list[str]) -> int:
     require_figure_path(args.out)
     run = open_view(args.run).row
     relatives, links = Lineage.known().graph(run)
-    print("\n".join(tree(run, relatives, links)))
+    print("\n".join(map(visible, tree(run, relatives, links))))
     if args.out:
         from regimen.runs.history.lineage import draw
 

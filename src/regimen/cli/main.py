@@ -8,9 +8,10 @@ import signal
 import sys
 
 from regimen.config.static_modules import use_current_folder
-from regimen.display.formatting import table
+from regimen.display.console import print_in_any_encoding, say
+from regimen.display.formatting import table, visible_lines
 from regimen.runs import outcome
-from regimen.system.errors import RegimenError, did_you_mean
+from regimen.system.errors import RegimenError, did_you_mean, of_system
 
 VERBS: dict[str, tuple[str, str]] = {
     "launch": ("regimen.cli.launch:launch_verb", "start a run, a sweep or a pipeline, as `python launch.py` does"),
@@ -36,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "clean": ("regimen.cli.clean:clean_verb", "list old runs that can be removed, and remove them with --yes"),
     "completion": ("regimen.cli.completion:completion_verb", "print the completion script of a shell, bash or zsh"),
     "show": ("regimen.cli.show:show_verb", "one run: configuration, result, files, and reasons for doubt"),
+    "replay": ("regimen.cli.replay:replay_verb", "play the last steps of a run that became NaN or infinite"),
     "diff": ("regimen.cli.diff:diff_verb", "differences between two runs: settings, code, packages, metrics"),
     "compare": ("regimen.cli.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
     "lineage": ("regimen.cli.lineage:lineage_verb", "show the parents and children of a run"),
@@ -61,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments, by default those of the process.
     """
+    print_in_any_encoding()
     verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(usage())
@@ -79,8 +82,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except RegimenError as error:
-        print(error, file=sys.stderr)
+        say(visible_lines(str(error)), sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    except OSError as error:
+        say(f"regimen {visible_lines(f'{verb}: {of_system(error)}')}", sys.stderr)
+        return outcome.EXIT_FAILED
 
 
 if __name__ == "__main__":

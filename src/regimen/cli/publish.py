@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from regimen.runs import references
@@ -11,6 +10,7 @@ from regimen.runs.record import RunRecord, read_record
 from regimen.system import files
 from regimen.system.errors import ConfigError
 from regimen.system.json_data import Json
+from regimen.system.secrets import redacted
 
 
 def publish(ref: str, name: str, folder: Path | None = None) -> Path:
@@ -39,18 +39,21 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     record = read_record(run)
     if record is None:
         raise ConfigError(f"{source} is not in the checkpoints of a run, so its origin is unknown.")
+    if not (run / "config.yaml").resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"{run / 'config.yaml'} leads out of the run: it is no file of the run and not published.")
     bundle = checkpoint.load(source)
     bundle.pop("training", None)
     target.mkdir(parents=True)
     checkpoint.save(target / "policy.pt", bundle)
     files.write_json(target / "run.json", _public(record))
-    shutil.copy(run / "config.yaml", target / "config.yaml")
+    (target / "config.yaml").write_text(redacted((run / "config.yaml").read_text("utf-8")), "utf-8")
     return target / "policy.pt"
 
 
 def _public(record: RunRecord) -> Json:
     """Return the record of a run without host name, paths and process ids."""
     data = record.to_dict()
+    data |= {name: [redacted(str(word)) for word in data[name]] for name in ("argv", "overrides")}
     machine = {name: value for name, value in (data["host"] or {}).items() if name not in ("name", "python")}
     return {name: value for name, value in data.items() if name != "supervisor"} | {"host": machine}
 

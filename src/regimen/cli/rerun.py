@@ -11,12 +11,13 @@ from typing import Any
 
 from regimen.config import groups
 from regimen.display.console import say
-from regimen.runs import outcome, signature
+from regimen.runs import files_read, outcome, signature
 from regimen.runs.create import create_run_dir
 from regimen.runs.history.result_equality import differences
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, RunView, open_view, open_view_dir
-from regimen.runs.record import Status
+from regimen.runs.record import FILE
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host, signals
 from regimen.system.errors import RunReferenceError, raise_if_any
 from regimen.system.git import repository_state
@@ -49,7 +50,7 @@ def rerun_verb(argv: list[str]) -> int:
     with signals.handled(signals.leave):
         again = create(run, ["regimen", "rerun", *argv])
         code = _start(again, run.config)
-    return code or _compare(run, open_view_dir(again.dir))
+    return code or compare_results(run, open_view_dir(again.dir))
 
 
 def resume_verb(argv: list[str]) -> int:
@@ -108,6 +109,8 @@ def _code_cautions(run: RunView) -> Iterator[str]:
         yield f"other code: {', '.join(commits)}"
     elif recorded is not None and recorded != signature.code_signature(run.config):
         yield f"other code: {', '.join(commits) or 'uncommitted changes'}; see git diff"
+    elif differences := list(files_read.changed(run.dir)):
+        yield f"other files: {'; '.join(differences)}"
     elif commits:
         yield f"{', '.join(commits)}; the files that a run imports are the same"
 
@@ -135,8 +138,12 @@ def create(run: RunView, argv: list[str]) -> Run:
         )
     )
     if (run.dir / ".hydra").is_dir():
-        shutil.copytree(run.dir / ".hydra", again.dir / ".hydra")
+        shutil.copytree(run.dir / ".hydra", again.dir / ".hydra", symlinks=True, ignore=_links)
     return again
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_symlink()]
 
 
 def _placement(run: RunView) -> dict[str, Any]:
@@ -177,11 +184,14 @@ def _check(run: RunView) -> int:
     original = run.record.rerun_of
     if not original:
         raise RunReferenceError(f"{run.id} is no rerun. Repeat it first: regimen rerun {run.id}")
-    return _compare(open_view(original), run)
+    return compare_results(open_view(original), run)
 
 
-def _compare(run: RunView, again: RunView) -> int:
+def compare_results(run: RunView, again: RunView) -> int:
     """Print whether two results are equal; return 0 if they are, or if a run has not finished."""
+    if gone := next((one.id for one in (run, again) if not (one.dir / FILE).exists()), None):
+        say(f"not compared: {gone} was removed meanwhile")
+        return 0
     for one in (run, again):
         if one.status != Status.FINISHED:
             say(f"not compared: {one.id} is {one.status}")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from regimen.runs.history.filters import FORM, KEYS, ORDER, TIMES, order, parse, select
-from regimen.runs.index import summary
+from regimen.runs.index import liveness
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 
@@ -53,7 +53,7 @@ def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], li
     """
     parsed = parse(filters)
     everything = Index().rows()
-    if any(summary.is_scheduled(run) for run in everything):
+    if any(liveness.is_scheduled(run) for run in everything):
         from regimen.orchestration.slurm.job_states import ask_schedulers
 
         ask_schedulers(everything)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from regimen.cli import export_runs
 from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
-from regimen.display.formatting import duration, table
+from regimen.display.formatting import duration, table, visible, visible_lines
 from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunSummary, seconds
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -74,7 +74,7 @@ def _explain_no_match(filters: Sequence[str], everything: Sequence[RunSummary]) 
         lines = [f"None of {len(everything):,} runs matches {' '.join(filters)}.", *lines]
     else:
         lines = [f"There is no run under outputs or multirun in {Path.cwd()}. Start one: python launch.py task=reach"]
-    print("\n".join(lines), file=sys.stderr)
+    print(visible_lines("\n".join(lines)), file=sys.stderr)
 
 
 def _listing(chosen: Sequence[RunSummary], everything: Sequence[RunSummary], limit: int | None, sort: str) -> list[str]:
@@ -98,7 +98,12 @@ def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
     if run.status == Status.RUNNING:
         wall += now - (seconds(run.attempt) or run.began)
     span = duration(wall, "compact") if wall else NONE
-    return (*(word or NONE for word in words), _headline(run, metric), duration(now - run.began, "compact"), span)
+    return (
+        *(visible(word or NONE) for word in words),
+        visible(_headline(run, metric)),
+        duration(now - run.began, "compact"),
+        span,
+    )
 
 
 def _headline(run: RunSummary, metric: str | None) -> str:

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from regimen.display import console
-from regimen.display.formatting import duration, figure, size, table, when
+from regimen.display.formatting import duration, figure, size, table, visible, when
 from regimen.runs import outcome
 from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, Status
+from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import Artifact
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.host import HostInfo
 
@@ -108,10 +109,11 @@ def describe(run: RunView, found: dict[str, Any]) -> str:
         run: the run.
         found: see `gather`.
     """
-    lines: list[str] = [" ".join(filter(None, [run.record.name, run.id])), _end(run, found), ""]
+    head = [" ".join(filter(None, [run.record.name, run.id])), _end(run, found)]
+    lines = [*map(visible, head), ""]
     for title, values in _sections(run, found):
         for line in values:
-            wrapped = textwrap.wrap(line, WIDTH, drop_whitespace=False, break_long_words=False) if line else []
+            wrapped = textwrap.wrap(visible(line), WIDTH, drop_whitespace=False, break_long_words=False) if line else []
             for part in wrapped:
                 lines.append(f"{title:<10}{part.rstrip()}")
                 title = ""

@@ -17,17 +17,21 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from regimen.config import interpolation, structured
+from regimen.config import hydra_settings, interpolation, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
+from regimen.config.hydra_adapter import choice_argument
 from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
+from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
 from regimen.config.validation import Checker, Problem
-from regimen.config.yaml_io import PlainConfig
+from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
+from regimen.display.formatting import visible
 from regimen.system.errors import did_you_mean, raise_if_any
+from regimen.system.secrets import IN_URI, SECRET_KEY, redacted
 
 LAUNCHERS = {
     "sweep": "continues a sweep: write it alone on the command line, `python launch.py sweep=<directory>`.",
@@ -52,6 +56,7 @@ class ComposedConfig:
         node: Hydra's own node, shared by configurations of the same options: not to be changed.
         overrides: arguments, as typed.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
+        sweep_settings: places of the settings of a sweep in the option files.
     """
 
     config: Config
@@ -62,10 +67,12 @@ class ComposedConfig:
     node: HydraNode
     overrides: list[str]
     types: dict[str, type[Any]] = field(default_factory=dict)
+    sweep_settings: list[str] = field(default_factory=list)
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
-        return replace(self, config=copy.deepcopy(self.config), plain=copy.deepcopy(self.plain))
+        copied = {name: copy.deepcopy(getattr(self, name)) for name in ("config", "plain", "choices")}
+        return replace(self, **copied)
 
     def set_value(self, key: str, value: Any) -> None:
         """Set one value in both forms.
@@ -84,6 +91,22 @@ class ComposedConfig:
             setattr(typed, last, value)
             plain[last] = to_plain(value)
 
+    def set_agent(self, option: str, section: PlainSection) -> None:
+        """Replace the agent, in both forms.
+
+        Args:
+            option: its name.
+            section: its plain settings.
+
+        Raises:
+            ConfigError: the settings do not fit the dataclass of their `_target_`.
+        """
+        self.types = {**self.types, "agent": load_cfg_class(section["_target_"])}
+        self.config.agent = build(self.types["agent"], section)
+        self.plain["agent"] = to_plain(self.config.agent)
+        for choices in (self.choices, self.config.choices, self.plain["choices"]):
+            choices["agent"] = option
+
     @property
     def hydra(self) -> DictConfig:
         """Hydra's view with its `hydra` node; a new one at each access, because launchers write into it."""
@@ -95,13 +118,78 @@ class ComposedConfig:
         return {"hydra": plain | {"overrides": plain["overrides"] | {"task": _task_overrides(self.overrides)}}}
 
 
-def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "config") -> ComposedConfig:
+@dataclass
+class SweepArguments:
+    """Arguments of a sweep, on the command line and in option files.
+
+    Attributes:
+        jobs: arguments that span the jobs: `hydra.sweeper.params` of the files, then those of the command line.
+        hydra: arguments for Hydra's configuration of the sweep: options and settings.
+        sweeper: option of `hydra/sweeper`.
+        settings: places of the settings of the sweep in files.
+    """
+
+    jobs: list[str]
+    hydra: list[str]
+    sweeper: str
+    settings: list[str]
+
+
+def is_sweep(overrides: list[str], config_dirs: list[Path]) -> bool:
+    """Return whether `hydra.mode` is MULTIRUN, on the command line or else in an option file.
+
+    Arguments with errors are no sweep; `compose` reports them.
+    """
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    modes = [str(o.value()) for o in parsed if o.key_or_group == "hydra.mode"]
+    if modes:
+        return modes[-1] == "MULTIRUN"
+    if wrong or check_choices(parsed, loader, multirun=True):
+        return False
+    plain = [o for o in parsed if not o.is_sweep_override()]
+    settings = select_options(ErrorLocator(loader, config_dirs, plain), "config").settings
+    return any(s.key == "hydra.mode" and s.value == "MULTIRUN" for s in settings)
+
+
+def sweep_arguments(overrides: list[str], config_dirs: list[Path]) -> SweepArguments:
+    """Return the arguments of a sweep; of a key in `hydra.sweeper.params` and on the command line the latter counts.
+
+    Args:
+        overrides: `key=value` arguments.
+        config_dirs: folder of config.yaml, then the user's own.
+
+    Raises:
+        ConfigError: an argument or a setting of the sweep is wrong.
+    """
+    version.setbase("1.3")
+    setup_globals()
+    loader = make_loader(config_dirs)
+    parsed, wrong = parse(overrides, loader)
+    raise_if_any(wrong + check_choices(parsed, loader, multirun=True))
+    plain = [o for o in parsed if not o.is_sweep_override()]
+    locator = ErrorLocator(loader, config_dirs, plain)
+    selection = select_options(locator, "config")
+    typed = {o.key_or_group for o in parsed}
+    params = [p for p in hydra_settings.params(selection.settings) if p.partition("=")[0].lstrip("+~") not in typed]
+    from_files, wrong = parse(params, loader)
+    raise_if_any([f"hydra.sweeper.params: {line}" for line in wrong + check_choices(from_files, loader, multirun=True)])
+    jobs = [*params, *(o.input_line or "" for o in parsed if not o.is_hydra_override())]
+    hydra = [*selection.hydra_arguments]
+    hydra += [choice_argument(o) for o in group_overrides(loader, plain)]
+    return SweepArguments(jobs, hydra, selection.sweeper, selection.sweep_settings())
+
+
+def compose(
+    overrides: list[str], config_dirs: list[Path], config_name: str = "config", sweep: bool = False
+) -> ComposedConfig:
     """Compose one run and check it.
 
     Args:
         overrides: `key=value` arguments, without sweeps.
         config_dirs: folder of config.yaml, then the user's own.
         config_name: primary config.
+        sweep: whether it is a job of a sweep; settings of a sweep are refused in a single run.
 
     Raises:
         ConfigError: listing all problems, each with its file or argument.
@@ -112,7 +200,10 @@ def compose(overrides: list[str], config_dirs: list[Path], config_name: str = "c
     parsed, wrong = parse(overrides, loader)
     wrong += check_choices(parsed, loader, multirun=False)
     raise_if_any(wrong)
-    return _Composition(ErrorLocator(loader, config_dirs, parsed), config_name).run()
+    composition = _Composition(ErrorLocator(loader, config_dirs, parsed), config_name)
+    if not sweep:
+        composition.refuse_sweep_settings()
+    return composition.run()
 
 
 def compose_config(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Config:
@@ -134,6 +225,17 @@ class _Composition:
     def __init__(self, locator: ErrorLocator, name: str) -> None:
         self.locator, self.name = locator, name
         self.selection: SelectedOptions = select_options(locator, name)
+        self.numbers: list[str] = []
+
+    def refuse_sweep_settings(self) -> None:
+        """Raise for settings of a sweep, which a single run would ignore, unless one run is asked for."""
+        chosen = {o.key_or_group: o.value() for o in self.locator.parsed if o.is_hydra_override()}
+        if chosen.get("hydra.mode") == "RUN":
+            return
+        places = [f"argument `{o.input_line}`" for o in self.locator.parsed if _of_sweep(o)]
+        places += [p for p in self.selection.sweep_settings() if "hydra/sweeper" not in chosen or ":" in p]
+        advice = "a setting of a sweep: add -m; for one run without the sweep add hydra.mode=RUN."
+        raise_if_any([f"{place}: {advice}" for place in places])
 
     def run(self) -> ComposedConfig:
         locator, selection, tree = self.locator, self.selection, self.locator.tree
@@ -141,6 +243,10 @@ class _Composition:
         self._apply_arguments([o for o in locator.parsed if o not in chosen])
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
+        if self.numbers:
+            for path in self.numbers:
+                tree.keep_text(path)
+            plain = interpolation.resolved(tree.data)
         node = self._hydra_node(chosen)
         texts = [o.input_line or "" for o in locator.parsed]
         if plain is None:
@@ -148,18 +254,21 @@ class _Composition:
             self._refuse(self._check(plain))
         config = self._build(plain)
         choices, types = dict(selection.choices), dict(selection.types)
-        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types)
+        settings = selection.sweep_settings()
+        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types, settings)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, composed from the arguments that select options.
 
         Hydra does not accept an argument whose key is in no file, even if a type or a signature has it.
         """
-        texts = [o.input_line or "" for o in chosen]
+        texts = [*self.selection.hydra_arguments, *map(choice_argument, chosen)]
         if self.selection.hydra is None:
             load = self.locator.loader.load_configuration
             node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(node, typing.cast(PlainConfig, OmegaConf.to_container(node)))
+            self.selection.hydra = HydraNode(
+                node, typing.cast(PlainConfig, OmegaConf.to_container(node, enum_to_str=True))
+            )
         return self.selection.hydra
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
@@ -189,10 +298,11 @@ class _Composition:
                 yield Problem(key, f"There is no key `{key}`. " + (f"Write {' or '.join(deeper)}." if deeper else near))
             else:
                 yield from checker.check(hints[key], value, key)
+        self.numbers = checker.numbers
         yield from _values(data)
 
     def _refuse(self, problems: Iterator[Problem]) -> None:
-        raise_if_any([f"{self.locator.location(p.path)}: {p.message}" for p in problems])
+        raise_if_any([redacted(f"{self.locator.location(p.path)}: {p.message}") for p in problems])
 
     def _near(self, key: str) -> str:
         above, _, last = key.rpartition(".")
@@ -210,6 +320,11 @@ class _Composition:
         return config
 
 
+def _of_sweep(override: Override) -> bool:
+    key = override.key_or_group
+    return key.startswith(("hydra.sweeper.", "hydra/sweeper", "hydra/launcher")) or key == "hydra.mode"
+
+
 def _fields(kind: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
@@ -219,8 +334,17 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
     seed, name = data.get("seed"), data.get("name")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         yield Problem("seed", f"seed={seed}: expected 0 to {2**32 - 1}.")
-    if isinstance(name, str) and (name in ("", "latest") or "@" in name):
+    if isinstance(name, str) and visible(name) != name:
+        yield Problem("name", f"name={visible(name)}: invalid run name: a terminal does not show it whole.")
+    elif isinstance(name, str) and (name in ("", "latest") or "@" in name):
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
+    for path, value in flatten(data):
+        if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
+            yield Problem(
+                path,
+                f"{path}: a password or key would stand in the record of the run. Leave it out here and set it in the "
+                "environment, such as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow.",
+            )
 
 
 def _hydra_view(node: DictConfig, tree: ProvenanceTree, texts: list[str]) -> DictConfig:

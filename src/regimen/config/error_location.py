@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from regimen.config.hydra_adapter import HydraLoader, group_options
 from regimen.config.provenance import SCHEMA, ProvenanceTree, display_path
 from regimen.config.structured import NODES
+from regimen.config.yaml_io import read_text
 from regimen.system.errors import ConfigErrors, did_you_mean
 
 Result = TypeVar("Result")
@@ -52,12 +53,18 @@ class ErrorLocator:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             where = f"{display_path(Path(mark.name))}:{mark.line + 1}" if mark else "a YAML file"
-            raise ConfigErrors([f"{where}: not valid YAML: {error.problem}."]) from error
+            problem = "a tab; indent with spaces" if "'\\t'" in str(error.problem) else error.problem
+            raise ConfigErrors([f"{where}: not valid YAML: {problem}."]) from error
+        except yaml.reader.ReaderError as error:
+            text = f"the character {error.character!r}"
+            raise ConfigErrors([f"{display_path(Path(error.name))}: not valid YAML: {text}. Remove it."]) from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            key = getattr(error, "full_key", None)
+            named = re.search(r"full_key: (\S+)", f"{error}\n{error.__cause__}")
+            key = getattr(error, "full_key", None) or (named[1] if named else None)
             message = _clean(error)
             argument = next((o.input_line for o in self.parsed if o.key_or_group in message), None)
             where = f"argument `{argument}`: " if argument else ""
+            where += f"`{key}`: " if key and key not in where else ""
             where = f"{self.location(key)}: `{key}`: " if key and self.tree.has(key) else where
             raise ConfigErrors([where + message]) from error
 
@@ -65,7 +72,7 @@ class ErrorLocator:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         for folder in self.dirs:
             for file in sorted(folder.glob("*/*.yaml")):
-                if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", file.read_text(), re.M):
+                if re.search(rf"^\s*-\s*(override\s+)?/?({group}(@\w+)?:\s*)?{name}\s*$", read_text(file), re.M):
                     hint = did_you_mean(name, group_options(self.loader, group))
                     return f"{display_path(file)}: there is no {group} `{name}`. {hint}"
         return f"There is no {group or 'config'} `{name}`. {did_you_mean(name, group_options(self.loader, group))}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from regimen.config.yaml_io import read_text
 from regimen.display import formatting
 from regimen.system.errors import ConfigError
 from regimen.system.files import data_folder
@@ -41,13 +42,17 @@ def options(group: str, config_dirs: list[Path]) -> dict[str, str]:
 
 
 def description(file: Path) -> str:
-    """Return the first comment line of a YAML file that is not a header for Hydra."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        text = line.lstrip("# ").rstrip()
+    """Return the first comment line of a YAML file that is not a header for Hydra; of no text, what it is."""
+    try:
+        text = read_text(file)
+    except ConfigError:
+        return "(not UTF-8)"
+    for line in text.splitlines():
+        comment = line.lstrip("# ").rstrip()
         if not line.startswith("#"):
             return ""
-        if text and not text.startswith("@"):
-            return text
+        if comment and not comment.startswith("@"):
+            return comment
     return ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,22 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 
-from regimen.config import static_types, structured
+from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
-from regimen.config.hydra_adapter import HydraLoader, group_exists, load_file
+from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file, quoted
+from regimen.config.hydra_settings import FileSetting
 from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
-from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.config.yaml_io import PlainConfig, PlainSection, read_text
 from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
 
 CLOCK_NS = 50_000_000
 """Files changed less than this before they were read may change again with the same modification time."""
+
+GRID_SWEEPER = "regimen"
+"""Default option of `hydra/sweeper`."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -53,6 +57,9 @@ class SelectedOptions:
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
         classes: `_target_` -> its dataclass.
         places: files and folders that were read.
+        settings: settings of Hydra in the files, later ones replacing earlier ones.
+        sweeper: option of `hydra/sweeper`.
+        hydra_arguments: what the files choose and set for Hydra itself, as arguments.
         hydra: Hydra's own node, composed at its first use.
     """
 
@@ -62,7 +69,17 @@ class SelectedOptions:
     types: dict[str, type[Any]]
     classes: dict[str, type[Any]]
     places: list[Path]
+    settings: list[FileSetting]
+    sweeper: str
+    hydra_arguments: list[str]
     hydra: HydraNode | None = None
+
+    def sweep_settings(self) -> list[str]:
+        """Return the places of the settings that start a sweep or belong to one; those of config.yaml are defaults."""
+        mode = next((s for s in reversed(self.settings) if s.key == "hydra.mode" and s.value), None)
+        places = [mode.location] if mode is not None and mode.value == "MULTIRUN" else []
+        places += [s.location for s in self.settings if s.key.startswith("hydra.sweeper.") and not s.primary]
+        return places + ([f"hydra/sweeper={self.sweeper}"] if self.sweeper != GRID_SWEEPER else [])
 
     def is_current(self) -> bool:
         """Return whether the source of every class is unchanged; `_stamp` covers the option files."""
@@ -82,7 +99,7 @@ def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
     Raises:
         ConfigError: a file or a type cannot be used.
     """
-    chosen = [o.input_line or "" for o in group_overrides(locator.loader, locator.parsed)]
+    chosen = [choice_argument(o) for o in group_overrides(locator.loader, locator.parsed)]
     key = (Path.cwd(), name, *(d.resolve() for d in locator.dirs), *chosen)
     stamp, selection = _selected.get(key, (None, None))
     if selection is None or stamp != _stamp(selection.places) or not selection.is_current():
@@ -128,20 +145,29 @@ class _Reader:
         self.locator, self.name = locator, name
         self.types: dict[str, type[Any]] = {}
         self.classes: dict[str, type[Any]] = {}
+        self.settings: list[FileSetting] = []
+        self.known_choices: Mapping[str, str | None] = {}
 
     def read(self, chosen: list[str]) -> SelectedOptions:
         """Read the options that the arguments `chosen` select."""
         locator = self.locator
-        self._require_experiment_header()
+        hydra_choices = self._read_experiments()
+        chosen = [*hydra_choices, *chosen]
         defaults_list = locator.translate_errors(
             lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN)
         )
         known_choices = defaults_list.overrides.known_choices
         choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
         raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
+        self.known_choices = known_choices
         places = list(self._places(defaults_list.defaults))
         self._merge_files(defaults_list.defaults)
-        return SelectedOptions(choices, locator.files, locator.tree, self.types, self.classes, places)
+        raise_if_any(list(hydra_settings.file_problems(self.settings)))
+        sweeper = str(known_choices.get("hydra/sweeper"))
+        arguments = [*hydra_choices, *hydra_settings.text_arguments(self.settings, quoted)]
+        return SelectedOptions(
+            choices, locator.files, locator.tree, self.types, self.classes, places, self.settings, sweeper, arguments
+        )
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
         """Yield all files that are read or would hide one, and the folders in which a new one may appear."""
@@ -195,7 +221,8 @@ class _Reader:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
-            data = OmegaConf.to_container(self._load(path), resolve=False)
+            config, hydra_choices = self._load(path)
+            data = OmegaConf.to_container(config, resolve=False)
             file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
             raise_if_any(
                 [
@@ -207,22 +234,36 @@ class _Reader:
             if group and (default.override_key or default.is_self):
                 self.locator.files[group] = file
             _require_package(default, group, file)
+            given = {o.key_or_group for o in self.locator.parsed}
+            problems = hydra_settings.choice_problems(hydra_choices, self.known_choices, given, display_path(file))
+            raise_if_any([] if path == self.name else list(problems))
             source = ValueSource(
                 "experiment" if group == "experiment" else "base", display_path(file), file, default.package or ""
             )
+            if not source.package and isinstance(data, dict) and "hydra" in data:
+                section = data.pop("hydra")
+                self.settings += hydra_settings.file_settings(section, source, primary=not group)
             yield _placed(data, source.package), source
 
-    def _load(self, path: str) -> Container:
-        loaded = self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
-        assert loaded is not None  # it is on the defaults list
-        return loaded
+    def _load(self, path: str) -> tuple[Container, dict[str, str]]:
+        return self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
 
-    def _require_experiment_header(self) -> None:
-        """Raise for an experiment without its header line, which Hydra would compose into a key `experiment`."""
+    def _read_experiments(self) -> list[str]:
+        """Return the options of Hydra itself that the experiments choose; those of config.yaml would win otherwise.
+
+        Raises:
+            ConfigErrors: an experiment lacks its header line; Hydra would compose it into a key `experiment`.
+        """
+        given = {o.key_or_group for o in self.locator.parsed}
+        chosen: dict[str, str] = {}
         for name in [str(o.value()) for o in self.locator.parsed if o.key_or_group == "experiment"]:
             for file in (d / "experiment" / f"{name}.yaml" for d in self.locator.dirs):
-                if file.is_file() and "_global_" not in file.read_text(encoding="utf-8").lstrip().split("\n")[0]:
+                text = read_text(file).lstrip() if file.is_file() else ""
+                if text and "_global_" not in text.split("\n")[0]:
                     raise ConfigErrors([f"{display_path(file)}: the first line must be `# @package _global_`."])
+                if "hydra/" in text:
+                    chosen |= self._load(f"experiment/{name}")[1]
+        return [f"{group}={option}" for group, option in chosen.items() if group not in given]
 
 
 def _unknown_group(default: ResultDefault) -> Iterator[str]:
@@ -234,7 +275,7 @@ def _unknown_group(default: ResultDefault) -> Iterator[str]:
 
 def _placed(data: Any, package: str) -> PlainConfig:
     """Return a file's content at its place in the whole configuration."""
-    placed = {k: v for k, v in data.items() if k != "hydra"} if isinstance(data, dict) else {}
+    placed = data if isinstance(data, dict) else {}
     for key in reversed(package.split(".") if package else []):
         placed = {key: placed}
     return placed

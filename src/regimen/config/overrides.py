@@ -8,10 +8,10 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from regimen.config import hydra_adapter
+from regimen.config import hydra_adapter, hydra_settings
 from regimen.config.groups import GROUPS, MULTI_GROUPS
-from regimen.config.hydra_adapter import HydraLoader, group_options
-from regimen.config.sweep_grid import make_parser
+from regimen.config.hydra_adapter import HydraLoader, group_options, text_override
+from regimen.config.sweep_grid import FUNCTIONS, make_parser
 from regimen.system.errors import ConfigError, did_you_mean
 
 
@@ -29,13 +29,18 @@ def make_loader(config_dirs: list[Path]) -> HydraLoader:
 
 
 def parse(overrides: list[str], loader: HydraLoader) -> tuple[list[Override], list[str]]:
-    """Return the parsed overrides, and a line for each that is not valid."""
+    """Return the parsed overrides, choices of options as text, and a line for each that is not valid."""
     parser = make_parser(loader)
     parsed, wrong = [], []
     for text in overrides:
         try:
-            parsed.append(parser.parse_override(text))
-            parsed[-1].config_loader = loader  # a glob looks for the options that fit
+            override = parser.parse_override(text)
+            key = override.key_or_group
+            named = key in (*GROUPS, *MULTI_GROUPS) or key.startswith("hydra/") or hydra_settings.is_text(key)
+            if named and not isinstance(override.value(), dict):
+                override = text_override(text, FUNCTIONS)  # names of options
+            override.config_loader = loader  # a glob looks for the options that fit
+            parsed.append(override)
         except (HydraException, ValueError, RecursionError):
             wrong.append(f"argument `{text}`: {_syntax_advice(text, loader)}")
     return parsed, wrong
@@ -64,19 +69,21 @@ def check_choices(parsed: list[Override], loader: HydraLoader, multirun: bool) -
 def _check_choice(override: Override, loader: HydraLoader, multirun: bool) -> list[str]:
     text, key = override.input_line or "", override.key_or_group
     argument = f"argument `{text}`:"
+    if override.is_hydra_override():
+        lines = list(hydra_settings.argument_problems(override))
+        if key.startswith("hydra/sweeper") and override.value() not in (known := group_options(loader, key)):
+            extra = " It comes with: pip install -e '.[optuna]'" if override.value() == "optuna" else ""
+            lines.append(f"{argument} there is no such option.{extra} {did_you_mean(str(override.value()), known)}")
+        return lines
     if override.is_sweep_override() and not multirun:
         key_, _, value = text.partition("=")
         return [f"{argument} several values start a sweep: add `-m`. A list is written `{key_}=[{value}]`."]
-    if key == "hydra.searchpath":
-        return [f"{argument} your own options are found with --config-dir <folder>."]
-    if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"):
-        return [f"{argument} the launcher names run directories itself. To find a run again name it: name=<word>."]
     if key in MULTI_GROUPS:
         return _check_multi_choice(override, loader, argument)
     if key not in GROUPS:
         return [f"{argument} there is no group `{key}`. {did_you_mean(key, GROUPS)}"] if override.package else []
     options = group_options(loader, key)
-    if override.is_delete() or (override.value() is None and not override.is_sweep_override()):
+    if override.is_delete() or (_is_null(override.value()) and "null" not in options):
         instead = f"`{key}=none`" if "none" in options else f"one of {', '.join(options)}"
         return [f"{argument} the group `{key}` needs an option: choose {instead}."]
     if override.is_add() or override.is_force_add():
@@ -91,7 +98,7 @@ def _check_choice(override: Override, loader: HydraLoader, multirun: bool) -> li
 
 def _check_multi_choice(override: Override, loader: HydraLoader, argument: str) -> list[str]:
     key, options = override.key_or_group, group_options(loader, override.key_or_group)
-    if override.is_sweep_override() or override.is_delete() or override.value() is None:
+    if override.is_sweep_override() or override.is_delete() or (_is_null(override.value()) and "null" not in options):
         return [
             f"{argument} choose any of {', '.join(options)}, such as `{key}=[{options[0]}]`; none at all is `{key}=[]`."
         ]
@@ -102,3 +109,7 @@ def _check_multi_choice(override: Override, loader: HydraLoader, argument: str) 
         for n in names
         if n not in options
     ]
+
+
+def _is_null(value: object) -> bool:
+    return isinstance(value, str) and value.lower() == "null"

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from regimen.config.yaml_io import PlainConfig, key_lines
+from regimen.config.hydra_adapter import text_override
+from regimen.config.yaml_io import PlainConfig, as_written, element, key_lines, read_text
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,46 @@ class ValueSource:
         line = _line_of(self.file, keys)
         return f"{self.label}:{line}" if line else self.label
 
+    def written(self, path: str) -> Any:
+        """Return what sets `path`, every leaf as the text that was written; None if nothing does."""
+        if self.kind == "argument":
+            override = text_override(self.label)
+            node, above = override.value(), override.key_or_group
+        elif self.file is not None:
+            node, above = as_written(read_text(self.file)), self.package
+        else:
+            return None
+        return element(node, path.split(".")[len(above.split(".")) if above else 0 :])
+
+
+CHANGES = ("experiment", "argument")
+"""Kinds of sources that change defaults."""
 
 SCHEMA = ValueSource("schema", "default of its type")
 
 
+ABSENT = object()
+"""Default of a key that no type and no base file has."""
+
+
 @dataclass
 class ProvenanceTree:
-    """Nested values merged layer by layer, with the history of (source, value) of each path."""
+    """Nested values merged layer by layer, with the history of (source, value) of each path.
+
+    Attributes:
+        data: the values.
+        history: dotted path -> its sources and values, the last one last.
+        defaults: path that an experiment or an argument sets -> value before, or `ABSENT`.
+    """
 
     data: PlainConfig = field(default_factory=dict)
     history: dict[str, list[tuple[ValueSource, Any]]] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def copy(self) -> ProvenanceTree:
         """Return a copy that can be changed independently."""
-        return ProvenanceTree(_copied(self.data), {path: list(notes) for path, notes in self.history.items()})
+        history = {path: list(notes) for path, notes in self.history.items()}
+        return ProvenanceTree(_copied(self.data), history, dict(self.defaults))
 
     def merge(self, data: dict[Any, Any], source: ValueSource, path: tuple[str, ...] = ()) -> None:
         """Merge `data` into the tree: mappings are merged, other values replaced."""
@@ -58,16 +85,20 @@ class ProvenanceTree:
 
     def assign(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         """Set one path, given as keys because a key may hold dots; a mapping is merged into a mapping."""
+        if source.kind in CHANGES and not isinstance(value, dict):
+            self._keep_default(path)
         node: Any = self.data
         for depth, key in enumerate(path[:-1]):
-            below = _get(node, key)
+            below = element(node, [key])
             if not isinstance(below, (dict, list)):
                 below = {}
                 self._note(path[: depth + 1], below, source)
                 _put(node, key, below)
             node = below
         if isinstance(value, dict):
-            if not isinstance(_get(node, path[-1]), dict):
+            if not isinstance(element(node, path[-1:]), dict):
+                if source.kind in CHANGES:
+                    self._keep_default(path)
                 _put(node, path[-1], {})
                 self._note(path, {}, source)
             self.merge(value, source, path)
@@ -80,7 +111,7 @@ class ProvenanceTree:
         *parents, last = path.split(".")
         node: Any = self.data
         for key in parents:
-            node = _get(node, key)
+            node = element(node, [key])
         if not isinstance(node, dict) or last not in node:
             return False
         del node[last]
@@ -90,14 +121,11 @@ class ProvenanceTree:
         """Whether a dotted path exists, null included."""
         above, _, last = path.rpartition(".")
         node = self.get(above) if above else self.data
-        return last in node if isinstance(node, dict) else _get(node, last) is not None
+        return last in node if isinstance(node, dict) else element(node, [last]) is not None
 
     def get(self, path: str) -> Any:
         """Return the value at a path, None if it does not exist."""
-        node: Any = self.data
-        for key in path.split("."):
-            node = _get(node, key)
-        return node
+        return element(self.data, path.split("."))
 
     def was_set(self, path: str) -> bool:
         """Whether a value other than null was ever set at the path."""
@@ -112,14 +140,44 @@ class ProvenanceTree:
             return below[-1]
         return self.source_of(path.rpartition(".")[0]) if "." in path else SCHEMA
 
+    def keep_text(self, path: str) -> None:
+        """Replace a number or a boolean by the text that was written for it, such as 12e5 or True.
+
+        Args:
+            path: dotted path of a leaf whose type is text; an element of a list by its number.
+        """
+        noted = next((p for p in _prefixes(path) if p in self.history), None)
+        if noted is None or isinstance(self.get(path), str):
+            return
+        source = self.history[noted][-1][0]
+        text = source.written(path)
+        if isinstance(text, str):
+            *above, last = path.split(".")
+            _put(element(self.data, above), last, text)
+            self.history[noted][-1] = source, self.get(noted)
+
     def changed(self) -> Iterator[tuple[str, Any, ValueSource, Any]]:
-        """Yield (path, value, source, value before) for each leaf set by an experiment or an argument."""
+        """Yield (path, value, source, default or `ABSENT`) for each leaf set by an experiment or an argument."""
         for path, notes in self.history.items():
             source, value = notes[-1]
-            if source.kind in ("experiment", "argument") and not isinstance(value, dict):
-                before = next((v for s, v in reversed(notes) if s.kind not in ("experiment", "argument")), None)
-                if before != value or len(notes) == 1:
-                    yield path, value, source, before
+            if source.kind in CHANGES and not isinstance(value, dict):
+                default = self.defaults.get(path, ABSENT)
+                if default is ABSENT or default != value:
+                    yield path, value, source, default
+
+    def _keep_default(self, keys: tuple[str, ...]) -> None:
+        """Keep the value of a path before the first experiment or argument sets it."""
+        path = ".".join(keys)
+        if path in self.defaults:
+            return
+        above = next((n for n in range(len(keys) - 1, 0, -1) if ".".join(keys[:n]) in self.defaults), 0)
+        node = self.defaults[".".join(keys[:above])] if above else self.data
+        for key in keys[above:]:
+            if isinstance(node, list):
+                node = node[int(key)] if key.isdigit() and int(key) < len(node) else ABSENT
+            elif isinstance(node, dict):
+                node = node.get(key, ABSENT)
+        self.defaults[path] = _copied(node)
 
     def _note(self, path: tuple[str, ...], value: Any, source: ValueSource) -> None:
         self.history.setdefault(".".join(path), []).append((source, value))
@@ -138,12 +196,6 @@ def _copied(node: Any) -> Any:
     return [_copied(value) for value in node] if isinstance(node, list) else node
 
 
-def _get(node: Any, key: str) -> Any:
-    if isinstance(node, list):
-        return node[int(key)] if key.isdigit() and int(key) < len(node) else None
-    return node.get(key) if isinstance(node, dict) else None
-
-
 def _put(node: Any, key: str, value: Any) -> None:
     if isinstance(node, list):
         if key.isdigit() and int(key) < len(node):
@@ -160,3 +212,10 @@ def _line_of(file: Path, keys: list[str]) -> int | None:
         return None
     prefixes = (tuple(keys[:length]) for length in range(len(keys), 0, -1))
     return next((lines[prefix] for prefix in prefixes if prefix in lines), None)
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield a dotted path and those above it, the nearest first."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]

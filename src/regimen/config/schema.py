@@ -54,6 +54,9 @@ class HardwareCfg:
         """Return one line for each invalid value."""
         given = {} if self.threads is None else {"threads": self.threads}
         lines = at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
+        if self.submitit and self.scheduler is None:
+            asked = ", ".join(f"submitit.{key}" for key in self.submitit)
+            lines.append(f"{asked}: no scheduler is chosen, so nothing reads it. Choose hardware=slurm, or remove it.")
         if self.scheduler not in (None, *SCHEDULERS):
             lines.append(f"scheduler={self.scheduler}: expected {', '.join(SCHEDULERS)}, or null to start at once.")
         if self.processes > 1 and ":" in self.device:
@@ -81,6 +84,7 @@ class Config:
         runs: run references of runs whose results are read, in a started run their result.json.
         experts: run references or files of policies, each for one fault, in a started run the files.
         logger: name -> logger of metrics beside TensorBoard.
+        nan_dump: steps of a NaN dump: what came before a value that is not finite; 0 for no dump.
         wait: whether the launcher waits until submitted jobs have ended.
         force: whether a pipeline repeats finished steps.
         choices: group -> option, filled in by the launcher.
@@ -101,6 +105,7 @@ class Config:
     logger: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     video: bool = False
+    nan_dump: int = 32
     dry_run: bool = False
     wait: bool = False
     force: bool = False

@@ -16,7 +16,7 @@ import types
 import typing
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional, Union
 
 from regimen.config.static_modules import Module, bound, find, read, split_target
 from regimen.config.yaml_io import PlainSection
@@ -182,16 +182,19 @@ def library_fields(target: str) -> dict[str, tuple[str, str]]:
     return fields
 
 
-@functools.lru_cache(maxsize=1024)
-def union_members(annotation: str) -> list[str]:
-    """Return the types of a union without their parameters: `float | list[int]` -> float, list."""
+PLAIN_TYPES: dict[str, Any] = {
+    "int": int, "float": float, "bool": bool, "str": str, "None": None, "list": list, "tuple": tuple, "dict": dict,
+    "Any": Any, "List": list, "Tuple": tuple, "Dict": dict, "Optional": Optional, "Union": Union,
+}  # fmt: skip
 
-    def flat(node: ast.expr) -> list[str]:
-        if isinstance(node, ast.BinOp):
-            return flat(node.left) + flat(node.right)
-        return [ast.unparse(node.value if isinstance(node, ast.Subscript) else node)]
 
-    return flat(ast.parse(annotation, mode="eval").body) if annotation else [""]
+@functools.cache
+def plain_type(annotation: str) -> Any:
+    """Return the type that an annotation names: `float | list[int]`; Any if it names other types than plain ones."""
+    try:
+        return eval(annotation.replace("typing.", ""), {"__builtins__": {}}, PLAIN_TYPES) if annotation else Any
+    except (NameError, TypeError, SyntaxError, AttributeError):
+        return Any
 
 
 def _execute(module: str, name: str) -> Any:

@@ -48,6 +48,11 @@ def strip_optional(kind: Any) -> tuple[Any, bool]:
     return kind, False
 
 
+def union_members(kind: Any) -> tuple[Any, ...]:
+    """Return the members of a union, of another type itself."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
 def build(kind: Any, data: Any) -> Any:
     """Return `data` as an instance of `kind`, nested dataclasses included, with their defaults filled in.
 

@@ -4,6 +4,8 @@ Hydra compares values with the annotations of `zip_values`, so those of this mod
 """
 
 import itertools
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -11,7 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from regimen.config.hydra_adapter import quoted, raw_value, value_text
+from regimen.config.groups import GROUPS, MULTI_GROUPS
+from regimen.config.hydra_adapter import WrittenText, quoted, raw_value, text_override, value_text
+from regimen.config.yaml_io import flatten
 from regimen.system.errors import raise_if_any
 
 
@@ -32,39 +36,77 @@ def zip_values(*args: Any) -> Zip:
     return Zip(list=list(args))
 
 
+FUNCTIONS = create_functions()
+FUNCTIONS.register(name="zip", func=zip_values)
+"""Functions in values of arguments: those of Hydra, and `zip`."""
+
+
 def make_parser(loader: ConfigLoader | None) -> OverridesParser:
     """Return Hydra's parser of arguments with the function `zip` added."""
-    functions = create_functions()
-    functions.register(name="zip", func=zip_values)
-    return OverridesParser(functions, loader)
+    return OverridesParser(FUNCTIONS, loader)
 
 
 def jobs(parsed: list[Override]) -> list[list[str]]:
     """Return the arguments of every job, each combination once.
 
     Args:
-        parsed: the arguments; of several for one key the last one counts.
+        parsed: the arguments; mappings for one key are merged, in this order.
 
     Raises:
-        ConfigError: `zip(...)` lists differ in length, or a range needs a sweeper.
+        ConfigError: a key is set twice, `zip(...)` lists differ in length, or a range needs a sweeper.
     """
     raise_if_any([_not_discrete(o) for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()])
-    written = {o.get_key_element(): o for o in parsed}
-    lists = {key: _texts(key, override) for key, override in written.items()}
+    raise_if_any(conflicts(parsed))
+    written = _different(parsed)
+    lists = [value_arguments(o) for o in written]
     raise_if_any(
-        [f"argument `{written[key].input_line}`: there is no value that fits." for key in lists if not lists[key]]
+        [
+            f"argument `{o.input_line}`: there is no value that fits."
+            for o, texts in zip(written, lists, strict=True)
+            if not texts
+        ]
     )
-    zips = {key: override for key, override in written.items() if is_zip(override)}
-    raise_if_any(_unequal({key: (zips[key].input_line or "", len(lists[key])) for key in zips}))
-    axes: list[list[dict[str, str]]] = []
-    for key, texts in lists.items():
-        if key not in zips:
-            axes.append([{key: text} for text in texts])
-        elif key == next(iter(zips)):
-            axes.append([{k: lists[k][i] for k in zips} for i in range(len(texts))])
+    zips = [i for i, o in enumerate(written) if is_zip(o)]
+    raise_if_any(_unequal([(written[i].input_line or "", len(lists[i])) for i in zips]))
+    axes: list[list[dict[int, str]]] = []
+    for i, texts in enumerate(lists):
+        if i not in zips:
+            axes.append([{i: text} for text in texts])
+        elif i == zips[0]:
+            axes.append([{k: lists[k][row] for k in zips} for row in range(len(texts))])
     points = [dict(itertools.chain.from_iterable(p.items() for p in parts)) for parts in itertools.product(*axes)]
-    unique = dict.fromkeys(tuple(point[key] for key in lists) for point in points)
+    unique = dict.fromkeys(tuple(point[i] for i in range(len(lists))) for point in points)
     return [list(job) for job in unique]
+
+
+def conflicts(parsed: list[Override]) -> list[str]:
+    """Return a line for each two arguments of a sweep that set one key: a job has only one value of it."""
+    written = _different(parsed)
+    leaves = [set(_leaves(o)) for o in written]
+    lines = []
+    for (i, first), (k, second) in itertools.combinations(enumerate(written), 2):
+        both = [a for a in leaves[i] for b in leaves[k] if f"{a}.".startswith(f"{b}.") or f"{b}.".startswith(f"{a}.")]
+        if both:
+            key = min(both, key=len).rstrip("/")
+            advice = f"write all its values in one argument, `{key}=a,b,c`, or remove one of the two."
+            lines.append(f"arguments `{first.input_line}` and `{second.input_line}` both set `{key}`: {advice}")
+    return lines
+
+
+def _different(parsed: list[Override]) -> list[Override]:
+    """Return the arguments without exact repetitions."""
+    return list({o.input_line: o for o in parsed}.values())
+
+
+def _leaves(override: Override) -> Iterator[str]:
+    """Yield the dotted keys that an argument sets, those of all its values; `task/` for a choice of an option."""
+    value: Any = override.value()
+    values: list[Any] = value.list if isinstance(value, ChoiceSweep) else [value]
+    for value in values:
+        if override.key_or_group in (*GROUPS, *MULTI_GROUPS) and not isinstance(value, dict):
+            yield f"{override.key_or_group}/"
+            continue
+        yield from (leaf for leaf, _ in flatten(value, override.key_or_group))
 
 
 def is_zip(override: Override) -> bool:
@@ -74,20 +116,19 @@ def is_zip(override: Override) -> bool:
 
 def size(parsed: list[Override]) -> int:
     """Return the number of combinations, duplicates included."""
-    written = {o.get_key_element(): o for o in parsed}
-    lengths = {key: len(_texts(key, override)) for key, override in written.items()}
-    zips = [key for key, override in written.items() if is_zip(override)]
-    count = lengths[zips[0]] if zips else 1
-    for key, length in lengths.items():
-        count *= 1 if key in zips else length
-    return count
+    written = _different(parsed)
+    zips = [o for o in written if is_zip(o)]
+    return math.prod(len(value_arguments(o)) for o in written if o not in zips[1:])
 
 
-def _texts(key: str, override: Override) -> list[str]:
-    """Return the argument of each value."""
+def value_arguments(override: Override) -> list[str]:
+    """Return the argument of each value, with numbers as they were written."""
+    key = override.get_key_element()
+    written = text_override(override.input_line or "", FUNCTIONS)
+    written.config_loader = override.config_loader
     if override.is_sweep_override():
-        return [f"{key}={text}" for text in override.sweep_iterator(transformer=_as_argument)]
-    return [f"{key}={override.get_value_element_as_str()}"]
+        return [f"{key}={text}" for text in written.sweep_iterator(transformer=_as_argument)]
+    return [f"{key}={written.get_value_element_as_str()}"]
 
 
 def _as_argument(value: Any) -> str:
@@ -96,7 +137,7 @@ def _as_argument(value: Any) -> str:
     Hydra removes the quotes in `choice(...)`: '1' becomes a number, and an apostrophe is a syntax error.
     """
     text = value_text(value)
-    if isinstance(value, str) and _read(text) != value:
+    if isinstance(value, str) and not isinstance(value, WrittenText) and _read(text) != value:
         return quoted(value)
     return text
 
@@ -108,15 +149,15 @@ def _read(text: str) -> Any:
         return None
 
 
-def _unequal(lists: dict[str, tuple[str, int]]) -> list[str]:
+def _unequal(lists: list[tuple[str, int]]) -> list[str]:
     """Return a line that names every list and its length, unless all are equally long.
 
     Args:
-        lists: key -> argument as typed, and how many values it has.
+        lists: argument as typed, and how many values it has.
     """
-    if len({count for _, count in lists.values()}) < 2:
+    if len({count for _, count in lists}) < 2:
         return []
-    lengths = ", ".join(f"`{text}` has {count}" for text, count in lists.values())
+    lengths = ", ".join(f"`{text}` has {count}" for text, count in lists)
     return [f"lists written zip(...) advance together and must be equally long, but {lengths}."]
 
 

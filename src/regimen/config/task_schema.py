@@ -80,7 +80,7 @@ class EventTermCfg(TermCfg):
     """
 
     mode: str = MISSING
-    interval_range_s: list[float] | None = None
+    interval_range_s: tuple[float, float] | None = field(default=None, metadata={"least": 0, "ordered": True})
 
 
 @dataclass
@@ -180,7 +180,7 @@ class EstimateCfg:
     """
 
     mode: str | None = None
-    delay_steps: list[int] = field(default_factory=lambda: [5, 20])
+    delay_steps: tuple[int, int] = field(default=(5, 20), metadata={"least": 0, "ordered": True})
     false_alarms_per_hour: float = 0.0
     joints: list[str] = field(default_factory=list)
 
@@ -189,8 +189,6 @@ class EstimateCfg:
         lines = []
         if self.mode not in (None, *ESTIMATE_MODES):
             lines.append(f"estimate.mode={self.mode}: expected {', '.join(ESTIMATE_MODES)}, or null.")
-        if len(self.delay_steps) != 2 or not 0 <= self.delay_steps[0] <= self.delay_steps[1]:
-            lines.append(f"estimate.delay_steps={self.delay_steps}: expected [shortest, longest] in steps, from 0 on.")
         if self.false_alarms_per_hour < 0:
             lines.append(f"estimate.false_alarms_per_hour={self.false_alarms_per_hour:g}: expected 0 or more.")
         return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from omegaconf import ValidationError
 
 from regimen.config import static_types, structured
 from regimen.config.static_modules import split_target
-from regimen.config.structured import SCALARS, strip_optional
+from regimen.config.structured import SCALARS, strip_optional, union_members
 from regimen.config.task_schema import EventTermCfg, TermCfg
 from regimen.config.yaml_io import PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
 
 EVENT_MODES = ("startup", "reset", "interval")
+RANGE = tuple[float, float]
+"""Annotation of a parameter that is a range: lowest and highest value."""
+
 SUPPLIED = ("env", "env_ids")
 """Leading parameters of a term that the manager passes."""
 
@@ -40,10 +44,14 @@ class Checker:
 
     Args:
         was_set: returns whether a path ever had a value other than null, which a null then switches off.
+
+    Attributes:
+        numbers: paths of text that holds a number or a boolean, because YAML or Hydra read one.
     """
 
     def __init__(self, was_set: Callable[[str], bool]) -> None:
         self.was_set = was_set
+        self.numbers: list[str] = []
 
     def check(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         """Yield the problems of `data` at `path` as a `kind`."""
@@ -63,6 +71,8 @@ class Checker:
         elif origin in (list, tuple):
             yield from self._sequence(kind, data, path)
         elif kind in SCALARS:
+            if kind is str and isinstance(data, int | float):
+                self.numbers.append(path)
             yield from scalar(kind, data, path)
 
     def _node(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
@@ -78,19 +88,20 @@ class Checker:
                 yield Problem(here, f"There is no key `{key}` in `{path}`. {moved or did_you_mean(str(key), fields)}")
                 continue
             yield from self.check(hints[key], value, here)
+            yield from _bounds(fields[key].metadata, value, here)
             if "library" in fields[key].metadata and isinstance(value, dict):
-                yield from check_library(fields[key].metadata, value, here)
+                yield from self._library(fields[key].metadata, value, here)
             if "built" in fields[key].metadata and isinstance(value, dict):
-                yield from check_constructed(fields[key].metadata["built"], value, here)
+                yield from self._constructed(fields[key].metadata["built"], value, here)
         for name, field in fields.items():
             if field.default == "???" and name not in data:
                 yield Problem(f"{path}.{name}", f"`{path}.{name}` has no value. Set it to {_expected(hints[name])}.")
         if issubclass(kind, TermCfg) and isinstance(data.get("func"), str):
-            yield from check_term(kind, data, path)
+            yield from self._term(kind, data, path)
 
     def _mapping(self, kind: Any, data: Any, path: str) -> Iterator[Problem]:
         if not isinstance(data, dict):
-            yield Problem(path, f"`{path}` holds keys, not the value `{data}`.")
+            yield Problem(path, f"`{path}` must be a mapping of keys, not `{data}`.")
             return
         real = [k for k, v in data.items() if self.was_set(f"{path}.{k}") and (not _is_term(kind) or _has_func(v))]
         for key, value in data.items():
@@ -114,6 +125,121 @@ class Checker:
         for i, value in enumerate(data):
             yield from self.check(inner[min(i, len(inner) - 1)] if inner else Any, value, f"{path}.{i}")
 
+    def _term(self, kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
+        """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
+        func, params = data["func"], data.get("params") or {}
+        group = path.split(".")[1]
+        module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
+        try:
+            accepted = [
+                p for i, p in enumerate(static_types.parameters(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
+            ]
+        except ConfigError as error:
+            yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
+            return
+        if isinstance(params, dict):
+            yield from self._params(func, accepted, params, f"{path}.params")
+        if issubclass(kind, EventTermCfg) and data.get("mode") not in (*EVENT_MODES, None, "???"):
+            yield Problem(
+                f"{path}.mode", f"`{data['mode']}` is no event mode. {did_you_mean(data['mode'], EVENT_MODES)}"
+            )
+        if issubclass(kind, EventTermCfg) and data.get("mode") == "interval" and not data.get("interval_range_s"):
+            yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
+
+    def _params(
+        self, func: str, accepted: list[static_types.Param], params: PlainSection, path: str
+    ) -> Iterator[Problem]:
+        params_by_name = {p.name: p for p in accepted if not p.name.startswith("*")}
+        anything = any(p.name.startswith("**") for p in accepted)
+        for name, value in params.items():
+            if name not in params_by_name and not anything:
+                yield Problem(
+                    f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, params_by_name)}"
+                )
+            elif name in params_by_name and value is not None:
+                yield from self._annotation(params_by_name[name].annotation, value, f"{path}.{name}")
+        for name, param in params_by_name.items():
+            if param.required and name not in params:
+                yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
+
+    def _library(self, metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
+        """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
+
+        Args:
+            metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
+            data: the values.
+            path: their dotted key.
+        """
+        fields: dict[str, tuple[str, str]] = {}
+        for target in metadata["library"]:
+            fields |= static_types.library_fields(target)
+        keys = set(fields) | set(metadata.get("extra", ()))
+        for key, value in data.items():
+            annotation, module = fields.get(key, ("", ""))
+            if key not in keys:
+                what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
+                yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), keys)}")
+            elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
+                yield from self._library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
+            elif value is not None:
+                yield from self._annotation(annotation, value, f"{path}.{key}")
+
+    def _constructed(self, metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
+        """Yield the keys of a section that are no parameters of the library's class it configures, and wrong scalars.
+
+        Args:
+            metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as
+                `target`; `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections
+                within this one.
+            data: the values.
+            path: their dotted key.
+        """
+        name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
+        if "target" not in metadata and not isinstance(name, str):
+            yield Problem(f"{path}.class_name", f"`{path}` needs `class_name`, a class of {metadata['package']}.")
+            return
+        own = ":" in str(name) or "." in str(name)
+        target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
+        try:
+            accepted = [p for p in static_types.parameters(target) if p.name not in metadata["supplied"]]
+        except ConfigError as error:
+            yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
+            return
+        arguments = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
+        yield from self._params(target.rpartition(":")[2], accepted, arguments, path)
+        for key, section in sections.items():
+            if isinstance(arguments.get(key), dict):
+                yield from self._constructed(section, arguments[key], f"{path}.{key}")
+
+    def _annotation(self, annotation: str, value: Any, path: str) -> Iterator[Problem]:
+        """Yield a problem if the value has none of the plain types that an annotation, given as text, allows.
+
+        Args:
+            annotation: such as `float | dict[str, float]`; one that names other types allows everything, and
+                `tuple[float, float]` is a range.
+            value: the value.
+            path: its dotted key.
+        """
+        if isinstance(value, str) and ("${" in value or value == "???"):
+            return
+        kind = static_types.plain_type(annotation)
+        members = [k for k in union_members(kind) if k is not type(None)]
+        if len(members) == 1:
+            problems = list(self.check(members[0], value, path))
+            yield from problems or _unordered(members[0], value, path)
+        elif all(list(Checker(self.was_set).check(member, value, path)) for member in members):
+            expected = " or ".join(map(_expected, members))
+            yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
+
+
+def _unordered(kind: Any, value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem for each range whose lowest value is above its highest."""
+    if kind == RANGE and value[0] > value[1]:
+        yield Problem(path, f"`{path}={value}`: expected [lowest, highest].")
+    elif typing.get_origin(kind) is dict and isinstance(value, dict):
+        for key, below in value.items():
+            yield from _unordered(typing.get_args(kind)[1], below, f"{path}.{key}")
+
 
 def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
     """Yield a problem unless `data` converts to the scalar type as Hydra would convert it."""
@@ -127,110 +253,22 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"`{path}` must be {expected}, not {actual}.")
 
 
-def check_term(kind: Any, data: PlainSection, path: str) -> Iterator[Problem]:
-    """Yield the problems of one term: its function, its parameters and, for an event, its mode."""
-    func, params = data["func"], data.get("params") or {}
-    group = path.split(".")[1]
-    module, name = split_target(func) if ":" in func or "." in func else (f"regimen.envs.terms.{group}", func)
-    try:
-        accepted = [
-            p for i, p in enumerate(static_types.parameters(f"{module}:{name}")) if i > 1 or p.name not in SUPPLIED
-        ]
-    except ConfigError as error:
-        yield Problem(f"{path}.func", f"`{func}` is no {_noun(group)} function. {error}")
-        return
-    if isinstance(params, dict):
-        yield from _params(func, accepted, params, f"{path}.params")
-    if issubclass(kind, EventTermCfg) and data.get("mode") not in (*EVENT_MODES, None, "???"):
-        yield Problem(f"{path}.mode", f"`{data['mode']}` is no event mode. {did_you_mean(data['mode'], EVENT_MODES)}")
-    if issubclass(kind, EventTermCfg) and data.get("mode") == "interval" and not data.get("interval_range_s"):
-        yield Problem(path, f"`{path}` has mode `interval` and needs `interval_range_s: [shortest, longest]`.")
-
-
-def _params(func: str, accepted: list[static_types.Param], params: PlainSection, path: str) -> Iterator[Problem]:
-    params_by_name = {p.name: p for p in accepted if not p.name.startswith("*")}
-    anything = any(p.name.startswith("**") for p in accepted)
-    for name, value in params.items():
-        if name not in params_by_name and not anything:
-            yield Problem(f"{path}.{name}", f"`{func}` has no parameter `{name}`. {did_you_mean(name, params_by_name)}")
-        elif name in params_by_name and value is not None:
-            yield from check_annotation(params_by_name[name].annotation, value, f"{path}.{name}")
-    for name, param in params_by_name.items():
-        if param.required and name not in params:
-            yield Problem(path, f"`{func}` needs the parameter `{name}`: set `{path}.{name}`.")
-
-
-def check_library(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
-    """Yield the keys of a library's own configuration that its dataclasses do not have, and wrong scalars.
+def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem if numbers of a list are outside the bounds that its field declares.
 
     Args:
-        metadata: of the field: `library` lists `pkg.mod:Class` names, `extra` further keys that are accepted.
-        data: the values.
-        path: their dotted key.
-    """
-    fields: dict[str, tuple[str, str]] = {}
-    for target in metadata["library"]:
-        fields |= static_types.library_fields(target)
-    keys = set(fields) | set(metadata.get("extra", ()))
-    for key, value in data.items():
-        annotation, module = fields.get(key, ("", ""))
-        if key not in keys:
-            what = f"`{key}` is no setting of {metadata['library'][0].rpartition(':')[2]}."
-            yield Problem(f"{path}.{key}", f"{what} {did_you_mean(str(key), keys)}")
-        elif isinstance(value, dict) and annotation.isidentifier() and annotation not in ("dict", "Any"):
-            yield from check_library({"library": [f"{module}:{annotation}"]}, value, f"{path}.{key}")
-        elif value is not None:
-            yield from check_annotation(annotation, value, f"{path}.{key}")
-
-
-def check_constructed(metadata: typing.Mapping[str, Any], data: PlainSection, path: str) -> Iterator[Problem]:
-    """Yield the keys of a section that are no parameters of the library's class it configures, and wrong scalars.
-
-    Args:
-        metadata: of the field: `package` of the class that the key `class_name` names, or the class itself as `target`;
-            `supplied` lists parameters that are filled in, `extra` further keys, `sections` sections within this one.
-        data: the values.
-        path: their dotted key.
-    """
-    name, extra, sections = data.get("class_name"), metadata.get("extra", ()), metadata.get("sections", {})
-    if "target" not in metadata and not isinstance(name, str):
-        yield Problem(f"{path}.class_name", f"`{path}` needs `class_name`, a class of {metadata['package']}.")
-        return
-    own = ":" in str(name) or "." in str(name)
-    target = str(metadata["target"] if "target" in metadata else name if own else f"{metadata['package']}:{name}")
-    try:
-        accepted = [p for p in static_types.parameters(target) if p.name not in metadata["supplied"]]
-    except ConfigError as error:
-        yield Problem(f"{path}.class_name", f"`{name}` is no class for `{path}`. {error}")
-        return
-    arguments = {k: v for k, v in data.items() if k not in ("class_name", *extra)}
-    yield from _params(target.rpartition(":")[2], accepted, arguments, path)
-    for key, section in sections.items():
-        if isinstance(arguments.get(key), dict):
-            yield from check_constructed(section, arguments[key], f"{path}.{key}")
-
-
-def check_annotation(annotation: str, value: Any, path: str) -> Iterator[Problem]:
-    """Yield a problem if the value has none of the plain types that an annotation, given as text, allows.
-
-    Args:
-        annotation: such as `float | tuple[float, float]`; one that names other types allows everything.
-        value: the value.
+        metadata: of the field: `least` and `most` bound each number; `ordered` is set if they must not decrease.
+        values: the list.
         path: its dotted key.
     """
-    if isinstance(value, str) and ("${" in value or value == "???"):
+    numbers = values if isinstance(values, list | tuple) else []
+    if not all(isinstance(n, int | float) for n in numbers):
         return
-    parts = static_types.union_members(annotation)
-    names = {kind.__name__: kind for kind in SCALARS}
-    containers = {"list": list, "tuple": list, "dict": dict}
-    if not all(part in names or part in containers or part == "None" for part in parts):
-        return
-    if any(isinstance(value, containers[part]) for part in parts if part in containers):
-        return
-    if all(list(scalar(names[part], value, path)) for part in parts if part in names):
-        container_names = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
-        expected = " or ".join(SCALARS[names[p]][1] if p in names else container_names[p] for p in parts if p != "None")
-        yield Problem(path, f"`{path}` must be {expected}, not `{value}`.")
+    least, most, ordered = metadata.get("least", -math.inf), metadata.get("most", math.inf), metadata.get("ordered")
+    if not all(least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):
+        form = "[lowest, highest]" if ordered else "numbers"
+        upper = f" to {most:g}" if most < math.inf else " or more"
+        yield Problem(path, f"`{path}={list(numbers)}`: expected {form}, each {least:g}{upper}.")
 
 
 def _is_term(kind: Any) -> bool:
@@ -253,4 +291,5 @@ def _keys(kind: Any, path: str) -> str:
 
 def _expected(kind: Any) -> str:
     kind = strip_optional(kind)[0]
-    return SCALARS[kind][1] if kind in SCALARS else "a value"
+    names = {list: "a list", tuple: "a list", dict: "a mapping"}
+    return SCALARS[kind][1] if kind in SCALARS else names.get(typing.get_origin(kind) or kind, "a value")

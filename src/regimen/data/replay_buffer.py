@@ -130,6 +130,18 @@ class ReplayRing:
         self._ends[self.head] = 0
         self.begin(obs)
 
+    def end_episodes(self, final_obs: Obs) -> None:
+        """End the episodes of all envs with the newest transition, as a time-out would.
+
+        Args:
+            final_obs: group -> (N, d), the observations after that transition.
+        """
+        if self.steps:
+            at = (self.steps - 1) % self.columns
+            running = ~self.ended[:, at]
+            self.ended[:, at] = True
+            self._keep_finals(at, running, final_obs)
+
     def _keep_finals(self, at: int, ended: torch.Tensor, final_obs: Obs) -> None:
         """Queue the final observations: they are dropped in the order in which they came."""
         envs = ended.nonzero().squeeze(1)
@@ -137,7 +149,7 @@ class ReplayRing:
             return
         ids = self._next_final + torch.arange(len(envs), device=self.device)
         self._next_final += len(envs)
-        self._ends[at] = len(envs)
+        self._ends[at] += len(envs)
         self._make_room(self._next_final - self._oldest_final)
         self.final_id[envs, at] = ids
         for group, finals in self._finals.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import time
@@ -16,6 +18,14 @@ PLAIN_INTERVAL_S = 10.0
 LIVE_INTERVAL_S = 0.5
 SCREEN_LOST = (OSError, ValueError)
 """Exceptions of writing to a terminal that was closed, or cannot show a character."""
+
+IN_ASCII = {
+    **dict.fromkeys("─━═–—−‐‑", "-"), **dict.fromkeys("│┃║", "|"), **dict.fromkeys("├└┌┐┘┤┬┴┼╭╮╯╰┏┓┗┛┡┩", "+"),
+    **dict.fromkeys("█▉▊▋▌▍▎▏", "#"), **dict.fromkeys("‘’′", "'"), **dict.fromkeys("“”„", '"'),
+    "…": "...", "→": "->", "←": "<-", "↑": "^", "↓": "v", "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "×": "x",
+    "·": "-", "•": "*", "±": "+/-", "°": " deg", "²": "^2", "✓": "+", "✗": "x", "σ": "sigma", "μ": "u", "π": "pi",
+}  # fmt: skip
+"""Characters of the output that some encodings lack -> what stands for them."""
 
 
 class Screen:
@@ -108,6 +118,22 @@ def say(text: str, out: TextIO | None = None) -> None:
         print(text, file=out, flush=True)
     except SCREEN_LOST:
         _silence(out)
+
+
+def print_in_any_encoding() -> None:
+    """Let stdout and stderr replace a character that their encoding lacks, such as `…` in ISO 8859-1, by ASCII."""
+    codecs.register_error("regimen.ascii", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="regimen.ascii")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    text = "".join(IN_ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in lost)
+    return text, error.end
 
 
 def _silence(out: TextIO) -> None:

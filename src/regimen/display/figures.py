@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimen.display.intervals import Figure as Interval
+from regimen.system.json_lines import number_of, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from regimen.system.json_data import Json
 
 COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
 MAX_PANELS = 15
@@ -33,6 +35,9 @@ UNITS = {
     "samples_per_s": "1/s",
     "survival": "share of episodes",
 }
+MOST_ROWS = 4000
+"""Rows of a metrics file that are drawn; of more, as many are drawn from neighbouring ones."""
+
 SMOOTH_FROM = 100
 """Rows from which a curve is drawn faint under its running mean."""
 
@@ -61,19 +66,18 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
         metrics_jsonl: the run's metrics, one JSON object a line with `step`.
         out: PNG to write.
     """
-    rows = read_rows(metrics_jsonl)
+    rows, block = thinned(metrics_jsonl, MOST_ROWS)
     panels = _panels(rows)
     shown = panels[:MAX_PANELS]
     figure, axes = sheet(max(len(shown), 1), columns=3)
     window = len(rows) // 40 if len(rows) >= SMOOTH_FROM else 1
     for ax, panel in zip(axes, shown, strict=False):
         for name, color in zip(panel.names, COLORS, strict=False):
-            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-            _curve(ax, np.array(points, dtype=float), color, name.split("/", 1)[-1], window)
+            _curve(ax, points_of(rows, name), color, name.split("/", 1)[-1], window)
         _label(ax, panel.title, "")
         if panel.shared:
             _legend_below(ax, panel.left_out)
-    figure.supxlabel(_footnote(window, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
+    figure.supxlabel(_footnote(window, block, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
     save(figure, out)
 
 
@@ -89,24 +93,20 @@ def _curve(ax: Axes, points: np.ndarray, color: str, label: str, window: int) ->
     ax.plot(x, mean, color=color, linewidth=1.6, label=label)
 
 
-def _footnote(window: int, left_out: Sequence[str]) -> str:
+def points_of(rows: Sequence[Json], name: str) -> np.ndarray:
+    """Return step and value of a metric, (n, 2), of the rows that have it."""
+    pairs = [(number_of(row, "step"), number_of(row, name)) for row in rows]
+    return np.array([pair for pair in pairs if None not in pair], dtype=float).reshape(-1, 2)
+
+
+def _footnote(window: int, block: int, left_out: Sequence[str]) -> str:
     lines = ["horizontal: steps of each env"]
+    faint = "each log line" if block == 1 else f"one log line in {block}"
     if window > 1:
-        lines[0] += f"; faint: each log line, bold: mean of {window} around it"
+        lines[0] += f"; faint: {faint}, bold: mean of {window} around it"
     if left_out:
         lines.append(f"not drawn, see metrics.jsonl: {', '.join(left_out)}")
     return "\n".join(lines)
-
-
-def read_rows(metrics_jsonl: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics file; an incomplete last line is left out."""
-    rows = []
-    for line in metrics_jsonl.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
@@ -114,8 +114,8 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
     values: dict[str, list[float]] = {}
     for row in rows:
         for name in row.keys() - {"step", "time_s"}:
-            if isinstance(row[name], int | float):
-                values.setdefault(name, []).append(row[name])
+            if (value := number_of(row, name)) is not None:
+                values.setdefault(name, []).append(value)
     means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
     groups: dict[str, list[str]] = {}
     for name in sorted(means, key=lambda name: _rank(name, means[name])):

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
+
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""Control characters, and characters without a width or that change the direction of the text."""
+
+
+def visible(text: str) -> str:
+    r"""Return text of a record as one line in which control characters are written out, such as `\x1b` and `\n`.
+
+    A record may come from another user: an escape sequence rewrites the screen, and a line break forges a line.
+    """
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible_lines(text: str) -> str:
+    """Return text of several lines with control characters written out; line breaks stay."""
+    return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))
 
 
 def figure(value: Any) -> str:
@@ -62,11 +79,12 @@ def when(iso: str | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Return aligned lines.
+    """Return aligned lines, control characters in cells written out.
 
     Args:
         rows: cells; rows may be of different lengths.
         indent: in front of every line.
     """
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
     return [(indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False))).rstrip() for row in rows]

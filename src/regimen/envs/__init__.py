@@ -14,14 +14,18 @@ def open_env(config: Config) -> VecEnv:
 
     Args:
         config: the whole configuration; `env._target_` names the class, whose `open` builds the environment.
+
+    Returns:
+        The environment, watched for values that are not finite, see `regimen.envs.watched_env.WatchedEnv`.
     """
     from regimen.config.targets import resolve
     from regimen.envs.fault_estimate.columns import resolve_mode
+    from regimen.envs.watched_env import watch
 
     env: VecEnv = resolve(config.env._target_).open(config)
     mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
-        return env
+        return watch(env, config)
     from regimen.envs.fault_estimate.wrapper import EstimatedEnv
 
-    return EstimatedEnv.wrap(env, config, mode)
+    return watch(EstimatedEnv.wrap(env, config, mode), config)

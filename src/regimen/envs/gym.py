@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ import numpy as np
 import torch
 
 from regimen.config.task_schema import EvaluationCfg
+from regimen.envs import gym_registry
+from regimen.envs.finite import all_finite, bad_rows
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
-from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean
+from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
     from regimen.runs.checkpoint_header import StateDict
-
-MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
-"""Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
 
 
 @dataclass
@@ -46,28 +44,23 @@ class GymEnvCfg:
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
     def problems(self, config: PlainConfig) -> list[str]:
-        """Return what is wrong with the task's name and figures, and what it needs that is not installed."""
-        import gymnasium
+        """Return what is wrong with the task's name, arguments, figures and spaces, and what is not installed."""
+        from regimen.envs import gym_registry
 
         lines = [] if self.num_envs >= 1 else [f"num_envs={self.num_envs}: expected 1 or more."]
-        if self.episode_length_s is not None and not self.episode_length_s > 0:
-            lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0, or null.")
-        if ":" in self.id:
-            return lines
-        if self.id not in gymnasium.registry:
-            return [*lines, f"id={self.id}: Gymnasium has no such task. {did_you_mean(self.id, gymnasium.registry)}"]
-        needs = MUJOCO_NEEDS if "gymnasium.envs.mujoco" in str(gymnasium.spec(self.id).entry_point) else ()
-        missing = [name for name in needs if importlib.util.find_spec(name) is None]
-        if missing:
-            lines.append(f"id={self.id}: needs {' and '.join(missing)}. Type: pip install {' '.join(missing)}")
-        return lines
+        length = self.episode_length_s
+        if length is not None and not length > 0:
+            lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
+        drawn = bool(config.get("video"))
+        return [*lines, *gym_registry.problems(self.id, self.kwargs, length is not None, drawn)]
 
 
 class GymEnv:
     """N copies of a Gymnasium task. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
 
-    An action of -1 to 1 spans the task's own range. Gymnasium's time limit and automatic reset are not used: steps are
-    counted here, and an env is reset in the step in which it ends, after its final observation was read.
+    An action of -1 to 1 spans the task's own range; of a range with one bound, ±1 is that bound. Gymnasium's time limit
+    and automatic reset are not used: steps are counted here, and an env is reset in the step in which it ends, after
+    its final observation was read.
     """
 
     def __init__(self, cfg: GymEnvCfg, seed: int, render: bool = False) -> None:
@@ -88,6 +81,8 @@ class GymEnv:
         self.max_episode_length = self._length()
         self.io = self._io()
         self._middle, self._half = (torch.tensor(v) for v in (self.io.action.offset, self.io.action.scale))
+        space = self.vector.single_action_space
+        self._low, self._high = (torch.from_numpy(bound.astype(np.float32)) for bound in (space.low, space.high))
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
         self.generator = torch.Generator().manual_seed(seed)
         self.reset(seed)
@@ -102,30 +97,18 @@ class GymEnv:
     def _length(self) -> int:
         if self.cfg.episode_length_s is not None:
             return max(1, round(self.cfg.episode_length_s / self.step_dt))
-        import gymnasium
-
-        limit = gymnasium.spec(self.cfg.id).max_episode_steps
+        limit = gym_registry.spec_of(self.cfg.id).max_episode_steps
         if limit is None:
             raise ConfigError(f"{self.cfg.id} has no time limit of its own: type env.episode_length_s=<seconds>.")
         return limit
 
     def _io(self) -> IOSpec:
         observation, action = self.vector.single_observation_space, self.vector.single_action_space
-        for what, space in (("observation", observation), ("action", action)):
-            if type(space).__name__ != "Box" or len(space.shape) != 1:
-                raise ConfigError(
-                    f"{self.cfg.id}: its {what} is {space}, expected a flat Box. Choose a task with continuous "
-                    "actions, or register yours with a wrapper around it."
-                )
-        bounded = bool(action.is_bounded())
-        middle, half = ((action.high + action.low) / 2, (action.high - action.low) / 2) if bounded else (None, None)
-        count = action.shape[0]
-        spec = ActionSpec(
-            joints=[f"action_{i}" for i in range(count)],
-            scale=half.tolist() if half is not None else [1.0] * count,
-            offset=middle.tolist() if middle is not None else [0.0] * count,
-            clip=1.0 if bounded else None,
-        )
+        if line := next(gym_registry.space_problems(observation, action), None):
+            raise ConfigError(f"{self.cfg.id}: {line}")
+        middle, half, bounded = gym_registry.action_range(action)
+        joints = [f"action_{i}" for i in range(action.shape[0])]
+        spec = ActionSpec(joints, scale=half.tolist(), offset=middle.tolist(), clip=1.0 if bounded else None)
         meaning = {"policy": {"observation": {"of": self.cfg.id}}}
         return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, meaning)
 
@@ -143,10 +126,11 @@ class GymEnv:
         Raises:
             DivergedError: if an action is not finite.
         """
-        if not torch.isfinite(action).all():
-            raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.")
+        if not all_finite(action):
+            raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.", bad_rows(action))
         clip = self.io.action.clip
         given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
+        given = given.clamp(self._low, self._high)  # the one bound of a half-open range, and rounding
         observed, reward, terminated, truncated, _ = self.vector.step(given.numpy())
         self.age += 1
         terminal = torch.from_numpy(terminated.copy())
@@ -176,6 +160,20 @@ class GymEnv:
         states: list[EnvState | None] = [state_of(env) for env in self.vector.envs]
         inner = None if None in states else [state.read() for state in states if state is not None]
         return {"age": self.age.clone(), "generator": self.generator.get_state(), "envs": inner}
+
+    def restores(self, state: StateDict) -> bool:
+        """Return whether `load_state_dict` can restore a state."""
+        return state["envs"] is not None
+
+    def restart(self, state: StateDict) -> Obs:
+        """Begin new episodes at random times, with the generator of a state; return the observations.
+
+        The seeds of the episodes are drawn from the generator, so that a resumed run does not repeat its first ones.
+        """
+        self.generator.set_state(state["generator"])
+        obs, _ = self.vector.reset(seed=int(torch.randint(2**31, (), generator=self.generator)))
+        self.stagger()
+        return _obs(obs)
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`.
@@ -219,7 +217,8 @@ def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
     import gymnasium
     from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-    make = partial(gymnasium.make, cfg.id, max_episode_steps=-1, disable_env_checker=True, render_mode=render_mode)
+    drawn = {"render_mode": render_mode} if render_mode else {}  # a class may lack the argument
+    make = partial(gymnasium.make, cfg.id, max_episode_steps=-1, disable_env_checker=True, **drawn)
     try:
         return SyncVectorEnv([partial(make, **cfg.kwargs)] * cfg.num_envs, autoreset_mode=AutoresetMode.DISABLED)
     except gymnasium.error.DependencyNotInstalled as error:

@@ -152,6 +152,10 @@ class HiddenGoal(ABC):
             self.age = self.age.masked_fill(truncated, 0)
         return {"policy": self.observed()}, reward, torch.zeros_like(truncated), truncated, info
 
+    def kinematics(self) -> dict[str, torch.Tensor]:
+        """Return what a NaN dump keeps, name -> (N, 2)."""
+        return {"position": self.position, "goal": self.goal}
+
     def stagger(self) -> None:
         """Spread the envs over their episodes."""
         draw = torch.randint(self.max_episode_length, (self.num_envs,), generator=self.generator)

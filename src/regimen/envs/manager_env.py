@@ -8,11 +8,13 @@ Commands advance before the final observation is computed, so that it is the suc
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from regimen.config.targets import resolve
+from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
 from regimen.envs.managers import CommandManager, CurriculumManager, EventManager, RewardManager, TerminationManager
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
@@ -21,9 +23,11 @@ from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
 from regimen.envs.term_binding import as_slice, match_ids
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
-from regimen.system.errors import DivergedError
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from regimen.config.schema import Config
@@ -37,10 +41,13 @@ SOFT_LIMIT_FACTOR = 0.9
 """Share of a joint's range within the soft limits, as in Isaac Lab's robot assets."""
 
 
-_BUFFERS = (
-    "action", "previous_action", "episode_length", "terminated", "_targets",
-    "reset_root_pose", "reset_root_vel", "reset_joint_pos", "reset_joint_vel",
-)  # fmt: skip
+KINEMATIC = ("joint_pos", "joint_vel", "root_pos", "root_quat", "root_lin_vel", "root_ang_vel")
+"""Fields of `WorldState` that are examined in each step; the others follow from them."""
+
+STARTS = ("reset_root_pose", "reset_root_vel", "reset_joint_pos", "reset_joint_vel")
+"""Tensors that reset events write."""
+
+_BUFFERS = ("action", "previous_action", "episode_length", "terminated", "_targets", *STARTS)
 
 
 class ManagerEnv:
@@ -76,7 +83,6 @@ class ManagerEnv:
         self.rewards = RewardManager(self, cfg.rewards)
         self.terminations = TerminationManager(self, cfg.terminations)
         self.curriculum = CurriculumManager(self, cfg.curriculum)
-        self.common_step_counter = 0
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
         self.io = IOSpec(self.observations.sizes(), self._action_spec(), self.step_dt, self.observations.meaning())
@@ -99,6 +105,7 @@ class ManagerEnv:
         middle, half = self.joint_range.mean(1), (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
         self.soft_joint_range = torch.stack((middle - SOFT_LIMIT_FACTOR * half, middle + SOFT_LIMIT_FACTOR * half), 1)
         self.default_root_pose = torch.tensor([[0.0, 0.0, robot.spawn_height, 1.0, 0.0, 0.0, 0.0]], device=device)
+        self._examined = KINEMATIC if robot.floating_base else KINEMATIC[:2]
         self._foot_bodies = as_slice([self.bodies.index(f) for f in robot.feet], device)
         self._foot_sites = as_slice([self.sites.index(f) for f in robot.feet], device)
         self._acting = match_ids(self.cfg.actions.joints, self.joints, "actions.joints").to(device)
@@ -118,6 +125,8 @@ class ManagerEnv:
         self.reset_root_vel = torch.zeros(n, 6, device=device)
         self.reset_joint_pos = self.default_joint_pos.repeat(n, 1)
         self.reset_joint_vel = torch.zeros(n, joints, device=device)
+        self._start_shapes = {name: getattr(self, name).shape for name in STARTS}
+        self.common_step_counter = 0
 
     def _action_spec(self) -> ActionSpec:
         cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
@@ -158,6 +167,7 @@ class ManagerEnv:
 
     def _reset_envs(self, env_ids: torch.Tensor) -> None:
         self.events.reset(env_ids)
+        self._require_start(env_ids)
         self.world.reset(
             env_ids,
             self.reset_root_pose[env_ids],
@@ -178,15 +188,17 @@ class ManagerEnv:
         """Step all envs by one action (N, A). See `VecEnv.step`.
 
         Raises:
-            DivergedError: if the action or a reward is not finite, naming the joint or the term.
+            ConfigError: naming a term that returned another shape or type.
+            DivergedError: naming the joint of the action, the state of the simulator, or the term that is not finite.
         """
         self._act(action)
         self.events.step()
-        diverged = self.world.step(self.cfg.decimation)
+        was_reset = self.world.step(self.cfg.decimation)
         self.state = self._read()
         self.episode_length += 1
         self.common_step_counter += 1
-        terminated, truncated = self.terminations.compute(diverged)
+        self.require_finite_state(self._examined)
+        terminated, truncated = self.terminations.compute(was_reset)
         self.terminated = terminated
         reward = self.rewards.compute()
         labels, metrics = self.events.labels(), self._metrics()
@@ -204,6 +216,7 @@ class ManagerEnv:
         pushed_ids = self.events.interval()
         if len(pushed_ids):
             self.state.update(pushed_ids, self._read(pushed_ids))
+            self.require_finite_state(self._examined, "after the interval events " + ", ".join(self.events.fired))
         obs = self.observations.compute(noise)
         info: StepInfo = {"final_obs": final_obs or obs, "log": log, "labels": labels, "metrics": metrics}
         return obs, reward, terminated, truncated, info
@@ -214,17 +227,59 @@ class ManagerEnv:
         return {**self.commands.metrics(), "power": power}
 
     def _act(self, action: torch.Tensor) -> None:
-        if not torch.isfinite(action).all():
-            column = int((~torch.isfinite(action)).any(0).nonzero()[0])
-            rows = int((~torch.isfinite(action)).any(1).sum())
-            name = self.joints[int(self._acting[column])]
-            where = f"in {rows} of {self.num_envs} envs"
-            raise DivergedError(f"The policy's action for joint {name} is not finite {where}.")
+        if not all_finite(action):
+            name = self.joints[int(self._acting[bad_column(action)])]
+            what = f"The policy's action for joint {name}"
+            raise diverged(what, bad_rows(action), self.num_envs, self.common_step_counter)
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
         self._targets[:, self._acting_columns] = self._acting_pose + action * self._acting_scale
         self.world.set_joint_targets(self._targets)
+
+    def _require_start(self, env_ids: torch.Tensor) -> None:
+        """Raise if reset events wrote a start that is not finite or of another shape, naming the event."""
+        for name, shape in self._start_shapes.items():
+            if not self._is_spoilt(name):
+                continue
+            values: torch.Tensor = getattr(self, name)
+            setattr(self, name, torch.zeros(shape, device=self.device))
+            event = self.events.first_that(env_ids, partial(self._is_spoilt, name))
+            what = f"{name}, written by {f'the reset event `{event}`' if event else 'a reset event'},"
+            if values.shape != shape:
+                raise ConfigError(f"{what} has shape {tuple(values.shape)}; expected {tuple(shape)}.")
+            raise diverged(what, bad_rows(values), self.num_envs, self.common_step_counter)
+
+    def _is_spoilt(self, name: str) -> bool:
+        values: torch.Tensor = getattr(self, name)
+        return values.shape != self._start_shapes[name] or not all_finite(values)
+
+    def require_finite_state(self, fields: Sequence[str] | None = None, when: str = "") -> None:
+        """Raise if the reading of the simulator is not finite.
+
+        Args:
+            fields: those of `WorldState` that are examined, by default all.
+            when: ending of the subject in the message.
+
+        Raises:
+            DivergedError: naming quantity, joint, envs and step.
+        """
+        readings = self.state.world.tensors()
+        for field in fields or readings:
+            values = readings[field]
+            if all_finite(values):
+                continue
+            joint = f" of joint {self.joints[bad_column(values)]}" if field.startswith("joint_") else ""
+            what = " ".join(filter(None, [f"The simulator's {field}{joint}", when]))
+            error = diverged(what, bad_rows(values), self.num_envs, self.common_step_counter)
+            error.of_state = True
+            raise error
+
+    def kinematics(self) -> dict[str, torch.Tensor]:
+        """Return the state that a NaN dump keeps: joints and base, name -> (N, ...), and the commands."""
+        readings = self.state.world.tensors()
+        kept = {field: readings[field] for field in (*KINEMATIC, "joint_torque")}
+        return kept | {f"command_{name}": term.value.clone() for name, term in self.commands.terms.items()}
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
         """Hold command `name` at `values` (N, k), for evaluation."""

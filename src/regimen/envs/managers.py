@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.envs.finite import all_finite, bad_rows, diverged
 from regimen.envs.manager_base import Stateful, Term, enabled
 from regimen.envs.term_binding import bind_term
 from regimen.envs.term_env import (
@@ -18,11 +20,16 @@ from regimen.envs.term_env import (
     StaggeredTerm,
     SteppedTerm,
 )
+from regimen.envs.term_output import require_output
 from regimen.system.errors import ConfigError, DivergedError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import EventTermCfg, RewardTermCfg, TermCfg, TerminationTermCfg
     from regimen.envs.term_env import TermEnv
+
+
+COMMAND_PARTS = ("value", "reset", "step", "metrics")
+"""What a command term has; `regimen.envs.terms.commands` describes them."""
 
 
 class RewardManager(Stateful):
@@ -43,15 +50,27 @@ class RewardManager(Stateful):
         """Return the reward (N,) of this step.
 
         Raises:
+            ConfigError: naming a term of another shape or type.
             DivergedError: naming the first term that is not finite.
         """
-        values = torch.stack([f() for f in self.terms.values()], dim=1) * self.weights
+        env, shape = self.env, (self.env.num_envs,)
+        terms = [require_output(env, f"env.rewards.{n}", f(), shape) for n, f in self.terms.items()]
+        values = torch.stack(terms, dim=1) * self.weights
         reward = values.sum(1)
-        if not torch.isfinite(reward).all():
-            name = list(self.terms)[int((~torch.isfinite(values)).any(0).nonzero()[0])]
-            raise DivergedError(f"The reward term `{name}` is not finite.")
+        if not all_finite(reward):
+            raise self._diverged(terms, reward)
         self.episode_sum += values
         return reward
+
+    def _diverged(self, terms: list[torch.Tensor], reward: torch.Tensor) -> DivergedError:
+        """Return the error that names the first term (N,) or weight that is not finite, or else their sum."""
+        count, step = self.env.num_envs, self.env.common_step_counter
+        for name, values, weight in zip(self.terms, terms, self.weights.tolist(), strict=True):
+            if rows := bad_rows(values):
+                return diverged(f"The reward term `{name}`", rows, count, step)
+            if not math.isfinite(weight):
+                return diverged(f"The weight of the reward term `{name}`", range(count), count, step)
+        return diverged("The sum of the reward terms", bad_rows(reward), count, step)
 
     def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
         """Set the weight of the terms `ids` to `factor` times their configured weight."""
@@ -92,6 +111,7 @@ class TerminationManager(Stateful):
 
     def __init__(self, env: TermEnv, terms: Mapping[str, TerminationTermCfg | None]) -> None:
         """Bind the terms."""
+        self.env = env
         used = enabled(terms)
         self.terms = {n: bind_term(env, "terminations", n, t) for n, t in used.items()}
         self.time_out = {n: t.time_out for n, t in used.items()}
@@ -102,8 +122,14 @@ class TerminationManager(Stateful):
 
         Args:
             diverged: (N,) bool, robots whose physics diverged.
+
+        Raises:
+            ConfigError: naming a term of another shape or type.
         """
-        self.termination_masks = {n: f() for n, f in self.terms.items()} | {"physics": diverged}
+        env, shape = self.env, (self.env.num_envs,)
+        self.termination_masks = {
+            n: require_output(env, f"env.terminations.{n}", f(), shape, torch.bool) for n, f in self.terms.items()
+        } | {"physics": diverged}
         terminated, truncated = diverged.clone(), torch.zeros_like(diverged)
         for name, time_out in self.time_out.items():
             (truncated if time_out else terminated).logical_or_(self.termination_masks[name])
@@ -119,13 +145,30 @@ class CurriculumManager(Stateful):
 
     def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
         """Bind the terms."""
+        self.env = env
         self.terms = {n: bind_term(env, "curriculum", n, t) for n, t in enabled(terms).items()}
         self._adaptive = [term for term in self.terms.values() if isinstance(term, AdaptiveTerm)]
 
     def step(self, env_ids: torch.Tensor) -> dict[str, float]:
-        """Call the terms with the envs (n,) whose episodes ended in this step; return their log values."""
-        values = {f"Curriculum/{name}": term(env_ids) for name, term in self.terms.items()}
-        return {name: float(value) for name, value in values.items() if value is not None}
+        """Call the terms with the envs (n,) whose episodes ended in this step; return their log values.
+
+        Raises:
+            ConfigError: naming a term that returns neither a number nor None.
+            DivergedError: naming a term whose number is not finite.
+        """
+        log = {}
+        for name, term in self.terms.items():
+            value = term(env_ids)
+            if value is None:
+                continue
+            try:
+                log[f"Curriculum/{name}"] = float(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                kind = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+                raise ConfigError(f"env.curriculum.{name} returns {kind}; expected one number, or None.") from error
+            if not math.isfinite(log[f"Curriculum/{name}"]):
+                raise DivergedError(f"The curriculum term `{name}` is {value} at step {self.env.common_step_counter}.")
+        return log
 
     def restart(self) -> None:
         """Set all terms back to their initial level."""
@@ -148,8 +191,17 @@ class CommandManager(Stateful):
     """Commands by name."""
 
     def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
-        """Make the command terms, in the task's order: a later one may read an earlier one."""
+        """Make the command terms, in the task's order: a later one may read an earlier one.
+
+        Raises:
+            ConfigError: naming a term that is no command, or whose value is not (N, k) float32.
+        """
+        self.env = env
         self.terms: dict[str, Term] = {n: bind_term(env, "commands", n, t) for n, t in enabled(terms).items()}
+        for name, term in self.terms.items():
+            if missing := [part for part in COMMAND_PARTS if not hasattr(term, part)]:
+                raise ConfigError(f"env.commands.{name} has no {', '.join(missing)}; a command is a class with them.")
+        self._require_values()
 
     def __getitem__(self, name: str) -> Any:
         """Return a command term.
@@ -162,13 +214,36 @@ class CommandManager(Stateful):
         return self.terms[name]
 
     def step(self) -> None:
-        """Advance all commands by one control step."""
+        """Advance all commands by one control step.
+
+        Raises:
+            DivergedError: naming a command that is not finite.
+        """
         for term in self.terms.values():
             term.step()
+        self._require_values()
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw new commands for `env_ids` (n,).
+
+        Raises:
+            DivergedError: naming a command that is not finite.
+        """
+        super().reset(env_ids)
+        self._require_values()
+
+    def _require_values(self) -> None:
+        env = self.env
+        for name, term in self.terms.items():
+            value = require_output(env, f"env.commands.{name}.value", term.value, (env.num_envs, -1))
+            if not all_finite(value):
+                raise diverged(f"The command `{name}`", bad_rows(value), env.num_envs, env.common_step_counter)
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return the metrics of the commands, each (N,)."""
-        return {k: v for term in self.terms.values() for k, v in term.metrics().items()}
+        found = {(n, k): v for n, term in self.terms.items() for k, v in term.metrics().items()}
+        shape = (self.env.num_envs,)
+        return {k: require_output(self.env, f"env.commands.{n}: metric {k}", v, shape) for (n, k), v in found.items()}
 
 
 class EventManager(Stateful):
@@ -182,6 +257,7 @@ class EventManager(Stateful):
         self.mode = {n: _checked_mode(n, t, self.terms[n]) for n, t in used.items()}
         self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
         self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self.intervals}
+        self.fired: list[str] = []  # interval events of the last step
         self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
         self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
 
@@ -200,6 +276,17 @@ class EventManager(Stateful):
                 term(env_ids)
         for name in self.intervals:
             self._draw_interval(name, env_ids)
+
+    def first_that(self, env_ids: torch.Tensor, spoils: Callable[[], bool]) -> str:
+        """Return the first reset event after which `spoils()` holds, fired once more for `env_ids`; `` if none."""
+        for name, term in self.terms.items():
+            if isinstance(term, ResettableTerm):
+                term.reset(env_ids)
+            elif self.mode[name] == "reset":
+                term(env_ids)
+            if spoils():
+                return name
+        return ""
 
     def _draw_interval(self, name: str, env_ids: torch.Tensor) -> None:
         low, high = self.intervals[name] or (0.0, 0.0)
@@ -231,6 +318,7 @@ class EventManager(Stateful):
     def interval(self) -> torch.Tensor:
         """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
         pushed = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
+        self.fired.clear()
         for name, left in self.time_left.items():
             left -= self.env.step_dt
             due = (left <= 0.0).nonzero().squeeze(1)
@@ -238,11 +326,16 @@ class EventManager(Stateful):
                 self.terms[name](due)
                 self._draw_interval(name, due)
                 pushed[due] = True
+                self.fired.append(name)
         return pushed.nonzero().squeeze(1)
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step, each (N,)."""
-        return {k: v for term in self.labelling for k, v in term.labels().items()}
+        found = {k: v for term in self.labelling for k, v in term.labels().items()}
+        return {
+            k: require_output(self.env, f"env.events: label {k}", v, (self.env.num_envs,), None)
+            for k, v in found.items()
+        }
 
     def state_dict(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the state of the events and the timers."""

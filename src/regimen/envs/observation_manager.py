@@ -10,6 +10,7 @@ import torch
 from regimen.envs.manager_base import Stateful, enabled
 from regimen.envs.term_binding import bind_term, match_ids
 from regimen.envs.term_env import SteppedTerm
+from regimen.envs.term_output import require_output
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class _ObservationGroup:
         self.terms = {n: bind_term(env, "observations", n, t) for n, t in terms.items()}
         if not self.terms:
             raise ConfigError(f"env.observations.{group} has no terms left; give it at least one.")
-        self.sizes = {n: f().shape[1] for n, f in self.terms.items()}
+        self.paths = {n: f"env.observations.{group}.terms.{n}" for n in terms}
+        self.sizes = {
+            n: require_output(env, self.paths[n], f(), (env.num_envs, -1)).shape[1] for n, f in self.terms.items()
+        }
         self.meaning = {n: _meaning(env, n, t) for n, t in terms.items()}
         columns = [(cfg, self.sizes[n]) for n, cfg in terms.items()]
         unbounded = float("inf")
@@ -112,7 +116,10 @@ class _ObservationGroup:
         return draws.mul_(2.0).sub_(1.0).mul_(self.noise)
 
     def compute(self, noise: torch.Tensor | None) -> torch.Tensor:
-        obs = torch.cat([f() for f in self.terms.values()], dim=1)
+        env, count = self.env, self.env.num_envs
+        obs = torch.cat(
+            [require_output(env, self.paths[n], f(), (count, self.sizes[n])) for n, f in self.terms.items()], dim=1
+        )
         if noise is not None:
             obs[:, self.noisy] += noise
         if self.clip is not None:

@@ -218,7 +218,11 @@ class VecEnv(Protocol):
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices;
-    * `optimal_action()`, see `SolvedTask`.
+    * `optimal_action()`, see `SolvedTask`;
+    * `restores(state)` and `restart(state)` of an env that cannot restore every state: whether it can, and new episodes
+      with the generators of the state, returning the observations;
+    * `kinematics()`: the present state, name -> (N, ...), which a NaN dump keeps; tensors that do not change later;
+    * `require_finite_state()`: raises `DivergedError` if the state of the simulator is not finite.
     """
 
     num_envs: int
@@ -269,3 +273,13 @@ class VecEnv(Protocol):
     def close(self) -> None:
         """Free the simulator."""
         ...
+
+
+def restores(env: Any, state: StateDict) -> bool:
+    """Return whether an env can restore a state; one without the method `restores` can restore all of its states.
+
+    Args:
+        env: a `VecEnv`.
+        state: its `state_dict`.
+    """
+    return bool(env.restores(state)) if hasattr(env, "restores") else True

@@ -19,7 +19,9 @@ from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
+from regimen.runs.inputs import agent_follows_policy, agent_of
 from regimen.system.errors import ConfigError, RegimenError
+from regimen.system.file_kinds import HDF5, this_is
 
 
 def mismatches(
@@ -82,6 +84,32 @@ KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning historie
 """Suffix of a dataset file -> its content."""
 
 
+def take_agent_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Set the agent of a stage that only loads a policy to the one that made it: the run is named and listed by it."""
+    path = context.report.inputs.get("policy")
+    if path is None or path.suffix not in POLICY_SUFFIXES or not agent_follows_policy(composed.plain):
+        return
+    before, made_by = composed.choices["agent"], agent_of(path) or _agent_in_file(path, composed)
+    if made_by is None:
+        return
+    with suppress(ConfigError):  # settings of another version: `check_policy` says whether the policy can be loaded
+        composed.set_agent(*made_by)
+    other = before != made_by[0]
+    for text in composed.overrides:
+        if (other and text.startswith("agent=")) or text.lstrip("+~").startswith("agent."):
+            context.report.warnings.append(f"{text} is not used: the policy has its own agent, {made_by[0]}")
+    yield from ()
+
+
+def _agent_in_file(path: Path, composed: ComposedConfig) -> tuple[str, PlainSection] | None:
+    """Return option and settings of the agent that a policy file names."""
+    with suppress(RegimenError):
+        section = dict(read_header(path).get("agent") or {})
+        name = next((name for name, target in _agents(composed) if target == section.get("_target_")), None)
+        return (name, section) if name else None
+    return None
+
+
 def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem if the agent lacks a method that the stage calls, or if its estimator is missing.
 
@@ -97,15 +125,19 @@ def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator
 
 
 def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem for each dataset of another kind than the agent learns from.
+    """Yield a problem for each dataset that is damaged, or of another kind than the agent learns from.
 
     An agent declares the kind by `DATA: ClassVar[str]`: `.h5` for episodes, `.json` for histories.
     """
     accepted = getattr(composed.config.agent, "DATA", None)
     for name, path in context.report.inputs.items():
-        if name.startswith("data.") and accepted in KINDS and path.suffix in KINDS and path.suffix != accepted:
+        if not name.startswith("data."):
+            continue
+        if accepted in KINDS and path.suffix in KINDS and path.suffix != accepted:
             learns = f"agent={composed.choices['agent']} learns from {KINDS[accepted]}"
             yield Problem("", f"data={path} are {KINDS[path.suffix]}; {learns}.")
+        elif path.suffix == ".h5" and (kind := this_is(path, HDF5)):
+            yield Problem("", f"data={path} cannot be read as HDF5. {kind}Make or copy it again.")
 
 
 def check_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:

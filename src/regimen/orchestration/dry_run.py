@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
-from regimen.config.provenance import display_path
+from regimen.config.provenance import ABSENT, display_path
 from regimen.display.formatting import table
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.system import host
@@ -60,10 +60,10 @@ def changes(composed: ComposedConfig) -> list[str]:
     rows = [
         (
             path,
-            f"{_value(value)}  (was {_value(before)})" if before is not None else _value(value),
+            _value(value) if default is ABSENT else f"{_value(value)}  (was {_value(default)})",
             source.location(path),
         )
-        for path, value, source, before in composed.tree.changed()
+        for path, value, source, default in composed.tree.changed()
         if path not in ("dry_run", "choices")
     ]
     if not rows:
@@ -84,8 +84,17 @@ def _memory(report: PreflightReport) -> str:
 
 
 def _value(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = _text(value)
     return text if len(text) <= 40 else text[: 40 - 1] + "…"
+
+
+def _text(value: Any) -> str:
+    """Return a value as on the command line, with spaces."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_text(below)}' for key, below in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_directory(root: Path, choices: dict[str, str]) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs.history.run_view import RunView, open_view_dir
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system.errors import RegimenError
 
 POLL_S = 0.2

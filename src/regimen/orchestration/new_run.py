@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Unpack
 
 from regimen.display.console import say
 from regimen.runs.outcome import not_started
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import signals
 from regimen.system.errors import raise_if_any
+from regimen.system.secrets import redacted
 
 if TYPE_CHECKING:
     from regimen.config.compose import ComposedConfig
@@ -59,7 +60,8 @@ def create_run(
         git: state of the repository, for a caller that creates many runs; by default it is read now.
         fields: further fields of the first record.
     """
-    from regimen.runs.create import as_yaml, create_run_dir
+    from regimen.config.yaml_io import as_yaml
+    from regimen.runs.create import create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
     decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
@@ -75,12 +77,12 @@ def create_run(
         **decided,
     )
     run = Run(run_dir)
-    folder = run.dir / (composed.node.plain["output_subdir"] or ".hydra")
+    folder = run.dir / ".hydra"
     with not_started(run):
         folder.mkdir()
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.hydra_record(), "overrides": composed.overrides}.items():
-            (folder / f"{name}.yaml").write_text(as_yaml(data), encoding="utf-8")
+            (folder / f"{name}.yaml").write_text(redacted(as_yaml(data)), encoding="utf-8")
     os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
     return run
 

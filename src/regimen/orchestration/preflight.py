@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
+from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import Robot, load, match
 from regimen.orchestration import compatibility
 from regimen.orchestration.preflight_report import (
@@ -25,6 +28,9 @@ from regimen.runs import inputs
 from regimen.system import host
 from regimen.system.errors import ConfigError, RegimenError, raise_if_any
 
+MODEL_CHECK_S = 120.0
+"""Time limit for the comparison of a robot's model; a longer one is left to the worker."""
+
 Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 """A check yields everything that prevents the start; a problem without a path is printed as its message alone."""
 
@@ -32,7 +38,7 @@ Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 def preflight(
     composed: ComposedConfig, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
 ) -> PreflightReport:
-    """Check that the run can start; set resolved inputs and the number of threads in `composed`.
+    """Check that the run can start; set resolved inputs, the policy's agent and the number of threads in `composed`.
 
     Args:
         composed: checked configuration.
@@ -147,6 +153,8 @@ def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterato
     except ConfigError as error:
         yield Problem("env.robot", str(error))
         return
+    if ":" in name and (problem := _model_problem(name, robot.mjcf, host.interpreter(composed.plain))):
+        yield Problem("env.robot", problem)
     env = composed.plain["env"]
     rewards = env.get("rewards") or {}
     names = {
@@ -164,6 +172,30 @@ def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterato
                 yield Problem(path, f"{path}: {text}")
 
 
+def _model_problem(name: str, mjcf: Path, python: str) -> str:
+    """Return how the model of a user's robot contradicts its `Robot`, or nothing; tests compare those of Regimen."""
+    if problems := file_problems(mjcf):
+        return f"robot={name}: " + "; ".join(problems)
+    return _compared(name, python, mjcf.stat().st_mtime_ns)
+
+
+@functools.cache
+def _compared(name: str, python: str, modified_ns: int) -> str:
+    """Compile the model of robot `name` in a process of its own, so that this one imports no MuJoCo.
+
+    Args:
+        name: `package.module:NAME`.
+        python: interpreter of the run; one that does not exist, or has no MuJoCo, leaves the comparison to the worker.
+        modified_ns: when the file of the model was modified.
+    """
+    command = [python, "-W", "ignore", "-m", "regimen.envs.robots.model_check", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MODEL_CHECK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
 def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
@@ -175,6 +207,11 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
             for kind in ("joints", "bodies", "rewards"):
                 if kind in params:
                     yield f"env.{group}.{name}.params.{kind}", kind, params[kind]
+
+
+def _check_nan_dump(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    if (steps := composed.config.nan_dump) < 0:
+        yield Problem("nan_dump", f"nan_dump={steps}: expected steps, 1 or more, or 0 for no dump.")
 
 
 def _check_folder(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -206,7 +243,8 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     action = len(robot.joints) if robot else 8
     groups = composed.plain["env"].get("observations", {}).values()
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
-    parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation)}
+    kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
+    parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
     acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context")
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
@@ -287,12 +325,14 @@ CHECKS: list[Check] = [
     _check_interpreter,
     _check_workers,
     _resolve_inputs,
+    compatibility.take_agent_of_policy,
     compatibility.check_agent,
     compatibility.check_data,
     _check_sections,
     _check_robot,
     compatibility.check_policy,
     check_memory,
+    _check_nan_dump,
     _check_folder,
 ]
 """All checks in order; later ones read what `_resolve_inputs` and `_check_robot` leave in the context."""

@@ -15,8 +15,9 @@ from types import FrameType
 
 from regimen.display.console import describe, say
 from regimen.runs.outcome import not_started
-from regimen.runs.record import Outcome, RecordError, RunRecord, Status
+from regimen.runs.record import Outcome, RecordError, RunRecord
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import SUPERVISOR_STOP_S
 from regimen.system import files, host, signals
 from regimen.system.errors import RegimenError
@@ -55,7 +56,7 @@ class SupervisorPool:
 
     def start(self, run: Run) -> None:
         """Start the supervisor of a run; its output goes to logs/supervisor.log."""
-        with not_started(run), (run.logs / "supervisor.log").open("ab") as log:
+        with not_started(run), files.open_own(run.logs / "supervisor.log", "ab") as log:
             command = [sys.executable, "-m", "regimen.runs.supervisor", str(run.dir)]
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self.running[run.id] = (run, process)

@@ -7,7 +7,7 @@ import pickle
 import random
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -19,7 +19,8 @@ from regimen.runs import checkpoint_header
 from regimen.runs.checkpoint_header import StateDict
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
-from regimen.system.files import is_no_space, no_space_message
+from regimen.system.file_kinds import ZIP, this_is
+from regimen.system.files import is_no_space, no_space_message, open_own
 
 FORMAT = 1
 PLAIN_TYPES = (str, bytes, bool, int, float, type(None), torch.Tensor)
@@ -40,7 +41,7 @@ def save(path: Path, bundle: Mapping[str, Any]) -> None:
     sink = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tmp.open("wb") as file:
+        with open_own(tmp, "wb") as file:
             sink = _Sink(file)
             torch.save(bundle, cast(IO[bytes], sink))
             sink.finish()
@@ -84,14 +85,39 @@ def load(path: Path, device: str | torch.device = "cpu") -> StateDict:
             f"{path} holds Python objects, so this launcher did not write it. {_others(path)}"
         ) from error
     except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path} is cut short or is not a checkpoint. {_others(path)}") from error
+        kind = this_is(path, ZIP)
+        raise CheckpointError(f"{path} is cut short or is not a checkpoint. {kind}{_others(path)}") from error
     checkpoint_header.require_regimen_checkpoint(path, bundle)
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
         found = f"format {bundle['format']}" if isinstance(bundle, dict) and "format" in bundle else "no format number"
         raise CheckpointError(
             f"{path} was not written by this version: expected format {FORMAT}, found {found}. {_others(path)}"
         )
+    require_weights(path, bundle.get("policy"), lambda tensor: ~tensor.isnan(), "policy")
     return bundle
+
+
+def require_weights(path: Path, state: Any, usable: Callable[[torch.Tensor], torch.Tensor], where: str) -> None:
+    """Raise unless each value of the weights is usable.
+
+    Args:
+        path: of the checkpoint, for the message.
+        state: tensors, nested in dicts and lists.
+        usable: returns a mask of the usable values of a tensor, such as `torch.isfinite`.
+        where: dotted key of `state`.
+
+    Raises:
+        CheckpointError: naming the first tensor with another value.
+    """
+    if isinstance(state, dict | list | tuple):
+        for key, item in state.items() if isinstance(state, dict) else enumerate(state):
+            require_weights(path, item, usable, f"{where}.{key}")
+    elif isinstance(state, torch.Tensor) and state.is_floating_point() and not (mask := usable(state)).all():
+        bad = int((~mask).sum())
+        raise CheckpointError(
+            f"{path} holds no usable policy: {bad} of {state.numel()} values of `{where}` are NaN or infinite. Its "
+            f"training diverged; take an earlier checkpoint. {_others(path)}"
+        )
 
 
 class Checkpoints:

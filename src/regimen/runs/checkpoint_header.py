@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from regimen.system.errors import CheckpointError
+from regimen.system.file_kinds import ZIP, this_is
 
 StateDict = dict[str, Any]
 """Tensors and plain values by name, nested in dicts, lists and tuples: all that a checkpoint can hold."""
@@ -91,16 +92,39 @@ def read_plain(path: Path) -> PolicyBundle:
     Raises:
         CheckpointError: the file is not such a checkpoint.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
-            bundle = _PlainReader(io.BytesIO(archive.read(name))).load()
-    except (zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this launcher: {error or 'it has no data'}.") from error
+    bundle = _read(path)
     require_regimen_checkpoint(path, bundle)
     if not isinstance(bundle, dict) or "io" not in bundle:
         raise CheckpointError(f"{path} is not a checkpoint of this launcher: it does not say what its policy reads.")
     return cast(PolicyBundle, bundle)
+
+
+def restores_envs(path: Path) -> bool:
+    """Return whether a checkpoint holds the complete state of its envs; True for one without envs.
+
+    Args:
+        path: checkpoint of a run that is to be resumed.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, or damaged.
+    """
+    bundle = _read(path)
+    part = (bundle.get("training") or bundle.get("collect")) if isinstance(bundle, dict) else None
+    if not isinstance(part, dict):
+        return True
+    envs = part.get("env")  # a checkpoint of version 0.1 has no `restores_envs`
+    return bool(part.get("restores_envs", not (isinstance(envs, dict) and envs.get("envs", True) is None)))
+
+
+def _read(path: Path) -> Any:
+    """Return the plain content of a checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+            return _PlainReader(io.BytesIO(archive.read(name))).load()
+    except Exception as error:  # of a damaged pickle: anything
+        kind = this_is(path, ZIP) or f"{error or 'It has no data'}."
+        raise CheckpointError(f"{path} is not a checkpoint of this launcher. {kind.strip()}") from error
 
 
 def require_regimen_checkpoint(path: Path, bundle: Any) -> None:

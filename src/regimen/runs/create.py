@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import yaml
-
+from regimen.config.yaml_io import as_yaml
 from regimen.runs import inputs, signature
-from regimen.runs.record import FILE, RunRecord, Status
+from regimen.runs.record import FILE, RunRecord
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry, Signature
+from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
 from regimen.system.files import (
@@ -23,6 +23,7 @@ from regimen.system.files import (
     write_json,
 )
 from regimen.system.git import GitState, repository_state
+from regimen.system.secrets import redacted
 
 
 class Decided(TypedDict, total=False):
@@ -88,8 +89,8 @@ def create_run_dir(
             id=folder.name,
             name=config.get("name"),
             stage=choices.get("stage"),
-            argv=argv,
-            overrides=overrides,
+            argv=[redacted(word) for word in argv],
+            overrides=[redacted(text) for text in overrides],
             choices=choices,
             inputs=inputs.read(files or {}, references or {}),
             seed=config.get("seed"),
@@ -156,12 +157,6 @@ def sign(
     """
     checksums = {name: entry.sha256 for name, entry in inputs.items()} | dict(pending)
     return Signature(signature.config_signature(config, checksums), signature.code_signature(config, code))
-
-
-def as_yaml(data: Any) -> str:
-    """Return plain data as YAML, by the C writer where PyYAML has it: the same text, many times faster."""
-    writer = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(data, Dumper=writer, sort_keys=False, allow_unicode=True))
 
 
 def _claim_named(folder: Path) -> Path:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from regimen.config import static_types
+from regimen.config.yaml_io import PlainSection, read_yaml
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
+from regimen.runs.run import Run
+from regimen.system.errors import RunReferenceError
 from regimen.system.files import read_json, sha256
 
 SINGLE = ("policy", "estimator")
@@ -87,6 +93,27 @@ def owner(path: Path) -> str | None:
     return None
 
 
+def agent_of(path: Path) -> tuple[str, PlainSection] | None:
+    """Return option and settings of the agent that made a policy, by the configuration of its run; None if unknown."""
+    for folder in path.resolve().parents[:3]:
+        with suppress(OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+            config = read_yaml(folder / "config.yaml")
+            return str(config["choices"]["agent"]), dict(config["agent"])
+    return None
+
+
+def agent_follows_policy(config: Mapping[str, Any]) -> bool:
+    """Return whether a run takes its agent from its policy: its stage loads one, and calls no agent of its own.
+
+    Args:
+        config: resolved plain configuration.
+    """
+    stage, agent = config.get("stage") or {}, config.get("agent") or {}
+    loads, needs = (static_types.class_variable(stage, name) for name in ("LOADS_POLICY", "NEEDS"))
+    adopts = stage.get("joints") is not None
+    return bool(loads) and not needs and not adopts and not static_types.class_variable(agent, "EVALUATOR")
+
+
 def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
     """Return input name -> what happened to it since the record was made: `changed` or `gone`.
 
@@ -101,3 +128,22 @@ def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
         elif sha256(path) != entry.sha256:
             states[name] = "changed"
     return states
+
+
+def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
+    """Verify that inputs are the files that the record names.
+
+    Args:
+        run: about to start or to continue.
+        except_for: inputs that are not read again.
+
+    Raises:
+        RunReferenceError: naming each input that changed since.
+    """
+    inputs = run.record.inputs
+    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
+    if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
+        raise RunReferenceError(
+            f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
+            "Launch a new run to use the present files."
+        )

@@ -15,13 +15,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from regimen.runs.record import Status, read_record
+from regimen.runs.record import read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_FRESH_S
-from regimen.system import host
+from regimen.system import files, host
 from regimen.system.errors import PreflightError
 
 ATTEMPTS, ATTEMPT_S = 5, 0.05
+
+WRITTEN = ("checkpoints", "data", "figures", "logs", "tb", "videos", "report", ".hydra")
+"""Folders of a run that Regimen itself writes to; loggers have folders of their own."""
 
 
 @contextmanager
@@ -35,7 +39,7 @@ def hold_lock(run: Run) -> Iterator[IO[str]]:
         PreflightError: another process works on it, or its directory is not writable.
     """
     try:
-        file = _lock(run).open("a")  # append mode keeps its modification time
+        file = files.open_own(_lock(run), "a")  # append mode keeps its modification time
     except OSError as error:
         raise PreflightError(f"Cannot work in {run.dir}: {error.strerror}. It must be yours to write in.") from error
     with file:
@@ -45,8 +49,23 @@ def hold_lock(run: Run) -> Iterator[IO[str]]:
             raise PreflightError(f"There is no run {run.id} any more: it was removed at this very moment.")
         if _has_living_owner(run):
             raise PreflightError(_taken(run))
+        if links := list(_links_outside(run.dir, run.dir)):
+            raise PreflightError(
+                f"{os.path.relpath(links[0])} is a link that leads out of the run directory: nothing is written there. "
+                "Put the files themselves in its place, or start a new run."
+            )
         heartbeat(run)
         yield file
+
+
+def _links_outside(folder: Path, run_dir: Path) -> Iterator[Path]:
+    """Yield what is a link to somewhere else in a run directory and the folders that Regimen writes to."""
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        if entry.is_symlink() and not path.resolve().is_relative_to(run_dir):
+            yield path
+        elif folder == run_dir and entry.name in WRITTEN and entry.is_dir(follow_symlinks=False):
+            yield from _links_outside(path, run_dir)
 
 
 def _locked(file: IO[str]) -> bool:
@@ -62,7 +81,7 @@ def _locked(file: IO[str]) -> bool:
 
 def is_free(run: Run) -> bool:
     """Return whether no process works on the run, so that `hold_lock` would succeed."""
-    with suppress(FileNotFoundError), _lock(run).open() as file:
+    with suppress(FileNotFoundError), files.open_own(_lock(run), "r") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,7 +92,7 @@ def is_free(run: Run) -> bool:
 def heartbeat(run: Run) -> None:
     """Set the heartbeat of the run to the present time."""
     with suppress(OSError):
-        os.utime(_lock(run))
+        os.utime(_lock(run), follow_symlinks=False)
 
 
 def seconds_since_heartbeat(folder: Path) -> float:

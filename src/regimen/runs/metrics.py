@@ -7,12 +7,14 @@ TensorBoard's own record writer encodes the events, but the file is opened and c
 from __future__ import annotations
 
 import json
+import math
 import socket
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from regimen.system.files import plain, write_atomic
+from regimen.system import json_lines
+from regimen.system.files import open_own, plain, write_atomic
 
 
 class MetricSink(Protocol):
@@ -53,7 +55,7 @@ class MetricsLog:
         self._tb_folder = folder / "tb"
         self._tb_file: Path | None = None
         self._purge_step: int | None = None
-        self._start = time.time()
+        self._start = time.monotonic()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Append the metrics of one step, visible to readers at once.
@@ -63,8 +65,8 @@ class MetricsLog:
             metrics: name -> value; a non-finite value is kept as null in the file and as it is in TensorBoard.
         """
         values = {name: float(value) for name, value in metrics.items()}
-        row = {"step": int(step), "time_s": round(time.time() - self._start, 3), **plain(values)}
-        with self.path.open("a") as file:
+        row = {"step": int(step), "time_s": round(time.monotonic() - self._start, 3), **plain(values)}
+        with open_own(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
         self._write_event(int(step), values)
 
@@ -75,16 +77,14 @@ class MetricsLog:
             step: the checkpoint's step; its own row is kept.
         """
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
-            write_atomic(self.path, "".join(line + "\n" for line in kept).encode())
+            kept = (line.rstrip(b"\n") + b"\n" for line in json_lines.lines(self.path) if _step_of(line) <= step)
+            write_atomic(self.path, kept)
         self._purge_step = step + 1
         self._tb_file = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what was written so far, oldest first; empty before the first `write`."""
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text().splitlines() if _step_of(line) < float("inf")]
+        return [row for row in json_lines.rows(self.path) if json_lines.number_of(row, "step") is not None]
 
     def _write_event(self, step: int, values: dict[str, float]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
@@ -110,13 +110,11 @@ class MetricsLog:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
         assert self._tb_file is not None
-        with self._tb_file.open("ab") as file:
+        with open_own(self._tb_file, "ab") as file:
             RecordWriter(file).write(event.SerializeToString())
 
 
-def _step_of(line: str) -> float:
-    """Step of a row; infinite for a line that a crash cut short."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+def _step_of(line: bytes) -> float:
+    """Return the step of a row; infinite for a line that is damaged or cut."""
+    step = json_lines.number_of(json_lines.parse(line) or {}, "step")
+    return math.inf if step is None else step

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
-from regimen.runs.record import Outcome, RunRecord, Status, read_record
+from regimen.runs import resume_check
+from regimen.runs.record import Outcome, RunRecord, read_record
 from regimen.runs.record_parts import RunError
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import ConfigError
 
@@ -39,20 +41,23 @@ LAST_LINES = 20
 REASON_LENGTH = 240
 
 
-def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False) -> Outcome:
+def judge(
+    run: Run, returncode: int, memory: str = "", asked_kill: bool = False, out_of_memory: bool | None = None
+) -> Outcome:
     """Return how the worker of `run` ended.
 
     Args:
         run: its directory; the worker's `result.json` and `logs/error.json` are the evidence.
         returncode: of the worker, negative for a signal.
-        memory: a clause on the memory seen and available, for an unexplained SIGKILL.
+        memory: a clause on the memory seen and available, for a SIGKILL.
         asked_kill: whether the user asked for the SIGKILL.
+        out_of_memory: whether the kernel counted a process killed because memory ran out meanwhile; None: unknown.
     """
     error = files.read_json(run.logs / "error.json")
     if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
         return Outcome(Status.FINISHED, 0, _afterwards(returncode, error))
     if returncode < 0:
-        return _ended_by(run, -returncode, memory, asked_kill)
+        return _ended_by(run, -returncode, _sigkill_reason(memory, asked_kill, out_of_memory))
     if error and error["kind"] == "StopRequested":
         return _stopped(run, error)
     if error:
@@ -60,6 +65,8 @@ def judge(run: Run, returncode: int, memory: str = "", asked_kill: bool = False)
     why = "something called exit in the middle of the work"
     if returncode:
         why = next(iter(last_lines(run.logs / "worker.log", 1)), "no output")
+    if out_of_memory:  # of a worker among several, whose launcher only says that one is gone
+        why = f"out of memory, by the kernel's count of killed processes; {memory}"
     message = f"the worker ended with exit code {returncode} without a result: {why}"
     return _failed(run, {"kind": NO_RESULT, "message": message})
 
@@ -126,10 +133,14 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
             stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
-    if exit_code == EXIT_BAD_INPUT:
-        return "correct the command and launch again"
+    if status == Status.DIVERGED and run.nan_dump.exists():
+        return f"regimen replay {name} nan"
     if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
+    if record.supervisor is not None and any(resume_check.refusals(run)):
+        return resume_check.alternative(run)
+    if exit_code == EXIT_BAD_INPUT:
+        return "correct the command and launch again"
     return f"python launch.py resume={name}"
 
 
@@ -169,10 +180,20 @@ def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
     return signalled(number, reason)
 
 
-def _ended_by(run: Run, number: int, memory: str, asked_kill: bool) -> Outcome:
+def _sigkill_reason(memory: str, asked: bool, out_of_memory: bool | None) -> str:
+    if asked:
+        return "killed at your request (SIGKILL)"
+    if out_of_memory:
+        return f"out of memory: the kernel ended the worker (SIGKILL); {memory}"
+    if out_of_memory is None:
+        return f"SIGKILL, out of memory or by another process: the kernel keeps no count; {memory}"
+    return "SIGKILL by another process: the kernel counts no kill because of memory"
+
+
+def _ended_by(run: Run, number: int, sigkill_reason: str) -> Outcome:
     name = signals.signal_name(number)
     if number == signal.SIGKILL:
-        reason = "killed at your request (SIGKILL)" if asked_kill else f"SIGKILL, probably out of memory: {memory}"
+        reason = sigkill_reason
     elif number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
         what = {"SIGSEGV": "segmentation fault", "SIGABRT": "aborted by native code"}.get(name, "crash in native code")
         reason = f"{what} ({name}){_crash_site(last_lines(run.logs / 'worker.log', 400))}"

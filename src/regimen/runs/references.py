@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from regimen.display.formatting import duration
+from regimen.display.formatting import duration, visible
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 from regimen.system.errors import RunReferenceError, did_you_mean, suggest
 from regimen.system.files import data_folder
+
+MAX_LENGTH = 1024
+"""Longest reference in characters."""
 
 FORMS = (
     "A run is named by its id, a unique beginning of it, its name, `latest` or its directory; a policy also by "
@@ -51,7 +54,7 @@ def resolve_run(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     Raises:
         RunReferenceError: no run or several runs are meant; the message lists candidates.
     """
-    folder = Path(ref).expanduser()
+    folder = _as_path(ref)
     if (folder / "run.json").is_file():
         return folder.resolve()
     return _one(ref, Index(roots).rows(), roots).dir.resolve()
@@ -71,12 +74,12 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Sequence
     """
     if ref.startswith("pretrained:"):
         return _pretrained(ref.removeprefix("pretrained:"), pretrained or pretrained_folders())
-    if Path(ref).expanduser().is_file():
-        return Path(ref).expanduser().resolve()
+    if (path := _as_path(ref)).is_file():
+        return path.resolve()
     if ref.endswith((".pt", ".pth", ".onnx")):
         raise RunReferenceError(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
     name, at, which = ref.rpartition("@")
-    if not at or (Path(ref).expanduser() / "run.json").is_file():
+    if not at or (path / "run.json").is_file():
         name, which = ref, ""
     folder = _newest(roots, "a checkpoint", _has_checkpoint) if name == "latest" else resolve_run(name, roots)
     return _checkpoint(folder, which)
@@ -92,7 +95,7 @@ def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     Raises:
         RunReferenceError: no dataset or several runs are meant; the message lists candidates.
     """
-    path = Path(ref).expanduser()
+    path = _as_path(ref)
     if path.is_file():
         return path.resolve()
     if ref.endswith((".h5", ".hdf5")):
@@ -119,7 +122,7 @@ def resolve_result(ref: str, roots: Sequence[Path] = ROOTS) -> Path:
     Raises:
         RunReferenceError: no run or several runs are meant, or the run has no result.
     """
-    path = Path(ref).expanduser()
+    path = _as_path(ref)
     if path.is_file():
         return path.resolve()
     run = resolve_run(ref, roots)
@@ -132,6 +135,23 @@ def _datasets(folder: Path) -> list[Path]:
     """Return the datasets in a folder: the index of learning histories, whose files are no datasets each, or files."""
     index = folder / "histories.json"
     return [index] if index.is_file() else sorted(folder.glob("*.h5"))
+
+
+def _as_path(ref: str) -> Path:
+    """Return a reference as a path.
+
+    Raises:
+        RunReferenceError: it can be neither a path nor a name.
+    """
+    if len(ref) > MAX_LENGTH or visible(ref) != ref:
+        start = f"{visible(ref[:60])}{' …' * (len(ref) > 60)}"
+        raise RunReferenceError(f"`{start}` names no run: it is too long, or has characters that no name has. {FORMS}")
+    try:
+        path = Path(ref).expanduser()
+        path.exists()
+    except (RuntimeError, OSError) as error:  # ~unknown; a name that no file can have; a folder that cannot be read
+        raise RunReferenceError(f"`{ref}`: {getattr(error, 'strerror', error)}. {FORMS}") from error
+    return path
 
 
 def _has_checkpoint(run: RunSummary) -> bool:
@@ -231,4 +251,5 @@ def _listing(runs: list[RunSummary], most: int = 8) -> str:
 def _describe(run: RunSummary) -> str:
     """Return one line to choose by: id, name, status, age, directory."""
     name = f" (name {run.name})" if run.name else ""
-    return f"{run.id}{name}: {run.status}, started {duration(max(0.0, time.time() - run.began))} ago, {run.path}"
+    began = duration(max(0.0, time.time() - run.began))
+    return visible(f"{run.id}{name}: {run.status}, started {began} ago, {run.path}")

@@ -10,9 +10,10 @@ from typing import Any
 
 from regimen.config.yaml_io import read_yaml
 from regimen.runs.metrics import MetricSink, MetricsLog
-from regimen.runs.record import FILE, RecordError, RunRecord, Status, read_record
+from regimen.runs.record import FILE, RecordError, RunRecord, read_record
 from regimen.runs.record_parts import Artifact
-from regimen.system import distributed, files
+from regimen.runs.status import Status
+from regimen.system import distributed, files, json_lines
 from regimen.system.errors import RunReferenceError, StopRequested
 
 PROGRESS_INTERVAL_S = 0.5
@@ -79,6 +80,11 @@ class Run:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints; absent before the first one."""
         return self.dir / "checkpoints"
+
+    @property
+    def nan_dump(self) -> Path:
+        """File of the steps before a value that was not finite; absent in runs without one."""
+        return self.dir / "nan_dump.npz"
 
     @property
     def reserve(self) -> Path:
@@ -187,15 +193,32 @@ class Run:
 
         Args:
             path: file inside the run directory.
-            kind: `checkpoint`, `dataset`, `figure`, `video`, `table` or `page`.
+            kind: `checkpoint`, `dataset`, `figure`, `video`, `table`, `page` or `NaN dump`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
-        with (self.logs / "artifacts.jsonl").open("a") as file:
+        with files.open_own(self.logs / "artifacts.jsonl", "a") as file:
             file.write("\n" + json.dumps(row) + "\n")  # a line cut short by a crash spoils no other
+
+    def draw(self, name: str, draw: Callable[[Path], object]) -> None:
+        """Draw a figure and name it; one that cannot be drawn is a warning, because no result depends on it.
+
+        Args:
+            name: of the file in `figures/`, such as `evaluation.png`.
+            draw: writes the file that it is given, or none if there is nothing to draw.
+        """
+        path = self.dir / "figures" / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draw(path)
+        except Exception as error:
+            self.warn(f"figures/{name} was not drawn: {type(error).__name__}: {error}")
+        else:
+            if path.is_file():
+                self.artifact(path, "figure")
 
     def artifacts(self) -> list[Artifact]:
         """Return the named files that exist, with sizes and checksums."""
-        rows = files.read_jsonl(self.logs / "artifacts.jsonl")
+        rows = json_lines.rows(self.logs / "artifacts.jsonl")
         kinds = {row["path"]: row["kind"] for row in rows if (self.dir / row["path"]).is_file()}
         return [
             Artifact(path, kind, file.stat().st_size, files.sha256(file))

@@ -6,17 +6,16 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from regimen.runs import code_snapshot, inputs
+from regimen.runs.code_snapshot import LENGTH
 
-LENGTH = 16
-
-IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video")
+IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "nan_dump")
 """Keys of the whole configuration that cannot change what is learned or measured."""
 
-RELEVANT_HARDWARE = ("device", "nodes", "processes")
+RELEVANT_HARDWARE = ("device", "nodes", "processes", "threads")
+"""Threads change the order of sums: PPO with 512 envs, FastSAC with 64 differ in the last bits on 1 and 2 threads."""
 
 INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""
@@ -32,20 +31,20 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
     kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
+    if inputs.agent_follows_policy(config):  # whose checksum counts
+        kept.pop("agent", None)
+        kept["choices"].pop("agent", None)
     return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
 
 
 def code_signature(config: dict[str, Any], code: str | None = None) -> str:
-    """Return a hash of the content of this package and of the user's modules that the configuration names.
+    """Return a hash of this package and of the user's modules, models and files, see `code_snapshot.sources`.
 
     Args:
         config: resolved plain configuration.
         code: copy that the run works from, see `code_snapshot.take`; None for the code as it is now.
     """
-    digest = hashlib.sha256()
-    for name, path in code_snapshot.copied(Path(code)) if code else code_snapshot.sources(config):
-        digest.update(f"{name}\0{_content(path)}\0".encode())
-    return digest.hexdigest()[:LENGTH]
+    return code_snapshot.signature(config, code)
 
 
 def continued(before: str | None, now: str) -> str:
@@ -56,17 +55,6 @@ def continued(before: str | None, now: str) -> str:
         now: of the code that it is resumed with.
     """
     return now if before in (None, now) else _hash(f"{before} {now}".encode())
-
-
-def _content(path: Path) -> str:
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _contents:
-        _contents[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _contents[key]
-
-
-_contents: dict[tuple[str, int, int], str] = {}
 
 
 def _hash(data: bytes) -> str:

@@ -7,6 +7,7 @@ it wrote, and the record must be right after a kill of either process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +19,17 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from regimen.display.console import Screen
-from regimen.runs import code_snapshot, create, outcome, signature, worker_group
-from regimen.runs.inputs import changed, put, read, resolve
+from regimen.display.console import Screen, print_in_any_encoding
+from regimen.display.formatting import visible
+from regimen.runs import code_snapshot, create, inputs, outcome, resume_check, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
-from regimen.runs.record import Outcome, RunRecord, Status
+from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_S
 from regimen.system import files, host, signals
-from regimen.system.errors import PreflightError, RegimenError, RunReferenceError
+from regimen.system.errors import CheckpointError, PreflightError, RegimenError
 from regimen.system.git import repository_state
 from regimen.system.host import CodeState
 
@@ -45,6 +47,7 @@ def supervise(run: Run) -> int:
     Args:
         run: of a directory made by `create_run_dir`, or opened by `Run.open`.
     """
+    print_in_any_encoding()
     screen = Screen(run.dir)
     if _is_finished(run, screen):
         return 0
@@ -52,6 +55,9 @@ def supervise(run: Run) -> int:
         with hold_lock(run) as lock:
             if _is_finished(run, screen):  # by the process that held the lock until now
                 return 0
+            record = run.record
+            if record.supervisor is not None and record.status != Status.QUEUED and not record.has_live_job:
+                resume_check.require_resumable(run)  # a job of a scheduler records its refusal instead
             return _Supervisor(run, screen, lock).run_worker()
     except RegimenError as error:
         screen.line(str(error))
@@ -78,8 +84,8 @@ class _Supervisor:
         self.peak_rss = 0
         self.cpu_s = 0.0
         self.before = run.record
-        self.available = host.memory_available()
-        self.started = time.monotonic()
+        self.available, self.oom_kills = host.memory_available(), host.oom_kills()
+        self.started, self.started_at = time.monotonic(), time.time()
 
     def run_worker(self) -> int:
         """Start the worker, wait for it, write the record, and print the last line."""
@@ -111,6 +117,12 @@ class _Supervisor:
             self.run.change(lambda record: record.start(this, machine))
             self.screen.line(f"started: {where}")
             return
+        if self.before.code and not Path(self.before.code).is_dir():
+            self.before.code = str(code_snapshot.take(self.run.config))
+            self.run.change(lambda record: setattr(record, "code", self.before.code))
+            self.screen.line(
+                "warning: the copy of the code that it worked from is gone; it continues with the present code"
+            )
         git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
         code, signature_ = CodeState(git, host.versions()), self._signature()
         self.run.change(lambda record: record.resume(this, code, signature_))
@@ -132,7 +144,7 @@ class _Supervisor:
         try:
             resolve_pending(self.run)
             goes_on = self.before.stage == "train" and (self.run.checkpoints / "last.pt").exists()
-            require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
             details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
@@ -148,7 +160,19 @@ class _Supervisor:
         for number in self.received:  # signals that came while it was being started
             signals.send(self.worker, number)
         returncode = self._wait(self.worker)
-        return outcome.judge(self.run, returncode, self._memory_clause(), self.asked_kill)
+        memory = f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+        now = host.oom_kills()
+        out_of_memory = now > self.oom_kills if now is not None and self.oom_kills is not None else None
+        return self._keep_status(outcome.judge(self.run, returncode, memory, self.asked_kill, out_of_memory))
+
+    def _keep_status(self, end: Outcome) -> Outcome:
+        """Return the earlier status for an attempt whose env or agent refused the checkpoint: nothing was done."""
+        last = self.run.checkpoints / "last.pt"
+        refused = end.error is not None and end.error.type == CheckpointError.__name__
+        worked = last.exists() and last.stat().st_mtime > self.started_at
+        if not refused or worked or self.before.supervisor is None or not self.before.status.is_resumable:
+            return end
+        return replace(end, status=self.before.status, exit_code=outcome.EXIT_BAD_INPUT, signal=self.before.signal)
 
     def _wait(self, worker: subprocess.Popen[bytes]) -> int:
         sample_due = beat_due = 0.0
@@ -202,10 +226,7 @@ class _Supervisor:
 
         outcome.record_end(self.run, end, add_used)
         self.screen.close()
-        self.screen.line(_last_line(self.run, end, wall_s))
-
-    def _memory_clause(self) -> str:
-        return f"peak {self.peak_rss / 2**30:.2f} GiB seen, {self.available / 2**30:.2f} GiB available at the start"
+        self.screen.line(visible(_last_line(self.run, end, wall_s)))
 
 
 def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
@@ -223,15 +244,19 @@ def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
 def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
-    It inherits the descriptor `lock`, so that the run is not given to another while either process exists.
+    It inherits the descriptor `lock`, so that the run is not given to another while either process exists. Sets of
+    strings have the same order in each process, unless PYTHONHASHSEED is set otherwise.
     """
     code = code_snapshot.environment(run.record.code)
-    env = {**os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
+    if sys.stdout.isatty():
+        env["COLUMNS"] = str(shutil.get_terminal_size().columns)  # its output is shown there
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
     if not code and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
-    with (run.logs / "worker.log").open("ab") as log:
+    with files.open_own(run.logs / "worker.log", "ab") as log:
         return subprocess.Popen(
             worker_group.command(run),
             stdin=subprocess.PIPE,
@@ -269,37 +294,22 @@ def resolve_pending(run: Run) -> None:
     if not pending:
         return
     config = run.config
-    paths = {name: resolve(name, reference) for name, reference in pending.items()}
+    paths = {name: inputs.resolve(name, reference) for name, reference in pending.items()}
     for name, path in paths.items():
-        put(config, name, path)
-    entries = read(paths, pending)
+        inputs.put(config, name, path)
+    entries = inputs.read(paths, pending)
+    made_by = inputs.agent_of(paths["policy"]) if "policy" in paths and inputs.agent_follows_policy(config) else None
+    if made_by is not None:
+        config["choices"]["agent"], config["agent"] = made_by
     create.freeze(run.dir, config)
 
     def alter(record: RunRecord) -> None:
         record.inputs |= entries
+        record.choices = config["choices"]
         record.pending = {}
         record.signature = create.sign(config, record.inputs, {}, record.code)
 
     run.change(alter)
-
-
-def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
-    """Verify that inputs are the files that the record names.
-
-    Args:
-        run: about to start or to continue.
-        except_for: inputs that are not read again.
-
-    Raises:
-        RunReferenceError: naming each input that changed since.
-    """
-    inputs = run.record.inputs
-    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
-    if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
-        raise RunReferenceError(
-            f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
-            "Launch a new run to use the present files."
-        )
 
 
 if __name__ == "__main__":

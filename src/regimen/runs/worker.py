@@ -12,15 +12,18 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from regimen.runs import outcome, worker_group
+from regimen.runs.files_read import record_files_read
 from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
-from regimen.system.errors import RegimenError, StopRequested
+from regimen.system.errors import DivergedError, RegimenError, StopRequested
+from regimen.system.seeding import own_seed, seed_all
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -34,9 +37,10 @@ def main() -> int:
     except (IndexError, RegimenError) as error:
         print(f"usage: python -m regimen.runs.worker <run directory>\n{error}", file=sys.stderr)
         return outcome.EXIT_BAD_INPUT
+    record_models = record_files_read(run) if run.leads else None
     _handle_signals(run)
     watch = _SupervisorWatch(run) if _is_supervised() else None
-    code = _account(run)
+    code = _account(run, record_models)
     if watch and watch.orphaned and run.leads:
         worked_s = time.monotonic() - began
         outcome.record_end(
@@ -55,13 +59,14 @@ def _is_supervised() -> bool:
     return bool(lock) or distributed.world_size() > 1
 
 
-def _account(run: Run) -> int:
+def _account(run: Run, record_models: Callable[[], None] | None) -> int:
     """Work, and turn whatever ends it into `logs/error.json` and an exit code."""
     try:
-        _work(run)
+        _work(run, record_models)
     except Exception as error:
         account = _describe(run, error)
         _print_error(error, account)
+        _keep_dump(run, error)
         worker_group.write_error(run, account)
         distributed.destroy_process_group()  # after the record: the loss of this worker fails the others
         end = outcome.judge(run, outcome.EXIT_FAILED)
@@ -72,7 +77,7 @@ def _account(run: Run) -> int:
     return 0
 
 
-def _work(run: Run) -> None:
+def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
     _set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.config.structured import load_config
@@ -80,10 +85,14 @@ def _work(run: Run) -> None:
     from regimen.runs.loggers.forwarder import open_loggers
 
     config = load_config(run.config_path)
+    seed_all(own_seed(config.seed))
     if run.leads:
+        run.nan_dump.unlink(missing_ok=True)  # of an earlier attempt
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):
         _keep_mujoco_log(run.logs / "mujoco.txt")
+    if record_models:
+        record_models()
     distributed.init_process_group(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)
 
@@ -163,6 +172,17 @@ def _describe(run: Run, error: Exception) -> dict[str, Any]:
     if isinstance(error, StopRequested):
         return {**account, "signal": error.signal, "step": error.step}
     return {**account, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _keep_dump(run: Run, error: Exception) -> None:
+    """Write what an environment kept of the steps before a value that is not finite."""
+    if not isinstance(error, DivergedError) or error.dump is None:
+        return
+    try:
+        error.dump.write(run.nan_dump, run.id)
+        run.artifact(run.nan_dump, "NaN dump")
+    except OSError as failure:
+        print(f"warning: the NaN dump was not written: {failure}", file=sys.stderr)
 
 
 def _print_error(error: Exception, account: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,6 +38,9 @@ class NonLeaderRun(Run):
 
     def artifact(self, path: Path, kind: str) -> None:
         """Do nothing: rank 0 records the files."""
+
+    def draw(self, name: str, draw: Callable[[Path], object]) -> None:
+        """Do nothing: rank 0 draws the figures."""
 
     def finish(self, headline: dict[str, float], result: dict[str, Any]) -> None:
         """Do nothing: rank 0 writes the result."""
@@ -93,8 +97,8 @@ def run_secondary_node(run: Run) -> int:
         for process in worker:
             signals.send(process, number)
 
-    env = {**os.environ, **code_snapshot.environment(run.record.code)}
-    with signals.handled(forward), (run.logs / f"worker.node{node}.log").open("ab") as log:
+    env = {"PYTHONHASHSEED": "0", **os.environ, **code_snapshot.environment(run.record.code)}
+    with signals.handled(forward), files.open_own(run.logs / f"worker.node{node}.log", "ab") as log:
         process = subprocess.Popen(
             command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
         )

@@ -66,12 +66,12 @@ class Evaluate:
             step_dt = env.step_dt
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
-        self._draw(run, episodes, by_command, config)
         result = self._result(config, bundle, overall, by_command)
         result.env_steps = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
         result.wall_s = time.perf_counter() - started
         print_table(overall, by_command)
         run.finish(headline(overall, config.env.evaluation.headline), result.to_dict() | observed)
+        run.draw("evaluation.png", lambda path: self._draw(path, episodes, by_command, config))
 
     def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
@@ -103,15 +103,13 @@ class Evaluate:
         observed = roll_out(run, env, policy, stats, config.seed, make_observers(self.cfg, run, config, env))
         return EpisodeResults.of(stats, command_of_env, env.step_dt), observed
 
-    def _draw(self, run: Run, episodes: EpisodeResults, by_command: list[EvaluationMetrics], config: Config) -> None:
+    def _draw(self, out: Path, episodes: EpisodeResults, by_command: list[EvaluationMetrics], config: Config) -> None:
         labels = [command_label(j.command) for j in by_command]
         times = np.linspace(0, config.env.episode_length_s, 201)
         curves = [survival_curve(episodes, episodes.command_of_env == k, times) for k in range(len(by_command))]
         bars = {name: [j.figures[name] for j in by_command] for name in by_command[0].shown()}
-        out = run.dir / "figures" / "evaluation.png"
         name = config.env.evaluation.command or "command"
         figures.evaluation(out, labels, bars, times, curves, commanded_values(config.env.evaluation.grid), name)
-        run.artifact(out, "figure")
 
     def _result(
         self, config: Config, bundle: PolicyBundle, overall: EvaluationMetrics, by_command: list[EvaluationMetrics]

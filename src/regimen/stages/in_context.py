@@ -80,9 +80,7 @@ class InContext:
     def _finish(
         self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries], wall_s: float
     ) -> None:
-        figure, cfg = run.dir / "figures" / "in_context.png", self.cfg
-        _draw_figure(figure, rows, cfg.bootstrap, config.seed)
-        run.artifact(figure, "figure")
+        cfg = self.cfg
         scores = self._scores(run, config, bundle, rows)
         results = {row.name: row.result(scores, cfg.bootstrap, config.seed) for row in rows}
         own = results.pop(rows[0].name)
@@ -107,6 +105,7 @@ class InContext:
         }
         print_table(rows, cfg.bootstrap, config.seed)
         run.finish(headline(own, results), head | own.to_dict() | {"baselines": baselines})
+        run.draw("in_context.png", lambda path: _draw_figure(path, rows, cfg.bootstrap, config.seed))
 
     def _scores(self, run: Run, config: Config, bundle: PolicyBundle, rows: Sequence[EpisodeSeries]) -> ReturnScale:
         """Return the scale of normalized returns: measured here, or recorded with the data of the policy."""

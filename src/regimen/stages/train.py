@@ -88,10 +88,17 @@ class _Record:
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
     def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
+        from regimen.envs.vec_env import restores
         from regimen.runs.checkpoint import rng_state
         from regimen.system import distributed
 
-        common = {"env": self.env.state_dict(), "session": session.state_dict(), "rng": rng_state()}
+        env = self.env.state_dict()
+        common = {
+            "env": env,
+            "restores_envs": restores(self.env, env),
+            "session": session.state_dict(),
+            "rng": rng_state(),
+        }
         training: StateDict = {"agent": bundle["training"], **common}
         others = distributed.gather_to_first(training)
         head = {**self.head, "samples": session.samples}
@@ -111,21 +118,48 @@ def _faults(config: Config, env: VecEnv) -> list[str]:
 
 def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> StateDict | None:
     """Restore the last checkpoint, or load `config.policy`; return the agent's state of a resumed run."""
+    from regimen.envs.vec_env import restores
     from regimen.runs import checkpoint
 
     last = run.checkpoints / "last.pt"
     if last.exists():
         training = _own_part(checkpoint.load(last)["training"])
-        env.load_state_dict(training["env"])
+        resume: StateDict = training["agent"]
         session.load_state_dict(training["session"])
+        if restores(env, training["env"]):
+            env.load_state_dict(training["env"])
+        else:
+            resume = _restart(run, env, agent, training)
+            session.forget_episodes()
         checkpoint.set_rng_state(training["rng"])
         run.rewind(session.steps_done)
-        resume: StateDict = training["agent"]
         return resume
     run.rewind(-1)
     if config.policy:
         _load_weights(Path(config.policy), env, agent)
     return None
+
+
+def _restart(run: Run, env: Any, agent: Any, training: StateDict) -> StateDict:
+    """Begin new episodes where the state of the envs cannot be restored; return the agent's state for them.
+
+    Raises:
+        CheckpointError: the agent has no `restart`.
+    """
+    from regimen.agents.base import RestartableAgent
+    from regimen.system.errors import CheckpointError
+
+    if not isinstance(agent, RestartableAgent):
+        raise CheckpointError(
+            f"The envs cannot restore their state, and {type(agent).__name__} has no `restart`, which begins new "
+            "episodes. Start a new run from the policy: policy=<run reference>."
+        )
+    if run.leads:
+        run.warn(
+            "resumed with new episodes, because the state of the envs cannot be restored: weights, optimisers, "
+            "counters and generators continue, the result is not that of an uninterrupted run"
+        )
+    return agent.restart(training["agent"], env.restart(training["env"]))
 
 
 def _own_part(training: StateDict) -> StateDict:
@@ -166,13 +200,10 @@ def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
 def _finish(run: Run, session: Any, wall_s: float) -> None:
     from regimen.display.figures import learning_curve
 
-    figure = run.dir / "figures" / "learning_curve.png"
-    figure.parent.mkdir(exist_ok=True)
-    learning_curve(run.dir / "metrics.jsonl", figure)
-    run.artifact(figure, "figure")
     means = {"return": session.mean_return(), "episode_length": session.mean_length()}
     headline = {name: value for name, value in means.items() if value is not None}
     headline["samples"] = float(session.samples)
     samples = session.samples - session.samples_restored
     speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
     run.finish(headline, {"iterations": session.iteration, **speed})
+    run.draw("learning_curve.png", lambda path: learning_curve(run.dir / "metrics.jsonl", path))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
 
 
 def suggest(name: str, valid: Iterable[str], limit: int = 3) -> list[str]:
@@ -63,6 +65,12 @@ class ConfigErrors(ConfigError):
         super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems, nothing was started:\n{numbered}")
 
 
+def of_system(error: OSError) -> str:
+    """Return an error of the operating system as a sentence that names its file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
 def raise_if_any(lines: list[str]) -> None:
     """Raise one `ConfigErrors` with all different lines, if there are any."""
     if lines:
@@ -93,8 +101,28 @@ class DatasetError(RegimenError):
     """A dataset cannot be read, or fails the checks of its use; the message names the joint or file."""
 
 
+class Dump(Protocol):
+    """What is kept of an environment that diverged."""
+
+    def write(self, path: Path, run: str) -> None:
+        """Write the file `path` of the run with the id `run`."""
+        ...
+
+
 class DivergedError(RegimenError):
-    """The state or a loss became non-finite; the message names the term or tensor."""
+    """A state, the output of a term or a loss became non-finite; the message names the term or tensor.
+
+    Attributes:
+        env_ids: envs with values that are not finite; empty where the message is about none.
+        of_state: whether the message is about the state of the simulator.
+        dump: the steps before, which the worker writes into the run directory; None where none are kept.
+    """
+
+    def __init__(self, message: str, env_ids: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.env_ids = list(env_ids)
+        self.of_state = False
+        self.dump: Dump | None = None
 
 
 class StopRequested(RegimenError):

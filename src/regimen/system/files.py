@@ -11,11 +11,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from regimen.system.errors import PreflightError
 
@@ -119,18 +120,42 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | None) else str(value)
 
 
-def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+def open_own(path: Path, mode: str) -> IO[Any]:
+    """Open a file of a run: a regular file, never through a link.
+
+    A run directory may come from another user: a link in it leads to any file of its reader, and a pipe blocks.
+
+    Args:
+        path: the file.
+        mode: as of `open`.
+
+    Raises:
+        OSError: it is a link, or no regular file.
+    """
+    return open(path, mode, opener=_open_regular)
+
+
+def _open_regular(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", name)
+    return descriptor
+
+
+def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:
     """Replace `path` by `data` atomically: a reader, or a crash, sees the old or the new content, never a part.
 
     Args:
         path: file to write.
-        data: its whole content.
+        data: its whole content, or the parts of it.
         durable: wait until the disk has it.
     """
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with tmp.open("wb") as file:
-            file.write(data)
+        tmp.unlink(missing_ok=True)  # of an earlier process with this number
+        with open_own(tmp, "xb") as file:
+            file.writelines((data,) if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -168,21 +193,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file with one JSON object per line; lines that are not valid are left out."""
-    return parse_jsonl(path.read_bytes()) if path.exists() else []
-
-
-def parse_jsonl(data: bytes) -> list[dict[str, Any]]:
-    """Return the objects of `read_jsonl` from the bytes of such a file."""
-    rows = []
-    for line in data.splitlines():
-        with suppress(ValueError):
-            row = json.loads(line)
-            rows += [row] if isinstance(row, dict) else []
-    return rows
-
-
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a file, which is created if absent. The end of the process releases it.
@@ -195,7 +205,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         BlockingIOError: another process holds the lock, and `wait` is false.
         OSError: the file cannot be opened.
     """
-    with path.open("a") as file:
+    with open_own(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -203,7 +213,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 def reserve_space(path: Path) -> None:
     """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already."""
     try:
-        with path.open("ab") as file:
+        with open_own(path, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
     except OSError:
         path.unlink(missing_ok=True)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.system.json_data import JsonData
+from regimen.system.secrets import is_secret_file
 
 PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
 """Options of `git diff` that make its output valid for `git apply` with any user settings."""
+
+CODE_SUFFIXES = frozenset(
+    (
+        *(".py", ".pyi", ".pyx", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".xml", ".mjcf", ".urdf", ".xacro"),
+        *(".usda", ".sh", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".csv", ".txt", ".md"),
+    )
+)
+"""Suffixes of code, options and models: a run is made of no other untracked text."""
 
 MAX_UNTRACKED_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 8 * 1024 * 1024
@@ -33,11 +43,17 @@ class GitState(JsonData):
     dirty: bool = False
 
 
+def is_commit(text: object) -> bool:
+    """Return whether a recorded value is a commit's hash, and no option or path that git would take it for."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{7,64}", text) is not None
+
+
 def repository_state(folder: Path) -> tuple[GitState | None, str]:
     """Return (state, patch) of the repository around `folder`; (None, "") outside of one.
 
-    The patch is the difference to the commit, followed by the untracked text files, and can be applied with
-    `git apply`. Neither the index nor the objects of the repository change.
+    The patch is the difference to the commit, followed by the untracked files of code and options, and can be applied
+    with `git apply`. Files that may hold secrets are left out and named in its first line. Neither the index nor the
+    objects of the repository change.
 
     Args:
         folder: any folder of the repository.
@@ -56,21 +72,36 @@ def repository_state(folder: Path) -> tuple[GitState | None, str]:
     patch = (_git(top, "diff", "HEAD", *PLAIN_DIFF) or "") if tracked else ""
     if len(patch) > MAX_PATCH_BYTES:
         patch = f"# {len(patch)} bytes of changes to tracked files left out\n"
-    return state, patch + _untracked_patch(top, list(_small_text_files(top, untracked)))
+    code, secret = _untracked_code(top, untracked)
+    left_out = f"# left out, because they may hold secrets: {', '.join(map(repr, secret))}\n" if secret else ""
+    return state, left_out + patch + _untracked_patch(top, code)
 
 
-def _small_text_files(top: Path, names: list[str]) -> Iterator[str]:
-    """Yield the untracked text files of a patch, up to its size limit."""
-    total = 0
+def _untracked_code(top: Path, names: list[str]) -> tuple[list[str], list[str]]:
+    """Return the untracked files of a patch, up to its size limit, and the files left out as secrets."""
+    total, code, secret = 0, [], []
     for name in names:
         try:
-            data = (top / name).read_bytes() if (top / name).stat().st_size <= MAX_UNTRACKED_BYTES else b"\0"
+            found = (top / name).lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_UNTRACKED_BYTES:
+                continue
+            data = (top / name).read_bytes()
             data.decode()
         except (OSError, UnicodeDecodeError):
             continue
-        if b"\0" not in data and total <= MAX_PATCH_BYTES:
+        if is_secret_file(Path(name).name, data) or (found.st_mode & 0o077 == 0 and not _umask_hides()):
+            secret.append(name)
+        elif Path(name).suffix.lower() in CODE_SUFFIXES and b"\0" not in data and total <= MAX_PATCH_BYTES:
             total += len(data)
-            yield name
+            code.append(name)
+    return code, secret
+
+
+def _umask_hides() -> bool:
+    """Return whether every new file of this user is hidden from others, so that a hidden one is none of its own."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask & 0o077 == 0o077
 
 
 def _untracked_patch(top: Path, names: list[str]) -> str:

@@ -12,6 +12,7 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +30,13 @@ PACKAGES = (
 GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 """Files of a control group with its limit and use, and the line of memory.stat with the reclaimable file cache."""
+
+
+MEMBERSHIP = Path("/proc/self/cgroup")
+"""Control groups of this process; lines `number:controllers:path`, of which version 2 names no controllers."""
+
+GROUPS = Path("/sys/fs/cgroup")
+"""Mount point of the control groups."""
 
 
 @dataclass
@@ -121,32 +129,46 @@ def memory_available() -> int:
     """Return the free memory in bytes for this process, limited by the machine and by its control groups."""
     meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
-    return max(0, min([available, *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]))
+    return max(0, min([available, *(left for group in _groups() for left in _left_in_group(*group))]))
 
 
-def _left_in_groups(membership: Path, mount: Path) -> Iterator[int]:
-    """Yield the free bytes of each control group of this process; the file cache counts as free.
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed because memory ran out; None if it does not count them.
 
-    Args:
-        membership: lines `number:controllers:path`; version 2 names no controllers.
-        mount: mount point of the control groups.
+    The innermost control group of this process that counts them is asked, else the machine.
     """
-    for line in membership.read_text().splitlines() if membership.exists() else []:
+    for folder, version in _groups():
+        with suppress(OSError, ValueError, KeyError):
+            return _counters(folder / ("memory.oom_control" if version == 1 else "memory.events"))["oom_kill"]
+    with suppress(OSError, ValueError, KeyError):
+        return _counters(Path("/proc/vmstat"))["oom_kill"]
+    return None
+
+
+def _counters(path: Path) -> dict[str, int]:
+    """Return the counters of a file of the kernel with a name and a number in each line."""
+    return {name: int(value) for name, value in (row.split() for row in path.read_text().splitlines())}
+
+
+def _groups() -> Iterator[tuple[Path, int]]:
+    """Yield folder and version, 1 or 2, of the memory control groups of this process, the innermost first."""
+    for line in MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else []:
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
-        root = mount / controllers
+        root = GROUPS / controllers
         group = root / path.lstrip("/")
         for folder in (group, *group.parents):
             if folder.is_relative_to(root):
-                yield from _left_in_group(folder, *(GROUP_V1 if controllers else GROUP_V2))
+                yield folder, 1 if controllers else 2
 
 
-def _left_in_group(folder: Path, limit: str, used: str, cache: str) -> Iterator[int]:
-    """Yield the free bytes of one control group; nothing if it has no limit."""
+def _left_in_group(folder: Path, version: int) -> Iterator[int]:
+    """Yield the free bytes of one control group, the file cache counted as free; nothing if it has no limit."""
+    limit, used, cache = GROUP_V1 if version == 1 else GROUP_V2
     try:
-        stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
-        yield int((folder / limit).read_text()) - int((folder / used).read_text()) + int(stat[cache])
+        cached = _counters(folder / "memory.stat")[cache]
+        yield int((folder / limit).read_text()) - int((folder / used).read_text()) + cached
     except (OSError, ValueError, KeyError):  # no such group, or its limit is "max"
         return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -60,13 +61,31 @@ def send(process: subprocess.Popen[Any], number: int) -> None:
 
 @contextmanager
 def handled(handler: Handler) -> Iterator[None]:
-    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup)."""
+    """Handle the forwarded signals by `handler`, except those ignored on purpose (nohup).
+
+    A script starts `command &` with SIGINT ignored, so that a Ctrl-C at its terminal does not reach the command.
+    Without a terminal there is no Ctrl-C: a SIGINT is sent to this very process, and is handled.
+
+    Only the main thread can handle signals: in another one they stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     old = {number: signal.getsignal(number) for number in FORWARDED}
     for number, before in old.items():
-        if before is not signal.SIG_IGN:
+        if before is not signal.SIG_IGN or (number == signal.SIGINT and not _has_terminal()):
             signal.signal(number, handler)
     try:
         yield
     finally:
         for number, before in old.items():
             signal.signal(number, before)
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -27,8 +27,8 @@ from regimen.orchestration.preflight import estimate, preflight
 from regimen.runs import checkpoint, references
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.stages.distill import DistillCfg
 from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 

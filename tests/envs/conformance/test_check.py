@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv
 from regimen.cli.check_env import check_env_verb
 from regimen.envs.conformance.check import RULES, check_env, require_env
+from regimen.envs.robots.robot import load
 from regimen.system.errors import ConfigError, EnvContractError
 
 
@@ -200,8 +202,14 @@ class ReusedReward(PointEnv):
         return obs, self.buffer, *rest
 
 
+class OtherJoints(PointEnv):
+    robot = load("reach_arm")
+    world = SimpleNamespace(joints=["elbow", "shoulder"])
+
+
 GRID = [[0.0, 0.0], [0.8, 0.0]]
 BROKEN = [
+    (OtherJoints, "robot", ("elbow", "shoulder")),
     (WideFloat, "shapes", ("reward", "torch.float64", "torch.float32")),
     (WrongWidth, "shapes", ("reset()['policy']", "(8, 3)", "(8, 4)")),
     (NotFinite, "shapes", ("reward", "finite")),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from helpers.messages import assert_names
+from helpers.messages import assert_names, raises_naming
 from regimen.envs.robots.robot import available, load
 from regimen.envs.sims import genesis_scene
 from regimen.envs.sims.genesis_scene import read_outline
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
+from regimen.system.errors import ConfigError
 
 
 @pytest.fixture
@@ -62,3 +64,14 @@ def test_the_outline_of_a_model_names_bodies_and_sites_as_mujoco_does(name):
     assert list(outline.monitored) == world.bodies
     assert list(outline.sites) == world.sites
     assert "include" not in outline.without_ground
+
+
+def test_a_robot_in_an_included_file_is_refused(tmp_path):
+    arm = load("reach_arm")
+    text = arm.mjcf.read_text().replace("../scene.xml", str(arm.mjcf.parents[1] / "scene.xml"))
+    (tmp_path / "robot.xml").write_text(text)
+    (tmp_path / "arm.xml").write_text('<mujoco><include file="robot.xml"/></mujoco>')
+    included = replace(arm, mjcf=tmp_path / "arm.xml")
+    MujocoWorld(MujocoWorldCfg(), included, 1, 1)
+    with raises_naming(ConfigError, "shoulder", "elbow", "includes", "sim=mujoco"):
+        read_outline(included)

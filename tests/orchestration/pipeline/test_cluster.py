@@ -8,8 +8,8 @@ from helpers.messages import assert_names
 from regimen.orchestration.pipeline import execution
 from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
 from regimen.runs.record_parts import QueueEntry
+from regimen.runs.status import Status
 
 TWO = "  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a}}\n"
 

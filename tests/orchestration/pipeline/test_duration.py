@@ -11,7 +11,7 @@ from helpers.user_folder import write
 from regimen.orchestration.pipeline import report
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, TO_DO, ExistingRun
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 
 THREE = (
     "  - {name: a, stage: make, foreach: {seed: [0, 1, 2]}}\n"

@@ -15,8 +15,8 @@ from regimen.orchestration.pipeline import report
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import ExistingRun
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
 from regimen.runs.record_parts import PipelineStep
+from regimen.runs.status import Status
 
 STEPS = (
     "  - {name: walk, stage: make, foreach: {seed: [0, 1, 2, 3]}}\n"

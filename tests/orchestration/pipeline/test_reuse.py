@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from helpers.messages import assert_names
 from helpers.user_folder import write
 from regimen.orchestration.pipeline import jobs, reuse
+from regimen.runs import files_read
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
 from regimen.runs.record_parts import QueueEntry, Signature
+from regimen.runs.status import Status
 from regimen.system import files
 
 SIGNATURE = Signature("c" * 16, "d" * 16)
@@ -91,6 +93,20 @@ def test_a_run_whose_files_are_gone_or_changed_is_not_used(ready: Any) -> None:
     assert_names(known.note, "r_changed", "checkpoints/last.pt")
     assert_names(reuse.find_matching_run(ready, [gone]).note, "r_gone", "checkpoints/last.pt")
     assert reuse.find_matching_run(ready, [changed, gone, whole]).row is whole
+
+
+@pytest.mark.parametrize("status", ["finished", "running", "killed"])
+def test_a_run_that_read_a_file_which_has_changed_is_not_used(ready: Any, status: str) -> None:
+    data = write(Path("data/motion.csv"), "1,2")
+    row = run(status)
+    write(row.dir / files_read.FILE, json.dumps({"path": str(data), "sha256": files.sha256(data)}))
+    assert reuse.find_matching_run(ready, [row]).state != "to do"
+    data.write_text("1,3")
+    known = reuse.find_matching_run(ready, [row])
+    assert known.state == "to do"
+    assert_names(known.note, row.id, data)
+    data.unlink()
+    assert_names(reuse.find_matching_run(ready, [row]).note, row.id, data, "gone")
 
 
 def test_a_run_stopped_without_a_checkpoint_is_made_anew_unless_it_never_began(ready: Any) -> None:

@@ -26,6 +26,12 @@ def hardware(scheduler: str = "slurm", **submitit: Any) -> dict[str, Any]:
         ("slurm", {"max_num_timeout": -1}, ["0"]),
         ("slurm", {"timeout_min": 0}, ["minutes", "1"]),
         ("submitit_local", {"partition": "gpu"}, ["submitit_local"]),
+        ("submitit_local", {"mem_gb": 4}, ["submitit_local"]),
+        ("submitit_local", {"cpus_per_task": 4}, ["hardware.threads"]),
+        ("slurm", {"timeout_min": 2, "signal_delay_s": 120}, ["signal_delay_s", "timeout_min=3"]),
+        ("slurm", {"signal_delay_s": 3600}, ["timeout_min=61"]),
+        ("slurm", {"signal_delay_s": 0}, ["seconds"]),
+        ("slurm", {"cpus_per_gpu": 4}, ["gpus_per_node"]),
     ],
 )
 def test_wrong_keys_say_what_to_type(scheduler: str, given: dict[str, Any], names: list[str]) -> None:
@@ -33,9 +39,31 @@ def test_wrong_keys_say_what_to_type(scheduler: str, given: dict[str, Any], name
     assert_names(line, f"hardware.submitit.{next(iter(given))}", *names)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"mem_gb": 8, "mem_per_cpu": "2G"}, ["mem_gb", "mem_per_cpu"]),
+        ({"cpus_per_task": 4, "cpus_per_gpu": 4, "gpus_per_node": 1}, ["cpus_per_task", "cpus_per_gpu"]),
+        ({"gpus_per_node": 1, "gres": "gpu:2"}, ["gpus_per_node", "gres"]),
+        ({"mem_gb": 8, "additional_parameters": {"mem": "4G"}}, ["additional_parameters.mem", "mem_gb"]),
+        ({"additional_parameters": {"cpus_per_task": 2}}, ["additional_parameters.cpus_per_task"]),
+    ],
+)
+def test_values_that_exclude_each_other_are_refused(given: dict[str, Any], names: list[str]) -> None:
+    (line,) = executor.problems(hardware(**given))
+    assert_names(line, *names)
+
+
+def test_each_process_needs_a_gpu() -> None:
+    asked = hardware(gpus_per_node=1) | {"device": "cuda", "processes": 2}
+    (line,) = executor.problems(asked)
+    assert_names(line, "hardware.processes=2", "gpus_per_node=2")
+    assert executor.problems(asked | {"submitit": {"gpus_per_node": 2}}) == []
+
+
 def test_right_keys_are_no_problem() -> None:
     assert executor.problems(hardware(timeout_min=60, gres="gpu:1", additional_parameters={"nice": 5})) == []
-    assert executor.problems(hardware("submitit_local", timeout_min=60, mem_gb=4)) == []
+    assert executor.problems(hardware("submitit_local", timeout_min=60, gpus_per_node=1)) == []
 
 
 @pytest.fixture

@@ -30,8 +30,9 @@ def work(number: int, rounds: int) -> dict[str, list[str]]:
     from regimen.runs import create
     from regimen.runs.create import create_run_dir
     from regimen.runs.index.index import Index
-    from regimen.runs.record import Outcome, RunRecord, Status
+    from regimen.runs.record import Outcome, RunRecord
     from regimen.runs.run import Run
+    from regimen.runs.status import Status
     from regimen.system.errors import PreflightError
 
     create.signature.code_signature = lambda *_: ""  # slow, and not what this is about; nor is a loss of power

@@ -15,7 +15,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.recorded_runs import DEAD, ago, change, record_run
 from regimen.orchestration.slurm import job_states
-from regimen.runs.index import summary
+from regimen.runs.index import liveness, summary
 from regimen.runs.index.index import FILE, Index, Store
 from regimen.runs.index.summary import RunSummary
 from regimen.system import host
@@ -226,7 +226,7 @@ def test_a_run_whose_supervisor_dies_is_lost_without_a_change_of_its_record(
 ) -> None:
     change(roots[0] / "new", status="running", supervisor=ALIVE)
     assert Index(roots).rows()[0].status == "running"
-    monkeypatch.setattr(summary.host, "is_alive", lambda process: False)
+    monkeypatch.setattr(liveness.host, "is_alive", lambda process: False)
     assert Index(roots).rows()[0].status == "lost"
 
 

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import CheckpointError, PreflightError
+from regimen.system.file_kinds import this_is
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import TermMeaning
     from regimen.runs.checkpoint_header import PolicyBundle
 
 FORMAT = 1
+ONNX = b"\x08"
+"""First byte of an ONNX file: the field with the version of the format."""
+
 EXTRA = "regimen.json"
 """Name of the extra file in a TorchScript archive."""
 
@@ -223,7 +227,7 @@ def _of_onnx(path: Path) -> Mapping[str, Any]:
         model = onnx.load(path, load_external_data=False)
         return {prop.key: json.loads(prop.value) for prop in model.metadata_props}
     except (OSError, DecodeError) as error:
-        raise CheckpointError(f"{path} is cut short or is no ONNX file. {HOW}") from error
+        raise CheckpointError(f"{path} is cut short or is no ONNX file. {this_is(path, ONNX)}{HOW}") from error
     except json.JSONDecodeError:
         return {}
 

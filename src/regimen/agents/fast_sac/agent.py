@@ -24,6 +24,7 @@ from regimen.agents.training_session import free_bytes, require_finite
 from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
+from regimen.system.seeding import own_seed, seed_all
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
@@ -66,7 +67,7 @@ class FastSac:
             raise ConfigError(f"agent.critic_observations={cfg.critic_observations}: no such group. {offered}")
         self.cfg, self.io, self.num_envs, self.device, self.seed = cfg, io, num_envs, device, seed
         self.sizes = {group: io.size(group) for group in dict.fromkeys(("policy", cfg.critic_observations))}
-        data_parallel.seed_all(seed)
+        seed_all(seed)
         norm = partial(RunningNorm, device=device) if cfg.obs_normalization else nn.Identity
         self.norms = nn.ModuleDict({group: norm(size) for group, size in self.sizes.items()})
         scale = torch.tensor(action_bounds(io.action, cfg.action_bound))
@@ -125,8 +126,8 @@ class FastSac:
         self._print_sizes()
         if resume is None:
             data_parallel.share([*self._weights(), *self.norms.buffers()])
-            data_parallel.seed_all(data_parallel.own_seed(self.seed))
-            obs = env.reset(seed=data_parallel.own_seed(self.seed))
+            seed_all(own_seed(self.seed))
+            obs = env.reset(seed=own_seed(self.seed))
             env.stagger()
             self.ring.begin(self._stored_groups(obs))
         else:
@@ -380,7 +381,14 @@ class FastSac:
             self.ring.begin(self._stored_groups(obs))
         else:
             self.ring.load_state_dict(state["ring"])
+            if "cut" in state:
+                self.ring.end_episodes(self._stored_groups(state["cut"]))
+                self.ring.begin(self._stored_groups(obs))
         return obs
+
+    def restart(self, state: StateDict, obs: Obs) -> StateDict:
+        """Return the state of a checkpoint for envs that begin new episodes with `obs`; the ring ends the old ones."""
+        return {**state, "obs": obs, "cut": state["obs"]}
 
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> FastSacPolicy:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
+from regimen.system.file_kinds import ZIP, this_is
 
 if TYPE_CHECKING:
     from regimen.agents.rsl_rl.config import RunnerSection
@@ -90,6 +92,7 @@ def read(path: Path) -> LegacyPolicy:
             f"{path} is no checkpoint of rsl_rl: expected `model_state_dict` or `actor_state_dict`, found "
             f"{', '.join(map(str, list(saved)[:6]))}."
         )
+    checkpoint.require_weights(path, state, torch.isfinite, "actor")
     return _inferred(path, state, saved.get("iter"))
 
 
@@ -97,7 +100,8 @@ def _load(path: Path) -> StateDict:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path} (from {Path.cwd()}).")
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is cut short or is no checkpoint: torch writes them as zip files.")
+        kind = this_is(path, ZIP) or "Its end is missing. "
+        raise CheckpointError(f"{path} is cut short or is no checkpoint. {kind}Torch writes them as zip files.")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

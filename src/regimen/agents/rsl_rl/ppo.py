@@ -169,6 +169,10 @@ class RslRlPpo:
                 self.ppo.rnd.reward_normalizer.disc_avg.avg = state["curiosity"]["average"].to(self.device)
         return {k: v.clone() for k, v in state["obs"].items()}
 
+    def restart(self, state: StateDict, obs: Obs) -> StateDict:
+        """Return the state of a checkpoint for envs that begin new episodes with `obs`; recurrent states are zero."""
+        return {**state, "obs": obs, "memory": [None, None]}
+
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> RslRlPolicy:
         """Return the policy of a checkpoint, acting by its mean action."""

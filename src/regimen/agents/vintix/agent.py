@@ -214,7 +214,4 @@ def io_of(task: Task) -> IOSpec:
 def _draw(run: Run) -> None:
     from regimen.display.figures import learning_curve
 
-    figure = run.dir / "figures" / "learning_curve.png"
-    figure.parent.mkdir(exist_ok=True)
-    learning_curve(run.dir / "metrics.jsonl", figure)
-    run.artifact(figure, "figure")
+    run.draw("learning_curve.png", lambda path: learning_curve(run.dir / "metrics.jsonl", path))

@@ -19,6 +19,7 @@ import numpy as np
 
 from regimen.data.episodes.schema import FORMAT, EpisodeAttributes
 from regimen.data.episodes.writer import datasets
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError
 from regimen.system.json_data import Json
@@ -81,19 +82,17 @@ class EpisodeFile:
         self.path = path
         if not path.is_file():
             raise DatasetError(f"There is no dataset {path}. Make one with `python launch.py stage=collect policy=…`.")
-        try:
-            # Reading as one of many readers works for whole, growing and crashed files alike.
-            self._file = h5py.File(path, "r", swmr=True)
-        except OSError as error:
-            raise DatasetError(f"{path} cannot be read as HDF5: {error}.") from error
-        attributes = {name: _decoded(value) for name, value in self._file.attrs.items()}
+        self._file = open_hdf5(path)
+        with reading(path):
+            attributes = {name: _decoded(value) for name, value in self._file.attrs.items()}
         if attributes.get("format") != FORMAT:
             self._file.close()
             version = attributes.get("format", "none")
             raise DatasetError(f"{path} is no dataset of this version: expected format {FORMAT}, found {version}.")
         self.attributes = EpisodeAttributes.from_dict(attributes)
-        self._datasets = datasets(self._file)
-        self.columns = {name: tuple(d.shape[2:]) for name, d in self._datasets.items()}
+        with reading(path):
+            self._datasets = datasets(self._file)
+            self.columns = {name: tuple(d.shape[2:]) for name, d in self._datasets.items()}
 
     def __enter__(self) -> EpisodeFile:
         """Return itself; the file is closed at the end of the block."""
@@ -150,7 +149,8 @@ class EpisodeFile:
         """
         self.require(names)
         first, last, _ = rows.indices(self.steps)  # more rows may lie on disk than are whole
-        return {name: self._datasets[name][first:last, envs] for name in names}
+        with reading(self.path):
+            return {name: self._datasets[name][first:last, envs] for name in names}
 
     def chunks(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Yield (first row, {name: (rows, N, …)}) chunk by chunk, so that the whole file need not fit into memory."""

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from regimen.data.episodes.schema import FORMAT, Column, chunk_envs, chunk_steps
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.system.errors import DatasetError
 from regimen.system.json_data import Json
 
@@ -71,7 +72,7 @@ class EpisodeWriter:
         """
         self = cls.__new__(cls)
         tmp = path.with_name(f".{path.name}.tmp")
-        with h5py.File(path, "r", swmr=True) as old:
+        with reading(path), open_hdf5(path) as old:
             if int(old.attrs["steps"]) < rows:
                 raise DatasetError(f"{path} has {old.attrs['steps']} rows, fewer than the {rows} to continue from.")
             columns = {n: Column(str(d.dtype), d.shape[2:]) for n, d in datasets(old).items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.system.errors import DatasetError
 
 BLOCK = 10_000
@@ -118,11 +119,7 @@ def read(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarr
     Raises:
         DatasetError: a name is no range of rows, rows are missing, datasets differ in length, or values are not finite.
     """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read as HDF5: {error}. Make it again.") from error
-    with file:
+    with reading(path), open_hdf5(path) as file:
         ranges = sorted(_range(path, name) for name in file)
         _require_gapless(path, ranges)
         groups = [_datasets(path, file, *one) for one in ranges]
@@ -147,7 +144,7 @@ def load(path: Path) -> History:
 
 def surplus_observations(path: Path) -> list[str]:
     """Return the groups that have one observation more than actions, as one recorder of public data writes them."""
-    with h5py.File(path, "r") as file:
+    with reading(path), open_hdf5(path) as file:
         keys = [key for _, _, key in sorted(_range(path, name) for name in file)]
         return [k for k in keys if len(file[k]["proprio_observation"]) == len(file[k]["action"]) + 1]
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.data.histories.file import BLOCK, PUBLIC, append, read, surplus_observations
 from regimen.data.histories.reader import HistoryIndex
 from regimen.data.histories.writer import write_index
@@ -80,7 +80,7 @@ def _metadata(folder: Path) -> HistoryIndex:
 def _without_surplus(path: Path) -> dict[str, np.ndarray]:
     """Return the columns of a file, the last observation of each group that has one too many left out."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in PUBLIC}
-    with h5py.File(path, "r") as file:
+    with reading(path), open_hdf5(path) as file:
         for key in sorted(file, key=lambda name: int(name.partition("-")[0])):
             rows = len(file[key]["action"])
             for name, kind in PUBLIC.items():

@@ -16,6 +16,7 @@ import numpy as np
 
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.data.histories.file import BLOCK, KINDS, PUBLIC, append, load
 from regimen.data.histories.reader import INDEX, HistoryFile, HistoryIndex
 from regimen.display.intervals import spearman
@@ -106,7 +107,7 @@ def split(folder: Path, rows_of: np.ndarray | None = None) -> list[Path]:
     """
     for old in folder.glob("*.h5"):
         old.unlink()
-    with h5py.File(folder / ROWS, "r", swmr=True) as rows:
+    with reading(folder / ROWS), open_hdf5(folder / ROWS) as rows:
         steps, num_envs = int(rows.attrs["steps"]), int(rows.attrs["num_envs"])
         lengths = np.full(num_envs, steps) if rows_of is None else rows_of
         for first, envs, block in _blocks(rows, steps, num_envs):

@@ -58,11 +58,13 @@ def check_env(
         grid: values of the command.
     """
     probe = Probe(make_env, num_envs, seed, command, grid or [])
+    told: dict[str, str] = {}  # message -> the rule that has it: an env that does not open breaks all with the same
     for name, rule in RULES.items():
         try:
             yield RuleResult(name, True, rule(probe))
         except RegimenError as error:
-            yield RuleResult(name, False, str(error))
+            first = told.setdefault(str(error), name)
+            yield RuleResult(name, False, str(error) if first == name else f"as `{first}`")
         except Exception as error:  # a crash of the environment is a broken rule, with its place
             place = traceback.extract_tb(error.__traceback__)[-1]
             yield RuleResult(name, False, f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")

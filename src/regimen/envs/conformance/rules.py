@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from regimen.envs.conformance.robot_rule import check_robot
 from regimen.envs.conformance.rollouts import (
     Probe,
     Step,
@@ -205,6 +206,7 @@ def check_aliasing(probe: Probe) -> str:
 
 
 RULES: dict[str, Callable[[Probe], str]] = {
+    "robot": check_robot,
     "shapes": check_shapes,
     "io spec": check_io,
     "determinism": check_determinism,

@@ -7,12 +7,19 @@ here imports a simulator, numpy or torch, so the launcher may read robots while 
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.system.errors import ConfigError, did_you_mean
+
+PER_JOINT = ("default_joint_pos", "stiffness", "damping", "effort_limit", "velocity_limit", "armature")
+"""Fields of a `Robot` with one number for each joint."""
+
+POSITIVE = ("stiffness", "effort_limit")
+"""Those of them that are greater than 0; the default pose may be negative, the others may be 0."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,29 @@ class Robot:
     mirror: Mirror | None = None
     sources: str = ""
 
+    def problems(self) -> list[str]:
+        """Return one line for each contradiction within the description: lengths, names given twice, signs."""
+        lines = [] if isinstance(self.mjcf, Path) else [f"mjcf: {self.mjcf!r}; expected a pathlib.Path"]
+        lines += [] if self.joints else ["joints: none; expected at least one name"]
+        for field in ("joints", "feet", "fall_bodies"):
+            names = getattr(self, field)
+            if twice := sorted({name for name in names if list(names).count(name) > 1}):
+                lines.append(f"{field}: {', '.join(twice)} more than once")
+        for field in PER_JOINT:
+            values = getattr(self, field)
+            if len(values) != len(self.joints):
+                lines.append(
+                    f"{field}: {len(values)} values for the {len(self.joints)} joints {', '.join(self.joints)}"
+                )
+                continue
+            least = "more than 0" if field in POSITIVE else "0 or more"
+            least = "a finite number" if field == "default_joint_pos" else least
+            for joint, value in zip(self.joints, values, strict=True):
+                wrong = not math.isfinite(value) or (field != "default_joint_pos" and value < 0)
+                if wrong or (field in POSITIVE and value == 0):
+                    lines.append(f"{field} of joint {joint}: {value:g}; expected {least}")
+        return lines
+
     def joint_ids(self, *patterns: str) -> tuple[int, ...]:
         """Return the indices in `joints` of all names fully matching one of the regular expressions."""
         return tuple(self.joints.index(name) for name in match(self.joints, *patterns))
@@ -145,15 +175,21 @@ def load(name: str) -> Robot:
     """Return a robot by folder name, or one of the user's own by `package.module:NAME`.
 
     Raises:
-        ConfigError: if there is no such robot.
+        ConfigError: if there is no such robot, or its description contradicts itself.
     """
     if ":" not in name and name not in available():
         raise ConfigError(f"There is no robot `{name}`. {did_you_mean(name, available())}")
     module, _, attribute = (name if ":" in name else f"{__package__}.{name}.robot:ROBOT").partition(":")
     try:
         robot = getattr(importlib.import_module(module), attribute)
+    except ConfigError:
+        raise
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"Cannot load the robot `{name}`: {error}. Expected `package.module:NAME`.") from error
+    except Exception as error:  # whatever a user's module raises
+        raise ConfigError(f"Cannot load the robot `{name}`: {type(error).__name__}: {error}") from error
     if not isinstance(robot, Robot):
         raise ConfigError(f"`{name}` is a {type(robot).__name__}, expected a regimen.envs.robots.Robot.")
+    if problems := robot.problems():
+        raise ConfigError(f"The Robot `{name}` contradicts itself:\n  " + "\n  ".join(problems))
     return robot

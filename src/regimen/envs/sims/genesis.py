@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.envs.robots.model_check import compile_model
 from regimen.envs.rotations import rotate
 from regimen.envs.sims import genesis_scene
 from regimen.envs.sims.genesis_scene import GenesisWorldCfg, read_outline
@@ -36,6 +37,7 @@ class GenesisWorld:
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.joints = list(robot.joints)
+        compile_model(robot)  # compared with the Robot before Genesis, which takes longer to start
         self._gs = genesis_scene.start(cfg)
         self.device = torch.device(self._gs.device)
         outline = read_outline(robot)

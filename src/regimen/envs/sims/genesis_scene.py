@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.robots.robot import Robot
-from regimen.system.errors import PreflightError
+from regimen.system.errors import ConfigError, PreflightError
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
@@ -50,7 +50,7 @@ class GenesisWorldCfg:
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
     dt: float = 0.005
     device: str = "cpu"
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
     viewer: bool = False
     performance_mode: bool = False
     cache: str = "~/.cache/regimen/genesis"
@@ -159,15 +159,29 @@ class Outline:
 
 
 def read_outline(robot: Robot) -> Outline:
-    """Read the outline of `robot`."""
+    """Read the outline of `robot`, whose MJCF MuJoCo compiles.
+
+    Raises:
+        ConfigError: a joint, body or site of the robot is in an included file, which Genesis does not get.
+    """
     tree = ElementTree.parse(robot.mjcf)
     root = tree.getroot()
     geoms: dict[str | None, tuple[str, int]] = {}
     sites: dict[str | None, tuple[str, tuple[float, ...]]] = {}
     for body in root.iter("body"):
         colliding = [g for g in body.findall("geom") if g.get("class") != "visual"]
-        geoms |= {g.get("name"): (body.attrib["name"], rank) for rank, g in enumerate(colliding)}
-        sites |= {s.get("name"): (body.attrib["name"], _numbers(s.get("pos", "0 0 0"))) for s in body.findall("site")}
+        name = body.get("name", "")
+        geoms |= {g.get("name"): (name, rank) for rank, g in enumerate(colliding)}
+        sites |= {s.get("name"): (name, _numbers(s.get("pos", "0 0 0"))) for s in body.findall("site")}
+    own = {joint.get("name") for joint in root.iter("joint")}
+    own |= geoms.keys() | sites.keys() | {body.get("name") for body in root.iter("body")}
+    named = [sensor.get(key) for sensor in root.iter("contact") for key in ("body2", "geom2")]
+    named += [sensor.get("objname") for sensor in root.iter("framepos")]
+    if away := [name for name in (*robot.joints, *filter(None, named)) if name not in own]:
+        raise ConfigError(
+            f"The Robot `{robot.name}`: {', '.join(away)} not in {robot.mjcf} itself. Genesis reads that file without "
+            "its includes, for ground and light: put the robot into it, or choose sim=mujoco."
+        )
     monitored: dict[str, tuple[str, int | None]] = {}
     for sensor in root.iter("contact"):
         name = sensor.get("name", "").removeprefix("contact_")

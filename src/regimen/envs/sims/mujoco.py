@@ -6,14 +6,13 @@ actuator forces) are one physics step behind the state, as after `mj_step`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
-from regimen.envs.robots.model_check import require_matching_model
+from regimen.envs.robots.model_check import compile_model
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -43,7 +42,7 @@ class MujocoWorldCfg:
     MUJOCO: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
-    render_size: list[int] = field(default_factory=lambda: [640, 480])
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory: state, expanded fields and outputs per robot, arena per thread."""
@@ -65,7 +64,7 @@ class MujocoWorld:
         from mujoco.batch import Batch
 
         self.cfg, self.num_envs, self.device, self.dt = cfg, num_envs, torch.device("cpu"), cfg.dt
-        self.model = _compile(robot, cfg.dt)
+        self.model = compile_model(robot, cfg.dt)
         self.batch = Batch(self.model, num_envs, max(1, threads))
         self.joints = list(robot.joints)
         self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
@@ -222,17 +221,6 @@ class MujocoWorld:
 def _tensor(array: np.ndarray) -> torch.Tensor:
     """Copy a float64 array, which may be read-only, into a float32 tensor."""
     return torch.from_numpy(array.astype(np.float32))
-
-
-def _compile(robot: Robot, dt: float) -> mujoco.MjModel:
-    import mujoco
-
-    spec = mujoco.MjSpec.from_file(os.fspath(robot.mjcf))
-    spec.option.timestep = dt
-    spec.memory = 1 << 20  # the default arena is 14 MB for each thread's MjData
-    model = spec.compile()
-    require_matching_model(model, robot)
-    return model
 
 
 def _sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:

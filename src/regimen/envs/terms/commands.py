@@ -37,10 +37,10 @@ class UniformVelocityCommand:
     def __init__(
         self,
         env: TermEnv,
-        lin_vel_x: list[float],
-        lin_vel_y: list[float],
-        ang_vel_z: list[float],
-        resampling_time_s: list[float],
+        lin_vel_x: tuple[float, float],
+        lin_vel_y: tuple[float, float],
+        ang_vel_z: tuple[float, float],
+        resampling_time_s: tuple[float, float],
         rel_standing_envs: float = 0.0,
     ) -> None:
         """Prepare the draws.
@@ -188,7 +188,9 @@ class UniformPlanarTarget:
         value: (N, 2) m, its x and y.
     """
 
-    def __init__(self, env: TermEnv, radius: list[float], angle: list[float], height: float = 0.0) -> None:
+    def __init__(
+        self, env: TermEnv, radius: tuple[float, float], angle: tuple[float, float], height: float = 0.0
+    ) -> None:
         """Prepare the draws: distance from the base in m and direction in rad, each from a range."""
         self.env, self._radius, self._angle = env, radius, angle
         self.position = torch.zeros(env.num_envs, 3, device=env.device)

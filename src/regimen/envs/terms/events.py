@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 
-def _uniform(env: TermEnv, n: int, ranges: dict[str, list[float]]) -> torch.Tensor:
+def _uniform(env: TermEnv, n: int, ranges: dict[str, tuple[float, float]]) -> torch.Tensor:
     """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
     low, high = torch.tensor([ranges.get(k, (0.0, 0.0)) for k in _POSE], device=env.device).unbind(1)
     return low + env.rand(n, 6) * (high - low)
 
 
 def reset_root_state_uniform(
-    env: TermEnv, env_ids: torch.Tensor, pose_range: dict[str, list[float]], velocity_range: dict[str, list[float]]
+    env: TermEnv,
+    env_ids: torch.Tensor,
+    pose_range: dict[str, tuple[float, float]],
+    velocity_range: dict[str, tuple[float, float]],
 ) -> None:
     """Set the base to its spawn pose plus draws from `pose_range` (m, rad), with `velocity_range` (m/s, rad/s)."""
     n = len(env_ids)
@@ -39,13 +42,13 @@ def reset_root_state_uniform(
     env.reset_root_vel[env_ids] = _uniform(env, n, velocity_range)
 
 
-def _between(env: TermEnv, env_ids: torch.Tensor, limits: list[float]) -> torch.Tensor:
+def _between(env: TermEnv, env_ids: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
     """Draw (n, J) uniform between two limits."""
     return limits[0] + env.rand(len(env_ids), len(env.joints)) * (limits[1] - limits[0])
 
 
 def reset_joints_by_scale(
-    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: tuple[float, float], velocity_range: tuple[float, float]
 ) -> None:
     """Start joints at the default pose times a draw from `position_range`, at speeds from `velocity_range` rad/s."""
     position = env.default_joint_pos * _between(env, env_ids, position_range)
@@ -54,7 +57,7 @@ def reset_joints_by_scale(
 
 
 def reset_joints_by_offset(
-    env: TermEnv, env_ids: torch.Tensor, position_range: list[float], velocity_range: list[float]
+    env: TermEnv, env_ids: torch.Tensor, position_range: tuple[float, float], velocity_range: tuple[float, float]
 ) -> None:
     """Start joints at the default pose plus a draw from `position_range` rad, at speeds from `velocity_range`."""
     position = env.default_joint_pos + _between(env, env_ids, position_range)
@@ -62,13 +65,15 @@ def reset_joints_by_offset(
     env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
 
 
-def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: list[float]) -> None:
+def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: tuple[float, float]) -> None:
     """Draw the sliding friction of floor and robot together: a contact has the larger of the two."""
     draws = env.rand(len(env_ids))
     env.world.set_friction(env_ids, friction_range[0] + draws * (friction_range[1] - friction_range[0]))
 
 
-def randomize_rigid_body_mass(env: TermEnv, env_ids: torch.Tensor, mass_distribution_params: list[float]) -> None:
+def randomize_rigid_body_mass(
+    env: TermEnv, env_ids: torch.Tensor, mass_distribution_params: tuple[float, float]
+) -> None:
     """Add a draw from the range, in kg, to the nominal mass of the base."""
     low, high = mass_distribution_params
     env.world.add_base_mass(env_ids, low + env.rand(len(env_ids)) * (high - low))
@@ -77,8 +82,8 @@ def randomize_rigid_body_mass(env: TermEnv, env_ids: torch.Tensor, mass_distribu
 def randomize_actuator_gains(
     env: TermEnv,
     env_ids: torch.Tensor,
-    stiffness_distribution_params: list[float],
-    damping_distribution_params: list[float],
+    stiffness_distribution_params: tuple[float, float],
+    damping_distribution_params: tuple[float, float],
 ) -> None:
     """Draw each joint's gains: the robot's own times a draw from the range (Isaac Lab's `operation: scale`)."""
     stiffness = env.stiffness * _between(env, env_ids, stiffness_distribution_params)
@@ -86,7 +91,9 @@ def randomize_actuator_gains(
     env.world.set_gains(env_ids, stiffness, damping)
 
 
-def push_by_setting_velocity(env: TermEnv, env_ids: torch.Tensor, velocity_range: dict[str, list[float]]) -> None:
+def push_by_setting_velocity(
+    env: TermEnv, env_ids: torch.Tensor, velocity_range: dict[str, tuple[float, float]]
+) -> None:
     """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
     env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
 
@@ -115,7 +122,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         env: TermEnv,
         joints: torch.Tensor,
         probability: float,
-        onset_s: list[float],
+        onset_s: tuple[float, float],
         mode: str = "absolute",
         severity: float | list[float] | dict[str, float | list[float]] | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from regimen.orchestration.pipeline.jobs import Job
 from regimen.orchestration.pipeline.record import PipelineRecord
 from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun, exclusive
 from regimen.runs.index.index import Index
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import raise_if_any
 

@@ -29,10 +29,12 @@ from regimen.orchestration.pipeline.reuse import (
     references,
 )
 from regimen.orchestration.supervisor_pool import POLL_S, FinishedSupervisor, LocalJobs
+from regimen.runs.code_snapshot import SharedCopies
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, Status
+from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import SUPERVISOR_START_S
 from regimen.system.errors import PreflightError, RegimenError
 
@@ -58,8 +60,9 @@ class LocalPipeline(LocalJobs):
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
         self._check_due = 0.0
+        copies = SharedCopies()
         for job in jobs:
-            job.freeze_code()
+            job.freeze_code(copies)
             if existing[job.name].state == DONE:
                 self._reuse(job, existing[job.name].row)
         self.record.write()
@@ -233,8 +236,9 @@ class ClusterPipeline:
         Raises:
             PreflightError: the scheduler accepts no job.
         """
+        copies = SharedCopies()
         for job in self.jobs:
-            job.freeze_code()
+            job.freeze_code(copies)
         self.existing = plan(self.jobs)
         for job in self.jobs:
             self._reuse(job)

@@ -15,7 +15,7 @@ from omegaconf import MISSING
 from regimen.config import groups, structured
 from regimen.config.provenance import display_path
 from regimen.config.validation import Checker
-from regimen.config.yaml_io import key_lines, read_yaml
+from regimen.config.yaml_io import key_lines, parse_exactly, read_text
 from regimen.runs.inputs import LISTS
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
@@ -112,7 +112,7 @@ def _load(file: Path) -> tuple[Any, dict[str, int]]:
     """Return the content and the line of each path."""
     try:
         lines = {".".join(keys): line for keys, line in key_lines(file).items()}
-        data = read_yaml(file) or {}
+        data = parse_exactly(read_text(file)) or {}
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{display_path(file)}{line}: not valid YAML: {error.problem}.") from error

@@ -12,8 +12,9 @@ from regimen.config.hydra_adapter import quoted
 from regimen.orchestration.pipeline.graph import Node, Pipeline
 from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
-from regimen.runs import code_snapshot, create
+from regimen.runs import create
 from regimen.runs import inputs as run_inputs
+from regimen.runs.code_snapshot import SharedCopies
 from regimen.runs.record_parts import Signature
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigErrors, raise_if_any
@@ -50,9 +51,9 @@ class Job:
         """Largest number of runs at once while this one runs."""
         return self.composed.config.hardware.max_jobs
 
-    def freeze_code(self) -> None:
+    def freeze_code(self, copies: SharedCopies) -> None:
         """Take a snapshot of the code, so that later edits do not affect steps that start later."""
-        self.code = str(code_snapshot.take(self.composed.plain))
+        self.code = copies.take(self.composed.plain)
 
     def asks(self, key: str) -> bool:
         """Return whether a switch of the configuration, such as `force`, is set."""

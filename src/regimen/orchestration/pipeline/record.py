@@ -10,9 +10,11 @@ from regimen.orchestration import job_table
 from regimen.orchestration.job_table import WAITING, JobRow
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, Status
+from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import PipelineStep
+from regimen.runs.status import Status
 from regimen.system import files
+from regimen.system.secrets import redacted
 
 FILE = "pipeline.json"
 REUSED = "reused"
@@ -104,5 +106,5 @@ class PipelineRecord:
     def write(self) -> None:
         """Write pipeline.json."""
         names = ("name", "status", "signal", "started", "ended")
-        head = {"argv": sys.argv} | {n: getattr(self, n) for n in names}
+        head = {"argv": [redacted(word) for word in sys.argv]} | {n: getattr(self, n) for n in names}
         job_table.write(self.folder / FILE, {**head, "steps": [asdict(step) for step in self.steps.values()]})

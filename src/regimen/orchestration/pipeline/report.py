@@ -27,8 +27,9 @@ from regimen.orchestration.pipeline.record import BLOCKED, FILE, PipelineRecord,
 from regimen.orchestration.pipeline.reuse import DONE, RESUMABLE, RUNNING, ExistingRun
 from regimen.runs import outcome, signature
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status, read_record
+from regimen.runs.record import read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 
 FIGURE = "pipeline.png"

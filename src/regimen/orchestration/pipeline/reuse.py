@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from regimen.orchestration.pipeline.jobs import ROOT, Job, PreparedJob, prepare
-from regimen.runs import inputs, lock
+from regimen.runs import files_read, lock, resume_check
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, Status, read_record
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RegimenError, raise_if_any
 from regimen.system.files import locked
@@ -44,8 +45,13 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
         rows: all runs, newest first.
     """
     wanted = prepared.signature
-    same = [r for r in rows if r.signature_config == wanted.config and r.signature_code == wanted.code]
-    notes = []
+    notes, same = [], []
+    signed = [r for r in rows if r.signature_config == wanted.config and r.signature_code == wanted.code]
+    for row in signed:
+        if difference := next(files_read.changed(row.dir), None):
+            notes.append(f"{row.id} is not used: {difference}")
+        else:
+            same.append(row)
     for row in [r for r in same if r.status == Status.FINISHED]:
         reason = next(why_not_reusable(row.dir, prepared.composed.plain), None)
         if reason is None:
@@ -53,7 +59,8 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
         notes.append(f"{row.id} is not used: {reason}")
     if not notes:
         other = next((r for r in rows if r.signature_config == wanted.config and r.status == Status.FINISHED), None)
-        notes = [f"{other.id} is not used: the code has changed since"] if other and other not in same else []
+        if other and other not in signed:
+            notes = [f"{other.id} is not used: {next(files_read.changed(other.dir), 'the code has changed since')}"]
     note = notes[0] if notes else ""
     for row in filter(in_progress, same):
         return ExistingRun(RUNNING, row)
@@ -107,10 +114,10 @@ _hashes: dict[tuple[str, int, int], str] = {}
 
 
 def _is_resumable(row: RunSummary) -> bool:
-    """Return whether a stopped run has a checkpoint, or never started, and its inputs are unchanged."""
-    record = read_record(row.dir) or RunRecord()
+    """Return whether a stopped run has a checkpoint, or never started, and a resume of it is not refused."""
+    run, record = Run(row.dir), read_record(row.dir) or RunRecord()
     started = record.supervisor is not None
-    return ((row.dir / "checkpoints/last.pt").exists() or not started) and not inputs.changed(record.inputs)
+    return ((run.checkpoints / "last.pt").exists() or not started) and not any(resume_check.refusals(run))
 
 
 def plan(jobs: list[Job], rows: Sequence[RunSummary] | None = None) -> dict[str, ExistingRun]:

@@ -13,7 +13,7 @@ import yaml
 from regimen.config import structured
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.schema import Config
-from regimen.config.yaml_io import parse_yaml
+from regimen.config.yaml_io import parse_exactly
 from regimen.orchestration.pipeline.graph import NAME, Pipeline, StepCfg, argument_text, step_of
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
@@ -87,7 +87,7 @@ def _values(pipeline: Pipeline) -> dict[str, Any]:
 
 def _parsed(text: str, value: str) -> Any:
     try:
-        return parse_yaml(value)
+        return parse_exactly(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"argument `{text}`: expected a value, or a list such as [0,1].") from error
 

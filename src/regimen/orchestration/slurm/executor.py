@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,36 @@ SET_ELSEWHERE = {
     "_target_": "set hardware.scheduler",
 }
 """Keys of hydra-submitit-launcher that other keys of the configuration set -> advice."""
+
+POSITIVE = {
+    "timeout_min": "minutes",
+    "signal_delay_s": "seconds",
+    "cpus_per_task": "cores",
+    "mem_gb": "GB",
+    "array_parallelism": "jobs",
+}
+"""Keys of hydra-submitit-launcher whose values are above 0 -> their unit."""
+
+EXCLUSIVE = (("mem_gb", "mem_per_cpu", "mem_per_gpu"), ("cpus_per_task", "cpus_per_gpu"))
+"""Keys of which sbatch takes one."""
+
+GPU_KEYS = ("gpus_per_node", "gpus_per_task", "gres")
+
+SBATCH_KEYS = {
+    "time": "timeout_min", "mem": "mem_gb", "mem-per-cpu": "mem_per_cpu", "mem-per-gpu": "mem_per_gpu",
+    "cpus-per-task": "cpus_per_task", "cpus-per-gpu": "cpus_per_gpu", "gpus-per-node": "gpus_per_node",
+    "gpus-per-task": "gpus_per_task", "gres": "gres", "partition": "partition", "qos": "qos", "account": "account",
+    "constraint": "constraint", "exclude": "exclude", "comment": "comment", "signal": "signal_delay_s",
+    "nodes": "hardware.nodes", "ntasks-per-node": "hardware.processes", "job-name": "name",
+    "array": "array_parallelism",
+}  # fmt: skip
+"""Parameter of sbatch that would replace another key silently -> that key."""
+
+WITHOUT_EFFECT = {
+    "cpus_per_task": "set hardware.threads",
+    "mem_gb": "the job has the memory of this machine; remove it",
+}
+"""Keys of submitit_local that submitit takes and ignores -> advice."""
 
 NO_LIMIT = 1_000_000
 """Disables submitit's own limit of restarts; the module `requeue` decides about restarts."""
@@ -47,11 +78,54 @@ def problems(hardware: dict[str, Any]) -> list[str]:
             lines.append(f"`hardware.submitit.{key}` is not supported: {SET_ELSEWHERE[key]}.")
         elif key not in valid_keys:
             lines.append(f"`hardware.submitit.{key}` is unknown to {scheduler}. {did_you_mean(key, valid_keys)}")
-    if given.get("max_num_timeout", 0) < 0:
+    if _number(given, "max_num_timeout", 0) < 0:
         lines.append("`hardware.submitit.max_num_timeout`: expected 0 (no limit) or the largest number of restarts.")
-    if given.get("timeout_min", 1) < 1:
-        lines.append("`hardware.submitit.timeout_min`: expected minutes, 1 or more.")
-    return lines
+    for key, unit in POSITIVE.items():
+        if _number(given, key, 1) <= 0:
+            lines.append(f"`hardware.submitit.{key}={given[key]}`: expected {unit}, 1 or more.")
+    return lines or (list(_contradictions(hardware)) if scheduler == "slurm" else list(_without_effect(given)))
+
+
+def _number(given: dict[str, Any], key: str, default: float) -> float:
+    value = given.get(key)
+    return default if value is None else float(value)
+
+
+def _contradictions(hardware: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for values of `hardware.submitit` that exclude each other, or that Slurm would not use."""
+    given = {k: v for k, v in hardware["submitit"].items() if v is not None}
+    limit_s, notice_s = 60 * _number(given, "timeout_min", 60), _number(given, "signal_delay_s", 120)
+    if notice_s >= limit_s:
+        yield (
+            f"`hardware.submitit.timeout_min={limit_s / 60:g}` is not longer than the notice before it, "
+            f"`hardware.submitit.signal_delay_s={notice_s:g}` s: the job would be stopped at once. "
+            f"Set timeout_min={math.floor(notice_s / 60) + 1} or more, or a shorter signal_delay_s."
+        )
+    for keys in EXCLUSIVE:
+        if len(both := [key for key in keys if given.get(key)]) > 1:
+            yield f"`hardware.submitit`: {' and '.join(both)} exclude each other in Slurm: set one to null."
+    gpus = [key for key in GPU_KEYS if given.get(key) and (key != "gres" or "gpu" in str(given[key]))]
+    if len(gpus) > 1:
+        yield f"`hardware.submitit`: {' and '.join(gpus)} each ask for GPUs: set all but one to null."
+    for key in ("cpus_per_gpu", "mem_per_gpu"):
+        if given.get(key) and not gpus:
+            yield f"`hardware.submitit.{key}`: no GPU is asked for. Set gpus_per_node, or remove it."
+    number = _number(given, "gpus_per_node", 0)
+    if str(hardware.get("device")) == "cuda" and 0 < number < hardware["processes"]:
+        yield (
+            f"`hardware.processes={hardware['processes']}` take a GPU each, but "
+            f"`hardware.submitit.gpus_per_node={number:g}`. Set gpus_per_node={hardware['processes']}."
+        )
+    for name in given.get("additional_parameters") or {}:
+        if own := SBATCH_KEYS.get(str(name).replace("_", "-")):
+            yield f"`hardware.submitit.additional_parameters.{name}` repeats another key: set {own} instead."
+
+
+def _without_effect(given: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each resource that a job on this machine does not get by asking for it."""
+    for key, advice in WITHOUT_EFFECT.items():
+        if given.get(key) is not None:
+            yield f"`hardware.submitit.{key}` has no effect with submitit_local: {advice}."
 
 
 def _keys(scheduler: str) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from regimen.orchestration.slurm import requeue
 from regimen.runs import lock, outcome
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.supervisor import supervise
 from regimen.runs.timeouts import LOCK_WAIT_S
 from regimen.system import signals

@@ -14,11 +14,13 @@ from pathlib import Path
 from regimen.display.formatting import duration
 from regimen.orchestration.slurm import requeue
 from regimen.runs import outcome
-from regimen.runs.index.summary import RunSummary, is_scheduled, judge, read, seconds
+from regimen.runs.index.liveness import is_scheduled, judge
+from regimen.runs.index.summary import RunSummary, read, seconds
 from regimen.runs.lock import is_free
-from regimen.runs.record import Outcome, RunRecord, Status, read_record
+from regimen.runs.record import Outcome, RunRecord, read_record
 from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import JOB_LISTED_S, SLURM_ANSWER_S
 from regimen.system import host
 from regimen.system.errors import PreflightError, RegimenError

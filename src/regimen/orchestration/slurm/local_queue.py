@@ -13,8 +13,9 @@ from typing import Any
 
 from regimen.orchestration.slurm.executor import record_job, record_process
 from regimen.runs import code_snapshot, outcome
-from regimen.runs.record import Outcome, Status
+from regimen.runs.record import Outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
 

@@ -15,9 +15,10 @@ from typing import Any
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
 from regimen.orchestration.slurm.executor import job_name, problems, record_job, slurm_executor
-from regimen.runs import lock, outcome
-from regimen.runs.record import Outcome, Status
+from regimen.runs import lock, outcome, resume_check
+from regimen.runs.record import Outcome
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.runs.timeouts import SLURM_ANSWER_S
 from regimen.system.errors import PreflightError
 
@@ -123,6 +124,8 @@ def resume(run: Run) -> int:
         return 0
     if not lock.is_free(run):
         raise PreflightError(f"{where} is running. Stop it first, or wait for it.")
+    if run.record.supervisor is not None:
+        resume_check.require_resumable(run)
     run.change(lambda record: record.queue_again(None))
     say(f"submitted: {where} as job {submit([run])[run.id]}. To follow it: regimen queue")
     return 0

@@ -9,8 +9,8 @@ from regimen.display.console import describe, say
 from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
-from regimen.runs.record import Status
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import PreflightError
 

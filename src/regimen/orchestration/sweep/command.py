@@ -11,12 +11,13 @@ from regimen.display.console import say
 from regimen.orchestration import dry_run
 from regimen.orchestration.job_table import ROOT, WAITING
 from regimen.orchestration.new_run import check_scheduler, create_run
-from regimen.orchestration.sweep.jobs import compose_all, expand, preflight_all, queue_entry, run_through_hydra, work
+from regimen.orchestration.sweep.jobs import PreparedSweep, compose_all, expand, preflight_all, queue_entry, work
 from regimen.orchestration.sweep.record import Job, SweepRecord
-from regimen.orchestration.sweep.report import report
+from regimen.orchestration.sweep.report import refusal, report
 from regimen.runs import code_snapshot, create, signature
-from regimen.runs.record import RunRecord, Status, read_record
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import RunReferenceError, did_you_mean
 from regimen.system.git import repository_state
@@ -35,16 +36,18 @@ def run(overrides: list[str], config_dirs: list[Path]) -> int:
     jobs = expand(overrides, config_dirs)
     reports = preflight_all(jobs, ROOT)
     check_scheduler(jobs)
+    sweep = PreparedSweep(overrides, config_dirs)
     if jobs[0].config.dry_run:
         say(dry_run.describe_sweep(jobs, reports, ROOT / "<sweep>" / "<sweep>.000"))
         return 0
     for line in dict.fromkeys(line for preflight_report in reports for line in preflight_report.warnings):
         say(f"warning: {line}")
+    sweep.open()
     folder = files.create_unique_dir(ROOT)
     stopped = 0
     try:
         with signals.handled(signals.leave):
-            run_through_hydra(folder, overrides, config_dirs)
+            sweep.run(folder)
     except signals.Interrupted as error:
         stopped = signals.exit_code(error.number)
     finally:  # the jobs ran, even if the sweeper fails
@@ -129,9 +132,11 @@ def _unfinished_jobs(record: SweepRecord) -> list[Job]:
     record.refresh()
     missing = [job for job in record.jobs if not record.run(job).dir.exists()]
     broken = [job for job in record.jobs if job not in missing and not read_record(record.run(job).dir)]
+    refused = {job.run: reason for job in record.jobs if job not in broken and (reason := refusal(record, job))}
     for job in broken:
         place = os.path.relpath(record.run(job).dir)
         say(f"skipped   {job.run}  has no readable run.json; to create it again remove {place}")
+    in_progress |= refused
     left = [j for j in record.jobs if j not in broken and (j in missing or j.status != Status.FINISHED)]
     jobs = [job for job in left if job.run not in in_progress]
     for job in left:
@@ -171,6 +176,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     check_scheduler(composed, existing)
     for job in jobs:
         job.status, job.exit_code = WAITING, None
+    copies = code_snapshot.SharedCopies()
     for job, new, preflight_report in zip(missing, composed, reports, strict=True):
         say(f"created   {job.run}  with the current configuration and code")
         create_run(
@@ -181,7 +187,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
             status=Status.QUEUED,
             queue=queue_entry(new.plain),
             sweep=record.folder.name,
-            code=str(code_snapshot.take(new.plain)),
+            code=copies.take(new.plain),
         )
     for job, config in zip([job for job in jobs if job not in missing], existing, strict=True):
         _reset_record(record.run(job), config)

@@ -16,9 +16,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from regimen.config import sweep_grid
-from regimen.config.compose import ComposedConfig, compose
-from regimen.config.hydra_adapter import HydraLoader, group_options, instantiate_sweeper
-from regimen.config.overrides import check_choices, make_loader, parse
+from regimen.config.compose import ComposedConfig, compose, sweep_arguments
+from regimen.config.error_location import ErrorLocator
+from regimen.config.hydra_adapter import HydraLoader, instantiate_sweeper
+from regimen.config.option_files import GRID_SWEEPER
+from regimen.config.overrides import make_loader, parse
 from regimen.display.console import say
 from regimen.display.formatting import duration
 from regimen.orchestration.job_table import NOT_STARTED, WAITING, local_queue
@@ -27,12 +29,14 @@ from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.orchestration.supervisor_pool import PROGRESS_S, FinishedSupervisor, LocalJobs
 from regimen.orchestration.sweep.record import Job, SweepRecord
-from regimen.runs import code_snapshot, inputs, outcome
-from regimen.runs.record import Status, read_record
+from regimen.runs import inputs, outcome
+from regimen.runs.code_snapshot import SharedCopies
+from regimen.runs.record import read_record
 from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import host, signals
-from regimen.system.errors import ConfigErrors, RegimenError, did_you_mean, raise_if_any
+from regimen.system.errors import ConfigErrors, RegimenError, raise_if_any
 from regimen.system.git import repository_state
 
 
@@ -41,38 +45,37 @@ def expand(overrides: list[str], config_dirs: list[Path]) -> list[ComposedConfig
 
     A sweeper such as optuna chooses values during the sweep; then only the arguments that all jobs share are checked.
 
+    Args:
+        overrides: arguments, of which those on the command line and those in `hydra.sweeper.params` of option files
+            span the grid.
+        config_dirs: folder of config.yaml, then the user's own.
+
     Raises:
         ConfigError: the problems of all jobs, each listed once.
     """
     _checked.clear()  # an earlier launch in the same process may have filled it
     loader = make_loader(config_dirs)
-    parsed, wrong = parse(overrides, loader)
-    wrong += [
-        f"argument `{o.input_line}`: a sweep needs a launcher that gives each run a process: hydra/launcher=regimen."
-        for o in parsed
-        if o.key_or_group == "hydra/launcher" and not str(o.value()).startswith("regimen")
-    ]
-    raise_if_any(wrong + check_choices(parsed, loader, multirun=True))
-    plain = [o for o in parsed if not o.is_hydra_override()]
-    sweeper = next((str(o.value()) for o in reversed(parsed) if o.key_or_group == "hydra/sweeper"), "regimen")
-    if sweeper not in (sweepers := group_options(loader, "hydra/sweeper")):
-        extra = " It comes with: pip install -e '.[optuna]'" if sweeper == "optuna" else ""
-        raise_if_any(
-            [f"argument `hydra/sweeper={sweeper}`: there is no such sweeper.{extra} {did_you_mean(sweeper, sweepers)}"]
-        )
-    if sweeper != "regimen":
+    arguments = sweep_arguments(overrides, config_dirs)
+    sweeper = arguments.sweeper
+    plain, _ = parse(arguments.jobs, loader)
+    if sweeper != GRID_SWEEPER:
         zips = [o.input_line for o in plain if sweep_grid.is_zip(o)]
         raise_if_any(
             [f"argument `{text}`: hydra/sweeper={sweeper} does not support zip(...); remove it." for text in zips]
         )
-    if sweeper not in ("regimen", "basic"):
+    if sweeper not in (GRID_SWEEPER, "basic"):
+        raise_if_any(sweep_grid.conflicts(plain))
         plain = [o for o in plain if not o.is_sweep_override()]
     jobs = sweep_grid.jobs(plain)
     if (doubles := sweep_grid.size(plain) - len(jobs)) > 0:
         say(f"{doubles} duplicate {'combination' if doubles == 1 else 'combinations'}: each combination runs once")
     if len(jobs) > 20:
         say(f"checking {len(jobs)} jobs")
-    return compose_all(jobs, config_dirs)
+    composed = compose_all(jobs, config_dirs)
+    chosen = dict.fromkeys(place for job in composed for place in job.sweep_settings if place not in arguments.settings)
+    advice = "a setting of the sweep in an option that the sweep itself chooses; write it as an argument."
+    raise_if_any([f"{place}: {advice}" for place in chosen])
+    return composed
 
 
 def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[ComposedConfig]:
@@ -85,7 +88,7 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
     for overrides in jobs:
         key = (tuple(overrides), tuple(folder.resolve() for folder in config_dirs))
         try:
-            _checked[key] = _checked.get(key) or compose(overrides, config_dirs)
+            _checked[key] = _checked.get(key) or compose(overrides, config_dirs, sweep=True)
             composed.append(_checked[key])
         except ConfigErrors as error:
             wrong += error.lines
@@ -113,27 +116,52 @@ def preflight_all(jobs: list[ComposedConfig], root: Path) -> list[PreflightRepor
     return reports
 
 
-def run_through_hydra(folder: Path, overrides: list[str], config_dirs: list[Path]) -> None:
-    """Run Hydra's sweeper, which calls the launcher plugin `regimen` with the jobs.
+class PreparedSweep:
+    """Hydra's sweeper, which calls the launcher plugin `regimen` with the jobs; nothing is written before `run`."""
 
-    Args:
-        folder: directory of the sweep, which exists.
-        overrides: the arguments.
-        config_dirs: folder of config.yaml, then the user's own.
-    """
-    loader = CheckedLoader(config_dirs)
-    parsed, _ = parse(overrides, loader)
-    own = [o.input_line or "" for o in parsed if o.is_hydra_override()] + [f"hydra.sweep.dir='{folder}'"]
-    master = loader.load_configuration("config", [*own, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
-    if "max_failure_rate" in master.hydra.sweeper and not any("max_failure_rate" in text for text in own):
-        master.hydra.sweeper.max_failure_rate = 1.0  # optuna: by default the first failed trial ends the study
-    sweeper = instantiate_sweeper(loader, master)
-    try:
-        sweeper.sweep([o.input_line or "" for o in parsed if not o.is_hydra_override()])
-    except ValueError as error:
-        if "No trials are completed" not in str(error):
-            raise
-        say("no trial finished, so the study has no best trial")
+    def __init__(self, overrides: list[str], config_dirs: list[Path]) -> None:
+        """Compose Hydra's configuration of the sweep and check its settings.
+
+        Args:
+            overrides: the arguments.
+            config_dirs: folder of config.yaml, then the user's own.
+
+        Raises:
+            ConfigError: a setting of the sweeper is wrong, in an argument or in a file.
+        """
+        loader = CheckedLoader(config_dirs)
+        self.arguments = sweep_arguments(overrides, config_dirs)
+        parsed, _ = parse(self.arguments.hydra, loader)
+        own = [*self.arguments.hydra, "hydra.sweep.dir=multirun", "hydra.mode=MULTIRUN"]
+        locator = ErrorLocator(loader, config_dirs, parsed)
+
+        def instantiate() -> Any:
+            self.master = loader.load_configuration("config", own, RunMode.MULTIRUN)
+            self.master.hydra.sweeper.params = None  # they are among the arguments
+            return instantiate_sweeper(loader, self.master)
+
+        self.sweeper = locator.translate_errors(instantiate)
+        if hasattr(self.sweeper, "check"):
+            self.sweeper.check(self.arguments.jobs)
+
+    def open(self) -> None:
+        """Open what the sweeper needs before the first job, such as the database of a study.
+
+        Raises:
+            ConfigError: it cannot be opened.
+        """
+        if hasattr(self.sweeper, "open"):
+            self.sweeper.open()
+
+    def run(self, folder: Path) -> None:
+        """Run the sweep.
+
+        Args:
+            folder: its directory, which exists.
+        """
+        self.master.hydra.sweep.dir = str(folder)
+        os.environ.update({str(k): str(v) for k, v in self.master.hydra.job.env_set.items()})
+        self.sweeper.sweep(self.arguments.jobs)
 
 
 class CheckedLoader(HydraLoader):
@@ -275,9 +303,10 @@ def make_runs(
     """
     runs = {}
     git = repository_state(Path(host.__file__).parent)
+    copies = SharedCopies()
     for job, config, report in zip(jobs, composed, reports, strict=True):
         try:
-            code = str(code_snapshot.take(config.plain))
+            code = copies.take(config.plain)
             runs[job.run] = create_run(
                 config,
                 record.folder,

@@ -14,10 +14,12 @@ from regimen.config.compose import ComposedConfig
 from regimen.orchestration import job_table
 from regimen.orchestration.job_table import NOT_STARTED, WAITING, JobRow
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import RunRecord, Status, read_record
+from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files, host
 from regimen.system.errors import PreflightError, RunReferenceError
+from regimen.system.secrets import redacted
 
 
 @dataclass
@@ -70,7 +72,7 @@ class SweepRecord:
         self.folder = folder
         self.jobs = [Job(**row) for row in data.get("jobs", [])]
         self.config_dirs = [Path(d) for d in data.get("config_dirs", [])] or [d.resolve() for d in config_dirs]
-        self.argv = data.get("argv") or list(sys.argv)
+        self.argv = data.get("argv") or [redacted(word) for word in sys.argv]
         self.status = str(data.get("status", "running"))
 
     @classmethod

@@ -18,8 +18,9 @@ from regimen.config.yaml_io import read_yaml
 from regimen.display import formatting
 from regimen.display.console import say
 from regimen.orchestration.sweep.record import Job, SweepRecord, settings, swept_keys
-from regimen.runs import outcome
-from regimen.runs.record import Status
+from regimen.runs import outcome, resume_check
+from regimen.runs.record import read_record
+from regimen.runs.status import Status
 from regimen.system import files, signals
 
 if TYPE_CHECKING:
@@ -49,11 +50,29 @@ def report(folder: Path) -> int:
     say(f"\n{len(finished)} of {len(record.jobs)} jobs finished; {os.path.relpath(folder)}/sweep.json lists them")
     _say_best(folder)
     _write_files(record, swept)
+    for job in record.jobs:
+        if reason := refusal(record, job):
+            say(f"{job.run}: {reason}")
     if len(finished) < len(record.jobs):
         say(f"To rerun only the unfinished jobs: {command_to_rerun(folder)}")
     if data.get("signal"):
         return signals.exit_code(int(data["signal"]))
     return 0 if len(finished) == len(record.jobs) else outcome.EXIT_FAILED
+
+
+def refusal(record: SweepRecord, job: Job) -> str:
+    """Return why a job that has stopped cannot be resumed, and how to start it again; empty if it can.
+
+    Args:
+        record: the sweep.
+        job: one of its jobs.
+    """
+    run = record.run(job)
+    known = read_record(run.dir)
+    if known is None or known.supervisor is None or known.status.is_open or known.status == Status.FINISHED:
+        return ""
+    reasons = " ".join(resume_check.refusals(run))
+    return f"cannot be resumed: {reasons} To create it again remove {os.path.relpath(run.dir)}" if reasons else ""
 
 
 def command_to_rerun(folder: Path) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.runs.history.run_view import RunView
+from regimen.system.git import is_commit
 
 HERE = Path(__file__).resolve().parent
 
@@ -114,8 +115,10 @@ class _Git:
         commit = _commit(run)
         if not commit:
             raise _NotThere(f"run {run.id} recorded no commit")
+        if not is_commit(commit):
+            raise _NotThere(f"run {run.id} records `{commit}`, which is no hash of a commit")
         try:
-            self("read-tree", str(commit))
+            self("read-tree", "--end-of-options", commit)
         except subprocess.CalledProcessError:
             raise _NotThere(f"commit {str(commit)[:10]} is not in this repository; git fetch may bring it") from None
         if run.patch:

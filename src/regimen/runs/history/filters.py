@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 from regimen.system.errors import ConfigError, did_you_mean, suggest
 
 FORM = "Filters are key=value, key!=value and key=one,another; a value may be a pattern (name=walk*) or empty (tag=)."
@@ -42,6 +42,9 @@ KEYS: dict[str, Values] = {
 TIMES = ("since", "until")
 GROUPS = ("task", "agent", "stage", "sim", "hardware", "experiment")
 """Keys whose values are options of a group of the configuration."""
+
+COMMA = re.compile(r""",(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")
+"""A comma outside of quotes."""
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d|w)")
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -169,7 +172,7 @@ def _parse(word: str) -> Filter:
         if sign != "=":
             raise ConfigError(f"`{word}`: {key} takes `=`. The other way round it is {TIMES[key == 'since']}={text}.")
         return Filter(key, (text,), False, moment(text, key))
-    values = tuple(text.split(","))
+    values = tuple(re.sub(r"^(['\"])(.*)\1$", r"\2", value) for value in re.split(COMMA, text))
     if key == "status":
         _check_statuses(word, values)
     return Filter(key, values, sign == "!=")

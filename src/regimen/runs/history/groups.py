@@ -66,7 +66,7 @@ def same_seeds(runs: Sequence[RunView]) -> list[Any]:
 def _decides(key: str) -> bool:
     first, _, rest = key.partition(".")
     if first == "hardware":
-        return rest in RELEVANT_HARDWARE
+        return rest in RELEVANT_HARDWARE and rest != "threads"  # which change the last bits only
     return first not in ("seed", *IRRELEVANT, *INPUT_KEYS, *NOT_CHOICES)
 
 

@@ -11,7 +11,7 @@ from regimen.display.formatting import figure
 from regimen.display.graph_figure import BAD, COLORS, QUIET, Arrow, Box
 from regimen.display.graph_figure import draw as draw_graph
 from regimen.runs.history.run_view import CHANGED, GONE, file_state
-from regimen.runs.index import summary
+from regimen.runs.index import liveness, summary
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import read_record
@@ -103,7 +103,7 @@ class Lineage:
             found = summary.read(str(folder)) if folder else None
             if found is not None:
                 found.id = parent
-                summary.judge([found])
+                liveness.judge([found])
                 return found
         return RunSummary(parent, unreadable=GONE)
 

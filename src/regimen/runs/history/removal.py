@@ -15,6 +15,7 @@ from regimen.runs.history import retention
 from regimen.runs.index import summary
 from regimen.runs.index.index import Index
 from regimen.runs.index.summary import COLUMNS, RunSummary
+from regimen.system import files
 
 TRASH = ".trash-"
 """Beginning of the folder a run is moved to below its root; no list of runs looks into it."""
@@ -85,19 +86,22 @@ def remove(runs: Sequence[RunSummary], roots: Sequence[Path]) -> dict[str, str]:
     return stayed
 
 
-def remove_files(run: RunSummary, files: Iterable[Path]) -> str | None:
-    """Remove some files of a run; return why not, if it is worked on.
+def remove_files(run: RunSummary, paths: Sequence[Path]) -> str | None:
+    """Remove some files of a run; return why not, if it is worked on, or if one lies elsewhere by a link.
 
     Args:
         run: as it was when they were chosen.
-        files: in its directory.
+        paths: in its directory.
     """
     try:
         with _lock(run.dir):
             if not _is_same(run, summary.read(run.path)):
                 return CHANGED
-            for file in files:
-                file.unlink(missing_ok=True)
+            for path in paths:
+                if not path.resolve().is_relative_to(run.dir.resolve()):
+                    return f"{path} leads out of its directory: remove what is there by hand"
+            for path in paths:
+                path.unlink(missing_ok=True)
     except OSError as error:
         return _why(error)
     return None
@@ -109,7 +113,12 @@ def leftovers(roots: Iterable[Path]) -> list[Path]:
     Args:
         roots: folders of runs and of sweeps.
     """
-    return [path for root in roots for path in sorted(root.glob(f"{TRASH}*")) if not _is_held(path)]
+    return [
+        path
+        for root in roots
+        for path in sorted(root.glob(f"{TRASH}*"))
+        if not path.is_symlink() and not _is_held(path)
+    ]
 
 
 def delete(folder: Path) -> None:
@@ -149,7 +158,8 @@ def _why(error: OSError) -> str:
 
 def _lock(folder: Path) -> IO[str]:
     """Take the lock that a supervisor holds while it works; BlockingIOError where one does."""
-    file = (folder / ".supervisor").open("a")  # append mode keeps its modification time, which is the heartbeat
+    # append mode keeps its modification time, which is the heartbeat
+    file = files.open_own(folder / ".supervisor", "a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

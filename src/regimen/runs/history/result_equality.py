@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 from regimen.runs.history.run_view import RunView
-from regimen.system import files
+from regimen.system import files, json_lines
 from regimen.system.errors import CheckpointError
 
 TIMED = ("run", "time_s", "wall_s", "samples_per_s", "first_step_at", "ref", "path")
@@ -47,17 +48,20 @@ def _checkpoints(a: RunView, b: RunView) -> Iterator[str]:
 
 
 def _metrics(a: RunView, b: RunView) -> Iterator[str]:
-    """Yield the number of rows if it differs, and for each metric the first step at which it does."""
-    old, new = ({row.get("step"): row for row in files.read_jsonl(run.dir / "metrics.jsonl")} for run in (a, b))
-    if old.keys() != new.keys():
-        yield f"metrics.jsonl: {len(old)} and {len(new)} logged steps"
+    """Yield for each metric the first step at which it differs, and the row from which the logged steps do."""
+    both = (json_lines.rows(run.dir / "metrics.jsonl") for run in (a, b))
     said: set[str] = set()
-    for step in old.keys() & new.keys() if old.keys() != new.keys() else old:
-        for line in unequal(old[step], new[step]):
+    for number, (old, new) in enumerate(zip_longest(*both)):
+        steps = [None if row is None else row.get("step") for row in (old, new)]
+        if old is None or new is None or steps[0] != steps[1]:
+            shown = ["no more" if step is None else f"step {step}" for step in steps]
+            yield f"metrics.jsonl: the logged steps differ: row {number + 1} is {shown[0]} and {shown[1]}"
+            return
+        for line in unequal(old, new):
             name = line.partition(":")[0]
             if name not in said:
                 said.add(name)
-                yield f"metrics.jsonl: {line} at step {step}, where it differs first"
+                yield f"metrics.jsonl: {line} at step {steps[0]}, where it differs first"
 
 
 def _results(a: RunView, b: RunView) -> Iterator[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from regimen.runs import lock
-from regimen.runs.index import summary
+from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record import Status
+from regimen.runs.status import Status
 from regimen.runs.timeouts import SETTLED_S
 from regimen.system.files import read_json
 
@@ -30,14 +30,14 @@ def reason(run: RunSummary) -> str | None:
     """
     if run.status.is_open:
         return f"it is {run.status}"
-    if summary.waits_to_go_on(run):
+    if liveness.waits_to_go_on(run):
         return "it waits to continue"
     if os.path.islink(run.path):
         return f"it is a link to {os.path.realpath(run.path)}"
     if KEEP in run.tags:
         return f"it is tagged {KEEP}"
     has_no_end = run.status in (Status.LOST, Status.UNREADABLE)
-    if has_no_end and not summary.is_dead(run) and lock.seconds_since_heartbeat(run.dir) < SETTLED_S:
+    if has_no_end and not liveness.is_dead(run) and lock.seconds_since_heartbeat(run.dir) < SETTLED_S:
         return f"it is {run.status}, and a supervisor that cannot be asked worked on it less than a day ago"
     return None
 
@@ -102,6 +102,8 @@ def _newest_plans(roots: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]
 def _sources(run: RunSummary, going: dict[str, RunSummary]) -> Iterator[str]:
     """Yield the ids of the runs that a run names: as parents, by its inputs, or by what it will read."""
     yield from run.parents
+    if run.rerun_of and (run.status.is_open or liveness.waits_to_go_on(run)):
+        yield run.rerun_of  # it is compared with that run at its end
     for entry in run.inputs.values():
         yield from [entry.run] if entry.run else []
         yield from (folder.name for folder in Path(entry.path).parents[:3])

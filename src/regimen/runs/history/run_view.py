@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from regimen.config.yaml_io import flatten
-from regimen.runs.index.summary import RunSummary, judge, summary
+from regimen.runs.index import liveness
+from regimen.runs.index.summary import RunSummary, summary
 from regimen.runs.metrics import MetricsLog
-from regimen.runs.record import FILE, RecordError, RunRecord, Status
+from regimen.runs.record import FILE, RecordError, RunRecord
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_run
 from regimen.runs.run import Run
+from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RunReferenceError
 
@@ -48,7 +50,7 @@ class RunView:
     def row(self) -> RunSummary:
         """Its summary in a list of runs."""
         row = summary(self.id, str(self.dir), self.record)
-        judge([row])
+        liveness.judge([row])
         return row
 
     @property

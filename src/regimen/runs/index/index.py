@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from regimen.runs.index import summary
+from regimen.runs.index import liveness, summary
 from regimen.runs.index.summary import COLUMNS, FORMAT, RunSummary
 
 FILE = ".index.sqlite"
@@ -135,7 +135,7 @@ class Index:
         """
         with _no_garbage_collection():
             found = [run for root in self.roots for run in _rows(root)]
-            summary.judge(found)
+            liveness.judge(found)
             return sorted(found, key=lambda run: (run.began, run.id), reverse=True)
 
 

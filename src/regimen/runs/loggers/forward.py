@@ -20,7 +20,7 @@ from typing import Any
 
 from regimen.runs.loggers.logger import Logger, Row
 from regimen.runs.run import Run
-from regimen.system import files, signals
+from regimen.system import files, json_lines, signals
 
 INTERVAL_S = 0.5
 """Time between two looks at metrics.jsonl; what was logged in between is sent together."""
@@ -84,7 +84,7 @@ class Tail:
             file.seek(self._offset)
             whole, end, _ = file.read().rpartition(b"\n")
         self._offset += len(whole) + len(end)
-        return files.parse_jsonl(whole)
+        return [row for line in whole.splitlines() if (row := json_lines.parse(line)) is not None]
 
 
 class _Outlet:

@@ -60,9 +60,6 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
         )
         for name in dict.fromkeys(case.joint for case in cases if case.joint)
     }
-    figure = run.dir / "figures" / "faults.png"
-    _draw(figure, {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints})
-    run.artifact(figure, "figure")
     _print(by_case[0], joints, faulty)
     result = FaultEvaluationResult(
         policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
@@ -81,6 +78,8 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
         wall_s=time.perf_counter() - started,
     )
     run.finish(_headline(faulty, by_case[0]), result.to_dict() | observed)
+    of_joint = {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints}
+    run.draw("faults.png", lambda path: _draw(path, of_joint))
 
 
 def _roll_out(

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 
 from regimen.data.episodes.schema import Column
 from regimen.data.episodes.writer import EpisodeWriter
+from regimen.data.hdf5 import open_hdf5, reading
 from regimen.display import figures
 from regimen.envs.manager_env import ManagerEnv
 from regimen.stages.playback.rollout import RolloutObserver
@@ -90,9 +90,7 @@ class StepLog(RolloutObserver):
     def results(self, run: Run) -> Json:
         """Record the file and the figure of its first env; return the entry `log`."""
         run.artifact(self.path, "table")
-        figure = run.dir / "figures" / "joints.png"
-        if draw_joints(self.path, figure):
-            run.artifact(figure, "figure")
+        run.draw("joints.png", lambda path: draw_joints(self.path, path))
         return {
             "log": {"path": str(self.path.relative_to(run.dir)), "steps": self.last_step, "env_ids": self._ids.tolist()}
         }
@@ -116,16 +114,16 @@ SHOWN_S = 10.0
 """Duration that the figure shows, in s; more is not readable."""
 
 
-def draw_joints(log: Path, out: Path) -> bool:
-    """Draw targets and positions of the first env of a log; return False if the log has no joints.
+def draw_joints(log: Path, out: Path) -> None:
+    """Draw targets and positions of the first env of a log; nothing if the log has no joints.
 
     Args:
         log: file of `StepLog`.
         out: PNG to write.
     """
-    with h5py.File(log, "r") as file:
+    with reading(log), open_hdf5(log) as file:
         if "joint_pos" not in file:
-            return False
+            return
         action_joints, joints = json.loads(file.attrs["action_joints"]), json.loads(file.attrs["joints"])
         dt, env_id = float(file.attrs["step_dt"]), json.loads(file.attrs["env_ids"])[0]
         rows = min(len(file["target"]), round(SHOWN_S / dt))
@@ -144,7 +142,6 @@ def draw_joints(log: Path, out: Path) -> bool:
     gaps = f"; a gap is a new episode ({len(ends)})" if len(ends) else ""
     figure.supxlabel(f"env {env_id}, the first {times[-1] + dt:g} s{gaps}", fontsize=9)
     figures.save(figure, out)
-    return True
 
 
 def _with_gaps(values: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -58,10 +58,18 @@ class Viewer(RolloutObserver):
         self, action: torch.Tensor, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
     ) -> None:
         """Show the state after the step."""
-        if self._viewer.is_running():
-            with self._viewer.lock():
-                self._copy()
-            self._viewer.sync()
+        if self.is_running():
+            self.show()
+
+    def is_running(self) -> bool:
+        """Return whether the window is open."""
+        return bool(self._viewer.is_running())
+
+    def show(self) -> None:
+        """Show the present state of env 0."""
+        with self._viewer.lock():
+            self._copy()
+        self._viewer.sync()
 
     def _copy(self) -> None:
         """Copy the state of env 0 into the data of the viewer."""

@@ -19,7 +19,7 @@ from regimen.data.histories.reader import INDEX, HistoryIndex
 from regimen.data.histories.writer import ROWS, HistoryWriter
 from regimen.envs.fault_estimate.wrapper import fault_joints, robot_joints
 from regimen.envs.mass_randomization import EVENT
-from regimen.envs.vec_env import IOSpec
+from regimen.envs.vec_env import IOSpec, restores
 from regimen.runs import checkpoint
 from regimen.stages.recording.calibration import Calibration, calibrate
 from regimen.system import files
@@ -92,7 +92,8 @@ class _Recorder:
         if self.writer is None:
             return
         self.writer.flush()
-        state = {"rows": self.writer.rows, "env": self.env.state_dict(), "obs": dict(self.obs)}
+        env = self.env.state_dict()
+        state = {"rows": self.writer.rows, "env": env, "restores_envs": restores(self.env, env), "obs": dict(self.obs)}
         state |= {"rng": checkpoint.rng_state(), **self._state()}
         bundle = {"format": checkpoint.FORMAT, "run": self.run.id, "step": self.writer.rows, "collect": state}
         checkpoint.save(self.run.checkpoints / "last.pt", bundle)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regimen.display.figures import COLORS, error_bars, limits, read_rows, save, sheet, title_of
+from regimen.display.figures import COLORS, MOST_ROWS, error_bars, limits, save, sheet, title_of
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
@@ -20,6 +20,7 @@ from regimen.stages.reports import html, sections
 from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
 from regimen.system.errors import ConfigError
+from regimen.system.json_lines import number_of, thinned
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
@@ -231,8 +232,8 @@ def _cost(group: PolicyGroup) -> list[str]:
 
 def _curve(training: Source) -> np.ndarray:
     """Return the log of a training, (k, 3): seconds, samples, mean return."""
-    log = training.folder / "metrics.jsonl"
-    rows = read_rows(log) if log.is_file() else []
+    rows, _ = thinned(training.folder / "metrics.jsonl", MOST_ROWS, "Train/return")
     envs = training.config["env"].get("num_envs", 1)
-    points = [(r["time_s"], r["step"] * envs, r["Train/return"]) for r in rows if r.get("Train/return") is not None]
-    return np.array(points, dtype=float).reshape(-1, 3)
+    points = [[number_of(row, name) for name in ("time_s", "step", "Train/return")] for row in rows]
+    known = np.array([point for point in points if None not in point], dtype=float).reshape(-1, 3)
+    return known * [1, envs, 1]

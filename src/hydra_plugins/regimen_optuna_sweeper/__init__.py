@@ -1,0 +1,1 @@
+"""Hydra sweeper plugin of Regimen for studies by optuna."""

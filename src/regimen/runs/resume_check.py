@@ -1,0 +1,120 @@
+"""Conditions of a resume, checked before anything is changed; the advice at the end of a run has the same ones."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+from regimen.config import static_types
+from regimen.runs import checkpoint_header, inputs
+from regimen.runs.run import Run
+from regimen.system.errors import CheckpointError, ConfigError, PreflightError, RegimenError
+
+
+def require_resumable(run: Run) -> None:
+    """Raise unless a stopped run can be resumed.
+
+    Args:
+        run: stopped, with a record.
+
+    Raises:
+        PreflightError: with the reasons, and what to type instead.
+    """
+    if lines := list(refusals(run)):
+        raise PreflightError(f"Cannot resume {run.id}: {' '.join(lines)} Start a new run: {alternative(run)}")
+
+
+def refusals(run: Run) -> Iterator[str]:
+    """Yield why a resume of a run would be refused.
+
+    Args:
+        run: stopped, with a record.
+    """
+    last = run.checkpoints / "last.pt"
+    try:
+        inputs.require_unchanged(run, except_for=_not_read_again(run))
+    except RegimenError as error:
+        yield str(error)
+    last_error, resumed = run.record.error, run.record.resumed
+    if last_error and resumed and last_error.type == CheckpointError.__name__ and not _is_newer(run):
+        yield f"the last attempt could not restore the checkpoint: {last_error.message.rstrip('.')}."
+    elif last.exists():
+        yield from _checkpoint_refusals(run, last)
+
+
+def alternative(run: Run) -> str:
+    """Return the command that starts a new run instead; that of a training begins with the last policy, if possible.
+
+    Args:
+        run: the run.
+    """
+    record = run.record
+    arguments = list(record.argv[1:])
+    if record.pipeline:  # it makes the step again
+        return shlex.join(["python", "launch.py", *arguments])
+    if not arguments or any(a in ("-m", "--multirun") for a in arguments):  # one job of a sweep
+        arguments = [*_config_dirs(arguments), *record.overrides]
+    dropped = ("policy", "resume", "pipeline", "dry_run") if record.stage == "train" else ("resume", "dry_run")
+    kept = [a for a in arguments if a.lstrip("+").partition("=")[0] not in dropped]
+    if record.stage == "train" and _has_readable_checkpoint(run):
+        kept.append(
+            f"policy={run.id if run.dir.parent == Path('outputs').resolve() else os.path.relpath(run.dir)}@last"
+        )
+    return shlex.join(["python", "launch.py", *kept])
+
+
+def _not_read_again(run: Run) -> tuple[str, ...]:
+    """Return the inputs that a resumed run does not read: a training continues from its own policy."""
+    goes_on = run.record.stage == "train" and (run.checkpoints / "last.pt").exists()
+    return ("policy",) if goes_on else ()
+
+
+def _checkpoint_refusals(run: Run, last: Path) -> Iterator[str]:
+    """Yield why the last checkpoint cannot be used: it is damaged, or the state of its envs is incomplete."""
+    config = run.config if run.config_path.is_file() else {}
+    own_format = str((config.get("stage") or {}).get("_target_", "")).startswith("regimen.")
+    try:
+        restores = checkpoint_header.restores_envs(last)
+    except CheckpointError as error:
+        if own_format:
+            yield str(error)
+        return
+    if restores:
+        return
+    agent = str((config.get("agent") or {}).get("_target_", ""))
+    task = (config.get("env") or {}).get("id") or run.record.choices.get("task")
+    with suppress(ConfigError):
+        if run.record.stage == "train" and "restart" in static_types.methods(agent):
+            return
+    if run.record.stage == "train":
+        yield f"the state of {task} cannot be restored, and {agent} has no `restart`, which begins new episodes."
+    else:
+        yield f"the state of {task} cannot be restored, so the recorded episodes cannot be continued."
+
+
+def _is_newer(run: Run) -> bool:
+    """Whether the last checkpoint was written after the run ended: a person has put another one there."""
+    last, ended = run.checkpoints / "last.pt", run.dir / "logs" / "error.json"
+    return last.exists() and ended.exists() and last.stat().st_mtime > ended.stat().st_mtime
+
+
+def _has_readable_checkpoint(run: Run) -> bool:
+    with suppress(CheckpointError, OSError):
+        checkpoint_header.read_plain(run.checkpoints / "last.pt")
+        return True
+    return False
+
+
+def _config_dirs(arguments: list[str]) -> list[str]:
+    """Return the options among the arguments that name a folder of options, with their values."""
+    found = []
+    for name, value in pairwise([*arguments, ""]):
+        if name in ("--config-dir", "-cd"):
+            found += [name, value]
+        elif name.startswith("--config-dir="):
+            found.append(name)
+    return found

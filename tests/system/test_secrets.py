@@ -1,0 +1,86 @@
+"""No record keeps passwords and keys."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import raises_naming
+from regimen.config.compose import compose
+from regimen.system.errors import ConfigError
+from regimen.system.git import repository_state
+from regimen.system.secrets import redacted
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (".env", "WANDB_API_KEY=canary"),
+        (".env.local.py", "KEY = 'canary'"),
+        ("credentials.json", '{"user": "canary"}'),
+        ("id_ed25519", "canary"),
+        ("conf/my_secrets.yaml", "canary: 1"),
+        ("notes.txt", "canary\n-----BEGIN OPENSSH PRIVATE KEY-----\n"),
+        ("cloud.py", "KEY = 'AKIAIOSFODNN7EXAMPLE'  # canary"),
+    ],
+)
+def test_an_untracked_secret_is_left_out_and_named(repository: Path, name: str, content: str) -> None:
+    (repository / name).parent.mkdir(exist_ok=True)
+    (repository / name).write_text(content)
+    (repository / "mine.py").write_text("x = 1\n")
+    _, patch = repository_state(repository)
+    assert "x = 1" in patch and "canary" not in patch
+    assert name in patch.splitlines()[0]
+
+
+def test_a_file_that_only_its_owner_reads_is_left_out(repository: Path) -> None:
+    (repository / "mine.py").write_text("x = 1\n")
+    (repository / "mine.py").chmod(0o600)
+    _, patch = repository_state(repository)
+    assert "x = 1" not in patch and "mine.py" in patch
+
+
+def test_the_patch_is_still_one(repository: Path) -> None:
+    (repository / ".env").write_text("canary")
+    (repository / "mine.py").write_text("x = 1\n")
+    _, patch = repository_state(repository)
+    (repository / "mine.py").unlink()
+    subprocess.run(["git", "apply"], cwd=repository, input=patch.encode(), check=True)
+    assert (repository / "mine.py").read_text() == "x = 1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "logger.mlflow.uri=http://me:canary@host:5000",
+        "hydra.sweeper.storage=postgresql+psycopg://me:canary@host/db",
+        "+logger.mine.api_key=canary",
+        "logger.mine.password=canary",
+        "+logger.mine={api_key:canary,project:x}",
+    ],
+)
+def test_passwords_and_keys_are_hidden_in_arguments(text: str) -> None:
+    assert "canary" not in redacted(text) and "***" in redacted(text)
+
+
+@pytest.mark.parametrize("text", ["agent.num_tokens=4", "name=token", "uri=http://host:5000/a@b", "a=b:c@d"])
+def test_other_arguments_stay_as_they_are(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_a_password_in_the_configuration_is_refused_by_key() -> None:
+    with raises_naming(ConfigError, "logger.mlflow.uri", "MLFLOW_TRACKING_PASSWORD") as caught:
+        compose(["task=reach", "logger=mlflow", "logger.mlflow.uri=http://me:canary@host:5000"], [CONF])
+    assert "canary" not in str(caught.value)
