@@ -89,7 +89,7 @@ class _Recorder:
         inputs = [os.path.realpath(entry.path) for entry in run.record.inputs.values()]
         self.excluded = (str(run.dir), str(PACKAGE), *inputs)
         self.known: set[str] = set()
-        self.file = os.open(run.dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.file = os.open(run.dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Record a file that is opened for reading; never raise, which would prevent it from being opened."""
