@@ -28,7 +28,8 @@ def test_a_file_gets_plain_aligned_lines() -> None:
     assert all("\x1b" not in line and line == line.rstrip() for line in (title, head, rule, first, second))
 
 
-def test_only_the_last_column_is_wrapped() -> None:
+def test_only_the_last_column_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     name, params = "term_" * 12, ", ".join(f"parameter_{i}=[{i}.0, {i + 1}.0]" for i in range(12))
     lines = printed(TextTable("Events (1)", ("term", "params"), ((name, params),)))
     assert any(name in line for line in lines)

@@ -146,7 +146,7 @@ def test_a_full_disk_met_before_the_first_byte(tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "open_own", full)
+    monkeypatch.setattr("os.open", full)
     with raises_naming(CheckpointError, "a.pt", "MB"):
         checkpoint.save(tmp_path / "a.pt", BUNDLE)
 

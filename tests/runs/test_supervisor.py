@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -17,8 +18,9 @@ import pytest
 from helpers.messages import assert_names
 from helpers.recorded_runs import change, recorded
 from helpers.subprocesses import PATIENCE_S, said
-from helpers.supervised_runs import ended, make_run, start, wait_for, worker_pid
+from helpers.supervised_runs import ENV, ended, make_run, start, wait_for, worker_pid
 from helpers.user_folder import make_lab
+from regimen.cli import main
 from regimen.cli.launch import launch
 from regimen.display.console import Screen
 from regimen.runs import outcome
@@ -348,3 +350,67 @@ def test_a_wrong_reference_is_bad_input_under_its_name_of_version_0_1_too(tmp_pa
     run = make_run(tmp_path, "finish")
     files.write_json(run.logs / "error.json", {"kind": kind, "message": "no such run"})
     assert outcome.judge(run, 1).exit_code == outcome.EXIT_BAD_INPUT
+
+
+def test_the_end_is_told_though_the_directory_is_gone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "loop")
+    process = start(run)
+    os.kill(worker_pid(run), signal.SIGSTOP)
+    pid = worker_pid(run)
+    shutil.rmtree(run.dir)
+    os.kill(pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in out
+    last = out.strip().splitlines()[-1]
+    assert last.startswith("killed (exit code 137)") and process.returncode == 137
+    assert_names(last, run.id, "directory")
+    assert not run.dir.exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
+def test_the_record_is_written_anew_if_it_was_lost(tmp_path: Path, name: str, content: bytes | None) -> None:
+    run = make_run(tmp_path, "loop")
+    before = recorded(run)
+    process = start(run)
+    pid = worker_pid(run)
+    (run.dir / name).unlink()
+    if content is not None:
+        (run.dir / name).write_bytes(content)
+    os.kill(pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in out and out.strip().splitlines()[-1].startswith("killed (exit code 137)")
+    after = recorded(run)
+    assert (after["status"], after["exit_code"]) == ("killed", 137)
+    assert after["argv"] == before["argv"] and after["choices"] == before["choices"]
+
+
+def test_a_stuck_worker_is_killed_after_a_time_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import regimen.runs.timeouts as t\nt.STUCK_S = 2.0\n")
+    monkeypatch.setitem(ENV, "PYTHONPATH", os.pathsep.join([str(tmp_path), ENV["PYTHONPATH"]]))
+    run = make_run(tmp_path / "outputs", "loop")
+    process = start(run)
+    os.kill(worker_pid(run), signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    out = said(process)
+    assert_names(out.partition("killed (exit code")[0], "stopping", "2.0 s")
+    assert_names(recorded(run)["reason"], "no sign of work", "SIGTERM", "SIGKILL")
+    assert process.returncode == 137
+
+
+def test_silence_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("outputs"), "ignore_signals")
+    process = start(run)
+    progress = run.dir / "progress.json"
+    wait_for(progress.exists)
+    for age, shown in ((5, "ago"), (725, "no progress for 12 min")):
+        os.utime(progress, (time.time() - age,) * 2)
+        main.main(["show", run.id])
+        assert shown in capsys.readouterr().out.splitlines()[1]
+    main.main(["runs"])
+    assert_names(capsys.readouterr().out, "no progress for 12 min")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert_names(said(process), "no progress for 12 min")

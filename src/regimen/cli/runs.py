@@ -12,10 +12,12 @@ from pathlib import Path
 
 from regimen.cli import export_runs
 from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
+from regimen.display.console import SILENT_S
 from regimen.display.formatting import duration, table, visible, visible_lines
 from regimen.runs.history.filters import ORDER, near_misses, parse
 from regimen.runs.index.summary import RunSummary, seconds
 from regimen.runs.status import Status
+from regimen.system import files
 
 HEADER = ("id", "name", "task", "agent", "stage", "status", "headline", "age", "duration")
 METRIC = HEADER.index("headline")
@@ -92,7 +94,7 @@ def _listing(chosen: Sequence[RunSummary], everything: Sequence[RunSummary], lim
 
 
 def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
-    words = (run.id, run.name, run.task, run.agent, run.stage, run.status)
+    words = (run.id, run.name, run.task, run.agent, run.stage, _status(run))
     now = time.time()
     wall = run.wall_s or max(0.0, seconds(run.ended) - run.began)  # a killed supervisor recorded no time
     if run.status == Status.RUNNING:
@@ -104,6 +106,12 @@ def _cells(run: RunSummary, metric: str | None) -> tuple[str, ...]:
         duration(now - run.began, "compact"),
         span,
     )
+
+
+def _status(run: RunSummary) -> str:
+    """Return the status, and for how long a running run has reported nothing if that is long."""
+    age = files.age(run.dir / "progress.json") if run.status == Status.RUNNING else None
+    return run.status if age is None or age < SILENT_S else f"{run.status}, no progress for {age // 60:.0f} min"
 
 
 def _headline(run: RunSummary, metric: str | None) -> str:

@@ -150,7 +150,10 @@ def _end(run: RunView, found: dict[str, Any]) -> str:
     code = run.record.exit_code
     after = "" if run.status.is_open else f" after {duration(run.record.wall_s)}"
     coded = f" (exit code {code})" if code is not None else ""
-    now = console.describe(found["progress"] or {})
+    age = files.age(run.dir / "progress.json") if found["progress"] else None
+    now = console.describe(found["progress"] or {}, age)
+    if age is not None and 1 < age < console.SILENT_S:
+        now += f", {duration(age)} ago"
     reason = now or run.record.reason or ""
     if run.status == Status.LOST:
         reason = "its supervisor and worker died without recording the end"

@@ -16,6 +16,8 @@ from regimen.system import files
 
 PLAIN_INTERVAL_S = 10.0
 LIVE_INTERVAL_S = 0.5
+SILENT_S = 120.0
+"""Age from which a progress line says that nothing was reported since."""
 SCREEN_LOST = (OSError, ValueError)
 """Exceptions of writing to a terminal that was closed, or cannot show a character."""
 
@@ -50,7 +52,7 @@ class Screen:
         self._show_output(last=False)
         if time.monotonic() < self._due:
             return
-        text = describe(files.read_json(self._progress_path) or {})
+        text = describe(files.read_json(self._progress_path) or {}, files.age(self._progress_path))
         if self._out.isatty():
             self._due = time.monotonic() + LIVE_INTERVAL_S
             try:
@@ -144,15 +146,17 @@ def _silence(out: TextIO) -> None:
         os.close(null)
 
 
-def describe(progress: dict[str, Any]) -> str:
+def describe(progress: dict[str, Any], age_s: float | None = None) -> str:
     """Return one line such as `iteration 12/400 · 2.9M samples · 15.2k/s · return 12.3 · episode 480 · ETA 3:12`.
 
     Args:
         progress: the fields of `Run.progress`; absent ones are left out.
+        age_s: time since it was reported; from `SILENT_S` on the line names it, and has no ETA.
 
     Returns:
         The line; empty if there is no progress yet.
     """
+    silent = age_s is not None and age_s >= SILENT_S
     iteration, total, eta = (progress.get(name) for name in ("iteration", "iterations", "eta_s"))
     texts = {
         "iteration {}": f"{iteration}/{total}" if iteration is not None and total else iteration,
@@ -160,8 +164,9 @@ def describe(progress: dict[str, Any]) -> str:
         "{}/s": _short(progress.get("samples_per_s")),
         "return {}": _figure(progress.get("return_mean")),
         "episode {}": _figure(progress.get("episode_length")),
-        "ETA {}": None if eta is None else duration(eta, "clock"),
+        "ETA {}": None if eta is None or silent else duration(eta, "clock"),
         "{}": progress.get("note"),
+        "no progress for {} min": int((age_s or 0) // 60) if silent else None,
     }
     parts = [label.format(value) for label, value in texts.items() if value is not None]
     return " · ".join(parts)

@@ -14,7 +14,7 @@ UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069
 def visible(text: str) -> str:
     r"""Return text of a record as one line in which control characters are written out, such as `\x1b` and `\n`.
 
-    A record may come from another user: an escape sequence rewrites the screen, and a line break forges a line.
+    A record may have another origin: an escape sequence rewrites the screen, and a line break forges a line.
     """
     return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 

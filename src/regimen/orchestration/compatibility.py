@@ -136,7 +136,7 @@ def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[
         if accepted in KINDS and path.suffix in KINDS and path.suffix != accepted:
             learns = f"agent={composed.choices['agent']} learns from {KINDS[accepted]}"
             yield Problem("", f"data={path} are {KINDS[path.suffix]}; {learns}.")
-        elif path.suffix == ".h5" and (kind := this_is(path, HDF5)):
+        elif path.suffix == accepted == ".h5" and (kind := this_is(path, HDF5)):
             yield Problem("", f"data={path} cannot be read as HDF5. {kind}Make or copy it again.")
 
 

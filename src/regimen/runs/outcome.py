@@ -42,7 +42,7 @@ REASON_LENGTH = 240
 
 
 def judge(
-    run: Run, returncode: int, memory: str = "", asked_kill: bool = False, out_of_memory: bool | None = None
+    run: Run, returncode: int, memory: str = "", asked_kill: str = "", out_of_memory: bool | None = None
 ) -> Outcome:
     """Return how the worker of `run` ended.
 
@@ -50,7 +50,7 @@ def judge(
         run: its directory; the worker's `result.json` and `logs/error.json` are the evidence.
         returncode: of the worker, negative for a signal.
         memory: a clause on the memory seen and available, for a SIGKILL.
-        asked_kill: whether the user asked for the SIGKILL.
+        asked_kill: why the supervisor sent SIGKILL, empty if it did not.
         out_of_memory: whether the kernel counted a process killed because memory ran out meanwhile; None: unknown.
     """
     error = files.read_json(run.logs / "error.json")
@@ -180,9 +180,9 @@ def _stopped(run: Run, error: dict[str, Any]) -> Outcome:
     return signalled(number, reason)
 
 
-def _sigkill_reason(memory: str, asked: bool, out_of_memory: bool | None) -> str:
+def _sigkill_reason(memory: str, asked: str, out_of_memory: bool | None) -> str:
     if asked:
-        return "killed at your request (SIGKILL)"
+        return f"{asked} (SIGKILL)"
     if out_of_memory:
         return f"out of memory: the kernel ended the worker (SIGKILL); {memory}"
     if out_of_memory is None:

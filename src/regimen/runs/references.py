@@ -149,7 +149,7 @@ def _as_path(ref: str) -> Path:
     try:
         path = Path(ref).expanduser()
         path.exists()
-    except (RuntimeError, OSError) as error:  # ~unknown; a name that no file can have; a folder that cannot be read
+    except (RuntimeError, OSError) as error:  # of `~user`; a name that no file can have; a folder that cannot be read
         raise RunReferenceError(f"`{ref}`: {getattr(error, 'strerror', error)}. {FORMS}") from error
     return path
 

@@ -13,21 +13,24 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+import yaml
+
 from regimen.display.console import Screen, print_in_any_encoding
-from regimen.display.formatting import visible
+from regimen.display.formatting import duration, visible
 from regimen.runs import code_snapshot, create, inputs, outcome, resume_check, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
-from regimen.runs.record import Outcome, RunRecord
+from regimen.runs.record import FILE, Outcome, RecordError, RunRecord
 from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.runs.timeouts import HEARTBEAT_S
+from regimen.runs.timeouts import HEARTBEAT_S, STUCK_S
 from regimen.system import files, host, signals
 from regimen.system.errors import CheckpointError, PreflightError, RegimenError
 from regimen.system.git import repository_state
@@ -80,7 +83,8 @@ class _Supervisor:
         self.lock = lock
         self.worker: subprocess.Popen[bytes] | None = None
         self.received: list[int] = []
-        self.asked_kill = False
+        self.asked_kill = ""
+        self.record: RunRecord | None = None
         self.peak_rss = 0
         self.cpu_s = 0.0
         self.before = run.record
@@ -114,7 +118,7 @@ class _Supervisor:
         this, where = host.process(os.getpid()), os.path.relpath(self.run.dir)
         if self.before.supervisor is None:
             machine = host.host()
-            self.run.change(lambda record: record.start(this, machine))
+            self.record = self.run.change(lambda record: record.start(this, machine))
             self.screen.line(f"started: {where}")
             return
         if self.before.code and not Path(self.before.code).is_dir():
@@ -125,7 +129,7 @@ class _Supervisor:
             )
         git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
         code, signature_ = CodeState(git, host.versions()), self._signature()
-        self.run.change(lambda record: record.resume(this, code, signature_))
+        self.record = self.run.change(lambda record: record.resume(this, code, signature_))
         self.screen.line(f"resumed: {where}")
         earlier = self.before.attempts
         if earlier and (differences := host.differences(earlier[-1], code)):
@@ -176,6 +180,7 @@ class _Supervisor:
 
     def _wait(self, worker: subprocess.Popen[bytes]) -> int:
         sample_due = beat_due = 0.0
+        signs, last_sign = None, time.monotonic()
         while True:
             pid, status, usage = os.wait4(worker.pid, os.WNOHANG)
             if pid:
@@ -186,6 +191,16 @@ class _Supervisor:
             if time.monotonic() >= sample_due:
                 self.peak_rss = max(self.peak_rss, host.tree_rss(worker.pid))
                 sample_due = time.monotonic() + MEMORY_INTERVAL_S
+                if self.received and not self.asked_kill:
+                    if signs is None:
+                        limit = f"it is killed after {duration(STUCK_S)} without a sign of work"
+                        self.screen.line(f"stopping: the worker saves a checkpoint; {limit}")
+                    if signs != (now := _signs_of_work(self.run)):
+                        signs, last_sign = now, time.monotonic()
+                    elif time.monotonic() - last_sign > STUCK_S:
+                        name = signals.signal_name(self.received[0])
+                        self.asked_kill = f"no sign of work for {duration(STUCK_S)} after {name}"
+                        os.killpg(worker.pid, signal.SIGKILL)
             if time.monotonic() >= beat_due:
                 heartbeat(self.run)
                 beat_due = time.monotonic() + HEARTBEAT_S
@@ -198,7 +213,7 @@ class _Supervisor:
         self.received.append(number)
         if number == signal.SIGINT and again:
             number = signal.SIGTERM if again == 1 else signal.SIGKILL
-            self.asked_kill = number == signal.SIGKILL
+            self.asked_kill = "killed at your request" if number == signal.SIGKILL else ""
         elif again:
             return
         if self.worker is not None:
@@ -224,15 +239,49 @@ class _Supervisor:
             record.cpu_s = round(self.before.cpu_s + self.cpu_s, 3)
             record.peak_memory_gib = round(max(self.before.peak_memory_gib, self.peak_rss / 2**30), 3)
 
-        outcome.record_end(self.run, end, add_used)
+        lost = ""
+        try:
+            outcome.record_end(self.run, end, add_used)
+        except (OSError, RecordError) as error:
+            lost = self._write_from_memory(end, add_used, error)
         self.screen.close()
-        self.screen.line(visible(_last_line(self.run, end, wall_s)))
+        self.screen.line(visible(_last_line(self.run, end, wall_s, lost)))
+
+    def _write_from_memory(self, end: Outcome, add_used: Callable[[RunRecord], None], error: Exception) -> str:
+        """Write the record kept in memory, because the file is lost; return what could not be written."""
+        path = self.run.dir / FILE
+        if not self.run.dir.is_dir():
+            return "its directory was removed meanwhile, and nothing of it is recorded"
+        if self.record is None or (isinstance(error, OSError) and path.exists()):
+            return f"the end could not be recorded: {error}"
+        self.record.end(end, (files.read_json(self.run.dir / "result.json") or {}).get("headline", {}))
+        add_used(self.record)
+        try:
+            files.write_json(path, self.record.to_dict(), self.run.reserve)
+        except OSError as again:
+            return f"the end could not be recorded: {again}"
+        return f"its {FILE} was lost meanwhile, and is written again"
 
 
-def _last_line(run: Run, end: Outcome, wall_s: float) -> str:
-    headline = ", ".join(f"{name} {value:.4g}" for name, value in run.record.headline.items() if value is not None)
-    detail = end.reason or headline
-    command = outcome.next_command(run, end.status, end.exit_code)
+def _signs_of_work(run: Run) -> list[int]:
+    """Return the times at which a worker last wrote its progress, metrics, output and checkpoints."""
+    paths = [run.dir / "progress.json", run.dir / "metrics.jsonl", run.logs / "worker.log", run.checkpoints]
+    with suppress(OSError):
+        paths += run.checkpoints.iterdir()
+    times = []
+    for path in paths:
+        with suppress(OSError):
+            times.append(path.stat().st_mtime_ns)
+    return sorted(times)
+
+
+def _last_line(run: Run, end: Outcome, wall_s: float, lost: str) -> str:
+    headline, command = "", ""
+    with suppress(OSError, RegimenError, ValueError, yaml.YAMLError):  # of files that were removed or damaged meanwhile
+        figures = run.record.headline.items()
+        headline = ", ".join(f"{name} {value:.4g}" for name, value in figures if value is not None)
+        command = outcome.next_command(run, end.status, end.exit_code)
+    detail = "; ".join(filter(None, [end.reason or headline, lost]))
     parts = [
         f"{end.status} (exit code {end.exit_code}): {os.path.relpath(run.dir)} after {wall_s:.1f} s",
         f" — {detail}" if detail else "",

@@ -52,6 +52,9 @@ SUPERVISOR_STOP_S = 90.0
 LOCK_WAIT_S = 90.0
 """Longest wait of a job for the worker of an earlier attempt, which may still save on another host."""
 
+STUCK_S = 300.0
+"""Time without a sign of work after a stop signal, before a worker is killed."""
+
 SUPERVISOR_START_S = 20.0
 """Longest wait until the supervisor of a resumed run records itself in run.json."""
 

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -123,7 +124,7 @@ def plain(value: Any) -> Any:
 def open_own(path: Path, mode: str) -> IO[Any]:
     """Open a file of a run: a regular file, never through a link.
 
-    A run directory may come from another user: a link in it leads to any file of its reader, and a pipe blocks.
+    A run directory may have another origin: a link in it leads to any file of its user, and a pipe blocks.
 
     Args:
         path: the file.
@@ -182,6 +183,14 @@ def write_json(path: Path, data: dict[str, Any], reserve: Path | None = None, du
             raise
         reserve.unlink()
         write_atomic(path, text, durable)
+
+
+def age(path: Path) -> float | None:
+    """Return the time since a file was written in seconds, None if there is none."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from regimen.agents.export.header import EXTRA, PolicyDescription, require_runtime
+from regimen.agents.export.torchscript_code import require_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,8 +131,15 @@ FORMATS: dict[str, type[Onnx] | type[TorchScript]] = {"onnx": Onnx, "torchscript
 
 
 def open_network(path: Path) -> Network:
-    """Return the network of an exported file."""
-    return Onnx(str(path)) if path.suffix == Onnx.SUFFIX else TorchScript(str(path))
+    """Return the network of an exported file.
+
+    Raises:
+        CheckpointError: a TorchScript file whose program does more than a network.
+    """
+    if path.suffix == Onnx.SUFFIX:
+        return Onnx(str(path))
+    require_network(path)
+    return TorchScript(str(path))
 
 
 def _delete_source_paths(model: Any) -> None:
