@@ -30,9 +30,8 @@ from measure import RESULTS, alternate, ratio, report
 from vintix_peer import CHANGES, TASK, Peer, Sizes
 
 from regimen.agents.vintix.config import ModelCfg, SamplingCfg, TrainingCfg, sixteen_bits
-from regimen.agents.vintix.kv_cache import KeyCache
 from regimen.agents.vintix.model import Group, VintixNet
-from regimen.agents.vintix.policy import Scaling, VintixPolicy
+from regimen.agents.vintix.policy import KeyCache, Scaling, VintixPolicy
 from regimen.agents.vintix.trainer import Training
 from regimen.agents.vintix.windows import load
 from regimen.data.histories.file import append

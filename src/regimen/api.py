@@ -196,7 +196,7 @@ def find_runs(*conditions: str, sort: str = "-started", **filters: object) -> li
     Raises:
         ConfigError: a key, a status, a time or an option is none; the message offers the nearest.
     """
-    from regimen.orchestration.slurm.reconcile import ask_schedulers
+    from regimen.orchestration.slurm.job_states import ask_schedulers
     from regimen.runs.history.filters import order, parse, select
     from regimen.runs.index.index import Index
 

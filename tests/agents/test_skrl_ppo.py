@@ -38,7 +38,7 @@ def assert_equal(a: dict, b: dict) -> None:
             assert value == other, path
 
 
-@pytest.mark.parametrize(("task", "num_envs"), [("reach", 16), ("go2_flat", 8)])
+@pytest.mark.parametrize(("task", "num_envs"), [("reach", 16), pytest.param("go2_flat", 8, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, task, num_envs):
     config = training_config(task, timesteps=144, num_envs=num_envs)
     whole = new_run(tmp_path, config)
@@ -70,11 +70,17 @@ def test_reach_is_learned(tmp_path):
     assert imread(run.dir / "figures" / "learning_curve.png").std() > 0, "something is drawn"
 
 
-def test_policy_loads_and_acts_as_the_trained_mean(tmp_path):
-    config = training_config("reach", timesteps=24, num_envs=4)
-    run = new_run(tmp_path, config)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a short training of `reach`."""
+    config = training_config("reach", timesteps=48, num_envs=4)
+    run = new_run(tmp_path_factory.mktemp("outputs"), config)
     train(run, config)
-    bundle = checkpoint.load(run.checkpoints / "last.pt")
+    return run.checkpoints / "last.pt"
+
+
+def test_policy_loads_and_acts_as_the_trained_mean(trained):
+    bundle = checkpoint.load(trained)
     io = IOSpec.from_dict(bundle["io"])
     policy = SkrlPpo.load_policy(bundle, io, torch.device("cpu"))
     obs = {"policy": torch.randn(5, io.size())}
@@ -84,25 +90,19 @@ def test_policy_loads_and_acts_as_the_trained_mean(tmp_path):
     assert first.shape == (5, 2)
 
 
-def test_policy_of_another_robot_is_refused_by_name(tmp_path):
-    config = training_config("reach", timesteps=24, num_envs=4)
-    run = new_run(tmp_path, config)
-    train(run, config)
+def test_policy_of_another_robot_is_refused_by_name(tmp_path, trained):
     other = training_config("go2_flat", timesteps=24, num_envs=4)
-    other.policy = str(run.checkpoints / "last.pt")
+    other.policy = str(trained)
     with raises_naming(IOMismatchError, "FL_hip_joint", "shoulder"):
         train(new_run(tmp_path, other), other)
 
 
-def test_training_can_start_from_another_policy(tmp_path):
+def test_training_can_start_from_another_policy(trained):
     config = training_config("reach", timesteps=48, num_envs=4)
-    run = new_run(tmp_path, config)
-    train(run, config)
-    config.policy = str(run.checkpoints / "last.pt")
     env = make_env("reach", 4)
     agent = SkrlPpo(config.agent, env.io, 4, torch.device("cpu"), seed=99)
-    agent.load_policy_state(checkpoint.load(run.checkpoints / "last.pt")["policy"])
-    saved = checkpoint.load(run.checkpoints / "last.pt")["policy"]["policy"]
+    agent.load_policy_state(checkpoint.load(trained)["policy"])
+    saved = checkpoint.load(trained)["policy"]["policy"]
     assert all(torch.equal(saved[k], v) for k, v in agent.ppo.policy.state_dict().items())
 
 

@@ -93,7 +93,7 @@ def test_filters_and_age_choose(outputs, capsys) -> None:
     ],
 )
 def test_what_is_wanted_stays_and_says_why(outputs, capsys, fields: dict, names: list[str], monkeypatch) -> None:
-    monkeypatch.setattr("regimen.orchestration.slurm.reconcile.ask_schedulers", lambda rows: None)
+    monkeypatch.setattr("regimen.orchestration.slurm.job_states.ask_schedulers", lambda rows: None)
     folder = record_run(outputs, "wanted", **fields)
     (folder / ".supervisor").touch()
     os.utime(folder / ".supervisor", (time.time() - 600,) * 2)

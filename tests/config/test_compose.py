@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -70,8 +71,14 @@ def test_every_experiment_composes_and_stays_small(experiment: str) -> None:
     assert len((CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()) < 30
 
 
-@pytest.mark.parametrize("stage", [p.stem for p in (CONF / "stage").glob("*.yaml")])
-@pytest.mark.parametrize("hardware", [p.stem for p in (CONF / "hardware").glob("*.yaml")])
+STAGES, HARDWARE = ([p.stem for p in sorted((CONF / name).glob("*.yaml"))] for name in ("stage", "hardware"))
+PAIRS = [
+    pytest.param(stage, hardware, marks=() if stage == "train" or hardware == "cpu" else pytest.mark.slow)
+    for stage, hardware in itertools.product(STAGES, HARDWARE)
+]
+
+
+@pytest.mark.parametrize(("stage", "hardware"), PAIRS)
 def test_every_stage_and_hardware_composes(stage: str, hardware: str) -> None:
     config = composed("task=reach", f"stage={stage}", f"hardware={hardware}").plain
     assert config["choices"] | {"stage": stage, "hardware": hardware} == config["choices"]

@@ -17,7 +17,7 @@ TASKS = ("reach", "go2_flat", "h1_flat", "h1_failure", "k1_walk")
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_keeps_the_contract(task):
-    require_env(lambda n: make_env(task, n, episode_length_s=2.0), num_envs=8)
+    require_env(lambda n: make_env(task, n, episode_length_s=1.0), num_envs=4)
 
 
 @pytest.mark.parametrize(("task", "size"), [("go2_flat", 50), ("h1_flat", 71), ("k1_walk", 80)])

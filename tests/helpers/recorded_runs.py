@@ -11,7 +11,7 @@ from typing import Any
 
 from regimen.runs.history.run_view import RunView
 from regimen.runs.run import Run
-from regimen.system.json_part import JsonPart
+from regimen.system.json_data import JsonData
 
 DEAD = {"host": os.uname().nodename, "pid": 2**22 + 1, "start": 1}
 """A process of this machine that is not there."""
@@ -51,7 +51,7 @@ def record_run(root: Path, run_id: str, *checkpoints: str, **fields: Any) -> Pat
 def write_record(folder: Path, info: dict[str, Any]) -> None:
     """Write run.json as if it was done a while ago, which an index may remember."""
     path = folder / "run.json"
-    path.write_text(json.dumps(info, default=JsonPart.to_dict))
+    path.write_text(json.dumps(info, default=JsonData.to_dict))
     os.utime(path, (time.time() - 60,) * 2)
 
 

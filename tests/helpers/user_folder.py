@@ -10,6 +10,7 @@ import os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+from regimen.system.file_kinds import HDF5
 
 @dataclass
 class ActCfg:
@@ -63,7 +64,7 @@ class Make:
     def __call__(self, run, config):
         last = run.dir / "checkpoints/last.pt"
         last.parent.mkdir(exist_ok=True)
-        read = [Path(path).read_text() for path in [config.policy, *config.data] if path]
+        read = [Path(path).read_bytes().removeprefix(HDF5).decode() for path in [config.policy, *config.data] if path]
         for step in range(int(last.read_text() or 0) if last.exists() else 0, self.cfg.steps):
             run.check_stop(step, lambda: None)
             time.sleep(self.cfg.step_s)
@@ -76,7 +77,8 @@ class Make:
             raise ValueError("the gripper is upside down")
         made = run.dir / ("data/made.h5" if self.cfg.data else "checkpoints/best.pt")
         made.parent.mkdir(exist_ok=True)
-        made.write_text(f"{self.cfg.steps} steps, seed {config.seed}, from {read}")
+        text = f"{self.cfg.steps} steps, seed {config.seed}, from {read}"
+        made.write_bytes((HDF5 if self.cfg.data else b"") + text.encode())
         run.artifact(made, "dataset" if self.cfg.data else "checkpoint")
         run.finish({"score": float(config.seed)}, {"read": read})
 

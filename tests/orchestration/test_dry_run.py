@@ -16,8 +16,7 @@ from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.config.compose import ComposedConfig, compose
 from regimen.orchestration import dry_run
-from regimen.orchestration.memory_estimate import PROCESS_BYTES, num_envs
-from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight import PROCESS_BYTES, num_envs, preflight
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -110,12 +109,12 @@ def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.orchestration.resources.disk_free", lambda root: 5_000_000)
+    monkeypatch.setattr("regimen.orchestration.preflight_report.disk_free", lambda root: 5_000_000)
     assert_names(refused("task=reach"), "5 MB", "200 MB", tmp_path / "outputs")
 
 
 def test_what_the_machine_lacks_is_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.orchestration.resources.NVIDIA", (Path("/no/driver"),))
+    monkeypatch.setattr("regimen.orchestration.preflight_report.NVIDIA", (Path("/no/driver"),))
     said = refused("task=reach", "hardware=gpu", "hardware.interpreters.mujoco=/no/python", "env.robot=reach_arn")
     assert_names(line_naming(said, "hardware.device=cuda"), "NVIDIA", "hardware=cpu")
     assert line_naming(said, "hardware.interpreters.mujoco=/no/python")

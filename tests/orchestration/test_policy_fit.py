@@ -13,7 +13,7 @@ from helpers.trainings import new_run, train, training_config
 from regimen.agents.policy_header import read_header
 from regimen.config.compose import compose
 from regimen.envs.robots.robot import load
-from regimen.orchestration import policy_fit
+from regimen.orchestration import compatibility
 from regimen.orchestration.preflight import preflight
 from regimen.runs.signature import config_signature
 from regimen.system.errors import CheckpointError, ConfigError
@@ -100,8 +100,8 @@ def test_the_static_comparison_agrees_with_the_open_environment(task, robot):
 
     composed = compose([f"task={task}"], [ROOT / "conf"])
     io = make_env(task, 1).io
-    assert policy_fit.mismatches(io.to_dict(), composed.config, load(robot), groups=tuple(io.observations)) == []
-    assert policy_fit._task_io(io, composed.config, load(robot)) == IOSpec.from_dict(io.to_dict())
+    assert compatibility.mismatches(io.to_dict(), composed.config, load(robot), groups=tuple(io.observations)) == []
+    assert compatibility._task_io(io, composed.config, load(robot)) == IOSpec.from_dict(io.to_dict())
 
 
 def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
@@ -116,10 +116,10 @@ def test_a_policy_that_is_told_of_faults_fits_only_where_it_is_told(tmp_path):
     start = compose([f"policy={walker}", "stage=train", *told], [ROOT / "conf"])
     preflight(start, tmp_path)  # its weights are a start, though
     env = open_env(compose_config([*told, "env.num_envs=1"]))
-    assert policy_fit.mismatches(env.io.to_dict(), start.config, load("h1")) == []
+    assert compatibility.mismatches(env.io.to_dict(), start.config, load("h1")) == []
     without = compose(["task=h1_failure"], [ROOT / "conf"]).config
     line = line_naming(
-        "\n".join(policy_fit.mismatches(env.io.to_dict(), without, load("h1"))), "policy.time_since_verdict"
+        "\n".join(compatibility.mismatches(env.io.to_dict(), without, load("h1"))), "policy.time_since_verdict"
     )
     assert missing_names(line.replace("policy.time_since_verdict", ""), "policy", "env") == ["env"]
     env.close()

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from helpers.supervised_runs import make_run
 from regimen.cli.annotate import add_note
-from regimen.orchestration.slurm import reconcile, requeue
+from regimen.orchestration.slurm import job_states, requeue
+from regimen.orchestration.slurm.executor import record_job, record_process
 from regimen.orchestration.slurm.job_states import JobState
-from regimen.orchestration.slurm.queue_record import record_job, record_process
 from regimen.orchestration.supervisor_pool import corrected_record
 from regimen.runs import outcome
 from regimen.runs.index.summary import pack, read, unpack
@@ -128,7 +128,7 @@ class RunLife(RuleBasedStateMachine):
         """The job of the run is gone: only a run that has one is closed, and only once."""
         record, before = self.run.record, self.data()
         job = JobState("7_1", state) if state else None
-        reconcile.record_end_of_lost_job(self.run, Outcome(Status.KILLED, 137, f"job is {job}"))
+        job_states.record_end_of_lost_job(self.run, Outcome(Status.KILLED, 137, f"job is {job}"))
         if record.has_live_job:
             assert (self.run.status, self.data()["queue"]["again"]) == (Status.KILLED, False)
             assert not self.run.record.has_live_job

@@ -12,7 +12,7 @@ from helpers.messages import assert_names, raises_naming
 from helpers.recorded_runs import change, recorded
 from helpers.subprocesses import said
 from helpers.supervised_runs import ended, make_run, start
-from regimen.runs import inputs, pending_inputs
+from regimen.runs import inputs
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import files
@@ -83,7 +83,7 @@ def test_a_run_does_not_start_on_an_input_that_changed(tmp_path: Path, change: s
         path.unlink()
     assert inputs.changed(run.record.inputs) == {"policy": word}
     with raises_naming(RunReferenceError, run.id, "policy", path, word):
-        pending_inputs.require_unchanged(run)
+        inputs.require_unchanged(run)
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("failed", 2)
 

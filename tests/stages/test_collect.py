@@ -21,7 +21,6 @@ from regimen.envs.vec_env import Obs
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.collect import Collect
-from regimen.stages.recording import policy_check
 from regimen.stages.recording.config import CollectCfg
 from regimen.system.errors import ConfigError, StopRequested
 from stages.test_evaluate import save_policy
@@ -51,7 +50,6 @@ class TracedEnv(PointEnv):
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[TracedEnv]:
     """The envs that were opened for collecting, the last one last."""
-    assert policy_check.open_env, "loaded before: it opens envs of its own"
     opened: list[TracedEnv] = []
 
     def open_traced(config: Config) -> TracedEnv:

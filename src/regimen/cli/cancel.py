@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from regimen.cli.queue import runs_with_jobs
 from regimen.display.formatting import visible
-from regimen.orchestration.slurm import job_states, reconcile
+from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.lock import is_free
@@ -32,7 +32,7 @@ def cancel_verb(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="regimen cancel", description="Cancel the jobs of runs.")
     parser.add_argument("what", nargs="+", help="runs, sweeps or pipelines; `all` for everything")
     runs = [Run(row.dir) for row in runs_with_jobs(parser.parse_args(argv).what)]
-    jobs_by_run = reconcile.reconcile(runs)
+    jobs_by_run = job_states.reconcile(runs)
     for line in cancel([run for run in runs if run.id in jobs_by_run], jobs_by_run):
         print(visible(line))
     for run in runs:
@@ -81,7 +81,7 @@ def _record_cancellation(run: Run, reason: str) -> None:
     """Record the end of a run that was cancelled while it waited, unless it has just started."""
     if is_free(run):
         when = "before it started" if run.status == Status.QUEUED else "while it waited to continue"
-        reconcile.record_end_of_lost_job(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
+        job_states.record_end_of_lost_job(run, outcome.signalled(signal.SIGTERM, f"{reason} {when}"))
 
 
 def _cancel_here(run: Run, queue: QueueEntry) -> str:

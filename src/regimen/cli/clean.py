@@ -67,7 +67,8 @@ def clean_verb(argv: list[str]) -> int:
     else:
         named = any(condition.key in ("status", "id") for condition in filters)
         asked = {value for condition in filters if condition.key in ("sweep", "pipeline") for value in condition.values}
-        items, spared = _whole_runs([run for run in chosen if named or _is_broken(run)], everything, asked)
+        broken = [run for run in chosen if run.status.is_failure and not run.has_checkpoint and not run.has_data]
+        items, spared = _whole_runs(chosen if named else broken, everything, asked)
     return _free(items, spared) if args.yes else _show(items, spared)
 
 
@@ -89,10 +90,6 @@ def _older(runs: Sequence[RunSummary], span: str) -> list[RunSummary]:
         raise ConfigError(f"--older {span}: expected a time span, such as 30d, 12h or 2w.")
     before = moment(span)
     return [run for run in runs if (seconds(run.ended) or run.began) < before]
-
-
-def _is_broken(run: RunSummary) -> bool:
-    return run.status.is_failure and not run.has_checkpoint and not run.has_data
 
 
 def _whole_runs(

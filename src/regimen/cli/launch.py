@@ -200,7 +200,7 @@ def _rerun_sweep(reference: str, others: list[str]) -> int:
             f"sweep={reference} reruns jobs with their frozen configurations; remove {' '.join(others)}. "
             "To sweep with other settings leave out sweep."
         )
-    from regimen.orchestration.sweep.rerun import rerun
+    from regimen.orchestration.sweep.command import rerun
 
     return rerun(reference)
 

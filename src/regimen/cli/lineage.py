@@ -48,7 +48,7 @@ def lineage_verb(argv: list[str]) -> int:
     relatives, links = Lineage.known().graph(run)
     print("\n".join(map(visible, tree(run, relatives, links))))
     if args.out:
-        from regimen.runs.history.lineage_figure import draw
+        from regimen.runs.history.lineage import draw
 
         draw(args.out, run, relatives, links)
         print(f"\n{args.out}")

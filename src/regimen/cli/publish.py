@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from regimen.runs import references
 from regimen.runs.record import RunRecord, read_record
 from regimen.system import files
 from regimen.system.errors import ConfigError
-from regimen.system.host import HostInfo
-from regimen.system.json_part import JsonObject
+from regimen.system.json_data import Json
 from regimen.system.secrets import redacted
 
 
@@ -52,12 +50,12 @@ def publish(ref: str, name: str, folder: Path | None = None) -> Path:
     return target / "policy.pt"
 
 
-def _public(record: RunRecord) -> JsonObject:
+def _public(record: RunRecord) -> Json:
     """Return the record of a run without host name, paths and process ids."""
-    machine = replace(record.host or HostInfo(), name=None, python=None)
-    data = replace(record, host=machine).to_dict()
+    data = record.to_dict()
     data |= {name: [redacted(str(word)) for word in data[name]] for name in ("argv", "overrides")}
-    return {name: value for name, value in data.items() if name != "supervisor"}
+    machine = {name: value for name, value in (data["host"] or {}).items() if name not in ("name", "python")}
+    return {name: value for name, value in data.items() if name != "supervisor"} | {"host": machine}
 
 
 def publish_verb(argv: list[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.display.console import describe
 from regimen.display.formatting import table
-from regimen.orchestration.slurm import reconcile
+from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
@@ -18,7 +18,6 @@ from regimen.runs.record_parts import QueueEntry
 from regimen.runs.run import Run
 from regimen.system import files
 from regimen.system.errors import RunReferenceError, did_you_mean
-from regimen.system.json_part import to_json
 
 HEADER = ("id", "name", "job", "state", "node", "time / limit", "")
 
@@ -35,7 +34,7 @@ def queue_verb(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     rows = runs_with_jobs(args.what or ["all"])
     opened = {row.id: Run(row.dir) for row in rows}
-    states = reconcile.reconcile(opened.values())
+    states = job_states.reconcile(opened.values())
     live = [row for row in rows if row.id in states]
     ended = [line for row in rows if row.id not in states for line in _ended(opened[row.id])]
     if args.json:
@@ -96,10 +95,10 @@ def _plain(row: RunSummary, run: Run, state: JobState) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "sweep": row.sweep,
-        "pipeline": to_json(row.pipeline),
+        "pipeline": row.pipeline.to_dict() if row.pipeline else None,
         "status": run.status,
     }
-    plain |= {"dir": str(run.dir), "log": str(reconcile.job_log(run.record.queue or QueueEntry()))}
+    plain |= {"dir": str(run.dir), "log": str(job_states.job_log(run.record.queue or QueueEntry()))}
     plain |= {name: getattr(state, name) for name in names}
     return plain | {"progress": files.read_json(run.dir / "progress.json")}
 

@@ -54,7 +54,7 @@ def choose_runs(filters: Sequence[str], sort: str) -> tuple[list[RunSummary], li
     parsed = parse(filters)
     everything = Index().rows()
     if any(liveness.is_scheduled(run) for run in everything):
-        from regimen.orchestration.slurm.reconcile import ask_schedulers
+        from regimen.orchestration.slurm.job_states import ask_schedulers
 
         ask_schedulers(everything)
     chosen = select(parsed, everything)

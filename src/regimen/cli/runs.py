@@ -53,7 +53,7 @@ def runs_verb(argv: list[str]) -> int:
     if args.csv:
         return export_runs.write(shown, args.csv)
     if args.json:
-        print(json.dumps([run.plain() for run in shown], indent=1))
+        print(json.dumps([run.to_dict() for run in shown], indent=1))
         return 0
     if not chosen:
         _explain_no_match(args.filters, everything)

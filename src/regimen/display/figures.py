@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from regimen.system.json_part import JsonObject
+    from regimen.system.json_data import Json
 
 COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
 MAX_PANELS = 15
@@ -93,7 +93,7 @@ def _curve(ax: Axes, points: np.ndarray, color: str, label: str, window: int) ->
     ax.plot(x, mean, color=color, linewidth=1.6, label=label)
 
 
-def points_of(rows: Sequence[JsonObject], name: str) -> np.ndarray:
+def points_of(rows: Sequence[Json], name: str) -> np.ndarray:
     """Return step and value of a metric, (n, 2), of the rows that have it."""
     pairs = [(number_of(row, "step"), number_of(row, name)) for row in rows]
     return np.array([pair for pair in pairs if None not in pair], dtype=float).reshape(-1, 2)

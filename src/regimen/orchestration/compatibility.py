@@ -10,16 +10,67 @@ from regimen.agents.export import header
 from regimen.agents.policy_header import read_header
 from regimen.config import static_types
 from regimen.config.compose import ComposedConfig
+from regimen.config.schema import Config
+from regimen.config.task_schema import ManagerEnvCfg, ObservationTermCfg
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection, read_yaml
-from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE
+from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
-from regimen.orchestration import policy_fit
+from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
 from regimen.system.errors import ConfigError, RegimenError
 from regimen.system.file_kinds import HDF5, this_is
+
+
+def mismatches(
+    policy: PlainSection,
+    config: Config,
+    robot: Robot,
+    allow_extra_terms: bool = False,
+    groups: tuple[str, ...] = ("policy",),
+) -> list[str]:
+    """Return one line for each difference between the policy's observations and actions and those of the task.
+
+    Args:
+        policy: the plain `io` of its checkpoint.
+        config: configuration with a manager-based task.
+        robot: the task's robot.
+        allow_extra_terms: whether the task may have terms that the policy does not read.
+        groups: observation groups that the policy reads.
+    """
+    io = IOSpec.from_dict(policy)
+    return io.differences(_task_io(io, config, robot), groups, allow_extra_terms)
+
+
+def _task_io(policy: IOSpec, config: Config, robot: Robot) -> IOSpec:
+    """Return the task's IOSpec as far as it is known; a term has the size of the policy's term of the same name."""
+    env: ManagerEnvCfg = config.env
+    groups: dict[str, dict[str, ObservationTermCfg]] = {}
+    for name, group in env.observations.items():
+        inherited = groups.get(group.extends or "", {})
+        groups[name] = inherited | {key: term for key, term in group.terms.items() if term is not None}
+    sizes = {g: {n: policy.observations.get(g, {}).get(n, 0) for n in terms} for g, terms in groups.items()}
+    meaning = {g: {n: _meaning(t, policy, g, n, robot) for n, t in terms.items()} for g, terms in groups.items()}
+    joints = match(robot.joints, *env.actions.joints)
+    offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
+    scale = robot.action_scale(joints, env.actions.scale, env.actions.unit)
+    action = ActionSpec(list(joints), scale, offset, env.actions.clip)
+    io = IOSpec(sizes, action, config.sim.dt * env.decimation, meaning)
+    estimated = resolve_mode(env.estimate, config.estimator)
+    return with_estimate(io, list(match(robot.joints, *env.estimate.joints))) if estimated else io
+
+
+def _meaning(term: ObservationTermCfg, policy: IOSpec, group: str, name: str, robot: Robot) -> PlainSection:
+    """Return scale, clip and joints of a term; bodies and sites, which a simulator resolves, are the policy's."""
+    meaning: PlainSection = {"scale": term.scale, "clip": term.clip}
+    patterns = term.params.get("joints")
+    if patterns is not None:
+        meaning["joints"] = list(match(robot.joints, *([patterns] if isinstance(patterns, str) else patterns)))
+    of_policy = policy.meaning.get(group, {}).get(name, {})
+    return meaning | {key: of_policy[key] for key in ("bodies", "sites") if key in of_policy and key in term.params}
+
 
 ESTIMATE_NEEDED = "This policy needs a fault estimate: set estimator=<run> or env.estimate.mode=oracle|none."
 ESTIMATE_UNUSED = (
@@ -178,7 +229,7 @@ def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[
         return other
     partial = stage in ("train", "assemble") or getattr(config.agent, "WATCHES", False)
     ios = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks: the best match
-    lines = min((policy_fit.mismatches(io, config, robot, partial) for io in ios), key=len)
+    lines = min((mismatches(io, config, robot, partial) for io in ios), key=len)
     if not lines:
         return []
     estimates = [line for line in lines if any(f"policy.{term}:" in line for term in (PROBABILITY, SINCE))]
@@ -202,6 +253,6 @@ def _compare_detector(path: Path, composed: ComposedConfig, robot: Robot) -> lis
     bundle = read_header(path)
     if "detector" not in bundle:
         return [f"estimator={path} is a policy, not a detector. To train a detector: stage=distill agent=failure_gru."]
-    lines = policy_fit.mismatches(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
+    lines = mismatches(bundle["io"], composed.config, robot, groups=(bundle["detector"]["group"],))
     lines = [line.replace(": policy ", ": detector ").replace("only the policy", "only the detector") for line in lines]
     return ["\n  ".join([f"estimator={path} does not fit task={composed.choices['task']}:", *lines])] if lines else []

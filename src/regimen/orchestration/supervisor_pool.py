@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from regimen.runs.timeouts import SUPERVISOR_STOP_S
 from regimen.system import files, host, signals
 from regimen.system.errors import RegimenError
 
-POLL_S = 0.1
+POLL_S = 0.05
 PROGRESS_S = 30.0
 
 
@@ -96,6 +97,49 @@ class SupervisorPool:
         self._progress_due = time.monotonic() + PROGRESS_S
         for name, (run, _) in self.running.items():
             say(f"running   {name}  {describe(files.read_json(run.dir / 'progress.json') or {})}")
+
+
+class LocalJobs(ABC):
+    """Jobs of a sweep or pipeline that this process starts and watches."""
+
+    def __init__(self) -> None:
+        self.supervisors = SupervisorPool()
+
+    @property
+    def stopped(self) -> int | None:
+        """Number of the signal that stopped the jobs, None without one."""
+        return self.supervisors.stopped
+
+    def run(self) -> None:
+        """Start the jobs and record their ends until all have ended or a signal stops them."""
+        with signals.handled(self.supervisors.on_signal):
+            try:
+                while True:
+                    self._start_ready()
+                    self._record_ends(list(self.supervisors.ended()))
+                    self._show_progress()
+                    if not self._is_unfinished():
+                        return
+                    time.sleep(POLL_S)
+            finally:
+                self._record_ends(list(self.supervisors.end_all()))
+                self._finish()
+
+    @abstractmethod
+    def _start_ready(self) -> None: ...
+
+    @abstractmethod
+    def _record_ends(self, ended: list[FinishedSupervisor]) -> None: ...
+
+    @abstractmethod
+    def _is_unfinished(self) -> bool: ...
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Mark the jobs that did not start, and write the end."""
+
+    def _show_progress(self) -> None:
+        self.supervisors.show_progress()
 
 
 def corrected_record(folder: Path, exit_code: int) -> RunRecord:

@@ -13,6 +13,8 @@ from regimen.config import static_types
 from regimen.config.yaml_io import PlainSection, read_yaml
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
+from regimen.runs.run import Run
+from regimen.system.errors import RunReferenceError
 from regimen.system.files import read_json, sha256
 
 SINGLE = ("policy", "estimator")
@@ -126,3 +128,22 @@ def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
         elif sha256(path) != entry.sha256:
             states[name] = "changed"
     return states
+
+
+def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
+    """Verify that inputs are the files that the record names.
+
+    Args:
+        run: about to start or to continue.
+        except_for: inputs that are not read again.
+
+    Raises:
+        RunReferenceError: naming each input that changed since.
+    """
+    inputs = run.record.inputs
+    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
+    if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
+        raise RunReferenceError(
+            f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "
+            "Launch a new run to use the present files."
+        )

@@ -22,7 +22,7 @@ from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.git import GitState
 from regimen.system.host import CodeState, HostInfo, ProcessIdentity
-from regimen.system.json_part import JsonObject, JsonPart, field_names
+from regimen.system.json_data import Json, JsonData
 
 FILE = "run.json"
 
@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass
-class RunRecord(JsonPart):
+class RunRecord(JsonData):
     """The content of run.json.
 
     `start`, `resume`, `end`, `preempt`, `queue_again`, `close_lost_job` and `close_dead_supervisor` change the status;
@@ -136,7 +136,7 @@ class RunRecord(JsonPart):
     tags: list[str] = field(default_factory=list)
 
     @classmethod
-    def from_dict(cls, data: JsonObject) -> Self:
+    def from_dict(cls, data: Json) -> Self:
         """Return the record that the content of a run.json describes; null stands for a field's default.
 
         Raises:
@@ -146,27 +146,16 @@ class RunRecord(JsonPart):
             raise RecordError(f"it holds {type(data).__name__} instead of an object")
         if not data.get("status"):
             raise RecordError("it has no status")
-        known, extra = {name: value for name, value in data.items() if value is not None}, None
-        if not data.keys() <= FIELDS:
-            extra = {name: value for name, value in data.items() if name not in FIELDS}
-            known = {name: value for name, value in known.items() if name in FIELDS}
+        fields = cls.__dataclass_fields__
+        known = {name: value for name, value in data.items() if value is not None or name not in fields}
         for name, kinds in KINDS.items():
             if name in known and not isinstance(known[name], kinds):
                 expected = "number" if kinds is NUMBER else "list" if kinds is list else "dictionary"
                 raise RecordError(f"`{name}`: expected a {expected}, found {type(known[name]).__name__}")
         try:
-            known["status"] = Status(known["status"])
-            for name, part in PARTS.items():
-                if name in known:
-                    known[name] = part.from_dict(known[name])
-            for name, part in LISTS.items():
-                if known.get(name):
-                    known[name] = [part.from_dict(row) for row in known[name]]
-            if known.get("inputs"):
-                known["inputs"] = {name: InputEntry.from_dict(row) for name, row in known["inputs"].items()}
+            return super().from_dict(known)
         except (TypeError, ValueError) as error:
             raise RecordError(str(error)) from error
-        return cls(**known, extra=extra)
 
     @property
     def attempts(self) -> list[CodeState]:
@@ -305,22 +294,7 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
 
 
-FIELDS = frozenset(field_names(RunRecord))
 NUMBER = (int, float)
-
-PARTS: Mapping[str, type[JsonPart]] = {
-    "pipeline": PipelineStep,
-    "queue": QueueEntry,
-    "git": GitState,
-    "signature": Signature,
-    "host": HostInfo,
-    "error": RunError,
-    "supervisor": ProcessIdentity,
-}
-"""Fields that hold one part."""
-
-LISTS: Mapping[str, type[JsonPart]] = {"artifacts": Artifact, "resumed": Attempt, "notes": Note}
-"""Fields that hold a list of parts."""
 
 KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("choices", "pending", "inputs", "versions", "headline"), dict),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from regimen.config.schedulers import SCHEDULERS
 from regimen.system.git import GitState
 from regimen.system.host import CodeState, ProcessIdentity
-from regimen.system.json_part import JsonObject, JsonPart
+from regimen.system.json_data import Json, JsonData
 
 LOCAL = "local"
 """Kind of queue of a run that a sweep or pipeline of this machine starts."""
 
 
 @dataclass
-class InputEntry(JsonPart):
+class InputEntry(JsonData):
     """A file or folder that a run reads.
 
     Attributes:
@@ -32,7 +32,7 @@ class InputEntry(JsonPart):
 
 
 @dataclass
-class Artifact(JsonPart):
+class Artifact(JsonData):
     """A file of the run that is worth keeping.
 
     Attributes:
@@ -49,7 +49,7 @@ class Artifact(JsonPart):
 
 
 @dataclass
-class Signature(JsonPart):
+class Signature(JsonData):
     """Hashes of what decides the result of a run: of configuration with inputs, and of the code."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(("config", "code"))
@@ -59,7 +59,7 @@ class Signature(JsonPart):
 
 
 @dataclass
-class RunError(JsonPart):
+class RunError(JsonData):
     """What ended a run that failed.
 
     Attributes:
@@ -76,7 +76,7 @@ class RunError(JsonPart):
 
 
 @dataclass
-class Attempt(JsonPart):
+class Attempt(JsonData):
     """A further attempt at a run.
 
     Attributes:
@@ -91,15 +91,7 @@ class Attempt(JsonPart):
     git: GitState | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def from_dict(cls, data: JsonObject) -> Self:
-        """Return the attempt that a JSON object describes."""
-        attempt = super().from_dict(data)
-        attempt.git = GitState.from_dict(data["git"]) if data.get("git") else None
-        attempt.versions = data.get("versions") or {}
-        return attempt
-
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> Json:
         """Return the JSON object."""
         data = super().to_dict()
         if not self.versions:
@@ -113,7 +105,7 @@ class Attempt(JsonPart):
 
 
 @dataclass
-class Note(JsonPart):
+class Note(JsonData):
     """A remark of a person, with its time in ISO format."""
 
     at: str
@@ -121,7 +113,7 @@ class Note(JsonPart):
 
 
 @dataclass
-class PipelineStep(JsonPart):
+class PipelineStep(JsonData):
     """The pipeline that a run belongs to, by id and name, and the step of it that the run is."""
 
     id: str | None = None
@@ -130,7 +122,7 @@ class PipelineStep(JsonPart):
 
 
 @dataclass
-class Restart(JsonPart):
+class Restart(JsonData):
     """One time that a scheduler stopped the job: when, `time limit` or `preempted`, at which environment step."""
 
     at: str
@@ -139,7 +131,7 @@ class Restart(JsonPart):
 
 
 @dataclass
-class QueueEntry(JsonPart):
+class QueueEntry(JsonData):
     """The process or scheduler that starts a waiting run.
 
     Attributes:
@@ -170,16 +162,7 @@ class QueueEntry(JsonPart):
     restarts: list[Restart] = field(default_factory=list)
     again: bool | None = None
 
-    @classmethod
-    def from_dict(cls, data: JsonObject) -> Self:
-        """Return the entry that a JSON object describes."""
-        entry = super().from_dict(data)
-        entry.process = _process(data.get("process"))
-        entry.starter = _process(data.get("starter"))
-        entry.restarts = [Restart.from_dict(row) for row in data.get("restarts") or []]
-        return entry
-
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> Json:
         """Return the JSON object, without what is not set."""
         data = super().to_dict()
         if not self.restarts:
@@ -198,7 +181,3 @@ class QueueEntry(JsonPart):
         Between two attempts the status is `preempted`; `again` is written a moment later.
         """
         return self.is_scheduled and self.job is not None and self.again is not False
-
-
-def _process(data: JsonObject | None) -> ProcessIdentity | None:
-    return ProcessIdentity.from_dict(data) if data else None

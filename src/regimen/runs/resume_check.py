@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from regimen.config import static_types
-from regimen.runs import checkpoint_header, pending_inputs
+from regimen.runs import checkpoint_header, inputs
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, RegimenError
 
@@ -36,7 +36,7 @@ def refusals(run: Run) -> Iterator[str]:
     """
     last = run.checkpoints / "last.pt"
     try:
-        pending_inputs.require_unchanged(run, except_for=_not_read_again(run))
+        inputs.require_unchanged(run, except_for=_not_read_again(run))
     except RegimenError as error:
         yield str(error)
     last_error, resumed = run.record.error, run.record.resumed

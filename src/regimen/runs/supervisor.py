@@ -24,7 +24,7 @@ import yaml
 
 from regimen.display.console import Screen, print_in_any_encoding
 from regimen.display.formatting import duration, visible
-from regimen.runs import code_snapshot, outcome, pending_inputs, resume_check, signature, worker_group
+from regimen.runs import code_snapshot, create, inputs, outcome, resume_check, signature, worker_group
 from regimen.runs.lock import heartbeat, hold_lock
 from regimen.runs.record import FILE, Outcome, RecordError, RunRecord
 from regimen.runs.record_parts import RunError, Signature
@@ -146,9 +146,9 @@ class _Supervisor:
     def _refused_inputs(self) -> Outcome | None:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
-            pending_inputs.resolve_pending(self.run)
+            resolve_pending(self.run)
             goes_on = self.before.stage == "train" and (self.run.checkpoints / "last.pt").exists()
-            pending_inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
         except RegimenError as error:
             details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
@@ -328,6 +328,37 @@ def main() -> int:
         print(error)
         return outcome.EXIT_BAD_INPUT
     return supervise(run)
+
+
+def resolve_pending(run: Run) -> None:
+    """Resolve pending references to files; update config.yaml and run.json.
+
+    Args:
+        run: about to start; its parents have finished.
+
+    Raises:
+        RunReferenceError: a parent did not leave what is needed.
+    """
+    pending = run.record.pending
+    if not pending:
+        return
+    config = run.config
+    paths = {name: inputs.resolve(name, reference) for name, reference in pending.items()}
+    for name, path in paths.items():
+        inputs.put(config, name, path)
+    entries = inputs.read(paths, pending)
+    made_by = inputs.agent_of(paths["policy"]) if "policy" in paths and inputs.agent_follows_policy(config) else None
+    if made_by is not None:
+        config["choices"]["agent"], config["agent"] = made_by
+    create.freeze(run.dir, config)
+
+    def alter(record: RunRecord) -> None:
+        record.inputs |= entries
+        record.choices = config["choices"]
+        record.pending = {}
+        record.signature = create.sign(config, record.inputs, {}, record.code)
+
+    run.change(alter)
 
 
 if __name__ == "__main__":

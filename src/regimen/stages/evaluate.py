@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 
 class Evaluate:

@@ -96,18 +96,24 @@ def cannot_create_error(root: Path, error: OSError) -> PreflightError:
     return PreflightError(f"Cannot make a run directory in {root.resolve()}: {why}. Start where you may write.")
 
 
+UNCHANGED = frozenset((str, int, bool, type(None)))
+"""Types whose values are JSON data as they are."""
+
+
 def plain(value: Any) -> Any:
     """Return `value` as plain JSON data: paths as text, array scalars as numbers, non-finite numbers as null.
 
     Args:
         value: nested dicts, lists, scalars, and objects with a `to_dict`.
     """
-    if hasattr(value, "to_dict"):
-        return plain(value.to_dict())
+    if type(value) in UNCHANGED:
+        return value
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(v) for v in value]
+    if hasattr(value, "to_dict"):
+        return plain(value.to_dict())
     if hasattr(value, "tolist"):  # arrays, tensors and their scalars
         return plain(value.tolist())
     if isinstance(value, float):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from regimen.system.git import GitState
-from regimen.system.json_part import JsonPart
+from regimen.system.json_data import JsonData
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
@@ -40,7 +40,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass
-class HostInfo(JsonPart):
+class HostInfo(JsonData):
     """The machine of a run.
 
     Attributes:
@@ -63,7 +63,7 @@ class HostInfo(JsonPart):
 
 
 @dataclass
-class ProcessIdentity(JsonPart):
+class ProcessIdentity(JsonData):
     """A process, distinct from later ones with the same number.
 
     Attributes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from regimen.system.json_part import JsonObject
+from regimen.system.json_data import Json
 
 MAX_LINE = 2**20
 """Longest line in bytes that is read; a longer one is damage."""
@@ -33,7 +33,7 @@ def lines(path: Path) -> Iterator[bytes]:
                     pass
 
 
-def parse(line: bytes) -> JsonObject | None:
+def parse(line: bytes) -> Json | None:
     """Return the object of a line; None for a line that is damaged or cut."""
     try:
         row = json.loads(line)
@@ -42,12 +42,12 @@ def parse(line: bytes) -> JsonObject | None:
     return row if isinstance(row, dict) else None
 
 
-def rows(path: Path) -> Iterator[JsonObject]:
+def rows(path: Path) -> Iterator[Json]:
     """Yield the objects of a file, one in memory at a time."""
     return (row for line in lines(path) if (row := parse(line)) is not None)
 
 
-def thinned(path: Path, most: int, key: str = "") -> tuple[list[JsonObject], int]:
+def thinned(path: Path, most: int, key: str = "") -> tuple[list[Json], int]:
     """Return at most `most` rows in order, and of about how many neighbouring rows one was taken.
 
     A large file is not read whole: one row is taken from each of `most` parts, from a place in it that is drawn by the
@@ -78,7 +78,7 @@ def thinned(path: Path, most: int, key: str = "") -> tuple[list[JsonObject], int
     return [row for row, _ in kept], max(1, round(size / max(1.0, length) / most))
 
 
-def number_of(row: JsonObject, key: str) -> float | None:
+def number_of(row: Json, key: str) -> float | None:
     """Return a value of a row if it is a number, else None."""
     value: Any = row.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

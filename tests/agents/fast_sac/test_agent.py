@@ -25,7 +25,10 @@ from regimen.system.errors import ConfigError, PreflightError, StopRequested
 TIMES = ("time_s", "Perf/samples_per_s", "Perf/collect_s", "Perf/learn_s")
 
 
-@pytest.mark.parametrize(("num_envs", "changes"), [(16, {}), (4, {"num_steps": 3, "critic_type": "scalar"})])
+@pytest.mark.parametrize(
+    ("num_envs", "changes"),
+    [(16, {}), pytest.param(4, {"num_steps": 3, "critic_type": "scalar"}, marks=pytest.mark.slow)],
+)
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs, changes):
     config = sac_config("reach", num_envs, steps=96, num_updates=2, **changes)  # the ring of 64 wraps
     whole = new_run(tmp_path, config)

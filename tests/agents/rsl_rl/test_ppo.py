@@ -58,9 +58,14 @@ def agent_for(cfg: Config, env: Any, seed: int = 0) -> RslRlPpo:
 @pytest.mark.parametrize(
     ("task", "num_envs", "changes"),
     [
-        ("reach", 16, {}),
+        pytest.param("reach", 16, {}, marks=pytest.mark.slow),
         ("reach", 16, {"model": RECURRENT}),
-        ("reach", 16, {"algorithm": CURIOUS, "obs_groups": {g: ["policy"] for g in ("actor", "critic", "rnd_state")}}),
+        pytest.param(
+            "reach",
+            16,
+            {"algorithm": CURIOUS, "obs_groups": {g: ["policy"] for g in ("actor", "critic", "rnd_state")}},
+            marks=pytest.mark.slow,
+        ),
         pytest.param("go2_flat", 8, {}, marks=pytest.mark.slow),
     ],
     ids=["reach", "recurrent", "curious", "go2_flat"],
@@ -149,12 +154,23 @@ def test_valuing_leaves_no_trace_in_a_recurrent_critic():
         assert all(map(torch.equal, before, agent.ppo.critic.get_hidden_state()))
 
 
-@pytest.mark.parametrize("model", [{}, RECURRENT], ids=["mlp", "lstm"])
-def test_policy_loads_and_acts_as_the_trained_mean(tmp_path, model):
-    cfg = config("reach", 1, 4, model=model)
-    run = new_run(tmp_path, cfg)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a short training of `reach`."""
+    cfg = config("reach", 2, 4)
+    run = new_run(tmp_path_factory.mktemp("outputs"), cfg)
     train(run, cfg)
-    bundle = checkpoint.load(run.checkpoints / "last.pt")
+    return run.checkpoints / "last.pt"
+
+
+@pytest.mark.parametrize("model", [{}, RECURRENT], ids=["mlp", "lstm"])
+def test_policy_loads_and_acts_as_the_trained_mean(tmp_path, trained, model):
+    if model:
+        cfg = config("reach", 1, 4, model=model)
+        run = new_run(tmp_path, cfg)
+        train(run, cfg)
+        trained = run.checkpoints / "last.pt"
+    bundle = checkpoint.load(trained)
     io = IOSpec.from_dict(bundle["io"])
     policy = RslRlPpo.load_policy(bundle, io, torch.device("cpu"))
     obs = {"policy": torch.randn(5, io.size())}
@@ -167,15 +183,12 @@ def test_policy_loads_and_acts_as_the_trained_mean(tmp_path, model):
     assert torch.equal(reset[[0, 2, 4]], later[[0, 2, 4]]) and torch.equal(later, first) == (not model)
 
 
-def test_training_can_start_from_another_policy_and_its_critic_warms_up(tmp_path):
-    cfg = config("reach", 2, 4)
-    first = new_run(tmp_path, cfg)
-    train(first, cfg)
+def test_training_can_start_from_another_policy_and_its_critic_warms_up(tmp_path, trained):
     cfg = config("reach", 4, 4, value_warmup_iterations=2)
-    cfg.policy, cfg.stage.keep_checkpoints = str(first.checkpoints / "last.pt"), 9
+    cfg.policy, cfg.stage.keep_checkpoints = str(trained), 9
     second = new_run(tmp_path, cfg)
     train(second, cfg)
-    began = checkpoint.load(first.checkpoints / "last.pt")["policy"]["actor"]
+    began = checkpoint.load(trained)["policy"]["actor"]
     saved = [checkpoint.load(path) for path in sorted(second.checkpoints.glob("step_*.pt"))]
     learnt = [k for k in began if not k.startswith("obs_normalizer")]
     moved = [any(not torch.equal(began[k], b["policy"]["actor"][k]) for k in learnt) for b in saved]
@@ -185,11 +198,9 @@ def test_training_can_start_from_another_policy_and_its_critic_warms_up(tmp_path
     assert not torch.equal(*values), "the critic learns meanwhile"
 
 
-def test_a_policy_of_another_network_library_or_robot_is_refused(tmp_path):
+def test_a_policy_of_another_network_library_or_robot_is_refused(tmp_path, trained):
     cfg = config("reach", 1, 4)
-    run = new_run(tmp_path, cfg)
-    train(run, cfg)
-    state = checkpoint.load(run.checkpoints / "last.pt")["policy"]
+    state = checkpoint.load(trained)["policy"]
     env = make_env("reach", 4)
     with raises_naming(CheckpointError, "agent.actor", "mlp.0.weight (32, 9)", "hidden_dims"):
         agent_for(config("reach", 1, 4, model={"hidden_dims": [16]}), env).load_policy_state(state)
@@ -197,7 +208,7 @@ def test_a_policy_of_another_network_library_or_robot_is_refused(tmp_path):
     with raises_naming(CheckpointError, "agent=rsl_rl_ppo"):
         agent_for(cfg, env).load_policy_state(skrl.policy_state())
     other = config("go2_flat", 1, 4)
-    other.policy = str(run.checkpoints / "last.pt")
+    other.policy = str(trained)
     with raises_naming(IOMismatchError, "FL_hip_joint", "shoulder"):
         train(new_run(tmp_path, other), other)
 

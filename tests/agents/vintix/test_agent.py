@@ -23,8 +23,7 @@ from regimen.agents.vintix.model import Group, VintixNet
 from regimen.config.compose import compose
 from regimen.config.structured import build
 from regimen.envs.vec_env import IOSpec
-from regimen.orchestration.memory_estimate import estimate
-from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight import estimate, preflight
 from regimen.runs import checkpoint, references
 from regimen.runs.create import create_run_dir
 from regimen.runs.outcome import next_command

@@ -10,12 +10,21 @@ import torch
 
 from helpers.messages import raises_naming
 from helpers.vintix_models import net
-from regimen.agents.vintix import alibi_attention, config, kv_cache
+from regimen.agents.vintix import alibi_attention, config
+from regimen.agents.vintix import policy as vintix_policy
 from regimen.agents.vintix.config import sixteen_bits
-from regimen.agents.vintix.kv_cache import KeyCache, Ring, TokenWindow, layer_contexts, rings
 from regimen.agents.vintix.loss import LEAST_SPREAD
 from regimen.agents.vintix.model import VintixNet
-from regimen.agents.vintix.policy import Scaling, VintixPolicy, to_half_precision
+from regimen.agents.vintix.policy import (
+    KeyCache,
+    Ring,
+    Scaling,
+    TokenWindow,
+    VintixPolicy,
+    layer_contexts,
+    rings,
+    to_half_precision,
+)
 from regimen.system import host
 from regimen.system.errors import ConfigError
 
@@ -215,8 +224,8 @@ def test_heads_share_a_ring_where_that_is_cheaper_than_one_of_their_own():
 @pytest.mark.parametrize("heads", [3, 8])
 def test_rings_of_any_order_that_grow_and_are_shared_see_what_they_should(heads, monkeypatch):
     """Three heads are not steepest first; bounds are made small, so that heads forget within the test."""
-    monkeypatch.setattr(kv_cache, "CHUNK", 8)
-    monkeypatch.setattr(kv_cache, "_largest_product", lambda attention: 0.0)
+    monkeypatch.setattr(vintix_policy, "CHUNK", 8)
+    monkeypatch.setattr(vintix_policy, "_largest_product", lambda attention: 0.0)
     monkeypatch.setattr(alibi_attention, "attention_horizon", lambda dtype: 6.0)
     model = net(context=40, heads=heads, hidden=66)
     reach = layer_contexts(model)

@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names, raises_naming
 from regimen.envs.robots.robot import available, load
 from regimen.envs.sims import genesis_scene
-from regimen.envs.sims.genesis_outline import read_outline
+from regimen.envs.sims.genesis_scene import read_outline
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
 from regimen.system.errors import ConfigError
 

@@ -14,7 +14,7 @@ import pytest
 from helpers.subprocesses import popen
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.orchestration.pipeline import graph, jobs, spec
+from regimen.orchestration.pipeline import graph, jobs
 
 ROOT = Path(__file__).resolve().parents[3]
 IDLE = "overrides: [task=idle, sim=idle, agent=idle]\n"
@@ -58,9 +58,9 @@ class Pipes:
         """Run it in a process of its own."""
         return popen([sys.executable, str(ROOT / "launch.py"), *self.command(*arguments)])
 
-    def read(self, name: str = "p") -> spec.Pipeline:
+    def read(self, name: str = "p") -> graph.Pipeline:
         """Read the file."""
-        return spec.read(name, self.dirs)
+        return graph.read(name, self.dirs)
 
     def nodes(self, name: str = "p") -> list[graph.Node]:
         """The file's nodes."""

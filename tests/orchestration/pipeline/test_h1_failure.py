@@ -15,15 +15,15 @@ import pytest
 
 from helpers.messages import assert_names
 from regimen.config.task_schema import ESTIMATE_MODES
-from regimen.orchestration.pipeline import graph, sizes, spec
-from regimen.stages.reports.variants import VARIANTS
+from regimen.orchestration.pipeline import graph, sizes
+from regimen.stages.reports.sources import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[3]
 SLOW = pytest.mark.slow
 
 
 def nodes(*arguments: str) -> dict[str, graph.Node]:
-    pipeline, left = sizes.choose(spec.read("h1_failure", [ROOT / "conf"]), list(arguments))
+    pipeline, left = sizes.choose(graph.read("h1_failure", [ROOT / "conf"]), list(arguments))
     assert not left
     return {node.name: node for node in graph.expand(pipeline)}
 
@@ -88,7 +88,7 @@ def test_every_step_by_hand_composes(command: str) -> None:
 
 def test_the_page_names_every_size_and_kind_of_policy() -> None:
     page = (ROOT / "docs/h1_failure.md").read_text()
-    sizes = spec.read("h1_failure", [ROOT / "conf"]).config.sizes
+    sizes = graph.read("h1_failure", [ROOT / "conf"]).config.sizes
     assert all(f"| `{size}` |" in page for size in sizes)
     assert all(f"| {variant.title} |" in page for variant in VARIANTS)
     assert all(f"`{mode}`" in page for mode in ESTIMATE_MODES)

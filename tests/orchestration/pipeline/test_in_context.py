@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names
-from regimen.orchestration.pipeline import graph, sizes, spec
+from regimen.orchestration.pipeline import graph, sizes
 
 ROOT = Path(__file__).resolve().parents[3]
 SLOW = pytest.mark.slow
 
 
 def nodes(name: str, *arguments: str) -> dict[str, graph.Node]:
-    pipeline, left = sizes.choose(spec.read(name, [ROOT / "conf"]), list(arguments))
+    pipeline, left = sizes.choose(graph.read(name, [ROOT / "conf"]), list(arguments))
     assert not left
     return {node.name: node for node in graph.expand(pipeline)}
 

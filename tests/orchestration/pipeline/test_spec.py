@@ -11,7 +11,7 @@ from helpers.messages import assert_names, raises_naming
 from helpers.user_folder import write
 from regimen.cli import list_options
 from regimen.config import groups
-from regimen.orchestration.pipeline import spec
+from regimen.orchestration.pipeline import graph
 from regimen.system.errors import ConfigError
 
 
@@ -55,7 +55,7 @@ def test_all_mistakes_are_said_at_once(pipes: Any) -> None:
 def test_an_unknown_pipeline(pipes: Any) -> None:
     pipes.write("  - {name: a, stage: make}\n", "study")
     with raises_naming(ConfigError, "studdy", "study"):
-        spec.read("studdy", pipes.dirs)
+        graph.read("studdy", pipes.dirs)
 
 
 def test_the_shipped_ones_are_listed_and_are_no_option_of_a_run(

@@ -12,7 +12,7 @@ from helpers.messages import assert_names, raises_naming
 from helpers.recorded_runs import change, recorded
 from helpers.supervised_runs import make_run
 from regimen.display.formatting import duration
-from regimen.orchestration.slurm import job_states, reconcile, requeue
+from regimen.orchestration.slurm import job_states, requeue
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs.run import Run
 from regimen.system import files, host
@@ -108,7 +108,7 @@ def test_what_became_of_a_run_whose_job_is_over(
     found = {"7": JobState("7", state, reason=job_states.plain_reason(code), code=code)} if state else {}
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: found)
     monkeypatch.setattr(requeue, "show_job", lambda job: {})
-    assert reconcile.reconcile([run]) == {}
+    assert job_states.reconcile([run]) == {}
     info = recorded(run)
     assert info["status"] == ended
     assert_names(info["reason"], "job 7", *names)
@@ -117,19 +117,19 @@ def test_what_became_of_a_run_whose_job_is_over(
     assert info["exit_code"] and info["ended"]
     assert not run.reserve.exists()
     change(run.dir, status="running")
-    assert reconcile.reconcile([run], lambda status: False) == {}, "nothing is asked for"
+    assert job_states.reconcile([run], lambda status: False) == {}, "nothing is asked for"
 
 
 def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = queued(tmp_path, "preempted")
     running = {"7": JobState("7", "RUNNING")}
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: running)
-    assert run.id in reconcile.reconcile([run])
+    assert run.id in job_states.reconcile([run])
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
-    reconcile.reconcile([run])
+    job_states.reconcile([run])
     assert run.status == "preempted", "it had not said yet that it goes on"
     change(run.dir, queue={**recorded(run)["queue"], "again": True})
-    reconcile.reconcile([run])
+    job_states.reconcile([run])
     assert run.status == "killed"
     assert_names(recorded(run)["reason"], "job 7", "gone")
 
@@ -137,9 +137,9 @@ def test_a_run_between_two_attempts_is_not_over(tmp_path: Path, monkeypatch: pyt
 def test_a_new_job_and_one_that_is_worked_on_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_states, "slurm_states", lambda jobs: {})
     run = queued(tmp_path, submitted=files.iso_now())
-    reconcile.reconcile([run])
+    job_states.reconcile([run])
     assert run.status == "queued"
     run = queued(tmp_path, "running")
     change(run.dir, supervisor=host.process(os.getppid()))
-    reconcile.reconcile([run])
+    job_states.reconcile([run])
     assert run.status == "running"

@@ -20,7 +20,7 @@ from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.orchestration.new_run import create_run
-from regimen.orchestration.sweep import local
+from regimen.orchestration.sweep import jobs
 from regimen.runs.index.index import Index
 from regimen.system.errors import PreflightError
 
@@ -168,7 +168,7 @@ def test_a_job_that_cannot_start_has_failed_alone(
             raise PreflightError("no space left")
         return create(composed, folder, found, run_id, **known)
 
-    monkeypatch.setattr(local, "create_run", without_space)
+    monkeypatch.setattr(jobs, "create_run", without_space)
     assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
     assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2), ("finished", 0)]
     assert_names(capfd.readouterr().out, "no space left")
@@ -178,7 +178,7 @@ def test_when_no_job_can_start_the_record_says_so(lab: Path, monkeypatch: pytest
     def without_space(*args: Any, **known: Any) -> Any:
         raise PreflightError("no space left")
 
-    monkeypatch.setattr(local, "create_run", without_space)
+    monkeypatch.setattr(jobs, "create_run", without_space)
     assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 1
     assert record(lab)["status"] == "ended"
     assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2)] * 2
@@ -189,7 +189,7 @@ def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.Mon
         if list(lab.glob("multirun/*/*/began")):
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(local.LocalSweep, "_show_progress", broken)
+    monkeypatch.setattr(jobs.LocalSweep, "_show_progress", broken)
     with raises_naming(RuntimeError, "a bug"):
         launch([*ARGUMENTS, "seed=0", "stage.sleep_s=600"], ROOT / "conf")
     (file,) = lab.glob("multirun/*/*/run.json")

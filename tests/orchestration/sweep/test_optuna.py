@@ -33,7 +33,7 @@ def study(folder: Path, *arguments: str) -> tuple[str, dict[str, Any], list[dict
 
 @pytest.mark.slow
 def test_a_study_of_real_trainings_finds_its_best(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna", minversion="4")
     said, best, jobs = study(
         tmp_path,
         *("task=reach", "agent.trainer.timesteps=48", "agent.agent.learning_rate=tag(log,interval(1e-4,1e-2))"),
@@ -57,7 +57,7 @@ def test_a_study_of_real_trainings_finds_its_best(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna", minversion="4")
     make_lab(tmp_path)
     settings = ["hydra.sweeper.n_jobs=2", "hydra.sweeper.direction=maximize", "hydra.sweeper.sampler.seed=1"]
     grid = [*LAB, "seed=range(0,6)", "hydra.sweeper.n_trials=4", *settings, "hardware.max_jobs=2"]
@@ -72,7 +72,7 @@ def test_a_failed_trial_does_not_end_the_study(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_study_without_any_result_says_so(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    pytest.importorskip("optuna", minversion="4")
     make_lab(tmp_path)
     said, best, jobs = study(
         tmp_path, *LAB, "seed=range(0,3)", "stage.fail_seeds=[0,1,2,3]", "hydra.sweeper.n_trials=1",

@@ -17,7 +17,7 @@ from helpers.subprocesses import popen
 from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
-from regimen.orchestration.sweep import rerun
+from regimen.orchestration.sweep import command
 from regimen.orchestration.sweep.record import SweepRecord
 from regimen.system.errors import PreflightError, RunReferenceError
 
@@ -79,7 +79,7 @@ def test_jobs_that_never_started_start_as_they_were_frozen(lab: Path, monkeypatc
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr("regimen.orchestration.sweep.local.LocalSweep._start", interrupted)
+        patched.setattr("regimen.orchestration.sweep.jobs.LocalSweep._start", interrupted)
         assert launch([*ARGUMENTS, "seed=0,1"], ROOT / "conf") == 128 + signal.SIGTERM
     (folder,) = (lab / "multirun").iterdir()
     assert [info(folder, n)["status"] for n in (0, 1)] == ["queued", "queued"]
@@ -118,21 +118,21 @@ def sweep(root: Path, name: str, *statuses: str) -> Path:
 def test_a_sweep_is_named_by_directory_id_beginning_or_latest(tmp_path: Path) -> None:
     root = tmp_path / "multirun"
     with raises_naming(RunReferenceError, "`x`", root, "-m"):
-        rerun.find("x", root)
+        command.find("x", root)
     first, second = sweep(root, "20260101-a1", "finished"), sweep(root, "20260102-b2", "finished", "failed")
-    assert [rerun.find(r, root) for r in (str(first), "20260101-a1", "20260101", "latest")] == [
+    assert [command.find(r, root) for r in (str(first), "20260101-a1", "20260101", "latest")] == [
         *[first] * 3, second
     ]  # fmt: skip
     with raises_naming(RunReferenceError, "2026", "20260101-a1", "1 of 1", "20260102-b2", "1 of 2"):
-        rerun.find("2026", root)
+        command.find("2026", root)
     with raises_naming(RunReferenceError, "20260102-b3", "`20260102-b2`"):
-        rerun.find("20260102-b3", root)
+        command.find("20260102-b3", root)
 
 
 def test_only_one_process_starts_jobs_of_a_sweep(tmp_path: Path) -> None:
     folder = sweep(tmp_path, "s", "failed")
     with SweepRecord.open(folder).owned(), raises_naming(PreflightError, "sweep s", "kill 4321", "here"):
-        rerun.rerun(str(folder))
+        command.rerun(str(folder))
 
 
 def test_other_arguments_beside_the_sweep_are_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +144,7 @@ def test_inputs_of_a_job_made_anew_are_those_of_the_first_time() -> None:
     from regimen.orchestration.sweep.record import Job
 
     job = Job("s.000", ["task=reach", "policy=latest", "seed=1"], inputs={"policy": "/a b/it's.pt", "data": ["/d,1"]})
-    arguments = rerun._arguments(job)
+    arguments = command._arguments(job)
     from regimen.config import sweep_grid
 
     parsed = sweep_grid.make_parser(None).parse_overrides(arguments)

@@ -14,10 +14,9 @@ import pytest
 
 from helpers.messages import assert_names
 from helpers.recorded_runs import DEAD, ago, change, record_run
-from regimen.orchestration.slurm import reconcile
+from regimen.orchestration.slurm import job_states
 from regimen.runs.index import liveness, summary
-from regimen.runs.index.cache import FILE, Store
-from regimen.runs.index.index import Index
+from regimen.runs.index.index import FILE, Index, Store
 from regimen.runs.index.summary import RunSummary
 from regimen.system import host
 
@@ -141,7 +140,7 @@ def test_every_cut_and_every_damaged_byte_is_survived(roots: tuple[Path, Path]) 
 
 
 def test_a_locked_file_is_done_without(roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regimen.runs.index.cache.BUSY_S", 0.05)
+    monkeypatch.setattr("regimen.runs.index.index.BUSY_S", 0.05)
     before = Index(roots).rows()
     with closing(sqlite3.connect(roots[0] / FILE, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -238,7 +237,7 @@ def test_schedulers_are_asked_for_the_runs_that_they_have(tmp_path: Path, proces
     record_run(tmp_path, "ours")
     rows = Index([tmp_path]).rows()
     assert {run.id: run.status for run in rows}["theirs"] == "queued"
-    reconcile.ask_schedulers(rows)
+    job_states.ask_schedulers(rows)
     assert {run.id: run.status for run in rows} == {"theirs": status, "ours": "finished"}
 
 
@@ -247,5 +246,5 @@ def test_a_scheduler_that_does_not_answer_changes_nothing(tmp_path: Path, monkey
     queue = {"kind": "slurm", "job": "7", "folder": str(tmp_path), "submitted": ago(hours=1)}
     record_run(tmp_path, "theirs", status="queued", queue=queue)
     rows = Index([tmp_path]).rows()
-    reconcile.ask_schedulers(rows)
+    job_states.ask_schedulers(rows)
     assert [run.status for run in rows] == ["queued"]

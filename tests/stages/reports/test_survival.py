@@ -9,9 +9,8 @@ import pytest
 
 from helpers.fault_studies import evaluation
 from regimen.display.intervals import share
-from regimen.stages.reports.sources import Sources
+from regimen.stages.reports.sources import HEALTHY, ORACLE, TOLERANT, Sources
 from regimen.stages.reports.survival import Study, compare
-from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 
 def study_of(*paths: Path) -> Study:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.fault_studies import dataset, detector, evaluation, made
-from regimen.stages.reports.sources import Source, Sources
-from regimen.stages.reports.variants import variant_of
+from regimen.stages.reports.sources import Source, Sources, variant_of
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> Epis
         frames = np.sum([s.frames.sum(0) for s in scans], axis=0)
         joint = np.concatenate([s.joint for s in scans])
         return EpisodeCard(
-            files=[CardFile.from_dict(vars(f.attributes) | {"path": f.path.name}) for f in files],
+            files=[_card_file(f) for f in files],
             rows=int(frames.sum()),
             step_dt=files[0].attributes.step_dt,
             classes=_classes(files, joint),
@@ -68,6 +69,11 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> Epis
     finally:
         for file in files:
             file.close()
+
+
+def _card_file(file: EpisodeFile) -> CardFile:
+    shared = {field.name for field in fields(CardFile)} - {"path"}
+    return CardFile(file.path.name, **{name: getattr(file.attributes, name) for name in shared})
 
 
 def _classes(files: list[EpisodeFile], joint: np.ndarray) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from regimen.data.episodes.schema import GateResult
 from regimen.data.episodes.splits import Splits
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 HEALTHY = "healthy"
 LEAST_CLASS_SHARE = 0.05
@@ -19,7 +19,7 @@ MOST_SYNCHRONISED = 0.1
 
 
 @dataclass
-class CardFile(PlainData):
+class CardFile(JsonData):
     """One of the files; what a file does not state is None, and absent from the plain form."""
 
     path: str
@@ -39,7 +39,7 @@ class CardFile(PlainData):
 
 
 @dataclass
-class Spread(PlainData):
+class Spread(JsonData):
     """Spread of values."""
 
     min: float = 0.0
@@ -54,7 +54,7 @@ class Spread(PlainData):
 
 
 @dataclass
-class Histogram(PlainData):
+class Histogram(JsonData):
     """Counts between edges, one more than counts."""
 
     counts: list[int]
@@ -68,7 +68,7 @@ class Histogram(PlainData):
 
 
 @dataclass
-class EpisodeCounts(PlainData):
+class EpisodeCounts(JsonData):
     """Number of episodes by their end, and their lengths in steps."""
 
     count: int = 0
@@ -80,7 +80,7 @@ class EpisodeCounts(PlainData):
 
 
 @dataclass
-class Onsets(PlainData):
+class Onsets(JsonData):
     """Onsets of faults in steps after the begin, of episodes that were not staggered.
 
     Attributes:
@@ -107,7 +107,7 @@ class Onsets(PlainData):
 
 
 @dataclass
-class Resets(PlainData):
+class Resets(JsonData):
     """Ends of episodes; the share of those in one step with more others than chance brings together."""
 
     count: int = 0
@@ -116,7 +116,7 @@ class Resets(PlainData):
 
 
 @dataclass
-class Duplicates(PlainData):
+class Duplicates(JsonData):
     """Number of episodes that are copies, that begin as another does, and that are in several splits."""
 
     episodes: int = 0
@@ -125,7 +125,7 @@ class Duplicates(PlainData):
 
 
 @dataclass
-class Channels(PlainData):
+class Channels(JsonData):
     """Names of constant channels, and the number of values of a channel that are not finite."""
 
     constant: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Channels(PlainData):
 
 
 @dataclass
-class SplitCounts(PlainData):
+class SplitCounts(JsonData):
     """Envs of a split, and unique frames and episodes of each class in it."""
 
     envs: int = 0
@@ -142,7 +142,7 @@ class SplitCounts(PlainData):
 
 
 @dataclass
-class ChannelMoments(PlainData):
+class ChannelMoments(JsonData):
     """Mean and standard deviation of each channel over healthy rows."""
 
     mean: list[float]
@@ -151,7 +151,7 @@ class ChannelMoments(PlainData):
 
 
 @dataclass
-class EpisodeCard(PlainData):
+class EpisodeCard(JsonData):
     """Statistics over datasets of episodes taken together; `card.json` is its plain form.
 
     Attributes:

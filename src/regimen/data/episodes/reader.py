@@ -22,7 +22,7 @@ from regimen.data.episodes.writer import datasets
 from regimen.data.hdf5 import open_hdf5, reading
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError
-from regimen.system.plain_data import Json
+from regimen.system.json_data import Json
 
 FAULT = "labels/fault_joint"
 """The label that classes are made of: the id of the faulty joint, -1 while healthy."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 FORMAT = 1
 CHUNK_BYTES = 2**20
@@ -33,7 +33,7 @@ class Column:
 
 
 @dataclass
-class GateResult(PlainData):
+class GateResult(JsonData):
     """Check of a policy without faults against the bounds of its task, before data are recorded with it.
 
     Attributes:
@@ -52,7 +52,7 @@ class GateResult(PlainData):
 
 
 @dataclass
-class EpisodeAttributes(PlainData):
+class EpisodeAttributes(JsonData):
     """Attributes of a file; what the file does not state is None, and is not written.
 
     Attributes:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from regimen.system.errors import DatasetError
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 NAMES = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Splits(PlainData):
+class Splits(JsonData):
     """Envs by split.
 
     Attributes:

@@ -13,7 +13,7 @@ import numpy as np
 from regimen.data.episodes.schema import FORMAT, Column, chunk_envs, chunk_steps
 from regimen.data.hdf5 import open_hdf5, reading
 from regimen.system.errors import DatasetError
-from regimen.system.plain_data import Json
+from regimen.system.json_data import Json
 
 LIBVER = ("v110", "v110")
 """The oldest file format with SWMR, single writer and multiple readers: any HDF5 since 1.10 reads it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from regimen.data.histories.file import History
 from regimen.data.histories.reader import Histories, HistoryFile, HistoryHead
 from regimen.display.figures import COLORS, save, sheet
 from regimen.system.files import write_json
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ HEADS = {"checkpoints": "Checkpoint history", "noise": "Noise distillation", "ex
 
 
 @dataclass
-class CurvePoint(PlainData):
+class CurvePoint(JsonData):
     """Episodes in one part of the histories.
 
     Attributes:
@@ -53,7 +53,7 @@ class CurvePoint(PlainData):
 
 
 @dataclass
-class HistoryEpisodes(PlainData):
+class HistoryEpisodes(JsonData):
     """Complete episodes, and their lengths in steps."""
 
     count: int = 0
@@ -112,7 +112,8 @@ def make(histories: Histories) -> HistoryCard:
     """
     summaries = [_EpisodeSummary.of(history) for history in histories]
     length = np.concatenate([one.length for one in summaries])
-    card = HistoryCard.from_dict(vars(histories.about) | {"format": 1})
+    card = HistoryCard(**{field.name: getattr(histories.about, field.name) for field in fields(HistoryHead)})
+    card.format = 1
     card.rows = int(histories.rows.sum())
     card.histories = histories.about.files
     card.episodes = HistoryEpisodes(len(length), Spread.over(length))

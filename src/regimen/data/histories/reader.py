@@ -18,7 +18,7 @@ from regimen.data.histories.file import History
 from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import DatasetError
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 FORMAT = 1
 INDEX = "histories.json"
@@ -27,7 +27,7 @@ MODES: Final = ("checkpoints", "noise", "expert")
 
 
 @dataclass
-class HistoryFile(PlainData):
+class HistoryFile(JsonData):
     """One file of a dataset; what is None is absent from the plain form.
 
     Attributes:
@@ -54,7 +54,7 @@ class HistoryFile(PlainData):
 
 
 @dataclass
-class HistoryHead(PlainData):
+class HistoryHead(JsonData):
     """Origin of a dataset of histories, in `histories.json` and on the card.
 
     Attributes:

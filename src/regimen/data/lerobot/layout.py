@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from regimen.system.plain_data import Json
+from regimen.system.json_data import Json
 
 VERSION = "v3.0"
 DATA_FILE_MB = 100

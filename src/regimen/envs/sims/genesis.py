@@ -11,9 +11,8 @@ import torch
 
 from regimen.envs.robots.model_check import compile_model
 from regimen.envs.rotations import rotate
-from regimen.envs.sims import genesis_memory, genesis_scene
-from regimen.envs.sims.genesis_outline import read_outline
-from regimen.envs.sims.genesis_scene import GenesisWorldCfg
+from regimen.envs.sims import genesis_scene
+from regimen.envs.sims.genesis_scene import GenesisWorldCfg, read_outline
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -138,11 +137,11 @@ class GenesisWorld:
 
     def _contact(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """Return the net force on each monitored body, (n, B, 3) N, up to its sign."""
-        count = genesis_memory.view(self._solver, "collider.collider_state.n_contacts")[rows]
+        count = genesis_scene.view(self._solver, "collider.collider_state.n_contacts")[rows]
         contacts = "collider.collider_state.contact_data"
         most = int(count.max()) if len(count) else 0
-        force = genesis_memory.view(self._solver, f"{contacts}.force", transpose=True)[rows, :most]
-        geom = genesis_memory.view(self._solver, f"{contacts}.geom_b", transpose=True)[rows, :most].long()
+        force = genesis_scene.view(self._solver, f"{contacts}.force", transpose=True)[rows, :most]
+        geom = genesis_scene.view(self._solver, f"{contacts}.geom_b", transpose=True)[rows, :most].long()
         # The plane is the first entity and so `geom_a` of every contact; slots after the last are outdated.
         present = torch.arange(most, device=self.device) < count[:, None]
         belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)
@@ -236,7 +235,7 @@ class GenesisWorld:
             "qvel": self.entity.get_dofs_velocity().clone(),
             "targets": self._targets.clone(),
             "changed": {name: values.clone() for name, values in self._changed.items()},
-            "memory": genesis_memory.save(self._solver),
+            "memory": genesis_scene.save(self._solver),
         }
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -250,7 +249,7 @@ class GenesisWorld:
         self.entity.set_qpos(state["qpos"], zero_velocity=True)
         self.entity.set_dofs_velocity(state["qvel"])
         self.set_joint_targets(state["targets"])
-        genesis_memory.restore(self._solver, state["memory"])
+        genesis_scene.restore(self._solver, state["memory"])
 
     def close(self) -> None:
         """Free the scene."""

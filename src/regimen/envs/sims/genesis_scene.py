@@ -1,4 +1,4 @@
-"""Start of Genesis, once in a process, and a scene of N copies of one robot on a plane."""
+"""Start of Genesis, once in a process, and a scene of N copies of one robot on a plane: its model and solver state."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen.system.errors import PreflightError
+import torch
+
+from regimen.envs.robots.robot import Robot
+from regimen.system.errors import ConfigError, PreflightError
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
-    from regimen.envs.robots.robot import Robot
 
 PLANE_FRICTION = 0.01
 """Lowest friction that Genesis accepts: a contact has the larger of two, hence the robot's, as in the MJCF."""
@@ -138,3 +141,115 @@ def build(gs: Any, cfg: GenesisWorldCfg, robot: Robot, without_ground: str, num_
         camera = scene.add_camera(res=tuple(cfg.render_size), pos=(2.0, -2.0, 1.2), GUI=False)
         scene.build(n_envs=num_envs)
     return scene, plane, entity, camera
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Monitored bodies and sites of a robot by sensor name.
+
+    Attributes:
+        monitored: name -> (body, rank among its colliding geoms, or None for all of them).
+        sites: name -> (body, position in its frame in m).
+        without_ground: the MJCF without its includes.
+    """
+
+    monitored: dict[str, tuple[str, int | None]]
+    sites: dict[str, tuple[str, tuple[float, ...]]]
+    without_ground: str
+
+
+def read_outline(robot: Robot) -> Outline:
+    """Read the outline of `robot`, whose MJCF MuJoCo compiles.
+
+    Raises:
+        ConfigError: a joint, body or site of the robot is in an included file, which Genesis does not get.
+    """
+    tree = ElementTree.parse(robot.mjcf)
+    root = tree.getroot()
+    geoms: dict[str | None, tuple[str, int]] = {}
+    sites: dict[str | None, tuple[str, tuple[float, ...]]] = {}
+    for body in root.iter("body"):
+        colliding = [g for g in body.findall("geom") if g.get("class") != "visual"]
+        name = body.get("name", "")
+        geoms |= {g.get("name"): (name, rank) for rank, g in enumerate(colliding)}
+        sites |= {s.get("name"): (name, _numbers(s.get("pos", "0 0 0"))) for s in body.findall("site")}
+    own = {joint.get("name") for joint in root.iter("joint")}
+    own |= geoms.keys() | sites.keys() | {body.get("name") for body in root.iter("body")}
+    named = [sensor.get(key) for sensor in root.iter("contact") for key in ("body2", "geom2")]
+    named += [sensor.get("objname") for sensor in root.iter("framepos")]
+    if away := [name for name in (*robot.joints, *filter(None, named)) if name not in own]:
+        raise ConfigError(
+            f"The Robot `{robot.name}`: {', '.join(away)} not in {robot.mjcf} itself. Genesis reads that file without "
+            "its includes, for ground and light: put the robot into it, or choose sim=mujoco."
+        )
+    monitored: dict[str, tuple[str, int | None]] = {}
+    for sensor in root.iter("contact"):
+        name = sensor.get("name", "").removeprefix("contact_")
+        if sensor.get("body2"):
+            monitored[name] = (sensor.attrib["body2"], None)
+        elif sensor.get("geom2"):
+            monitored[name] = geoms[sensor.attrib["geom2"]]
+    tracked = {s.attrib["name"].removeprefix("pos_"): sites[s.attrib["objname"]] for s in root.iter("framepos")}
+    for include in root.findall("include"):
+        root.remove(include)
+    return Outline(monitored, tracked, ElementTree.tostring(root, encoding="unicode"))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(x) for x in text.split())
+
+
+MEMORY = (
+    "dyn_state.links.cinr_inertial",
+    "dyn_state.dofs.acc",
+    "collider.collider_state.first_time",
+    "collider.collider_state.sort_buffer.value",
+    "collider.collider_state.sort_buffer.i_l",
+    "collider.collider_state.sort_buffer.is_max",
+    "collider.collider_state.contact_cache.normal",
+    "collider.collider_state.contact_cache.penetration",
+    "constraint_solver.constraint_state.is_warmstart",
+    "constraint_solver.constraint_state.qacc_ws",
+)
+"""Paths from the rigid solver of a scene to its arrays: state in addition to positions and velocities.
+
+Without it a restored robot continues within rounding only. Found by restoring every array of the solver and leaving out
+one after the other, Genesis 1.4.5: the inertia of links in the frame of the centre of mass, which a step reuses from
+the one before; the order of the broad phase, in which contacts are summed; the last contact normals; and the warm start
+of the constraint solver.
+"""
+
+
+def save(solver: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of the arrays in `MEMORY`, by path.
+
+    Args:
+        solver: `scene.rigid_solver`.
+    """
+    return {path: view(solver, path).clone() for path in MEMORY}
+
+
+def restore(solver: Any, memory: dict[str, torch.Tensor]) -> None:
+    """Restore the result of `save`, after positions and velocities, whose setters clear these arrays.
+
+    Args:
+        solver: `scene.rigid_solver` of a scene of the same size.
+        memory: result of `save`.
+    """
+    for path, saved in memory.items():
+        view(solver, path).copy_(saved)
+
+
+def view(solver: Any, path: str, transpose: bool = False) -> torch.Tensor:
+    """Return an array of the solver as a tensor that shares its memory.
+
+    Args:
+        solver: `scene.rigid_solver`.
+        path: names from the solver to the array.
+        transpose: environments first; Genesis keeps them last.
+    """
+    from genesis.utils.misc import qd_to_torch
+
+    for name in path.split("."):
+        solver = getattr(solver, name)
+    return qd_to_torch(solver, transpose=transpose, copy=False)

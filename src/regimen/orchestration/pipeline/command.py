@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from regimen.display.console import say
+from regimen.orchestration.job_table import ROOT
 from regimen.orchestration.new_run import check_scheduler
-from regimen.orchestration.pipeline import cluster, graph, jobs, plan, report, sizes, spec
+from regimen.orchestration.pipeline import execution, graph, jobs, report, reuse, sizes
 from regimen.orchestration.pipeline.jobs import Job
-from regimen.orchestration.pipeline.plan import exclusive
 from regimen.orchestration.pipeline.record import PipelineRecord
-from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun
+from regimen.orchestration.pipeline.reuse import RESUMABLE, TO_DO, ExistingRun, exclusive
 from regimen.runs.index.index import Index
 from regimen.runs.status import Status
 from regimen.system import files, signals
 from regimen.system.errors import raise_if_any
-
-FOLDER = Path("multirun")
 
 
 def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
@@ -30,14 +28,14 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     Raises:
         ConfigError: all problems; no step was started.
     """
-    pipeline, arguments = sizes.choose(spec.read(name, config_dirs), overrides)
+    pipeline, arguments = sizes.choose(graph.read(name, config_dirs), overrides)
     all_jobs = jobs.compose_all(pipeline, graph.expand(pipeline), arguments, config_dirs)
     warnings = jobs.check_all(all_jobs)
     check_scheduler([job.composed for job in all_jobs])
     rows = Index().rows()
-    if cluster.reconcile(rows):
+    if execution.reconcile(rows):
         rows = Index().rows()
-    existing = plan.plan(all_jobs, rows)
+    existing = reuse.plan(all_jobs, rows)
     if any(job.asks("dry_run") for job in all_jobs):
         say(report.describe(pipeline, all_jobs, existing, rows))
         return 0
@@ -50,9 +48,9 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
 
 
 def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, ExistingRun], command: str) -> int:
-    from regimen.orchestration.pipeline.local import LocalPipeline
+    from regimen.orchestration.pipeline.execution import LocalPipeline
 
-    record = PipelineRecord(files.create_unique_dir(FOLDER), name, all_jobs)
+    record = PipelineRecord(files.create_unique_dir(ROOT), name, all_jobs)
     try:
         LocalPipeline(all_jobs, record, existing).run()
     finally:
@@ -62,15 +60,15 @@ def _on_this_machine(name: str, all_jobs: list[Job], existing: dict[str, Existin
 
 def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
     """Submit the steps that are neither done nor in progress, and report on all."""
-    from regimen.orchestration.pipeline.cluster import ClusterPipeline
+    from regimen.orchestration.pipeline.execution import ClusterPipeline
     from regimen.orchestration.slurm.wait import wait
 
     with exclusive():
-        existing = plan.plan(all_jobs)
-        raise_if_any(cluster.problems(all_jobs, existing))
+        existing = reuse.plan(all_jobs)
+        raise_if_any(execution.problems(all_jobs, existing))
         new = any(run.state in (TO_DO, RESUMABLE) for run in existing.values())
         earlier = None if new else _folder_of(name, existing)
-        record = PipelineRecord(earlier or files.create_unique_dir(FOLDER), name, all_jobs)
+        record = PipelineRecord(earlier or files.create_unique_dir(ROOT), name, all_jobs)
         pipeline = ClusterPipeline(all_jobs, record)
         if pipeline.submit() == 0:
             say("all steps are done or submitted; force=true runs them again")
@@ -87,5 +85,5 @@ def _on_cluster(name: str, all_jobs: list[Job], command: str) -> int:
 def _folder_of(name: str, existing: dict[str, ExistingRun]) -> Path | None:
     """Return the directory of the earlier pipeline that submitted the existing runs."""
     pipelines = [run.row.pipeline for run in existing.values() if run.row is not None and run.row.pipeline]
-    folders = [FOLDER / str(pipeline.id) for pipeline in pipelines if pipeline.name == name]
+    folders = [ROOT / str(pipeline.id) for pipeline in pipelines if pipeline.name == name]
     return next((folder for folder in reversed(folders) if folder.is_dir()), None)

@@ -9,8 +9,7 @@ from typing import Any
 
 from regimen.config.compose import ComposedConfig, compose
 from regimen.config.hydra_adapter import quoted
-from regimen.orchestration.pipeline.graph import Node
-from regimen.orchestration.pipeline.spec import Pipeline
+from regimen.orchestration.pipeline.graph import Node, Pipeline
 from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.runs import create

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from regimen.display.console import say
+from regimen.orchestration import job_table
+from regimen.orchestration.job_table import WAITING, JobRow
 from regimen.orchestration.pipeline.jobs import Job
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord
-from regimen.runs.record_parts import LOCAL, PipelineStep, QueueEntry
+from regimen.runs.record_parts import PipelineStep
 from regimen.runs.status import Status
-from regimen.system import files, host
+from regimen.system import files
 from regimen.system.secrets import redacted
 
 FILE = "pipeline.json"
-WAITING = "waiting"
 REUSED = "reused"
 BLOCKED = "blocked by "
-NOT_STARTED = "not started"
-"""Statuses of steps beside those of their runs."""
+"""Further statuses of steps."""
 
 
 @dataclass
-class Step:
+class Step(JobRow):
     """One node of the graph and its result.
 
     Attributes:
@@ -63,14 +61,9 @@ class Step:
         return self.status in (Status.FINISHED, REUSED)
 
     def take(self, run: RunSummary | RunRecord) -> None:
-        """Copy result fields from a row of the index or from a record."""
-        self.headline, self.wall_s, self.reason = dict(run.headline), run.wall_s, run.reason
-        self.exit_code = run.exit_code
-
-
-def this_process() -> QueueEntry:
-    """Return the first queue of a run that this process starts or submits."""
-    return QueueEntry(LOCAL, host.process(os.getpid()))
+        """Copy the result and the reason from a row of the index or from a record."""
+        super().take(run)
+        self.reason = run.reason
 
 
 def blocked_by(step: Step) -> str:
@@ -111,11 +104,7 @@ class PipelineRecord:
         self.write()
 
     def write(self) -> None:
-        """Write pipeline.json; a failure to write it is only a warning."""
+        """Write pipeline.json."""
         names = ("name", "status", "signal", "started", "ended")
-        argv = [redacted(word) for word in sys.argv]
-        head = {"format": 1, "id": self.folder.name, "argv": argv} | {n: getattr(self, n) for n in names}
-        try:
-            files.write_json(self.folder / FILE, {**head, "steps": [asdict(step) for step in self.steps.values()]})
-        except OSError as error:
-            say(f"warning: {FILE} could not be written: {error}")
+        head = {"argv": [redacted(word) for word in sys.argv]} | {n: getattr(self, n) for n in names}
+        job_table.write(self.folder / FILE, {**head, "steps": [asdict(step) for step in self.steps.values()]})

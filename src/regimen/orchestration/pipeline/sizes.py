@@ -14,8 +14,7 @@ from regimen.config import structured
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.schema import Config
 from regimen.config.yaml_io import parse_exactly
-from regimen.orchestration.pipeline.graph import argument_text, step_of
-from regimen.orchestration.pipeline.spec import NAME, Pipeline, StepCfg
+from regimen.orchestration.pipeline.graph import NAME, Pipeline, StepCfg, argument_text, step_of
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 SIZE = "size"

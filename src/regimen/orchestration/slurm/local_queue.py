@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from regimen.orchestration.slurm.queue_record import record_job, record_process
+from regimen.orchestration.slurm.executor import record_job, record_process
 from regimen.runs import code_snapshot, outcome
 from regimen.runs.record import Outcome
 from regimen.runs.run import Run

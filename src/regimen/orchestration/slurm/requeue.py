@@ -27,7 +27,8 @@ def requeue_if_preempted(run: Run, code: int) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # `scontrol requeue` sends them to this process
     step, queue = last_step(run), run.record.queue or QueueEntry()
-    refusal = why_not_requeued(cause, step, queue, _bound(run))
+    bound = int(run.config["hardware"]["submitit"].get("max_num_timeout") or 0)
+    refusal = why_not_requeued(cause, step, queue, bound)
     if not refusal:
         run.change(lambda record: record.preempt(cause, step, signals.EXIT_PREEMPTED))
         refusal = _request_requeue()
@@ -98,10 +99,6 @@ def why_not_requeued(cause: str, step: int, queue: QueueEntry, bound: int) -> st
     if cause == TIME_LIMIT and bound and len(limits) >= bound:
         return f"hardware.submitit.max_num_timeout={bound} restarts are exhausted"
     return ""
-
-
-def _bound(run: Run) -> int:
-    return int(run.config["hardware"]["submitit"].get("max_num_timeout") or 0)
 
 
 def _request_requeue() -> str:

@@ -14,8 +14,7 @@ from typing import Any
 
 from regimen.display.console import say
 from regimen.orchestration.slurm import local_queue
-from regimen.orchestration.slurm.executor import job_name, problems, slurm_executor
-from regimen.orchestration.slurm.queue_record import record_job
+from regimen.orchestration.slurm.executor import job_name, problems, record_job, slurm_executor
 from regimen.runs import lock, outcome, resume_check
 from regimen.runs.record import Outcome
 from regimen.runs.run import Run
@@ -112,13 +111,13 @@ def resume(run: Run) -> int:
     Raises:
         PreflightError: the run is running or queued, or the scheduler refuses it.
     """
-    from regimen.orchestration.slurm import reconcile
+    from regimen.orchestration.slurm import job_states
 
     config = run.config
     if lines := check([config]):
         raise PreflightError("\n".join(lines))
     where = os.path.relpath(run.dir)
-    if active := reconcile.reconcile([run]):
+    if active := job_states.reconcile([run]):
         raise PreflightError(f"{where} is already {run.status} as job {active[run.id].job}. See: regimen queue")
     if run.status == Status.FINISHED:
         say(f"already finished: {where}")

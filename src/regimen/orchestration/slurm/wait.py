@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from regimen.display.console import describe, say
-from regimen.orchestration.slurm import reconcile
+from regimen.orchestration.slurm import job_states
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.runs import outcome
 from regimen.runs.run import Run
@@ -69,7 +69,7 @@ class _Watch:
     def _query_scheduler(self) -> None:
         self.query_due = time.monotonic() + QUERY_S
         try:
-            self.states = reconcile.reconcile(self.open.values(), lambda status: not status.is_final)
+            self.states = job_states.reconcile(self.open.values(), lambda status: not status.is_final)
         except PreflightError as error:
             self._print_if_new("", str(error))
             return

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
-from regimen.display.console import say
+from regimen.orchestration import job_table
+from regimen.orchestration.job_table import NOT_STARTED, WAITING, JobRow
+from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
 from regimen.runs.status import Status
@@ -19,12 +21,9 @@ from regimen.system import files, host
 from regimen.system.errors import PreflightError, RunReferenceError
 from regimen.system.secrets import redacted
 
-ROOT = Path("multirun")
-NOT_STARTED = "not started"
-
 
 @dataclass
-class Job:
+class Job(JobRow):
     """One run of a sweep.
 
     Attributes:
@@ -39,10 +38,10 @@ class Job:
 
     run: str
     overrides: list[str]
-    status: str = "waiting"
+    status: str = WAITING
     exit_code: int | None = None
     headline: dict[str, float | None] = field(default_factory=dict)
-    wall_s: float = 0.0
+    wall_s: float | None = 0.0
     inputs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -50,10 +49,10 @@ class Job:
         """Whether it is queued or running on a scheduler."""
         return self.status in (Status.QUEUED, Status.RUNNING)
 
-    def take(self, record: RunRecord) -> None:
-        """Copy status, exit code, headline metrics and working time from the record of its run."""
-        self.status, self.exit_code = str(record.status), record.exit_code
-        self.headline, self.wall_s = dict(record.headline), record.wall_s
+    def take(self, record: RunSummary | RunRecord) -> None:
+        """Copy the result and the status from the record of its run."""
+        super().take(record)
+        self.status = str(record.status)
 
 
 class SweepRecord:
@@ -112,26 +111,21 @@ class SweepRecord:
         """
         for job in self.jobs if jobs is None else jobs:
             record = read_record(self.run(job).dir)
-            if record and not (
-                record.status == Status.QUEUED and job.status in (NOT_STARTED, "waiting", Status.FAILED)
-            ):
+            if record and not (record.status == Status.QUEUED and job.status in (NOT_STARTED, WAITING, Status.FAILED)):
                 job.take(record)
 
     def write(self, status: str, stopped: int | None = None) -> None:
-        """Write sweep.json; a failure to write it is only a warning.
+        """Write sweep.json.
 
         Args:
             status: `running`, `submitted`, `ended` or `stopped`.
             stopped: number of the signal that stopped the sweep.
         """
         self.status = status
-        data = {"format": 1, "id": self.folder.name, "argv": self.argv, "status": status, "signal": stopped}
+        data = {"argv": self.argv, "status": status, "signal": stopped}
         data["config_dirs"] = [str(folder) for folder in self.config_dirs]
         data |= {"process": host.process(os.getpid()).to_dict(), "jobs": [asdict(job) for job in self.jobs]}
-        try:
-            files.write_json(self.folder / "sweep.json", data, durable=False)
-        except OSError as error:
-            say(f"warning: sweep.json could not be written: {error}")
+        job_table.write(self.folder / "sweep.json", data, durable=False)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

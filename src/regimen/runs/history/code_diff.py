@@ -65,12 +65,9 @@ def _states(a: RunView, b: RunView) -> Iterator[str]:
     if commits[0] != commits[1]:
         yield f"commit {commits[0]} → {commits[1]}"
     if a.patch != b.patch:
-        changes = [f"{_changed_files(run.patch)} files" if run.patch else "none" for run in (a, b)]
+        counts = [sum(line.startswith(b"diff --git ") for line in run.patch.splitlines()) for run in (a, b)]
+        changes = [f"{count} files" if run.patch else "none" for run, count in zip((a, b), counts, strict=True)]
         yield f"changes not committed: {changes[0]} → {changes[1]}"
-
-
-def _changed_files(patch: bytes) -> int:
-    return sum(line.startswith(b"diff --git ") for line in patch.splitlines())
 
 
 def _signature(run: RunView) -> str | None:

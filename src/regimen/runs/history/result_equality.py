@@ -107,7 +107,8 @@ def _unequal_tensors(a: Any, b: Any, where: str) -> Iterator[str]:
         yield f"{where}: {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
     elif not torch.equal(_bits(a), _bits(b)):
         number = int((_bits(a) != _bits(b)).sum())
-        yield f"{where}: {number} of {a.numel()} values differ, by at most {_largest(a, b):.3g}"
+        largest = float((a.double() - b.double()).abs().max())
+        yield f"{where}: {number} of {a.numel()} values differ, by at most {largest:.3g}"
 
 
 def _bits(tensor: Any) -> Any:
@@ -116,10 +117,6 @@ def _bits(tensor: Any) -> Any:
 
     kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
     return tensor.cpu().view(kinds[tensor.element_size()]) if tensor.is_floating_point() else tensor.cpu()
-
-
-def _largest(a: Any, b: Any) -> float:
-    return float((a.double() - b.double()).abs().max())
 
 
 def _short(value: Any) -> str:

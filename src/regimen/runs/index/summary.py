@@ -7,20 +7,20 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from regimen.runs.record import FILE, RecordError, RunRecord
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry
 from regimen.runs.status import Status
 from regimen.system.host import ProcessIdentity
-from regimen.system.json_part import JsonObject, JsonPart, to_json
+from regimen.system.json_data import JsonData
 
 FORMAT = 2
 """Raise it when `summary` fills the same fields in another way: indices of the old format are then rebuilt."""
 
 
-@dataclass(slots=True)
-class RunSummary:
+@dataclass
+class RunSummary(JsonData):
     """One run in a list.
 
     Attributes:
@@ -90,23 +90,14 @@ class RunSummary:
         """Whether it made a dataset: of episodes, or of learning histories."""
         return holds(f"{self.path}/data", ".h5") or holds(f"{self.path}/data/histories", ".json")
 
-    def plain(self) -> JsonObject:
-        """Return it as JSON data."""
-        return {name: to_json(getattr(self, name)) for name in (*COLUMNS, "path")}
-
 
 COLUMNS = tuple(f.name for f in fields(RunSummary))[:-1]
 """Columns of an index: all fields but the path, which depends on the root."""
 
-PARTS: tuple[tuple[str, type[JsonPart]], ...] = (
-    ("pipeline", PipelineStep), ("supervisor", ProcessIdentity), ("queue", QueueEntry),
-)  # fmt: skip
-"""Columns that hold a part of the record, None without one."""
-
 
 def pack(row: RunSummary) -> str:
     """Return the text an index keeps of a row."""
-    return json.dumps([getattr(row, name) for name in COLUMNS], default=JsonPart.to_dict, separators=(",", ":"))
+    return json.dumps([getattr(row, name) for name in COLUMNS], default=JsonData.to_dict, separators=(",", ":"))
 
 
 def unpack(text: str, path: str) -> RunSummary:
@@ -116,16 +107,8 @@ def unpack(text: str, path: str) -> RunSummary:
         text: from an index.
         path: where the run lies.
     """
-    values = [*json.loads(text), path]
-    row = RunSummary(*values)
-    row.status = Status(row.status)
-    for name, kind in PARTS:
-        if value := getattr(row, name):
-            setattr(row, name, kind.from_dict(value))
-    inputs = cast(dict[str, JsonObject], row.inputs)
-    if inputs:
-        row.inputs = {name: InputEntry.from_dict(entry) for name, entry in inputs.items()}
-    return row
+    values: list[Any] = [*json.loads(text), path]
+    return RunSummary(*values).with_nested()
 
 
 def holds(folder: str, suffix: str) -> bool:

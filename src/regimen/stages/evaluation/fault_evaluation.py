@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 
 def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBundle) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
 from regimen.stages.evaluation.fault_grid import FaultCase
 from regimen.stages.playback.rollout import FirstEpisodeStats
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 
 def read_figures(data: Json) -> dict[str, Figure]:
@@ -20,7 +20,7 @@ def read_figures(data: Json) -> dict[str, Figure]:
 
 
 @dataclass
-class EvaluationMetrics(PlainData):
+class EvaluationMetrics(JsonData):
     """Metrics of a set of episodes.
 
     Attributes:
@@ -127,7 +127,7 @@ def headline(overall: EvaluationMetrics, name: str) -> dict[str, float]:
 
 
 @dataclass
-class FaultMetrics(PlainData):
+class FaultMetrics(JsonData):
     """Metrics of the episodes with one fault, or with several faults together.
 
     Attributes:
@@ -154,7 +154,7 @@ class FaultMetrics(PlainData):
 
 
 @dataclass
-class PolicyOrigin(PlainData):
+class PolicyOrigin(JsonData):
     """Evaluated policy: file, run and step of its training."""
 
     path: str | None = None
@@ -163,7 +163,7 @@ class PolicyOrigin(PlainData):
 
 
 @dataclass(kw_only=True)
-class PolicyEvaluation(PlainData):
+class PolicyEvaluation(JsonData):
     """Fields of every evaluation of a policy; result.json holds also the entries of observers.
 
     Attributes:

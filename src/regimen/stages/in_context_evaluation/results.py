@@ -11,7 +11,7 @@ import torch
 
 from regimen.agents.base import InContextPolicy
 from regimen.display.intervals import Figure, bootstrap, iqm
-from regimen.system.plain_data import PlainData
+from regimen.system.json_data import JsonData
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -71,7 +71,7 @@ class ReturnScale:
 
 
 @dataclass
-class PolicyResult(PlainData):
+class PolicyResult(JsonData):
     """Entries of one policy in result.json; lists are by episode, nested lists by env and episode.
 
     Attributes:

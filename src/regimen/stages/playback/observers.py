@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
     from regimen.stages.playback.options import PlaybackCfg
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 FRAMES_PER_S = 30
 BEHIND = 0.95

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 
 @contextmanager

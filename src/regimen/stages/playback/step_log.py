@@ -21,7 +21,7 @@ from regimen.stages.playback.rollout import RolloutObserver
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 MEASURED = {"joint_pos": "rad", "joint_vel": "rad/s", "joint_torque": "N·m"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from regimen.data.episodes.schema import GateResult
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.system.errors import did_you_mean
-from regimen.system.plain_data import PlainData
+from regimen.system.json_data import JsonData
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
@@ -59,7 +59,7 @@ class CollectCfg:
 
 
 @dataclass
-class CollectResult(PlainData):
+class CollectResult(JsonData):
     """Result of `stage=collect`.
 
     Attributes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.checkpoint_header import StateDict
     from regimen.stages.recording.config import CollectHistoriesCfg, NoiseCfg
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 
 class RandomPolicy:

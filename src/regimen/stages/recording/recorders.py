@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from regimen.runs.run import Run
     from regimen.stages.recording.config import CollectCfg, CollectHistoriesCfg
     from regimen.stages.recording.history_policies import HistoryPolicy
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 
 class _Recorder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from regimen.display.intervals import Figure
 from regimen.stages.reports.sources import DETECTOR, Source
 from regimen.stages.reports.survival import over_seeds
-from regimen.system.plain_data import Json, PlainData
+from regimen.system.json_data import Json, JsonData
 
 COLUMNS = {
     "macro_f1": "macro-F1",
@@ -47,7 +47,7 @@ class DetectorRow:
 
 
 @dataclass
-class DetectorView(PlainData):
+class DetectorView(JsonData):
     """Known figures of one detector over one view of the faulty frames."""
 
     figures: dict[str, Figure]
@@ -61,7 +61,7 @@ class DetectorView(PlainData):
 
 
 @dataclass
-class DetectorResult(PlainData):
+class DetectorResult(JsonData):
     """Result of a detector.
 
     Attributes:

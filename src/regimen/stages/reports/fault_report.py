@@ -11,13 +11,12 @@ from regimen.display.intervals import Figure
 from regimen.stages.reports import detection, figures, sections
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import report_dir, write_report
-from regimen.stages.reports.sources import Sources
+from regimen.stages.reports.sources import HEALTHY, ORACLE, TOLERANT, Sources
 from regimen.stages.reports.survival import Arm, Comparison, FaultStudy, Study
-from regimen.stages.reports.variants import HEALTHY, ORACLE, TOLERANT
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 TITLE = "Joint failures: survival by policy, and its cost"
 FIGURES = ("lin_vel_error", "power")

@@ -13,7 +13,7 @@ from regimen.system import files
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
 

@@ -24,7 +24,7 @@ from regimen.system.json_lines import number_of, thinned
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
-    from regimen.system.plain_data import Json
+    from regimen.system.json_data import Json
 
 SHOWN = ("speed_error", "lin_vel_error", "distance", "survival", "return")
 """Metrics in tables and figures, if the task has them."""

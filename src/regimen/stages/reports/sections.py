@@ -13,9 +13,8 @@ from regimen.stages.recording.config import CollectResult
 from regimen.stages.reports import detection, html
 from regimen.stages.reports.figures import PLACES
 from regimen.stages.reports.html import Section
-from regimen.stages.reports.sources import Source, Sources
+from regimen.stages.reports.sources import TOLERANT, Source, Sources
 from regimen.stages.reports.survival import Arm, FaultStudy, Study
-from regimen.stages.reports.variants import TOLERANT
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
@@ -234,7 +233,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
         run: the run of the report.
         out: PNG to write.
     """
-    from regimen.runs.history import lineage_figure
+    from regimen.runs.history import lineage
     from regimen.runs.history.lineage import Lineage
     from regimen.runs.index import summary
 
@@ -242,7 +241,7 @@ def draw_lineage(run: Run, out: Path) -> Path:
     assert own is not None
     relatives, links = Lineage.known().graph(own)
     del relatives[own.id]
-    lineage_figure.draw(out, own, relatives, [link for link in links if link.child != own.id])
+    lineage.draw(out, own, relatives, [link for link in links if link.child != own.id])
     return out
 
 

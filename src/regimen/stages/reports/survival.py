@@ -17,8 +17,7 @@ import numpy as np
 
 from regimen.display.intervals import Figure, iqm, iqm_interval, share
 from regimen.stages.evaluation.metrics import FaultEvaluationResult
-from regimen.stages.reports.sources import Source, Sources
-from regimen.stages.reports.variants import HEALTHY, ORACLE, VARIANTS, Variant, variant_of
+from regimen.stages.reports.sources import HEALTHY, ORACLE, VARIANTS, Source, Sources, Variant, variant_of
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run

@@ -8,29 +8,29 @@ import pytest
 
 from helpers.messages import assert_names
 from regimen.config.schema import HardwareCfg
-from regimen.orchestration import resources
+from regimen.orchestration import preflight_report
 
 
 def test_here_the_workers_share_what_there_is() -> None:
-    place = resources.resources_of(HardwareCfg(processes=2), parallel=3)
+    place = preflight_report.resources_of(HardwareCfg(processes=2), parallel=3)
     assert (place.cores, place.workers, place.here) == (len(os.sched_getaffinity(0)), 6, True)
 
 
 def test_in_a_job_they_have_what_was_asked_for() -> None:
     asked = {"cpus_per_task": 8, "mem_gb": 2}
-    place = resources.resources_of(HardwareCfg(scheduler="slurm", submitit=asked, processes=2), parallel=3)
+    place = preflight_report.resources_of(HardwareCfg(scheduler="slurm", submitit=asked, processes=2), parallel=3)
     assert (place.cores, place.memory, place.workers, place.here) == (8, 2 * 2**30, 2, False)
 
 
 def test_slurm_gives_one_core_and_no_known_limit_by_default() -> None:
-    place = resources.resources_of(HardwareCfg(scheduler="slurm"))
-    assert (place.cores, place.memory) == (1, resources.UNLIMITED)
+    place = preflight_report.resources_of(HardwareCfg(scheduler="slurm"))
+    assert (place.cores, place.memory) == (1, preflight_report.UNLIMITED)
 
 
 @pytest.mark.parametrize("key", ["gpus_per_node", "gres"])
 def test_a_gpu_has_to_be_asked_for(key: str) -> None:
     asked = HardwareCfg(scheduler="slurm", device="cuda")
-    (line,) = resources.device_problems(asked, resources.resources_of(asked))
+    (line,) = preflight_report.device_problems(asked, preflight_report.resources_of(asked))
     assert_names(line, "hardware.submitit.gpus_per_node=1")
     asked.submitit = {key: "1"}
-    assert list(resources.device_problems(asked, resources.resources_of(asked))) == []
+    assert list(preflight_report.device_problems(asked, preflight_report.resources_of(asked))) == []

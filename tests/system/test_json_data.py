@@ -17,16 +17,16 @@ from regimen.display.intervals import Figure
 from regimen.stages.evaluation.fault_grid import FaultCase
 from regimen.stages.evaluation.metrics import EvaluationMetrics, EvaluationResult, FaultMetrics
 from regimen.system.files import read_json, write_json
-from regimen.system.plain_data import PlainData
+from regimen.system.json_data import JsonData
 
 
 @dataclass
-class Part(PlainData):
+class Part(JsonData):
     size: int = 0
 
 
 @dataclass
-class Whole(PlainData):
+class Whole(JsonData):
     name: str
     first: Part | None = None
     parts: list[Part] = field(default_factory=list)
