@@ -93,7 +93,7 @@ def test_fields_of_a_later_version_are_kept_and_written_back(tmp_path: Path) -> 
         ('{"status": "odd"}', ["odd", "Status"]),
         ('{"status": "failed", "headline": 3}', ["headline", "dictionary", "int"]),
         ('{"status": "failed", "wall_s": "long"}', ["wall_s", "number", "str"]),
-        ('{"status": "failed", "tags": {}}', ["tags", "list", "dict"]),
+        ('{"status": "failed", "tags": {}}', ["tags", "list", "dictionary"]),
         ('{"status": "failed", "queue": "slurm"}', ["dictionary", "str"]),
         ('{"status": "failed", "inputs": {"policy": {}}}', ["path"]),
         ('{"status": "failed", "notes": [{"at": "now"}]}', ["text"]),

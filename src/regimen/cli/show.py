@@ -8,6 +8,7 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from regimen.display import console
@@ -21,6 +22,7 @@ from regimen.runs.record_parts import Artifact
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import files, host
+from regimen.system.errors import RegimenError
 from regimen.system.host import HostInfo
 
 WIDTH = 110
@@ -222,4 +224,6 @@ def _next(run: RunView) -> str:
     """Return the next command to type, empty while the run is running or queued."""
     if run.status.is_open:
         return ""
-    return outcome.next_command(Run(run.dir), run.status, run.record.exit_code or outcome.EXIT_FAILED)
+    with suppress(RegimenError, OSError):  # of a run whose other files are damaged
+        return outcome.next_command(Run(run.dir), run.status, run.record.exit_code or outcome.EXIT_FAILED)
+    return ""

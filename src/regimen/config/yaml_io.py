@@ -23,6 +23,11 @@ BYTE_ORDER_MARKS = {
 }
 """First bytes of a text file -> its encoding; editors on Windows write them."""
 
+MAX_DEPTH = 200
+BRACKETS = re.compile(r"[\[\]{}]")
+DEEP_LINE = re.compile(rf"^(?: {{{4 * MAX_DEPTH}}}|(?:[-?] +){{{MAX_DEPTH}}})", re.MULTILINE)
+"""A line of block style that is indented or begun by so many lists."""
+
 PlainConfig = dict[str, Any]
 """A whole resolved configuration as YAML holds it; it is frozen to config.yaml and hashed."""
 
@@ -75,7 +80,23 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is not valid YAML.
     """
+    _require_shallow(text)
     return yaml.load(text, Loader=LOADER)
+
+
+def _require_shallow(text: str) -> None:
+    """Raise for text that is nested so deeply that the C parser overflows its stack.
+
+    Raises:
+        yaml.YAMLError: it is.
+    """
+    depth = 0
+    for bracket in BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")
+    if DEEP_LINE.search(text):
+        raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")
 
 
 def key_lines(path: Path) -> dict[Keys, int]:

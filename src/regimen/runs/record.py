@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -22,7 +21,7 @@ from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.git import GitState
 from regimen.system.host import CodeState, HostInfo, ProcessIdentity
-from regimen.system.json_data import Json, JsonData
+from regimen.system.json_data import CheckedJsonData, Json
 
 FILE = "run.json"
 
@@ -51,7 +50,7 @@ class Outcome:
 
 
 @dataclass
-class RunRecord(JsonData):
+class RunRecord(CheckedJsonData):
     """The content of run.json.
 
     `start`, `resume`, `end`, `preempt`, `queue_again`, `close_lost_job` and `close_dead_supervisor` change the status;
@@ -148,10 +147,6 @@ class RunRecord(JsonData):
             raise RecordError("it has no status")
         fields = cls.__dataclass_fields__
         known = {name: value for name, value in data.items() if value is not None or name not in fields}
-        for name, kinds in KINDS.items():
-            if name in known and not isinstance(known[name], kinds):
-                expected = "number" if kinds is NUMBER else "list" if kinds is list else "dictionary"
-                raise RecordError(f"`{name}`: expected a {expected}, found {type(known[name]).__name__}")
         try:
             return super().from_dict(known)
         except (TypeError, ValueError) as error:
@@ -292,13 +287,3 @@ def read_record(folder: Path) -> RunRecord | None:
         return None if data is None else RunRecord.from_dict(data)
     except RecordError:
         return None
-
-
-NUMBER = (int, float)
-
-KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("choices", "pending", "inputs", "versions", "headline"), dict),
-    **dict.fromkeys(("argv", "overrides", "parents", "artifacts", "resumed", "warnings", "notes", "tags"), list),
-    **dict.fromkeys(("wall_s", "cpu_s", "peak_memory_gib"), NUMBER),
-}
-"""What else a field must hold."""

@@ -8,14 +8,14 @@ from typing import ClassVar
 from regimen.config.schedulers import SCHEDULERS
 from regimen.system.git import GitState
 from regimen.system.host import CodeState, ProcessIdentity
-from regimen.system.json_data import Json, JsonData
+from regimen.system.json_data import CheckedJsonData, Json
 
 LOCAL = "local"
 """Kind of queue of a run that a sweep or pipeline of this machine starts."""
 
 
 @dataclass
-class InputEntry(JsonData):
+class InputEntry(CheckedJsonData):
     """A file or folder that a run reads.
 
     Attributes:
@@ -30,9 +30,13 @@ class InputEntry(JsonData):
     run: str | None = None
     ref: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse text that is no path."""
+        _require_path(self.path)
+
 
 @dataclass
-class Artifact(JsonData):
+class Artifact(CheckedJsonData):
     """A file of the run that is worth keeping.
 
     Attributes:
@@ -47,9 +51,15 @@ class Artifact(JsonData):
     bytes: int = 0
     sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse text that is no path, and a path that leads out of the run."""
+        _require_path(self.path)
+        if self.path.startswith("/") or ".." in self.path.split("/"):
+            raise ValueError(f"the path {self.path[:80]!r} of an artifact leads out of the run")
+
 
 @dataclass
-class Signature(JsonData):
+class Signature(CheckedJsonData):
     """Hashes of what decides the result of a run: of configuration with inputs, and of the code."""
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(("config", "code"))
@@ -59,7 +69,7 @@ class Signature(JsonData):
 
 
 @dataclass
-class RunError(JsonData):
+class RunError(CheckedJsonData):
     """What ended a run that failed.
 
     Attributes:
@@ -76,7 +86,7 @@ class RunError(JsonData):
 
 
 @dataclass
-class Attempt(JsonData):
+class Attempt(CheckedJsonData):
     """A further attempt at a run.
 
     Attributes:
@@ -105,7 +115,7 @@ class Attempt(JsonData):
 
 
 @dataclass
-class Note(JsonData):
+class Note(CheckedJsonData):
     """A remark of a person, with its time in ISO format."""
 
     at: str
@@ -113,7 +123,7 @@ class Note(JsonData):
 
 
 @dataclass
-class PipelineStep(JsonData):
+class PipelineStep(CheckedJsonData):
     """The pipeline that a run belongs to, by id and name, and the step of it that the run is."""
 
     id: str | None = None
@@ -122,7 +132,7 @@ class PipelineStep(JsonData):
 
 
 @dataclass
-class Restart(JsonData):
+class Restart(CheckedJsonData):
     """One time that a scheduler stopped the job: when, `time limit` or `preempted`, at which environment step."""
 
     at: str
@@ -131,7 +141,7 @@ class Restart(JsonData):
 
 
 @dataclass
-class QueueEntry(JsonData):
+class QueueEntry(CheckedJsonData):
     """The process or scheduler that starts a waiting run.
 
     Attributes:
@@ -181,3 +191,8 @@ class QueueEntry(JsonData):
         Between two attempts the status is `preempted`; `again` is written a moment later.
         """
         return self.is_scheduled and self.job is not None and self.again is not False
+
+
+def _require_path(text: str) -> None:
+    if "\0" in text or len(text.encode(errors="replace")) > 4095 or any(len(part) > 255 for part in text.split("/")):
+        raise ValueError(f"{text[:80]!r} is no path")

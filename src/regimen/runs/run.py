@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regimen.config.yaml_io import read_yaml
+import yaml
+
+from regimen.config.yaml_io import parse_yaml
 from regimen.runs.metrics import MetricSink, MetricsLog
 from regimen.runs.record import FILE, RecordError, RunRecord, read_record
 from regimen.runs.record_parts import Artifact
@@ -66,10 +69,16 @@ class Run:
         """The frozen configuration as plain data, read at each access; `structured.load_config` returns it typed.
 
         Raises:
-            OSError: its file is missing or cannot be read.
-            yaml.YAMLError: it is not valid YAML.
+            RunReferenceError: its file is missing, no mapping in YAML, or cannot be read.
         """
-        return read_yaml(self.config_path) or {}
+        try:
+            config = parse_yaml(files.read_bytes(self.config_path).decode()) or {}
+            if not isinstance(config, dict):
+                raise ValueError(f"it holds a {type(config).__name__} instead of settings")
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            why = " ".join(str(getattr(error, "strerror", None) or error).split())
+            raise RunReferenceError(f"{os.path.relpath(self.config_path)} cannot be read: {why}.") from error
+        return config
 
     @property
     def logs(self) -> Path:

@@ -32,7 +32,7 @@ from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.runs.timeouts import HEARTBEAT_S, STUCK_S
 from regimen.system import files, host, signals
-from regimen.system.errors import CheckpointError, PreflightError, RegimenError
+from regimen.system.errors import CheckpointError, PreflightError, RegimenError, RunReferenceError
 from regimen.system.git import repository_state
 from regimen.system.host import CodeState
 
@@ -55,6 +55,10 @@ def supervise(run: Run) -> int:
     if _is_finished(run, screen):
         return 0
     try:
+        sections = {name for name, section in run.config.items() if isinstance(section, dict)}
+        if missing := sorted({"env", "hardware", "stage"} - sections):
+            where = os.path.relpath(run.config_path)
+            raise RunReferenceError(f"{where} was cut or damaged: it has no {', '.join(missing)}. Launch a new run.")
         with hold_lock(run) as lock:
             if _is_finished(run, screen):  # by the process that held the lock until now
                 return 0

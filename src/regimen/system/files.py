@@ -24,6 +24,9 @@ from regimen.system.errors import PreflightError
 RESERVE_BYTES = 256 * 1024
 """Bytes reserved in a run directory so that the final record can be written on a full disk."""
 
+READ_BYTES = 64 * 2**20
+"""Size beyond which a file that is read whole is damaged."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package `regimen`."""
 
@@ -193,11 +196,31 @@ def age(path: Path) -> float | None:
         return None
 
 
+def read_bytes(path: Path, most: int = READ_BYTES) -> bytes:
+    """Return the content of a regular file of a run; a pipe or device is not waited for.
+
+    Args:
+        path: the file.
+        most: size that is not exceeded by a whole file of its kind.
+
+    Raises:
+        OSError: there is no such file, it is no regular file, or larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"Larger than {most >> 20} MiB", str(path))
+        return file.read(most)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a JSON file, or None if it is missing or incomplete."""
+    """Return the content of a JSON file, or None if it is missing, incomplete or no regular file."""
     try:
-        data = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        data = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from regimen.system.json_data import JsonData
+from regimen.system.json_data import CheckedJsonData
 from regimen.system.secrets import is_secret_file
 
 PLAIN_DIFF = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
@@ -29,7 +29,7 @@ MAX_PATCH_BYTES = 8 * 1024 * 1024
 
 
 @dataclass
-class GitState(JsonData):
+class GitState(CheckedJsonData):
     """The commit that code is taken from.
 
     Attributes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from regimen.system.git import GitState
-from regimen.system.json_data import JsonData
+from regimen.system.json_data import CheckedJsonData
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
@@ -40,7 +40,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass
-class HostInfo(JsonData):
+class HostInfo(CheckedJsonData):
     """The machine of a run.
 
     Attributes:
@@ -63,7 +63,7 @@ class HostInfo(JsonData):
 
 
 @dataclass
-class ProcessIdentity(JsonData):
+class ProcessIdentity(CheckedJsonData):
     """A process, distinct from later ones with the same number.
 
     Attributes:

@@ -15,6 +15,7 @@ Json: TypeAlias = dict[str, Any]
 """A JSON object: text -> JSON data."""
 
 Reader: TypeAlias = Callable[[Any], Any]
+Check: TypeAlias = Callable[[Any], bool]
 
 
 class JsonData:
@@ -71,6 +72,24 @@ class JsonData:
         return data if self.extra is None else data | self.extra
 
 
+class CheckedJsonData(JsonData):
+    """JSON data of any origin: a value of another kind than its field has is an error."""
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Self:
+        """Return the instance that a JSON object describes; see `JsonData.from_dict`.
+
+        Raises:
+            TypeError: also for a value of another kind; the message names the field.
+            ValueError: a value is none of its enum.
+        """
+        if isinstance(data, dict):
+            for name, (fits, expected) in _checks(cast("Hashable", cls)).items():
+                if name in data and not fits(data[name]):
+                    raise TypeError(f"`{name}`: expected {expected}, found {_named(data[name])}")
+        return super().from_dict(data)
+
+
 @functools.cache  # type hints are evaluated once: an index is made of thousands of records
 def _schema(kind: type[JsonData]) -> tuple[frozenset[str], tuple[tuple[str, Reader], ...]]:
     """Return the names of all fields, and the readers of those that do not hold JSON data as it is."""
@@ -78,6 +97,62 @@ def _schema(kind: type[JsonData]) -> tuple[frozenset[str], tuple[tuple[str, Read
     hints = get_type_hints(kind)
     readers = ((name, _reader(hints[name])) for name in names)
     return frozenset(names), tuple((name, reader) for name, reader in readers if reader is not None)
+
+
+@functools.cache
+def _checks(kind: type[JsonData]) -> dict[str, tuple[Check, str]]:
+    """Return for each field with a known type what tells whether a value fits, and the type in words."""
+    hints = get_type_hints(kind)
+    checks = {field.name: (_check(hints[field.name]), hints[field.name]) for field in fields(cast(Any, kind))}
+    return {name: (check, _in_words(hint)) for name, (check, hint) in checks.items() if check is not None}
+
+
+def _check(kind: Any) -> Check | None:
+    """Return the function that tells whether JSON data can become a value of type `kind`; None if all can."""
+    options, origin = get_args(kind), get_origin(kind)
+    if origin in (types.UnionType, Union):
+        checks = [_check(option) for option in options]
+        known = [check for check in checks if check is not None]
+        return (lambda value: any(check(value) for check in known)) if len(known) == len(checks) else None
+    if origin in (list, dict):
+        inner = _check(options[-1])
+        if inner is None:
+            return lambda value: isinstance(value, origin)
+        if origin is list:
+            return lambda value: isinstance(value, list) and all(map(inner, value))
+        return lambda value: isinstance(value, dict) and all(map(inner, value.values()))
+    if not isinstance(kind, type):
+        return None
+    if issubclass(kind, JsonData):
+        return lambda value: isinstance(value, dict | kind)
+    if issubclass(kind, enum.Enum):
+        return lambda value: isinstance(value, str | int | kind)
+    if kind is float:
+        return lambda value: isinstance(value, int | float) and value is not True and value is not False
+    if kind is int:
+        return lambda value: isinstance(value, int) and value is not True and value is not False
+    return (lambda value: isinstance(value, kind)) if kind in (str, bool, type(None)) else None
+
+
+IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def _in_words(kind: Any) -> str:
+    options, origin = get_args(kind), get_origin(kind)
+    if origin in (types.UnionType, Union):
+        return " or ".join(map(_in_words, options))
+    if origin in (list, dict):
+        return f"a {'list' if origin is list else 'dictionary'} of {_in_words(options[-1])}"
+    return IN_WORDS.get(kind, "a dictionary" if kind is not Any else "anything")
+
+
+def _named(value: Any) -> str:
+    """Return a value in words, for a message."""
+    return (
+        f"the {type(value).__name__} {str(value)[:40]!r}"
+        if isinstance(value, str | int | float)
+        else ("null" if value is None else "a list" if isinstance(value, list) else "a dictionary")
+    )
 
 
 def _reader(kind: Any) -> Reader | None:

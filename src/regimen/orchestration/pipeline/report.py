@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regimen.config import groups
 from regimen.config.provenance import display_path
 from regimen.display.console import say
@@ -31,6 +29,7 @@ from regimen.runs.record import read_record
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import files
+from regimen.system.errors import RunReferenceError
 
 FIGURE = "pipeline.png"
 
@@ -268,10 +267,9 @@ def _signature(folder: Path) -> str | None:
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return the configuration of a past run, None if it cannot be read."""
     try:
-        config = Run(folder).config
-    except (OSError, yaml.YAMLError):
+        return Run(folder).config
+    except RunReferenceError:
         return None
-    return config if isinstance(config, dict) else None
 
 
 def _without_seed(config: dict[str, Any]) -> str:

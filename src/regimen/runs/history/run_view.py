@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from regimen.config.yaml_io import flatten
 from regimen.runs.index import liveness
@@ -86,11 +85,9 @@ class RunView:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The frozen configuration; empty where its file is missing or cannot be read."""
-        try:
-            data = Run(self.dir).config
-        except (OSError, yaml.YAMLError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        with suppress(RunReferenceError):
+            return Run(self.dir).config
+        return {}
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -109,8 +106,9 @@ class RunView:
     @property
     def patch(self) -> bytes:
         """The changes that were not committed, empty where there were none."""
-        path = self.dir / "code.patch"
-        return path.read_bytes() if path.exists() else b""
+        with suppress(OSError):
+            return files.read_bytes(self.dir / "code.patch")
+        return b""
 
     def input_state(self, name: str, read_all: bool = False) -> str:
         """Return the state of an input since this run read it: `UNCHANGED`, `CHANGED`, `GONE`, or why it is unclear.

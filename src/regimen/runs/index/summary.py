@@ -12,6 +12,7 @@ from typing import Any
 from regimen.runs.record import FILE, RecordError, RunRecord
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry
 from regimen.runs.status import Status
+from regimen.system.files import read_bytes
 from regimen.system.host import ProcessIdentity
 from regimen.system.json_data import JsonData
 
@@ -123,9 +124,7 @@ def read(folder: str) -> RunSummary | None:
     """Return the row of a run directory as its run.json says now; None where there is no run.json (any more)."""
     run_id = os.path.basename(os.path.abspath(folder))
     try:
-        with open(f"{folder}/{FILE}", "rb") as file:
-            stamp = os.fstat(file.fileno()).st_mtime
-            text = file.read()
+        text, stamp = read_bytes(Path(folder, FILE)), os.stat(f"{folder}/{FILE}").st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
