@@ -58,3 +58,17 @@ def test_nothing_is_lost_in_another_encoding(monkeypatch: pytest.MonkeyPatch, en
     if encoding != "utf-8":
         assert "return 0.3 ... 0.4 ->" in shown and "\\u540d" in shown
     assert "\\udce9" in shown
+
+
+def test_output_of_any_size_is_shown_in_parts(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "worker.log"
+    log.parent.mkdir()
+    log.write_bytes(b"")
+    out = io.StringIO()
+    screen = Screen(tmp_path, out)
+    log.write_bytes(b"a" * 3 * 2**20 + b"\n" + b"line\n" * 500_000 + b"end")
+    screen.refresh()
+    assert len(out.getvalue()) < 2 * 2**20
+    screen.close()
+    shown = out.getvalue()
+    assert shown.count("a") == 3 * 2**20 and shown.count("line\n") == 500_000 and shown.endswith("end\n")

@@ -296,6 +296,8 @@ def test_no_second_worker_while_an_orphan_saves(tmp_path: Path) -> None:
     wait_for(lambda: run.status == "killed" and recorded(run)["artifacts"])
     assert [a["path"] for a in recorded(run)["artifacts"]] == ["saved.txt"]
     assert recorded(run)["wall_s"] > saved_s
+    assert_names(recorded(run)["reason"], "supervisor", "killed", "step")
+    assert "SIGTERM" not in recorded(run)["reason"] and recorded(run)["signal"] is None
 
 
 def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ PLAIN_INTERVAL_S = 10.0
 LIVE_INTERVAL_S = 0.5
 SILENT_S = 120.0
 """Age from which a progress line says that nothing was reported since."""
+MAX_SHOWN = 2**20
+"""Bytes of output that are read at once; a longer line is broken."""
 SCREEN_LOST = (OSError, ValueError)
 """Exceptions of writing to a terminal that was closed, or cannot show a character."""
 
@@ -83,19 +85,23 @@ class Screen:
             self._live = None
 
     def _show_output(self, last: bool) -> None:
-        try:
-            with self._log_path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return
-        self._offset += len(data)
-        *lines, self._partial = (self._partial + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        if last and self._partial:
-            lines.append(self._partial)
-            self._partial = b""
-        for line in lines:
-            self.line(line.decode(errors="replace"))
+        while True:
+            try:
+                with self._log_path.open("rb") as file:
+                    file.seek(self._offset)
+                    data = file.read(MAX_SHOWN)
+            except OSError:
+                return
+            self._offset += len(data)
+            text = (self._partial + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            *lines, self._partial = text.split(b"\n")
+            if self._partial and (len(self._partial) > MAX_SHOWN or (last and not data)):
+                lines.append(self._partial)
+                self._partial = b""
+            for line in lines:
+                self.line(line.decode(errors="replace"))
+            if not (last and data):
+                return
 
     def _show_live(self, text: str) -> None:
         from rich.console import Console

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,9 +44,13 @@ def main() -> int:
     code = _account(run, record_models)
     if watch and watch.orphaned and run.leads:
         worked_s = time.monotonic() - began
+        end = outcome.judge(run, code)
+        if watch.stopped_work and end.reason.startswith("stopped by "):  # a signal of this process, and of no other
+            after = end.reason.partition("SIGTERM")[2].lstrip(", ")
+            end = replace(end, signal=None, reason=f"the supervisor was killed, and the work stopped {after}")
         outcome.record_end(
             run,
-            outcome.judge(run, code),
+            end,
             lambda record: setattr(record, "wall_s", round(record.wall_s + worked_s, 3)),
         )
     return code
@@ -139,10 +144,11 @@ class _SupervisorWatch:
 
     Attributes:
         orphaned: whether the supervisor has vanished.
+        stopped_work: whether the work was asked to stop for that, not by a signal from outside.
     """
 
     def __init__(self, run: Run) -> None:
-        self.orphaned = False
+        self.orphaned = self.stopped_work = False
         self._run = run
         self._pipe = os.dup(0)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -158,6 +164,7 @@ class _SupervisorWatch:
             pass
         self.orphaned = True
         if self._run.stop_signal is None:
+            self.stopped_work = True
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(ORPHAN_GRACE_S)
         os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -101,14 +101,14 @@ def _schema(kind: type[JsonData]) -> tuple[frozenset[str], tuple[tuple[str, Read
 
 @functools.cache
 def _checks(kind: type[JsonData]) -> dict[str, tuple[Check, str]]:
-    """Return for each field with a known type what tells whether a value fits, and the type in words."""
+    """Return for each field with a known type the check of a value, and the type in words."""
     hints = get_type_hints(kind)
     checks = {field.name: (_check(hints[field.name]), hints[field.name]) for field in fields(cast(Any, kind))}
     return {name: (check, _in_words(hint)) for name, (check, hint) in checks.items() if check is not None}
 
 
 def _check(kind: Any) -> Check | None:
-    """Return the function that tells whether JSON data can become a value of type `kind`; None if all can."""
+    """Return the check whether JSON data can become a value of type `kind`; None if all can."""
     options, origin = get_args(kind), get_origin(kind)
     if origin in (types.UnionType, Union):
         checks = [_check(option) for option in options]
