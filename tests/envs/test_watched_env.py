@@ -80,7 +80,15 @@ def row(env: Any) -> torch.Tensor:
 
 
 def double(env: Any) -> torch.Tensor:
-    return torch.zeros(env.num_envs, 1, dtype=torch.float64)
+    return torch.ones(env.num_envs, 1, dtype=torch.float64)
+
+
+def boolean(env: Any) -> torch.Tensor:
+    return torch.ones(env.num_envs, dtype=torch.bool)
+
+
+def imaginary(env: Any) -> torch.Tensor:
+    return torch.zeros(env.num_envs, 1, dtype=torch.complex64)
 
 
 def text(env: Any, env_ids: torch.Tensor) -> str:
@@ -145,7 +153,7 @@ def test_a_state_that_is_not_finite_is_blamed_before_the_terms_that_read_it() ->
     ("changes", "names"),
     [
         ({"observations": {"policy": {"terms": term(row)}}}, ("env.observations.policy.terms.bad", "(4,)", "(4, d)")),
-        ({"observations": {"policy": {"terms": term(double)}}}, ("bad", "torch.float64", "torch.float32")),
+        ({"observations": {"policy": {"terms": term(imaginary)}}}, ("bad", "torch.complex64", "torch.float32")),
         ({"rewards": term(one_column, weight=1.0)}, ("env.rewards.bad", "(4, 1)", "(4,)")),
         ({"terminations": term(row)}, ("env.terminations.bad", "torch.float32", "torch.bool")),
         ({"commands": term(one_column)}, ("env.commands.bad", "value", "step")),
@@ -158,6 +166,14 @@ def test_an_output_of_another_shape_or_type_is_named(changes: dict[str, Any], na
         env.reset(seed=0)
         for _ in range(AT):
             env.step(torch.zeros(4, 2))
+
+
+def test_other_real_numbers_are_converted() -> None:
+    env = reach(observations={"policy": {"terms": term(double)}}, rewards=term(boolean, weight=3.0))
+    obs = env.reset(seed=0)
+    assert obs["policy"].dtype == torch.float32 and (obs["policy"][:, -1] == 1).all()
+    _, reward, *_ = env.step(torch.zeros(4, 2))
+    assert reward.dtype == torch.float32 and (reward > 0).all()
 
 
 def test_the_policy_is_blamed_where_its_action_is_not_finite() -> None:

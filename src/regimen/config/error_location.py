@@ -13,10 +13,11 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from regimen.config.hydra_adapter import HydraLoader, group_options
-from regimen.config.provenance import SCHEMA, ProvenanceTree, display_path
+from regimen.config.provenance import SCHEMA, ProvenanceTree
 from regimen.config.structured import NODES
 from regimen.config.yaml_io import read_text
 from regimen.system.errors import ConfigErrors, did_you_mean
+from regimen.system.files import display_path
 
 Result = TypeVar("Result")
 

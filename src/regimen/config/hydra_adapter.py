@@ -31,6 +31,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 
 from regimen.config.yaml_io import as_written, read_text
 from regimen.system.errors import ConfigErrors
+from regimen.system.files import display_path
 
 
 class HydraLoader(ConfigLoaderImpl):
@@ -59,8 +60,6 @@ class OptionFiles(FileConfigSource):
         try:
             config = OmegaConf.load(stream)
         except OSError as error:
-            from regimen.config.provenance import display_path
-
             raise ConfigErrors([f"{display_path(path)}: expected `key: value`, one on each line."]) from error
         if isinstance(config, DictConfig) and "defaults" in config:
             plain = OmegaConf.to_container(config)["defaults"]  # type: ignore[index,call-overload]

@@ -23,11 +23,12 @@ from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file, quoted
 from regimen.config.hydra_settings import FileSetting
-from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource, display_path
+from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource
 from regimen.config.schema import Config
 from regimen.config.structured import NODES
 from regimen.config.yaml_io import PlainConfig, PlainSection, read_text
 from regimen.system.errors import ConfigError, ConfigErrors, did_you_mean, raise_if_any
+from regimen.system.files import display_path
 
 CLOCK_NS = 50_000_000
 """Files changed less than this before they were read may change again with the same modification time."""

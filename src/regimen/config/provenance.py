@@ -183,12 +183,6 @@ class ProvenanceTree:
         self.history.setdefault(".".join(path), []).append((source, value))
 
 
-def display_path(path: Path) -> str:
-    """Return a path as the user would type it: relative to the current directory when inside it."""
-    path = path.resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def _copied(node: Any) -> Any:
     """Return copies of nested mappings and lists; their leaves are never changed in place."""
     if isinstance(node, dict):

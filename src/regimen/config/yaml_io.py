@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from regimen.system.errors import ConfigErrors
+from regimen.system.files import display_path
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,8 +67,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         text, start = "", error.start
     if start >= 0:
-        from regimen.config.provenance import display_path
-
         line = len(re.findall(rb"\r\n|\r|\n", data[:start])) + 1
         what = f"the byte 0x{data[start]:02x} is no text in {encoding.removesuffix('-sig').upper()}"
         raise ConfigErrors([f"{display_path(path)}:{line}: {what}. Save the file with the encoding UTF-8."])

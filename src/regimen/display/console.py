@@ -87,7 +87,7 @@ class Screen:
     def _show_output(self, last: bool) -> None:
         while True:
             try:
-                with self._log_path.open("rb") as file:
+                with files.open_regular(self._log_path) as file:
                     file.seek(self._offset)
                     data = file.read(MAX_SHOWN)
             except OSError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def require_output(
     env: TermEnv, term: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None = torch.float32
 ) -> torch.Tensor:
-    """Return what a term returned.
+    """Return what a term returned; where float32 is expected, other real numbers and truth values are converted.
 
     Args:
         env: N envs.
@@ -32,8 +32,11 @@ def require_output(
             len(value.shape) == len(shape)
             and all(own == wanted or (wanted == -1 and own > 0) for own, wanted in zip(value.shape, shape, strict=True))
         )
-        if right and dtype in (None, value.dtype) and value.device.type == env.device.type:
-            return value
+        if right and value.device.type == env.device.type:
+            if dtype in (None, value.dtype):
+                return value
+            if dtype == torch.float32 and not value.is_complex():
+                return value.float()
     raise ConfigError(f"{term}: {_returned(value)}; expected {_expected(shape, dtype, env.device)}.")
 
 

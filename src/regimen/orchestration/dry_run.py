@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
-from regimen.config.provenance import ABSENT, display_path
+from regimen.config.provenance import ABSENT
 from regimen.display.formatting import table
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.system import host
+from regimen.system.files import display_path
 
 WIDTH = 12
 

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, cast
 
 from regimen.system.errors import CheckpointError
 from regimen.system.file_kinds import ZIP, this_is
+from regimen.system.files import open_regular
 
 StateDict = dict[str, Any]
 """Tensors and plain values by name, nested in dicts, lists and tuples: all that a checkpoint can hold."""
@@ -119,7 +120,7 @@ def restores_envs(path: Path) -> bool:
 def _read(path: Path) -> Any:
     """Return the plain content of a checkpoint."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
             return _PlainReader(io.BytesIO(archive.read(name))).load()
     except Exception as error:  # of a damaged pickle: anything

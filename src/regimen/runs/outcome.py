@@ -106,7 +106,7 @@ def record_artifacts(run: Run) -> None:
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:
     """Return the last lines of a text file, or none where there is no file."""
     try:
-        with path.open("rb") as file:
+        with files.open_regular(path) as file:
             file.seek(max(0, path.stat().st_size - 64 * 1024))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from regimen.system.errors import PreflightError
 
@@ -47,6 +47,12 @@ def data_folder(name: str) -> Path:
         name: one of `DATA_FOLDERS`.
     """
     return (repository_root() or PACKAGE) / name
+
+
+def display_path(path: Path) -> str:
+    """Return a path as the user would type it: relative to the current directory when inside it."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def iso_now() -> str:
@@ -206,14 +212,23 @@ def read_bytes(path: Path, most: int = READ_BYTES) -> bytes:
     Raises:
         OSError: there is no such file, it is no regular file, or larger.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        if found.st_size > most:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"Larger than {most >> 20} MiB", str(path))
         return file.read(most)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, links followed.
+
+    Raises:
+        OSError: there is no such file, or it is a folder, pipe or device, whose reading may have no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -282,5 +297,5 @@ def sha256(path: Path) -> str:
         files = sorted(p for p in path.rglob("*") if p.is_file())
         lines = "".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in files)
         return hashlib.sha256(lines.encode()).hexdigest()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from regimen.system.files import open_regular
 from regimen.system.json_data import Json
 
 MAX_LINE = 2**20
@@ -19,10 +20,10 @@ READ_WHOLE = 8 * 2**20
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file with their ends; nothing if there is no file."""
+    """Yield the lines of a file with their ends; nothing if there is no regular file."""
     try:
-        file = path.open("rb")
-    except (FileNotFoundError, NotADirectoryError):
+        file = open_regular(path)
+    except OSError:
         return
     with file:
         while line := file.readline(MAX_LINE):
@@ -65,7 +66,7 @@ def thinned(path: Path, most: int, key: str = "") -> tuple[list[Json], int]:
         draw = random.Random(0)
         return [draw.choice(every[first : first + block]) for first in range(0, len(every), block)], block
     name, draw, kept = f"{json.dumps(key)}:".encode() if key else b"", random.Random(0), []
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for part in range(most):
             start = max(file.tell(), round((part + draw.random()) * size / most))
             file.seek(start)

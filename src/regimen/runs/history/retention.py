@@ -13,7 +13,7 @@ from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.status import Status
 from regimen.runs.timeouts import SETTLED_S
-from regimen.system.files import read_json
+from regimen.system.files import read_bytes, read_json
 
 KEEP = "keep"
 """A run with this tag is never removed."""
@@ -117,7 +117,7 @@ def _mentioned(run: RunSummary, going: dict[str, RunSummary]) -> list[str]:
     text = b""
     for name in ("run.json", "config.yaml"):
         try:
-            text += (run.dir / name).read_bytes()
+            text += read_bytes(run.dir / name)
         except OSError:
             continue
     return [run_id for run_id in going if run_id.encode() in text]
