@@ -145,6 +145,7 @@ def try_one(pristine: Path, target: str, damage: str, verb: str, seed: int, caps
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("regimen.system.files.repository_root", lambda: None)  # where `publish` writes
 
 
 @given(st.sampled_from(FILES + FOLDERS), st.sampled_from(DAMAGES), st.sampled_from(VERBS), st.integers(0, 2**16))

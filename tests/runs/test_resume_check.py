@@ -28,7 +28,7 @@ def stopped(root: Path, stage: str, bundle: Any, agent: str = "helpers.stages_fo
     run.config_path.write_text(json.dumps(config))
     if bundle is not None:
         checkpoint.save(run.checkpoints / "last.pt", {"format": checkpoint.FORMAT, **bundle})
-    here = ProcessIdentity(1).to_dict()
+    here = ProcessIdentity(pid=1).to_dict()
     argv = ["launch.py", "--config-dir", "my conf", "task=gym", "policy=old", f"stage={stage}"]
     change(run.dir, status="killed", exit_code=130, signal=2, stage=stage, supervisor=here, argv=argv)
     return run
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_the_worker_refuses_leaves_the_status_and_is_not_advis
     run = make_run(tmp_path, "refuse_checkpoint")
     run.checkpoints.mkdir()
     (run.checkpoints / "last.pt").write_text("weights")
-    change(run.dir, status="killed", exit_code=130, supervisor=ProcessIdentity(1).to_dict())
+    change(run.dir, status="killed", exit_code=130, supervisor=ProcessIdentity(pid=1).to_dict())
     info, screen = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("killed", 2)
     assert "resume=" not in screen.splitlines()[-1]

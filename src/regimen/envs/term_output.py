@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def require_output(
     env: TermEnv, term: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None = torch.float32
 ) -> torch.Tensor:
-    """Return what a term returned; where float32 is expected, other real numbers and truth values are converted.
+    """Return what a term returned; where float32 is expected, other real numbers and booleans are converted.
 
     Args:
         env: N envs.

@@ -13,12 +13,12 @@ import yaml
 from omegaconf import MISSING
 
 from regimen.config import groups, structured
-from regimen.config.provenance import display_path
 from regimen.config.validation import Checker
 from regimen.config.yaml_io import key_lines, parse_exactly, read_text
 from regimen.runs.inputs import LISTS
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
+from regimen.system.files import display_path
 
 NAME = re.compile(r"[A-Za-z][\w-]*")
 """Names of steps. They become part of run names, where a dot separates the values of `foreach`."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import groups
-from regimen.config.provenance import display_path
 from regimen.display.console import say
 from regimen.display.formatting import duration, table
 from regimen.orchestration.job_table import NOT_STARTED
@@ -30,6 +29,7 @@ from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RunReferenceError
+from regimen.system.files import display_path
 
 FIGURE = "pipeline.png"
 
