@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from regimen.system.errors import PreflightError
 
@@ -218,7 +219,7 @@ def read_bytes(path: Path, most: int = READ_BYTES) -> bytes:
         return file.read(most)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading, links followed.
 
     Raises:
