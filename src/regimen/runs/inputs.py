@@ -7,10 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regimen.config import static_types
-from regimen.config.yaml_io import PlainSection, read_yaml
+from regimen.config.yaml_io import PlainSection
+from regimen.runs.code_snapshot import content
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
 from regimen.runs.run import Run
@@ -79,9 +78,14 @@ def read(files: Mapping[str, Path], references: Mapping[str, str]) -> dict[str, 
         references: name -> reference, where there was one.
     """
     return {
-        name: InputEntry(str(path), sha256(path), owner(path), references.get(name, str(path)))
+        name: InputEntry(str(path), _checksum(path), owner(path), references.get(name, str(path)))
         for name, path in files.items()
     }
+
+
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file or folder; that of a file that has not changed is computed once in a process."""
+    return content(path) if path.is_file() else sha256(path)
 
 
 def owner(path: Path) -> str | None:
@@ -96,8 +100,8 @@ def owner(path: Path) -> str | None:
 def agent_of(path: Path) -> tuple[str, PlainSection] | None:
     """Return option and settings of the agent that made a policy, by the configuration of its run; None if unknown."""
     for folder in path.resolve().parents[:3]:
-        with suppress(OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError):
-            config = read_yaml(folder / "config.yaml")
+        with suppress(RunReferenceError, ValueError, TypeError, KeyError):
+            config = Run(folder).config
             return str(config["choices"]["agent"]), dict(config["agent"])
     return None
 
@@ -125,9 +129,15 @@ def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
         path = Path(entry.path)
         if not path.exists():
             states[name] = "gone"
-        elif sha256(path) != entry.sha256:
+        elif _checksum(path) != entry.sha256:
             states[name] = "changed"
     return states
+
+
+def not_read_again(run: Run) -> tuple[str, ...]:
+    """Return the inputs that a resumed run does not read: a training continues from its own policy."""
+    goes_on = run.record.stage == "train" and (run.checkpoints / "last.pt").exists()
+    return ("policy",) if goes_on else ()
 
 
 def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
@@ -141,7 +151,7 @@ def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
         RunReferenceError: naming each input that changed since.
     """
     inputs = run.record.inputs
-    states = {name: state for name, state in changed(inputs).items() if name not in except_for}
+    states = changed({name: entry for name, entry in inputs.items() if name not in except_for})
     if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
         raise RunReferenceError(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "

@@ -36,7 +36,7 @@ def refusals(run: Run) -> Iterator[str]:
     """
     last = run.checkpoints / "last.pt"
     try:
-        inputs.require_unchanged(run, except_for=_not_read_again(run))
+        inputs.require_unchanged(run, except_for=inputs.not_read_again(run))
     except RegimenError as error:
         yield str(error)
     last_error, resumed = run.record.error, run.record.resumed
@@ -65,12 +65,6 @@ def alternative(run: Run) -> str:
             f"policy={run.id if run.dir.parent == Path('outputs').resolve() else os.path.relpath(run.dir)}@last"
         )
     return shlex.join(["python", "launch.py", *kept])
-
-
-def _not_read_again(run: Run) -> tuple[str, ...]:
-    """Return the inputs that a resumed run does not read: a training continues from its own policy."""
-    goes_on = run.record.stage == "train" and (run.checkpoints / "last.pt").exists()
-    return ("policy",) if goes_on else ()
 
 
 def _checkpoint_refusals(run: Run, last: Path) -> Iterator[str]:

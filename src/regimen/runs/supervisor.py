@@ -20,8 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-import yaml
-
 from regimen.display.console import Screen, print_in_any_encoding
 from regimen.display.formatting import duration, visible
 from regimen.runs import code_snapshot, create, inputs, outcome, resume_check, signature, worker_group
@@ -151,8 +149,7 @@ class _Supervisor:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
             resolve_pending(self.run)
-            goes_on = self.before.stage == "train" and (self.run.checkpoints / "last.pt").exists()
-            inputs.require_unchanged(self.run, except_for=("policy",) if goes_on else ())
+            inputs.require_unchanged(self.run, except_for=inputs.not_read_again(self.run))
         except RegimenError as error:
             details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
@@ -281,7 +278,7 @@ def _signs_of_work(run: Run) -> list[int]:
 
 def _last_line(run: Run, end: Outcome, wall_s: float, lost: str) -> str:
     headline, command = "", ""
-    with suppress(OSError, RegimenError, ValueError, yaml.YAMLError):  # of files that were removed or damaged meanwhile
+    with suppress(OSError, RegimenError, ValueError):  # of files that were removed or damaged meanwhile
         figures = run.record.headline.items()
         headline = ", ".join(f"{name} {value:.4g}" for name, value in figures if value is not None)
         command = outcome.next_command(run, end.status, end.exit_code)

@@ -21,15 +21,16 @@ CONTENT = re.compile(
 IN_URI = re.compile(r"(\w[\w+.-]*://[^/\s:@]*):([^/\s@]+)@")
 """User and password of a URI."""
 
+SECRET = r"api_?key|access_?key|private_?key|(?:auth|access)_?token|secret|passw(?:or)?d"
+"""Names of settings whose values are secret."""
+
 KEY = re.compile(
-    r"(?i)((?:^|[\s.,{\[_+-])(?:api_?key|access_?key|private_?key|auth_?token|access_?token|token|secret|passw(?:or)?d))"
+    rf"(?i)((?:^|[\s.,{{\[_+-])(?:{SECRET}|token))"
     r"(\s*[=:]\s*)(?!null\b|\$\{)([^\s,}\]]+)"
 )
 """A setting whose name says that its value is secret."""
 
-SECRET_KEY = re.compile(
-    r"(?i)(?:^|[._])(?:api_?key|access_?key|private_?key|(?:auth|access)_?token|secret|passw(?:or)?d)$"
-)
+SECRET_KEY = re.compile(rf"(?i)(?:^|[._])(?:{SECRET})$")
 """The name of such a setting in a configuration, as a dotted key."""
 
 HIDDEN = "***"

@@ -14,7 +14,7 @@ from regimen.display.console import say
 from regimen.orchestration import job_table
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
-from regimen.orchestration.pipeline.jobs import ROOT, Job, prepare
+from regimen.orchestration.pipeline.jobs import ROOT, Job, PreparedJob, prepare
 from regimen.orchestration.pipeline.record import PipelineRecord, Step
 from regimen.orchestration.pipeline.reuse import (
     DONE,
@@ -118,16 +118,7 @@ class LocalPipeline(LocalJobs):
             self._start(job, step, Run.open(existing.row.dir), "resumed")
             self._wait_for_supervisor(step)
         else:
-            prepared = prepare(job, self.jobs, inputs)
-            run = create_run(
-                prepared.composed,
-                ROOT,
-                prepared.report,
-                status=Status.QUEUED,
-                queue=job_table.local_queue(),
-                pipeline=self.record.step_entry(job.name),
-                code=job.code,
-            )
+            run = _create(prepare(job, self.jobs, inputs), self.record, job)
             self._start(job, step, run, "started")
         self.record.write()
 
@@ -325,20 +316,25 @@ class ClusterPipeline:
         prepared = prepare(job, self.jobs, inputs, pending)
         if pending:
             prepared.report.parents = [self.runs[name].id for name in job.node.after]
-        return create_run(
-            prepared.composed,
-            ROOT,
-            prepared.report,
-            status=Status.QUEUED,
-            queue=job_table.local_queue(),
-            pipeline=self.record.step_entry(job.name),
-            code=job.code,
-        )
+        return _create(prepared, self.record, job)
 
     @staticmethod
     def _queue_again(record: RunRecord, job: Job) -> None:
         record.queue_again(job_table.local_queue())
         record.code = record.code or job.code
+
+
+def _create(prepared: PreparedJob, record: PipelineRecord, job: Job) -> Run:
+    """Create the queued run of a step."""
+    return create_run(
+        prepared.composed,
+        ROOT,
+        prepared.report,
+        status=Status.QUEUED,
+        queue=job_table.local_queue(),
+        pipeline=record.step_entry(job.name),
+        code=job.code,
+    )
 
 
 def _status(row: RunSummary) -> Status:
