@@ -172,7 +172,7 @@ class WatchedEnv:
         complete = [record for record in self._kept if record.outcome]
         for name in complete[0].outcome if complete else ():
             arrays[name] = _stacked([record.outcome[name] for record in complete], ids)
-        after = known | {name: values for name, values in self._state().items() if name.startswith("state/")}
+        after = known | self._state()
         arrays |= {AFTER + name: values[ids].cpu().numpy() for name, values in after.items()}
         head = {
             **self._head,
