@@ -14,6 +14,7 @@ import pytest
 from helpers.messages import assert_names
 from helpers.run_directories import add, add_file
 from regimen.cli import main
+from regimen.runs import inputs
 from regimen.runs.history.run_view import CHANGED, GONE
 from regimen.system import host
 
@@ -45,6 +46,26 @@ def test_a_sound_run_has_nothing_against_it(outputs: Path, capsys: pytest.Captur
                  "notes     2026-11-20 12:00  the good one", "seed=4", "torch 2.1"):  # fmt: skip
         assert line in screen
     assert "inputs" not in screen and "error" not in screen
+
+
+def test_an_end_before_the_start_is_a_doubt(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {"started": "2026-11-20T10:00:00+00:00", "ended": "2026-11-20T09:59:00+00:00"}
+    add(outputs, "a", **times)
+    [doubt] = as_json(capsys, "a")["doubts"]
+    assert_names(doubt, *times.values())
+
+
+def test_large_inputs_are_not_read_for_advice(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = add_file(outputs, "data.h5", "many rows")
+    add(outputs, "a", {"data.0": data}, status="killed", supervisor=host.process(os.getpid()).to_dict())
+    data.write_text("other rows")
+    os.utime(data, (1000, 1000))  # before the run
+    monkeypatch.setattr(inputs, "LARGE_BYTES", 3)
+    assert "resume=a" in as_json(capsys, "a")["next"]
+    os.utime(data, (2e10, 2e10))
+    assert "resume=a" not in as_json(capsys, "a")["next"]
 
 
 def test_relatives_and_changed_inputs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

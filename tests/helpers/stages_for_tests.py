@@ -148,7 +148,8 @@ class Act:
         total = torch.tensor(float(distributed.get_rank() + 1))
         distributed.all_reduce(total)
         run.log(0, {"total": float(total)})
-        run.finish({"total": float(total)}, {"workers": distributed.get_world_size()})
+        open_to_others = [*_listening(os.getpid()), *_listening(os.getppid())]
+        run.finish({"total": float(total)}, {"workers": distributed.get_world_size(), "open": open_to_others})
 
     def share_until_stopped(self, run: Run) -> None:
         """Step together until one of the workers is asked to stop; say where each was."""
@@ -169,3 +170,13 @@ class Act:
         if distributed.get_rank() == 1:
             raise ValueError("the second worker tripped")
         distributed.all_reduce(torch.ones(1))
+
+
+def _listening(pid: int) -> list[str]:
+    """Return the addresses beyond loopback at which a process waits for connections."""
+    import psutil
+
+    ports = psutil.Process(pid).net_connections("inet")
+    return [
+        str(port.laddr.ip) for port in ports if port.status == "LISTEN" and port.laddr.ip not in ("127.0.0.1", "::1")
+    ]

@@ -25,7 +25,9 @@ def test_workers_share_and_the_first_keeps_the_record(tmp_path: Path) -> None:
     info, screen = ended(start(run), run)
     assert info["status"] == "finished", screen
     assert info["headline"] == {"total": 3.0}
-    assert (read_json(run.dir / "result.json") or {})["workers"] == 2
+    result = read_json(run.dir / "result.json") or {}
+    assert result["workers"] == 2
+    assert result["open"] == []  # ports that other machines reach
     assert len(list(json_lines.rows(run.dir / "metrics.jsonl"))) == 1
 
 

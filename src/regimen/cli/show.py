@@ -16,7 +16,7 @@ from regimen.display.formatting import duration, figure, size, table, visible, w
 from regimen.runs import outcome
 from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
-from regimen.runs.index.summary import RunSummary
+from regimen.runs.index.summary import RunSummary, seconds
 from regimen.runs.record import RunRecord
 from regimen.runs.record_parts import Artifact
 from regimen.runs.run import Run
@@ -87,6 +87,8 @@ def caveats(run: RunView, found: dict[str, Any]) -> Iterator[str]:
         yield f"it is {run.status}" if has_no_end else f"it ended as {run.status}"
     elif record.reason:
         yield record.reason
+    if record.started and record.ended and seconds(record.ended) < seconds(record.started):
+        yield f"it ended before it started, by the clock of its host: {record.ended} and {record.started}"
     if record.git is None:
         yield "its code is in no git repository"
     elif record.git.dirty and not run.patch:

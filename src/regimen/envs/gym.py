@@ -16,8 +16,6 @@ from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
     from regimen.runs.checkpoint_header import StateDict

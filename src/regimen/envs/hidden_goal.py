@@ -22,11 +22,9 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     from typing import Self
 
-    import numpy as np
-
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
-    from regimen.envs.vec_env import IOSpec, Obs, StepInfo
+    from regimen.envs.vec_env import Obs, StepInfo
     from regimen.runs.checkpoint_header import StateDict
 
 GOALS = ("train", "held_out", "all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ SINGLE = ("policy", "estimator")
 
 LISTS = ("data", "runs", "experts")
 """Keys that hold any number: references to datasets, to runs whose results are read, and to policies."""
+
+
+LARGE_BYTES = 256 * 2**20
+"""Larger files are judged by their time of change where a run is only shown or advised on."""
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:
@@ -118,20 +123,31 @@ def agent_follows_policy(config: Mapping[str, Any]) -> bool:
     return bool(loads) and not needs and not adopts and not static_types.class_variable(agent, "EVALUATOR")
 
 
-def changed(inputs: Mapping[str, InputEntry]) -> dict[str, str]:
+def changed(inputs: Mapping[str, InputEntry], since: str | None = None) -> dict[str, str]:
     """Return input name -> what happened to it since the record was made: `changed` or `gone`.
 
     Args:
         inputs: as recorded.
+        since: time of the record, ISO. A large file that was not written since then is not read; None reads all.
     """
     states = {}
     for name, entry in inputs.items():
         path = Path(entry.path)
         if not path.exists():
             states[name] = "gone"
-        elif _checksum(path) != entry.sha256:
+        elif not (since and is_large(path) and not written_since(path, since)) and _checksum(path) != entry.sha256:
             states[name] = "changed"
     return states
+
+
+def is_large(path: Path) -> bool:
+    """Return whether a file is too large to be read for a piece of advice."""
+    return path.is_file() and path.stat().st_size > LARGE_BYTES
+
+
+def written_since(path: Path, since: str) -> bool:
+    """Return whether a file was written after a time (ISO)."""
+    return path.stat().st_mtime > datetime.fromisoformat(since).timestamp()
 
 
 def not_read_again(run: Run) -> tuple[str, ...]:
@@ -140,18 +156,19 @@ def not_read_again(run: Run) -> tuple[str, ...]:
     return ("policy",) if goes_on else ()
 
 
-def require_unchanged(run: Run, except_for: tuple[str, ...] = ()) -> None:
+def require_unchanged(run: Run, except_for: tuple[str, ...] = (), since: str | None = None) -> None:
     """Verify that inputs are the files that the record names.
 
     Args:
         run: about to start or to continue.
         except_for: inputs that are not read again.
+        since: see `changed`.
 
     Raises:
         RunReferenceError: naming each input that changed since.
     """
     inputs = run.record.inputs
-    states = changed({name: entry for name, entry in inputs.items() if name not in except_for})
+    states = changed({name: entry for name, entry in inputs.items() if name not in except_for}, since)
     if lines := [f"{name} ({inputs[name].path}): {state}" for name, state in states.items()]:
         raise RunReferenceError(
             f"Inputs of {run.id} are not what they were when it was created: {'; '.join(lines)}. "

@@ -137,7 +137,7 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
         return f"regimen replay {name} nan"
     if status == Status.DIVERGED:
         return f"read {os.path.relpath(run.logs / 'worker.log')}, change the settings and launch again"
-    if record.supervisor is not None and any(resume_check.refusals(run)):
+    if record.supervisor is not None and any(resume_check.refusals(run, read_all=False)):
         return resume_check.alternative(run)
     if exit_code == EXIT_BAD_INPUT:
         return "correct the command and launch again"

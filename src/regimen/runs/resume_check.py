@@ -28,15 +28,17 @@ def require_resumable(run: Run) -> None:
         raise PreflightError(f"Cannot resume {run.id}: {' '.join(lines)} Start a new run: {alternative(run)}")
 
 
-def refusals(run: Run) -> Iterator[str]:
+def refusals(run: Run, read_all: bool = True) -> Iterator[str]:
     """Yield why a resume of a run would be refused.
 
     Args:
         run: stopped, with a record.
+        read_all: compare the checksums of large inputs too; otherwise their time of change decides.
     """
     last = run.checkpoints / "last.pt"
     try:
-        inputs.require_unchanged(run, except_for=inputs.not_read_again(run))
+        since = None if read_all else run.record.started
+        inputs.require_unchanged(run, except_for=inputs.not_read_again(run), since=since)
     except RegimenError as error:
         yield str(error)
     last_error, resumed = run.record.error, run.record.resumed

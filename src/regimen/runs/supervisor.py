@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -157,8 +158,15 @@ class _Supervisor:
         return None
 
     def _work(self) -> Outcome:
+        if not worker_group.on_one_node(self.run):
+            return self._supervise_worker(None)
+        with tempfile.TemporaryDirectory(prefix="regimen-", ignore_cleanup_errors=True) as folder:
+            return self._supervise_worker(Path(folder))
+
+    def _supervise_worker(self, meeting_place: Path | None) -> Outcome:
+        """Start the worker or several, wait for the end and judge it; see `worker_group` for `meeting_place`."""
         try:
-            self.worker = _start_worker(self.run, self.lock.fileno())
+            self.worker = _start_worker(self.run, self.lock.fileno(), meeting_place)
         except OSError as error:
             message = f"cannot start the worker: {error}. Set hardware.interpreters.<sim> to a Python that exists."
             return Outcome(Status.FAILED, outcome.EXIT_BAD_INPUT, message, error=RunError("OSError", message))
@@ -291,7 +299,7 @@ def _last_line(run: Run, end: Outcome, wall_s: float, lost: str) -> str:
     return "".join(parts)
 
 
-def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
+def _start_worker(run: Run, lock: int, meeting_place: Path | None) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
     It inherits the descriptor `lock`, so that the run is not given to another while either process exists. Sets of
@@ -299,6 +307,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
     """
     code = code_snapshot.environment(run.record.code)
     env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    env |= worker_group.environment(meeting_place)
     env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
     if sys.stdout.isatty():
         env["COLUMNS"] = str(shutil.get_terminal_size().columns)  # its output is shown there
@@ -308,7 +317,7 @@ def _start_worker(run: Run, lock: int) -> subprocess.Popen[bytes]:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
     with files.open_own(run.logs / "worker.log", "ab") as log:
         return subprocess.Popen(
-            worker_group.command(run),
+            worker_group.command(run, meeting_place),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -13,7 +13,7 @@ from regimen.runs import code_snapshot
 from regimen.runs.run import Run
 from regimen.runs.timeouts import WORKERS_SHUTDOWN_S
 from regimen.system import files, host, signals
-from regimen.system.distributed import rank, world_size
+from regimen.system.distributed import MEETING_PLACE, rank, world_size
 from regimen.system.errors import PreflightError
 
 FIRST_PORT = 20000
@@ -55,11 +55,15 @@ def open_run(folder: Path) -> Run:
     return Run.open(folder) if rank() == 0 else NonLeaderRun.open(folder)
 
 
-def command(run: Run, node: int = 0) -> list[str]:
+def command(run: Run, meeting_place: Path | None = None, node: int = 0) -> list[str]:
     """Return the command that starts the workers of a run on one node: one worker, or torch's launcher of several.
+
+    Workers of one node exchange their addresses through files, those of several nodes through a port that is open to
+    the network.
 
     Args:
         run: the run.
+        meeting_place: folder of these files, see `environment`.
         node: number of this node among those of the run.
     """
     config = run.config
@@ -69,7 +73,8 @@ def command(run: Run, node: int = 0) -> list[str]:
     worker = ["-m", module, str(run.dir)]
     if nodes * processes == 1:
         return [host.interpreter(config), *worker]
-    meeting = ["--standalone"]
+    meeting = ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
+    meeting += ["--rdzv-id", run.id, "--rdzv-endpoint", str(meeting_place and meeting_place / "launcher")]
     if nodes > 1:
         port = FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % PORTS  # the same on all machines, another in each job
         meeting = ["--nnodes", str(nodes), "--node-rank", str(node)]
@@ -78,6 +83,24 @@ def command(run: Run, node: int = 0) -> list[str]:
     launcher += ["--log-dir", str(run.logs / "workers")]
     stopping = ["--signals-to-handle", SIGNALS, "--shutdown-timeout", str(WORKERS_SHUTDOWN_S)]
     return [host.interpreter(config), *launcher, *stopping, *worker]
+
+
+def on_one_node(run: Run) -> bool:
+    """Return whether the run has several workers, all of them on one machine."""
+    hardware = run.config["hardware"]
+    return int(hardware.get("nodes", 1)) == 1 and int(hardware.get("processes", 1)) > 1
+
+
+def environment(meeting_place: Path | None) -> dict[str, str]:
+    """Return the environment variables by which the workers of one node meet on its loopback interface alone.
+
+    Args:
+        meeting_place: empty folder in which they exchange their addresses; None for one worker or several nodes.
+    """
+    if meeting_place is None:
+        return {}
+    loopback = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo")
+    return {MEETING_PLACE: str(meeting_place), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **loopback}
 
 
 def run_secondary_node(run: Run) -> int:
@@ -100,7 +123,7 @@ def run_secondary_node(run: Run) -> int:
     env = {"PYTHONHASHSEED": "0", **os.environ, **code_snapshot.environment(run.record.code)}
     with signals.handled(forward), files.open_own(run.logs / f"worker.node{node}.log", "ab") as log:
         process = subprocess.Popen(
-            command(run, node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
+            command(run, node=node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True
         )
         worker.append(process)
         for number in received:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from regimen.system.errors import ConfigError, PreflightError
+
+MEETING_PLACE = "REGIMEN_MEETING_PLACE"
+"""Environment variable: folder in which the workers of one machine exchange their addresses."""
 
 
 def rank() -> int:
@@ -42,7 +46,12 @@ def init_process_group(device: str) -> None:
                 instead = f"hardware.processes={count}" if count else "hardware.device=cpu"
                 raise PreflightError(f"Each process takes a GPU of its own: {count} here. Type {instead}.")
             cuda.set_device(number)
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        if folder := os.environ.get(MEETING_PLACE):
+            file = Path(folder, "workers").as_uri()
+            distributed.init_process_group(backend, init_method=file, rank=rank(), world_size=world_size())
+        else:
+            distributed.init_process_group(backend)
 
 
 def share_of(num_envs: int) -> int:

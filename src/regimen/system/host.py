@@ -121,13 +121,13 @@ def host() -> HostInfo:
 
 def instructions() -> frozenset[str]:
     """Return the instruction sets of this machine's processor under Linux's names, such as `avx512_bf16`."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return frozenset(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), ()))
 
 
 def memory_available() -> int:
     """Return the free memory in bytes for this process, limited by the machine and by its control groups."""
-    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
     available = int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
     return max(0, min([available, *(left for group in _groups() for left in _left_in_group(*group))]))
 
@@ -147,12 +147,12 @@ def oom_kills() -> int | None:
 
 def _counters(path: Path) -> dict[str, int]:
     """Return the counters of a file of the kernel with a name and a number in each line."""
-    return {name: int(value) for name, value in (row.split() for row in path.read_text().splitlines())}
+    return {name: int(value) for name, value in (row.split() for row in path.read_text(encoding="utf-8").splitlines())}
 
 
 def _groups() -> Iterator[tuple[Path, int]]:
     """Yield folder and version, 1 or 2, of the memory control groups of this process, the innermost first."""
-    for line in MEMBERSHIP.read_text().splitlines() if MEMBERSHIP.exists() else []:
+    for line in MEMBERSHIP.read_text(encoding="utf-8").splitlines() if MEMBERSHIP.exists() else []:
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue

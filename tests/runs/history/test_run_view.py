@@ -11,7 +11,7 @@ import pytest
 from helpers.messages import assert_names, raises_naming
 from helpers.run_directories import add, add_file
 from regimen.config.yaml_io import flatten
-from regimen.runs.history import run_view
+from regimen.runs import inputs
 from regimen.runs.history.run_view import CHANGED, GONE, UNCHANGED, file_state, open_view, open_view_dir
 from regimen.system import host
 from regimen.system.errors import RunReferenceError
@@ -29,7 +29,7 @@ def test_a_file_is_unchanged_changed_or_gone(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_judged_by_its_time_until_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_view, "READ_BYTES", 3)
+    monkeypatch.setattr(inputs, "LARGE_BYTES", 3)
     data = add_file(tmp_path, "data.h5", "much")
     os.utime(data, (1000, 1000))
     older = file_state(data, "0" * 64, "2026-11-20T10:00:00+00:00")

@@ -21,11 +21,10 @@ from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from regimen.agents.base import FitResult, OpenedData
+    from regimen.agents.base import FitResult
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
     from regimen.data.episodes.splits import Splits
-    from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint import Checkpoints
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run

@@ -25,7 +25,6 @@ from regimen.system.errors import ConfigError, DivergedError
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import CheckpointStore
-    from regimen.agents.vintix.config import TrainingCfg
     from regimen.agents.vintix.model import VintixNet
     from regimen.runs.checkpoint_header import StateDict
     from regimen.runs.run import Run

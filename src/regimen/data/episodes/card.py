@@ -204,5 +204,5 @@ def write(card: EpisodeCard, data: Path, pictures: Path) -> list[Path]:
     """Write `card.json` and `card.md` into `data`, `card_*.png` into `pictures`; return the paths."""
     data.mkdir(parents=True, exist_ok=True)
     write_json(data / "card.json", card.to_dict())
-    (data / "card.md").write_text(card_pages.text(card))
+    (data / "card.md").write_text(card_pages.text(card), "utf-8")
     return [data / "card.json", data / "card.md", *card_pages.draw(card, pictures)]

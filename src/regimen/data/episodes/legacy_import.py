@@ -106,7 +106,7 @@ def _pair(files: list[Path]) -> tuple[Path, Path]:
     kinds = {}
     for file in files:
         if file.suffix != ".npz":
-            with file.open() as lines:
+            with file.open(encoding="utf-8") as lines:
                 kinds[lines.readline().split(",")[0].strip()] = file
     if not {"step", "common_step_counter"} <= kinds.keys():
         raise DatasetError(

@@ -127,7 +127,7 @@ def write(card: HistoryCard, data: Path, pictures: Path) -> list[Path]:
     """Write `card.json` and `card.md` into `data`, `histories.png` into `pictures`; return the paths."""
     data.mkdir(parents=True, exist_ok=True)
     write_json(data / "card.json", card.to_dict())
-    (data / "card.md").write_text(text(card))
+    (data / "card.md").write_text(text(card), "utf-8")
     _draw(card, pictures / "histories.png")
     return [data / "card.json", data / "card.md", pictures / "histories.png"]
 

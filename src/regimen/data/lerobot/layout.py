@@ -118,8 +118,8 @@ class LerobotWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.Table.from_pylist(self._episodes[first : first + EPISODES_A_FILE]), path)
         pq.write_table(_tasks([self._task]), meta / "tasks.parquet")
-        (meta / "stats.json").write_text(json.dumps(_together(self._episodes), indent=1) + "\n")
-        (meta / "info.json").write_text(json.dumps(self._info(), indent=1) + "\n")
+        (meta / "stats.json").write_text(json.dumps(_together(self._episodes), indent=1) + "\n", "utf-8")
+        (meta / "info.json").write_text(json.dumps(self._info(), indent=1) + "\n", "utf-8")
 
     def _write(self, table: pa.Table) -> None:
         if self._file_bytes and self._file_bytes + table.nbytes > DATA_FILE_MB * 2**20:

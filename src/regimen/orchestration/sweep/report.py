@@ -71,7 +71,7 @@ def refusal(record: SweepRecord, job: Job) -> str:
     known = read_record(run.dir)
     if known is None or known.supervisor is None or known.status.is_open or known.status == Status.FINISHED:
         return ""
-    reasons = " ".join(resume_check.refusals(run))
+    reasons = " ".join(resume_check.refusals(run, read_all=False))
     return f"cannot be resumed: {reasons} To create it again remove {os.path.relpath(run.dir)}" if reasons else ""
 
 

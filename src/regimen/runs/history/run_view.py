@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from regimen.config.yaml_io import flatten
+from regimen.runs import inputs
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary, summary
 from regimen.runs.metrics import MetricsLog
@@ -23,9 +23,6 @@ from regimen.system import files
 from regimen.system.errors import RunReferenceError
 
 UNCHANGED, CHANGED, GONE = "unchanged", "CHANGED since", "gone"
-
-READ_BYTES = 256 * 2**20
-"""Larger files are judged by their time of change, unless reading them is asked for."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +152,11 @@ def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool
         read_all: read large files, too.
     """
     try:
-        stat = path.stat()
+        path.stat()
         if not sha256:
             return "there, no checksum recorded"
-        if stat.st_size > READ_BYTES and not read_all:
-            older = since is not None and stat.st_mtime <= datetime.fromisoformat(since).timestamp()
+        if inputs.is_large(path) and not read_all:
+            older = since is not None and not inputs.written_since(path, since)
             return "not written since, not read (--verify reads it)" if older else "written since, --verify reads it"
         return UNCHANGED if files.sha256(path) == sha256 else CHANGED
     except FileNotFoundError:

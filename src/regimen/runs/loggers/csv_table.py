@@ -42,7 +42,7 @@ class CsvTable:
         """Append rows; the table is rewritten atomically at the beginning and for each new metric."""
         columns = list(dict.fromkeys([*self._columns, *(name for row in rows for name in row)]))
         if columns == self._columns:
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(self._text(rows))
             return
         earlier = self._read() if self._columns else []
@@ -53,7 +53,7 @@ class CsvTable:
         """Nothing is left to write."""
 
     def _read(self) -> list[Row]:
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
     def _text(self, rows: list[Row]) -> str:
