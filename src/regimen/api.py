@@ -96,12 +96,15 @@ def load_policy(reference: str | Path, env: VecEnv, seed: int = 0) -> Policy:
     Raises:
         RunReferenceError: no policy or several are named; the message lists candidates.
         IOMismatchError: the policy does not fit the environment, term by term and joint by joint.
-        CheckpointError: the file is no policy.
+        CheckpointError: the file is no policy, or one of an agent of your own whose module was not imported.
     """
     from regimen.agents import policy_file
+    from regimen.agents.policy_header import require_declared_agents
     from regimen.runs.references import resolve_policy
 
-    bundle = policy_file.load_bundle(str(resolve_policy(str(reference))))
+    path = resolve_policy(str(reference))
+    bundle = policy_file.load_bundle(str(path))
+    require_declared_agents(bundle, path)
     return policy_file.load_policy(bundle, env, seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -125,6 +126,7 @@ def test_a_policy_with_a_memory_is_refused(tmp_path):
     with raises_naming(CheckpointError, "recurrent", "agent.actor.class_name=MLPModel"):
         export(str(run_with(tmp_path, "recurrent")), "torchscript")
     path = run_with(tmp_path, "skrl_ppo")
+    importlib.import_module("helpers.point_env")  # a checkpoint's own code is used only if it is imported already
     checkpoint.save(
         path, checkpoint.load(path) | {"agent": {"_target_": "helpers.point_env.StepCounter"}, "policy": {"gain": 1}}
     )

@@ -9,11 +9,13 @@ import h5py
 import pytest
 import torch
 
-from helpers.messages import assert_names, missing_names
+import regimen
+from helpers.messages import assert_names, missing_names, raises_naming
+from regimen.cli import main
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
-from regimen.system.errors import ConfigError
+from regimen.system.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKER = ROOT / "pretrained" / "h1_flat" / "policy.pt"
@@ -130,3 +132,36 @@ def test_a_training_begins_with_the_networks_of_an_agent_that_declares_the_same(
     (tmp_path / "lab/agent/own.yaml").write_text(options)
     arguments = ["task=h1_flat", "agent=own", f"policy={WALKER}"]
     preflight(compose(arguments, [ROOT / "conf", tmp_path / "lab"]), tmp_path / "outputs")
+
+
+STRANGE = "from pathlib import Path\nPath('imported').touch()\nclass Agent: ...\n"
+
+
+@pytest.mark.parametrize("where", ["agent", "part"])
+@pytest.mark.parametrize("name", ["policy", "estimator", "experts"])
+def test_a_checkpoint_does_not_name_code_to_import(tmp_path, monkeypatch, name, where):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange_agent.py").write_text(STRANGE)
+    bundle = checkpoint.load(WALKER)
+    agent = {"_target_": "strange_agent.Agent"}
+    bundle |= {"agent": agent} if where == "agent" else {"policy": {"parts": [{"agent": agent}]}}
+    checkpoint.save(tmp_path / "given.pt", bundle)
+    stage = {"policy": "evaluate", "estimator": "evaluate", "experts": "assemble"}[name]
+    value = "[given.pt]" if name == "experts" else "given.pt"
+    policy = [] if name == "policy" else [f"policy={WALKER}"]
+    told = refusal(tmp_path, "task=h1_flat", f"stage={stage}", f"{name}={value}", *policy)
+    assert_names(told, "given.pt", "strange_agent.Agent", "--config-dir")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_python_interface_imports_no_code_that_a_checkpoint_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange_agent.py").write_text(STRANGE)
+    checkpoint.save(tmp_path / "given.pt", checkpoint.load(WALKER) | {"agent": {"_target_": "strange_agent.Agent"}})
+    with raises_naming(CheckpointError, "strange_agent.Agent"):
+        regimen.load_policy("given.pt", None)
+    assert main.main(["export", "given.pt", "format=torchscript", "task=h1_flat"]) != 0
+    assert_names(capsys.readouterr().err, "strange_agent.Agent")
+    assert not (tmp_path / "imported").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.agents.export import header
+from regimen.config.targets import require_declared
 from regimen.runs import checkpoint_header
 
 if TYPE_CHECKING:
@@ -23,3 +24,21 @@ def read_header(path: Path) -> PolicyBundle:
         PreflightError: the file is ONNX, and onnxruntime is not installed.
     """
     return header.bundle(path) if header.is_exported(path) else checkpoint_header.read_plain(path)
+
+
+def require_declared_agents(bundle: PolicyBundle, path: Path) -> None:
+    """Raise if a policy, or a part of an assembled one, names an agent that is not code of the user.
+
+    Args:
+        bundle: at least its plain values.
+        path: its file.
+
+    Raises:
+        CheckpointError: see `targets.require_declared`.
+    """
+    policy = bundle.get("policy")
+    parts = policy.get("parts") if isinstance(policy, dict) else None
+    for part in (bundle, *(parts if isinstance(parts, list) else ())):
+        agent = part.get("agent") if isinstance(part, dict) else None
+        if isinstance(agent, dict) and isinstance(agent.get("_target_"), str):
+            require_declared(agent["_target_"], path)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.agents.export import header
+from regimen.agents.policy_header import read_header, require_declared_agents
+from regimen.config.targets import use_options
 from regimen.runs import references
 from regimen.runs.outcome import naming
 from regimen.runs.record import RunRecord
@@ -91,6 +93,8 @@ def export(
         raise CheckpointError(
             f"{source} is an exported policy. Name the run or the checkpoint that it was exported from."
         )
+    use_options(folders or [])
+    require_declared_agents(read_header(source), source)
     config, run = _origin(source, overrides or [], folders or [])
     from regimen.agents.export.formats import FORMATS
 

@@ -12,6 +12,7 @@ from regimen.config import hydra_adapter, hydra_settings
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.hydra_adapter import HydraLoader, group_options, text_override
 from regimen.config.sweep_grid import FUNCTIONS, make_parser
+from regimen.config.targets import use_options
 from regimen.system.errors import ConfigError, did_you_mean
 
 
@@ -25,6 +26,7 @@ def make_loader(config_dirs: list[Path]) -> HydraLoader:
         if not folder.is_dir():
             near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
             raise ConfigError(f"--config-dir: there is no folder {folder}. {did_you_mean(folder.name, near)}")
+    use_options(config_dirs)
     return hydra_adapter.make_loader(config_dirs)
 
 

@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from regimen.agents.export import header
-from regimen.agents.policy_header import read_header
+from regimen.agents.policy_header import read_header, require_declared_agents
 from regimen.config import static_types
 from regimen.config.compose import ComposedConfig
 from regimen.config.schema import Config
+from regimen.config.targets import require_declared
 from regimen.config.task_schema import ManagerEnvCfg, ObservationTermCfg
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection, read_yaml
@@ -20,7 +21,7 @@ from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
-from regimen.system.errors import ConfigError, RegimenError
+from regimen.system.errors import CheckpointError, ConfigError, RegimenError
 from regimen.system.file_kinds import HDF5, this_is
 
 
@@ -82,6 +83,24 @@ POLICY_SUFFIXES = (".pt", ".onnx")
 
 KINDS = {".h5": "recorded episodes (stage=collect)", ".json": "learning histories (stage=collect_histories)"}
 """Suffix of a dataset file -> its content."""
+
+
+def check_code(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem for each policy or detector whose checkpoint names code that is not the user's.
+
+    The workers trust the checkpoints that this check has let pass: their checksums are recorded.
+    """
+    for name, path in list(context.report.inputs.items()):
+        if path.suffix in POLICY_SUFFIXES:
+            with suppress(CheckpointError):  # it cannot be read: `check_policy` says why
+                bundle = read_header(path)
+                try:
+                    require_declared_agents(bundle, path)
+                    if made_by := agent_of(path):
+                        require_declared(str(made_by[1].get("_target_", "regimen.")), path)
+                except CheckpointError as error:
+                    del context.report.inputs[name]  # nothing else reads its agent
+                    yield Problem("", f"{name}={path}: {error}")
 
 
 def take_agent_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:

@@ -325,6 +325,7 @@ CHECKS: list[Check] = [
     _check_interpreter,
     _check_workers,
     _resolve_inputs,
+    compatibility.check_code,
     compatibility.take_agent_of_policy,
     compatibility.check_agent,
     compatibility.check_data,

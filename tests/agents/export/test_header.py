@@ -81,3 +81,18 @@ def test_files_of_others_and_broken_ones_are_told_apart(tmp_path):
     assert not header.is_exported(ROOT / "pretrained" / "go2_flat" / "policy.pt")
     with raises_naming(RunReferenceError, "nowhere.onnx"):
         references.resolve_policy("nowhere.onnx")
+
+
+@pytest.mark.parametrize("inside", ["graph", "constant"])
+def test_a_model_with_weights_in_other_files_is_refused_before_the_start(tmp_path, inside):
+    onnx = pytest.importorskip("onnx")
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [2], b"12345678", raw=True)
+    onnx.external_data_helper.set_external_data(weight, "elsewhere.bin")
+    weight.ClearField("raw_data")
+    constant = [onnx.helper.make_node("Constant", [], ["w"], value=weight)] if inside == "constant" else []
+    nodes = [*constant, onnx.helper.make_node("Add", ["x", "w"], ["y"])]
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:], [] if constant else [weight])
+    (tmp_path / "p.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with raises_naming(ConfigError, "p.onnx", "w", "one file"):
+        check(tmp_path, "task=reach", "stage=evaluate", f"policy={tmp_path / 'p.onnx'}")

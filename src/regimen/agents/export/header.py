@@ -9,7 +9,7 @@ import importlib.util
 import json
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from regimen.system.errors import CheckpointError, PreflightError
 from regimen.system.file_kinds import this_is
 
 if TYPE_CHECKING:
+    import onnx
+
     from regimen.envs.vec_env import TermMeaning
     from regimen.runs.checkpoint_header import PolicyBundle
 
@@ -222,14 +224,31 @@ def _members(path: Path) -> list[str]:
 def _of_onnx(path: Path) -> Mapping[str, Any]:
     import onnx
     from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import uses_external_data
 
     try:
         model = onnx.load(path, load_external_data=False)
+        outside = [tensor.name for tensor in _tensors(model.graph) if uses_external_data(tensor)]
+        if outside:
+            raise CheckpointError(
+                f"{path} keeps weights in other files ({', '.join(outside[:3])}), which are not read. Save the model "
+                "as one file, by onnx.save(onnx.load(path), path), or export the policy again: "
+                "regimen export <run> format=onnx."
+            )
         return {prop.key: json.loads(prop.value) for prop in model.metadata_props}
     except (OSError, DecodeError) as error:
         raise CheckpointError(f"{path} is cut short or is no ONNX file. {this_is(path, ONNX)}{HOW}") from error
     except json.JSONDecodeError:
         return {}
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the stored tensors of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
 
 
 def _of_torchscript(path: Path) -> Mapping[str, Any]:
