@@ -54,6 +54,15 @@ class Act:
         run.artifact(figure, "figure")
         run.finish({"return": 12.5}, {"torch": "torch" in sys.modules, "threads": os.environ["OMP_NUM_THREADS"]})
 
+    def flood(self, run: Run) -> None:
+        """Print 200 MB in lines and 200 MB in one line."""
+        part = b"x" * 2**20
+        for k in range(200):
+            os.write(1, (b"line %d " % k) + part + b"\n")
+        for _ in range(200):
+            os.write(1, part)
+        run.finish({}, {})
+
     def draw(self, run: Run) -> None:
         """Draw from each global generator, and from the order of a set."""
         import random

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -399,6 +400,22 @@ def test_a_stuck_worker_is_killed_after_a_time_that_is_told(tmp_path: Path, monk
     assert_names(out.partition("killed (exit code")[0], "stopping", "2.0 s")
     assert_names(recorded(run)["reason"], "no sign of work", "SIGTERM", "SIGKILL")
     assert process.returncode == 137
+
+
+@pytest.mark.slow
+def test_the_supervisor_stays_small_whatever_the_worker_prints(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "flood")
+    process, peak = start(run, stdout=subprocess.DEVNULL), 0
+    status = Path("/proc", str(process.pid), "status")
+    while process.poll() is None:
+        with suppress(OSError, StopIteration):
+            line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+            peak = int(line.split()[1])
+        time.sleep(0.02)
+    assert recorded(run)["status"] == "finished"
+    assert (run.logs / "worker.log").stat().st_size > 400 * 2**20
+    assert 0 < peak < 100 * 2**10, f"{peak} KiB"
+    print(f"peak of the supervisor: {peak / 2**10:.0f} MiB")
 
 
 def test_silence_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display.console import SILENT_S
 from regimen.display.formatting import duration, table, visible, visible_lines
 from regimen.runs.history.filters import ORDER, near_misses, parse
+from regimen.runs.index.index import without_garbage_collection
 from regimen.runs.index.summary import RunSummary, seconds
 from regimen.runs.status import Status
 from regimen.system import files
@@ -48,6 +49,11 @@ def runs_verb(argv: list[str]) -> int:
     kinds.add_argument("--json", action="store_true", help="print all fields of the index as JSON")
     kinds.add_argument("--csv", metavar="FILE", help="write a table as `regimen export` does")
     args = parser.parse_intermixed_args(join_sort_flag(argv))
+    with without_garbage_collection():
+        return _print(args)
+
+
+def _print(args: argparse.Namespace) -> int:
     chosen, everything = choose_runs(args.filters, args.sort)
     shown = chosen[: args.limit] if args.limit else chosen
     if args.csv:

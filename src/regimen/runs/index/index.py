@@ -133,14 +133,14 @@ class Index:
         A run whose run.json cannot be read is among them, with the status `unreadable`; one recorded as `running`
         that no process works on has the status `lost`.
         """
-        with _no_garbage_collection():
+        with without_garbage_collection():
             found = [run for root in self.roots for run in _rows(root)]
             liveness.judge(found)
             return sorted(found, key=lambda run: (run.began, run.id), reverse=True)
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Make thousands of small objects, none of them garbage, without looking for garbage among them all the time."""
     was_on = gc.isenabled()
     gc.disable()
@@ -156,23 +156,24 @@ def _rows(root: Path) -> list[RunSummary]:
     store = Store(root)
     kept = store.load()
     settled = time.time_ns() - SETTLED_NS
-    found: dict[str, RunSummary] = {}
+    found: list[RunSummary] = []
+    unchanged: dict[str, str] = {}
     changed: dict[str, Kept] = {}
+    gone = set(kept)
     for run, stamp in _scan(root):
         known = kept.get(run)
         if known is not None and known.stamp == stamp:
-            found[run] = summary.unpack(known.text, f"{root}/{run}")
+            unchanged[f"{root}/{run}"] = known.text
+        elif (fresh := summary.read(f"{root}/{run}")) is not None:
+            found.append(fresh)
+            if stamp.mtime_ns < settled:
+                changed[run] = Kept(stamp, summary.pack(fresh))
+        else:
             continue
-        fresh = summary.read(f"{root}/{run}")
-        if fresh is None:
-            continue
-        found[run] = fresh
-        if stamp.mtime_ns < settled:
-            changed[run] = Kept(stamp, summary.pack(fresh))
-    gone = kept.keys() - found.keys()
+        gone.discard(run)
     if changed or gone:
         store.save(changed, gone)
-    return list(found.values())
+    return found + summary.unpack(list(unchanged.values()), list(unchanged))
 
 
 def _scan(root: Path) -> Iterator[tuple[str, Stamp]]:

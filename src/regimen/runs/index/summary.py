@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from regimen.runs.record import FILE, RecordError, RunRecord
 from regimen.runs.record_parts import InputEntry, PipelineStep, QueueEntry
@@ -101,15 +101,31 @@ def pack(row: RunSummary) -> str:
     return json.dumps([getattr(row, name) for name in COLUMNS], default=JsonData.to_dict, separators=(",", ":"))
 
 
-def unpack(text: str, path: str) -> RunSummary:
-    """Return the row that `pack` made a text of.
+def unpack(texts: Sequence[str], paths: Sequence[str]) -> list[RunSummary]:
+    """Return the rows that `pack` made texts of; all at once, because an index holds ten thousands.
 
     Args:
-        text: from an index.
-        path: where the run lies.
+        texts: from an index.
+        paths: where the runs are, in the same order.
     """
-    values: list[Any] = [*json.loads(text), path]
-    return RunSummary(*values).with_nested()
+    names = (*COLUMNS, "path")
+    rows = []
+    for values, path in zip(json.loads(f"[{','.join(texts)}]"), paths, strict=True):
+        row = RunSummary.__new__(RunSummary)
+        fields_ = vars(row)
+        fields_.update(zip(names, (*values, path), strict=True))
+        fields_["status"] = STATUSES[fields_["status"]]
+        supervisor = fields_["supervisor"]  # almost every run has one, and it was checked when it was read
+        if supervisor and supervisor.keys() == IDENTITY:
+            fields_["supervisor"] = supervisor = ProcessIdentity(**supervisor)
+        if fields_["inputs"] or fields_["pipeline"] or fields_["queue"] or isinstance(supervisor, dict):
+            row.with_nested()
+        rows.append(row)
+    return rows
+
+
+IDENTITY = {field.name for field in fields(ProcessIdentity)}
+STATUSES = {status.value: status for status in Status}
 
 
 def holds(folder: str, suffix: str) -> bool:
