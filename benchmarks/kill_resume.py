@@ -1,8 +1,10 @@
-"""kill -9 at random moments of short trainings, then resume: `python benchmarks/kill_resume.py --rounds 100`.
+"""Signals at random moments of short trainings, then resume: `python benchmarks/kill_resume.py --rounds 100`.
 
-Each round starts `launch.py`, kills its worker, its supervisor or both one to three times (so a resumed process too),
-resumes until the run has finished, and compares it with the same training uninterrupted: last checkpoint, metrics and
-TensorBoard curves must be equal bit for bit, and every file readable after each kill.
+Each round starts `launch.py` and interrupts it one to three times (so a resumed process too): kill -9 of its worker,
+its supervisor or both, SIGTERM, SIGINT or SIGUSR2 to the supervisor, or a worker that is stopped (SIGSTOP) when its
+supervisor is killed. It resumes until the run has finished, and compares it with the same training uninterrupted: last
+checkpoint, metrics and TensorBoard curves must be equal bit for bit, every file readable after each interruption, and
+the record must name the signal. `--agent` selects the agent, `--interruptions` the kinds.
 """
 
 from __future__ import annotations
@@ -30,12 +32,21 @@ from measure import RESULTS, ROOT, machine
 SETTINGS = [
     "task=reach",
     "env.num_envs=16",
-    "agent.trainer.timesteps=960",
     "stage.checkpoint_interval=24",
     "stage.keep_checkpoints=2",
     "hardware.threads=1",
 ]
-VICTIMS = ("worker", "supervisor", "both")
+AGENTS = {
+    "skrl_ppo": ["agent.trainer.timesteps=960"],
+    "rsl_rl_ppo": ["agent.max_iterations=40", "agent.num_steps_per_env=24"],
+    "fast_sac": ["agent.num_learning_iterations=960", "agent.num_updates=1", "agent.logging_interval=24"],
+}
+"""Agent -> settings of a training of 960 steps."""
+SIGNALS = {"SIGTERM": "killed", "SIGINT": "killed", "SIGUSR2": "preempted"}
+"""Signal to the supervisor -> status of the run that it ends."""
+KINDS = ("worker", "supervisor", "both", *SIGNALS, "SIGSTOP")
+STOPPED_S = 1.0
+"""How long a worker is stopped before its supervisor is killed and it continues."""
 MOMENTS = ("any", "any", "any", "checkpoint", "finish")
 """When a kill comes: at a random time of the process's life, while a checkpoint is written, or after its result."""
 STILL_RUNNING = ("running still", "running already")
@@ -45,10 +56,10 @@ MISSED = "ended before"
 
 @dataclass
 class Kill:
-    """One kill -9.
+    """One interruption.
 
     Attributes:
-        victim: who was to die.
+        victim: one of `KINDS`.
         moment: see `MOMENTS`.
         after_s: seconds the process had lived.
         phase: how far the run was.
@@ -122,9 +133,9 @@ def wait_until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) 
 
 
 def kill(process: subprocess.Popen[bytes], folder: Path, plan: Kill, life_s: float, rng: random.Random) -> None:
-    """Kill -9 what `plan` says, when it says; what it met is noted in `plan`."""
+    """Interrupt as `plan` says, when it says; what it met is noted in `plan`."""
     started = time.monotonic()
-    if plan.victim == "worker" or plan.moment != "any":
+    if plan.victim not in ("supervisor", "both") or plan.moment != "any":
         wait_until(process, lambda: worker_of(process.pid) is not None)
         life_s *= 0.8
     wait_s = rng.uniform(0.0, life_s)
@@ -139,14 +150,25 @@ def kill(process: subprocess.Popen[bytes], folder: Path, plan: Kill, life_s: flo
     wait_until(process, lambda: time.monotonic() >= end)
     if process.poll() is None:
         plan.phase = phase(folder)
-        worker = worker_of(process.pid)
-        victims = {"worker": [worker], "supervisor": [process.pid], "both": [process.pid, worker]}[plan.victim]
-        for pid in filter(None, victims):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        interrupt(process, plan.victim)
         plan.cut = sorted(p.name for p in folder.glob("outputs/**/*.tmp"))
     plan.after_s = round(time.monotonic() - started, 3)
     process.wait()
+
+
+def interrupt(process: subprocess.Popen[bytes], kind: str) -> None:
+    """Send the signals of one of `KINDS` to a supervisor and its worker."""
+    worker, kill = worker_of(process.pid), signal.SIGKILL
+    sent = {"worker": [(worker, kill)], "supervisor": [(process.pid, kill)]}
+    sent["both"] = [*sent["supervisor"], *sent["worker"]]
+    sent |= {name: [(process.pid, signal.Signals[name])] for name in SIGNALS}
+    sent["SIGSTOP"] = [(worker, signal.SIGSTOP), (process.pid, kill), (worker, signal.SIGCONT)]
+    for pid, number in sent[kind]:
+        if number == kill and kind == "SIGSTOP":
+            time.sleep(STOPPED_S)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def unreadable(run: Path, cut_lines: int) -> list[str]:
@@ -247,30 +269,35 @@ def wrong_at_end(run: Path, expected: dict[str, Any]) -> list[str]:
     return wrong + [f"differs: {place}" for place in differences(expected, content(run))[:5]]
 
 
-def play(number: int, seed: int, expected: dict[str, Any], life_s: float) -> Round:
-    """Start, kill, resume until finished, judge; once more where the first kill came too late to kill anything."""
+def play(
+    number: int, seed: int, settings: list[str], kinds: list[str], expected: dict[str, Any], life_s: float
+) -> Round:
+    """Start, interrupt, resume until finished, judge; once more where the first interruption came too late."""
     rng = random.Random(f"{seed}/{number}")
     while True:
-        plans = [Kill(VICTIMS[(number + k) % 3], rng.choice(MOMENTS)) for k in range(rng.choice([1, 1, 2, 3]))]
-        result = _attempt(Round(number), plans, rng, expected, life_s)
+        plans = [Kill(kinds[(number + k) % len(kinds)], rng.choice(MOMENTS)) for k in range(rng.choice([1, 1, 2, 3]))]
+        result = _attempt(Round(number), settings, plans, rng, expected, life_s)
         if result.wrong or result.kills[0].phase != MISSED:
             result.kills = [kill for kill in result.kills if kill.phase != MISSED]
             return result
 
 
-def _attempt(result: Round, plans: list[Kill], rng: random.Random, expected: dict[str, Any], life_s: float) -> Round:
+def _attempt(
+    result: Round, settings: list[str], plans: list[Kill], rng: random.Random, expected: dict[str, Any], life_s: float
+) -> Round:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         while not result.wrong:
             run = the_run(folder)
-            process = launch(folder, *([f"resume={run}"] if run else SETTINGS))
+            process = launch(folder, *([f"resume={run}"] if run else settings))
             result.launches += 1
             if plans:
                 result.kills.append(plans.pop(0))
                 kill(process, folder, result.kills[-1], life_s, rng)
                 run = the_run(folder)
                 result.wrong += unreadable(run, cut_lines=1) if run else []
+                result.wrong += wrong_ending(run, result.kills[-1]) if run else []
                 continue
             code, run = process.wait(), the_run(folder)
             if code == 0 and run:
@@ -285,15 +312,25 @@ def _attempt(result: Round, plans: list[Kill], rng: random.Random, expected: dic
     return result
 
 
+def wrong_ending(run: Path, plan: Kill) -> list[str]:
+    """Return what is wrong with the recorded end of a run whose supervisor got a signal that it can handle."""
+    info = json.loads((run / "run.json").read_text())
+    expected = SIGNALS.get(plan.victim)
+    if expected is None or plan.phase not in ("worker starting", "training") or info["status"] == "finished":
+        return []
+    ended = (info["status"], plan.victim in (info["reason"] or ""))
+    return [] if ended == (expected, True) else [f"after {plan.victim}: {info['status']}, {info['reason']}"]
+
+
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1]
 
 
-def uninterrupted() -> tuple[dict[str, Any], float]:
+def uninterrupted(settings: list[str]) -> tuple[dict[str, Any], float]:
     """Return the content of the uninterrupted run, and how many seconds it took."""
     with tempfile.TemporaryDirectory() as name:
         started = time.monotonic()
-        process = launch(Path(name), *SETTINGS)
+        process = launch(Path(name), *settings)
         run = the_run(Path(name)) if process.wait() == 0 else None
         if run is None:
             sys.exit(f"the uninterrupted training failed:\n{(Path(name) / 'screen.txt').read_text()}")
@@ -305,7 +342,7 @@ def report(rounds: list[Round], life_s: float, output: Path) -> int:
     bad = [r for r in rounds if r.wrong]
     kills = [k for r in rounds for k in r.kills]
     print(f"{len(rounds) - len(bad)} of {len(rounds)} equal to the uninterrupted run (which takes {life_s:.1f} s)")
-    for title, names in (("killed", [k.victim for k in kills]), ("when", [k.phase for k in kills])):
+    for title, names in (("interrupted", [k.victim for k in kills]), ("when", [k.phase for k in kills])):
         print(f"  {title}: " + ", ".join(f"{name} {n}" for name, n in Counter(names).most_common()))
     print(f"  kills that cut a file being written: {sum(bool(k.cut) for k in kills)} of {len(kills)}")
     print(f"  temporary files left over at the end: {sum(len(r.leftovers) for r in rounds)}")
@@ -321,16 +358,21 @@ def main() -> int:
     """Play the rounds; the exit code is 1 if any was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--agent", choices=AGENTS, default="skrl_ppo")
+    parser.add_argument(
+        "--interruptions", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help=", ".join(KINDS)
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first round, to repeat one")
     parser.add_argument("--jobs", type=int, default=2, help="rounds at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "kill_resume.json")
     args = parser.parse_args()
-    expected, life_s = uninterrupted()
+    settings, kinds = [*SETTINGS, f"agent={args.agent}", *AGENTS[args.agent]], list(args.interruptions)
+    expected, life_s = uninterrupted(settings)
     numbers = range(args.first, args.first + args.rounds)
     rounds = []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for result in pool.map(lambda n: play(n, args.seed, expected, life_s), numbers):
+        for result in pool.map(lambda n: play(n, args.seed, settings, kinds, expected, life_s), numbers):
             rounds.append(result)
             print(f"round {result.number}: {result.wrong or 'equal'} ({result.wall_s} s)", file=sys.stderr, flush=True)
     return int(report(rounds, round(life_s, 2), args.output) > 0)
