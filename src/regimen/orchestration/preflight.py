@@ -328,6 +328,7 @@ CHECKS: list[Check] = [
     compatibility.check_code,
     compatibility.take_agent_of_policy,
     compatibility.check_agent,
+    compatibility.check_images,
     compatibility.check_data,
     _check_sections,
     _check_robot,
