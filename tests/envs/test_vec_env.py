@@ -34,6 +34,30 @@ def test_a_spec_of_another_version_is_refused(spec):
         IOSpec.from_dict(data)
 
 
+def test_a_checkpoint_from_before_images_has_none(spec):
+    data = spec.to_dict()
+    del data["images"]
+    assert IOSpec.from_dict(data) == spec
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "names"),
+    [
+        ([64, 64, 3], [128, 128, 3], ("wrist", "policy 64x64x3", "env 128x128x3")),
+        ([64, 64, 3], None, ("wrist", "only the policy")),
+        (None, [64, 64, 3], ("wrist", "only the env")),
+    ],
+)
+def test_images_are_compared_by_name_and_size(spec, own, theirs, names):
+    other = copy.deepcopy(spec)
+    spec.images = {} if own is None else {"wrist": own}
+    other.images = {} if theirs is None else {"wrist": theirs}
+    with raises_naming(IOMismatchError, *names):
+        spec.require_fits(other, groups=("policy", "wrist"))
+    spec.require_fits(other)
+    assert IOSpec.from_dict(spec.to_dict()) == spec
+
+
 def test_equal_specs_fit(spec):
     spec.require_fits(copy.deepcopy(spec))
 

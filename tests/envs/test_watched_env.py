@@ -103,6 +103,38 @@ def reach(kept: int = 4, **changes: Any) -> WatchedEnv:
     return WatchedEnv(make_env("reach", 4, **changes), kept, {"task": "reach"})
 
 
+class Pictured:
+    """An env that gives an image beside its observations, and a reward that is NaN in env 2 at step `AT`."""
+
+    def __init__(self, env: Any) -> None:
+        self.inner = env
+        env.io.images = {"wrist": [4, 6, 3]}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def pictured(self, obs: Any) -> Any:
+        picture = torch.full((self.num_envs, 4, 6, 3), 255, dtype=torch.uint8)
+        return obs | {"wrist": picture}
+
+    def reset(self, seed: int | None = None) -> Any:
+        return self.pictured(self.inner.reset(seed))
+
+    def step(self, action: torch.Tensor) -> Any:
+        obs, reward, *ends, info = self.inner.step(action)
+        if self.common_step_counter == AT:
+            reward = reward.index_fill(0, torch.tensor([2]), NAN)
+        return self.pictured(obs), reward, *ends, info | {"final_obs": self.pictured(info["final_obs"])}
+
+
+def test_the_dump_keeps_the_image_of_the_failing_step(tmp_path):
+    error = run_to_failure(WatchedEnv(Pictured(make_env("reach", 4)), 4, {"task": "reach"}))
+    error.dump.write(tmp_path / "dump.npz", "run")
+    dump = NanDump.read(tmp_path / "dump.npz")
+    assert (dump.arrays["after/observation/wrist"] == np.full((1, 4, 6, 3), 255, np.uint8)).all()
+    assert dump.head["images"] == {"wrist": [4, 6, 3]}
+
+
 def run_to_failure(env: WatchedEnv, steps: int = 40) -> DivergedError:
     env.reset(seed=0)
     with pytest.raises(DivergedError) as caught:

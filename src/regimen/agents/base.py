@@ -41,10 +41,10 @@ class Policy(Protocol):
     """A trained policy. It is stateless: its recurrent state is an argument and a return value."""
 
     def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
-        """Return the action (N, A) for observations (N, d) of each group, and the next state.
+        """Return the action (N, A) for the observations of each group, and the next state.
 
         Args:
-            obs: observation group -> (N, d) float32.
+            obs: observation group -> (N, d) float32, or an image (N, H, W, C) uint8.
             state: state after the previous step; None at the first.
         """
         ...
@@ -249,6 +249,7 @@ class AgentCfg(Protocol):
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
         LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
         MOVED: key that the agent does not have -> where that is set.
+        IMAGES: whether the agent reads images; without it a task that gives images (`env.images`) is refused.
     """
 
     DATA: ClassVar[str]
@@ -257,6 +258,7 @@ class AgentCfg(Protocol):
     WATCHES: ClassVar[bool]
     LOWER: ClassVar[str]
     MOVED: ClassVar[dict[str, str]]
+    IMAGES: ClassVar[bool]
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value, before the run starts; `config` is the whole plain configuration."""

@@ -4,7 +4,8 @@ The file holds arrays and one JSON text and is read without running code. T step
 
 * `step` (T,), and by name `observation` (T, K, d), `action` (T, K, A), `state/<field>` (T, K, ...) at the beginning of
   each step, `reward`, `terminated`, `truncated` (T, K) at its end;
-* `after/<name>`: what is known after the failing step, (K, ...): state, observations of every group, reward;
+* `after/<name>`: what is known after the failing step, (K, ...): state, observations of every group, reward; images are
+  (K, H, W, C) uint8;
 * `head`: JSON with message, env ids, step, step time, names of joints, actions and observation terms, task and run.
 """
 

@@ -28,7 +28,11 @@ def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
     commands, rewards = _terms(env, "commands"), _terms(env, "rewards")
     rewards = {name: term for name, term in rewards.items() if term.weight != 0.0}
     terminations, events = _terms(env, "terminations"), _terms(env, "events")
-    tables = [*(_observation_group(env, io, group) for group in io.observations), _actions(env, io)]
+    tables = [_observation_group(env, io, group) for group in io.observations]
+    if io.images:
+        rows = tuple((group, "x".join(map(str, size))) for group, size in io.images.items())
+        tables.append(TextTable(f"Images ({len(rows)}), uint8", ("group", ">height x width x channels"), rows))
+    tables.append(_actions(env, io))
     sections: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = [
         ("Commands", ("term", "func", "params"), [(n, t.func, _params(t)) for n, t in commands.items()]),
         (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import StateDict
 
 Obs = dict[str, "torch.Tensor"]
-"""Observation group -> (N, d) float32. The group `policy` is always there."""
+"""Observation group -> (N, d) float32, or for an image (N, H, W, C) uint8. The group `policy` is always there."""
 
 TermMeaning = dict[str, Any]
 """Meaning of the columns of an observation term: `scale`, `clip`, the names of its `joints`, and the like."""
@@ -64,19 +64,21 @@ class IOSpec:
     """Observations and actions of a policy, by name. Stored in every checkpoint and dataset.
 
     Attributes:
-        observations: group -> ordered {term name: size}.
+        observations: group -> ordered {term name: size}, of the groups of vectors.
         action: the action's joints, order, scale, offset and clip.
         step_dt: seconds between two actions.
         meaning: group -> term -> scale, clip, joints and the like.
+        images: group of one image -> [H, W, C]; empty for a task without images.
     """
 
     observations: dict[str, dict[str, int]]
     action: ActionSpec
     step_dt: float
     meaning: dict[str, dict[str, TermMeaning]] = field(default_factory=dict)
+    images: dict[str, list[int]] = field(default_factory=dict)
 
     def size(self, group: str = "policy") -> int:
-        """Return the width of an observation group."""
+        """Return the width of a group of vectors."""
         return sum(self.observations[group].values())
 
     @property
@@ -101,6 +103,7 @@ class IOSpec:
                 action=ActionSpec(**data["action"]),
                 step_dt=data["step_dt"],
                 meaning={g: {t: dict(m) for t, m in terms.items()} for g, terms in data["meaning"].items()},
+                images={name: list(size) for name, size in data.get("images", {}).items()},
             )
         except (KeyError, TypeError) as error:
             raise IOMismatchError(
@@ -115,7 +118,7 @@ class IOSpec:
 
         Args:
             other: the environment's spec, `self` being the policy's.
-            groups: observation groups the policy reads.
+            groups: observation groups the policy reads, images among them.
             allow_extra_terms: whether the environment may have terms that the policy does not read.
         """
         lines: list[str] = []
@@ -125,6 +128,7 @@ class IOSpec:
                 group, own, {n: d for n, d in theirs.items() if n in own} if allow_extra_terms else theirs
             )
             lines += _meaning_differences(group, self.meaning.get(group, {}), other.meaning.get(group, {}))
+            lines += _image_differences(group, self.images.get(group), other.images.get(group))
         lines += _joint_differences(self.action, other.action)
         if abs(self.step_dt - other.step_dt) > 1e-9:
             lines.append(f"step time: policy {self.step_dt:g} s, env {other.step_dt:g} s")
@@ -176,6 +180,15 @@ def _meaning_differences(group: str, own: dict[str, TermMeaning], theirs: dict[s
         for what in sorted(own[term].keys() | theirs[term].keys())
         if own[term].get(what) != theirs[term].get(what)
     ]
+
+
+def _image_differences(group: str, own: list[int] | None, theirs: list[int] | None) -> list[str]:
+    if own == theirs:
+        return []
+    if own is None or theirs is None:
+        return [f"image {group}: only the {'env' if own is None else 'policy'} has it"]
+    sizes = ("x".join(map(str, size)) for size in (own, theirs))
+    return ["image {}: policy {}, env {} (height x width x channels)".format(group, *sizes)]
 
 
 def _joint_differences(own: ActionSpec, theirs: ActionSpec) -> list[str]:

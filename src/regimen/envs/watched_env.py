@@ -184,6 +184,7 @@ class WatchedEnv:
             "joints": list(getattr(self.env, "joints", ())),
             "actions": list(self._inner.io.action.joints),
             "observations": {group: dict(terms) for group, terms in self._inner.io.observations.items()},
+            "images": {group: list(size) for group, size in self._inner.io.images.items()},
         }
         return NanDump(head, arrays)
 

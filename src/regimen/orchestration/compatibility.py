@@ -124,6 +124,25 @@ def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator
         yield Problem("", f"stage=evaluate agent={agent} evaluates a detector: estimator=<run reference> is missing.")
 
 
+def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem if the task gives images and the agent, which acts or learns in it, does not read them.
+
+    A task declares images by its key `images`, an agent that reads them by `IMAGES: ClassVar[bool] = True`.
+    """
+    config, agent = composed.config, composed.choices["agent"]
+    acts = bool(getattr(config.stage, "NEEDS", None)) or "policy" in context.report.inputs
+    if not acts or getattr(config.env, "images", None) is None or getattr(config.agent, "IMAGES", False):
+        return
+    able = ", ".join(
+        n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "IMAGES")
+    )
+    others = f"Agents that read them: {able}; or s" if able else "S"
+    told = (
+        f"task={composed.choices['task']} gives images, which agent={agent} does not read. {others}et env.images=null."
+    )
+    yield Problem("env.images", told)
+
+
 def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem for each dataset that is damaged, or of another kind than the agent learns from.
 

@@ -327,6 +327,7 @@ CHECKS: list[Check] = [
     _resolve_inputs,
     compatibility.take_agent_of_policy,
     compatibility.check_agent,
+    compatibility.check_images,
     compatibility.check_data,
     _check_sections,
     _check_robot,

@@ -207,6 +207,61 @@ class OtherJoints(PointEnv):
     world = SimpleNamespace(joints=["elbow", "shoulder"])
 
 
+class Seen(PointEnv):
+    """The points with an image of their place, (N, 6, 8, 3)."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.io.images = {"above": [6, 8, 3]}
+
+    def observe(self):
+        return super().observe() | {"above": self.picture()}
+
+    def picture(self):
+        values = (40 * (self.position.repeat(1, 72) + 2)).to(torch.uint8)
+        return values.reshape(self.num_envs, 6, 8, 3)
+
+
+class FloatImage(Seen):
+    def picture(self):
+        return super().picture().float()
+
+
+class ChannelsFirst(Seen):
+    def picture(self):
+        return super().picture().permute(0, 3, 1, 2)
+
+
+class ImageNotNamed(Seen):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.io.images = {}
+
+
+class ImageOfNoSize(Seen):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.io.images = {"above": [6, 8]}
+
+
+class ImageOfNextEpisode(Seen):
+    def step(self, action):
+        out = super().step(action)
+        out[-1]["final_obs"]["above"] = out[0]["above"].clone()
+        return out
+
+
+class RandomImage(Seen):
+    def picture(self):
+        return torch.randint(0, 255, (self.num_envs, 6, 8, 3), dtype=torch.uint8)
+
+
+class ReusedImage(Seen):
+    def picture(self):
+        self.buffer = getattr(self, "buffer", torch.zeros(self.num_envs, 6, 8, 3, dtype=torch.uint8))
+        return self.buffer.copy_(super().picture())
+
+
 GRID = [[0.0, 0.0], [0.8, 0.0]]
 BROKEN = [
     (OtherJoints, "robot", ("elbow", "shoulder")),
@@ -240,6 +295,13 @@ BROKEN = [
     (AnyWidth, "fixed command", ("fix_command", 4)),
     (NeedsTwo, "one env", ("reward", "()", "(1,)")),
     (ReusedReward, "no aliasing", ("reward",)),
+    (FloatImage, "shapes", ("above", "torch.float32", "torch.uint8")),
+    (ChannelsFirst, "shapes", ("above", "(8, 3, 6, 8)", "(8, 6, 8, 3)")),
+    (ImageNotNamed, "shapes", ("above", "env.io")),
+    (ImageOfNoSize, "io spec", ("above", "[6, 8]")),
+    (ImageOfNextEpisode, "final observation", ("above", "100%")),
+    (RandomImage, "determinism", ("above",)),
+    (ReusedImage, "no aliasing", ("above",)),
 ]
 
 
@@ -247,6 +309,7 @@ def test_a_conforming_env_passes_every_rule() -> None:
     results = list(check_env(PointEnv, num_envs=8, command="goal", grid=GRID))
     assert [r.rule for r in results if r.ok] == list(RULES), [str(r) for r in results]
     require_env(PointEnv, num_envs=8, command="goal", grid=GRID)
+    require_env(Seen, num_envs=8, command="goal", grid=GRID)
 
 
 @pytest.mark.parametrize(("broken", "rule", "names"), BROKEN, ids=lambda x: getattr(x, "__name__", None))

@@ -139,12 +139,16 @@ def expect_tensor(name: str, value: Any, shape: tuple[int, ...], dtype: torch.dt
 
 
 def expect_obs(name: str, obs: Obs, env: Sized) -> None:
-    """Raise unless `obs` has the groups and widths that `env.io` names."""
+    """Raise unless `obs` has the groups, widths and image sizes that `env.io` names."""
     expect("policy" in obs, f"{name} has groups {sorted(obs)}, expected `policy` among them")
+    named: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+        group: ((env.num_envs, env.io.size(group)), torch.float32) for group in env.io.observations
+    }
+    named |= {group: ((env.num_envs, *size), torch.uint8) for group, size in env.io.images.items()}
     for group, value in obs.items():
-        expect(group in env.io.observations, f"{name} has group `{group}`, env.io does not name it")
-        expect_tensor(f"{name}[{group!r}]", value, (env.num_envs, env.io.size(group)), torch.float32, env)
-    missing = sorted(set(env.io.observations) - set(obs))
+        expect(group in named, f"{name} has group `{group}`, env.io does not name it")
+        expect_tensor(f"{name}[{group!r}]", value, *named[group], env)
+    missing = sorted(set(named) - set(obs))
     expect(not missing, f"env.io names groups {missing}, {name} lacks them")
 
 

@@ -30,7 +30,8 @@ def check_shapes(probe: Probe) -> str:
             given = action.clone()
             expect_step(step(env, action), env)
             expect(torch.equal(given, action), "step() changed the action tensor it was given")
-        widths = ", ".join(f"{group} {env.io.size(group)}" for group in env.io.observations)
+        sizes = [f"{group} {env.io.size(group)}" for group in env.io.observations]
+        widths = ", ".join(sizes + [f"{group} {'x'.join(map(str, size))}" for group, size in env.io.images.items()])
         return f"{env.num_envs} envs, observations: {widths}, actions {env.io.num_actions}, on {env.device}"
 
 
@@ -42,6 +43,11 @@ def check_io(probe: Probe) -> str:
         for what in ("scale", "offset"):
             have = len(getattr(action, what))
             expect(have == len(action.joints), f"io.action.{what} has {have} values for {len(action.joints)} joints")
+        both = sorted(set(env.io.images) & set(env.io.observations))
+        expect(not both, f"io.images and io.observations both name {both}: an image is a group of its own")
+        for group, size in env.io.images.items():
+            whole = len(size) == 3 and all(type(n) is int and n >= 1 for n in size)
+            expect(whole, f"io.images[{group!r}] is {size}, expected height, width and channels")
         expect(env.step_dt > 0, f"step_dt is {env.step_dt}, expected a time in seconds")
         expect(env.io.step_dt == env.step_dt, f"io.step_dt is {env.io.step_dt}, env.step_dt is {env.step_dt}")
         expect(env.max_episode_length >= 1, f"max_episode_length is {env.max_episode_length}")
@@ -77,6 +83,7 @@ def check_determinism(probe: Probe) -> str:
 def check_final_obs(probe: Probe) -> str:
     """`info['final_obs']` is the observation before the automatic reset, not the one after, nor an old one."""
     nearer: list[torch.Tensor] = []
+    renewed: dict[str, list[torch.Tensor]] = {}
     with probe.open() as env:
         before = {k: v.clone() for k, v in env.reset(seed=probe.seed).items()}
         held = probe.actions(env, 1, size=0.5)[0]
@@ -88,8 +95,14 @@ def check_final_obs(probe: Probe) -> str:
             if got.done.any():
                 expect_obs("info['final_obs']", _rows(got.info["final_obs"], got.done), _Rows(env, got.done))
                 nearer.append(_compare_final(before["policy"], got))
+                for group in env.io.images:
+                    final, new = (obs[group][got.done] for obs in (got.info["final_obs"], got.obs))
+                    renewed.setdefault(group, []).append((final != new).flatten(1).any(1))
             before = {k: v.clone() for k, v in got.obs.items()}
     expect(bool(nearer), "no episode ended within max_episode_length + 1 steps")
+    for group, changed in renewed.items():
+        share = torch.cat(changed).float().mean().item()
+        expect(share > 0.5, f"info['final_obs'][{group!r}] is the image after the reset in {1 - share:.0%} of the ends")
     ends = torch.cat(nearer)
     share = ends.float().mean().item()
     expect(
