@@ -38,6 +38,10 @@ class ServerError(RegimenError):
     """A server cannot be reached, does not answer in time, or refuses; the message says what to do."""
 
 
+class BusyError(ServerError):
+    """A server has no place for another client at present."""
+
+
 def url_problems(url: str) -> list[str]:
     """Return what is wrong with the address of a server, as ends of `key=value: …`.
 
@@ -189,6 +193,8 @@ def received_error(answer: wire.Message, url: str) -> RegimenError:
         return diverged
     if kind in PASSED_ON:
         return PASSED_ON[kind](text)
+    if kind == BusyError.__name__:
+        return BusyError(f"{url}: {text}")
     if kind in ("ServerError", "RegimenError"):
         return ServerError(f"{url}: {text}")
     return ServerError(f"{url} failed: {kind}: {text}. The log of the server has the place.")
