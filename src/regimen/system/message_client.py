@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
+import errno
+import io
 import socket
 import ssl
 import time
 import urllib.parse
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from regimen.system import wire
 from regimen.system.errors import (
@@ -26,6 +27,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 """Pause before a lost connection is tried again; it doubles up to the longest."""
 
 MAX_REPLY_BYTES = 2**32
+MAX_LINE, MAX_HEADERS = 2**14, 100
 
 PASSED_ON = {
     kind.__name__: kind
@@ -94,17 +96,18 @@ class MessageClient:
         if problems := url_problems(url):
             raise ConfigError(f"{url}: {problems[0]}")
         parts = urllib.parse.urlsplit(url)
-        assert parts.hostname is not None
+        assert parts.hostname is not None and parts.port is not None
         self.url, self.timeout_s, self.reconnect_s = url.rstrip("/"), timeout_s, reconnect_s
         self._advice = f" {advice}" if advice else ""
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": BINARY}
+        self._address = parts.hostname, parts.port
+        self._context = None
         if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
-            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=timeout_s, context=context
-            )
-        else:
-            self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+            self._context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
+        self._head = (
+            f"Host: {parts.netloc}\r\nAuthorization: Bearer {token}\r\nContent-Type: {BINARY}\r\nContent-Length: "
+        )
+        self._socket: socket.socket | None = None
+        self._file: io.BufferedReader | None = None
 
     def post(self, path: str, message: wire.Message) -> wire.Message:
         """Send a message and return the answer.
@@ -121,13 +124,17 @@ class MessageClient:
         parts = wire.encode(message)
         status, data = self._exchange(path, parts)
         answer = wire.decode(data)
-        if status == http.HTTPStatus.OK:
+        if status == HTTPStatus.OK:
             return answer
         raise received_error(answer, self.url)
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        if self._file is not None:
+            self._file.close()
+        if self._socket is not None:
+            self._socket.close()
+        self._file = self._socket = None
 
     def _exchange(self, path: str, parts: list[memoryview]) -> tuple[int, memoryview]:
         """Send a request until it is answered; return status and body."""
@@ -136,15 +143,15 @@ class MessageClient:
             try:
                 return self._attempt(path, parts)
             except TimeoutError:
-                self._connection.close()
+                self.close()
                 raise ServerError(
                     f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs.{self._advice}"
                 ) from None
             except ssl.SSLError as error:
-                self._connection.close()
+                self.close()
                 raise ServerError(f"{self.url}: no encrypted connection: {error}.") from None
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
+            except OSError as error:
+                self.close()
                 now = time.monotonic()
                 since = now if since is None else since
                 if now - since + pause > self.reconnect_s:
@@ -156,27 +163,57 @@ class MessageClient:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _attempt(self, path: str, parts: list[memoryview]) -> tuple[int, memoryview]:
-        connection, length = self._connection, wire.size(parts)
-        if connection.sock is None:
-            connection.connect()
-            assert connection.sock is not None
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        headers = {**self._headers, "Content-Length": str(length)}
-        body: Any = b"".join(parts) if length <= SMALL_BYTES else parts
-        connection.request("POST", f"/{path}", body, headers)
-        response = connection.getresponse()
-        size = response.length or 0
-        if response.getheader("Content-Type") != BINARY or size > MAX_REPLY_BYTES:
-            connection.close()
+        length = wire.size(parts)
+        connection, file = self._connected()
+        pieces: list[memoryview | bytes] = [
+            f"POST /{path} HTTP/1.1\r\n{self._head}{length}\r\n\r\n".encode("latin-1"),
+            *parts,
+        ]
+        for piece in [b"".join(pieces)] if length <= SMALL_BYTES else pieces:
+            connection.sendall(piece)
+        status, headers = self._reply_head(file)
+        size = headers.get("content-length", "")
+        if headers.get("content-type") != BINARY or not size.isdigit() or int(size) > MAX_REPLY_BYTES:
+            self.close()
             raise ServerError(f"{self.url} answers, but it is no server of Regimen. Look up its address and port.")
-        data, received = wire.buffer(size), 0
-        while received < size:
-            count = response.readinto(data[received:])
+        data, received = wire.buffer(int(size)), 0
+        while received < len(data):
+            count = file.readinto(data[received:])
             if not count:
-                raise http.client.IncompleteRead(b"", size - received)
+                raise ConnectionResetError(errno.ECONNRESET, "the answer was cut")
             received += count
-        response.read()  # to the end, so that the connection is free for the next request
-        return response.status, data
+        if headers.get("connection") == "close":
+            self.close()
+        return status, data
+
+    def _connected(self) -> tuple[socket.socket, io.BufferedReader]:
+        if self._socket is None or self._file is None:
+            plain = socket.create_connection(self._address, timeout=self.timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                host = self._address[0]
+                self._socket = self._context.wrap_socket(plain, server_hostname=host) if self._context else plain
+            except BaseException:
+                plain.close()
+                raise
+            self._file = self._socket.makefile("rb")
+        return self._socket, self._file
+
+    def _reply_head(self, file: io.BufferedReader) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers of a reply, names in lower case."""
+        first = file.readline(MAX_LINE)
+        if not first:
+            raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
+        version, _, rest = first.decode("latin-1").partition(" ")
+        status = rest[:3]
+        headers: dict[str, str] = {}
+        for _ in range(MAX_HEADERS):
+            line = file.readline(MAX_LINE).decode("latin-1").strip()
+            if not line:
+                break
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return int(status) if version.startswith("HTTP/1.") and status.isdigit() else 0, headers
 
 
 def received_error(answer: wire.Message, url: str) -> RegimenError:

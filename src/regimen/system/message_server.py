@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.system import wire
-from regimen.system.errors import PreflightError, RegimenError
+from regimen.system.errors import DivergedError, PreflightError, RegimenError
 
 BINARY = "application/x-regimen"
 JSON = "application/json"
@@ -36,6 +36,7 @@ IDLE_S = 300.0
 
 MAX_CONNECTIONS = 64
 MAX_DRAINED_S = 1.0
+MAX_LINE, MAX_HEADERS = 2**14, 100
 SMALL_BYTES = 2**17
 """Parts up to this size in sum are copied together and sent in one call."""
 
@@ -75,13 +76,24 @@ class Reply:
         return cls(status, BINARY, wire.encode(message))
 
     @classmethod
-    def error(cls, error: Exception, status: HTTPStatus, **values: Any) -> Reply:
-        """Return the reply that holds an error: its kind, its text, and further values."""
-        return cls.message({"error": type(error).__name__, "message": str(error), **values}, status)
+    def error(cls, error: Exception, status: HTTPStatus | None = None) -> Reply:
+        """Return the reply that holds an error.
+
+        Args:
+            error: what was raised.
+            status: by default 422 for one that the client can correct, 500 for any other.
+        """
+        message: wire.Message = {"error": type(error).__name__, "message": str(error)}
+        if isinstance(error, DivergedError):
+            message |= {"env_ids": error.env_ids, "of_state": error.of_state}
+        default = (
+            HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(error, RegimenError) else HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+        return cls.message(message, status or default)
 
 
 Handler = Callable[[Request], Reply]
-"""Called from the thread of the connection; an exception is answered with status 500."""
+"""Called from the thread of the connection; what it raises is answered by `Reply.error`."""
 
 
 @dataclass
@@ -209,6 +221,37 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = IDLE_S
     server: _Server
+    raw_requestline: bytes
+    headers: dict[str, str]  # type: ignore[assignment]  # names in lower case
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; that of the library takes as long as all else together."""
+        words = self.raw_requestline.decode("latin-1").split()
+        self.close_connection, self.headers = True, {}
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            return self._refuse_head(HTTPStatus.BAD_REQUEST, "The first line is no request of HTTP/1.1.")
+        self.command, self.path, self.request_version = words
+        for _ in range(MAX_HEADERS):
+            line = self.rfile.readline(MAX_LINE + 1).decode("latin-1")
+            if not line.rstrip("\r\n"):
+                break
+            name, colon, value = line.partition(":")
+            if not colon or len(line) > MAX_LINE or name != name.strip() or name.lower() in self.headers:
+                return self._refuse_head(HTTPStatus.BAD_REQUEST, "A header is too long, stands twice or is none.")
+            self.headers[name.lower()] = value.strip()
+        else:
+            return self._refuse_head(HTTPStatus.BAD_REQUEST, f"The request has more than {MAX_HEADERS} headers.")
+        if self.command != "POST":
+            return self._refuse_head(HTTPStatus.METHOD_NOT_ALLOWED, "Requests are POST.")
+        default = "close" if words[2] == "HTTP/1.0" else "keep-alive"
+        self.close_connection = self.headers.get("connection", default).lower() != "keep-alive"
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
+    def _refuse_head(self, status: HTTPStatus, line: str) -> bool:
+        self._send(Reply.error(RegimenError(line), status))
+        return False
 
     def do_POST(self) -> None:
         refusal, length = self._refusal()
@@ -225,17 +268,18 @@ class _Connection(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             received += count
-        path, kind = self.path.lstrip("/"), self.headers.get("Content-Type", "")
+        path, kind = self.path.lstrip("/"), self.headers.get("content-type", "")
         try:
             reply = self.server.answer(Request(path, kind, body))
         except Exception as error:
-            traceback.print_exc()
-            reply = Reply.error(error, HTTPStatus.INTERNAL_SERVER_ERROR)
+            if not isinstance(error, RegimenError):
+                traceback.print_exc()
+            reply = Reply.error(error)
         self._send(reply)
 
     def _refusal(self) -> tuple[Reply | None, int]:
         """Return the reply to a request that is not even read, or None; and the length of its body."""
-        text = self.headers.get("Content-Length", "")
+        text = self.headers.get("content-length", "")
         length = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
         if not self._has_token():
             line = "The token of the request is not that of this server."
@@ -249,7 +293,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         return None, length
 
     def _has_token(self) -> bool:
-        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = self.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic":
             try:
                 given = base64.b64decode(given, validate=True).decode().partition(":")[2]

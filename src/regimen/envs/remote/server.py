@@ -26,7 +26,7 @@ from regimen.envs.remote.robot_endpoints import RobotServerTask
 from regimen.envs.remote.settings import client_config
 from regimen.envs.vec_env import restores
 from regimen.system import wire
-from regimen.system.errors import ConfigError, DivergedError, RegimenError
+from regimen.system.errors import ConfigError, RegimenError
 from regimen.system.message_client import BusyError, ServerError
 from regimen.system.message_server import BINARY, JSON, MessageServer, Reply, Request, Tls
 
@@ -267,22 +267,19 @@ class SimulatorServer:
 
     def _answer(self, request: Request) -> Reply:
         """Answer a request, in the thread of its connection."""
-        is_robot = request.content_type != BINARY
-        try:
-            if is_robot:
+        if request.content_type != BINARY:
+            try:
                 return self._answer_robot(request)
-            message = wire.decode(request.body)
-            kind, _, name = request.path.partition("/")
-            if kind != "env":
-                raise ServerError(f"there is no `{request.path}`.")
-            if name == "hello":
-                require_same(message, self._task)
-                return Reply.message({"clients": len(self.clients), "limit": self._limits.clients})
-            return self._answer_client(name, message)
-        except RegimenError as error:
-            if not is_robot:
-                return _error(error)
-            return _json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+            except RegimenError as error:
+                return _json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+        message = wire.decode(request.body)
+        kind, _, name = request.path.partition("/")
+        if kind != "env":
+            raise ServerError(f"there is no `{request.path}`.")
+        if name == "hello":
+            require_same(message, self._task)
+            return Reply.message({"clients": len(self.clients), "limit": self._limits.clients})
+        return self._answer_client(name, message)
 
     @property
     def _task(self) -> str | None:
@@ -324,7 +321,7 @@ class SimulatorServer:
                 call = self._calls.find(name)
                 reply = Reply.message(slot.run(lambda: call(slot, message)))
         except Exception as error:
-            reply = _error(error)
+            reply = Reply.error(error)
             if name == "open":
                 self._free(slot, session)
         session.last_id, session.last_reply = session.last_id + 1, reply
@@ -541,14 +538,6 @@ class EnvCalls:
         if not 0 <= number < len(slot.experts):
             raise ServerError(f"there is no expert {number}.")
         return slot.experts[number]
-
-
-def _error(error: Exception) -> Reply:
-    if isinstance(error, DivergedError):
-        values = {"env_ids": error.env_ids, "of_state": error.of_state}
-        return Reply.error(error, HTTPStatus.UNPROCESSABLE_ENTITY, **values)
-    expected = isinstance(error, RegimenError)
-    return Reply.error(error, HTTPStatus.UNPROCESSABLE_ENTITY if expected else HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _json(data: dict[str, Any], status: HTTPStatus) -> Reply:
