@@ -9,7 +9,7 @@ import torch
 
 from helpers.point_env import PointEnv, PointEnvCfg
 from regimen.config.schema import Config
-from regimen.envs.remote.robot_endpoints import RobotReading
+from regimen.envs.robot_arm import RobotReading
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.system.errors import ConfigError, DivergedError
 
@@ -44,14 +44,38 @@ class Expert:
         self.acts = state["acts"].clone()
 
 
+class Arm:
+    """Point 0 as the tool of an arm."""
+
+    def __init__(self, env: ArmEnv) -> None:
+        self.env = env
+
+    def reading(self) -> RobotReading:
+        pose = [*self.env.position[0].tolist(), 0.2, 0.0, 0.0, 1.0, 0.0]
+        nothing, opening = [0.0] * 7, float(not self.env.gripper_closed)
+        return RobotReading(pose, [0.0] * 6, [0.0] * 3, [0.0] * 3, nothing, nothing, [nothing] * 6, opening)
+
+    def move_to(self, pose: list[float]) -> None:
+        self.env.step((torch.tensor([pose[:2]]) - self.env.position) / self.env.step_dt)
+
+    def move_gripper(self, width: float) -> None:
+        self.env.gripper_closed = width < 0.05
+
+    def reset(self) -> None:
+        self.env.reset()
+
+    def set_impedance(self, parameters: dict[str, float]) -> None:
+        if unknown := parameters.keys() - {"translational_stiffness"}:
+            raise ConfigError(f"The controller has no {', '.join(sorted(unknown))}.")
+
+
 class ArmEnv(PointEnv):
     """Points seen by a camera of 4 x 6 pixels; an action above 5 makes the physics diverge."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.io = IOSpec(self.io.observations, self.io.action, self.step_dt, images={"camera": [4, 6, 3]})
-        self.closed = False
-        self.impedance: dict[str, float] = {}
+        self.gripper_closed = False
 
     @classmethod
     def open(cls, config: Config) -> ArmEnv:
@@ -82,26 +106,5 @@ class ArmEnv(PointEnv):
     def scripted_expert(self, noise: float, seed: int) -> Expert:
         return Expert(self, noise, seed)
 
-    def robot_reading(self) -> RobotReading:
-        pose = [*self.position[0].tolist(), 0.2, 0.0, 0.0, 1.0, 0.0]
-        nothing = [0.0] * 7
-        return RobotReading(
-            pose, [0.0] * 6, [0.0] * 3, [0.0] * 3, nothing, nothing, [nothing] * 6, float(not self.closed)
-        )
-
-    def move_to(self, pose: list[float]) -> None:
-        self.step((torch.tensor([pose[:2]]) - self.position) / self.step_dt)
-
-    def move_gripper(self, width: float) -> None:
-        self.closed = width < 0.05
-
-    def reset_joints(self) -> None:
-        self.reset()
-
-    def set_impedance(self, parameters: dict[str, float]) -> None:
-        if unknown := parameters.keys() - {"translational_stiffness"}:
-            raise ConfigError(f"The controller has no {', '.join(sorted(unknown))}.")
-        self.impedance |= parameters
-
-    def close(self) -> None:
-        self.closed = True
+    def robot_arm(self) -> Arm:
+        return Arm(self)

@@ -9,76 +9,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import asdict
+from typing import Any
 
+from regimen.envs.robot_arm import RobotArm, RobotReading
 from regimen.system.errors import ConfigError
 from regimen.system.json_data import Json
 
 MAX_GRIPPER = 255
 WIDTH_PER_STEP_M = 1 / 2550
 """Of `move_gripper`: positions 0 to 255 are widths of 0 to 0.1 m."""
-
-
-@dataclass
-class RobotReading:
-    """State of an arm with seven joints and a gripper.
-
-    Attributes:
-        pose: position in m and quaternion x y z w of the tool, in the base frame.
-        vel: linear in m/s and angular velocity in rad/s of the tool.
-        force: N, at the tool.
-        torque: N·m, at the tool.
-        q: joint angles in rad.
-        dq: joint velocities in rad/s.
-        jacobian: (6, 7), of the tool.
-        gripper_pos: opening of the gripper, 0 closed to 1 open.
-    """
-
-    pose: list[float]
-    vel: list[float]
-    force: list[float]
-    torque: list[float]
-    q: list[float]
-    dq: list[float]
-    jacobian: list[list[float]]
-    gripper_pos: float
-
-
-@runtime_checkable
-class RobotServerTask(Protocol):
-    """A task with one env and one arm, moved by poses. A call that moves it advances the simulation by one step."""
-
-    def robot_reading(self) -> RobotReading:
-        """Return the present state of the arm."""
-        ...
-
-    def move_to(self, pose: list[float]) -> None:
-        """Set the target of the controller and advance one control step.
-
-        Args:
-            pose: position in m and quaternion x y z w.
-        """
-        ...
-
-    def move_gripper(self, width: float) -> None:
-        """Set the opening of the gripper in m and advance one control step."""
-        ...
-
-    def reset_joints(self) -> None:
-        """Bring the arm to the start of an episode."""
-        ...
-
-    def set_impedance(self, parameters: dict[str, float]) -> None:
-        """Change the controller.
-
-        Args:
-            parameters: such as `translational_stiffness` in N/m.
-
-        Raises:
-            ConfigError: a name that the controller does not have.
-        """
-        ...
 
 
 READ = {
@@ -103,11 +43,11 @@ ENDPOINTS = (
 )  # fmt: skip
 
 
-def answer(task: RobotServerTask, name: str, body: Json) -> Json:
+def answer(arm: RobotArm, name: str, body: Json) -> Json:
     """Answer a request to one of `ENDPOINTS`.
 
     Args:
-        task: with one env.
+        arm: of the served task.
         name: of the endpoint.
         body: the JSON object that was sent.
 
@@ -115,22 +55,22 @@ def answer(task: RobotServerTask, name: str, body: Json) -> Json:
         ConfigError: a value is missing, or not as expected.
     """
     if name in READ:
-        reading = asdict(task.robot_reading())
+        reading = asdict(arm.reading())
         return {field: reading[field] for field in READ[name]}
     if name == "getpos_euler":
-        pose = task.robot_reading().pose
+        pose = arm.reading().pose
         return {"pose": [*pose[:3], *euler(pose[3:])]}
     if name == "get_gripper":
-        return {"gripper": task.robot_reading().gripper_pos}
+        return {"gripper": arm.reading().gripper_pos}
     actions: dict[str, Callable[[], None]] = {
-        "pose": lambda: task.move_to(_pose(body)),
-        "jointreset": task.reset_joints,
-        "reset_gripper": lambda: task.move_gripper(OPENING_M),
-        "open_gripper": lambda: task.move_gripper(OPENING_M),
-        "close_gripper": lambda: task.move_gripper(0.0),
-        "close_gripper_slow": lambda: task.move_gripper(0.0),
-        "move_gripper": lambda: task.move_gripper(_number(body, "gripper_pos", MAX_GRIPPER) * WIDTH_PER_STEP_M),
-        "update_param": lambda: task.set_impedance({key: _number(body, key) for key in body}),
+        "pose": lambda: arm.move_to(_pose(body)),
+        "jointreset": arm.reset,
+        "reset_gripper": lambda: arm.move_gripper(OPENING_M),
+        "open_gripper": lambda: arm.move_gripper(OPENING_M),
+        "close_gripper": lambda: arm.move_gripper(0.0),
+        "close_gripper_slow": lambda: arm.move_gripper(0.0),
+        "move_gripper": lambda: arm.move_gripper(_number(body, "gripper_pos", MAX_GRIPPER) * WIDTH_PER_STEP_M),
+        "update_param": lambda: arm.set_impedance({key: _number(body, key) for key in body}),
     }
     if name in actions:
         actions[name]()

@@ -22,8 +22,8 @@ from regimen.config.structured import to_plain
 from regimen.config.targets import resolve
 from regimen.envs.remote import robot_endpoints
 from regimen.envs.remote.config import require_same
-from regimen.envs.remote.robot_endpoints import RobotServerTask
 from regimen.envs.remote.settings import client_config
+from regimen.envs.robot_arm import RobotServerTask
 from regimen.envs.vec_env import restores
 from regimen.system import wire
 from regimen.system.errors import ConfigError, RegimenError
@@ -417,7 +417,7 @@ class SimulatorServer:
         if not isinstance(task, RobotServerTask):
             slot.close()
             raise ConfigError(f"task={self._task} has no arm that the robot endpoints move.")
-        return robot_endpoints.answer(task, name, body)
+        return robot_endpoints.answer(task.robot_arm(), name, body)
 
 
 class EnvCalls:
