@@ -223,7 +223,7 @@ def received_error(answer: wire.Message, url: str) -> RegimenError:
         answer: made by `message_server.Reply.error`.
         url: of the server.
     """
-    kind, text = str(answer.get("error")), str(answer.get("message"))
+    kind, text = ("".join(filter(_is_text, str(answer.get(key)))) for key in ("error", "message"))
     if kind == DivergedError.__name__:
         diverged = DivergedError(text, answer.get("env_ids") or ())
         diverged.of_state = answer.get("of_state") is True
@@ -235,3 +235,8 @@ def received_error(answer: wire.Message, url: str) -> RegimenError:
     if kind in ("ServerError", "RegimenError"):
         return ServerError(f"{url}: {text}")
     return ServerError(f"{url} failed: {kind}: {text}. The log of the server has the place.")
+
+
+def _is_text(letter: str) -> bool:
+    """Return whether a letter of another machine can stand on a terminal."""
+    return letter.isprintable() or letter == "\n"

@@ -31,8 +31,8 @@ from regimen.system.errors import DivergedError, PreflightError, RegimenError
 BINARY = "application/x-regimen"
 JSON = "application/json"
 
-IDLE_S = 300.0
-"""Time after which a connection without requests is closed; a client opens another one."""
+UNKNOWN_S, IDLE_S = 10.0, 300.0
+"""Time after which a silent connection is closed, before and after its first token; a client opens another one."""
 
 MAX_CONNECTIONS = 64
 MAX_DRAINED_S = 1.0
@@ -132,7 +132,14 @@ class MessageServer:
     """
 
     def __init__(
-        self, handler: Handler, host: str, port: int, token: str, max_body: int, tls: Tls | None = None
+        self,
+        handler: Handler,
+        host: str,
+        port: int,
+        token: str,
+        max_body: int,
+        tls: Tls | None = None,
+        body_advice: str = "",
     ) -> None:
         """Bind the address.
 
@@ -143,13 +150,14 @@ class MessageServer:
             token: that every request must have.
             max_body: bytes of a request's body; a larger one is refused before it is read.
             tls: encrypts the connections.
+            body_advice: sentence for the end of the message about a body that is too large.
 
         Raises:
             PreflightError: the address is in use or not one of this machine, or the certificate cannot be read.
         """
         context = tls.context() if tls else None
         try:
-            self._server = _Server((host, port), handler, token, max_body, context)
+            self._server = _Server((host, port), handler, token, max_body, context, body_advice)
         except OSError as error:
             raise PreflightError(f"{host}:{port}: {error.strerror or error}.") from error
         shown = f"[{host}]" if ":" in host else host
@@ -176,10 +184,17 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], handler: Handler, token: str, max_body: int, context: ssl.SSLContext | None
+        self,
+        address: tuple[str, int],
+        handler: Handler,
+        token: str,
+        max_body: int,
+        context: ssl.SSLContext | None,
+        body_advice: str,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.answer, self.token, self.max_body, self.context = handler, token, max_body, context
+        self.body_advice = body_advice
         self.connections: set[socket.socket] = set()
         self.changing = threading.Lock()
         super().__init__(address, _Connection)
@@ -219,7 +234,7 @@ class _Server(socketserver.ThreadingTCPServer):
 class _Connection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = IDLE_S
+    timeout = UNKNOWN_S
     server: _Server
     raw_requestline: bytes
     headers: dict[str, str]  # type: ignore[assignment]  # names in lower case
@@ -260,8 +275,8 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self._send(refusal)
             self._drain(length)
             return
-        body = wire.buffer(length)
-        received = 0
+        self.connection.settimeout(IDLE_S)
+        body, received = wire.buffer(length), 0
         while received < length:
             count = self.rfile.readinto(body[received:])
             if not count:
@@ -288,8 +303,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             line = "A request needs the header Content-Length."
             return Reply.error(wire.WireError(line), HTTPStatus.LENGTH_REQUIRED), length
         if length > self.server.max_body:
-            line = f"A request of {length} bytes is larger than this server reads, {self.server.max_body} bytes."
-            return Reply.error(wire.WireError(line), HTTPStatus.REQUEST_ENTITY_TOO_LARGE), length
+            most, advice = self.server.max_body, self.server.body_advice
+            line = f"A request of {length} bytes is larger than this server reads, {most} bytes. {advice}"
+            return Reply.error(wire.WireError(line.strip()), HTTPStatus.REQUEST_ENTITY_TOO_LARGE), length
         return None, length
 
     def _has_token(self) -> bool:

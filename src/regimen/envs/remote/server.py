@@ -20,6 +20,7 @@ from typing import Any
 from regimen.config.schema import Config
 from regimen.config.structured import to_plain
 from regimen.config.targets import resolve
+from regimen.display.formatting import visible
 from regimen.envs.remote import robot_endpoints
 from regimen.envs.remote.config import require_same
 from regimen.envs.remote.settings import client_config
@@ -206,7 +207,8 @@ class SimulatorServer:
         self._assigning = threading.Lock()
         self._threads = [threading.Thread(target=slot.work_until_stopped, daemon=True) for slot in self._slots[1:]]
         self._calls = EnvCalls()
-        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls)
+        larger = "Start it with a larger stage.max_request_mb."
+        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls, larger)
         self.url = self._server.url
 
     @property
@@ -289,7 +291,7 @@ class SimulatorServer:
         key, number = wire.require_plain(message, "session", str), wire.require_plain(message, "id", int)
         if name == "open":
             require_same(message, self._task)
-            slot = self._take(key, wire.require_plain(message, "client", str)[:80], self._limits.lease_s)
+            slot = self._take(key, visible(wire.require_plain(message, "client", str)[:80]), self._limits.lease_s)
         else:
             slot = self._slot_of(key)
         session = slot.session
