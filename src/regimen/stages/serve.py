@@ -36,7 +36,7 @@ class ServeCfg:
         token: file with the token of all clients; null: a new token in the run directory, removed at the end.
         tls_certificate: file of the certificate chain, PEM; null: no encryption.
         tls_key: file of its private key, PEM.
-        lease_s: seconds without a sign of life after which the envs of a client are freed.
+        lease_s: seconds without a request or heartbeat after which the envs of a client are freed.
         max_envs: largest `env.num_envs` of a client.
         max_request_mb: largest request in MB; a state of the envs that a client restores is one request.
     """

@@ -230,7 +230,7 @@ class InlineChannel:
         self._mailbox, self._actor = mailbox, actor
 
     def push(self, rows: Rows, first_id: int) -> int:
-        """Store rows; see `Channel.push`. Nobody can make room meanwhile, so that it does not wait."""
+        """Store rows; see `Channel.push`. It does not wait for room, which only its caller can make."""
         return self._mailbox.push(self._actor, rows, first_id, wait_s=0.0)
 
     def weights(self, newer_than: int) -> tuple[int, memoryview] | None:

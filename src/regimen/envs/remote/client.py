@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import StateDict
 
 HEARTBEATS = 4
-"""Signs of life within the time of a lease."""
+"""Number within the time of a lease."""
 
 CLOSE_S = 2.0
 """Time that the end of a client gives to a server that does not answer."""
@@ -116,7 +116,7 @@ class RemoteEnv:
         return self._client.post(f"env/{call}", {**values, "session": self._session, "id": self._number})
 
     def _beat(self, pause_s: float) -> None:
-        """Send signs of life, so that an update of any length costs no lease."""
+        """Send heartbeats, so that an update of any length costs no lease."""
         client = self._cfg.connect(pause_s, pause_s)
         while not self._ended.wait(pause_s):
             with suppress(RegimenError):  # the next call says what is wrong

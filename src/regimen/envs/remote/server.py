@@ -64,7 +64,7 @@ class Session:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     def has_expired(self) -> bool:
-        """Return whether the client has been silent for longer than its lease; a request under way is no silence."""
+        """Return whether the client has been silent for longer than its lease; during a request it is not."""
         return not self.turn.locked() and time.monotonic() - self.seen > self.lease_s
 
 
@@ -166,7 +166,7 @@ class Limits:
     Attributes:
         clients: number of clients at once.
         max_envs: envs of one client.
-        lease_s: seconds without a sign of life after which a client loses its envs.
+        lease_s: seconds without a request or heartbeat after which a client loses its envs.
         max_body: bytes of one request.
     """
 
@@ -235,7 +235,7 @@ class SimulatorServer:
             if session is None or not session.has_expired() or not session.turn.acquire(blocking=False):
                 continue
             try:
-                print(f"{session.client}: no sign of life for {session.lease_s:g} s, its envs are freed", flush=True)
+                print(f"{session.client}: no request for {session.lease_s:g} s, its envs are freed", flush=True)
                 self._free(slot, session, owned=slot is self._slots[0])
             finally:
                 session.turn.release()
@@ -330,7 +330,7 @@ class SimulatorServer:
         return reply
 
     def _open(self, slot: Slot, message: wire.Message) -> wire.Message:
-        """Open the envs of a client; return what it has to know of them."""
+        """Open the envs of a client; return their description."""
         config = client_config(
             self._config,
             wire.require_plain(message, "env", dict),
@@ -368,10 +368,10 @@ class SimulatorServer:
                 if slot.session is None:
                     slot.session = Session(key, client, lease_s)
                     return slot
-            who = ", ".join(self.clients)
+            names = ", ".join(self.clients)
             count = len(self._slots)
             raise BusyError(
-                f"all envs are taken, by {who}. Wait for its end, or start it with stage.clients={count + 1}."
+                f"all envs are taken, by {names}. Wait for its end, or start it with stage.clients={count + 1}."
             )
 
     def _slot_of(self, key: str) -> Slot:
@@ -388,7 +388,7 @@ class SimulatorServer:
 
     def _gone(self) -> ServerError:
         return ServerError(
-            "the envs of this run are gone: the server was started anew, or was not reached for longer than the "
+            "the envs of this run are gone: the server was started again, or was not reached for longer than the "
             f"lease of {self._limits.lease_s:g} s. Continue from the last checkpoint: python launch.py resume=<run>"
         )
 
