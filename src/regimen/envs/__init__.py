@@ -13,7 +13,8 @@ def open_env(config: Config) -> VecEnv:
     """Open the simulator and build the task's environment; wrap it where the policy observes a fault estimate.
 
     Args:
-        config: the whole configuration; `env._target_` names the class, whose `open` builds the environment.
+        config: the whole configuration; `env._target_` names the class, whose `open` builds the environment. Where the
+            dataclass of `sim` declares `OPENS_TASKS: ClassVar[bool] = True`, it is `sim._target_`.
 
     Returns:
         The environment, watched for values that are not finite, see `regimen.envs.watched_env.WatchedEnv`.
@@ -22,7 +23,8 @@ def open_env(config: Config) -> VecEnv:
     from regimen.envs.fault_estimate.columns import resolve_mode
     from regimen.envs.watched_env import watch
 
-    env: VecEnv = resolve(config.env._target_).open(config)
+    opener = config.sim if getattr(config.sim, "OPENS_TASKS", False) else config.env
+    env: VecEnv = resolve(opener._target_).open(config)
     mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return watch(env, config)

@@ -49,10 +49,14 @@ class Symmetry:
     """The mirror image of observations and actions. Its own inverse.
 
     The tensors may be on another device than the environments, such as an agent's replay buffer on a GPU.
+
+    Attributes:
+        images: the arguments of the constructor, plain data.
     """
 
     def __init__(self, observations: Mapping[str, Image], action: Image) -> None:
         """Store the images of each observation group and of the action."""
+        self.images = {"observations": dict(observations), "action": action}
         self._observations = {group: _Columns(image) for group, image in observations.items()}
         self._action = _Columns(action)
 

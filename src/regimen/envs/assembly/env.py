@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from regimen.envs.assembly import scene
+from regimen.envs.assembly.arm import AssemblyArm
 from regimen.envs.assembly.config import CAMERAS, STEP_M, STEP_RAD, STEP_S
 from regimen.envs.assembly.expert import AssemblyExpert
 from regimen.envs.assembly.pictures import Pictures
@@ -151,15 +152,9 @@ class AssemblyEnv:
         Raises:
             DivergedError: MuJoCo met a number that is not finite or too large.
         """
-        self._set_targets(action.numpy().astype(np.float64).clip(-1.0, 1.0))
-        self.batch.warning[:] = 0
-        self.batch.step(nstep=SUBSTEPS)
-        warnings = self.batch.warning[..., 1]
-        if warnings[:, BAD_NUMBERS].any():
-            ids = warnings[:, BAD_NUMBERS].any(1).nonzero()[0].tolist()
-            raise diverged("The state of the simulator", ids, self.num_envs, int(self.age.max()))
+        warnings = self.advance(action.numpy().astype(np.float64).clip(-1.0, 1.0))
         self.age += 1
-        self.reading = reading = self._reader.read()
+        reading = self.reading
         success = reading.seated(SEATED_LATERAL_M, SEATED_HEIGHT_M, SEATED_TILT_RAD)
         dropped = (reading.away > DROPPED_M) & ~success
         terminated = success | dropped
@@ -180,6 +175,34 @@ class AssemblyEnv:
             obs = self._observe(final, ids)
         reward = torch.from_numpy(success.astype(np.float32))
         return obs, reward, torch.from_numpy(terminated), torch.from_numpy(truncated), info
+
+    def advance(self, action: np.ndarray) -> np.ndarray:
+        """Move the targets by actions (N, 7) within ±1, advance the physics by one step, and read the state.
+
+        Returns:
+            Counts of MuJoCo's warnings in each env, (N, kinds).
+
+        Raises:
+            DivergedError: see `step`.
+        """
+        self._set_targets(action)
+        self.batch.warning[:] = 0
+        self.batch.step(nstep=SUBSTEPS)
+        warnings: np.ndarray = self.batch.warning[..., 1]
+        bad = np.flatnonzero(warnings[:, BAD_NUMBERS].any(1))
+        if len(bad):
+            raise diverged("The state of the simulator", bad.tolist(), self.num_envs, int(self.age.max()))
+        self.reading = self._reader.read()
+        return warnings
+
+    @property
+    def targets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Targets of the controller: place (N, 3) in m, rotation (N, 3) in rad, opening (N,) in m; see `Reading`."""
+        return self._target, self._target_rotation, self._opening
+
+    def robot_arm(self) -> AssemblyArm:
+        """Return the arm of env 0. See `RobotServerTask`."""
+        return AssemblyArm(self)
 
     def _set_targets(self, action: np.ndarray) -> None:
         """Move the targets by actions (N, 7) from where they are, no further from the measured pose than is allowed."""

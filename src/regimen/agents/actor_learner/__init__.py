@@ -1,0 +1,1 @@
+"""Actors and a learner as separate processes: the channel between them."""

@@ -1,0 +1,103 @@
+"""The channel between processes and machines: HTTP with messages of `system/wire.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from regimen.agents.actor_learner.channel import Mailbox, Rows
+from regimen.system import wire
+from regimen.system.message_client import MessageClient, ServerError
+from regimen.system.message_server import MessageServer, Reply, Request, Tls
+
+MAX_NAME = 80
+
+
+class LearnerServer:
+    """Leads the channels of actors elsewhere to a mailbox.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        token: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        max_body: int = 64 * 2**20,
+        tls: Tls | None = None,
+    ) -> None:
+        """Bind the address; `start` begins to answer.
+
+        Args:
+            mailbox: of the learner.
+            token: that every request must have.
+            host: address to listen at.
+            port: 0: a free one.
+            max_body: bytes of one push.
+            tls: encrypts the connections.
+
+        Raises:
+            PreflightError: the address is in use, or the certificate cannot be read.
+        """
+        self._mailbox = mailbox
+        self._server = MessageServer(self._answer, host, port, token, max_body, tls)
+        self.url = self._server.url
+        self.start, self.stop = self._server.start, self._server.stop
+
+    def _answer(self, request: Request) -> Reply:
+        message = wire.decode(request.body)
+        actor = wire.require_plain(message, "actor", str)[:MAX_NAME]
+        if request.path == "channel/push":
+            rows = wire.require_plain(message, "rows", dict)
+            return Reply.message(
+                {"last_id": self._mailbox.push(actor, rows, wire.require_plain(message, "first_id", int))}
+            )
+        if request.path == "channel/weights":
+            newer = self._mailbox.weights(wire.require_plain(message, "newer_than", int))
+            if newer is None:
+                return Reply.message({"version": None})
+            return Reply.message({"version": newer[0], "weights": np.frombuffer(newer[1], np.uint8)})
+        if request.path == "channel/stats":
+            values = wire.require_plain(message, "values", dict)
+            self._mailbox.add_stats(actor, {name: wire.require_plain(values, name, float) for name in values})
+            return Reply.message({})
+        raise ServerError(f"there is no `{request.path}`.")
+
+
+class HttpChannel:
+    """An actor's channel to a `LearnerServer`. Not for several threads at once."""
+
+    def __init__(self, client: MessageClient, actor: str) -> None:
+        """Use a connection.
+
+        Args:
+            client: to the server.
+            actor: name that no other actor has had: a push of one that was killed may still arrive.
+        """
+        self._client, self._actor = client, actor
+
+    def push(self, rows: Rows, first_id: int) -> int:
+        """Send rows; see `Channel.push`. A repeat after a lost connection stores none twice."""
+        answer = self._client.post("channel/push", {"actor": self._actor, "rows": dict(rows), "first_id": first_id})
+        last: int = wire.require_plain(answer, "last_id", int)
+        return last
+
+    def weights(self, newer_than: int) -> tuple[int, memoryview] | None:
+        """Return newer weights; see `Channel.weights`."""
+        answer = self._client.post("channel/weights", {"actor": self._actor, "newer_than": newer_than})
+        if answer.get("version") is None:
+            return None
+        return wire.require_plain(answer, "version", int), wire.require(answer, "weights", "uint8", (None,)).data
+
+    def stats(self, values: Mapping[str, float]) -> None:
+        """Send figures; see `Channel.stats`."""
+        figures = {name: float(value) for name, value in values.items()}
+        self._client.post("channel/stats", {"actor": self._actor, "values": figures})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()

@@ -1,0 +1,242 @@
+"""The client's side of `message_server`: a connection that is kept, renewed where it was lost, with bounded waits."""
+
+from __future__ import annotations
+
+import errno
+import io
+import socket
+import ssl
+import time
+import urllib.parse
+from http import HTTPStatus
+from pathlib import Path
+
+from regimen.system import wire
+from regimen.system.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    EnvContractError,
+    IOMismatchError,
+    PreflightError,
+    RegimenError,
+)
+from regimen.system.message_server import BINARY, SMALL_BYTES, is_loopback
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
+"""Pause before a lost connection is tried again; it doubles up to the longest."""
+
+MAX_REPLY_BYTES = 2**32
+MAX_LINE, MAX_HEADERS = 2**14, 100
+
+PASSED_ON = {
+    kind.__name__: kind
+    for kind in (ConfigError, IOMismatchError, PreflightError, CheckpointError, EnvContractError, wire.WireError)
+}
+"""Kinds of errors that are raised here as they were raised there."""
+
+
+class ServerError(RegimenError):
+    """A server cannot be reached, does not answer in time, or refuses; the message says what to do."""
+
+
+class BusyError(ServerError):
+    """A server has no place for another client at present."""
+
+
+def url_problems(url: str) -> list[str]:
+    """Return what is wrong with the address of a server, as ends of `key=value: …`.
+
+    Args:
+        url: such as `http://127.0.0.1:5001`.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        return [f"{error}. Expected a form such as http://127.0.0.1:5001."]
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.username:
+        return ["expected a form such as http://127.0.0.1:5001, without user or path."]
+    if port is None:
+        return ["the port is missing, such as http://127.0.0.1:5001."]
+    if parts.scheme == "http" and not is_loopback(host):
+        tunnel = f"ssh -N -L {port}:127.0.0.1:{port} {host}, and http://127.0.0.1:{port}"
+        return [f"the token would be sent in the clear. Use https, or a tunnel: {tunnel}."]
+    return []
+
+
+class MessageClient:
+    """A connection to a `MessageServer`. Not for several threads at once.
+
+    A request whose answer was lost is sent again, so its receiver must take the same request twice without harm.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        timeout_s: float = 60.0,
+        reconnect_s: float = 20.0,
+        certificate: Path | None = None,
+        advice: str = "",
+    ) -> None:
+        """Connect at the first request.
+
+        Args:
+            url: of the server.
+            token: of the server.
+            timeout_s: longest wait for one answer.
+            reconnect_s: longest time of attempts to connect.
+            certificate: of the authority that signed the server's, or the server's own; None: those of the system.
+            advice: sentence for the end of messages about a server that does not answer.
+
+        Raises:
+            ConfigError: the address is none.
+        """
+        if problems := url_problems(url):
+            raise ConfigError(f"{url}: {problems[0]}")
+        parts = urllib.parse.urlsplit(url)
+        assert parts.hostname is not None and parts.port is not None
+        self.url, self.timeout_s, self.reconnect_s = url.rstrip("/"), timeout_s, reconnect_s
+        self._advice = f" {advice}" if advice else ""
+        self._address = parts.hostname, parts.port
+        self._context = None
+        if parts.scheme == "https":
+            self._context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
+        self._head = (
+            f"Host: {parts.netloc}\r\nAuthorization: Bearer {token}\r\nContent-Type: {BINARY}\r\nContent-Length: "
+        )
+        self._socket: socket.socket | None = None
+        self._file: io.BufferedReader | None = None
+
+    def post(self, path: str, message: wire.Message) -> wire.Message:
+        """Send a message and return the answer.
+
+        Args:
+            path: without the leading slash.
+            message: sent again, as it is, where the answer was lost.
+
+        Raises:
+            ServerError: no connection within `reconnect_s`, no answer within `timeout_s`, or a refusal without kind.
+            RegimenError: of the kind that the server answered with.
+            WireError: the answer is damaged.
+        """
+        parts = wire.encode(message)
+        status, data = self._exchange(path, parts)
+        answer = wire.decode(data)
+        if status == HTTPStatus.OK:
+            return answer
+        raise received_error(answer, self.url)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._file is not None:
+            self._file.close()
+        if self._socket is not None:
+            self._socket.close()
+        self._file = self._socket = None
+
+    def _exchange(self, path: str, parts: list[memoryview]) -> tuple[int, memoryview]:
+        """Send a request until it is answered; return status and body."""
+        pause, since = FIRST_PAUSE_S, None
+        while True:
+            try:
+                return self._attempt(path, parts)
+            except TimeoutError:
+                self.close()
+                raise ServerError(
+                    f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs.{self._advice}"
+                ) from None
+            except ssl.SSLError as error:
+                self.close()
+                raise ServerError(f"{self.url}: no encrypted connection: {error}.") from None
+            except OSError as error:
+                self.close()
+                now = time.monotonic()
+                since = now if since is None else since
+                if now - since + pause > self.reconnect_s:
+                    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                    raise ServerError(
+                        f"{self.url} cannot be reached, tried for {self.reconnect_s:g} s: {why}.{self._advice}"
+                    ) from None
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _attempt(self, path: str, parts: list[memoryview]) -> tuple[int, memoryview]:
+        length = wire.size(parts)
+        connection, file = self._connected()
+        pieces: list[memoryview | bytes] = [
+            f"POST /{path} HTTP/1.1\r\n{self._head}{length}\r\n\r\n".encode("latin-1"),
+            *parts,
+        ]
+        for piece in [b"".join(pieces)] if length <= SMALL_BYTES else pieces:
+            connection.sendall(piece)
+        status, headers = self._reply_head(file)
+        size = headers.get("content-length", "")
+        if headers.get("content-type") != BINARY or not size.isdigit() or int(size) > MAX_REPLY_BYTES:
+            self.close()
+            raise ServerError(f"{self.url} answers, but it is no server of Regimen. Look up its address and port.")
+        data, received = wire.buffer(int(size)), 0
+        while received < len(data):
+            count = file.readinto(data[received:])
+            if not count:
+                raise ConnectionResetError(errno.ECONNRESET, "the answer was cut")
+            received += count
+        if headers.get("connection") == "close":
+            self.close()
+        return status, data
+
+    def _connected(self) -> tuple[socket.socket, io.BufferedReader]:
+        if self._socket is None or self._file is None:
+            plain = socket.create_connection(self._address, timeout=self.timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                host = self._address[0]
+                self._socket = self._context.wrap_socket(plain, server_hostname=host) if self._context else plain
+            except BaseException:
+                plain.close()
+                raise
+            self._file = self._socket.makefile("rb")
+        return self._socket, self._file
+
+    def _reply_head(self, file: io.BufferedReader) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers of a reply, names in lower case."""
+        first = file.readline(MAX_LINE)
+        if not first:
+            raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
+        version, _, rest = first.decode("latin-1").partition(" ")
+        status = rest[:3]
+        headers: dict[str, str] = {}
+        for _ in range(MAX_HEADERS):
+            line = file.readline(MAX_LINE).decode("latin-1").strip()
+            if not line:
+                break
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return int(status) if version.startswith("HTTP/1.") and status.isdigit() else 0, headers
+
+
+def received_error(answer: wire.Message, url: str) -> RegimenError:
+    """Return the exception that an answer holds; of a kind that is not of Regimen it is a `ServerError`.
+
+    Args:
+        answer: made by `message_server.Reply.error`.
+        url: of the server.
+    """
+    kind, text = ("".join(filter(_is_text, str(answer.get(key)))) for key in ("error", "message"))
+    if kind == DivergedError.__name__:
+        diverged = DivergedError(text, answer.get("env_ids") or ())
+        diverged.of_state = answer.get("of_state") is True
+        return diverged
+    if kind in PASSED_ON:
+        return PASSED_ON[kind](text)
+    if kind == BusyError.__name__:
+        return BusyError(f"{url}: {text}")
+    if kind in ("ServerError", "RegimenError"):
+        return ServerError(f"{url}: {text}")
+    return ServerError(f"{url} failed: {kind}: {text}. The log of the server has the place.")
+
+
+def _is_text(letter: str) -> bool:
+    """Return whether a letter of another machine can stand on a terminal."""
+    return letter.isprintable() or letter == "\n"
