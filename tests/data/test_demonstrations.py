@@ -12,10 +12,10 @@ from helpers.messages import raises_naming
 from regimen.data.demonstrations import (
     Demonstration,
     DemonstrationWriter,
-    discount_problem,
     iterate_demonstrations,
     read_demonstrations,
 )
+from regimen.data.episodes.lengths import discount_problem
 from regimen.data.episodes.reader import EpisodeFile
 from regimen.data.episodes.schema import EpisodeAttributes
 from regimen.envs.vec_env import ActionSpec, IOSpec

@@ -7,7 +7,6 @@ trained policy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,20 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from regimen.data.episodes.lengths import SUCCESS, discount_problem
 from regimen.data.episodes.reader import EpisodeFile, open_all
 from regimen.data.episodes.schema import EpisodeAttributes, columns_for
 from regimen.data.episodes.writer import EpisodeWriter
 from regimen.envs.vec_env import IOSpec
 from regimen.system.errors import DatasetError
-
-SUCCESS, PHASE = "success", "phase"
-"""Labels of a step: whether the episode ended in success with it; index of the phase of the task."""
-
-LEAST_DISCOUNT = 1e-3
-"""A reward at the end that is discounted below this over the episode teaches nothing about its begin."""
-
-GOOD_DISCOUNT = 1e-2
-"""What the discounts and frame skips that are proposed keep of a reward at the end."""
 
 
 @dataclass(frozen=True)
@@ -101,26 +92,6 @@ class Demonstrations:
     def discount_problem(self, discount: float) -> str | None:
         """Return a warning if a training with `discount` learns nothing from these lengths; see `discount_problem`."""
         return discount_problem(float(np.median(self.lengths)), discount)
-
-
-def discount_problem(length: float, discount: float) -> str | None:
-    """Return a warning if a reward at the end of an episode is lost at its begin, with what would keep it; else None.
-
-    Args:
-        length: steps of the episode.
-        discount: factor on the value of the next step.
-    """
-    if discount >= 1 or discount**length >= LEAST_DISCOUNT:
-        return None
-    needed = math.ceil(1000 * GOOD_DISCOUNT ** (1 / length)) / 1000
-    if needed >= 1:  # of episodes so long that three digits do not suffice
-        needed = math.ceil(1e5 * GOOD_DISCOUNT ** (1 / length)) / 1e5
-    skip = math.ceil(length * math.log(discount) / math.log(GOOD_DISCOUNT))
-    return (
-        f"Demonstrations of {length:.0f} steps at a discount of {discount:g}: a reward at the end counts "
-        f"{discount**length:.0e} at the begin, so they teach nothing there. Use a discount of {needed:g} or more, or "
-        f"record every {skip}th step: {math.ceil(length / skip)} steps."
-    )
 
 
 def read_demonstrations(paths: Sequence[Path], images: Sequence[str] = ()) -> Demonstrations:
