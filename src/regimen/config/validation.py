@@ -254,21 +254,21 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
 
 
 def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:
-    """Yield a problem if numbers of a list are outside the bounds that its field declares.
+    """Yield a problem if a number, or one of a list, is outside the bounds that its field declares.
 
     Args:
         metadata: of the field: `least` and `most` bound each number; `ordered` is set if they must not decrease.
-        values: the list.
+        values: the number or the list.
         path: its dotted key.
     """
-    numbers = values if isinstance(values, list | tuple) else []
+    numbers = values if isinstance(values, list | tuple) else [values]
     if not all(isinstance(n, int | float) for n in numbers):
         return
     least, most, ordered = metadata.get("least", -math.inf), metadata.get("most", math.inf), metadata.get("ordered")
     if not all(least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):
-        form = "[lowest, highest]" if ordered else "numbers"
+        several = "[lowest, highest], each " if ordered else "numbers, each "
         upper = f" to {most:g}" if most < math.inf else " or more"
-        yield Problem(path, f"`{path}={list(numbers)}`: expected {form}, each {least:g}{upper}.")
+        yield Problem(path, f"`{path}={values}`: expected {several if numbers is values else ''}{least:g}{upper}.")
 
 
 def _is_term(kind: Any) -> bool:

@@ -215,6 +215,48 @@ class SolvedTask(Protocol):
         ...
 
 
+class ScriptedExpert(Protocol):
+    """A policy by rule for all envs of a batch; it reads what no policy observes, and keeps phases and integrators."""
+
+    def act(self) -> torch.Tensor:
+        """Return the action (N, A) for the present state of the env; called once a step."""
+        ...
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Start over in the envs `env_ids` (n,): their episode began, or the expert takes over."""
+        ...
+
+    def state_dict(self) -> StateDict:
+        """Return phases, integrators and the generator of the noise."""
+        ...
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore `state_dict`; later actions are then the same."""
+        ...
+
+
+@runtime_checkable
+class DemonstratedTask(Protocol):
+    """An environment with a scripted expert, for demonstrations and interventions."""
+
+    def scripted_expert(self, noise: float, seed: int) -> ScriptedExpert:
+        """Return an expert of this env.
+
+        Args:
+            noise: standard deviation of the noise on its actions.
+            seed: of the noise.
+        """
+        ...
+
+    def distance_to_goal(self) -> torch.Tensor:
+        """Return the distance (N,) from the goal in m, by which a stall shows."""
+        ...
+
+    def failing(self) -> torch.Tensor:
+        """Return whether the env is about to fail, (N,) bool, so that an expert should take over at once."""
+        ...
+
+
 @runtime_checkable
 class VecEnv(Protocol):
     """N environments stepped together.

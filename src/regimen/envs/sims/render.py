@@ -19,6 +19,8 @@ import numpy as np
 from regimen.system.errors import ConfigError, PreflightError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import mujoco
 
 PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
@@ -99,7 +101,12 @@ class Renderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, width: int = 640, height: int = 480, camera: str | None = "track"
+        self,
+        model: mujoco.MjModel,
+        width: int = 640,
+        height: int = 480,
+        camera: str | None = "track",
+        hidden: Sequence[int] = (),
     ) -> None:
         """Open an OpenGL context for `model`.
 
@@ -108,6 +115,7 @@ class Renderer:
             width: of the image, px.
             height: of the image, px.
             camera: name of a camera of the model; None is a view of the whole model.
+            hidden: groups of geoms that are not drawn, beside those that MuJoCo hides.
         """
         import mujoco
 
@@ -120,6 +128,7 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._drawing)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[list(hidden)] = 0
         self._sun = _sun(model)
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
@@ -127,6 +136,22 @@ class Renderer:
 
     def render(self, data: mujoco.MjData) -> np.ndarray:
         """Return the image (height, width, 3) uint8 of `data`, whose kinematics must be up to date."""
+        self._update(data)
+        return self._draw()
+
+    def render_cameras(self, data: mujoco.MjData, cameras: Sequence[str]) -> list[np.ndarray]:
+        """Return an image (height, width, 3) uint8 for each of the model's `cameras`; the scene is made only once."""
+        import mujoco
+
+        self._update(data)
+        images = []
+        for name in cameras:
+            mujoco.mjv_updateCamera(self._model, data, _camera(self._model, name), self._scene)
+            images.append(self._draw())
+        return images
+
+    def _update(self, data: mujoco.MjData) -> None:
+        """Fill the scene."""
         import mujoco
 
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
@@ -134,6 +159,10 @@ class Renderer:
         mujoco.mjv_updateScene(self._model, data, self._option, None, self._camera, everything, self._scene)
         if self._sun is not None:
             _cast_shadows(self._scene, self._sun)
+
+    def _draw(self) -> np.ndarray:
+        import mujoco
+
         mujoco.mjr_render(self._rect, self._scene, self._drawing)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._drawing)
         return self._pixels[::-1].copy()
