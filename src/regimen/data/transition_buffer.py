@@ -170,11 +170,11 @@ class TransitionBuffer:
         for group, size in self.sizes.items():
             for obs in (transitions.obs, transitions.next_obs):
                 if group not in obs or obs[group].shape[1] != size:
-                    found = list(obs[group].shape[1:]) if group in obs else "none"
+                    found = f"width {obs[group].shape[1]}" if group in obs else "no such group"
                     raise DatasetError(f"Transitions of observation group `{group}`: expected width {size}, {found}.")
-        obs, following = ([o[group] for group in self.sizes] for o in (transitions.obs, transitions.next_obs))
+        before, after = ([o[group] for group in self.sizes] for o in (transitions.obs, transitions.next_obs))
         scalars = torch.stack((transitions.reward, transitions.mask, transitions.intervened), dim=1)
-        packed = torch.cat((*obs, transitions.action, scalars, *following), dim=1)
+        packed = torch.cat((*before, transitions.action, scalars, *after), dim=1)
         return packed.to(self._rows)
 
     def sample(self, batches: int, batch_size: int) -> Minibatches:

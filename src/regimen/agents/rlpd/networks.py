@@ -1,4 +1,4 @@
-"""Networks of RLPD: an ensemble of perceptrons with layer norm computed together, and a squashed Gaussian on top of one.
+"""Networks of RLPD: an ensemble of perceptrons with layer norm computed together, and a squashed Gaussian on one.
 
 Forward and backward pass are written out: with buffers that are reused, batched products for all members and one vector
 for all weights, an update takes about half the time that it takes with autograd (benchmarks/rlpd_updates.py).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ class Perceptron:
     def sizes(self) -> list[tuple[int, int]]:
         """Input and output width of each layer."""
         widths = (self.inputs, *self.hidden, self.outputs)
-        return list(zip(widths[:-1], widths[1:], strict=True))
+        return list(pairwise(widths))
 
     @cached_property
     def num_weights(self) -> int:
