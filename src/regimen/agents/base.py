@@ -7,6 +7,7 @@ implements the protocols of what it can do, and nothing else:
 |---|---|---|
 | `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
+| `DemonstratedAgent` | train with `data=` | `use_data` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
 | `EstimatorAgent` | any with `estimator=` | `load_estimator` |
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import torch
     from torch import nn
@@ -191,6 +193,19 @@ class OfflineAgent(Protocol):
         ...
 
 
+@runtime_checkable
+class DemonstratedAgent(Protocol):
+    """An agent that `stage=train` may give recorded episodes beside the environment; its dataclass declares `DATA`."""
+
+    def use_data(self, paths: Sequence[Path]) -> None:
+        """Take the files of `data=`; `learn` reads them when it begins, a resumed one does not.
+
+        Args:
+            paths: files, or folders of them.
+        """
+        ...
+
+
 class EstimatorAgent(Protocol):
     """An agent whose checkpoint is a fault estimator, usable as `estimator=<run>`."""
 
@@ -242,7 +257,7 @@ class AgentCfg(Protocol):
       class, `extra` further keys, and `sections` the same description for the dictionaries inside it.
 
     Attributes:
-        DATA: kind of dataset that `fit` takes: `.h5` for recorded episodes, `.json` for learning histories.
+        DATA: kind of dataset that `fit` or `use_data` takes: `.h5` for episodes, `.json` for learning histories.
         DISTRIBUTED: whether several processes may train one agent.
         POLICY_FORMAT: name of the layout of its policies. A training starts from a policy of another agent only if both
             declare the same one; without it nothing is compared.

@@ -54,4 +54,5 @@ def load_policy(bundle: PolicyBundle, env: VecEnv, seed: int) -> Policy:
     io.require_fits(env.io)
     torch.manual_seed(seed)
     policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
+    io.require_fits(env.io, groups=tuple(getattr(policy, "groups", ("policy",))))
     return policy

@@ -111,12 +111,15 @@ class TrainingSession:
             self.lengths.extend(self._length[done].tolist())
             self._return[done], self._length[done] = 0.0, 0
 
-    def end_iteration(self, losses: dict[str, float], bundle: Callable[[], PolicyBundle]) -> None:
+    def end_iteration(
+        self, losses: dict[str, float], bundle: Callable[[], PolicyBundle], score: float | None = None
+    ) -> None:
         """Log one update, save a checkpoint if one is due, and stop if a signal asked for it.
 
         Args:
             losses: scalars of the update by name.
             bundle: returns the present content of a checkpoint.
+            score: what the best checkpoint is chosen by, the larger the better; by default the mean return.
 
         Raises:
             DivergedError: naming the first loss that is not finite.
@@ -129,7 +132,7 @@ class TrainingSession:
         self._report(losses)
         due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
         if due:
-            self.checkpoints.save(self, bundle(), self.mean_return())
+            self.checkpoints.save(self, bundle(), self.mean_return() if score is None else score)
         # A save caused by a signal alone may not become the best: an uninterrupted training has no such save.
         unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
         self.run.check_stop(self.steps_done, unscheduled)

@@ -165,14 +165,20 @@ def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterato
 def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem for each dataset that is damaged, or of another kind than the agent learns from.
 
-    An agent declares the kind by `DATA: ClassVar[str]`: `.h5` for episodes, `.json` for histories.
+    An agent declares the kind by `DATA: ClassVar[str]`: `.h5` for episodes, `.json` for histories. One that learns in
+    an environment, and does not declare it, reads none.
     """
-    accepted = getattr(composed.config.agent, "DATA", None)
+    accepted, agent = getattr(composed.config.agent, "DATA", None), composed.choices["agent"]
+    if composed.choices["stage"] == "train" and composed.config.data and accepted is None:
+        able = ", ".join(_agents_with(composed, "use_data"))
+        others = f"Agents that use data beside it: {able}. " if able else ""
+        yield Problem("", f"data=: agent={agent} learns from the environment alone. {others}Remove data=.")
+        return
     for name, path in context.report.inputs.items():
         if not name.startswith("data."):
             continue
         if accepted in KINDS and path.suffix in KINDS and path.suffix != accepted:
-            learns = f"agent={composed.choices['agent']} learns from {KINDS[accepted]}"
+            learns = f"agent={agent} learns from {KINDS[accepted]}"
             yield Problem("", f"data={path} are {KINDS[path.suffix]}; {learns}.")
         elif path.suffix == accepted == ".h5" and (kind := this_is(path, HDF5)):
             yield Problem("", f"data={path} cannot be read as HDF5. {kind}Make or copy it again.")

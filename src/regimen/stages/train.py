@@ -27,7 +27,7 @@ class TrainCfg:
         keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "data")
     NEEDS: ClassVar[str] = "learn"
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.train.Train"
@@ -46,12 +46,12 @@ class Train:
         """Train the agent.
 
         Raises:
-            ConfigError: the agent has no `learn`.
+            ConfigError: the agent has no `learn`, or does not use `data`.
             StopRequested, DivergedError: see `TrainingSession.end_iteration`.
         """
         import torch
 
-        from regimen.agents.base import LearningAgent
+        from regimen.agents.base import DemonstratedAgent, LearningAgent
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -65,6 +65,8 @@ class Train:
         agent_class: Any = resolve(config.agent._target_)
         if not issubclass(agent_class, LearningAgent):
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`, which stage=train calls.")
+        if config.data and not issubclass(agent_class, DemonstratedAgent):
+            raise ConfigError(f"data=: agent={config.choices.get('agent')} learns without data. Remove data=.")
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
         if run.leads:
@@ -73,6 +75,8 @@ class Train:
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
         record = _Record(checkpoints, run, config, env)
         session = TrainingSession(run, record, env.num_envs, agent.total_steps)
+        if config.data:
+            agent.use_data([Path(path) for path in config.data])
         resume = _begin(run, config, env, agent, session)
         agent.learn(env, session, resume)
         env.close()

@@ -1,0 +1,192 @@
+"""Configuration of RLPD; names are those of HIL-SERL's TrainConfig and of the RLPD paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from regimen.data.transition_buffer import buffer_bytes
+from regimen.system.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig, PlainSection
+
+_COUNTS = (
+    *("max_steps", "log_period", "training_starts", "replay_buffer_capacity", "batch_size", "utd", "cta_ratio"),
+    *("ensemble_size", "subset"),
+)
+_SHARES = ("gamma", "tau")
+_NOT_NEGATIVE = ("actor_lr", "critic_lr", "alpha_lr", "gripper_penalty", "random_steps")
+
+
+@dataclass
+class DemonstrationsCfg:
+    """Demonstrations that the task's scripted expert gives at the start of a run without `data=`.
+
+    Attributes:
+        episodes: successful ones to record; 0 for a training without demonstrations.
+        noise: standard deviation of the noise on the expert's actions.
+    """
+
+    episodes: int = 25
+    noise: float = 0.1
+
+
+@dataclass
+class InterventionsCfg:
+    """Interventions of the task's scripted expert during the training.
+
+    Attributes:
+        enabled: whether the expert takes over at all.
+        patience: steps without progress after which it takes over.
+        progress_m: distance to the goal, in m, by which the best of the episode must fall to count as progress.
+        hold: steps for which it then acts.
+        guard: whether it also takes over at once where the task is about to fail, see `DemonstratedTask.failing`.
+        noise: standard deviation of the noise on its actions.
+    """
+
+    enabled: bool = True
+    patience: int = 15
+    progress_m: float = 0.001
+    hold: int = 15
+    guard: bool = True
+    noise: float = 0.1
+
+    def problems(self) -> list[str]:
+        """Return one line for each invalid value."""
+        lines = [
+            f"interventions.{name}={getattr(self, name)}: expected 1 or more."
+            for name in ("patience", "hold")
+            if getattr(self, name) < 1
+        ]
+        return lines + [
+            f"interventions.{name}={getattr(self, name):g}: expected 0 or more."
+            for name in ("progress_m", "noise")
+            if getattr(self, name) < 0
+        ]
+
+
+@dataclass
+class RlpdCfg:
+    """Hyperparameters.
+
+    Attributes:
+        max_steps: env steps of each env; what is more than whole log periods is left out.
+        log_period: env steps between two rows of the log; checkpoints and stops wait for one.
+        observations: observation groups that actor and critics read; null: all groups of vectors of the task.
+        random_steps: env steps with uniform random actions at the beginning.
+        training_starts: transitions in the buffer before the first update.
+        replay_buffer_capacity: transitions kept of those of the training; demonstrations are all kept.
+        batch_size: transitions of one update, half of them demonstrations where there are any.
+        utd: updates of the critics for each transition.
+        cta_ratio: updates of the critics for one of actor and temperature.
+        gamma: discount of one env step.
+        tau: share of the critics in each step of their target networks.
+        actor_lr, critic_lr, alpha_lr: learning rates of Adam; alpha_lr=0 keeps the temperature.
+        hidden: widths of the hidden layers of actor and critics.
+        ensemble_size: critics E.
+        subset: critics, drawn at random in each update, whose smallest value is the target.
+        alpha_init: temperature at first.
+        target_entropy: entropy that the temperature holds, in nats; null: minus half the number of actions.
+        backup_entropy: whether the target contains the entropy of the action that follows.
+        gripper_penalty: subtracted from the reward of each step whose command turns the gripper: one beyond 0.5 in the
+            direction other than the last such command's. An episode begins closed.
+        demonstrations: recorded at the start, if `data=` is not given.
+        interventions: of the scripted expert.
+    """
+
+    DATA: ClassVar[str] = ".h5"
+    LOWER: ClassVar[str] = "agent.replay_buffer_capacity"
+    POLICY_FORMAT: ClassVar[str] = "rlpd"
+    _target_: str = "regimen.agents.rlpd.Rlpd"
+    max_steps: int = 4000
+    log_period: int = 50
+    observations: list[str] | None = None
+    random_steps: int = 0
+    training_starts: int = 100
+    replay_buffer_capacity: int = 200_000
+    batch_size: int = 128
+    utd: int = 2
+    cta_ratio: int = 2
+    gamma: float = 0.97
+    tau: float = 0.005
+    actor_lr: float = 3e-4
+    critic_lr: float = 3e-4
+    alpha_lr: float = 3e-4
+    hidden: list[int] = field(default_factory=lambda: [128, 128])
+    ensemble_size: int = 10
+    subset: int = 2
+    alpha_init: float = 0.01
+    target_entropy: float | None = -3.5
+    backup_entropy: bool = False
+    gripper_penalty: float = 0.0
+    demonstrations: DemonstrationsCfg = field(default_factory=DemonstrationsCfg)
+    interventions: InterventionsCfg = field(default_factory=InterventionsCfg)
+
+    def total_steps(self) -> int:
+        """Return the env steps per env of the whole training, a whole number of log periods."""
+        return max(1, self.max_steps // self.log_period) * self.log_period
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of the buffers and of the minibatches of one env step."""
+        rows = num_envs * self.utd * self.batch_size
+        return buffer_bytes(2 * self.replay_buffer_capacity + 2 * rows, observation, action)
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each invalid value."""
+        lines = [
+            *self._lines(_COUNTS, lambda value: value >= 1, "expected 1 or more."),
+            *self._lines(_SHARES, lambda value: 0 < value <= 1, "expected more than 0, and at most 1."),
+            *self._lines(_NOT_NEGATIVE, lambda value: value >= 0, "expected 0 or more."),
+            *self._lines(("alpha_init",), lambda value: value > 0, "expected more than 0."),
+            *self._lines(("hidden",), lambda value: value and min(value) >= 1, "expected widths of 1 or more."),
+            *self._lines(("observations",), lambda value: value is None or value, "expected null or a group."),
+        ]
+        if self.subset > self.ensemble_size:
+            lines.append(f"subset={self.subset}: there are ensemble_size={self.ensemble_size} critics.")
+        if self.training_starts > self.replay_buffer_capacity:
+            held = f"the buffer holds replay_buffer_capacity={self.replay_buffer_capacity}"
+            lines.append(f"training_starts={self.training_starts}: {held}.")
+        if self.demonstrations.episodes < 0 or self.demonstrations.noise < 0:
+            lines.append("demonstrations: expected episodes and noise of 0 or more.")
+        if config["choices"]["stage"] == "train":
+            lines += self._task_problems(config["env"], bool(config.get("data")))
+        return lines + self.interventions.problems()
+
+    def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
+        given = {name: getattr(self, name) for name in names}
+        return [f"{name}={value}: {expected}" for name, value in given.items() if not good(value)]
+
+    def _task_problems(self, env: PlainSection, has_data: bool) -> list[str]:
+        """Return a line for each unknown group, and for each use of an expert that the task does not have.
+
+        Args:
+            env: the plain task; its groups may be known only at run time.
+            has_data: whether recorded demonstrations are given.
+        """
+        offered = env.get("observations") or {}
+        unknown = [group for group in self.observations or () if offered and group not in offered]
+        lines = [f"observations={group}: no such group. {did_you_mean(group, offered)}" for group in unknown]
+        if _has_expert(str(env.get("_target_"))):
+            return lines
+        if self.demonstrations.episodes > 0 and not has_data:
+            lines.append(
+                f"demonstrations.episodes={self.demonstrations.episodes}: the task has no scripted expert. Type "
+                "data=[<run of stage=collect>], or agent.demonstrations.episodes=0."
+            )
+        if self.interventions.enabled:
+            lines.append(
+                "interventions.enabled=true: the task has no scripted expert. Type agent.interventions.enabled=false."
+            )
+        return lines
+
+
+def _has_expert(task: str) -> bool:
+    """Return whether the class of a task, `pkg.mod.Class`, has a scripted expert; its module is not imported."""
+    from regimen.config import static_types
+
+    with suppress(ConfigError):
+        return "scripted_expert" in static_types.methods(task)
+    return False

@@ -1,0 +1,86 @@
+"""Interventions: the task's scripted expert takes over where the policy stalls or is about to fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from regimen.agents.rlpd.config import InterventionsCfg
+    from regimen.envs.vec_env import DemonstratedTask, ScriptedExpert
+    from regimen.runs.checkpoint_header import StateDict
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done in one step.
+
+    Attributes:
+        action: (N, A), that of the policy or of the expert.
+        intervened: (N,) bool, where it is the expert's.
+        began: (N,) bool, where the expert took over in this step.
+    """
+
+    action: torch.Tensor
+    intervened: torch.Tensor
+    began: torch.Tensor
+
+
+class Intervener:
+    """Decides step by step who acts in each env.
+
+    The expert takes over for `hold` steps if the best distance to the goal has not fallen by `progress_m` for
+    `patience` steps, or, with `guard`, at once if the task is about to fail.
+    """
+
+    def __init__(self, cfg: InterventionsCfg, env: DemonstratedTask, expert: ScriptedExpert, num_envs: int) -> None:
+        """Begin with new episodes in all envs.
+
+        Args:
+            cfg: the rules.
+            env: gives distances.
+            expert: of this env.
+            num_envs: N.
+        """
+        self.cfg, self.env, self.expert = cfg, env, expert
+        self._best = torch.full((num_envs,), torch.inf)
+        self._stalled, self._left = (torch.zeros(num_envs, dtype=torch.long) for _ in range(2))
+
+    def choose(self, action: torch.Tensor) -> Intervention:
+        """Return what is done in place of the policy's actions (N, A)."""
+        distance = self.env.distance_to_goal().cpu()
+        nearer = distance < self._best - self.cfg.progress_m
+        self._best = torch.where(nearer, distance, self._best)
+        self._stalled = torch.where(nearer, 0, self._stalled + 1)
+        due = self._stalled >= self.cfg.patience
+        if self.cfg.guard:
+            due |= self.env.failing().cpu()
+        began = due & (self._left == 0)
+        if began.any():
+            self._left[began] = self.cfg.hold
+            self.expert.reset(began.nonzero().squeeze(1))
+        intervened = self._left > 0
+        if intervened.any():
+            action = torch.where(intervened[:, None], self.expert.act().to(action), action)
+            self._left -= intervened.long()
+            over = intervened & (self._left == 0)
+            self._best = torch.where(over, distance, self._best)
+            self._stalled[over] = 0
+        return Intervention(action, intervened, began)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Begin new episodes in the envs `env_ids` (n,)."""
+        self._best[env_ids], self._stalled[env_ids], self._left[env_ids] = torch.inf, 0, 0
+        self.expert.reset(env_ids)
+
+    def state_dict(self) -> StateDict:
+        """Return everything that later decisions depend on, the expert included."""
+        own = {"best": self._best, "stalled": self._stalled, "left": self._left}
+        return {name: value.clone() for name, value in own.items()} | {"expert": self.expert.state_dict()}
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore `state_dict`."""
+        self._best, self._stalled, self._left = (state[name].clone() for name in ("best", "stalled", "left"))
+        self.expert.load_state_dict(state["expert"])

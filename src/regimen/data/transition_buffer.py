@@ -1,0 +1,220 @@
+"""Transition buffer: single transitions by running ids, the oldest overwritten first.
+
+A transition is one row of a matrix, so that a minibatch is one gather. Rows hold both ends of a step and need no
+neighbours: transitions of several envs, episodes and processes may be mixed, as demonstrations and interventions are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from regimen.system.errors import DatasetError
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import Obs
+    from regimen.runs.checkpoint_header import StateDict
+
+NUM_SCALARS = 3
+"""Columns of a row beside observations and action: reward, mask, and whether the action was an intervention."""
+
+
+def buffer_bytes(capacity: int, width: int, num_actions: int) -> int:
+    """Return the bytes of a full buffer; `width` is that of all observation groups together."""
+    return 4 * capacity * (2 * width + num_actions + NUM_SCALARS)
+
+
+@dataclass
+class Transitions:
+    """B steps.
+
+    Attributes:
+        obs: group -> (B, d), before the action.
+        action: (B, A).
+        reward: (B,).
+        mask: (B,) 0 where the step ended its episode by a termination, else 1: a truncated one has a value beyond.
+        next_obs: group -> (B, d), after the action; where the episode ended, before the reset.
+        intervened: (B,) bool, whether the action replaced that of the policy.
+    """
+
+    obs: Obs
+    action: torch.Tensor
+    reward: torch.Tensor
+    mask: torch.Tensor
+    next_obs: Obs
+    intervened: torch.Tensor
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.action)
+
+    def select(self, keep: torch.Tensor) -> Transitions:
+        """Return the steps chosen by a mask or by indices."""
+        obs, following = ({group: x[keep] for group, x in o.items()} for o in (self.obs, self.next_obs))
+        rest = (self.action[keep], self.reward[keep], self.mask[keep], following, self.intervened[keep])
+        return Transitions(obs, *rest)
+
+    @classmethod
+    def join(cls, parts: list[Transitions]) -> Transitions:
+        """Return the steps of all parts, in order; there must be one."""
+        obs, following = (
+            {group: torch.cat([getattr(part, side)[group] for part in parts]) for group in parts[0].obs}
+            for side in ("obs", "next_obs")
+        )
+        action, reward, mask, intervened = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("action", "reward", "mask", "intervened")
+        )
+        return cls(obs, action, reward, mask, following, intervened)
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """U minibatches of B transitions, as rows of a buffer.
+
+    Attributes:
+        rows: (U, B, width).
+        width: d of all observation groups together.
+        num_actions: A.
+    """
+
+    rows: torch.Tensor
+    width: int
+    num_actions: int
+
+    @property
+    def obs(self) -> torch.Tensor:
+        """Observations (U, B, d), all groups side by side."""
+        return self.rows[..., : self.width]
+
+    @property
+    def obs_action(self) -> torch.Tensor:
+        """Observations and actions side by side, (U, B, d + A)."""
+        return self.rows[..., : self.width + self.num_actions]
+
+    @property
+    def action(self) -> torch.Tensor:
+        """Actions (U, B, A)."""
+        return self.rows[..., self.width : self.width + self.num_actions]
+
+    @property
+    def reward(self) -> torch.Tensor:
+        """Rewards (U, B)."""
+        return self.rows[..., self.width + self.num_actions]
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Zero after a termination, else 1; (U, B)."""
+        return self.rows[..., self.width + self.num_actions + 1]
+
+    @property
+    def next_obs(self) -> torch.Tensor:
+        """Observations (U, B, d) that follow."""
+        return self.rows[..., self.width + self.num_actions + NUM_SCALARS :]
+
+    def beside(self, other: Minibatches) -> Minibatches:
+        """Return minibatches of the transitions of both."""
+        return Minibatches(torch.cat((self.rows, other.rows), dim=1), self.width, self.num_actions)
+
+
+class TransitionBuffer:
+    """The last `capacity` transitions; each has an id, counted from 0 in the order in which they come.
+
+    Attributes:
+        sizes: width of each observation group.
+        num_actions: A.
+        capacity: transitions kept.
+        next_id: id of the next transition: the number of those that came, the overwritten ones included.
+    """
+
+    def __init__(self, capacity: int, sizes: dict[str, int], num_actions: int, device: torch.device) -> None:
+        """Allocate.
+
+        Args:
+            capacity: transitions kept.
+            sizes: width of each observation group.
+            num_actions: A.
+            device: of all tensors.
+        """
+        self.capacity, self.sizes, self.num_actions, self.next_id = capacity, dict(sizes), num_actions, 0
+        self.width = sum(sizes.values())
+        self._rows = torch.zeros(capacity, 2 * self.width + num_actions + NUM_SCALARS, device=device)
+
+    def __len__(self) -> int:
+        """Return the number of transitions that can be sampled."""
+        return min(self.next_id, self.capacity)
+
+    def push(self, transitions: Transitions, first_id: int | None = None) -> int:
+        """Append transitions, and return the id of the newest one in the buffer.
+
+        Args:
+            transitions: consecutive ones.
+            first_id: id of the first, by default the next one. Transitions that are there already are left out, so
+                that a sender may repeat what it is not sure of.
+
+        Raises:
+            DatasetError: transitions before `first_id` are missing, or a group has another width.
+        """
+        first_id = self.next_id if first_id is None else first_id
+        if first_id > self.next_id:
+            raise DatasetError(f"Transitions {self.next_id} to {first_id - 1} are missing: push them first.")
+        rows = self._packed(transitions)[self.next_id - first_id :][-self.capacity :]
+        last = max(self.next_id, first_id + len(transitions))
+        at = torch.arange(last - len(rows), last, device=rows.device) % self.capacity
+        self._rows[at] = rows
+        self.next_id = last
+        return last - 1
+
+    def _packed(self, transitions: Transitions) -> torch.Tensor:
+        for group, size in self.sizes.items():
+            for obs in (transitions.obs, transitions.next_obs):
+                if group not in obs or obs[group].shape[1] != size:
+                    found = f"width {obs[group].shape[1]}" if group in obs else "no such group"
+                    raise DatasetError(f"Transitions of observation group `{group}`: expected width {size}, {found}.")
+        before, after = ([o[group] for group in self.sizes] for o in (transitions.obs, transitions.next_obs))
+        scalars = torch.stack((transitions.reward, transitions.mask, transitions.intervened), dim=1)
+        packed = torch.cat((*before, transitions.action, scalars, *after), dim=1)
+        return packed.to(self._rows)
+
+    def sample(self, batches: int, batch_size: int) -> Minibatches:
+        """Draw `batches` minibatches of `batch_size` transitions, each transition equally often."""
+        index = torch.randint(len(self), (batches * batch_size,), device=self._rows.device)
+        rows = self._rows.index_select(0, index).view(batches, batch_size, -1)
+        return Minibatches(rows, self.width, self.num_actions)
+
+    def read(self, ids: torch.Tensor) -> Transitions:
+        """Return the transitions of `ids` (B,).
+
+        Raises:
+            DatasetError: one of them is not in the buffer.
+        """
+        if len(ids) and not self.next_id - len(self) <= int(ids.min()) <= int(ids.max()) < self.next_id:
+            raise DatasetError(f"The buffer holds transitions {self.next_id - len(self)} to {self.next_id - 1}.")
+        rows = Minibatches(self._rows[ids % self.capacity], self.width, self.num_actions)
+        intervened = rows.rows[:, self.width + self.num_actions + 2].bool()
+        obs, following = self._groups(rows.obs), self._groups(rows.next_obs)
+        return Transitions(obs, rows.action, rows.reward, rows.mask, following, intervened)
+
+    def _groups(self, x: torch.Tensor) -> Obs:
+        return dict(zip(self.sizes, x.split(list(self.sizes.values()), dim=-1), strict=True))
+
+    def state_dict(self) -> StateDict:
+        """Return the content, to be written at once: a full buffer is not copied."""
+        filled = len(self)
+        rows = self._rows if filled == self.capacity else self._rows[:filled].clone()  # the file of a view is whole
+        return {"next_id": self.next_id, "sizes": self.sizes, "rows": rows}
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore `state_dict` of a buffer of the same capacity and groups.
+
+        Raises:
+            DatasetError: naming what differs.
+        """
+        rows: torch.Tensor = state["rows"]
+        if dict(state["sizes"]) != self.sizes or rows.shape[1] != self._rows.shape[1]:
+            raise DatasetError(f"The saved transitions have the groups {dict(state['sizes'])}, expected {self.sizes}.")
+        if len(rows) != min(state["next_id"], self.capacity):
+            raise DatasetError(f"The saved transitions are of another capacity than {self.capacity}.")
+        self._rows[: len(rows)] = rows.to(self._rows.device)
+        self.next_id = state["next_id"]
