@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 @dataclass
@@ -66,7 +66,6 @@ class RobotArm(Protocol):
         ...
 
 
-@runtime_checkable
 class RobotServerTask(Protocol):
     """An environment whose arm the endpoints of a robot server move."""
 

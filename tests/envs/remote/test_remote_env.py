@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.arm_env import ArmEnv
+from helpers.arm_env import SLOW, ArmEnv
 from helpers.served import TOKEN, Served, arm_config, as_client, served
 from regimen.config.schema import Config
 from regimen.envs import open_env
@@ -244,6 +244,17 @@ def test_a_server_that_ends_or_starts_anew_is_an_error_in_time() -> None:
         resumed.load_state_dict(state)
         assert equal(resumed.state_dict(), state)
         resumed.close()
+
+
+def test_a_server_that_hangs_is_an_error_in_time(server: Served) -> None:
+    remote = RemoteEnv.open(as_client(arm_config(), server.url, timeout_s=0.3))
+    remote.reset(seed=0)
+    begun = time.monotonic()
+    with pytest.raises(ServerError, match=r"sim\.timeout_s"):
+        remote.step(torch.full((4, 2), SLOW))
+    assert time.monotonic() - begun < 0.9
+    remote.close()
+    assert time.monotonic() - begun < 2.5
 
 
 def test_what_is_no_request_of_ours_is_refused_and_harms_no_one(server: Served, env: RemoteEnv) -> None:

@@ -396,6 +396,8 @@ class SimulatorServer:
         name = request.path
         if name not in robot_endpoints.ENDPOINTS:
             return _json({"error": f"There is no /{name}."}, HTTPStatus.NOT_FOUND)
+        if not hasattr(resolve(self._config.env._target_), "robot_arm"):
+            raise ConfigError(f"task={self._task} has no arm that the robot endpoints move.")
         body = robot_endpoints.parsed(bytes(request.body))
         slot = self._take(ROBOT, ROBOT, ROBOT_LEASE_S)
         session = slot.session
@@ -415,10 +417,7 @@ class SimulatorServer:
             own = self._config
             env = {**to_plain(own.env), "num_envs": 1}
             slot.open(client_config(own, env, own.seed, own.video, None, 1)).reset(seed=own.seed)
-        task = slot.env
-        if not isinstance(task, RobotServerTask):
-            slot.close()
-            raise ConfigError(f"task={self._task} has no arm that the robot endpoints move.")
+        task: RobotServerTask = slot.env
         return robot_endpoints.answer(task.robot_arm(), name, body)
 
 
