@@ -100,6 +100,36 @@ def test_pictures_experts_and_optional_methods_are_those_of_the_task(env: Remote
     assert (env.render() == local.render()).all()
 
 
+def test_a_state_that_a_task_cannot_restore_begins_new_episodes(compose_config: Callable[..., Config]) -> None:
+    config = compose_config(["task=gym", "env.num_envs=2"])
+    with served(config) as running:
+        local, remote = (
+            open_env(compose_config(["task=gym", "env.num_envs=2"])),
+            open_env(as_client(config, running.url)),
+        )
+        state = remote.state_dict()
+        assert remote.restores(state) and remote.restores({**state}) and not remote.restores({**state, "envs": None})
+        assert equal(local.restart(state), remote.restart(state))
+        local.close(), remote.close()
+
+
+@pytest.mark.slow
+def test_pictures_of_a_simulator_are_equal_in_two_threads_of_a_server(compose_config: Callable[..., Config]) -> None:
+    words = ["task=gear_assembly", "env.num_envs=2", "env.images.size=32", "hardware.threads=1"]
+    with served(compose_config(words), clients=2) as running:
+        envs: list[Any] = [open_env(as_client(compose_config(words), running.url, timeout_s=60.0)) for _ in range(2)]
+        envs.append(open_env(compose_config(words)))
+        experts = [env.scripted_expert(0.1, 0) for env in envs]
+        starts = [env.reset(seed=4) for env in envs]
+        assert starts[0]["wrist_1"].float().std() > 5
+        for _ in range(60):
+            steps = [env.step(expert.act()) for env, expert in zip(envs, experts, strict=True)]
+            assert equal(steps[0], steps[2]) and equal(steps[1], steps[2])
+        assert (envs[0].render() == envs[2].render()).all()
+        for env in envs:
+            env.close()
+
+
 def test_a_task_without_optional_methods_has_none_behind_a_server(compose_config: Callable[..., Config]) -> None:
     config = compose_config(["task=reach", "env.num_envs=2"])
     with served(config) as running:
