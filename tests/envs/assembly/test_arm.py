@@ -56,9 +56,11 @@ def test_it_moves_to_poses_within_the_box_and_turns(env: AssemblyEnv) -> None:
 
 def test_the_gripper_opens_and_a_reset_begins_anew(env: AssemblyEnv) -> None:
     arm = env.robot_arm()
-    for _ in range(5):
-        arm.move_gripper(0.08)
+    arm.move_gripper(0.1)
+    assert env.targets[2].tolist() == pytest.approx([0.04])
     assert arm.reading().gripper_pos > 0.85
+    arm.move_gripper(0.03)
+    assert env.targets[2].tolist() == pytest.approx([0.015])
     arm.reset()
     assert arm.reading().gripper_pos < 0.25
 
