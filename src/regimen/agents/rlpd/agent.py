@@ -22,7 +22,6 @@ from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy, groups_read
 from regimen.agents.training_session import free_bytes
-from regimen.config import structured
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
@@ -285,9 +284,8 @@ class Rlpd:
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy:
         """Return the policy of a checkpoint, acting by the mean of its Gaussian."""
-        cfg: RlpdCfg = structured.build(RlpdCfg, bundle["agent"])
-        groups = list(bundle["policy"]["groups"])
-        shape = Perceptron(sum(io.size(group) for group in groups), tuple(cfg.hidden), 2 * io.num_actions)
+        groups, hidden = list(bundle["policy"]["groups"]), tuple(bundle["agent"]["hidden"])
+        shape = Perceptron(sum(io.size(group) for group in groups), hidden, 2 * io.num_actions)
         return MeanPolicy(MeanAction(shape, bundle["policy"]["actor"], io.num_actions).to(device), groups)
 
 
