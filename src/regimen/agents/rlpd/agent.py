@@ -362,7 +362,7 @@ class EpisodeStatistics:
     def add(
         self, reward: torch.Tensor, ended: torch.Tensor, chosen: Intervention, success: torch.Tensor | None
     ) -> None:
-        """Count one step: reward (N,), ended (N,) bool, who acted, and whether the step succeeded (N,), if known."""
+        """Count one step: reward (N,), ended (N,) bool, the actions, and whether the step succeeded (N,), if known."""
         discount = self.gamma ** self._running["length"]
         added = {"return": reward.cpu(), "length": torch.ones(len(reward)), DISCOUNTED: discount * reward.cpu()}
         added |= {"intervention_count": chosen.began, "intervention_steps": chosen.intervened}
@@ -390,7 +390,7 @@ class EpisodeStatistics:
         return sum(self._unaided) / len(self._unaided) if self._unaided else None
 
     def means(self, steps: int) -> dict[str, float]:
-        """Return the means of the last `steps` env steps, and forget these; without an episode only the share."""
+        """Return the means of the last `steps` env steps, and begin anew; without an episode only the share."""
         rows_of = {name: rows for name, rows in self._ended.items() if name != DISCOUNTED}
         means = {f"environment/episode/{name}": sum(rows) / len(rows) for name, rows in rows_of.items()}
         means["environment/intervention_share"] = self._intervened / steps

@@ -69,8 +69,8 @@ def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str]) -> Demonstrat
     try:
         lines = files[0].io.differences(io, tuple(groups)) if files else []
         if lines:
-            told = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
-            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {told}")
+            differing = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
+            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {differing}")
         episodes = [episode for file in files for episode in _successes(file, groups)]
         tried = sum(len(file.episodes()) for file in files)
     finally:
