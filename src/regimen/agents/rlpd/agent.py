@@ -93,6 +93,7 @@ class Rlpd:
         self.episodes = EpisodeStatistics(num_envs, cfg.gamma)
         self.intervener: Intervener | None = None
         self._data: Sequence[Path] = ()
+        self._task: str | None = None
         self._seconds: dict[str, float] = {}
 
     @property
@@ -100,9 +101,9 @@ class Rlpd:
         """Env steps per env of the whole training."""
         return self.cfg.total_steps()
 
-    def use_data(self, paths: Sequence[Path]) -> None:
+    def use_data(self, paths: Sequence[Path], task: str | None) -> None:
         """Take the demonstrations of `learn` from these files, in place of those of the task's scripted expert."""
-        self._data = paths
+        self._data, self._task = paths, task
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
@@ -157,7 +158,7 @@ class Rlpd:
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
-            return demos.read(self._data, self.io, self.groups)
+            return demos.read(self._data, self.io, self.groups, self._task)
         cfg = self.cfg.demonstrations
         if cfg.episodes == 0:
             return None
