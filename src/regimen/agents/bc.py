@@ -146,7 +146,7 @@ class Bc:
                 if not math.isfinite(loss):
                     raise DivergedError(f"`loss` became {loss} in update {done}.")
                 run.log(done, {"loss": loss})
-                run.progress(iteration=done, iterations=cfg.steps)
+                run.progress(iteration=done, iterations=cfg.steps, note=None)
                 save()
                 run.check_stop(done, lambda: None)
         return FitResult({"loss": loss}, {"updates": done, "transitions": len(obs)})

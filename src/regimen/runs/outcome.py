@@ -131,7 +131,9 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
         stage, made = "evaluate", "policy"
         if record.stage == "distill":
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
-            stage, made = ("in_context", "policy") if _acts(run) else ("evaluate", watches)
+            made = "policy" if _acts(run) else watches
+            clones = static_types.class_variable(run.config.get("agent") or {}, "DATA") == ".h5"
+            stage = "in_context" if _acts(run) and not clones else "evaluate"
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
     if status == Status.DIVERGED and run.nan_dump.exists():
         return f"regimen replay {name} nan"
