@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -112,12 +113,13 @@ def learner_session(
     assert channel is not None
     mailbox = Mailbox(spec, channel.ahead * agreement.num_envs, last_ids)
     own_token = run.dir / "token"
-    own = channel.token is None
-    token = (
-        listening.new_token(own_token)
-        if own
-        else listening.read_token(Path(channel.token or ""), "hardware.channel.token")
-    )
+    file = own_token if channel.token is None else Path(channel.token)
+    if channel.port is None:
+        token = secrets.token_urlsafe(32)
+    else:
+        if channel.token is None and not own_token.exists():
+            listening.new_token(own_token)  # kept until the end: actors elsewhere wait for a learner that is continued
+        token = listening.read_token(file, "hardware.channel.token")
 
     def greet(message: wire.Message) -> wire.Message:
         agreement.require(message)
@@ -130,13 +132,11 @@ def learner_session(
         return server
 
     with ExitStack() as stack:
-        if own:
-            stack.callback(own_token.unlink, missing_ok=True)
         inner = serve("127.0.0.1", 0, None)
         if channel.port is not None:
             outer = serve(channel.host, channel.port, listening.tls(channel))
             print(f"actors elsewhere: python launch.py stage=act … stage.learner={outer.url}", flush=True)
-            print(f"  with the token in {own_token if own else channel.token}", flush=True)
+            print(f"  stage.token={file}, or a copy of this file there", flush=True)
         processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox)
         stack.callback(processes.stop)
         processes.start()
@@ -144,3 +144,4 @@ def learner_session(
         mailbox.finish()  # not after an error: actors elsewhere wait for the learner to be continued
         if channel.port is not None:
             time.sleep(FAREWELL_S)
+        own_token.unlink(missing_ok=True)
