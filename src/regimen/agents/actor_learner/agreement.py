@@ -1,4 +1,4 @@
-"""What an actor and its learner must have in common, compared before the first row."""
+"""Agreement of an actor with its learner on task, agent and sizes, compared before the first row."""
 
 from __future__ import annotations
 

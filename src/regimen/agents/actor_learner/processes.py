@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from regimen.agents.actor_learner.actor import END_GRACE_S, TOKEN_VARIABLE, log_name
 from regimen.system import files, signals
-from regimen.system.errors import RegimenError
-from regimen.system.message_client import ServerError, received_error
+from regimen.system.errors import DivergedError
+from regimen.system.message_client import PASSED_ON, ServerError, received_error
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.channel import Mailbox
@@ -67,15 +67,14 @@ class ActorProcesses:
                     f"{log_name(name)} ended {FAILURES} times before it sent a row, the last time with {how}. "
                     f"Look at logs/{log_name(name)}.log of this run; then continue it by `resume=`."
                 )
+            _close_stdin(process)
             self._run.warn(f"{log_name(name)} ended with {how}, and was started again")
             self._start(number)
 
     def stop(self) -> None:
         """End all actors, by force where they do not end by themselves."""
         for process in self._processes.values():
-            if process.stdin is not None:
-                with suppress(OSError):
-                    process.stdin.close()
+            _close_stdin(process)
         for process in self._processes.values():
             try:
                 process.wait(END_GRACE_S + 1.0)
@@ -102,11 +101,12 @@ class ActorProcesses:
         account = files.read_json(self._run.logs / f"{log_name(name)}.json")
         if account is None or account.get("actor") != name:
             return
-        error = received_error(account, log_name(name))
-        text = str(error)
-        raise error if text.startswith(log_name(name)) else _with_place(error, log_name(name))
+        kind, text, actor = account.get("error"), account.get("message"), log_name(name)
+        named = kind in PASSED_ON or kind == DivergedError.__name__
+        raise received_error({"error": kind, "message": f"{actor}: {text}" if named else text}, actor)
 
 
-def _with_place(error: RegimenError, actor: str) -> RegimenError:
-    error.args = (f"{actor}: {error}", *error.args[1:])
-    return error
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
