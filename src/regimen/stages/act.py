@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from regimen.config.yaml_io import PlainConfig
-from regimen.system import listening
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ class ActCfg:
         Raises:
             ConfigError: there is none.
         """
+        from regimen.system import listening
+
         if given := os.environ.get(TOKEN_VARIABLE, "").strip():
             return given
         if self.token is None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.config.task_schema import at_least_one
 from regimen.config.yaml_io import PlainConfig
-from regimen.system import listening
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -51,6 +50,8 @@ class ServeCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value, and one if the address is in use."""
+        from regimen.system import listening
+
         lines = at_least_one(clients=self.clients, max_envs=self.max_envs, max_request_mb=self.max_request_mb)
         if not self.lease_s >= 1:
             lines.append(f"lease_s={self.lease_s:g}: expected seconds, 1 or more.")
@@ -75,6 +76,7 @@ class Serve:
         import torch
 
         from regimen.envs.remote.server import Limits, SimulatorServer
+        from regimen.system import listening
 
         torch.set_num_threads(config.hardware.num_threads())
         cfg = self.cfg
