@@ -13,7 +13,6 @@ from regimen.agents.base import FitResult, OpenedData
 from regimen.agents.rlpd import demonstrations
 from regimen.agents.rlpd.networks import Pass, Perceptron, Weights
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy
-from regimen.config import structured
 from regimen.runs import checkpoint
 from regimen.system.errors import DivergedError
 
@@ -154,7 +153,6 @@ class Bc:
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy:
         """Return the policy of a checkpoint."""
-        cfg: BcCfg = structured.build(BcCfg, bundle["agent"])
-        groups = list(bundle["policy"]["groups"])
-        shape = Perceptron(sum(io.size(group) for group in groups), tuple(cfg.hidden), io.num_actions)
+        groups, hidden = list(bundle["policy"]["groups"]), tuple(bundle["agent"]["hidden"])
+        shape = Perceptron(sum(io.size(group) for group in groups), hidden, io.num_actions)
         return MeanPolicy(MeanAction(shape, bundle["policy"]["actor"], io.num_actions).to(device), groups)

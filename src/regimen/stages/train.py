@@ -79,7 +79,7 @@ class Train:
         record = _Record(checkpoints, run, config, env)
         session = TrainingSession(run, record, env.num_envs, agent.total_steps)
         if config.data:
-            agent.use_data([Path(path) for path in config.data])
+            agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
         if config.hardware.channel is not None:
             _learn_from_actors(self.cfg, run, config, env, agent, session, record)
         else:

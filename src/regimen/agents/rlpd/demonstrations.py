@@ -54,23 +54,30 @@ class Demonstrations:
         return cls(Transitions.join(episodes), [len(episode) for episode in episodes])
 
 
-def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str]) -> Demonstrations:
+def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | None = None) -> Demonstrations:
     """Return the successful episodes of files.
 
     Args:
         paths: files, or folders of them.
         io: observations and actions of the task.
         groups: observation groups to read.
+        task: name of the task; None to take files of any task with these observations and actions.
 
     Raises:
-        DatasetError: they are of other observations or actions than the task, or hold no success.
+        DatasetError: they are of another task, of other observations or actions, or hold no success.
     """
     files = open_all(paths)
     try:
         lines = files[0].io.differences(io, tuple(groups)) if files else []
         if lines:
-            told = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
-            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {told}")
+            differing = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
+            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {differing}")
+        others = [file for file in files if task is not None and file.attributes.task not in (None, task)]
+        if others:
+            raise DatasetError(
+                f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
+                f"Record others: stage=collect task={task} policy=scripted."
+            )
         episodes = [episode for file in files for episode in _successes(file, groups)]
         tried = sum(len(file.episodes()) for file in files)
     finally:
