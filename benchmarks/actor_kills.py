@@ -187,7 +187,7 @@ def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill
     assert run is not None
     found = check(run, total)
     good = code == 0 and not found["lost"] + found["foreign"] + found["doubled"] and found["rows"] == total
-    return {"good": good, "exit_code": code, "kills": dict(kills), "launches": launches, **found}
+    return {"good": good, "rounds": rounds, "exit_code": code, "kills": dict(kills), "launches": launches, **found}
 
 
 def main() -> int:

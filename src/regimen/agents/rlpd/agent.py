@@ -535,7 +535,7 @@ class EpisodeStatistics:
         return means
 
     def take(self) -> list[dict[str, float]]:
-        """Return the values of each episode that ended, for `receive` of another process, and forget them."""
+        """Return the values of each episode that ended, for `receive` of another process, and remove them."""
         rows = [dict(zip(self._ended, values, strict=True)) for values in zip(*self._ended.values(), strict=True)]
         self._ended = {}
         return rows
