@@ -62,10 +62,10 @@ def test_null_threads_keep_what_the_user_exported(monkeypatch: pytest.MonkeyPatc
     for name in (*worker.THREAD_VARIABLES, "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    worker._set_threads(None)
+    worker.set_threads(None)
     assert os.environ["OMP_NUM_THREADS"] == "5"
     assert os.environ["MKL_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
-    worker._set_threads(2)
+    worker.set_threads(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
@@ -73,7 +73,7 @@ def test_mujoco_warns_into_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mujoco = pytest.importorskip("mujoco")
     before = mujoco.MjLogConfig.get()
     monkeypatch.chdir(tmp_path)
-    worker._keep_mujoco_log(tmp_path / "logs.txt")
+    worker.keep_mujoco_log(tmp_path / "logs.txt")
     xml = "<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>"
     model = mujoco.MjModel.from_xml_string(xml)
     data = mujoco.MjData(model)

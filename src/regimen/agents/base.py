@@ -8,6 +8,7 @@ implements the protocols of what it can do, and nothing else:
 | `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `DemonstratedAgent` | train with `data=` | `use_data` |
+| `ActorLearnerAgent` | train with actors of their own, act | `prepare`, `row_spec`, `learn_from`, `act` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
 | `EstimatorAgent` | any with `estimator=` | `load_estimator` |
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from regimen.agents.actor_learner.actor_session import ActorSession
+    from regimen.agents.actor_learner.channel import RowSpec
+    from regimen.agents.actor_learner.learner_session import LearnerSession
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
@@ -152,6 +156,42 @@ class RestartableAgent(Protocol):
 
 
 @runtime_checkable
+class ActorLearnerAgent(Protocol):
+    """An agent that learns in one process from what others do; its dataclass declares `ACTORS`."""
+
+    def prepare(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
+        """Get ready to learn.
+
+        Args:
+            env: new, closed afterwards.
+            session: receives progress and warnings.
+            resume: the `training` part of the last checkpoint; None to begin.
+        """
+        ...
+
+    def row_spec(self) -> RowSpec:
+        """Return the columns of a row that an actor sends."""
+        ...
+
+    def learn_from(self, actors: LearnerSession) -> None:
+        """Train until `total_steps`, counted in rows of N envs.
+
+        Args:
+            actors: rows and figures arrive there, and weights are published there.
+        """
+        ...
+
+    def act(self, env: VecEnv, session: ActorSession) -> None:
+        """Step `env` with the newest weights, and send what happens, until `session.running` is false.
+
+        Args:
+            env: new, in another process than the learner's.
+            session: to the learner.
+        """
+        ...
+
+
+@runtime_checkable
 class ExtendableAgent(Protocol):
     """An agent that can start from a policy with fewer observations than its task has."""
 
@@ -260,6 +300,7 @@ class AgentCfg(Protocol):
     Attributes:
         DATA: kind of dataset that `fit` or `use_data` takes: `.h5` for episodes, `.json` for learning histories.
         DISTRIBUTED: whether several processes may train one agent.
+        ACTORS: whether it learns from actors that are processes of their own (`hardware=actor_learner`).
         POLICY_FORMAT: name of the layout of its policies. A training starts from a policy of another agent only if both
             declare the same one; without it nothing is compared.
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
@@ -270,6 +311,7 @@ class AgentCfg(Protocol):
 
     DATA: ClassVar[str]
     DISTRIBUTED: ClassVar[bool]
+    ACTORS: ClassVar[bool]
     POLICY_FORMAT: ClassVar[str]
     WATCHES: ClassVar[bool]
     LOWER: ClassVar[str]

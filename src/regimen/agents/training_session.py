@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -111,6 +111,21 @@ class TrainingSession:
             self.lengths.extend(self._length[done].tolist())
             self._return[done], self._length[done] = 0.0, 0
 
+    def receive_episode(self, total_return: float, length: int) -> None:
+        """Add an episode of another process, of `length` steps."""
+        self.returns.append(total_return)
+        self.lengths.append(length)
+
+    def receive_means(self, means: Mapping[str, float], weight: int) -> None:
+        """Add means of another process over `weight` episodes or steps to the scalars of the same names."""
+        for name, value in means.items():
+            self._logs.setdefault(name, []).append((value, weight))
+
+    def receive_steps(self, total: int) -> None:
+        """Set the env steps per env that other processes have done so far."""
+        self.first_step_at = self.first_step_at or time.time()
+        self.steps_done = total
+
     def end_iteration(
         self, losses: dict[str, float], bundle: Callable[[], PolicyBundle], score: float | None = None
     ) -> None:
@@ -136,6 +151,10 @@ class TrainingSession:
         # A save caused by a signal alone may not become the best: an uninterrupted training has no such save.
         unscheduled = (lambda: None) if due else lambda: self.checkpoints.save(self, bundle(), None)
         self.run.check_stop(self.steps_done, unscheduled)
+
+    def save(self, bundle: PolicyBundle) -> None:
+        """Save a checkpoint of this moment, which does not become the best."""
+        self.checkpoints.save(self, bundle, None)
 
     @property
     def samples(self) -> int:

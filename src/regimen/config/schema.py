@@ -16,8 +16,57 @@ from omegaconf import MISSING
 from regimen.config.schedulers import SCHEDULERS
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.system import listening
 
-__all__ = ["Config", "EstimateCfg", "EvaluationCfg", "HardwareCfg"]  # the dataclass of an own environment may hold some
+__all__ = [
+    "ChannelCfg",
+    "Config",
+    "EstimateCfg",
+    "EvaluationCfg",
+    "HardwareCfg",
+]  # the dataclass of an own environment may hold some
+
+
+@dataclass
+class ChannelCfg:
+    """Channel between the learner of a run and its actors, which are processes of their own.
+
+    Attributes:
+        push_steps: env steps of an actor between two messages; then it also takes the newest weights.
+        ahead: env steps that the learner has not used yet, at most; then actors wait.
+        host: address for actors elsewhere (`stage=act`); beyond this machine only with a certificate.
+        port: TCP port for these; null: the learner listens for its own actors alone.
+        token: file with the token of all actors; null: a new token in the run directory, removed when it has finished.
+        tls_certificate: file of the certificate chain, PEM; null: no encryption.
+        tls_key: file of its private key, PEM.
+    """
+
+    push_steps: int = 10
+    ahead: int = 50
+    host: str = "127.0.0.1"
+    port: int | None = None
+    token: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+
+    def problems(self, actors: int, scheduled: bool) -> list[str]:
+        """Return one line for each invalid value.
+
+        Args:
+            actors: processes of the run that step envs.
+            scheduled: whether a scheduler starts the run.
+        """
+        lines = at_least_one(push_steps=self.push_steps)
+        if self.ahead < self.push_steps:
+            lines.append(f"ahead={self.ahead}: expected {self.push_steps} or more, the steps of one message.")
+        if self.port is None:
+            if actors == 0:
+                lines.append(
+                    "port=null: without a port no actor elsewhere reaches the learner, and hardware.actors=0. "
+                    "Type hardware.actors=1, or a port such as hardware.channel.port=5588."
+                )
+            return lines
+        return lines + listening.problems(self, self.port, "hardware.channel", scheduled or bool(lines))
 
 
 @dataclass
@@ -31,6 +80,8 @@ class HardwareCfg:
         interpreters: Python of a sim that needs an environment of its own, by sim name.
         nodes: number of machines of the run.
         processes: workers per machine, joined by torch.distributed.
+        actors: processes that step envs for a learner, each with `env.num_envs`; 0 where `channel` is null.
+        channel: between these and the learner; null: the process that learns steps the envs.
         scheduler: `slurm`, `submitit_local` (a queue on this machine), or null to start at once.
         submitit: resources requested from the scheduler, in the keys of hydra-submitit-launcher.
     """
@@ -41,6 +92,8 @@ class HardwareCfg:
     interpreters: dict[str, str] = field(default_factory=dict)
     nodes: int = 1
     processes: int = 1
+    actors: int = 0
+    channel: ChannelCfg | None = None
     scheduler: str | None = None
     submitit: PlainSection = field(
         default_factory=dict,
@@ -65,6 +118,18 @@ class HardwareCfg:
             )
         if self.nodes > 1 and self.scheduler != "slurm":
             lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware=slurm.")
+        return lines + self._actor_problems()
+
+    def _actor_problems(self) -> list[str]:
+        if self.actors < 0:
+            return [f"actors={self.actors}: expected 0 or more."]
+        if self.channel is None:
+            named = f"actors={self.actors}: the learner has no channel to them. Type hardware=actor_learner."
+            return [named] if self.actors else []
+        lines = [f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None)]
+        if self.nodes * self.processes > 1:
+            several = f"nodes={self.nodes} processes={self.processes}"
+            lines.append(f"{several}: one process learns from actors. Type hardware.nodes=1 hardware.processes=1.")
         return lines
 
     def num_threads(self) -> int:

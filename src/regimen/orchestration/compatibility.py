@@ -143,6 +143,27 @@ def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator
         yield Problem("", f"stage=evaluate agent={agent} evaluates a detector: estimator=<run reference> is missing.")
 
 
+def check_actors(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem if actors are asked for and the agent does not learn from any, or the stage has none.
+
+    An agent declares support by `ACTORS: ClassVar[bool] = True`.
+    """
+    config, agent, stage = composed.config, composed.choices["agent"], composed.choices["stage"]
+    if config.hardware.channel is None:
+        return
+    if stage != "train":
+        yield Problem("", f"hardware={composed.choices['hardware']}: stage={stage} has no actors. Type hardware=cpu.")
+    elif not getattr(config.agent, "ACTORS", False):
+        able = ", ".join(
+            n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "ACTORS")
+        )
+        yield Problem(
+            "",
+            f"hardware={composed.choices['hardware']}: agent={agent} steps the envs in the process that learns. Agents "
+            f"that learn from actors: {able or 'none here'}. Or type hardware=cpu.",
+        )
+
+
 def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem if the task gives images and the agent, which acts or learns in it, does not read them.
 

@@ -84,7 +84,7 @@ def _account(run: Run, record_models: Callable[[], None] | None) -> int:
 
 def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
-    _set_threads((run.config.get("hardware") or {}).get("threads"))
+    set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.config.structured import load_config
     from regimen.config.targets import resolve
     from regimen.runs.loggers.forwarder import open_loggers
@@ -95,14 +95,14 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
         run.nan_dump.unlink(missing_ok=True)  # of an earlier attempt
         run.loggers = open_loggers(config.logger, run)
     if getattr(config.sim, "MUJOCO", False):
-        _keep_mujoco_log(run.logs / "mujoco.txt")
+        keep_mujoco_log(run.logs / "mujoco.txt")
     if record_models:
         record_models()
     distributed.init_process_group(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)
 
 
-def _set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
     """Limit the threads of numerical libraries, and how long an idle one spins before it sleeps.
 
     Measured with PPO on h1_flat, 2 cores: GNU OpenMP's default spin is as fast as this on a quiet machine and collapses
@@ -116,7 +116,7 @@ def _set_threads(threads: int | None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def _keep_mujoco_log(path: Path) -> None:
+def keep_mujoco_log(path: Path) -> None:
     """Have MuJoCo write its warnings to `path` instead of MUJOCO_LOG.TXT in the working directory."""
     import mujoco
 

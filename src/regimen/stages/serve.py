@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.config.task_schema import at_least_one
 from regimen.config.yaml_io import PlainConfig
-from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.runs.run import Run
-    from regimen.system.message_server import Tls
 
 TICK_S = 0.2
 SPEED_S = 2.0
@@ -55,40 +50,13 @@ class ServeCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value, and one if the address is in use."""
+        from regimen.system import listening
+
         lines = at_least_one(clients=self.clients, max_envs=self.max_envs, max_request_mb=self.max_request_mb)
         if not self.lease_s >= 1:
             lines.append(f"lease_s={self.lease_s:g}: expected seconds, 1 or more.")
-        if not 1 <= self.port <= 65535:
-            lines.append(f"port={self.port}: expected 1 to 65535.")
-        files = {"token": self.token, "tls_certificate": self.tls_certificate, "tls_key": self.tls_key}
-        absent = {n: f for n, f in files.items() if f is not None and not Path(f).expanduser().is_file()}
-        lines += [f"{name}={'…' if name == 'token' else file}: no such file." for name, file in absent.items()]
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            lines.append("tls_certificate and tls_key belong together: set both, or none.")
-        lines += self._address_problems()
-        scheduled = (config.get("hardware") or {}).get("scheduler")
-        if lines or scheduled:
-            return lines
-        return [f"port={self.port}: {why}" for why in (_why_not_free(self.host, self.port),) if why]
-
-    def _address_problems(self) -> list[str]:
-        from regimen.system.message_server import is_loopback
-
-        if is_loopback(self.host) or self.tls_certificate is not None:
-            return []
-        tunnel = f"ssh -N -L {self.port}:127.0.0.1:{self.port} <this machine>"
-        return [
-            f"host={self.host}: others could read the token on the way. Set stage.tls_certificate and stage.tls_key, "
-            f"or leave the host away and reach it through a tunnel: {tunnel}."
-        ]
-
-    def tls(self) -> Tls | None:
-        """Return certificate and key, None without them."""
-        from regimen.system.message_server import Tls
-
-        if self.tls_certificate is None or self.tls_key is None:
-            return None
-        return Tls(Path(self.tls_certificate).expanduser(), Path(self.tls_key).expanduser())
+        scheduled = bool((config.get("hardware") or {}).get("scheduler"))
+        return lines + listening.problems(self, self.port, "stage", scheduled or bool(lines))
 
 
 class Serve:
@@ -108,14 +76,19 @@ class Serve:
         import torch
 
         from regimen.envs.remote.server import Limits, SimulatorServer
+        from regimen.system import listening
 
         torch.set_num_threads(config.hardware.num_threads())
         cfg = self.cfg
         limits = Limits(cfg.clients, cfg.max_envs, cfg.lease_s, cfg.max_request_mb * 2**20)
         own_token = run.dir / "token"
-        token = _new_token(own_token) if cfg.token is None else _read_token(Path(cfg.token).expanduser())
+        token = (
+            listening.new_token(own_token)
+            if cfg.token is None
+            else listening.read_token(Path(cfg.token), "stage.token")
+        )
         started = time.monotonic()
-        server = SimulatorServer(config, limits, token, cfg.host, cfg.port, cfg.tls())
+        server = SimulatorServer(config, limits, token, cfg.host, cfg.port, listening.tls(cfg))
         try:
             server.start()
             file = own_token if cfg.token is None else cfg.token
@@ -142,39 +115,3 @@ def _serve(run: Run, server: Any, limit: int) -> set[str]:
             speed, before, since = (steps - before) / (now - since), steps, now
         run.progress(samples=steps, samples_per_s=speed, note=f"{len(clients)} of {limit} clients")
     return served
-
-
-def _new_token(path: Path) -> str:
-    token = secrets.token_urlsafe(32)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token)
-    return token
-
-
-def _read_token(path: Path) -> str:
-    """Return the token in a file.
-
-    Raises:
-        ConfigError: it has fewer than 16 characters, or cannot be read.
-    """
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"stage.token: the file cannot be read: {error}.") from error
-    if len(token) < 16:
-        raise ConfigError("stage.token: the file has fewer than 16 characters. `openssl rand -hex 32` makes a token.")
-    return token
-
-
-def _why_not_free(host: str, port: int) -> str:
-    """Return why no server can listen at an address, or nothing."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return f"{host}:{port}: {error.strerror or error}. Choose another one, such as stage.port={port + 1}."
-    return ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regimen.agents.actor_learner.learner_session import LearnerSession
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
     from regimen.envs.vec_env import VecEnv
@@ -51,7 +52,7 @@ class Train:
         """
         import torch
 
-        from regimen.agents.base import DemonstratedAgent, LearningAgent
+        from regimen.agents.base import ActorLearnerAgent, DemonstratedAgent, LearningAgent
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -71,24 +72,34 @@ class Train:
         env = open_env(config)
         if run.leads:
             print_tables(term_tables(config.env, env.io))
+        if config.hardware.channel is not None and not issubclass(agent_class, ActorLearnerAgent):
+            raise ConfigError(f"agent={config.choices.get('agent')} has no `learn_from`. Type hardware=cpu.")
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
         record = _Record(checkpoints, run, config, env)
         session = TrainingSession(run, record, env.num_envs, agent.total_steps)
         if config.data:
             agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
-        resume = _begin(run, config, env, agent, session)
-        agent.learn(env, session, resume)
-        env.close()
+        if config.hardware.channel is not None:
+            _learn_from_actors(self.cfg, run, config, env, agent, session, record)
+        else:
+            resume = _begin(run, config, env, agent, session)
+            agent.learn(env, session, resume)
+            env.close()
         if run.leads:
             _finish(run, session, time.perf_counter() - started)
 
 
 class _Record:
-    """Checkpoints with the state of env, session and generators beside the agent's part."""
+    """Checkpoints with the state of env, session and generators beside the agent's part.
+
+    Attributes:
+        actors: of a training by actors, whose envs are theirs: the numbers of their rows take the place of the envs.
+    """
 
     def __init__(self, checkpoints: Checkpoints, run: Run, config: Config, env: VecEnv) -> None:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
+        self.actors: LearnerSession | None = None
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
     def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
@@ -96,13 +107,12 @@ class _Record:
         from regimen.runs.checkpoint import rng_state
         from regimen.system import distributed
 
-        env = self.env.state_dict()
-        common = {
-            "env": env,
-            "restores_envs": restores(self.env, env),
-            "session": session.state_dict(),
-            "rng": rng_state(),
-        }
+        common: StateDict = {"session": session.state_dict(), "rng": rng_state()}
+        if self.actors is not None:
+            common |= {"actors": self.actors.state_dict()}
+        else:
+            env = self.env.state_dict()
+            common |= {"env": env, "restores_envs": restores(self.env, env)}
         training: StateDict = {"agent": bundle["training"], **common}
         others = distributed.gather_to_first(training)
         head = {**self.head, "samples": session.samples}
@@ -142,6 +152,39 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
     if config.policy:
         _load_weights(Path(config.policy), env, agent)
     return None
+
+
+def _learn_from_actors(
+    cfg: TrainCfg, run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession, record: _Record
+) -> None:
+    """Train on what actors of this run do; their envs begin new episodes in a resumed run."""
+    from regimen.agents.actor_learner.agreement import Agreement
+    from regimen.agents.actor_learner.learner_session import learner_session
+    from regimen.runs import checkpoint
+
+    last = run.checkpoints / "last.pt"
+    resume, last_ids = None, None
+    if last.exists():
+        training = checkpoint.load(last)["training"]
+        resume, last_ids = training["agent"], training["actors"]["last_ids"]
+        session.load_state_dict(training["session"])
+        checkpoint.set_rng_state(training["rng"])
+        run.warn(
+            "resumed from all buffers, weights and row numbers of the checkpoint; actors begin new episodes, so the "
+            "result is not bit for bit that of an uninterrupted run"
+        )
+        run.rewind(session.steps_done)
+    else:
+        run.rewind(-1)
+        if config.policy:
+            _load_weights(Path(config.policy), env, agent)
+    agent.prepare(env, session, resume)
+    agreement = Agreement.of(config, env.io)
+    env.close()  # before the actors open theirs: a server may have one place
+    kept = cfg.checkpoint_interval * agreement.num_envs
+    with learner_session(run, config, session, agent.row_spec(), agreement, last_ids, kept) as actors:
+        record.actors = actors
+        agent.learn_from(actors)
 
 
 def _restart(run: Run, env: Any, agent: Any, training: StateDict) -> StateDict:

@@ -44,6 +44,10 @@ class BusyError(ServerError):
     """A server has no place for another client at present."""
 
 
+class FinishedError(ServerError):
+    """What a server was started for is done, and it takes nothing more."""
+
+
 def url_problems(url: str) -> list[str]:
     """Return what is wrong with the address of a server, as ends of `key=value: …`.
 
@@ -240,6 +244,8 @@ def received_error(answer: wire.Message, url: str) -> RegimenError:
         return PASSED_ON[kind](text)
     if kind == BusyError.__name__:
         return BusyError(f"{url}: {text}")
+    if kind == FinishedError.__name__:
+        return FinishedError(f"{url}: {text}")
     if kind in ("ServerError", "RegimenError"):
         return ServerError(f"{url}: {text}")
     return ServerError(f"{url} failed: {kind}: {text}. The log of the server has the place.")

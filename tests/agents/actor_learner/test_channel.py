@@ -14,7 +14,7 @@ import pytest
 from regimen.agents.actor_learner.channel import Channel, InlineChannel, Mailbox, RowSender
 from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
 from regimen.system.errors import ConfigError
-from regimen.system.message_client import MessageClient, ServerError
+from regimen.system.message_client import FinishedError, MessageClient, ServerError
 from regimen.system.wire import WireError
 
 TOKEN = "a token of this test"
@@ -242,3 +242,27 @@ def test_a_learner_that_is_gone_is_an_error_in_time() -> None:
     with pytest.raises(ServerError):
         channel.weights(0)
     channel.close()
+
+
+def test_a_learner_takes_as_many_rows_as_it_can_use_and_knows_which(connect: Connect) -> None:
+    mailbox = Mailbox(SPEC, 20)
+    channel = connect(mailbox)
+    channel.push(rows(0, 8), 0)
+    channel.push(rows(8, 8), 8)
+    taken = [(p.first_id, p.rows["reward"].tolist()) for p in mailbox.take(limit=10)]
+    assert taken == [(0, [0, 1, 2, 3, 4, 5, 6, 7]), (8, [8, 9])]
+    assert mailbox.last_ids() == {"a": 9} and mailbox.received("a") == 15
+    assert channel.push(rows(16, 14), 16) == 29, "room for what was taken"
+    assert numbers(mailbox) == list(range(10, 30))
+
+
+def test_actors_end_when_the_learner_has_finished(connect: Connect) -> None:
+    mailbox = Mailbox(SPEC, 4)
+    channel = connect(mailbox)
+    channel.push(rows(0, 4), 0)
+    threading.Timer(0.1, mailbox.finish).start()
+    with pytest.raises(FinishedError):
+        while True:  # a push that waits for room is ended as well
+            channel.push(rows(4, 1), 4)
+    with pytest.raises(FinishedError):
+        channel.weights(-1)

@@ -19,7 +19,7 @@ import numpy as np
 
 from regimen.system import wire
 from regimen.system.errors import ConfigError
-from regimen.system.message_client import ServerError
+from regimen.system.message_client import FinishedError, ServerError
 
 Rows: TypeAlias = Mapping[str, np.ndarray]
 """Column -> (n, ...), one entry per row."""
@@ -116,6 +116,7 @@ class Mailbox:
         self._waiting = 0
         self._stats: deque[tuple[str, dict[str, float]]] = deque(maxlen=MAX_STATS)
         self._weights: tuple[int, memoryview] | None = None
+        self._finished = False
         self._changed = threading.Condition()
 
     def push(self, actor: str, rows: Rows, first_id: int, wait_s: float = ROOM_S) -> int:
@@ -126,11 +127,15 @@ class Mailbox:
             rows: its rows.
             first_id: number of the first one.
             wait_s: time to wait for room.
+
+        Raises:
+            FinishedError: the training has finished.
         """
         count = self._checked(rows)
         with self._changed:
             end = time.monotonic() + wait_s
             while True:
+                self._require_open()
                 last = self._received.get(actor, -1)
                 begin = last + 1 - first_id
                 if begin < 0 or begin >= count:  # earlier rows are missing, or all are here
@@ -150,27 +155,53 @@ class Mailbox:
             self._changed.notify_all()
             return self._received[actor]
 
-    def take(self, wait_s: float = 0.0) -> list[Parcel]:
-        """Return all rows that have arrived, in the order of their arrival, and make room.
+    def take(self, wait_s: float = 0.0, limit: int | None = None) -> list[Parcel]:
+        """Return the rows that have arrived, in the order of their arrival, and make room.
 
         Args:
             wait_s: time to wait for the first one.
+            limit: largest number of rows; the others stay. None: all of them.
         """
+        taken: list[Parcel] = []
         with self._changed:
             if not self._parcels and wait_s > 0:
                 self._changed.wait_for(lambda: bool(self._parcels), wait_s)
-            parcels = list(self._parcels)
-            self._parcels.clear()
-            self._waiting = 0
-            for parcel in parcels:
-                self._taken[parcel.actor] = parcel.first_id + length_of(parcel.rows) - 1
+            left = self._waiting if limit is None else min(limit, self._waiting)
+            while left > 0:
+                parcel = self._parcels.popleft()
+                count = length_of(parcel.rows)
+                if count > left:
+                    first, rest = (
+                        {n: c[part] for n, c in parcel.rows.items()} for part in (slice(left), slice(left, None))
+                    )
+                    self._parcels.appendleft(Parcel(parcel.actor, parcel.first_id + left, rest))
+                    parcel, count = Parcel(parcel.actor, parcel.first_id, first), left
+                taken.append(parcel)
+                left -= count
+                self._waiting -= count
+                self._taken[parcel.actor] = parcel.first_id + count - 1
             self._changed.notify_all()
-        return parcels
+        return taken
+
+    def received(self, actor: str) -> int:
+        """Return the last number that has arrived of an actor, -1 for none."""
+        with self._changed:
+            return self._received.get(actor, -1)
 
     def last_ids(self) -> dict[str, int]:
         """Return for each actor the last number that the learner has taken, for a checkpoint."""
         with self._changed:
             return dict(self._taken)
+
+    def finish(self) -> None:
+        """Take no more rows: each later call of an actor raises `FinishedError`, from which it ends."""
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    def _require_open(self) -> None:
+        if self._finished:
+            raise FinishedError("the training has finished: no more rows are needed.")
 
     def publish(self, version: int, weights: bytes | memoryview) -> None:
         """Replace the weights.
@@ -190,8 +221,13 @@ class Mailbox:
             self._weights = version, memoryview(weights)
 
     def weights(self, newer_than: int) -> tuple[int, memoryview] | None:
-        """Return version and bytes of the weights if they are newer."""
+        """Return version and bytes of the weights if they are newer.
+
+        Raises:
+            FinishedError: the training has finished.
+        """
         with self._changed:
+            self._require_open()
             return self._weights if self._weights is not None and self._weights[0] > newer_than else None
 
     def add_stats(self, actor: str, values: Mapping[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class LearnerServer:
         port: int = 0,
         max_body: int = 64 * 2**20,
         tls: Tls | None = None,
+        greet: Callable[[wire.Message], wire.Message] | None = None,
     ) -> None:
         """Bind the address; `start` begins to answer.
 
@@ -39,11 +40,12 @@ class LearnerServer:
             port: 0: a free one.
             max_body: bytes of one push.
             tls: encrypts the connections.
+            greet: answers the first message of an actor, or raises what refuses it; None: every actor is taken.
 
         Raises:
             PreflightError: the address is in use, or the certificate cannot be read.
         """
-        self._mailbox = mailbox
+        self._mailbox, self._greet = mailbox, greet
         self._server = MessageServer(self._answer, host, port, token, max_body, tls)
         self.url = self._server.url
         self.start, self.stop = self._server.start, self._server.stop
@@ -51,6 +53,8 @@ class LearnerServer:
     def _answer(self, request: Request) -> Reply:
         message = wire.decode(request.body)
         actor = wire.require_plain(message, "actor", str)[:MAX_NAME]
+        if request.path == "channel/hello":
+            return Reply.message(self._greet(message) if self._greet else {})
         if request.path == "channel/push":
             rows = wire.require_plain(message, "rows", dict)
             return Reply.message(
@@ -79,6 +83,15 @@ class HttpChannel:
             actor: name that no other actor has had: a push of one that was killed may still arrive.
         """
         self._client, self._actor = client, actor
+
+    def hello(self, greeting: wire.Message) -> wire.Message:
+        """Send what this actor is, and return the answer.
+
+        Raises:
+            ConfigError: the learner has another task, agent or version.
+            ServerError: it does not answer in time.
+        """
+        return self._client.post("channel/hello", {"actor": self._actor, **greeting})
 
     def push(self, rows: Rows, first_id: int) -> int:
         """Send rows; see `Channel.push`. A repeat after a lost connection stores none twice."""

@@ -22,17 +22,22 @@ from regimen.agents.rlpd.intervention import Intervener, Intervention
 from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy, groups_read
+from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.agents.training_session import free_bytes
 from regimen.data.episodes.lengths import discount_problem
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
 from regimen.envs.vec_env import DemonstratedTask
+from regimen.system import wire
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
 from regimen.system.seeding import seed_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from regimen.agents.actor_learner.actor_session import ActorSession
+    from regimen.agents.actor_learner.channel import RowSpec
+    from regimen.agents.actor_learner.learner_session import LearnerSession
     from regimen.agents.training_session import TrainingSession
     from regimen.data.transition_buffer import Minibatches
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
@@ -47,6 +52,9 @@ COUNTED = ("return", "length", "intervention_count", "intervention_steps")
 DISCOUNTED = "discounted_return"
 SCORED = 50
 """Episodes over which the score of a checkpoint is averaged."""
+
+ROWS_AT_ONCE = 16
+"""Rows of actors that are learned from between two publications of the weights, at most."""
 
 TURNS = 0.5
 """Absolute command of the gripper beyond which it counts as opened or closed."""
@@ -97,6 +105,7 @@ class Rlpd:
         self._data: Sequence[Path] = ()
         self._task: str | None = None
         self._seconds: dict[str, float] = {}
+        self._timers_of_actors: dict[str, float] = {}
 
     @property
     def total_steps(self) -> int:
@@ -121,17 +130,12 @@ class Rlpd:
             PreflightError: the buffers do not fit into the free memory.
         """
         torch.set_num_threads(1)  # the products are small: a second thread makes them slower
-        if self.cfg.interventions.enabled:
-            task = _demonstrated(env, "interventions.enabled=false")
-            expert = task.scripted_expert(self.cfg.interventions.noise, self.seed + INTERVENTION_SEED)
-            self.intervener = Intervener(self.cfg.interventions, task, expert, self.num_envs)
+        self._open_intervener(env)
         obs = self._begin(env, session) if resume is None else self._restore(resume)
-        filling = len(self.online) < self.cfg.training_starts
-        if filling:
-            print(f"Filling up replay buffer: {self.cfg.training_starts} transitions", flush=True)
-            session.run.progress(note="Filling up replay buffer")
+        filling = self._announce_filling(session)
         while session.steps_done < self.total_steps:
-            obs = self._step(env, obs, session)
+            obs, steps = self._step(env, obs, session, session.steps_done)
+            self._keep(steps)
             if len(self.online) >= self.cfg.training_starts:
                 with self._timed("train"):
                     self.learner.update(self.cfg.utd * self.num_envs, self._draw)
@@ -142,8 +146,131 @@ class Rlpd:
                 losses = self._losses()
                 session.end_iteration(losses, partial(self._checkpoint_state, obs), self.episodes.score())
 
+    def prepare(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
+        """Get ready to learn from actors: demonstrations and buffers, or those of a checkpoint.
+
+        Args:
+            env: where the scripted expert demonstrates; not used afterwards.
+            session: receives progress and warnings.
+            resume: the `training` part of a checkpoint of `learn_from`, or None to begin.
+
+        Raises:
+            ConfigError, DatasetError, PreflightError: see `learn`.
+        """
+        torch.set_num_threads(1)
+        if resume is None:
+            self._fill_prior(env, session)
+        else:
+            self._restore_learner(resume)
+            self.episodes.load_state_dict(resume["episodes"])
+
+    def row_spec(self) -> RowSpec:
+        """Return the columns of a row that an actor sends."""
+        return row_spec(self.sizes, self.io.num_actions)
+
+    def learn_from(self, actors: LearnerSession) -> None:
+        """Train on the rows of actors until `total_steps`, with `utd` updates for each of them as in `learn`.
+
+        Args:
+            actors: rows arrive there, and weights are published there.
+        """
+        session, envs = actors.training, self.num_envs
+        filling = self._announce_filling(session)
+        period = self.cfg.log_period * envs
+        self._publish(actors)
+        while self.online.next_id < self.total_steps * envs:
+            left = period - self.online.next_id % period
+            with self._timed("wait_for_rows"):
+                parcels = actors.take(min(left, ROWS_AT_ONCE), lambda: session.save(self._learner_state()))
+            for parcel in parcels:
+                steps = transitions_of(parcel.rows)
+                self._keep(steps)
+                self.episodes.add_interventions(steps.intervened)
+                due = min(len(steps), self.online.next_id - self.cfg.training_starts + 1)
+                if due > 0:
+                    with self._timed("train"):
+                        self.learner.update(self.cfg.utd * due, self._draw)
+                    if filling:
+                        filling = False
+                        session.run.progress(note=None)
+            self._publish(actors)
+            session.receive_steps(self.online.next_id // envs)
+            for values in actors.reports():
+                self._receive(values)
+            if self.online.next_id % period == 0:
+                losses = self._losses() | self._timers_of_actors
+                session.end_iteration(losses, self._learner_state, self.episodes.score())
+
+    def act(self, env: VecEnv, session: ActorSession) -> None:
+        """Act for a learner elsewhere, with its newest weights, until the session ends.
+
+        Args:
+            env: new.
+            session: to the learner.
+        """
+        torch.set_num_threads(1)
+        self._open_intervener(env)
+        weights = session.first_weights()
+        if weights is None:
+            return
+        done = self._take_weights(weights)
+        obs = env.reset(seed=self.seed)
+        if self.num_envs > 1:
+            env.stagger()
+        while session.running:
+            obs, steps = self._step(env, obs, session, done)
+            for episode in self.episodes.take():
+                session.report(episode)
+            if session.steps % self.cfg.log_period == 0:
+                session.report({f"timer/{what}": spent / self.cfg.log_period for what, spent in self._seconds.items()})
+                self._seconds = {}
+            weights = session.send(rows_of(steps))
+            if weights is not None:
+                done = self._take_weights(weights)
+
+    def _publish(self, actors: LearnerSession) -> None:
+        values = self.learner.actor.values.detach().cpu().numpy().copy()
+        actors.publish({"actor": values, "steps_done": self.online.next_id // self.num_envs})
+
+    def _take_weights(self, weights: wire.Message) -> int:
+        """Act with these weights from now on; return the env steps per env that the learner has."""
+        values = self.learner.actor.values
+        with torch.no_grad():
+            values.copy_(torch.from_numpy(wire.require(weights, "actor", "float32", tuple(values.shape))))
+        done: int = wire.require_plain(weights, "steps_done", int)
+        return done
+
+    def _receive(self, values: dict[str, float]) -> None:
+        """Take figures of an actor: those of an episode, or the times of its steps."""
+        timers = {name: value for name, value in values.items() if name.startswith("timer/")}
+        self._timers_of_actors |= timers
+        if not timers:
+            self.episodes.receive(values)
+
+    def _open_intervener(self, env: VecEnv) -> None:
+        if self.cfg.interventions.enabled:
+            task = _demonstrated(env, "interventions.enabled=false")
+            expert = task.scripted_expert(self.cfg.interventions.noise, self.seed + INTERVENTION_SEED)
+            self.intervener = Intervener(self.cfg.interventions, task, expert, self.num_envs)
+
+    def _announce_filling(self, session: TrainingSession) -> bool:
+        """Return whether the buffer lacks transitions for the first update, and show it."""
+        filling = len(self.online) < self.cfg.training_starts
+        if filling:
+            print(f"Filling up replay buffer: {self.cfg.training_starts} transitions", flush=True)
+            session.run.progress(note="Filling up replay buffer")
+        return filling
+
     def _begin(self, env: VecEnv, session: TrainingSession) -> Obs:
         """Fill the buffer of demonstrations, and begin new episodes."""
+        self._fill_prior(env, session)
+        obs = env.reset(seed=self.seed)
+        if self.num_envs > 1:
+            env.stagger()
+        return obs
+
+    def _fill_prior(self, env: VecEnv, session: TrainingSession) -> None:
+        """Open the buffers, and fill that of demonstrations."""
         seed_all(self.seed)
         given = self._demonstrations(env, session)
         self._open_buffers(0 if given is None else len(given.transitions))
@@ -153,10 +280,6 @@ class Rlpd:
             print(f"demo buffer size: {steps} transitions of {count} episodes", flush=True)
             if warning := discount_problem(float(np.median(given.lengths)), self.cfg.gamma):
                 session.run.warn(warning)
-        obs = env.reset(seed=self.seed)
-        if self.num_envs > 1:
-            env.stagger()
-        return obs
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
@@ -192,19 +315,18 @@ class Rlpd:
         yield
         self._seconds[what] = self._seconds.get(what, 0.0) + time.perf_counter() - began
 
-    def _step(self, env: VecEnv, obs: Obs, session: TrainingSession) -> Obs:
-        """Step all envs and keep the transitions."""
+    def _step(
+        self, env: VecEnv, obs: Obs, session: TrainingSession | ActorSession, done: int
+    ) -> tuple[Obs, Transitions]:
+        """Step all envs, of which `done` steps were done before; return the next observations and the transitions."""
         with self._timed("sample_actions"):
-            chosen = self._choose(obs, session.steps_done)
+            chosen = self._choose(obs, done)
         with self._timed("step_env"):
             outcome = env.step(chosen.action.to(env.device))
         following, reward, terminated, truncated, info = outcome
         session.step(reward, terminated, truncated, info)
         steps = demos.one_step(obs, chosen.action, outcome, self.groups, chosen.intervened)
         steps.reward = steps.reward - self.penalty.charge(chosen.action)
-        self.online.push(steps)
-        if chosen.intervened.any():
-            self.prior.push(steps.select(chosen.intervened))
         ended = (terminated | truncated).cpu()
         self.episodes.add(reward, ended, chosen, info["labels"].get("success"))
         if ended.any():
@@ -212,7 +334,13 @@ class Rlpd:
             self.penalty.reset(ids)
             if self.intervener is not None:
                 self.intervener.reset(ids)
-        return following
+        return following, steps
+
+    def _keep(self, steps: Transitions) -> None:
+        """Push transitions to the buffer of the training, and those of interventions to that of demonstrations too."""
+        self.online.push(steps)
+        if steps.intervened.any():
+            self.prior.push(steps.select(steps.intervened))
 
     def _choose(self, obs: Obs, step: int) -> Intervention:
         """Return the action of the policy, or of the expert where it intervenes."""
@@ -260,18 +388,26 @@ class Rlpd:
         with torch.no_grad():
             values.copy_(state["actor"])
 
-    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
+    def _learner_state(self) -> PolicyBundle:
+        """Return the part of a checkpoint that does not belong to the envs."""
         parts: dict[str, Any] = {"learner": self.learner, "online": self.online, "prior": self.prior}
-        parts |= {"penalty": self.penalty, "episodes": self.episodes}
-        training = {name: part.state_dict() for name, part in parts.items()}
-        training |= {"obs": {group: x.clone() for group, x in obs.items()}, "given": self.prior.capacity}
-        training["intervener"] = None if self.intervener is None else self.intervener.state_dict()
-        return {"policy": self.policy_state(), "training": training}
+        training = {name: part.state_dict() for name, part in {**parts, "episodes": self.episodes}.items()}
+        return {"policy": self.policy_state(), "training": {**training, "given": self.prior.capacity}}
 
-    def _restore(self, state: StateDict) -> Obs:
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
+        bundle = self._learner_state()
+        training = {**bundle["training"], "penalty": self.penalty.state_dict()}
+        training["obs"] = {group: x.clone() for group, x in obs.items()}
+        training["intervener"] = None if self.intervener is None else self.intervener.state_dict()
+        return {**bundle, "training": training}
+
+    def _restore_learner(self, state: StateDict) -> None:
         self._open_buffers(state["given"] - min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs))
         for part in ("learner", "online", "prior"):
             getattr(self, part).load_state_dict(state[part])
+
+    def _restore(self, state: StateDict) -> Obs:
+        self._restore_learner(state)
         if not state.get("restarted"):
             self.penalty.load_state_dict(state["penalty"])
             self.episodes.load_state_dict(state["episodes"])
@@ -355,7 +491,7 @@ class EpisodeStatistics:
 
     def __init__(self, num_envs: int, gamma: float) -> None:
         """Begin episodes in N envs; `gamma` is the discount of a step."""
-        self.gamma = gamma
+        self.gamma, self._num_envs = gamma, num_envs
         self._running = {name: torch.zeros(num_envs) for name in (*COUNTED, DISCOUNTED)}
         self._ended: dict[str, list[float]] = {}
         self._unaided: deque[float] = deque(maxlen=SCORED)
@@ -398,6 +534,22 @@ class EpisodeStatistics:
         means["environment/intervention_share"] = self._intervened / steps
         self._ended, self._intervened = {}, 0.0
         return means
+
+    def take(self) -> list[dict[str, float]]:
+        """Return the values of each episode that ended, for `receive` of another process, and remove them."""
+        rows = [dict(zip(self._ended, values, strict=True)) for values in zip(*self._ended.values(), strict=True)]
+        self._ended = {}
+        return rows
+
+    def receive(self, values: Mapping[str, float]) -> None:
+        """Add an episode that another process counted."""
+        for name, value in values.items():
+            self._ended.setdefault(name, []).append(value)
+        self._unaided.append(values.get(DISCOUNTED, 0.0) if values.get("intervention_steps") == 0 else 0.0)
+
+    def add_interventions(self, intervened: torch.Tensor) -> None:
+        """Count steps (B,) of another process, of N envs together, in which the expert acted."""
+        self._intervened += float(intervened.sum()) / self._num_envs
 
     def state_dict(self) -> StateDict:
         """Return the sums of the running episodes and the last scores; to be called after `means`."""

@@ -98,6 +98,7 @@ class RlpdCfg:
         interventions: of the scripted expert.
     """
 
+    ACTORS: ClassVar[bool] = True
     DATA: ClassVar[str] = ".h5"
     LOWER: ClassVar[str] = "agent.replay_buffer_capacity"
     POLICY_FORMAT: ClassVar[str] = "rlpd"

@@ -1,0 +1,88 @@
+"""An actor of a run: `python -m regimen.agents.actor_learner.actor <run directory> <name> <url>`.
+
+Its learner starts it, reads `logs/<actor>.json` where it failed, and ends it by closing its stdin, which happens as
+well when the learner is killed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from regimen.agents.actor_learner.http_channel import HttpChannel
+from regimen.runs import worker
+from regimen.runs.run import Run
+from regimen.system import files, signals
+from regimen.system.errors import DivergedError
+from regimen.system.message_client import MessageClient
+
+TOKEN_VARIABLE = "REGIMEN_CHANNEL_TOKEN"
+END_GRACE_S = 5.0
+"""Time for an actor to end after its learner asked for it, or vanished."""
+
+ANSWER_S, RECONNECT_S = 60.0, 5.0
+"""Longest wait for an answer of the learner, and for a lost connection."""
+
+
+def log_name(name: str) -> str:
+    """Return the name of an actor's log without suffix: `actor0` of all processes `actor0.<attempt>.<start>`."""
+    return name.partition(".")[0]
+
+
+def main() -> int:
+    """Act for the learner of a run; return the exit code."""
+    faulthandler.enable()
+    folder, name, url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    token = os.environ.pop(TOKEN_VARIABLE)
+    for number in signals.FORWARDED:  # a scheduler sends them to all processes; the learner decides when its actors end
+        signal.signal(number, signal.SIG_IGN)
+    ended = threading.Event()
+    threading.Thread(target=_watch_learner, args=(ended,), daemon=True).start()
+    run = Run.open(folder)
+    try:
+        _act(run, name, url, token, ended)
+    except Exception as error:
+        if ended.is_set():
+            return 0  # the learner is gone: this is no failure of the actor
+        traceback.print_exc()
+        if isinstance(error, DivergedError) and error.dump is not None:
+            error.dump.write(run.nan_dump, run.id)
+        account = {"error": type(error).__name__, "message": str(error), "actor": name}
+        files.write_json(run.logs / f"{log_name(name)}.json", account, run.reserve)
+        return 1
+    return 0
+
+
+def _act(run: Run, name: str, url: str, token: str, ended: threading.Event) -> None:
+    worker.set_threads((run.config.get("hardware") or {}).get("threads"))
+    from regimen.agents.actor_learner.acting import act
+    from regimen.config.structured import load_config
+
+    config = load_config(run.config_path)
+    if getattr(config.sim, "MUJOCO", False):
+        worker.keep_mujoco_log(run.logs / f"{log_name(name)}.mujoco.txt")
+    channel = HttpChannel(MessageClient(url, token, ANSWER_S, RECONNECT_S), name)
+    print(f"{name} acts for the learner at {url}", flush=True)
+    session = act(config, channel, name, ended.is_set)
+    print(f"{name} ends after {session.steps} steps", flush=True)
+
+
+def _watch_learner(ended: threading.Event) -> None:
+    """Wait for the end of stdin; end this process by force where it does not end by itself."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    ended.set()
+    time.sleep(END_GRACE_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

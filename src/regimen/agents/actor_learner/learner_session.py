@@ -1,0 +1,147 @@
+"""A learner's side of a training: rows and figures of its actors arrive, weights go out, processes are watched."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regimen.agents.actor_learner import reports
+from regimen.agents.actor_learner.channel import Mailbox, Parcel, RowSpec
+from regimen.agents.actor_learner.http_channel import LearnerServer
+from regimen.agents.actor_learner.processes import ActorProcesses
+from regimen.agents.training_session import TrainingSession
+from regimen.system import listening, wire
+
+if TYPE_CHECKING:
+    from regimen.agents.actor_learner.agreement import Agreement
+    from regimen.config.schema import ChannelCfg, Config
+    from regimen.runs.run import Run
+    from regimen.system.message_server import Tls
+
+WAIT_S = 0.1
+VERSIONS_OF_AN_ATTEMPT = 2**32
+"""A resumed run publishes versions higher than all of its earlier attempts, some of which its checkpoint lacks."""
+
+FAREWELL_S = 3.0
+"""Time for actors elsewhere to be answered that the training has finished."""
+
+MAX_BODY = 256 * 2**20
+
+
+class LearnerSession:
+    """What an agent calls while it learns from actors elsewhere.
+
+    Attributes:
+        run: of the learner.
+        training: statistics, logs and checkpoints.
+        mailbox: rows and figures that arrived.
+    """
+
+    def __init__(self, run: Run, training: TrainingSession, mailbox: Mailbox, processes: ActorProcesses) -> None:
+        """Begin with the versions of this attempt.
+
+        Args:
+            run: of the learner.
+            training: receives the figures of the actors.
+            mailbox: of the channels.
+            processes: actors of this run.
+        """
+        self.run, self.training, self.mailbox, self._processes = run, training, mailbox, processes
+        self.version = len(run.record.resumed) * VERSIONS_OF_AN_ATTEMPT
+
+    def publish(self, weights: wire.Message) -> None:
+        """Make weights known to the actors; they must not change afterwards."""
+        self.version += 1
+        self.mailbox.publish(self.version, b"".join(wire.encode(weights)))
+
+    def take(self, limit: int, save: Callable[[], Any]) -> list[Parcel]:
+        """Wait for rows, and return at most `limit`.
+
+        Args:
+            limit: largest number of rows.
+            save: writes a checkpoint of this moment.
+
+        Raises:
+            StopRequested: a signal came; the checkpoint is written.
+            RegimenError: an actor failed.
+        """
+        while True:
+            self.run.check_stop(self.training.steps_done, save)
+            self._processes.watch()
+            if parcels := self.mailbox.take(WAIT_S, limit):
+                return parcels
+
+    def reports(self) -> list[dict[str, float]]:
+        """Add the figures that arrived to the statistics; return those of the agent itself."""
+        arrived = (reports.receive(values, self.training) for _, values in self.mailbox.take_stats())
+        return [values for values in arrived if values]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last number of each actor whose rows were taken, and the version of the weights."""
+        return {"last_ids": self.mailbox.last_ids(), "version": self.version}
+
+
+@contextmanager
+def learner_session(
+    run: Run,
+    config: Config,
+    training: TrainingSession,
+    spec: RowSpec,
+    agreement: Agreement,
+    last_ids: dict[str, int] | None,
+    kept: int,
+) -> Iterator[LearnerSession]:
+    """Open the channels, start the actors of the run, and end both.
+
+    Args:
+        run: of the learner.
+        config: its configuration, with `hardware.channel`.
+        training: statistics, logs and checkpoints.
+        spec: columns of a row.
+        agreement: task and agent, which those of an actor must be.
+        last_ids: actor -> last number that the learner has of it, from its checkpoint.
+        kept: rows that an actor keeps for a learner that is restored from its last checkpoint.
+
+    Raises:
+        PreflightError: the address is in use, or the certificate cannot be read.
+    """
+    channel: ChannelCfg | None = config.hardware.channel
+    assert channel is not None
+    mailbox = Mailbox(spec, channel.ahead * agreement.num_envs, last_ids)
+    own_token = run.dir / "token"
+    file = own_token if channel.token is None else Path(channel.token)
+    if channel.port is None:
+        token = secrets.token_urlsafe(32)
+    else:
+        if channel.token is None and not own_token.exists():
+            listening.new_token(own_token)  # kept until the end: actors elsewhere wait for a learner that is continued
+        token = listening.read_token(file, "hardware.channel.token")
+
+    def greet(message: wire.Message) -> wire.Message:
+        agreement.require(message)
+        return {"push_steps": channel.push_steps, "kept": kept + mailbox.capacity}
+
+    def serve(host: str, port: int, tls: Tls | None) -> LearnerServer:
+        server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, greet)
+        server.start()
+        stack.callback(server.stop)
+        return server
+
+    with ExitStack() as stack:
+        inner = serve("127.0.0.1", 0, None)
+        if channel.port is not None:
+            outer = serve(channel.host, channel.port, listening.tls(channel))
+            print(f"actors elsewhere: python launch.py stage=act … stage.learner={outer.url}", flush=True)
+            print(f"  stage.token={file}, or a copy of this file there", flush=True)
+        processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox)
+        stack.callback(processes.stop)
+        processes.start()
+        yield LearnerSession(run, training, mailbox, processes)
+        mailbox.finish()  # not after an error: actors elsewhere wait for the learner to be continued
+        if channel.port is not None:
+            time.sleep(FAREWELL_S)
+        own_token.unlink(missing_ok=True)

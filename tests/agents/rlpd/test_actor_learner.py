@@ -1,0 +1,172 @@
+"""RLPD with actors: the updates, buffers and figures of a training in one process, whatever is stopped in between."""
+
+from __future__ import annotations
+
+import copy
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.rlpd.touch import made_steps, touch_config
+from helpers.messages import raises_naming
+from helpers.trainings import new_run, train
+from regimen.agents.actor_learner import learner_session
+from regimen.agents.actor_learner.acting import act
+from regimen.agents.actor_learner.actor_session import ActorSession
+from regimen.agents.actor_learner.http_channel import HttpChannel
+from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
+from regimen.config.schema import ChannelCfg, Config
+from regimen.runs import checkpoint
+from regimen.runs.run import Run
+from regimen.system.errors import ConfigError, StopRequested
+from regimen.system.message_client import MessageClient
+
+TOKEN = "a token of this test"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure is drawn, and actors are heard of at once."""
+    monkeypatch.setattr("regimen.display.figures.learning_curve", lambda *arguments: None)
+    monkeypatch.setattr(learner_session, "FAREWELL_S", 0.3)
+
+
+def with_actors(config: Config, token: Path, push_steps: int = 4, ahead: int = 8) -> Config:
+    """The same training, with actors elsewhere."""
+    token.write_text(TOKEN)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config.hardware.channel = ChannelCfg(push_steps, ahead, port=port, token=str(token))
+    return config
+
+
+class Actors:
+    """Actors in threads of the test."""
+
+    def __init__(self, config: Config) -> None:
+        self.sessions: list[ActorSession] = []
+        self.errors: list[BaseException] = []
+        self._config, self._ended, self._threads = config, threading.Event(), list[threading.Thread]()
+
+    def start(self, name: str) -> None:
+        thread = threading.Thread(target=self._work, args=(name,))
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self, name: str) -> None:
+        channel = self._config.hardware.channel
+        assert channel is not None
+        client = MessageClient(f"http://127.0.0.1:{channel.port}", TOKEN, 20.0, 20.0)
+        try:
+            act(self._config, HttpChannel(client, name), name, self._ended.is_set, self.sessions.append)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def acting(config: Config, *names: str) -> Iterator[Actors]:
+    actors = Actors(copy.deepcopy(config))
+    for name in names:
+        actors.start(name)
+    try:
+        yield actors
+    finally:
+        actors.end()
+
+
+def saved(run: Run) -> dict[str, Any]:
+    return checkpoint.load(run.checkpoints / "last.pt")["training"]
+
+
+def last_row(run: Run) -> dict[str, float]:
+    return run.metrics()[-1]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+def test_updates_buffers_and_figures_are_those_of_one_process(tmp_path: Path, names: list[str]) -> None:
+    inline = new_run(tmp_path, touch_config(2))
+    train(inline, touch_config(2))
+    config = with_actors(touch_config(2), tmp_path / "token")
+    run = new_run(tmp_path, config)
+    with acting(config, *names) as actors:
+        train(run, config)
+    assert not actors.errors
+    state, expected = saved(run)["agent"], saved(inline)["agent"]
+    assert state["online"]["next_id"] == expected["online"]["next_id"] == 120
+    # In one process both envs are stepped before the first update; rows of actors are counted one by one.
+    assert expected["learner"]["updates"] <= state["learner"]["updates"] <= expected["learner"]["updates"] + 2
+    assert sum(last + 1 for last in saved(run)["actors"]["last_ids"].values()) == 120
+    assert state["prior"]["next_id"] > 30, "demonstrations, and interventions"
+    own = {name for name in last_row(inline) if not name.startswith("timer/")}
+    assert own <= last_row(run).keys() | {f"environment/episode/{n}" for n in ("success", "return", "length")}
+    assert {"timer/train", "timer/step_env", "timer/wait_for_rows", "critic_loss"} <= last_row(run).keys()
+    ahead, pushed = 8, 4
+    assert sum(session.steps for session in actors.sessions) <= 60 + ahead + 2 * pushed * len(names)
+
+
+def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
+    config = with_actors(touch_config(1, interval=20, max_steps=200), tmp_path / "token")
+    run = new_run(tmp_path, config)
+    with acting(config, "a") as actors:  # it waits for the learner in between
+        for _ in range(3):
+            run = Run(run.dir)
+            stop = threading.Timer(0.4, setattr, (run, "stop_signal", 15))
+            stop.start()
+            try:
+                train(run, config)
+                break
+            except StopRequested:
+                state = saved(run)
+                assert state["agent"]["online"]["next_id"] == state["actors"]["last_ids"].get("a", -1) + 1
+            finally:
+                stop.cancel()
+        else:
+            train(Run(run.dir), config)
+    assert not actors.errors
+    state = saved(run)
+    assert state["actors"]["last_ids"] == {"a": 199}
+    rows = state["agent"]["online"]["rows"]
+    assert len(rows) == 200 == len(torch.unique(rows, dim=0))
+    position, following = rows[:, :2], rows[:, -4:-2]
+    continued = (position[1:] == following[:-1]).all(dim=1).sum()
+    episodes = run.metrics()[-1]["Train/episode_length"]
+    assert continued >= 199 - 2 * 200 / episodes, "but for the ends of episodes, each row begins where the last ended"
+
+
+def test_an_actor_with_other_settings_is_refused_by_name(tmp_path: Path) -> None:
+    config = with_actors(touch_config(1, max_steps=20), tmp_path / "token")
+    other = copy.deepcopy(config)
+    other.agent.gamma = 0.5
+    with acting(other, "stranger") as strangers, acting(config, "a"):
+        train(new_run(tmp_path, config), config)
+    (error,) = strangers.errors
+    with raises_naming(ConfigError, "agent.gamma=0.97"):
+        raise error
+
+
+def test_rows_keep_transitions() -> None:
+    steps = made_steps(5)
+    steps.intervened = torch.tensor([True, False, True, False, False])
+    rows = rows_of(steps)
+    assert {name: (str(c.dtype), c.shape[1:]) for name, c in rows.items()} == row_spec(
+        {"policy": 2, "privileged": 2}, 3
+    )
+    back = transitions_of(rows)
+    for name in ("action", "reward", "mask", "intervened"):
+        assert torch.equal(getattr(back, name), getattr(steps, name))
+    for group in ("policy", "privileged"):
+        assert torch.equal(back.obs[group], steps.obs[group]) and torch.equal(
+            back.next_obs[group], steps.next_obs[group]
+        )

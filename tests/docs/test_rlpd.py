@@ -1,0 +1,34 @@
+"""docs/rlpd.md: its commands compose, and the settings that it names exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from regimen.config.compose import compose_config
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "rlpd.md").read_text()
+
+
+def test_the_commands_compose() -> None:
+    commands = re.findall(r"python launch.py (.*)$", TEXT, re.M)
+    assert len(commands) >= 6
+    stages = set()
+    for command in commands:
+        config = compose_config(shlex.split(command), [])
+        stages.add((config.choices["stage"], config.choices["task"], config.hardware.channel is not None))
+    task = "gear_assembly"
+    assert stages == {("train", task, False), ("train", task, True), ("act", task, False), ("evaluate", task, False)}
+
+
+def test_the_settings_exist() -> None:
+    config = compose_config(["experiment=gear_rlpd", "hardware=actor_learner"])
+    named = set(re.findall(r"`((?:agent|hardware|stage|env)\.[\w.]+)`", TEXT))
+    assert {"hardware.channel.push_steps", "agent.utd", "agent.gripper_penalty"} <= named
+    stage = compose_config(["experiment=gear_rlpd", "stage=act"]).stage
+    for name in named:
+        section, *path = name.split(".")
+        node = stage if section == "stage" and hasattr(stage, path[0]) else getattr(config, section)
+        for part in path:
+            node = getattr(node, part)
