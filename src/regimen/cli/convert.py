@@ -1,13 +1,17 @@
-"""Commands that convert datasets: `import-legacy`, `import-histories` and `export-lerobot`."""
+"""Commands that convert datasets: `import-legacy`, `import-demos`, `import-histories` and `export-lerobot`."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
+from regimen.config.compose import compose_config
+from regimen.data.demonstration_import import import_demonstrations
 from regimen.data.episodes import card, legacy_import
 from regimen.data.histories import vintix_import
 from regimen.data.lerobot import export
+from regimen.envs import open_env
 from regimen.runs import references
 
 
@@ -28,6 +32,49 @@ def import_legacy_verb(argv: list[str]) -> int:
     card.keep_healthy(path, described)
     card.write(described, path.parent, path.parent)
     print(f"{path}: {described.episodes.count} episodes, {described.rows} frames; see {path.parent / 'card.md'}")
+    return 0
+
+
+def import_demos_verb(argv: list[str]) -> int:
+    """Convert demonstrations of HIL-SERL to a dataset: `regimen import-demos <pickles> --out demos.h5 task=<task>`.
+
+    With a task, whose sizes the data must have, its names of observations and actions are taken over; other overrides
+    may follow, such as `env.images.size=128`. Nothing in the pickles is executed.
+
+    Args:
+        argv: the arguments after the verb.
+    """
+    parser = argparse.ArgumentParser(prog="regimen import-demos", description=import_demos_verb.__doc__)
+    parser.add_argument("files", nargs="+", help="pickles in order, and overrides such as task=gear_assembly")
+    parser.add_argument("--out", type=Path, required=True, help="the dataset to make")
+    parser.add_argument("--episode-steps", type=int, help="steps after which an episode ended by time, if no task is")
+    parser.add_argument("--step-dt", type=float, help="seconds between two transitions, if no task is (default 0.1)")
+    parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
+    args = parser.parse_args(argv)
+    overrides = [text for text in args.files if "=" in text and not Path(text).exists()]
+    files = [Path(text) for text in args.files if text not in overrides]
+    if not files:
+        parser.error("name one pickle or more")
+    io, task, step_dt, episode_steps = None, "", args.step_dt or 0.1, args.episode_steps
+    if overrides:
+        if args.step_dt or args.episode_steps:
+            parser.error("--step-dt and --episode-steps are those of the task: leave them out")
+        config = compose_config([*overrides, "env.num_envs=1"], args.config_dir)
+        env = open_env(config)
+        io, task, episode_steps = env.io, config.choices["task"], env.max_episode_length
+        env.close()
+    started = time.perf_counter()
+    counts = import_demonstrations(files, args.out, io, task, step_dt, episode_steps)
+    seconds = time.perf_counter() - started
+    described = card.make([args.out])
+    card.keep_healthy(args.out, described)
+    card.write(described, args.out.parent, args.out.parent)
+    ends = f"{counts.timed_out} ended by time, {counts.cut} cut"
+    rate = f"{counts.rows / max(seconds, 1e-9):.0f} a second"
+    print(f"{args.out}: {counts.episodes} episodes ({ends}), {counts.rows} transitions, {rate}")
+    for line in described.demonstrations.warnings if described.demonstrations is not None else []:
+        print(f"warning: {line}")
+    print(f"See {args.out.parent / 'card.md'}")
     return 0
 
 

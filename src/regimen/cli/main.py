@@ -24,6 +24,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "regimen.cli.convert:import_legacy_verb",
         "convert recordings of the older formats into a dataset",
     ),
+    "import-demos": (
+        "regimen.cli.convert:import_demos_verb",
+        "convert demonstrations of HIL-SERL into a dataset",
+    ),
     "import-histories": (
         "regimen.cli.convert:import_histories_verb",
         "convert public Vintix data into learning histories",

@@ -19,14 +19,23 @@ class VideoWriter:
     Attributes:
         path: the file.
         frames: number of frames written.
+        encoded_bytes: size of the video so far; the encoder holds back a few frames.
     """
 
-    def __init__(self, path: Path, fps: float = 25.0) -> None:
-        """Prepare to write `path` at `fps` frames a second; nothing is opened before the first frame."""
+    def __init__(self, path: Path, fps: float = 25.0, key_frames: int | None = None) -> None:
+        """Prepare to write; nothing is opened before the first frame.
+
+        Args:
+            path: the file.
+            fps: frames a second.
+            key_frames: frames from one that is stored whole to the next, few where single frames are read; None leaves
+                it to the encoder.
+        """
         self.path = Path(path)
-        self.frames = 0
+        self.frames = self.encoded_bytes = 0
         self._part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self._rate = Fraction(fps).limit_denominator(1000)
+        self._options = {"crf": "21", "preset": "veryfast"} | ({} if key_frames is None else {"g": str(key_frames)})
         self._container: Any = None
         self._stream: Any = None
 
@@ -38,15 +47,16 @@ class VideoWriter:
         if self._container is None:
             self._open(width, height)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        packets = self._stream.encode(picture)
+        self.encoded_bytes += sum(packet.size for packet in packets)
+        self._container.mux(packets)
         self.frames += 1
 
     def _open(self, width: int, height: int) -> None:
         import av
 
         self._container = av.open(str(self._part), "w", options={"movflags": "faststart"})
-        options = {"crf": "21", "preset": "veryfast"}
-        self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        self._stream = self._container.add_stream("libx264", rate=self._rate, options=self._options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
 
     def close(self) -> None:

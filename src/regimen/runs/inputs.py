@@ -26,10 +26,14 @@ LISTS = ("data", "runs", "experts")
 def references(config: dict[str, Any]) -> dict[str, str]:
     """Return input name -> reference: `policy`, `estimator`, and `data.0`, `data.1`, …, `runs.0`, ….
 
+    A `policy` that the stage declares in `DEMONSTRATORS: ClassVar[tuple[str, ...]]` is no reference.
+
     Args:
         config: resolved plain configuration.
     """
     named: dict[str, Any] = {key: config.get(key) for key in SINGLE}
+    if named["policy"] in (static_types.class_variable(config.get("stage") or {}, "DEMONSTRATORS") or ()):
+        named["policy"] = None  # a word that the stage itself understands, and no file
     named |= {f"{key}.{i}": ref for key in LISTS for i, ref in enumerate(config.get(key) or [])}
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 

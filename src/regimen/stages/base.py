@@ -20,6 +20,7 @@ class Stage(Protocol):
     | `TAKES: ClassVar[tuple[str, ...]]` | inputs it reads: `policy`, `estimator`, `data`, `runs`, `experts` | all |
     | `NEEDS: ClassVar[str]` | method of the agent that the stage calls, such as `learn` | none |
     | `LOADS_POLICY: ClassVar[bool]` | whether `policy` is a checkpoint or an exported policy, checked first | no |
+    | `DEMONSTRATORS: ClassVar[tuple[str, ...]]` | words that may stand for a policy, such as `scripted` | none |
     | `DISTRIBUTED: ClassVar[bool]` | whether several workers may run the stage together | no |
     | `problems(config)` | lines that say what is wrong with the settings on the run's plain configuration | nothing |
     | `num_envs(config)` | number of environments that the stage opens | `env.num_envs` |

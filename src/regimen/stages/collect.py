@@ -108,26 +108,41 @@ class Collect:
         from regimen.agents.policy_file import load_bundle
         from regimen.runs import checkpoint
         from regimen.stages.playback.rollout import opened_env
+        from regimen.stages.recording.demonstrations import DemonstrationRecorder
         from regimen.stages.recording.recorders import EpisodeRecorder
 
         started = time.perf_counter()
         torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
-        bundle, saved = load_bundle(config.policy), checkpoint.saved_part(run, "collect")
+        saved = checkpoint.saved_part(run, "collect")
+        bundle = None if config.policy in self.cfg.DEMONSTRATORS else load_bundle(config.policy)
         if saved is not None:
             gate = GateResult.from_dict(saved["gate"])
-        else:
+        elif bundle is not None:
             gate = require_good_policy(run, config, bundle, self.cfg.gate_envs, self.cfg.accept)
+        else:
+            gate = GateResult()
         torch.manual_seed(config.seed)
+        attempts = None
         with opened_env(config) as env, torch.inference_mode():
-            EpisodeRecorder(self.cfg, run, config, env, bundle, gate).collect(saved)
-        self._finish(run, gate, config, time.perf_counter() - started)
+            if self.cfg.episodes is None:
+                assert bundle is not None, "a demonstrator without a file records episodes, see CollectCfg.problems"
+                EpisodeRecorder(self.cfg, run, config, env, bundle, gate).collect(saved)
+            else:
+                recorder = DemonstrationRecorder(self.cfg, run, config, env, gate, bundle)
+                recorder.collect(saved)
+                attempts = recorder.collector.attempts
+        self._finish(run, gate, config, attempts, time.perf_counter() - started)
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # the folder holds no policy; nothing is left to resume
 
-    def _finish(self, run: Run, gate: GateResult, config: Config, wall_s: float) -> None:
+    def _finish(self, run: Run, gate: GateResult, config: Config, attempts: int | None, wall_s: float) -> None:
+        """Write the data card and the result; `attempts` counts the episodes that were tried for demonstrations."""
         from regimen.data.episodes import card as cards
+        from regimen.data.episodes.reader import add_attrs
 
         run.progress(note="writing the data card")
         path = run.dir / "data" / "episodes.h5"
+        if attempts is not None:
+            add_attrs(path, {"attempts": attempts})
         card = cards.make([path], seed=config.seed)
         cards.keep_healthy(path, card)
         for file in cards.write(card, run.dir / "data", run.dir / "figures"):
@@ -140,4 +155,8 @@ class Collect:
         headline = {"samples": float(card.rows), "episodes": float(card.episodes.count)}
         if card.classes:
             headline["healthy_share"] = card.healthy_share
-        run.finish(headline, CollectResult(gate=gate, problems=problems, wall_s=wall_s).to_dict())
+        if (demonstrated := card.demonstrations) is not None:
+            headline |= {"success": demonstrated.success_rate, "length": card.episodes.length.mean}
+            for line in demonstrated.warnings:
+                run.warn(line)
+        run.finish(headline, CollectResult(gate=gate, problems=problems, wall_s=wall_s, attempts=attempts).to_dict())

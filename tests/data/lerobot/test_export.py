@@ -14,10 +14,13 @@ import pytest
 from helpers import episode_files, history_files
 from helpers.messages import assert_names, raises_naming
 from regimen.cli.convert import export_lerobot_verb
+from regimen.data.demonstrations import Demonstration, DemonstrationWriter
 from regimen.data.episodes.reader import EpisodeFile
+from regimen.data.episodes.schema import EpisodeAttributes
 from regimen.data.histories.reader import open_histories
 from regimen.data.lerobot import export as lerobot_export
 from regimen.data.lerobot.export import export
+from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import DatasetError, PreflightError
 
 if importlib.util.find_spec("pyarrow"):
@@ -182,3 +185,74 @@ def test_lerobot_itself_reads_it(recorded: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(row["action"], action[[39, 39]])
     assert row["action_is_pad"].tolist() == [False, True] and row["task"] == "made" and bool(row["next.done"])
     np.testing.assert_allclose(found.meta.stats["action"]["mean"], action.mean(0), rtol=1e-6)
+
+
+SIZES = {"wrist_1": [32, 48, 3], "wrist_2": [16, 16, 3]}
+
+
+def demonstrations(path: Path, sizes: dict[str, list[int]]) -> Path:
+    """Three episodes of 20, 30 and 25 steps, in which the brightness of each camera rises from frame to frame."""
+    io = IOSpec({"policy": {"position": 2}}, ActionSpec(["x"], [1.0], [0.0], 1.0), 0.1, images=sizes)
+    labels = {"success": np.dtype(bool)}
+    writer = DemonstrationWriter(path, io, labels, EpisodeAttributes(io=io.to_dict(), step_dt=0.1, task="made"))
+    frame = 0
+    for length in (20, 30, 25):
+        end = np.arange(length) == length - 1
+        shades = (frame + np.arange(length + 1)).astype(np.uint8) * 3
+        obs = {g: np.broadcast_to(shades[:, None, None, None], (length + 1, *size)) for g, size in sizes.items()}
+        obs |= {"policy": np.zeros((length + 1, 2), np.float32)}
+        zeros = np.zeros(length, np.float32)
+        writer.add_episode(Demonstration(obs, zeros[:, None], zeros, end, ~end & end, {"success": end}))
+        frame += length
+    writer.close()
+    return path
+
+
+def decoded(path: Path) -> list[tuple[float, float]]:
+    """Return the time in s and the mean brightness of each frame."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [(float(f.time), float(f.to_ndarray(format="rgb24").mean())) for f in container.decode(video=0)]
+
+
+@needs_parquet
+@pytest.mark.parametrize("megabytes", [200, 0])
+def test_images_become_videos_that_hold_the_frame_of_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: float
+) -> None:
+    monkeypatch.setattr(layout, "VIDEO_FILE_MB", megabytes)
+    data = demonstrations(tmp_path / "demos.h5", SIZES)
+    assert export(data, tmp_path / "out") == {"episodes": 3, "rows": 75}
+    assert len(list(tmp_path.glob("out/videos/*/*/*.mp4"))) == (2 if megabytes else 6)
+    index = 0
+    for row in pq.read_table(tmp_path / "out/meta/episodes").to_pylist():
+        for group in SIZES:
+            name = f"videos/observation.images.{group}"
+            place = f"chunk-{row[f'{name}/chunk_index']:03d}/file-{row[f'{name}/file_index']:03d}.mp4"
+            frames = decoded(tmp_path / "out" / name / place)
+            begin = row[f"{name}/from_timestamp"]
+            own = [shade for time, shade in frames if begin - 0.01 < time < row[f"{name}/to_timestamp"] - 0.01]
+            assert len(own) == row["length"]
+            np.testing.assert_allclose(own, 3 * (index + np.arange(row["length"])), atol=4)
+        index += row["length"]
+
+
+@needs_parquet
+def test_videos_are_described(tmp_path: Path) -> None:
+    export(demonstrations(tmp_path / "demos.h5", SIZES), tmp_path / "out")
+    about, stats = info(tmp_path / "out"), json.loads((tmp_path / "out/meta/stats.json").read_text())
+    assert about["video_path"] == "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    feature = about["features"]["observation.images.wrist_1"]
+    assert (feature["dtype"], feature["shape"]) == ("video", [32, 48, 3])
+    assert (feature["info"]["video.fps"], feature["info"]["video.codec"]) == (10, "h264")
+    mean = np.array(stats["observation.images.wrist_1"]["mean"])
+    assert mean.shape == (3, 1, 1) and mean == pytest.approx(3 * 37 / 255, abs=0.01)
+    assert not [name for name in about["features"] if "final" in name]
+    assert "observation.images.wrist_1" not in pq.read_table(tmp_path / "out/data").column_names
+
+
+@needs_parquet
+def test_images_that_no_video_holds_are_refused(tmp_path: Path) -> None:
+    with raises_naming(DatasetError, "obs/wrist_1", "31 x 48 x 3", "even"):
+        export(demonstrations(tmp_path / "demos.h5", {"wrist_1": [31, 48, 3]}), tmp_path / "out")

@@ -12,9 +12,11 @@ import numpy as np
 from regimen.data.episodes import card_pages
 from regimen.data.episodes.card_schema import (
     HEALTHY,
+    ActionChannel,
     CardFile,
     ChannelMoments,
     Channels,
+    DemonstrationFigures,
     Duplicates,
     EpisodeCard,
     EpisodeCounts,
@@ -24,7 +26,8 @@ from regimen.data.episodes.card_schema import (
     SplitCounts,
     Spread,
 )
-from regimen.data.episodes.reader import FAULT, EpisodeFile, add_attrs, open_all
+from regimen.data.episodes.lengths import DISCOUNTS, PHASE, SUCCESS, discount_problem
+from regimen.data.episodes.reader import FAULT, EpisodeFile, EpisodeIndex, add_attrs, open_all
 from regimen.data.episodes.splits import NAMES, Splits, split
 from regimen.data.episodes.statistics import BEGINNING, Scan, onset_deviation, scan
 from regimen.system.files import write_json
@@ -65,6 +68,7 @@ def make(paths: Sequence[Path], seed: int = 0, group: str | None = None) -> Epis
             duplicates=_duplicates(scans, splits),
             channels=_channels(files[0], scans),
             healthy=_healthy(scans),
+            demonstrations=_demonstrations(files, scans),
         )
     finally:
         for file in files:
@@ -193,6 +197,70 @@ def _healthy(scans: list[Scan]) -> dict[str, ChannelMoments]:
             figures.rows += other.channels[column].rows
         moments[column] = ChannelMoments(figures.mean().tolist(), figures.std().tolist(), figures.rows)
     return moments
+
+
+def _demonstrations(files: list[EpisodeFile], scans: list[Scan]) -> DemonstrationFigures | None:
+    """Return the figures of demonstrations, None for files without final observations; small columns are read whole."""
+    if not all("final_obs/policy" in file.columns for file in files):
+        return None
+    tables = [scan.table.select(scan.table.terminated | scan.table.truncated) for scan in scans]
+    success = [_successes(file, table) for file, table in zip(files, tables, strict=True)]
+    lengths = np.concatenate([table.length[won] for table, won in zip(tables, success, strict=True)])
+    count, tried = sum(map(len, tables)), [file.attributes.attempts for file in files]
+    attempts = None if None in tried else sum(n or 0 for n in tried)
+    median = float(np.median(np.concatenate([table.length for table in tables]))) if count else 0.0
+    warnings = [line] if count and (line := discount_problem(median, DISCOUNTS[0])) else []
+    if not len(lengths):
+        warnings.insert(0, "no episode ended in success: there is nothing to learn from.")
+    return DemonstrationFigures(
+        demonstrator=files[0].attributes.demonstrator,
+        attempts=attempts,
+        successes=len(lengths),
+        success_rate=len(lengths) / max(attempts or count, 1),
+        length=Spread.over(lengths),
+        actions=_actions(files),
+        phase_s=_phases(files, count),
+        kept_reward={f"{discount:g}": discount**median for discount in DISCOUNTS},
+        warnings=warnings,
+    )
+
+
+def _successes(file: EpisodeFile, table: EpisodeIndex) -> np.ndarray:
+    """Return (E,) whether an episode ended in success: by its label, or without one by the reward of its last step."""
+    name = f"labels/{SUCCESS}" if f"labels/{SUCCESS}" in file.columns else "reward"
+    return np.asarray(file.read([name])[name][table.stop - 1, table.env] > 0)
+
+
+def _actions(files: list[EpisodeFile]) -> dict[str, ActionChannel]:
+    action = np.concatenate([file.read(["action"])["action"].reshape(-1, file.columns["action"][0]) for file in files])
+    clip = files[0].io.action.clip
+    if not len(action):
+        return {}
+    return {
+        name: ActionChannel(
+            min=float(values.min()),
+            mean=float(values.mean()),
+            max=float(values.max()),
+            std=float(values.std()),
+            at_bounds=0.0 if clip is None else float((np.abs(values) >= 0.99 * clip).mean()),
+        )
+        for name, values in zip(files[0].io.action.joints, action.T, strict=True)
+    }
+
+
+def _phases(files: list[EpisodeFile], episodes: int) -> dict[str, float]:
+    """Return phase -> mean time of an episode in it in s."""
+    name = f"labels/{PHASE}"
+    if not episodes or not all(name in file.columns for file in files):
+        return {}
+    counts = np.sum([np.bincount(file.read([name])[name].ravel().astype(int), minlength=64) for file in files], axis=0)
+    known = files[0].attributes.phases or []
+    return {
+        known[phase] if phase < len(known) else str(phase): float(
+            counts[phase] * files[0].attributes.step_dt / episodes
+        )
+        for phase in np.flatnonzero(counts)
+    }
 
 
 def keep_healthy(path: Path, card: EpisodeCard) -> None:

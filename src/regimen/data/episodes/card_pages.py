@@ -20,7 +20,8 @@ SIZE = (5.2, 3.6)
 
 def text(card: EpisodeCard) -> str:
     """Return a card as Markdown, the quality checks first."""
-    return "\n".join([*_verdict(card), *_files(card), *_classes(card), *_episodes(card), *_channels(card)]) + "\n"
+    parts = [_verdict(card), _files(card), _classes(card), _demonstrations(card), _episodes(card), _channels(card)]
+    return "\n".join([line for part in parts for line in part]) + "\n"
 
 
 def _verdict(card: EpisodeCard) -> list[str]:
@@ -59,14 +60,38 @@ def _classes(card: EpisodeCard) -> list[str]:
     ]
 
 
+def _demonstrations(card: EpisodeCard) -> list[str]:
+    figures, dt = card.demonstrations, card.step_dt
+    if figures is None:
+        return []
+    tried = "" if figures.attempts is None else f" of {figures.attempts} tried"
+    length = figures.length
+    lines = ["", "## Demonstrations", "", *[f"**Warning.** {line}\n" for line in figures.warnings]]
+    lines.append(
+        f"By {figures.demonstrator or 'an unknown demonstrator'}: {figures.successes} successes{tried}. Their length "
+        f"is {length.min:.0f} … {length.max:.0f} steps, mean {length.mean:.1f} ({length.mean * dt:.2f} s)."
+    )
+    lines += ["", "| discount | reward at the end, seen from the begin of the median episode |", "|---|---|"]
+    lines += [f"| {discount} | {kept:.2g} |" for discount, kept in figures.kept_reward.items()]
+    lines += ["", "| action | min | mean | max | std | at the bounds |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {a.min:.2f} | {a.mean:.2f} | {a.max:.2f} | {a.std:.2f} | {a.at_bounds:.0%} |"
+        for name, a in figures.actions.items()
+    ]
+    if figures.phase_s:
+        lines += ["", "| phase | s of an episode |", "|---|---|"]
+        lines += [f"| {phase} | {seconds:.2f} |" for phase, seconds in figures.phase_s.items()]
+    return lines
+
+
 def _episodes(card: EpisodeCard) -> list[str]:
     counts, length, dt = card.episodes, card.episodes.length, card.step_dt
     resets, copies, onsets = card.resets, card.duplicates, card.onsets
     lines = ["", "## Episodes", ""]
     lines.append(
-        f"{counts.count} episodes, {card.rows} frames: {counts.terminated} fell, {counts.truncated} ended by time, "
-        f"{counts.cut} are cut by the end of the file. Length {length.min * dt:.2f} … {length.max * dt:.2f} s, median "
-        f"{length.median * dt:.2f} s."
+        f"{counts.count} episodes, {card.rows} frames: {counts.terminated} terminated, {counts.truncated} ended by "
+        f"time, {counts.cut} are cut by the end of the file. Length {length.min * dt:.2f} … {length.max * dt:.2f} s, "
+        f"median {length.median * dt:.2f} s."
     )
     lines.append(
         f"{resets.count} resets in {resets.distinct_steps} different steps, {resets.synchronised_share:.1%} "

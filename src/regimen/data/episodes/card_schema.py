@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -151,6 +152,44 @@ class ChannelMoments(JsonData):
 
 
 @dataclass
+class ActionChannel(JsonData):
+    """One action over all steps; the share of steps at the bounds counts values of 99 % of the bound and more."""
+
+    min: float = 0.0
+    mean: float = 0.0
+    max: float = 0.0
+    std: float = 0.0
+    at_bounds: float = 0.0
+
+
+@dataclass
+class DemonstrationFigures(JsonData):
+    """What concerns demonstrations.
+
+    Attributes:
+        demonstrator: what acted.
+        attempts: episodes tried; None if unknown.
+        successes: episodes that ended in success.
+        success_rate: successes by episodes tried.
+        length: steps of the successes.
+        actions: name -> figures.
+        phase_s: phase -> mean time in s of an episode in it; empty for a task without the label `phase`.
+        kept_reward: discount -> what it leaves of a reward at the end, at the begin of the median episode.
+        warnings: one line for each property that prevents learning.
+    """
+
+    demonstrator: str | None = None
+    attempts: int | None = None
+    successes: int = 0
+    success_rate: float = 0.0
+    length: Spread = field(default_factory=Spread)
+    actions: dict[str, ActionChannel] = field(default_factory=dict)
+    phase_s: dict[str, float] = field(default_factory=dict)
+    kept_reward: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
 class EpisodeCard(JsonData):
     """Statistics over datasets of episodes taken together; `card.json` is its plain form.
 
@@ -171,8 +210,10 @@ class EpisodeCard(JsonData):
         duplicates: copies of episodes.
         channels: constant and broken channels.
         healthy: column -> statistics over healthy rows.
+        demonstrations: what concerns demonstrations; None for other data.
     """
 
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"demonstrations"})
     format: int = 1
     files: list[CardFile] = field(default_factory=list)
     rows: int = 0
@@ -189,6 +230,7 @@ class EpisodeCard(JsonData):
     duplicates: Duplicates = field(default_factory=Duplicates)
     channels: Channels = field(default_factory=Channels)
     healthy: dict[str, ChannelMoments] = field(default_factory=dict)
+    demonstrations: DemonstrationFigures | None = None
 
     def problems(self) -> list[str]:
         """Return one line for each quality check that stands before the training of a failure detector and fails."""

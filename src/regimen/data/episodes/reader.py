@@ -177,6 +177,8 @@ class EpisodeFile:
     def iterate(self, names: Sequence[str], envs: Sequence[int] | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yield each episode as {name: (length, …)}, env by env; one block of envs is in memory at a time.
 
+        With an image among the columns it is one episode at a time.
+
         Args:
             names: columns.
             envs: envs to read; by default all.
@@ -186,6 +188,11 @@ class EpisodeFile:
         for low in range(0, self.num_envs, block):
             here = table.select(wanted & (table.env >= low) & (table.env < low + block))
             if not len(here):
+                continue
+            if any(len(self.columns.get(name, ())) > 1 for name in names):
+                for env, start, stop in zip(here.env, here.start, here.stop, strict=True):
+                    episode = self.read(names, slice(start, stop), slice(env, env + 1))
+                    yield {name: value[:, 0] for name, value in episode.items()}
                 continue
             values = self.read(names, envs=slice(low, low + block))
             for env, start, stop in zip(here.env, here.start, here.stop, strict=True):

@@ -13,6 +13,9 @@ from regimen.system.json_data import Json, JsonData
 FORMAT = 1
 CHUNK_BYTES = 2**20
 
+IMAGE_BUFFER_BYTES = 2**23
+"""Images of one open chunk of rows, which the writer holds twice."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -76,6 +79,9 @@ class EpisodeAttributes(JsonData):
         healthy: column -> statistics over healthy rows, see `ChannelMoments`.
         legacy: names of the files that a legacy recording was converted from.
         legacy_offset: rows between an event and the first observation made under it, in a legacy recording.
+        demonstrator: of demonstrations, what acted: `scripted`, `human`, `imported`, or `policy`.
+        attempts: of demonstrations, the episodes tried, those that were not kept included.
+        phases: names of the values of the label `phase`.
     """
 
     format: int | None = None
@@ -99,6 +105,9 @@ class EpisodeAttributes(JsonData):
     healthy: dict[str, Json] | None = None
     legacy: list[str] | None = None
     legacy_offset: int | None = None
+    demonstrator: str | None = None
+    attempts: int | None = None
+    phases: list[str] | None = None
 
     def head(self) -> Json:
         """Return the attributes for `EpisodeWriter`, which itself counts rows and envs."""
@@ -106,23 +115,51 @@ class EpisodeAttributes(JsonData):
         return {name: value for name, value in written.items() if name not in ("steps", "num_envs")}
 
 
-def columns_for(groups: dict[str, int], actions: int, labels: dict[str, np.dtype[Any]]) -> dict[str, Column]:
+def columns_for(
+    groups: dict[str, int],
+    actions: int,
+    labels: dict[str, np.dtype[Any]],
+    images: dict[str, list[int]] | None = None,
+    final_obs: bool = False,
+) -> dict[str, Column]:
     """Return name -> column of the layout.
 
     Args:
         groups: observation group -> width.
         actions: width of the action.
         labels: name -> type.
+        images: image group -> [H, W, C].
+        final_obs: whether the observation after an episode's last action is stored too, in columns that are zero in
+            all other rows.
     """
-    table = {f"obs/{group}": Column("float32", (width,)) for group, width in groups.items()}
+    observed = {group: Column("float32", (width,)) for group, width in groups.items()}
+    observed |= {group: Column("uint8", tuple(size)) for group, size in (images or {}).items()}
+    table = {f"obs/{group}": column for group, column in observed.items()}
     table |= {"action": Column("float32", (actions,)), "reward": Column("float32")}
     table |= {"terminated": Column("bool"), "truncated": Column("bool"), "episode": Column("int32")}
-    return table | {f"labels/{name}": Column(str(dtype)) for name, dtype in labels.items()}
+    table |= {f"labels/{name}": Column(str(dtype)) for name, dtype in labels.items()}
+    return table | ({f"final_obs/{group}": column for group, column in observed.items()} if final_obs else {})
 
 
-def chunk_steps(num_envs: int) -> int:
-    """Return the rows of a chunk, which a crash may lose: 64, and more for few envs, whose rows are small."""
-    return min(max(4096 // num_envs, 64), 512)
+def chunk_steps(num_envs: int, image_bytes: int = 0) -> int:
+    """Return the rows of a chunk, which a crash may lose: 64, and more for few envs, whose rows are small.
+
+    Args:
+        num_envs: N.
+        image_bytes: of the images in one env's row; the rows are fewer if their images exceed `IMAGE_BUFFER_BYTES`.
+    """
+    steps = min(max(4096 // num_envs, 64), 512)
+    return steps if not image_bytes else min(steps, _power_of_two(IMAGE_BUFFER_BYTES // (num_envs * image_bytes)))
+
+
+def image_steps(column: Column, steps: int) -> int:
+    """Return the rows of a chunk on disk: `steps`, and of an image as many as make about 1 MB."""
+    return steps if len(column.tail) < 2 else min(steps, _power_of_two(CHUNK_BYTES // column.bytes))
+
+
+def _power_of_two(number: int) -> int:
+    """Return the largest power of two that is not above `number`, and 1 for less than 1."""
+    return 1 << (max(number, 1).bit_length() - 1)
 
 
 def chunk_envs(column: Column, steps: int, num_envs: int) -> int:

@@ -89,7 +89,8 @@ class Scan:
 def scan(file: EpisodeFile) -> Scan:
     """Go through a file once; memory is a chunk and a few numbers per episode and row."""
     table = file.episodes()
-    wide = [name for name in file.columns if name.startswith("obs/") or name == "action"]
+    vectors = [name for name, shape in file.columns.items() if len(shape) == 1]
+    wide = [name for name in vectors if name.startswith("obs/") or name == "action"]
     result = _empty(file, table, wide)
     by_id = np.argsort(table.id)
     sorted_ids = table.id[by_id]

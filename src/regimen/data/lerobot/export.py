@@ -1,7 +1,8 @@
 """Exports recorded episodes and learning histories to the LeRobot v3 layout: `regimen export-lerobot <run> <folder>`.
 
 `observation.state` is what the policy reads, `next.reward` and `next.done` belong to the step that the action of their
-row caused, as in Regimen's own files. The ground truth of `labels/` becomes features `label.<name>`.
+row caused, as in Regimen's own files. The ground truth of `labels/` becomes features `label.<name>`. Images become
+videos `observation.images.<name>`; the observation after the last action of an episode has no place in the layout.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,14 @@ class Source:
         step_dt: seconds between two rows, None where the dataset does not state it.
         features: name -> (numpy name of the type, names of its channels).
         episodes: name -> (n, …) of one episode after the other.
+        images: name -> height, width and channels.
     """
 
     task: str
     step_dt: float | None
     features: dict[str, tuple[str, tuple[str, ...]]]
     episodes: Iterator[dict[str, np.ndarray]]
+    images: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def export(dataset: Path, folder: Path, fps: int | None = None) -> dict[str, int]:
@@ -88,14 +91,23 @@ def of_episodes(files: list[EpisodeFile]) -> Source:
         files: that fit each other.
     """
     first = files[0]
-    kept = [name for name in first.columns if name not in ("episode", *ENDS)]
+    kept = [n for n in first.columns if n not in ("episode", *ENDS) and not n.startswith("final_obs/")]
     names = {name: _name(name) for name in kept}
+    cameras = [f"obs/{group}" for group in first.io.images]
+    names |= {name: f"observation.images.{name.removeprefix('obs/')}" for name in cameras}
+    images: dict[str, tuple[int, int, int]] = {}
+    for name in cameras:
+        height, width, channels = images[names[name]] = first.columns[name]
+        if height % 2 or width % 2 or channels != 3:
+            size = f"{height} x {width} x {channels}"
+            raise DatasetError(f"{name}: H.264 has even sizes and three channels, these images are {size}.")
     channels = {"action": tuple(first.io.action.joints)}
     channels |= {f"obs/{group}": _channels(first.io, group) for group in first.io.observations}
-    with_type = first.read(kept, slice(0, 0))
-    features = {names[n]: (str(with_type[n].dtype), channels.get(n, (names[n],))) for n in kept} | _END_FEATURES
+    plain = [name for name in kept if name not in cameras]
+    with_type = first.read(plain, slice(0, 0))
+    features = {names[n]: (str(with_type[n].dtype), channels.get(n, (names[n],))) for n in plain} | _END_FEATURES
     task = "unknown" if first.attributes.task is None else first.attributes.task
-    return Source(task, first.attributes.step_dt, features, _rows_of_files(files, names))
+    return Source(task, first.attributes.step_dt, features, _rows_of_files(files, names), images)
 
 
 def of_histories(histories: Histories) -> Source:
@@ -169,10 +181,11 @@ def _rate(source: Source, fps: int | None) -> int:
 
 
 def _write(source: Source, folder: Path, fps: int) -> dict[str, int]:
-    from regimen.data.lerobot.layout import Feature, LerobotWriter
+    from regimen.data.lerobot.layout import Camera, Feature, LerobotWriter
 
     features = {name: Feature(dtype, names) for name, (dtype, names) in source.features.items()}
-    writer, counts = LerobotWriter(folder, features, fps, source.task), {"episodes": 0, "rows": 0}
+    cameras = {name: Camera(size) for name, size in source.images.items()}
+    writer, counts = LerobotWriter(folder, features, fps, source.task, cameras), {"episodes": 0, "rows": 0}
     for episode in source.episodes:
         writer.add(episode)
         counts = {"episodes": counts["episodes"] + 1, "rows": counts["rows"] + len(episode["next.done"])}

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class CollectCfg:
-    """Record episodes of `policy` in the task.
+    """Record episodes of `policy` in the task: a run, `scripted` (the expert of the task) or `human`.
 
     Attributes:
-        steps: control steps per env; rows of the dataset.
+        steps: control steps per env, rows of the dataset; not read where `episodes` is set.
+        episodes: whole episodes to record as demonstrations, each with its final observation.
+        only_successful: whether an episode is a demonstration only if it ends with the label `success`.
+        max_attempts: episodes that are tried at most; null: four for each wanted, of a human any number.
         action_noise: standard deviation of normal noise added to every action, in units of the action.
         gate_envs: envs for each command of `env.evaluation.grid` in the check of the policy without faults.
         accept: reason to record a policy that fails `env.evaluation.gate`; stored with the data.
@@ -28,8 +31,12 @@ class CollectCfg:
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
     LOADS_POLICY: ClassVar[bool] = True
+    DEMONSTRATORS: ClassVar[tuple[str, ...]] = ("scripted", "human")
     _target_: str = "regimen.stages.collect.Collect"
     steps: int = 3000
+    episodes: int | None = None
+    only_successful: bool = True
+    max_attempts: int | None = None
     action_noise: float = 0.0
     gate_envs: int = 16
     accept: str | None = None
@@ -37,8 +44,12 @@ class CollectCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
-        counts = {name: getattr(self, name) for name in ("steps", "gate_envs", "checkpoint_interval")}
-        lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
+        names = ("steps", "gate_envs", "checkpoint_interval", "episodes", "max_attempts")
+        counts = {name: getattr(self, name) for name in names}
+        lines = [
+            f"{name}={value}: expected 1 or more." for name, value in counts.items() if value is not None and value < 1
+        ]
+        lines += self._demonstration_problems(config)
         if self.action_noise < 0:
             lines.append(f"action_noise={self.action_noise}: expected 0 or more.")
         if self.accept is not None and not self.accept.strip():
@@ -50,6 +61,16 @@ class CollectCfg:
             for name in faults
             if name not in events
         ]
+
+    def _demonstration_problems(self, config: PlainConfig) -> list[str]:
+        lines, policy = [], config.get("policy")
+        if self.episodes is None and policy in self.DEMONSTRATORS:
+            lines.append(f"policy={policy} records whole episodes: add their number, stage.episodes=25.")
+        if None not in (self.episodes, self.max_attempts) and (self.max_attempts or 0) < (self.episodes or 0):
+            lines.append(f"max_attempts={self.max_attempts}: expected episodes={self.episodes} or more.")
+        if policy == "human" and config["env"].get("num_envs", 1) != 1:
+            lines.append("policy=human acts in one env: add env.num_envs=1.")
+        return lines
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of the two open chunks."""
@@ -67,9 +88,12 @@ class CollectResult(JsonData):
         gate: check of the policy.
         problems: quality checks that the data fail, one line each.
         wall_s: duration in s.
+        attempts: episodes tried, of demonstrations.
     """
 
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"attempts"})
     dataset: str = "data/episodes.h5"
+    attempts: int | None = None
     gate: GateResult | None = None
     problems: list[str] = field(default_factory=list)
     wall_s: float = 0.0
@@ -149,7 +173,9 @@ class CollectHistoriesCfg:
             lines.append(f"episodes={self.episodes}: expected either this or stage.steps={self.steps}, the other null.")
         counts = {name: getattr(self, name) for name in ("episodes", "steps", "episode_sparsity", "thin")}
         counts["checkpoint_interval"] = self.checkpoint_interval
-        lines += [f"{name}={value}: expected 1 or more." for name, value in counts.items() if (value or 1) < 1]
+        lines += [
+            f"{name}={value}: expected 1 or more." for name, value in counts.items() if value is not None and value < 1
+        ]
         if self.episodes == 0 or self.steps == 0:
             lines.append("episodes=0 or steps=0: expected 1 or more.")
         if self.reward_scale <= 0:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.config.schema import Config
+    from regimen.data.demonstrations import DemonstrationWriter
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from regimen.system.json_data import Json
 
 
-class _Recorder:
+class Recorder:
     """Loop of a recording.
 
     Attributes:
@@ -45,11 +46,12 @@ class _Recorder:
         writer: opened by the first step, or by the resumption.
     """
 
-    writer: EpisodeWriter | HistoryWriter | None = None
+    writer: EpisodeWriter | HistoryWriter | DemonstrationWriter | None = None
 
     def __init__(self, cfg: CollectCfg | CollectHistoriesCfg, run: Run, config: Config, env: VecEnv) -> None:
         self.run, self.config, self.env = run, config, env
-        self._interval, self._steps = cfg.checkpoint_interval, cfg.steps
+        self._interval = cfg.checkpoint_interval
+        self._steps: int | None = cfg.steps
         self.obs: Obs = {}
 
     def _record(self, first: int) -> None:
@@ -136,11 +138,11 @@ class _Recorder:
             "run": self.run.id,
             "parents": record.parents,
             "command": shlex.join(record.argv),
-            "policy_sha256": files.sha256(Path(policy)) if policy else None,
+            "policy_sha256": files.sha256(Path(policy)) if policy and Path(policy).exists() else None,
         }
 
 
-class EpisodeRecorder(_Recorder):
+class EpisodeRecorder(Recorder):
     """Record every step of a policy."""
 
     writer: EpisodeWriter | None = None
@@ -193,7 +195,8 @@ class EpisodeRecorder(_Recorder):
     def _open(self, row: dict[str, np.ndarray]) -> EpisodeWriter:
         labels = {name.removeprefix("labels/"): v.dtype for name, v in row.items() if name.startswith("labels/")}
         io, n = self.env.io, self.env.num_envs
-        columns = columns_for({group: io.size(group) for group in io.observations}, io.num_actions, labels)
+        groups = {group: io.size(group) for group in io.observations}
+        columns = columns_for(groups, io.num_actions, labels, io.images)
         needed = self.cfg.steps * n * sum(column.bytes for column in columns.values())
         self._require_space(needed, "The dataset needs", f"stage.steps={self.cfg.steps} or env.num_envs={n}")
         return EpisodeWriter(self.path, columns, n, self._attributes().head())
@@ -234,7 +237,7 @@ class EpisodeRecorder(_Recorder):
         return super()._restore(saved)
 
 
-class HistoryRecorder(_Recorder):
+class HistoryRecorder(Recorder):
     """Record one learning history per env.
 
     Attributes:
