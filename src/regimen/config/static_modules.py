@@ -85,7 +85,7 @@ def locate(module: str) -> Path:
         where = "the current directory, PYTHONPATH or the installed packages"
         raise ConfigError(f"There is no module `{top}` in {where}.")
     folders = [Path(p) for p in spec.submodule_search_locations or []]
-    if not rest and spec.origin:
+    if not rest and spec.origin and spec.has_location:  # a frozen module, such as abc, has no file
         return Path(spec.origin)
     for folder in folders:
         stem = folder.joinpath(*rest)
