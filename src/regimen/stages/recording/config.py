@@ -29,7 +29,7 @@ class CollectCfg:
         checkpoint_interval: steps between two checkpoints.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
     LOADS_POLICY: ClassVar[bool] = True
     DEMONSTRATORS: ClassVar[tuple[str, ...]] = ("scripted", "human")
     _target_: str = "regimen.stages.collect.Collect"
