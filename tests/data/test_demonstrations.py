@@ -118,7 +118,7 @@ def test_a_discount_that_loses_the_reward_is_a_problem_and_the_remedy_is_none() 
     """The 830 steps of the original demonstrations at its discount of .97."""
     line = discount_problem(830, 0.97)
     assert line is not None
-    for remedy in ("0.995", "6th", "139 steps"):
+    for remedy in ("0.995", "for 6 steps", "139 steps"):
         assert remedy in line
     assert discount_problem(139, 0.97) is None and discount_problem(830, 0.995) is None
     assert discount_problem(100_000, 0.97) is not None

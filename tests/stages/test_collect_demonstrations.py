@@ -150,6 +150,16 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies:
         np.testing.assert_array_equal(value, second[name], name)
 
 
+def test_rows_of_a_task_with_images_hold_them_too(tmp_path: Path) -> None:
+    path = collect(tmp_path, DemonstratedEnvCfg(num_envs=3), str(save_policy(tmp_path)), steps=40, gate_envs=2)
+    with EpisodeFile(path) as file:
+        rows = file.read(["obs/camera", "obs/policy"])
+        assert file.columns["obs/camera"] == (8, 12, 3) and "final_obs/camera" not in file.columns
+    shown = (rows["obs/camera"][:, :, 0, 0, 0].astype(float) - 100) / 50
+    np.testing.assert_allclose(shown, rows["obs/policy"][:, :, 0], atol=0.03)
+    assert "demonstrations" not in card_of(path)
+
+
 def test_a_broken_off_attempt_is_not_kept() -> None:
     env = DemonstratedEnv(1)
     collector = EpisodeCollector(env, scripted_demonstrator(env, 0.0, 0), only_successful=False)

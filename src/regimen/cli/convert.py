@@ -50,7 +50,7 @@ def import_demos_verb(argv: list[str]) -> int:
     parser.add_argument("--episode-steps", type=int, help="steps after which an episode ended by time, if no task is")
     parser.add_argument("--step-dt", type=float, help="seconds between two transitions, if no task is (default 0.1)")
     parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     overrides = [text for text in args.files if "=" in text and not Path(text).exists()]
     files = [Path(text) for text in args.files if text not in overrides]
     if not files:

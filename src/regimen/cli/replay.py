@@ -96,7 +96,7 @@ def _why_none(view: RunView) -> str:
 
 def _no_window(sim: object) -> str:
     """Return why no window opens, or nothing."""
-    from regimen.stages.playback.options import no_window
+    from regimen.display.window import no_window
 
     if not getattr(sim, "MUJOCO", False):
         return "the window needs sim=mujoco."

@@ -1,8 +1,7 @@
 """Demonstrations: whole episodes with the observation after their last action, written and read as transitions.
 
-The file is a dataset of episodes (`data/episodes`) with one env, in which the episodes follow one another, and with
-columns `final_obs/<group>`. Any such dataset of more envs can be read as well, for example the `stage.episodes` of a
-trained policy.
+The file is a dataset of episodes (`data/episodes`) of one env, in which the episodes follow one another, so that its
+readers, card and export apply. Columns `final_obs/<group>`, zero but in the last row of an episode, complete it.
 """
 
 from __future__ import annotations

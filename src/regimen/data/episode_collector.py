@@ -162,6 +162,11 @@ class EpisodeCollector:
             self._demonstrator.reset(ended)
         return self._complete(most)
 
+    @property
+    def at_begin(self) -> bool:
+        """Whether every env is at the begin of an episode."""
+        return not any(self._running)
+
     def discard(self) -> None:
         """Break off the episodes of all envs, which are not kept, and begin new ones."""
         for env in range(self._env.num_envs):

@@ -2,8 +2,8 @@
 
 A pickle is a program for a stack machine, which may call anything. This reader interprets the opcodes itself
 (`pickletools.genops` splits them) and has no way to import or call: a name in the file is compared with a few known
-ones, and every other name or opcode is an error. An item is given out as soon as the next one begins, and what it
-brought is forgotten one item later, so that a file of any size is read in the memory of a few items.
+ones, and every other name or opcode is an error. An item is given out as soon as the next one begins, and its objects
+are freed one item later, so that a file of any size is read in the memory of a few items.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class _Machine:
                 if complete:
                     yield from complete
                     del complete
-                    self._forget()
+                    self._free_previous()
                     begin, opcodes = self._position, 0
         except (ValueError, IndexError, TypeError, AttributeError, KeyError, OverflowError, UnicodeError) as error:
             if not self._position and not self._puts:
@@ -144,8 +144,8 @@ class _Machine:
             return [item]
         return []
 
-    def _forget(self) -> None:
-        """Forget the objects of the item before last that the last one did not refer to."""
+    def _free_previous(self) -> None:
+        """Free the objects of the item before last that the last one did not refer to."""
         for key in self._previous:
             del self._memo[key]
         self._previous, self._recent = self._recent, set()
@@ -231,7 +231,7 @@ class _Machine:
         if isinstance(value, _NewArray):
             value.key = key
         shared = isinstance(value, _Name | np.dtype) or (isinstance(value, str) and len(value) <= MOST_TEXT)
-        # There is one object for each bytes of length 0 and 1, and for each truth value of numpy, in all of a process.
+        # There is one object for each bytes of length 0 and 1, and for each bool of numpy, in all of a process.
         alone = isinstance(value, np.bool_) or (isinstance(value, bytes) and len(value) < 2)
         if not (shared or alone or value is self._items):
             self._recent.add(key)

@@ -123,7 +123,8 @@ def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iter
             if run and run not in report.parents:
                 report.parents.append(run)
     if stage in ("evaluate", "collect") and config.policy is None:
-        forms = "policy=<run reference>, policy=<file> or policy=pretrained:<name>"
+        words = getattr(config.stage, "DEMONSTRATORS", ())
+        forms = ", ".join(f"policy={p}" for p in ("<run reference>", "<file>", "pretrained:<name>", *words))
         yield Problem("", f"stage={stage} needs a policy: {forms}.")
 
 

@@ -28,6 +28,18 @@ def test_only_the_first_episode_counts() -> None:
     assert episodes.means()["speed"].tolist() == [2.0, 3.0, 2.0]
 
 
+def test_an_end_by_success_is_no_fall() -> None:
+    episodes = FirstEpisodeStats(4, torch.device("cpu"))
+    ends = [flags(1, 1, 0, 0), flags(0, 0, 1, 0)]
+    episodes.add(torch.zeros(4), *ends, {"labels": {"success": flags(1, 0, 0, 0)}})
+    episodes.add(torch.zeros(4), flags(0, 1, 1, 1), flags(0, 0, 0, 0), {"labels": {"success": flags(0, 1, 1, 1)}})
+    table = EpisodeResults.of(episodes, np.zeros(4, dtype=int), 0.1)
+    whole, _ = compute_all_metrics(table, [[]], 50, seed=0)
+    assert (whole.falls, whole.figures["survival"].value, whole.figures["success"].value) == (1, 0.75, 0.5)
+    assert whole.shown()[0] == "success"
+    assert headline(whole, "success")["success"] == 0.5
+
+
 def test_later_values_that_are_not_finite_do_not_spoil_a_finished_episode() -> None:
     episodes = FirstEpisodeStats(1, torch.device("cpu"))
     episodes.add(torch.ones(1), flags(0), flags(1), {})

@@ -10,9 +10,9 @@ import pytest
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.config.compose import compose
+from regimen.display.window import no_window
 from regimen.orchestration.preflight import preflight
 from regimen.stages.evaluation.config import EvaluateCfg
-from regimen.stages.playback.options import no_window
 from regimen.system.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -19,7 +19,7 @@ pytestmark = [
 LOOK = """
 import sys, threading
 import numpy as np, torch
-from regimen.stages.playback.options import no_window
+from regimen.display.window import no_window
 from regimen.stages.playback.viewer import Viewer
 from helpers.tasks import make_env
 

@@ -33,5 +33,5 @@ def discount_problem(length: float, discount: float) -> str | None:
     return (
         f"Demonstrations of {length:.0f} steps at a discount of {discount:g}: a reward at the end counts "
         f"{discount**length:.0e} at the begin, so they teach nothing there. Use a discount of {needed:g} or more, or "
-        f"record every {skip}th step: {math.ceil(length / skip)} steps."
+        f"hold each action for {skip} steps when recording: {math.ceil(length / skip)} steps."
     )

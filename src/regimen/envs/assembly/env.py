@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 SUBSTEPS = 50
-SETTLING_SUBSTEPS = 100
+SETTLING_SUBSTEPS = 50
 
 LEAD_M, LEAD_RAD = 0.02, 0.12
 """Distance of the target from the measured pose at most, along each axis: it bounds force and torque."""
@@ -102,7 +102,7 @@ class AssemblyEnv:
         self.max_episode_length = round(cfg.episode_length_s / STEP_S)
         self._low_clearance, self._high_clearance = cfg.clearance
         self._low_friction, self._high_friction = cfg.friction
-        self.scene = scene.build(cfg.part, cfg.teeth, (self._low_clearance, self._high_clearance), self._low_friction)
+        self.scene = scene.build(cfg.part, cfg.teeth, self._low_clearance, self._low_friction)
         self.batch = Batch(self.scene.model, self.num_envs, max(1, threads))
         self._reader = Reader(self.batch, self.scene, cfg.teeth)
         self._hand = self.scene.model.body("hand").id
@@ -171,7 +171,7 @@ class AssemblyEnv:
             "final_obs": final,
             "log": self._log(done, success, dropped) if done.any() else {},
             "labels": {"success": torch.from_numpy(success), "dropped": torch.from_numpy(dropped)},
-            "metrics": {name: torch.tensor(values, dtype=torch.float32) for name, values in metrics.items()},
+            "metrics": {name: torch.from_numpy(values.astype(np.float32)) for name, values in metrics.items()},
         }
         if done.any():
             ids = done.nonzero()[0]
@@ -201,10 +201,7 @@ class AssemblyEnv:
     def _observe(self, known: Obs | None = None, ids: np.ndarray | None = None) -> Obs:
         """Return the observations; images are those of `known` but in the envs `ids` (n,), where both are given."""
         reading = self.reading
-        obs = {
-            "policy": reading.proprioception(self._target, self._target_rotation),
-            "privileged": reading.privileged(),
-        }
+        obs = reading.observed(self._target, self._target_rotation)
         if self.cfg.images is not None:
             cameras, shape = self.cfg.images.cameras, self.cfg.images.shape
             images = self.pictures.take(cameras, shape, np.arange(self.num_envs) if ids is None else ids)

@@ -60,23 +60,11 @@ PRIVILEGED = {
 }
 
 
-class Columns:
-    """Scales, offsets and bounds of a group of terms, each an array (d,)."""
-
-    def __init__(self, terms: dict[str, Term]) -> None:
-        """Take the terms in order."""
-        values = terms.values()
-        self.scale = np.concatenate([np.full(t.size, t.scale) for t in values])
-        self.offset = np.concatenate([np.broadcast_to(t.offset, t.size) for t in values])
-        self.bound = np.concatenate([np.full(t.size, np.inf if t.clip is None else t.clip) for t in values])
-
-    def observed(self, quantities: tuple[np.ndarray, ...]) -> torch.Tensor:
-        """Return the observation (N, d) float32 of quantities, each (N, k)."""
-        values = (np.concatenate(quantities, 1) - self.offset) * self.scale
-        return torch.from_numpy(values.clip(-self.bound, self.bound).astype(np.float32))
-
-
-POLICY_COLUMNS, PRIVILEGED_COLUMNS = Columns(PROPRIOCEPTION), Columns(PRIVILEGED)
+_TERMS = [*PROPRIOCEPTION.values(), *PRIVILEGED.values()]
+_SCALE = np.concatenate([np.full(term.size, term.scale) for term in _TERMS])
+_OFFSET = np.concatenate([np.broadcast_to(term.offset, term.size) for term in _TERMS])
+_BOUND = np.concatenate([np.full(term.size, np.inf if term.clip is None else term.clip) for term in _TERMS])
+_PROPRIOCEPTIVE = sum(term.size for term in PROPRIOCEPTION.values())
 
 
 @dataclass
@@ -120,17 +108,16 @@ class Reading:
         flat = np.hypot(self.part_tilt[:, 0], self.part_tilt[:, 1]) < tilt
         return (self.lateral < lateral) & (self.part_position[:, 2] < height) & flat
 
-    def proprioception(self, target: np.ndarray, target_rotation: np.ndarray) -> torch.Tensor:
-        """Return the group `policy` (N, 25), with the targets (N, 3) of the controller."""
-        lead, turn = target - self.position, target_rotation - self.rotation
-        return POLICY_COLUMNS.observed(
-            (self.position, self.rotation, self.motion, self.opening, self.wrench, lead, turn)
-        )
-
-    def privileged(self) -> torch.Tensor:
-        """Return the group `privileged` (N, 10)."""
-        phase = np.stack((np.sin(self.part_phase), np.cos(self.part_phase)), 1)
-        return PRIVILEGED_COLUMNS.observed((self.part_position, self.part_position, self.part_tilt, phase))
+    def observed(self, target: np.ndarray, target_rotation: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the groups `policy` (N, 25) and `privileged` (N, 10), with the targets (N, 3) of the controller."""
+        place, turned, part = self.position, self.rotation, self.part_position
+        own = (place, turned, self.motion, self.opening, self.wrench, target - place, target_rotation - turned)
+        phase = self.part_phase[:, None]
+        seen = (part, part, self.part_tilt, np.sin(phase), np.cos(phase))
+        values = (np.concatenate((*own, *seen), 1) - _OFFSET) * _SCALE
+        values = np.minimum(np.maximum(values, -_BOUND), _BOUND).astype(np.float32)
+        groups = {"policy": values[:, :_PROPRIOCEPTIVE], "privileged": values[:, _PROPRIOCEPTIVE:]}
+        return {name: torch.from_numpy(columns.copy()) for name, columns in groups.items()}
 
     def state_dict(self) -> StateDict:
         """Return all arrays as tensors."""

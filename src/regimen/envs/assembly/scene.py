@@ -24,6 +24,9 @@ NOMINAL_PLACE = np.array([0.5, 0.0, 0.0])
 """Of the fixture in the world, in m; the site `reference` of panda.xml."""
 
 PIN_RADIUS = 0.005
+PARKED = np.array([0.0, 0.0, 0.2])
+"""Of the part in the compiled model, above the fixture, in m."""
+
 INSERTION = 0.018
 """Depth in m by which the pin enters the bore: the part's height above its seat when it begins to."""
 
@@ -83,14 +86,14 @@ class Scene:
         return places, sizes
 
 
-def build(part: str, teeth: int, clearance: tuple[float, float], friction: float) -> Scene:
+def build(part: str, teeth: int, clearance: float, friction: float) -> Scene:
     """Return the model of a task.
 
     Args:
         part: `gear` or `peg`.
         teeth: of the gear; 0 for a plain disc without a second gear.
-        clearance: lowest and highest radial clearance in m. The boxes round the bore have the lowest: they can only
-            become smaller, so that their bounding volumes stay valid.
+        clearance: radial, in m, the lowest of the task: the boxes round the bore can only become smaller, so that their
+            bounding volumes stay valid.
         friction: sliding friction between part and fixture.
     """
     import mujoco
@@ -99,10 +102,10 @@ def build(part: str, teeth: int, clearance: tuple[float, float], friction: float
     for name in ("held", "fixture"):
         spec.find_default(name).geom.friction[0] = friction
     fixture = spec.worldbody.add_body(name="fixture", mocap=True, pos=NOMINAL_PLACE)
-    held = spec.worldbody.add_body(name="part", pos=NOMINAL_PLACE + (0.0, 0.0, 0.2), explicitinertial=True)
+    held = spec.worldbody.add_body(name="part", pos=NOMINAL_PLACE + PARKED, explicitinertial=True)
     held.add_freejoint(name="part")
     held.add_site(name="part")
-    builder = _Builder(spec, held, fixture, PIN_RADIUS + clearance[0], PIN_RADIUS + clearance[1])
+    builder = _Builder(spec, held, fixture, PIN_RADIUS + clearance)
     builder.plate()
     grasp_above = builder.gear(teeth) if part == "gear" else builder.peg()
     builder.grasp(grasp_above)
@@ -118,14 +121,13 @@ class _Builder:
     """Adds part and fixture to a model.
 
     Attributes:
-        narrow: radius of the bore at the lowest clearance, in m.
-        wide: radius of the bore at the highest clearance, in m.
+        bore: radius of the bore at the lowest clearance, in m.
     """
 
-    def __init__(self, spec: Any, held: Any, fixture: Any, narrow: float, wide: float) -> None:
+    def __init__(self, spec: Any, held: Any, fixture: Any, bore: float) -> None:
         from mujoco import mjtGeom
 
-        self.spec, self.held, self.fixture, self.narrow, self.wide = spec, held, fixture, narrow, wide
+        self.spec, self.held, self.fixture, self.bore = spec, held, fixture, bore
         self.box, self.cylinder = mjtGeom.mjGEOM_BOX, mjtGeom.mjGEOM_CYLINDER
         self.capsule, self.mesh = mjtGeom.mjGEOM_CAPSULE, mjtGeom.mjGEOM_MESH
 
@@ -140,20 +142,16 @@ class _Builder:
         self.add(self.fixture, "fixture", name="plate", type=self.box, size=size, pos=place, group=2, material="plate")
 
     def gear(self, teeth: int) -> float:
-        """Add the held gear, the shaft and the second gear; return the height of the grasp above the gear's origin."""
+        """Add the held gear, the shaft and the second gear; return the height of the grasp above the gear's origin.
+
+        Only the disc has walls round the bore: that of the hub, which is grasped, is wider.
+        """
         self._inertia(self.held, 0.06, 0.004, [1.5e-5, 1.5e-5, 1.6e-5])
         self.fixture.add_site(name="seat", pos=[0.0, 0.0, PLATE_HEIGHT + GEAR_HALF])
         self._pin(self.fixture, "fixture", PLATE_HEIGHT, INSERTION, up=True, material="steel")
         self._bore(self.held, "held", 0.0, GEAR_HALF, ROOT_RADIUS)
         self._teeth(self.held, "held", teeth)
-        wheel = _wheel(teeth, self.narrow)
-        self._shown(self.held, "wheel", wheel, GEAR_HALF, 0.0, "held")
-        hub_half, thickness = GRASP_HEIGHT / 2, (GRASP_HALF_WIDTH - self.wide) / 2
-        height, middle = GEAR_HALF + hub_half, self.wide + thickness
-        for x, y in _directions(4):  # a square tube, whose bore is that of the highest clearance
-            across = self.wide + thickness * 2 if abs(x) > 0.5 else self.wide
-            size = [thickness, across, hub_half] if abs(x) > 0.5 else [across, thickness, hub_half]
-            self.add(self.held, "held", type=self.box, size=size, pos=[middle * x, middle * y, height])
+        self._shown(self.held, "wheel", _wheel(teeth, self.bore), GEAR_HALF, 0.0, "held")
         if teeth:
             self._second_gear(teeth)
         return GEAR_HALF + GRASP_HEIGHT / 2
@@ -178,7 +176,7 @@ class _Builder:
         self._pin(self.held, "held", 0.0, PEG_LENGTH, up=False, material="steel")
         half = INSERTION / 2
         self._bore(self.fixture, "fixture", PLATE_HEIGHT + half, half, HOLE_OUTER_RADIUS)
-        outline = np.stack((HOLE_OUTER_RADIUS * _directions(48), self.narrow * _directions(48)))
+        outline = np.stack((HOLE_OUTER_RADIUS * _directions(48), self.bore * _directions(48)))
         self._shown(self.fixture, "hole", outline, half, PLATE_HEIGHT + half, "second")
         return PEG_LENGTH + GRASP_HEIGHT / 2
 
@@ -207,8 +205,8 @@ class _Builder:
 
     def _bore(self, body: Any, default: str, height: float, half: float, outer: float) -> None:
         """Add the boxes round the bore; the middle of their height is `height` m above the body's origin."""
-        size = [(outer - self.narrow) / 2, outer * math.tan(math.pi / BORE_SIDES), half]
-        middle = (outer + self.narrow) / 2
+        size = [(outer - self.bore) / 2, outer * math.tan(math.pi / BORE_SIDES), half]
+        middle = (outer + self.bore) / 2
         for k, (x, y) in enumerate(_directions(BORE_SIDES, 0.5)):
             place = [middle * x, middle * y, height]
             self.add(body, default, name=f"bore_{k}", type=self.box, size=size, pos=place, quat=_about_z(x, y))

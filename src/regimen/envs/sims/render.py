@@ -133,6 +133,7 @@ class Renderer:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._finalizer = weakref.finalize(self, _free, self._drawing, self._context)
+        self._finalizer.atexit = False  # MuJoCo closes its display before, and the context with it
 
     def render(self, data: mujoco.MjData) -> np.ndarray:
         """Return the image (height, width, 3) uint8 of `data`, whose kinematics must be up to date."""

@@ -26,8 +26,9 @@ class EvaluationMetrics(JsonData):
     Attributes:
         command: command of the episodes; None for all commands together, or without commands.
         episodes: number of episodes.
-        falls: number of episodes that ended by a termination.
-        figures: name -> value with interval; always `return`, `survival` and `episode_length_s`.
+        falls: number of episodes that ended by a termination that is no success.
+        figures: name -> value with interval; always `return`, `survival` and `episode_length_s`; `success` of a task
+            that has this label.
     """
 
     command: list[float] | None
@@ -38,7 +39,7 @@ class EvaluationMetrics(JsonData):
     def shown(self) -> list[str]:
         """Return the names of the metrics in display order: those of the task first, survival and return last."""
         last = ["survival", "return"]
-        first = [name for name in ("forward_speed", "speed_error") if name in self.figures]
+        first = [name for name in ("success", "forward_speed", "speed_error") if name in self.figures]
         return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
 
     def to_dict(self) -> Json:
@@ -60,19 +61,22 @@ class EpisodeResults:
     Attributes:
         command_of_env: (N,) index into the grid.
         columns: name -> (N,): `return`, `episode_length_s` and the metrics of the env.
-        fell: (N,) bool, whether the episode ended by a termination.
+        fell: (N,) bool, whether the episode ended by a termination that is no success.
+        succeeded: (N,) bool, whether it ended by a success; None for a task without the label `success`.
     """
 
     command_of_env: np.ndarray
     columns: dict[str, np.ndarray]
     fell: np.ndarray
+    succeeded: np.ndarray | None = None
 
     @classmethod
     def of(cls, episodes: FirstEpisodeStats, command_of_env: np.ndarray, step_dt: float) -> EpisodeResults:
         """Read the statistics of finished episodes; `step_dt` is the step time in s."""
         columns = {"return": episodes.returns, "episode_length_s": episodes.steps * step_dt} | episodes.means()
         arrays = {name: value.cpu().numpy() for name, value in columns.items()}
-        return cls(command_of_env, arrays, episodes.fell.cpu().numpy())
+        succeeded = None if episodes.succeeded is None else episodes.succeeded.cpu().numpy()
+        return cls(command_of_env, arrays, episodes.fell.cpu().numpy(), succeeded)
 
 
 def compute_metrics(
@@ -93,6 +97,8 @@ def compute_metrics(
     for name, values in episodes.columns.items():
         result.figures[name] = bootstrap(values[rows], resamples, seed)
     result.figures["survival"] = share(~fell)
+    if episodes.succeeded is not None:
+        result.figures["success"] = share(episodes.succeeded[rows])
     if command and "forward_speed" in episodes.columns:
         signed = bootstrap(episodes.columns["forward_speed"][rows] - command[0], resamples, seed)
         result.figures["speed_error"] = magnitude(signed)
@@ -239,7 +245,7 @@ def print_table(overall: EvaluationMetrics, by_command: list[EvaluationMetrics])
     rows = [*by_command, overall] if by_command[0].command else [overall]
     names = by_command[0].shown()
     heads = ["command", "falls", *(name.replace("_", "\n") for name in names)]
-    title = "evaluation, with 95 % intervals (bootstrap; survival: Wilson)"
+    title = "evaluation, with 95 % intervals (bootstrap; shares: Wilson)"
     if "speed_error" in names:
         title += " (speed error of `all`: the worst command's)"
     cells = [

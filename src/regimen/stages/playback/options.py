@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from regimen.config import static_types
+from regimen.display.window import no_window
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
-
-_PROBE = """
-import sys, warnings, glfw
-warnings.simplefilter("ignore")
-glfw.init() or sys.exit("no display answers")
-glfw.window_hint(glfw.VISIBLE, False)
-glfw.create_window(64, 64, "", None, None) or sys.exit("the display opens no OpenGL window")
-"""
 
 
 @dataclass
@@ -94,28 +83,6 @@ def _viewer_problems(config: PlainConfig) -> list[str]:
         return [f"viewer=true: a run on a scheduler has no display. {INSTEAD}"]
     why = no_window(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
     return [f"viewer=true: {why} {INSTEAD}"] if why else []
-
-
-@functools.cache
-def no_window(display: str | None, wayland: str | None) -> str | None:
-    """Return the reason why no window opens on this machine, or None; tested in a subprocess, which may crash.
-
-    Args:
-        display: name of the X display.
-        wayland: name of the Wayland display.
-    """
-    if sys.platform == "linux" and not display and not wayland:
-        return "no display: neither DISPLAY nor WAYLAND_DISPLAY is set."
-    if importlib.util.find_spec("glfw") is None:
-        return f"the viewer needs glfw. Type: {sys.executable} -m pip install -e '.[viewer]'."
-    try:
-        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        return f"the display {display or wayland} did not answer within 60 s."
-    if probe.returncode == 0:
-        return None
-    lines = probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"]
-    return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
 def _evaluator_problems(cfg: PlaybackCfg, config: PlainConfig) -> list[str]:

@@ -120,7 +120,8 @@ class FirstEpisodeStats:
 
     Attributes:
         running: (N,) bool, whether the first episode is still running.
-        fell: (N,) bool, whether the first episode ended by a termination.
+        fell: (N,) bool, whether the first episode ended by a termination that is no success.
+        succeeded: (N,) bool, whether the first episode ended by the label `success` of the task; None without one.
         returns: (N,) sum of rewards.
         steps: (N,) length in steps.
     """
@@ -135,6 +136,7 @@ class FirstEpisodeStats:
         """
         self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.succeeded: torch.Tensor | None = None
         self.returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
         self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
         self._metrics_from = metrics_from
@@ -147,17 +149,23 @@ class FirstEpisodeStats:
             reward: (N,).
             terminated: (N,) bool.
             truncated: (N,) bool.
-            info: of the step; `metrics`, {name: (N,)}, are averaged over the episode.
+            info: of the step; `metrics`, {name: (N,)}, are averaged over the episode, and the label `success` (N,) bool
+                is that of a step that ends an episode well.
         """
-        counted = self.running
+        counted, ended = self.running, terminated | truncated
         self.returns += torch.where(counted, reward, 0.0)
         self.steps += counted
         measured = counted & (self.steps > self._metrics_from)
         for name, value in info.get("metrics", {}).items():
             total = self._sums.setdefault(name, torch.zeros_like(self.returns))
             total += torch.where(measured, value, 0.0)
+        success = info.get("labels", {}).get("success")
+        if success is not None:
+            before = torch.zeros_like(counted) if self.succeeded is None else self.succeeded
+            self.succeeded = before | (counted & success)
+            terminated = terminated & ~success
         self.fell |= counted & terminated
-        self.running = counted & ~(terminated | truncated)
+        self.running = counted & ~ended
 
     @property
     def finished(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from regimen.data.episodes.schema import GateResult
+from regimen.envs.controls.config import ControlsCfg
 from regimen.envs.mass_randomization import MassRangeCfg
 from regimen.system.errors import did_you_mean
 from regimen.system.json_data import JsonData
@@ -27,6 +28,7 @@ class CollectCfg:
         gate_envs: envs for each command of `env.evaluation.grid` in the check of the policy without faults.
         accept: reason to record a policy that fails `env.evaluation.gate`; stored with the data.
         checkpoint_interval: steps between two checkpoints.
+        controls: of `policy=human`.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
@@ -41,6 +43,7 @@ class CollectCfg:
     gate_envs: int = 16
     accept: str | None = None
     checkpoint_interval: int = 512
+    controls: ControlsCfg = field(default_factory=ControlsCfg)
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
@@ -68,8 +71,12 @@ class CollectCfg:
             lines.append(f"policy={policy} records whole episodes: add their number, stage.episodes=25.")
         if None not in (self.episodes, self.max_attempts) and (self.max_attempts or 0) < (self.episodes or 0):
             lines.append(f"max_attempts={self.max_attempts}: expected episodes={self.episodes} or more.")
-        if policy == "human" and config["env"].get("num_envs", 1) != 1:
-            lines.append("policy=human acts in one env: add env.num_envs=1.")
+        if policy == "human":
+            lines += self.controls.problems()
+            if config["env"].get("num_envs", 1) != 1:
+                lines.append("policy=human acts in one env: add env.num_envs=1.")
+            if (config.get("hardware") or {}).get("scheduler"):
+                lines.append("policy=human: a run on a scheduler has no window. Take hardware=cpu.")
         return lines
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:

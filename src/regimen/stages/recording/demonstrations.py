@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,9 +11,10 @@ from regimen.config.targets import resolve
 from regimen.data.demonstrations import DemonstrationWriter
 from regimen.data.episode_collector import EpisodeCollector, scripted_demonstrator
 from regimen.data.episodes.schema import EpisodeAttributes
+from regimen.envs.controls.human import HumanControls
 from regimen.envs.vec_env import IOSpec
 from regimen.stages.recording.recorders import Recorder
-from regimen.system.errors import DatasetError
+from regimen.system.errors import DatasetError, StopRequested
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -59,12 +61,19 @@ class DemonstrationRecorder(Recorder):
         self.cfg, self.gate, self.kept = cfg, gate, 0
         self._wanted, self._steps = cfg.episodes or 0, None
         self._most = cfg.max_attempts or (None if config.policy == "human" else ATTEMPTS_PER_EPISODE * self._wanted)
+        self._human: HumanControls | None = None
+        if config.policy == "human":
+            action, task = env.io.action, config.choices.get("task", "")
+            self._human = HumanControls(cfg.controls, action.joints, action.clip, f"{task}: move to begin")
+        self._begun, self._rows = False, 0
         self.collector = EpisodeCollector(env, self._demonstrator(bundle), cfg.only_successful)
         self.path = run.dir / "data" / "episodes.h5"
 
     def _demonstrator(self, bundle: PolicyBundle | None) -> Demonstrator:
         if bundle is not None:
             return _PolicyDemonstrator(bundle, self.env, self.cfg.action_noise)
+        if self._human is not None:
+            return _HumanDemonstrator(self._human, self.env)
         return scripted_demonstrator(self.env, self.cfg.action_noise, self.config.seed)
 
     def collect(self, saved: StateDict | None) -> None:
@@ -93,9 +102,35 @@ class DemonstrationRecorder(Recorder):
         return False
 
     def _step(self, row: int) -> None:
+        if self._human is not None and not self._acts(self._human, row):
+            return
         for episode in self.collector.step(self._wanted - self.kept):
             self._add(episode)
         self.obs, self._rows = self.collector.obs, row + 1
+        self._begun = self._begun and not self.collector.at_begin
+
+    def _acts(self, human: HumanControls, row: int) -> bool:
+        """Return whether the human acts in this step: an episode begins with the first input.
+
+        Raises:
+            StopRequested: the window was closed; a checkpoint is written.
+        """
+        if human.closed:
+            self._save()
+            raise StopRequested(signal.SIGINT, row)
+        human.show(self.env.render())
+        human.wait(self.env.step_dt)
+        if human.controller.discarded():
+            self.collector.discard()
+            human.controller.release()
+            self._begun = False
+        self._begun = self._begun or human.controller.active
+        return self._begun
+
+    def _close(self) -> None:
+        super()._close()
+        if self._human is not None:
+            self._human.__exit__()
 
     def _add(self, episode: Demonstration) -> None:
         if self.writer is None:
@@ -136,6 +171,25 @@ class DemonstrationRecorder(Recorder):
         self.collector.obs, self.kept = self.obs, saved["kept"]
         self.writer = DemonstrationWriter.resume(self.path, saved["rows"], saved["kept"])
         return int(saved["steps"])
+
+
+class _HumanDemonstrator:
+    """The present action of a human, in one env."""
+
+    def __init__(self, human: HumanControls, env: VecEnv) -> None:
+        self._human, self._device = human, env.device
+
+    def act(self, obs: Obs) -> torch.Tensor:
+        return torch.from_numpy(self._human.controller.action())[None].to(self._device)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Nothing is remembered of an episode."""
+
+    def state_dict(self) -> StateDict:
+        return {}
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Nothing was saved."""
 
 
 class _PolicyDemonstrator:
