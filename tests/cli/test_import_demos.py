@@ -19,7 +19,7 @@ def run(*argv: str | Path) -> int:
 
 
 def test_several_pickles_become_one_dataset_with_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = [save(tmp_path / f"{i}.pkl", transitions([300, 280], seed=i)) for i in range(2)]
+    files = [save(tmp_path / f"{i}.pkl", transitions([300, 280], size=None, seed=i)) for i in range(2)]
     assert run(*files, "--out", tmp_path / "out" / "demos.h5", "--step-dt", "0.05") == 0
     assert_names(capsys.readouterr().out, "demos.h5", "4 episodes", "1160 transitions", "warning:", "0.97", "card.md")
     card = json.loads((tmp_path / "out" / "card.json").read_text())

@@ -43,7 +43,7 @@ class TouchEnv(PointEnv):
     def __init__(self, num_envs: int = 2, length: int = 20) -> None:
         super().__init__(num_envs, length, noise=0.0)
         self.io = IOSpec(
-            {"policy": {"position": 2}, "privileged": {"goal": 2}},
+            {"policy": {"position": 2}, "privileged": {"way": 2}},
             ActionSpec(["x", "y", "gripper"], [1.0] * 3, [0.0] * 3, 1.0),
             0.1,
         )
@@ -59,7 +59,7 @@ class TouchEnv(PointEnv):
             self.opening = torch.where(mask, 0.0, self.opening)
 
     def observe(self) -> Obs:
-        return {"policy": self.position.clone(), "privileged": self.goal.clone()}
+        return {"policy": self.position.clone(), "privileged": self.goal - self.position}
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         self.move(action[:, :2])

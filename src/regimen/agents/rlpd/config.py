@@ -43,7 +43,8 @@ class InterventionsCfg:
         patience: steps without progress after which it takes over.
         progress_m: distance to the goal, in m, by which the best of the episode must fall to count as progress.
         hold: steps for which it then acts.
-        guard: whether it also takes over at once where the task is about to fail, see `DemonstratedTask.failing`.
+        guard_hold: steps for which it acts where the task is about to fail, see `DemonstratedTask.failing`, at once and
+            without patience; 0 for never.
         noise: standard deviation of the noise on its actions.
     """
 
@@ -51,7 +52,7 @@ class InterventionsCfg:
     patience: int = 15
     progress_m: float = 0.001
     hold: int = 15
-    guard: bool = True
+    guard_hold: int = 3
     noise: float = 0.1
 
     def problems(self) -> list[str]:
@@ -63,7 +64,7 @@ class InterventionsCfg:
         ]
         return lines + [
             f"interventions.{name}={getattr(self, name):g}: expected 0 or more."
-            for name in ("progress_m", "noise")
+            for name in ("progress_m", "guard_hold", "noise")
             if getattr(self, name) < 0
         ]
 

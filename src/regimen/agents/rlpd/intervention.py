@@ -32,7 +32,7 @@ class Intervener:
     """Decides step by step who acts in each env.
 
     The expert takes over for `hold` steps if the best distance to the goal has not fallen by `progress_m` for
-    `patience` steps, or, with `guard`, at once if the task is about to fail.
+    `patience` steps; and at once, for `guard_hold` steps, if the task is about to fail.
     """
 
     def __init__(self, cfg: InterventionsCfg, env: DemonstratedTask, expert: ScriptedExpert, num_envs: int) -> None:
@@ -54,12 +54,12 @@ class Intervener:
         nearer = distance < self._best - self.cfg.progress_m
         self._best = torch.where(nearer, distance, self._best)
         self._stalled = torch.where(nearer, 0, self._stalled + 1)
-        due = self._stalled >= self.cfg.patience
-        if self.cfg.guard:
-            due |= self.env.failing().cpu()
-        began = due & (self._left == 0)
+        steps = torch.where(self._stalled >= self.cfg.patience, self.cfg.hold, 0)
+        if self.cfg.guard_hold:
+            steps = torch.where(self.env.failing().cpu(), steps.clamp(min=self.cfg.guard_hold), steps)
+        began = (steps > 0) & (self._left == 0)
         if began.any():
-            self._left[began] = self.cfg.hold
+            self._left[began] = steps[began]
             self.expert.reset(began.nonzero().squeeze(1))
         intervened = self._left > 0
         if intervened.any():
