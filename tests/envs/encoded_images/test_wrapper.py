@@ -8,31 +8,15 @@ import pytest
 import torch
 
 from helpers.demonstrated_env import SIZE, DemonstratedEnv
+from helpers.encoded_env import Means, encoded
 from helpers.messages import raises_naming
 from regimen.agents.policy_file import load_policy
 from regimen.envs.conformance.check import require_env
-from regimen.envs.encoded_images.description import EncoderDescription, reads_features
+from regimen.envs.encoded_images.description import reads_features
 from regimen.envs.encoded_images.wrapper import EncodedEnv
-from regimen.envs.vec_env import IOSpec, Obs
+from regimen.envs.vec_env import IOSpec
 from regimen.envs.watched_env import WatchedEnv
 from regimen.system.errors import IOMismatchError
-
-
-class Means:
-    """An encoder: mean and share of bright pixels of the camera; it counts what it is asked."""
-
-    def __init__(self, **changes) -> None:
-        described = {"images": {"camera": list(SIZE)}, "features": {"camera": 2}, "task": "point", "checksum": "0a1b"}
-        self.description, self.encoded = EncoderDescription(**(described | changes)), 0
-
-    def encode(self, images: Obs) -> torch.Tensor:
-        pixels = images["camera"].flatten(1).float() / 255
-        self.encoded += len(pixels)
-        return torch.stack((pixels.mean(1), (pixels > 0.4).float().mean(1)), 1)
-
-
-def encoded(num_envs: int = 3, **changes) -> EncodedEnv:
-    return EncodedEnv(DemonstratedEnv(num_envs), Means(**changes), "point")
 
 
 def test_features_replace_images_at_the_end_of_the_policy_group():
@@ -49,7 +33,7 @@ def test_final_observations_show_the_picture_before_the_reset_and_each_picture_i
     env, plain = encoded(), DemonstratedEnv(3)
     env.reset(seed=3), plain.reset(seed=3)
     expert, ended = env.scripted_expert(0.0, 0), 0
-    env._encoder.encoded = 0
+    env.encoder.encoded = 0
     for steps in range(1, 60):
         action = expert.act()
         obs, _, terminated, truncated, info = env.step(action)
@@ -60,7 +44,7 @@ def test_final_observations_show_the_picture_before_the_reset_and_each_picture_i
         final = Means().encode(told["final_obs"])
         assert torch.equal(info["final_obs"]["policy"][done][:, -2:], final[done])
         expert.reset(done.nonzero().squeeze(1))
-        assert env._encoder.encoded == 3 * steps + ended
+        assert env.encoder.encoded == 3 * steps + ended
     assert ended > 3
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regimen.data.episodes.reader import EpisodeFile
+    from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.vec_env import IOSpec, Obs, ScriptedExpert, StepInfo, VecEnv
 
 SUCCESS = "labels/success"
@@ -54,24 +55,30 @@ class Demonstrations:
         return cls(Transitions.join(episodes), [len(episode) for episode in episodes])
 
 
-def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str]) -> Demonstrations:
+def read(
+    paths: Sequence[Path], io: IOSpec, groups: Sequence[str], encoder: FrozenEncoder | None = None
+) -> Demonstrations:
     """Return the successful episodes of files.
 
     Args:
         paths: files, or folders of them.
         io: observations and actions of the task.
         groups: observation groups to read.
+        encoder: of the task's images; it then encodes those of the files, too.
 
     Raises:
         DatasetError: they are of other observations or actions than the task, or hold no success.
     """
     files = open_all(paths)
     try:
-        lines = files[0].io.differences(io, tuple(groups)) if files else []
+        lines = _differences(files[0], io, groups, encoder) if files else []
         if lines:
-            told = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
+            of_policy = ((": policy ", ": demonstrations "), ("only the policy has", "only the demonstrations have"))
+            for old, new in of_policy:
+                lines = [line.replace(old, new) for line in lines]
+            told = "\n  ".join(lines)
             raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {told}")
-        episodes = [episode for file in files for episode in _successes(file, groups)]
+        episodes = [episode for file in files for episode in _successes(file, groups, encoder)]
         tried = sum(len(file.episodes()) for file in files)
     finally:
         for file in files:
@@ -107,11 +114,25 @@ def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IO
             file.close()
 
 
-def _successes(file: EpisodeFile, groups: Sequence[str]) -> list[Transitions]:
-    names = [*(f"obs/{group}" for group in groups), "action", "reward", "terminated"]
+def _differences(file: EpisodeFile, io: IOSpec, groups: Sequence[str], encoder: FrozenEncoder | None) -> list[str]:
+    """Return one line for each difference between a file and the observations and actions of the task."""
+    if encoder is None or not file.io.images:
+        return file.io.differences(io, tuple(groups))
+    lines = encoder.description.misfits(file.io.images, file.attributes.task or None)
+    return [line.replace(" env ", " demonstrations ") for line in lines] or encoder.description.extend(file.io).differences(
+        io, tuple(groups)
+    )
+
+
+def _successes(file: EpisodeFile, groups: Sequence[str], encoder: FrozenEncoder | None) -> list[Transitions]:
+    cameras = list(encoder.description.images) if encoder is not None and file.io.images else []
+    names = [*(f"obs/{group}" for group in (*groups, *cameras)), "action", "reward", "terminated"]
     labelled = SUCCESS in file.columns
     episodes = []
     for columns in file.iterate([*names, SUCCESS] if labelled else names):
+        if encoder is not None and cameras:
+            features = encoder.encode({name: torch.from_numpy(columns[f"obs/{name}"]) for name in cameras})
+            columns["obs/policy"] = np.concatenate((columns["obs/policy"], features.cpu().numpy()), 1)
         ended = bool(columns["terminated"][-1])
         success = columns[SUCCESS][-1] if labelled else ended and columns["reward"][-1] > 0
         # What followed on the last row of an episode is not in the file: it only matters without a termination.

@@ -42,6 +42,7 @@ class EncodedEnv:
 
     Attributes:
         env: the task itself, below all wrappers.
+        encoder: of the images.
     """
 
     def __init__(self, env: VecEnv, encoder: FrozenEncoder, task: str | None) -> None:
@@ -62,7 +63,7 @@ class EncodedEnv:
                 "Set env.images to those of the encoder, or train one on recordings of this task: stage=distill "
                 "agent=image_encoder data=[…]."
             )
-        self._inner, self._encoder = env, encoder
+        self._inner, self.encoder = env, encoder
         self.env: Any = getattr(env, "env", env)
         self.num_envs, self.device = env.num_envs, env.device
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
@@ -109,13 +110,9 @@ class EncodedEnv:
                 final[group][done] = values
         return encoded, reward, terminated, truncated, {**info, "final_obs": final}
 
-    def encode(self, obs: Obs) -> Obs:
-        """Return observations (n, …) with features in place of the images, as `step` returns them."""
-        return self._encoded(obs)
-
     @torch.no_grad()
     def _encoded(self, obs: Obs) -> Obs:
-        features = self._encoder.encode({name: obs[name] for name in self._encoder.description.images})
+        features = self.encoder.encode({name: obs[name] for name in self.encoder.description.images})
         vectors = {group: obs[group] for group in self.io.observations}
         return {**vectors, "policy": torch.cat((obs["policy"], features), dim=1)}
 
