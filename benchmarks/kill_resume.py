@@ -201,7 +201,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def _is_time(name: str) -> bool:
-    return name == "time_s" or "Perf/" in name or "(ms)" in name
+    return name == "time_s" or "Perf/" in name or "(ms)" in name or "timer/" in name
 
 
 def content(run: Path) -> dict[str, Any]:

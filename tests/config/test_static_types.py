@@ -215,6 +215,12 @@ def test_signatures(peeked: Path) -> None:
     assert params[1].annotation == "float"
 
 
+def test_methods_are_those_of_the_class_and_its_bases_as_far_as_these_have_a_file(peeked: Path) -> None:
+    (peeked / "own_task.py").write_text("from abc import ABC\nclass Base(ABC):\n    def a(self): ...\n")
+    (peeked / "own_env.py").write_text("from own_task import Base\nclass Env(Base):\n    def b(self): ...\n")
+    assert static_types.methods("own_env.Env") == {"a", "b"}
+
+
 def test_relative_imports_and_packages(peeked: Path) -> None:
     package = peeked / "pack"
     package.mkdir()

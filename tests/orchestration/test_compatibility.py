@@ -55,6 +55,14 @@ def test_an_agent_that_cannot_do_it_is_told_with_those_that_can(tmp_path, argume
     assert missing_names(line, able, unable) == [unable]
 
 
+def test_data_for_an_agent_that_reads_none_are_told_with_those_that_do(tmp_path):
+    path = tmp_path / "episodes.h5"
+    h5py.File(path, "w").close()
+    told = refusal(tmp_path, "task=reach", "agent=fast_sac", f"data=[{path}]")
+    line = line_naming(told, "agent=fast_sac", "rlpd")
+    assert missing_names(line, "rlpd", "skrl_ppo") == ["skrl_ppo"]
+
+
 def test_a_detector_to_be_judged_has_to_be_named(tmp_path):
     told = refusal(tmp_path, "stage=evaluate", "task=h1_failure", "agent=failure_gru", f"policy={WALKER}")
     assert_names(told, "stage=evaluate", "agent=failure_gru", "detector", "estimator=<run reference>")

@@ -318,6 +318,24 @@ def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
     assert "stage=evaluate task=gym policy=" in outcome.next_command(run, Status.FINISHED, 0)
 
 
+@pytest.mark.parametrize(
+    ("agent", "stage", "given"),
+    [
+        ("bc.Bc", "evaluate", "policy="),
+        ("vintix.Vintix", "in_context", "policy="),
+        ("failure_detector.FailureGru", "evaluate", "estimator="),
+    ],
+)
+def test_the_next_command_after_a_distillation_is_what_its_agent_can_do(tmp_path, agent, stage, given):
+    run = make_run(tmp_path, "finish")
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "last.pt").touch()
+    change(run.dir, choices={"task": "reach"}, stage="distill")
+    run.config_path.write_text(f"env: {{robot: k1}}\nagent: {{_target_: regimen.agents.{agent}}}\n")
+    told = outcome.next_command(run, Status.FINISHED, 0)
+    assert f"stage={stage} " in told and given in told
+
+
 def test_signals_without_a_name_and_names_with_spaces(tmp_path: Path) -> None:
     run = make_run(tmp_path / "my runs", "finish")
     assert_names(outcome.judge(run, -40).reason, "signal 40")

@@ -199,11 +199,12 @@ class OfflineAgent(Protocol):
 class DemonstratedAgent(Protocol):
     """An agent that `stage=train` may give recorded episodes beside the environment; its dataclass declares `DATA`."""
 
-    def use_data(self, paths: Sequence[Path]) -> None:
+    def use_data(self, paths: Sequence[Path], task: str | None) -> None:
         """Take the files of `data=`; `learn` reads them when it begins, a resumed one does not.
 
         Args:
             paths: files, or folders of them.
+            task: name of the task of the training, which the data should be of; None if it has none.
         """
         ...
 

@@ -13,7 +13,6 @@ from regimen.agents.base import FitResult, OpenedData
 from regimen.agents.rlpd import demonstrations
 from regimen.agents.rlpd.networks import Pass, Perceptron, Weights
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy
-from regimen.config import structured
 from regimen.runs import checkpoint
 from regimen.system.errors import DivergedError
 
@@ -146,7 +145,7 @@ class Bc:
                 if not math.isfinite(loss):
                     raise DivergedError(f"`loss` became {loss} in update {done}.")
                 run.log(done, {"loss": loss})
-                run.progress(iteration=done, iterations=cfg.steps)
+                run.progress(iteration=done, iterations=cfg.steps, note=None)
                 save()
                 run.check_stop(done, lambda: None)
         return FitResult({"loss": loss}, {"updates": done, "transitions": len(obs)})
@@ -154,7 +153,6 @@ class Bc:
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy:
         """Return the policy of a checkpoint."""
-        cfg: BcCfg = structured.build(BcCfg, bundle["agent"])
-        groups = list(bundle["policy"]["groups"])
-        shape = Perceptron(sum(io.size(group) for group in groups), tuple(cfg.hidden), io.num_actions)
+        groups, hidden = list(bundle["policy"]["groups"]), tuple(bundle["agent"]["hidden"])
+        shape = Perceptron(sum(io.size(group) for group in groups), hidden, io.num_actions)
         return MeanPolicy(MeanAction(shape, bundle["policy"]["actor"], io.num_actions).to(device), groups)

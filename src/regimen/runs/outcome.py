@@ -131,7 +131,10 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
         stage, made = "evaluate", "policy"
         if record.stage == "distill":
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
-            stage, made = ("in_context", "policy") if _agent_has(run, "load_policy") else ("evaluate", watches)
+            acts = _agent_has(run, "load_policy")
+            made = "policy" if acts else watches
+            clones = static_types.class_variable(run.config.get("agent") or {}, "DATA") == ".h5"
+            stage = "in_context" if acts and not clones else "evaluate"
             if _agent_has(run, "load_encoder"):
                 stage, made = "train", "agent=rlpd agent.observations=[policy] encoder"
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"

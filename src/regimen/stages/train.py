@@ -76,7 +76,7 @@ class Train:
         record = _Record(checkpoints, run, config, env)
         session = TrainingSession(run, record, env.num_envs, agent.total_steps)
         if config.data:
-            agent.use_data([Path(path) for path in config.data])
+            agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
         resume = _begin(run, config, env, agent, session)
         agent.learn(env, session, resume)
         env.close()

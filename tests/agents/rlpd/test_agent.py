@@ -181,6 +181,8 @@ def test_data_that_teach_nothing_are_refused(tmp_path):
     failed = write_demonstrations(path, steps=3)  # too short for any success
     with raises_naming(DatasetError, path, 2, "policy=scripted"):
         demonstrations.read([failed], io, GROUPS)
+    with raises_naming(DatasetError, path, "task=touch", "task=peg"):
+        demonstrations.read([failed], io, GROUPS, "peg")
     other = copy.deepcopy(io)
     other.action.scale = [0.5, 1.0, 1.0]
     other.observations["privileged"] = {"target": 2}

@@ -37,8 +37,8 @@ def test_demonstrations_with_pictures_are_those_recorded_with_features(tmp_path)
     pictures = recorded(tmp_path / "pictures.h5", DemonstratedEnv(1))
     features = recorded(tmp_path / "features.h5", encoded(1))
     io = encoded(1).io
-    got = demonstrations.read(pictures, io, ["policy"], Means())
-    wanted = demonstrations.read(features, io, ["policy"], Means())
+    got = demonstrations.read(pictures, io, ["policy"], encoder=Means())
+    wanted = demonstrations.read(features, io, ["policy"], encoder=Means())
     assert got.lengths == wanted.lengths and len(got.lengths) == 3
     assert torch.equal(got.transitions.obs["policy"], wanted.transitions.obs["policy"])
     assert torch.equal(got.transitions.next_obs["policy"], wanted.transitions.next_obs["policy"])
@@ -49,10 +49,10 @@ def test_demonstrations_that_cannot_be_encoded_are_refused(tmp_path):
     io = encoded(1).io
     path = recorded(tmp_path / "reach.h5", DemonstratedEnv(1), task="reach")
     with raises_naming(DatasetError, path[0], "reach", "point"):
-        demonstrations.read(path, io, ["policy"], Means())
+        demonstrations.read(path, io, ["policy"], encoder=Means())
     path = recorded(tmp_path / "features.h5", encoded(1, checksum="ffff"))
     with raises_naming(DatasetError, path[0], "policy.camera", "ffff", "0a1b"):
-        demonstrations.read(path, io, ["policy"], Means())
+        demonstrations.read(path, io, ["policy"], encoder=Means())
     path = recorded(tmp_path / "pictures.h5", DemonstratedEnv(1))
     with raises_naming(DatasetError, path[0], "camera"):
         demonstrations.read(path, io, ["policy"])

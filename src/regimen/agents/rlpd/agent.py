@@ -22,7 +22,6 @@ from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy, groups_read
 from regimen.agents.training_session import free_bytes
-from regimen.config import structured
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
@@ -94,6 +93,7 @@ class Rlpd:
         self.episodes = EpisodeStatistics(num_envs, cfg.gamma)
         self.intervener: Intervener | None = None
         self._data: Sequence[Path] = ()
+        self._task: str | None = None
         self._seconds: dict[str, float] = {}
 
     @property
@@ -101,9 +101,9 @@ class Rlpd:
         """Env steps per env of the whole training."""
         return self.cfg.total_steps()
 
-    def use_data(self, paths: Sequence[Path]) -> None:
+    def use_data(self, paths: Sequence[Path], task: str | None) -> None:
         """Take the demonstrations of `learn` from these files, in place of those of the task's scripted expert."""
-        self._data = paths
+        self._data, self._task = paths, task
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
@@ -158,7 +158,7 @@ class Rlpd:
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
-            return demos.read(self._data, self.io, self.groups, getattr(env, "encoder", None))
+            return demos.read(self._data, self.io, self.groups, self._task, getattr(env, "encoder", None))
         cfg = self.cfg.demonstrations
         if cfg.episodes == 0:
             return None
@@ -285,9 +285,8 @@ class Rlpd:
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy:
         """Return the policy of a checkpoint, acting by the mean of its Gaussian."""
-        cfg: RlpdCfg = structured.build(RlpdCfg, bundle["agent"])
-        groups = list(bundle["policy"]["groups"])
-        shape = Perceptron(sum(io.size(group) for group in groups), tuple(cfg.hidden), 2 * io.num_actions)
+        groups, hidden = list(bundle["policy"]["groups"]), tuple(bundle["agent"]["hidden"])
+        shape = Perceptron(sum(io.size(group) for group in groups), hidden, 2 * io.num_actions)
         return MeanPolicy(MeanAction(shape, bundle["policy"]["actor"], io.num_actions).to(device), groups)
 
 
@@ -364,7 +363,7 @@ class EpisodeStatistics:
     def add(
         self, reward: torch.Tensor, ended: torch.Tensor, chosen: Intervention, success: torch.Tensor | None
     ) -> None:
-        """Count one step: reward (N,), ended (N,) bool, who acted, and whether the step succeeded (N,), if known."""
+        """Count one step: reward (N,), ended (N,) bool, the actions, and whether the step succeeded (N,), if known."""
         discount = self.gamma ** self._running["length"]
         added = {"return": reward.cpu(), "length": torch.ones(len(reward)), DISCOUNTED: discount * reward.cpu()}
         added |= {"intervention_count": chosen.began, "intervention_steps": chosen.intervened}
@@ -392,7 +391,7 @@ class EpisodeStatistics:
         return sum(self._unaided) / len(self._unaided) if self._unaided else None
 
     def means(self, steps: int) -> dict[str, float]:
-        """Return the means of the last `steps` env steps, and forget these; without an episode only the share."""
+        """Return the means of the last `steps` env steps, and begin anew; without an episode only the share."""
         rows_of = {name: rows for name, rows in self._ended.items() if name != DISCOUNTED}
         means = {f"environment/episode/{name}": sum(rows) / len(rows) for name, rows in rows_of.items()}
         means["environment/intervention_share"] = self._intervened / steps

@@ -56,7 +56,11 @@ class Demonstrations:
 
 
 def read(
-    paths: Sequence[Path], io: IOSpec, groups: Sequence[str], encoder: FrozenEncoder | None = None
+    paths: Sequence[Path],
+    io: IOSpec,
+    groups: Sequence[str],
+    task: str | None = None,
+    encoder: FrozenEncoder | None = None,
 ) -> Demonstrations:
     """Return the successful episodes of files.
 
@@ -64,10 +68,11 @@ def read(
         paths: files, or folders of them.
         io: observations and actions of the task.
         groups: observation groups to read.
+        task: name of the task; None to take files of any task with these observations and actions.
         encoder: of the task's images; it then encodes those of the files, too.
 
     Raises:
-        DatasetError: they are of other observations or actions than the task, or hold no success.
+        DatasetError: they are of another task, of other observations or actions, or hold no success.
     """
     files = open_all(paths)
     try:
@@ -76,8 +81,14 @@ def read(
             of_policy = ((": policy ", ": demonstrations "), ("only the policy has", "only the demonstrations have"))
             for old, new in of_policy:
                 lines = [line.replace(old, new) for line in lines]
-            told = "\n  ".join(lines)
-            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {told}")
+            differing = "\n  ".join(lines)
+            raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {differing}")
+        others = [file for file in files if task is not None and file.attributes.task not in (None, task)]
+        if others:
+            raise DatasetError(
+                f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
+                f"Record others: stage=collect task={task} policy=scripted."
+            )
         episodes = [episode for file in files for episode in _successes(file, groups, encoder)]
         tried = sum(len(file.episodes()) for file in files)
     finally:
@@ -119,9 +130,9 @@ def _differences(file: EpisodeFile, io: IOSpec, groups: Sequence[str], encoder: 
     if encoder is None or not file.io.images:
         return file.io.differences(io, tuple(groups))
     lines = encoder.description.misfits(file.io.images, file.attributes.task or None)
-    return [line.replace(" env ", " demonstrations ") for line in lines] or encoder.description.extend(file.io).differences(
-        io, tuple(groups)
-    )
+    return [line.replace(" env ", " demonstrations ") for line in lines] or encoder.description.extend(
+        file.io
+    ).differences(io, tuple(groups))
 
 
 def _successes(file: EpisodeFile, groups: Sequence[str], encoder: FrozenEncoder | None) -> list[Transitions]:

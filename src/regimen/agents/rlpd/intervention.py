@@ -29,7 +29,7 @@ class Intervention:
 
 
 class Intervener:
-    """Decides step by step who acts in each env.
+    """Chooses in each step and env between the actions of policy and expert.
 
     The expert takes over for `hold` steps if the best distance to the goal has not fallen by `progress_m` for
     `patience` steps; and at once, for `guard_hold` steps, if the task is about to fail.
