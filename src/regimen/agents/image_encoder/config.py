@@ -32,7 +32,7 @@ class AugmentationCfg:
         brightness: share by which the values of a picture change at most.
     """
 
-    shift: int = 1
+    shift: int = 0
     brightness: float = 0.1
 
 

@@ -137,8 +137,8 @@ class EpisodeFrames:
     ) -> Iterator[FrameBatch]:
         """Yield the frames of episodes in batches.
 
-        What does not fit into memory is read in groups of episodes: frames are mixed within a group, and groups are
-        drawn anew in each epoch.
+        What does not fit into memory is read in groups of episodes: frames are mixed within a group, and the
+        groups of each epoch are other ones.
 
         Args:
             episodes: indices.

@@ -1,4 +1,4 @@
-"""What an encoder reads and returns, by name; needs neither torch nor a simulator."""
+"""Names and sizes of the images that an encoder reads, and of its features; needs neither torch nor a simulator."""
 
 from __future__ import annotations
 
