@@ -180,8 +180,8 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
         return
     if getattr(config.agent, "observations", ()) is None:
         report.warnings.append(
-            "agent.observations=null reads all groups of vectors, what only a simulator has among them: to learn from "
-            "pictures, type agent.observations=[policy]"
+            "agent.observations=null reads all groups of vectors, also `privileged`, which only a simulator has: to "
+            "learn from pictures alone, type agent.observations=[policy]"
         )
     if path is None:  # another run has yet to make it
         return
