@@ -22,7 +22,7 @@ from regimen.data.transition_buffer import Transitions
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.stages.train import TrainCfg
 
-SMALL = {"hidden": [16, 16], "ensemble_size": 3, "batch_size": 16, "log_period": 10, "training_starts": 15}
+SMALL = {"hidden": [16, 16], "ensemble_size": 3, "batch_size": 16, "log_period": 10, "training_starts": 15, "utd": 2}
 REACH_M = 0.1
 
 

@@ -391,7 +391,7 @@ class EpisodeStatistics:
         return sum(self._unaided) / len(self._unaided) if self._unaided else None
 
     def means(self, steps: int) -> dict[str, float]:
-        """Return the means of the last `steps` env steps, and begin anew; without an episode only the share."""
+        """Return the means of the last `steps` env steps, and start over; without an episode only the share."""
         rows_of = {name: rows for name, rows in self._ended.items() if name != DISCOUNTED}
         means = {f"environment/episode/{name}": sum(rows) / len(rows) for name, rows in rows_of.items()}
         means["environment/intervention_share"] = self._intervened / steps

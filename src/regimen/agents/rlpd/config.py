@@ -109,7 +109,7 @@ class RlpdCfg:
     training_starts: int = 100
     replay_buffer_capacity: int = 200_000
     batch_size: int = 128
-    utd: int = 2
+    utd: int = 4
     cta_ratio: int = 2
     gamma: float = 0.97
     tau: float = 0.005
