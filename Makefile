@@ -15,9 +15,9 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook
-	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio and ipykernel"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook, encoders
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio, ipykernel and EfficientNet-Lite0"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders]'
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh

@@ -91,6 +91,21 @@ class ComposedConfig:
             setattr(typed, last, value)
             plain[last] = to_plain(value)
 
+    def set_section(self, key: str, section: PlainSection) -> None:
+        """Set a key of `env`, `sim`, `agent` or `stage` that holds a section, in both forms.
+
+        Args:
+            key: dotted key of two parts, such as `env.images`.
+            section: its plain settings.
+
+        Raises:
+            ConfigError: the settings do not fit the dataclass.
+        """
+        node, name = key.split(".")
+        plain = {**self.plain[node], name: section}
+        setattr(self.config, node, build(self.types[node], plain))
+        self.plain[node] = to_plain(getattr(self.config, node))
+
     def set_agent(self, option: str, section: PlainSection) -> None:
         """Replace the agent, in both forms.
 

@@ -102,7 +102,7 @@ def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Itera
 
 
 def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Resolve policy, estimator, data, runs and experts to files; record the runs they come from as parents."""
+    """Resolve the references of all inputs to files; record the runs that they come from as parents."""
     config, stage, report = composed.config, composed.choices["stage"], context.report
     accepted = getattr(config.stage, "TAKES", (*inputs.SINGLE, *inputs.LISTS))
     for name, reference in inputs.references(composed.plain).items():
@@ -328,6 +328,8 @@ CHECKS: list[Check] = [
     _resolve_inputs,
     compatibility.check_code,
     compatibility.take_agent_of_policy,
+    compatibility.take_encoder_of_policy,
+    compatibility.check_encoder,
     compatibility.check_agent,
     compatibility.check_actors,
     compatibility.check_images,

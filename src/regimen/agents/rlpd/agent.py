@@ -283,7 +283,7 @@ class Rlpd:
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
-            return demos.read(self._data, self.io, self.groups, self._task)
+            return demos.read(self._data, self.io, self.groups, self._task, getattr(env, "encoder", None))
         cfg = self.cfg.demonstrations
         if cfg.episodes == 0:
             return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from regimen.agents.rlpd.policy import groups_read
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regimen.data.demonstrations import Demonstration
+    from regimen.data.episodes.reader import EpisodeFile
+    from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
 
 TRIES_PER_EPISODE = 4
@@ -44,7 +47,13 @@ class Demonstrations:
         return cls(Transitions.join(transitions), [len(episode) for episode in episodes])
 
 
-def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | None = None) -> Demonstrations:
+def read(
+    paths: Sequence[Path],
+    io: IOSpec,
+    groups: Sequence[str],
+    task: str | None = None,
+    encoder: FrozenEncoder | None = None,
+) -> Demonstrations:
     """Return the successful episodes of files.
 
     Args:
@@ -52,15 +61,19 @@ def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | N
         io: observations and actions of the task.
         groups: observation groups to read.
         task: name of the task; None to take files of any task with these observations and actions.
+        encoder: of the task's images; it then encodes those of the files, too.
 
     Raises:
         DatasetError: they are of another task, of other observations or actions, or hold no success.
     """
     files = open_all(paths)
     try:
-        lines = files[0].io.differences(io, tuple(groups)) if files else []
+        lines = _differences(files[0], io, groups, encoder) if files else []
         if lines:
-            differing = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
+            of_policy = ((": policy ", ": demonstrations "), ("only the policy has", "only the demonstrations have"))
+            for old, new in of_policy:
+                lines = [line.replace(old, new) for line in lines]
+            differing = "\n  ".join(lines)
             raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {differing}")
         others = [file for file in files if task is not None and file.attributes.task not in (None, task)]
         if others:
@@ -68,14 +81,15 @@ def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | N
                 f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
                 f"Record others: stage=collect task={task} policy=scripted stage.episodes=25."
             )
+        cameras = list(encoder.description.images) if encoder is not None and files[0].io.images else []
     finally:
         for file in files:
             file.close()
-    episodes, tried = [], 0
-    for episode in iterate_demonstrations(paths):
+    tried, episodes = 0, []
+    for episode in iterate_demonstrations(paths, cameras):
         tried += 1
         if episode.success:
-            episodes.append(episode)
+            episodes.append(_encoded(episode, cameras, encoder))
     if not episodes:
         named = ", ".join(str(path) for path in paths)
         raise DatasetError(
@@ -106,6 +120,25 @@ def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IO
     finally:
         for file in files:
             file.close()
+
+
+def _differences(file: EpisodeFile, io: IOSpec, groups: Sequence[str], encoder: FrozenEncoder | None) -> list[str]:
+    """Return one line for each difference between a file and the observations and actions of the task."""
+    if encoder is None or not file.io.images:
+        return file.io.differences(io, tuple(groups))
+    lines = encoder.description.misfits(file.io.images, file.attributes.task or None)
+    return [line.replace(" env ", " demonstrations ") for line in lines] or encoder.description.extend(
+        file.io
+    ).differences(io, tuple(groups))
+
+
+def _encoded(episode: Demonstration, cameras: list[str], encoder: FrozenEncoder | None) -> Demonstration:
+    """Return an episode whose images `cameras` became features at the end of the group `policy`."""
+    if encoder is None or not cameras:
+        return episode
+    features = encoder.encode({name: torch.from_numpy(episode.obs[name]) for name in cameras}).cpu().numpy()
+    vectors = {group: rows for group, rows in episode.obs.items() if group not in cameras}
+    return replace(episode, obs=vectors | {"policy": np.concatenate((vectors["policy"], features), 1)})
 
 
 def _transitions(episode: Demonstration, groups: Sequence[str]) -> Transitions:

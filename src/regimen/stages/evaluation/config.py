@@ -26,7 +26,7 @@ class EvaluateCfg(PlaybackCfg):
         faults: whether the envs have the faults of `env.evaluation.fault_grid` instead of the commands.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
