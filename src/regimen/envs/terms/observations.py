@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.envs.symmetry import mirrors
+from regimen.envs.term_env import require_motion
 
 if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
@@ -69,3 +70,22 @@ def gait_phase(env: TermEnv, command: str = "gait") -> torch.Tensor:
 def site_position(env: TermEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Positions of tracked sites in the world frame, (N, 3 F) m."""
     return env.state.site_pos[:, sites].flatten(1)
+
+
+@mirrors("scalar")
+def base_pos_z(env: TermEnv) -> torch.Tensor:
+    """Height of the base, (N, 1) m."""
+    return env.state.root_pos[:, 2:]
+
+
+@mirrors("key_bodies")
+def key_body_pos(env: TermEnv) -> torch.Tensor:
+    """Positions of the bodies `env.motion.key_bodies` in the base frame, (N, 3 K) m."""
+    return require_motion(env, "key_body_pos").key_body_pos(env.state.joint_pos).flatten(1)
+
+
+@mirrors("pose")
+def motion_pose(env: TermEnv) -> torch.Tensor:
+    """Pose of the robot as that of a motion clip, (N, 7 + J + 3 K), see `MotionLibrary.pose`."""
+    state = env.state
+    return require_motion(env, "motion_pose").pose(state.root_pos, state.root_quat, state.joint_pos)

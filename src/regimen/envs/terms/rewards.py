@@ -49,6 +49,21 @@ def track_ang_vel_z_world_exp(env: TermEnv, std: float, command: str = "base_vel
     return torch.exp(-(env.commands[command].value[:, 2] - env.state.world_yaw_rate).square() / std**2)
 
 
+def track_velocity_relative(
+    env: TermEnv, turning_std: float = 0.5, sideways_weight: float = 0.2, command: str = "base_velocity"
+) -> torch.Tensor:
+    """Share of the commanded forward speed that is reached, times how well the turning rate is.
+
+    (1 - |v_x - c_x| / c_x) in [-0.5, 1] times exp(-(w_z - c_z)² / std²), minus `sideways_weight` |v_y|; in the base frame,
+    c_x at least 0.1 m/s. An exponential of the speed error pays nearly half of its most for standing still, and robots
+    stand for a long time; here standing pays nothing.
+    """
+    value, speed = env.commands[command].value, env.state.lin_vel
+    share = 1.0 - (speed[:, 0] - value[:, 0]).abs() / value[:, 0].clamp_min(0.1)
+    turning = torch.exp(-(env.state.ang_vel[:, 2] - value[:, 2]).square() / turning_std**2)
+    return share.clamp(-0.5, 1.0) * turning - sideways_weight * speed[:, 1].abs()
+
+
 def lin_vel_z_l2(env: TermEnv) -> torch.Tensor:
     """Squared vertical velocity of the base, (m/s)²."""
     return env.state.lin_vel[:, 2].square()
