@@ -85,6 +85,15 @@ def import_clip(path: Path, robot: Robot, quat_order: str | None = None) -> Impo
     return ImportedClip(clip, file.format, fk_error, velocity_error)
 
 
+def require_sound(clip: MotionClip, robot: Robot) -> None:
+    """Raise unless a clip that was recorded here passes the checks of an imported one.
+
+    Raises:
+        ConfigError: with one line for each reason to refuse it.
+    """
+    _require(Path(clip.name), clip.problems(robot) or _motion_problems(clip, ModelPoses(robot)))
+
+
 def _require(path: Path, problems: list[str]) -> None:
     if problems:
         raise ConfigError(f"The motion clip {path} cannot be used:\n  " + "\n  ".join(problems))
