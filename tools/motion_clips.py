@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from regimen.config.motion_files import SHIPPED
+from regimen.data.motion.cycle import cut_cycle
 from regimen.data.motion.repair import import_clip
 from regimen.envs.robots.robot import load
 
@@ -29,9 +30,10 @@ def main(wheel: Path) -> None:
             clip = import_clip(path, load("humanoid")).clip
             clip.source = f"{wheel.name.split('-py3')[0]}: {FOLDER}/humanoid_{name}.npz, made of CMU motion capture"
             clip.license = "BSD-3-Clause, see LICENSE.isaaclab; CMU Graphics Lab Motion Capture Database: free to use"
-            clip.save(SHIPPED / f"humanoid_{name}.npz")
-            print(f"{SHIPPED / f'humanoid_{name}.npz'}: {clip.frames} frames at {clip.fps:g} Hz")
-            print("\n".join(f"  {line}" for line in clip.repairs))
+            for ending, made in (("", clip), ("_cycle", cut_cycle(clip))):
+                file = SHIPPED / f"humanoid_{name}{ending}.npz"
+                made.save(file)
+                print(f"{file}: {made.frames} frames at {made.fps:g} Hz", *made.repairs, sep="\n  ")
 
 
 if __name__ == "__main__":

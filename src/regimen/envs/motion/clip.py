@@ -13,6 +13,7 @@ The file is a `.npz` of plain arrays, read without pickle:
 | `root_quat` | (F, 4) | unit quaternions in the order `quat_order` |
 | `quat_order` | () | `wxyz`, or `xyzw` |
 | `joint_pos` | (F, J) | rad |
+| `cyclic` | () | optional, whether the last frame is the first one further on |
 | `source`, `license`, `repairs` | (), (), (R,) | optional texts: origin, terms, what was repaired |
 """
 
@@ -54,6 +55,7 @@ class MotionClip:
         source: where the motion comes from.
         license: its terms.
         repairs: what was repaired, one sentence each.
+        cyclic: whether the last frame is the first one at another place and heading, so that the clip can go on.
     """
 
     name: str
@@ -66,6 +68,7 @@ class MotionClip:
     source: str = ""
     license: str = ""
     repairs: list[str] = field(default_factory=list)
+    cyclic: bool = False
 
     def __post_init__(self) -> None:
         """Make float64 arrays, and give neighbouring quaternions the same sign."""
@@ -108,6 +111,21 @@ class MotionClip:
         turns = Rotation.from_quat(self.root_quat, scalar_first=True)
         steps = (turns[:-1].inv() * turns[1:]).as_rotvec() * self.fps  # (F - 1, 3), the same in both of its frames
         return np.concatenate((steps[:1], (steps[:-1] + steps[1:]) / 2, steps[-1:]))
+
+    def cycle(self) -> tuple[np.ndarray, float]:
+        """Return what carries the first frame to the last one: a turn in rad about the vertical through the origin.
+
+        Returns:
+            The shift (2,) m after the turn, and the turn.
+        """
+        from scipy.spatial.transform import Rotation
+
+        forward = Rotation.from_quat(self.root_quat[[0, -1]], scalar_first=True).apply((1.0, 0.0, 0.0))
+        first, last = np.arctan2(forward[:, 1], forward[:, 0])
+        turn = float((last - first + np.pi) % (2 * np.pi) - np.pi)
+        cos, sin = np.cos(turn), np.sin(turn)
+        x, y = self.root_pos[0, :2]
+        return self.root_pos[-1, :2] - np.array([cos * x - sin * y, sin * x + cos * y]), turn
 
     def problems(self, robot: Robot | None = None) -> list[str]:
         """Return one line for each reason not to use the clip, with what to do about it.
@@ -193,6 +211,7 @@ class MotionClip:
                 source=np.array(self.source),
                 license=np.array(self.license),
                 repairs=np.array(self.repairs, dtype=str),
+                cyclic=np.array(self.cyclic),
             )
 
 
@@ -238,6 +257,7 @@ def from_arrays(arrays: dict[str, np.ndarray], path: Path, quat_order: str | Non
         source=str(arrays.get("source", "")),
         license=str(arrays.get("license", "")),
         repairs=[str(line) for line in np.atleast_1d(arrays.get("repairs", np.array([], dtype=str)))],
+        cyclic=bool(np.all(arrays.get("cyclic", False))),
     )
 
 

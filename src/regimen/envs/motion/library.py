@@ -48,6 +48,9 @@ class MotionLibrary:
         clips: the clips, joints in the robot's order; mirror images follow after the clips themselves.
         weights: (C,) probability that a clip is drawn.
         durations: (C,) s.
+        cyclic: (C,) bool, whether a clip ends in the pose it begins with.
+        cycle_shift: (C, 2) m, how far the base moves from the first to the last frame, in the clip's frame.
+        cycle_turn: (C,) rad, by which the heading turns meanwhile.
         step_dt: control step in s, the time between the two poses of a pair.
         key_bodies: names of the K bodies in a pose.
         num_joints: J.
@@ -120,6 +123,11 @@ class MotionLibrary:
         self._last = torch.tensor(counts, **on_device) - 1
         self._fps = torch.tensor([clip.fps for clip in self.clips], dtype=torch.float64, **on_device)
         self.durations = torch.tensor([clip.duration for clip in self.clips], dtype=torch.float64, **on_device)
+
+        self.cyclic = torch.tensor([clip.cyclic for clip in self.clips], **on_device)
+        cycles = [clip.cycle() for clip in self.clips]
+        self.cycle_shift = torch.tensor([list(shift) for shift, _ in cycles], dtype=torch.float32, **on_device)
+        self.cycle_turn = torch.tensor([turn for _, turn in cycles], dtype=torch.float32, **on_device)
 
     @property
     def pose_size(self) -> int:

@@ -94,6 +94,21 @@ def reset_from_motion(
     env.reset_joint_pos[ids], env.reset_joint_vel[ids] = frames.joint_pos, frames.joint_vel
 
 
+def reset_to_motion_command(env: TermEnv, env_ids: torch.Tensor, command: str = "motion") -> None:
+    """Start at a moment of a clip that `MotionCommand` draws, turned by a random heading, above the start position.
+
+    Args:
+        env: the task.
+        env_ids: (n,).
+        command: a `MotionCommand`.
+    """
+    heading = (env.rand(len(env_ids)) - 0.5) * 2.0 * math.pi
+    frames = env.commands[command].draw(env_ids, heading)
+    env.reset_root_pose[env_ids] = torch.cat((frames.root_pos, frames.root_quat), dim=1)
+    env.reset_root_vel[env_ids] = torch.cat((frames.root_lin_vel, frames.root_ang_vel), dim=1)
+    env.reset_joint_pos[env_ids], env.reset_joint_vel[env_ids] = frames.joint_pos, frames.joint_vel
+
+
 def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: tuple[float, float]) -> None:
     """Draw the sliding friction of floor and robot together: a contact has the larger of the two."""
     draws = env.rand(len(env_ids))

@@ -167,3 +167,28 @@ def site_distance(env: TermEnv, command: str) -> torch.Tensor:
 def site_distance_exp(env: TermEnv, command: str, std: float) -> torch.Tensor:
     """exp(-distance² / std²) of the first tracked site from the commanded position."""
     return torch.exp(-(site_distance(env, command) / std).square())
+
+
+def motion_joint_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared joint error / std²) against the tracked motion, rad."""
+    return torch.exp(-(env.state.joint_pos - env.commands[command].joint_pos).square().mean(1) / std**2)
+
+
+def motion_joint_vel_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared joint velocity error / std²) against the tracked motion, rad/s."""
+    return torch.exp(-(env.state.joint_vel - env.commands[command].joint_vel).square().mean(1) / std**2)
+
+
+def motion_body_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared distance / std²) of the key bodies from the tracked ones, each in its base frame, m."""
+    return torch.exp(-env.commands[command].body_error().square().mean(1) / std**2)
+
+
+def motion_anchor_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-distance² / std²) of the base from that of the tracked motion, m."""
+    return torch.exp(-(env.commands[command].root_error() / std).square())
+
+
+def motion_anchor_ori_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-angle² / std²) between the base and that of the tracked motion, rad."""
+    return torch.exp(-(env.commands[command].root_turn() / std).square())
