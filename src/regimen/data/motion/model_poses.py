@@ -57,9 +57,9 @@ class ModelPoses:
         return np.stack([data.xpos[self._ids].copy() for data in self.set_to(clip)])
 
     def sole_height(self, clip: MotionClip) -> np.ndarray:
-        """Return the height (F,) m of the lowest point of the shapes of the feet that touch the floor."""
-        feet = [self.model.body(foot).id for foot in self.robot.feet]
-        shapes = [g for g in range(self.model.ngeom) if self.model.geom_bodyid[g] in feet and self.model.geom_conaffinity[g]]
+        """Return the height (F,) m of the lowest point of the shapes that touch the floor: a sole, of a robot on foot."""
+        own = range(self.model.ngeom)
+        shapes = [g for g in own if self.model.geom_bodyid[g] in self._ids and self.model.geom_conaffinity[g]]
         kinds, sizes = self.model.geom_type[shapes], self.model.geom_size[shapes]
         return np.array(
             [_lowest(kinds, sizes, data.geom_xpos[shapes], data.geom_xmat[shapes]).min() for data in self.set_to(clip)]

@@ -28,7 +28,7 @@ VELOCITY_TOLERANCE = 0.05
 """Largest error of the file's joint velocities against differences, as a share of their rms."""
 
 SOLE_PERCENTILE = 10
-SOLE_TOLERANCE = (-0.005, 0.02)
+SOLE_TOLERANCE = (-0.015, 0.02)
 """m, heights of the soles (their 10th percentile over time) that are left as they are."""
 
 LIMIT_TOLERANCE = 0.3
@@ -78,6 +78,9 @@ def import_clip(path: Path, robot: Robot, quat_order: str | None = None) -> Impo
     file = _without_doubled_frames(file)
     _require(path, file.clip.problems(robot))
     velocity_error = _velocity_error(file)
+    if velocity_error is not None and velocity_error > VELOCITY_TOLERANCE:
+        line = f"joint velocities of the file are off by {velocity_error:.0%} of their rms: differences are used instead"
+        file.clip.repairs = [*file.clip.repairs, line]
     file = replace(file, clip=file.clip.ordered(robot))
     clip, fk_error = _with_hinge_angles(file, poses, path)
     _require(path, _order_problems(replace(file, clip=clip)) + _motion_problems(clip, poses))
