@@ -46,10 +46,13 @@ def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
             ("term", "mode", "func", "params"),
             [(n, _mode(t), t.func, _params(t)) for n, t in events.items()],
         ),
-        (
-            "Curriculum",
-            ("term", "func", "params"),
-            [(n, t.func, _params(t)) for n, t in _terms(env, "curriculum").items()],
+        *(
+            (
+                section.capitalize(),
+                ("term", "func", "params"),
+                [(n, t.func, _params(t)) for n, t in _terms(env, section).items()],
+            )
+            for section in ("curriculum", "metrics")
         ),
     ]
     tables += [TextTable(f"{name} ({len(rows)})", columns, tuple(rows)) for name, columns, rows in sections if rows]

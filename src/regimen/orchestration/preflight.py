@@ -200,7 +200,7 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
-    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum")}
+    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum", "metrics")}
     for group, terms in groups.items():
         for name, term in (terms or {}).items():
             params = (term or {}).get("params") or {}
