@@ -232,7 +232,7 @@ class ManagerEnv:
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
-        """Return the metrics of the commands and of the task, and the mechanical power of all joints in W, each (N,)."""
+        """Return the metrics of commands and task, and the mechanical power of all joints in W, each (N,)."""
         power = (self.state.joint_torque * self.state.joint_vel).abs().sum(1)
         return {**self.commands.metrics(), **self.metrics.compute(), "power": power}
 

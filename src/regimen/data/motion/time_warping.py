@@ -1,7 +1,7 @@
 """Distance of motions from a clip by dynamic time warping (DTW): which pose of the clip a pose belongs to is free.
 
-Sakoe and Chiba 1978, their step pattern of slope 1: the clip advances between half and double as fast as the robot. So a
-robot that stands still does not match the one frame that is most like it for ever.
+Sakoe and Chiba 1978, their step pattern of slope 1: the clip advances between half and double as fast as the robot, so
+that a robot that stands still is not matched with the one frame that is most like it.
 """
 
 from __future__ import annotations
