@@ -26,8 +26,8 @@ class MotionCommand:
     """The pose that the robot is to have after the next action, from the task's motion clips.
 
     Cyclic clips are repeated from where they end; others rest at their last frame, where the termination
-    `motion_finished` may end the episode. The clips are divided into sections; an episode that is terminated counts as a
-    failure of the section it ends in, and starts are drawn from there and from the section before.
+    `motion_finished` may end the episode. The clips are divided into sections; an episode that is terminated counts as
+    a failure of the section it ends in, and starts are drawn from there and from the section before.
 
     Attributes:
         value: (N, 2 J) joint angles relative to the default pose in rad, and joint velocities in rad/s.
