@@ -30,7 +30,7 @@ UNITS = {
     "ang_vel_error": "rad/s",
     "distance": "m",
     "power": "W",
-    "dtw_body": "m",
+    "dtw_body_cm": "cm",
     "dtw_joint": "rad",
     "joint_error": "rad",
     "body_error": "m",

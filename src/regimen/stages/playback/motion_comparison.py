@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from regimen.data.motion.model_poses import ModelPoses
 from regimen.data.motion.time_warping import warped_distance
+from regimen.envs.motion.kinematics import Kinematics
 from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class MotionComparison(RolloutObserver):
         """Observe `env`, whose task has motion clips."""
         self._env = env
         self._library: MotionLibrary = env.motion  # type: ignore[attr-defined]
+        robot = env.robot  # type: ignore[attr-defined]
+        self._kinematics = Kinematics(robot, ModelPoses(robot).bodies, torch.device("cpu"))
         self._joints: list[torch.Tensor] = []
         self._lengths = torch.zeros(env.num_envs, dtype=torch.long)
         self._running = torch.ones(env.num_envs, dtype=torch.bool)
@@ -48,23 +52,19 @@ class MotionComparison(RolloutObserver):
         self._running &= ~(terminated | truncated).cpu()
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Return `dtw_joint` (N,) in rad, and with key bodies `dtw_body` (N,) in m."""
-        library, joints = self._library, torch.stack(self._joints, dim=1)  # (N, T, J)
+        """Return `dtw_body_cm` (N,), the mean over all bodies in the base frame, and `dtw_joint` (N,) in rad."""
+        joints = torch.stack(self._joints, dim=1)  # (N, T, J)
         windows, env_ids = self._windows(joints)
-        nearest = {"dtw_joint": torch.full((len(windows),), float("inf"))}
-        if library.key_bodies:
-            nearest["dtw_body"] = nearest["dtw_joint"].clone()
-        for clip_id in range(len(library.clips)):
+        bodies = self._bodies(windows)
+        body, joint = torch.full((2, len(windows)), float("inf"))
+        for clip_id in range(len(self._library.clips)):
             frames = self._clip_joints(clip_id)
-            distance = warped_distance(windows[..., None], frames[..., None])
-            nearest["dtw_joint"] = torch.minimum(nearest["dtw_joint"], distance)
-            if library.key_bodies:
-                distance = warped_distance(self._bodies(windows), self._bodies(frames))
-                nearest["dtw_body"] = torch.minimum(nearest["dtw_body"], distance)
+            body = torch.minimum(body, warped_distance(bodies, self._bodies(frames)))
+            joint = torch.minimum(joint, warped_distance(windows[..., None], frames[..., None]))
         count = torch.zeros(len(joints)).index_add_(0, env_ids, torch.ones(len(env_ids)))
         return {
             name: (torch.zeros(len(joints)).index_add_(0, env_ids, values) / count).numpy()
-            for name, values in nearest.items()
+            for name, values in (("dtw_body_cm", 100.0 * body), ("dtw_joint", joint))
         }
 
     def _windows(self, joints: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,6 +89,6 @@ class MotionComparison(RolloutObserver):
         return library.at(ids, times.to(library.device)).joint_pos.cpu()
 
     def _bodies(self, joints: torch.Tensor) -> torch.Tensor:
-        """Return the key bodies (…, K, 3) m in the base frame at joints (…, J)."""
-        flat = joints.reshape(-1, joints.shape[-1]).to(self._library.device)
-        return self._library.key_body_pos(flat).cpu().view(*joints.shape[:-1], -1, 3)
+        """Return all bodies (…, B, 3) m in the base frame at joints (…, J)."""
+        bodies = self._kinematics.positions(joints.reshape(-1, joints.shape[-1]))
+        return bodies.reshape(*joints.shape[:-1], -1, 3)
