@@ -201,7 +201,9 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
-    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum")}
+    groups |= {
+        name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum", "metrics")
+    }
     for group, terms in groups.items():
         for name, term in (terms or {}).items():
             params = (term or {}).get("params") or {}
@@ -227,6 +229,9 @@ ENV_BYTES = 24 * 2**10
 
 GIB = 2**30
 
+ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "act")
+"""Stages that train no agent, and need none of its memory."""
+
 
 def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
     """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
@@ -246,7 +251,7 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context", "serve", "act")
+    acts_only = composed.choices["stage"] in ACTS_ONLY
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
     for name, section in sections.items():
