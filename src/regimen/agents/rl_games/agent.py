@@ -90,19 +90,27 @@ class RlGames:
         return cls.of_bundle(bundle, io, device).policy()
 
     @classmethod
-    def play(cls, bundle: PolicyBundle, env: VecEnv, name: str, seed: int) -> dict[str, float]:
+    def play(
+        cls, bundle: PolicyBundle, env: VecEnv, name: str, seed: int, games_num: int | None = None
+    ) -> dict[str, float]:
         """Run a registered player with the policy of a checkpoint; return `av_reward`, `av_steps` and `games`.
 
         Args:
             bundle: the checkpoint.
             env: the environment.
-            name: of the player.
+            name: of the player, or `pkg.mod:Class`.
             seed: of environment and draws.
+            games_num: episodes; None: those of the configuration.
         """
         made = cls.of_bundle(bundle, env.io, env.device)
         if "training" in bundle:
             made.training.capture.load(made.agent, bundle["training"]["agent"]["agent"])
         made.runner.params["seed"] = seed
+        if games_num is not None:
+            settings = made.runner.params["config"]
+            settings["player"] = {**(settings.get("player") or {}), "games_num": games_num}
+        if name not in made.runner.player.names():
+            made.runner.player.register(name, name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "agent.pth"
             torch.save(made.agent.get_full_state_weights(), path)

@@ -43,6 +43,7 @@ SUPPLIED = {
 
 MOVED = {
     "max_steps": "rl_games 1.6.5 fails on it. Type max_frames=<env steps of all envs together>.",
+    "normalize_rms_advantage": "rl_games 1.6.5 fails on it: leave it out.",
     "population_based_training": "Sweeps take its place: launch.py -m agent.params.config.learning_rate=1e-4,3e-4.",
     "self_play_config": "Self-play needs an environment with opponents, which no task has: leave it out.",
     "use_action_masks": "No task has action masks: leave it out.",
@@ -115,6 +116,14 @@ class RlGamesCfg:
         if not named and config["choices"]["stage"] == "train":
             yield from self._required()
             yield from self._sizes(int(config["env"].get("num_envs", 1)))
+
+    def player_problem(self, name: str) -> str | None:
+        """Return why a name, or `pkg.mod:Class`, is no player, with the nearest names; None if it is one."""
+        from regimen.agents.runner.components import class_problem, unknown_name
+
+        if ":" in name:
+            return class_problem("player", name)
+        return unknown_name("player", name, self.components.of("player"))
 
     def _name_problems(self) -> Iterator[str]:
         """Yield the names of components that nothing has."""

@@ -25,6 +25,9 @@ class MeanAction(nn.Module):
             bounds: largest action of each joint (A,) of a model that gives ±1, or None.
         """
         super().__init__()
+        for name, part in list(model.named_children()):
+            if isinstance(part, torch.jit.ScriptModule):
+                setattr(model, name, _eager(part))
         self.model, self.clip = model.eval().requires_grad_(False), clip
         self.register_buffer("bounds", bounds, persistent=False)
 
@@ -44,6 +47,15 @@ class MeanAction(nn.Module):
             raise CheckpointError(f"The model gives {', '.join(result)}: expected `mus`, or `logits` of one choice.")
         logits = result["logits"]
         return nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float(), result["rnn_states"]
+
+
+def _eager(scripted: torch.jit.ScriptModule) -> nn.Module:
+    """Return a scripted normaliser of the library as a plain module, which can be exported."""
+    from rl_games.algos_torch.running_mean_std import RunningMeanStd
+
+    plain: nn.Module = RunningMeanStd(tuple(scripted.running_mean.shape))
+    plain.load_state_dict(scripted.state_dict())
+    return plain
 
 
 class RlGamesPolicy:

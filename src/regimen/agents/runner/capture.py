@@ -88,9 +88,10 @@ class Capture:
             return self._array(value, where)
         if isinstance(value, CONSTANT) or id(value) in self._external:
             return None
-        if id(value) in self._seen:
-            return None
-        self._seen[id(value)] = value
+        if not isinstance(value, tuple):
+            if id(value) in self._seen:
+                return None
+            self._seen[id(value)] = value
         for kind, container in CONTAINERS.items():
             if isinstance(value, container):
                 items = sorted(value, key=repr) if kind == "set" else value

@@ -57,13 +57,24 @@ def load() -> None:
     Raises:
         PreflightError: it is not installed.
     """
-    with unchanged_process():
+    with unchanged_process(), _without_compiler():
         for name in MODULES:
             try:
                 importlib.import_module(name)
             except ModuleNotFoundError as error:
                 raise PreflightError(f"rl_games cannot be imported: {error}. {INSTALL}") from error
     sys.modules["rl_games.algos_torch.torch_ext"].safe_load = read_checkpoint  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Let `torch.compile` return its argument: a test network of rl_games is compiled on import, which takes seconds."""
+    compiler = torch.compile
+    torch.compile = lambda model=None, **_: model  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile = compiler
 
 
 def read_checkpoint(path: str | Path) -> StateDict:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 SKIP = (
-    "vec_env", "writer", "writter", "config", "central_value_config", "network", "algo_observer", "diagnostics", "env_info",
-    "experience_buffer", "values_dict", "rewards_shaper", "observation_space", "action_space", "state_space",
+    "vec_env", "env_info", "observation_space", "action_space", "state_space", "writer", "writter", "algo_observer",
+    "diagnostics", "config", "central_value_config", "network", "train_dir", "experiment_dir", "nn_dir", "summaries_dir",
+    "experience_buffer", "values_dict", "rewards_shaper",
 )  # fmt: skip
 """Attributes of agents that are no state: settings, what is filled again in each epoch, and what the run owns."""
 
