@@ -16,6 +16,7 @@ import torch
 from regimen.config.targets import resolve
 from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
 from regimen.envs.managers import CommandManager, CurriculumManager, EventManager, RewardManager, TerminationManager
+from regimen.envs.motion.library import MotionLibrary
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load as load_robot
@@ -78,6 +79,7 @@ class ManagerEnv:
         self._read_robot(robot)
         self._allocate()
         self.state = self._read()
+        self.motion = MotionLibrary.open(cfg.motion, robot, self.step_dt, self.device)
         self.commands = CommandManager(self, cfg.commands)
         self.events = EventManager(self, cfg.events)
         self.rewards = RewardManager(self, cfg.rewards)

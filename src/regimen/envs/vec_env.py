@@ -220,6 +220,7 @@ class VecEnv(Protocol):
 
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
+    * `motion`: `regimen.envs.motion.library.MotionLibrary`, the clips that the robot imitates, or None;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices, as `io.action.discrete` records;
     * `optimal_action()`, see `SolvedTask`;
     * `restores(state)` and `restart(state)` of an env that cannot restore every state: whether it can, and new episodes

@@ -246,7 +246,7 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context")
+    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "collect_motion", "in_context")
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
     for name, section in sections.items():
