@@ -37,6 +37,8 @@ SUPPLIED = {
     "params.config.log_path": _FOLDERS,
     "params.config.network_path": _FOLDERS,
     "params.config.print_stats": "the run shows its progress",
+    "params.config.amp_obs_demo_buffer_size": "env.motion: pairs are drawn from the clips themselves",
+    "params.config.amp_batch_size": "env.motion: pairs are drawn from the clips themselves",
     "params.config.save_frequency": "stage.checkpoint_interval=<env steps per env>",
 }
 """Keys below `agent` that a run supplies -> where they are set instead."""

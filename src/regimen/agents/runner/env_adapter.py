@@ -70,7 +70,10 @@ class EnvAdapter(IVecEnv):
         self.env, self.recorder, self._first, self._seed, self._stagger = env, recorder, first, seed, stagger
 
     def get_env_info(self) -> EnvInfo:
-        """Return the spaces under the library's names; `state_space` is that of the group `critic`, if there is one."""
+        """Return the spaces under the library's names, and `group_sizes`: observation group -> number of values.
+
+        `state_space` is that of the group `critic`, if there is one.
+        """
         from gymnasium.spaces import Box, Discrete
 
         def box(size: int, bound: float) -> Box:
@@ -78,6 +81,7 @@ class EnvAdapter(IVecEnv):
 
         actions = self.io.num_actions
         info: EnvInfo = {"observation_space": box(self.io.size(), float("inf")), "agents": 1, "value_size": 1}
+        info["group_sizes"] = {group: self.io.size(group) for group in self.io.observations}
         info["action_space"] = Discrete(actions) if self.io.action.discrete else box(actions, 1.0)
         info["state_space"] = box(self.io.size("critic"), float("inf")) if "critic" in self.io.observations else None
         return info

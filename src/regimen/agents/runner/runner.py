@@ -173,6 +173,8 @@ class Runner:
     ) -> dict[str, float]:
         """Run a registered player; return mean reward and length of the episodes that it played, and their number.
 
+        What a method `figures` of the player returns is added.
+
         Args:
             name: of the player.
             env: its environment.
@@ -191,7 +193,8 @@ class Runner:
         _override_sigma(player, args or {})
         with library.unchanged_process():
             player.run()
-        return episodes.figures()
+        own: dict[str, float] = player.figures() if hasattr(player, "figures") else {}
+        return episodes.figures() | own
 
     def adapter(self, io: IOSpec, num_envs: int) -> EnvAdapter:
         """Return the environment for agents of this configuration; SAC's actions are scaled to the range of the joints."""
