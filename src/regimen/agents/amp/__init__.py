@@ -4,9 +4,13 @@ The four parts subclass those of rl_games and are registered by `components:` of
 folder is the start of an algorithm of your own.
 """
 
-from regimen.agents.amp.agent import AMPAgent
-from regimen.agents.amp.model import ModelAMPContinuous
-from regimen.agents.amp.network import AMPBuilder
-from regimen.agents.amp.player import AMPPlayer
+from regimen.agents.runner import library
+
+library.load()
+
+from regimen.agents.amp.agent import AMPAgent  # noqa: E402
+from regimen.agents.amp.model import ModelAMPContinuous  # noqa: E402
+from regimen.agents.amp.network import AMPBuilder  # noqa: E402
+from regimen.agents.amp.player import AMPPlayer  # noqa: E402
 
 __all__ = ["AMPAgent", "AMPBuilder", "AMPPlayer", "ModelAMPContinuous"]

@@ -24,6 +24,7 @@ class StyleSettings:
         disc_loss: `lsgan` or `bce`; the reward for style is the one that belongs to it.
         disc_learning_rate: of the discriminator's own Adam.
         disc_updates: of the discriminator in each epoch.
+        normalize_amp_input: whether style features are normalised by their running mean and deviation.
         amp_minibatch_size: transitions of the clips, and as many of the agent, in one update.
         amp_replay_buffer_size: past transitions of the agent, from which half of those of an update are drawn.
         amp_replay_keep_prob: share of new transitions that are put into the ring once it is full.
@@ -32,13 +33,14 @@ class StyleSettings:
         disc_grad_penalty: factor of the squared gradient at the clips' transitions.
         disc_weight_decay: factor of all squared weights.
         disc_reward_scale: factor of the reward for style.
-        disc_reward_w: share of the reward for style.
-        task_reward_w: share of the task's reward.
+        disc_reward_w: weight of the reward for style, per second like the weights of a task's rewards.
+        task_reward_w: factor of the task's reward.
     """
 
     disc_loss: str
     disc_learning_rate: float
     disc_updates: int
+    normalize_amp_input: bool
     amp_minibatch_size: int
     amp_replay_buffer_size: int
     amp_replay_keep_prob: float
@@ -64,6 +66,7 @@ class StyleSettings:
             disc_loss=loss,
             disc_learning_rate=float(config.get("disc_learning_rate", config["learning_rate"])),
             disc_updates=int(config.get("disc_updates", config["mini_epochs"])),
+            normalize_amp_input=bool(config.get("normalize_amp_input", True)),
             amp_minibatch_size=int(config["amp_minibatch_size"]),
             amp_replay_buffer_size=int(config["amp_replay_buffer_size"]),
             amp_replay_keep_prob=float(config["amp_replay_keep_prob"]),
@@ -99,6 +102,7 @@ class AMPAgent(A2CAgent):
         params["network"]["disc"]["input_size"] = width
         super().__init__(base_name, params)
         self.style = StyleSettings.of(self.config)
+        self.model.normalize_amp_input = self.style.normalize_amp_input
         network = self.model.a2c_network
         self.disc_parameters = [*network.disc_mlp.parameters(), *network.disc_logits.parameters()]
         self.disc_optimizer = torch.optim.Adam(self.disc_parameters, lr=self.style.disc_learning_rate)
@@ -144,14 +148,16 @@ class AMPAgent(A2CAgent):
     ) -> Any:
         """Return the advantages of the mixed reward; the values at time-outs are added after mixing.
 
+        Tasks give their reward per second, times the control step; so is the reward for style.
         `mb_rewards` (T, N, 1) holds the task's reward and these values; were they mixed as well, a task with weight 0
         would lose them.
         """
         flat = self.transitions.flatten(0, 1)
+        step_dt = self.vec_env.io.step_dt
         style = self.style.disc_reward_scale * self.model.style_reward(flat, self.style.disc_loss).view_as(mb_rewards)
         task = mb_rewards - self.time_out_values
-        self.amp_stats |= {"style/reward": float(style.mean()), "style/task_reward": float(task.mean())}
-        mixed = self.style.task_reward_w * task + self.style.disc_reward_w * style + self.time_out_values
+        self.amp_stats |= {"style/reward": float(style.mean()), "style/task_reward": float(task.mean()) / step_dt}
+        mixed = self.style.task_reward_w * task + self.style.disc_reward_w * style * step_dt + self.time_out_values
         return super().discount_values(fdones, last_values, mb_fdones, mb_values, mixed)
 
     def prepare_dataset(self, batch_dict: dict[str, Any]) -> None:

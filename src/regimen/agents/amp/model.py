@@ -19,9 +19,12 @@ class ModelAMPContinuous(ModelA2CContinuousLogStd):
             super().__init__(a2c_network, **kwargs)
             first = next(layer for layer in a2c_network.disc_mlp if isinstance(layer, torch.nn.Linear))
             self.amp_mean_std = RunningMeanStd((first.in_features,))
+            self.normalize_amp_input = True
 
         def normalize_amp(self, transitions: torch.Tensor, update: bool = False) -> torch.Tensor:
             """Return normalised style features (n, d), their statistics updated before if `update` is set."""
+            if not self.normalize_amp_input:
+                return transitions
             self.amp_mean_std.train(update)
             with torch.no_grad():
                 normalised: torch.Tensor = self.amp_mean_std(transitions)

@@ -20,6 +20,7 @@ class AMPPlayer(PpoPlayerContinuous):
         params["network"]["disc"]["input_size"] = self.num_joints + 2 * int(info["group_sizes"]["motion"])
         super().__init__(params)
         self.style = StyleSettings.of(self.config)
+        self.model.normalize_amp_input = self.style.normalize_amp_input
         self.style_rewards: list[float] = []
 
     def env_step(self, env: Any, actions: torch.Tensor) -> Any:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from rl_games.common.ivecenv import IVecEnv
+
+from regimen.agents.runner import library
+
+library.load()
+
+from rl_games.common.ivecenv import IVecEnv  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rl_games.algos_torch.sac_agent import SACAgent
-from rl_games.common.a2c_common import A2CBase
-from rl_games.common.algo_observer import AlgoObserver
 
+from regimen.agents.runner import library
 from regimen.agents.runner.capture import Capture
 from regimen.agents.training_session import require_finite
 from regimen.runs.checkpoint import rng_state, set_rng_state
+
+library.load()
+
+from rl_games.algos_torch.sac_agent import SACAgent  # noqa: E402
+from rl_games.common.a2c_common import A2CBase  # noqa: E402
+from rl_games.common.algo_observer import AlgoObserver  # noqa: E402
 
 if TYPE_CHECKING:
     from regimen.agents.runner.env_adapter import EnvAdapter
