@@ -1,8 +1,8 @@
 """Sections that users paste from configurations of other programs, such as `params` of rl_games and IsaacGymEnvs.
 
 The dataclass of such a section declares `SUPPLIED: ClassVar[dict[str, str]]`: key below the section -> where a run sets
-it instead. These keys are removed before interpolations are resolved, because their values refer to the configuration of
-the other program. What that program computes by `${resolve_default:500,...}` becomes the default, 500.
+it instead. These keys are removed before interpolations are resolved, because their values refer to the
+configuration of the other program. What that program computes by `${resolve_default:500,...}` becomes the default, 500.
 """
 
 from __future__ import annotations

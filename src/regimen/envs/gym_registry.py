@@ -85,7 +85,7 @@ def problems(task: str, kwargs: dict[str, Any], timed: bool, drawn: bool) -> Ite
 
 
 def space_problems(observation: Space[Any], action: Space[Any]) -> Iterator[str]:
-    """Yield which space of a task cannot be used: the observation must be a flat box, the action one of floats or a choice."""
+    """Yield which space of a task cannot be used: observations are a flat box, actions one of floats, or a choice."""
     remedy = "Choose another task, or register yours with a wrapper around it."
     for what, space in (("observation", observation), ("action", action)):
         if what == "action" and type(space).__name__ == "Discrete":

@@ -31,7 +31,6 @@ from regimen.stages.train import TrainCfg
 from regimen.system.errors import ConfigError, StopRequested
 
 
-
 @pytest.mark.parametrize("loss", ["lsgan", "bce"])
 def test_the_reward_grows_with_the_logit_and_is_bounded(loss):
     logit = torch.linspace(-1.0, 1.0, 50)

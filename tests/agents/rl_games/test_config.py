@@ -113,12 +113,16 @@ def test_a_pasted_configuration_composes_and_names_what_the_run_supplies(tmp_pat
     for key in ("seed", "load_checkpoint", "config.name", "config.num_actors", "config.multi_gpu"):
         assert f"agent.params.{key} " in warning
         assert key.rpartition(".")[2] not in (params["config"] if "." in key else params)
-    assert_names(warning, "env.num_envs", "hardware.device" if "device" in warning else "task", "stage.checkpoint_interval")
+    assert_names(
+        warning, "env.num_envs", "hardware.device" if "device" in warning else "task", "stage.checkpoint_interval"
+    )
 
 
 def test_the_keys_of_amp_in_isaacgymenvs_are_those_of_agent_amp(tmp_path):
     components = yaml.safe_load((CONF / "agent" / "amp.yaml").read_text())["components"]
-    text = (PASTED % AMP).replace("    minibatch_size: 512\n", "    minibatch_size: 4096\n") + AMP_KEYS.strip("\n") + "\n"
+    text = (
+        (PASTED % AMP).replace("    minibatch_size: 512\n", "    minibatch_size: 4096\n") + AMP_KEYS.strip("\n") + "\n"
+    )
     folders = paste(tmp_path, text, f"components: {components}\n")
     composed = compose(["task=go2_amp", "agent=pasted", "hardware.threads=1"], folders)
     [warning] = preflight(composed, tmp_path).warnings
@@ -169,8 +173,19 @@ def test_keys_of_the_library():
 def test_numbers_of_updates_that_sac_fails_on(tmp_path):
     sac = "+agent.params.config={replay_buffer_size: 100, num_updates_per_step: 3, max_epochs: 1}"
     with pytest.raises(ConfigError) as caught:
-        preflight(compose(["task=reach", "agent=rl_games", "agent.params.algo.name=sac", sac.removeprefix("+"),
-                           "~agent.params.config.horizon_length"], [CONF]), tmp_path)
+        preflight(
+            compose(
+                [
+                    "task=reach",
+                    "agent=rl_games",
+                    "agent.params.algo.name=sac",
+                    sac.removeprefix("+"),
+                    "~agent.params.config.horizon_length",
+                ],
+                [CONF],
+            ),
+            tmp_path,
+        )
     assert_names(str(caught.value), "num_updates_per_step", "policy_frequency")
 
 

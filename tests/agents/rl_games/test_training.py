@@ -18,7 +18,6 @@ from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config
 from helpers.trainings import new_run, train
 from regimen.agents.rl_games import RlGames
 from regimen.agents.runner import library
-from regimen.agents.training_session import TrainingSession
 from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
@@ -131,7 +130,13 @@ def test_the_value_of_the_observation_before_the_reset_is_added_where_time_runs_
     assert int((rewards != 0).sum()) == 4, "env 4 ends in the last step"
     assert ends.shape == (8, 8)
 
-    plain = RlGames(rl_games_config(params | {"config": params["config"] | {"value_bootstrap": False}}).agent, env.io, 8, torch.device("cpu"), 0)
+    plain = RlGames(
+        rl_games_config(params | {"config": params["config"] | {"value_bootstrap": False}}).agent,
+        env.io,
+        8,
+        torch.device("cpu"),
+        0,
+    )
     plain.learn(Clock(8, length=12), Recorder(8), None)
     assert not plain.agent.experience_buffer.tensor_dict["rewards"].any()
 
@@ -144,7 +149,7 @@ def test_the_replay_of_sac_holds_true_successors():
     ring = made.agent.replay_buffer
     stored = slice(4, ring.idx)  # without the first step: the ages are spread after the first observation
     assert ring.idx == 80
-    assert torch.equal(ring.next_obses[stored, 0], ring.obses[stored, 0] + 1), "never the first observation of an episode"
+    assert torch.equal(ring.next_obses[stored, 0], ring.obses[stored, 0] + 1), "never that of a new episode"
     assert not ring.dones[stored].any(), "time running out is no end"
 
 
@@ -159,7 +164,10 @@ def test_a_critic_of_its_own_observations():
             return {"policy": rows, "critic": torch.cat((rows, self.position), 1)}
 
     central = {"minibatch_size": 32, "mini_epochs": 2, "learning_rate": 1e-3, "clip_value": True}
-    central |= {"normalize_input": True, "network": {"name": "actor_critic", "central_value": True, "mlp": PPO["network"]["mlp"]}}
+    central |= {
+        "normalize_input": True,
+        "network": {"name": "actor_critic", "central_value": True, "mlp": PPO["network"]["mlp"]},
+    }
     env = Privileged()
     made = RlGames(rl_games_config(changed(PPO, central_value_config=central)).agent, env.io, 8, torch.device("cpu"), 0)
     session = Recorder(48)
@@ -218,7 +226,9 @@ def test_the_policy_is_the_models_mean_and_so_is_the_player(tmp_path, params, co
         obs, reward, _, truncated, _ = env.step(action)
         total += reward
     assert truncated.all()
-    played = RlGames.play(bundle, PointEnv(8, length=5), params["algo"]["name"] if params is not OWN else "a2c_continuous", 0)
+    played = RlGames.play(
+        bundle, PointEnv(8, length=5), params["algo"]["name"] if params is not OWN else "a2c_continuous", 0
+    )
     assert played == {"av_reward": pytest.approx(total.mean().item(), abs=1e-5), "av_steps": 5.0, "games": 8.0}
     network, groups = policy.feed_forward()
     assert groups == ["policy"] and torch.equal(network(obs["policy"]), policy.act(obs, None)[0])

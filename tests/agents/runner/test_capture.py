@@ -66,7 +66,9 @@ def test_everything_is_restored_and_stays_the_same_object():
     source, target = Held(5.0), Held()
     source.same = source.items
     source.itself = source
-    held = {name: getattr(target, name) for name in ("tensor", "leaf", "layer", "optimiser", "generator", "named", "items")}
+    held = {
+        name: getattr(target, name) for name in ("tensor", "leaf", "layer", "optimiser", "generator", "named", "items")
+    }
     capture = Capture((), ())
     capture.load(target, round_trip(capture.save(source)))
     assert capture.omitted == []

@@ -134,9 +134,7 @@ class AMPAgent(A2CAgent):
         """Step the environment, and describe the transition."""
         before = self.vec_env.groups["motion"]
         result = super().env_step(actions)
-        features = style_features(
-            before, self.vec_env.final_obs["motion"], self.vec_env.io.step_dt, self.num_joints
-        )
+        features = style_features(before, self.vec_env.final_obs["motion"], self.vec_env.io.step_dt, self.num_joints)
         self.transitions[self.rollout_step] = features.nan_to_num()
         bonus = self.vec_env.bonus
         self.time_out_values[self.rollout_step] = 0.0 if bonus is None else bonus

@@ -12,7 +12,7 @@ from rl_games.algos_torch.running_mean_std import RunningMeanStd
 class ModelAMPContinuous(ModelA2CContinuousLogStd):
     """A Gaussian policy and a discriminator that gives a reward for style."""
 
-    class Network(ModelA2CContinuousLogStd.Network):  # type: ignore[misc]
+    class Network(ModelA2CContinuousLogStd.Network):
         """Policy, value, discriminator and their normalisers."""
 
         def __init__(self, a2c_network: Any, **kwargs: Any) -> None:

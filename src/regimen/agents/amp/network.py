@@ -14,7 +14,7 @@ class AMPBuilder(A2CBuilder):
     The section `network.disc` has `units`, `activation` and `initializer`; the agent adds `input_size`.
     """
 
-    class Network(A2CBuilder.Network):  # type: ignore[misc]
+    class Network(A2CBuilder.Network):
         """Policy and value with a discriminator beside them."""
 
         def __init__(self, params: dict[str, Any], **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Agents of rl_games, and of users of its interface, in a run: exact resume, true values at time-outs, safe checkpoints."""
+"""Agents of rl_games, and of users of its interface, in a run, resumed exactly."""
 
 from __future__ import annotations
 

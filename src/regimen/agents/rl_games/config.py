@@ -176,7 +176,7 @@ class RlGamesCfg:
             for name, section in (("", settings), ("central_value_config.", central)):
                 yield from _minibatch(f"params.config.{name}", section, steps, num_envs)
             if "rnn" in self.params["network"]:
-                length = settings.get("seq_length", settings.get("seq_len", 4))
+                length = int(settings.get("seq_length") or settings.get("seq_len") or 4)
                 if steps % length:
                     yield f"params.config.horizon_length={steps}: expected a multiple of seq_length, {length}."
         elif "replay_buffer_size" in settings:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class MeanAction(nn.Module):
     """Observation (N, d) -> action (N, A) of a model without recurrent layers."""
 
+    bounds: torch.Tensor | None
+
     def __init__(self, model: nn.Module, clip: bool, bounds: torch.Tensor | None) -> None:
         """Take a model of rl_games.
 
@@ -38,7 +40,8 @@ class MeanAction(nn.Module):
     def action(self, obs: torch.Tensor, states: Any) -> tuple[torch.Tensor, Any]:
         """Return the action (N, A), and the next recurrent states, None of a model without."""
         if hasattr(self.model, "sac_network"):
-            return self.bounds * self.model.actor(self.model.norm_obs(obs)).mean, None
+            squashed = self.model.actor(self.model.norm_obs(obs)).mean  # type: ignore[operator]
+            return squashed * self.bounds, None
         result = self.model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": states})
         if "mus" in result:
             mean: torch.Tensor = result["mus"]

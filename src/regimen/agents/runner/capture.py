@@ -22,8 +22,8 @@ from regimen.system.errors import CheckpointError
 
 SCALARS = (bool, int, float, str, bytes, type(None))
 CONSTANT = (
-    torch.device, torch.dtype, torch.Size, np.dtype, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType,
-    types.MethodType, types.BuiltinMethodType, enum.Enum, range,
+    torch.device, torch.dtype, torch.Size, np.dtype, type, range, enum.Enum, types.ModuleType, types.FunctionType,
+    types.BuiltinFunctionType, types.MethodType, types.BuiltinMethodType,
 )  # fmt: skip
 CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "deque": deque, "set": set}
 MODULE_INTERNALS = set(vars(nn.Module()))
@@ -86,7 +86,7 @@ class Capture:
             return ("tensor", value.detach().clone())
         if isinstance(value, np.ndarray | np.generic):
             return self._array(value, where)
-        if isinstance(value, CONSTANT) or id(value) in self._external:
+        if isinstance(value, CONSTANT) or id(value) in self._external or _is_frozen(value):
             return None
         if not isinstance(value, tuple):
             if id(value) in self._seen:
@@ -203,6 +203,11 @@ class Capture:
 def _names(holder: object) -> list[str]:
     slots = [name for kind in type(holder).__mro__ for name in getattr(kind, "__slots__", ())]
     return [*getattr(holder, "__dict__", {}), *(s for s in slots if isinstance(s, str) and not s.startswith("__"))]
+
+
+def _is_frozen(value: object) -> bool:
+    """Whether an object is a dataclass whose fields cannot change: settings, not state."""
+    return bool(getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False))
 
 
 def _plain(key: object) -> bool:

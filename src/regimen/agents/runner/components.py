@@ -1,4 +1,4 @@
-"""Names of algorithms, players, models and networks, and the checks of a user's own, read from source without importing.
+"""Names of algorithms, players, models and networks, and the checks of a user's own, read from source.
 
 A component is a class of rl_games under the name that its users have for it, or a class of the user, `pkg.mod:Class`,
 that subclasses the base class of its kind.

@@ -121,7 +121,9 @@ def _accesses(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
     """Yield (name of the dictionary, key) of every `d['k']`, `d.get('k')`, `d.pop('k')` and `'k' in d`."""
     for node in nodes:
         match node:
-            case ast.Call(func=ast.Attribute(attr="get" | "pop", value=holder), args=[ast.Constant(value=str(key)), *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="get" | "pop", value=holder), args=[ast.Constant(value=str(key)), *_]
+            ):
                 yield _holder(holder), key
             case ast.Compare(left=ast.Constant(value=str(key)), ops=[ast.In() | ast.NotIn()], comparators=[holder]):
                 yield _holder(holder), key

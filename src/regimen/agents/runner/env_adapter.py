@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 
 from regimen.agents.runner import library
@@ -72,7 +73,8 @@ class EnvAdapter(IVecEnv):
             seed: of the first reset.
             stagger: whether episodes begin at random times.
         """
-        self.env, self.recorder, self._first, self._seed, self._stagger = env, recorder, first, seed, stagger
+        self.env, self.recorder, self._first, self._stagger = env, recorder, first, stagger
+        self._seed: int | None = seed
 
     def get_env_info(self) -> EnvInfo:
         """Return the spaces under the library's names, and `group_sizes`: observation group -> number of values.
@@ -82,7 +84,7 @@ class EnvAdapter(IVecEnv):
         from gymnasium.spaces import Box, Discrete
 
         def box(size: int, bound: float) -> Box:
-            return Box(-bound, bound, (size,), "float32")
+            return Box(-bound, bound, (size,), np.float32)
 
         actions = self.io.num_actions
         info: EnvInfo = {"observation_space": box(self.io.size(), float("inf")), "agents": 1, "value_size": 1}

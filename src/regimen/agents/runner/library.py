@@ -68,9 +68,9 @@ def load() -> None:
 
 @contextlib.contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Let `torch.compile` return its argument: a test network of rl_games is compiled on import, which takes seconds."""
+    """Let `torch.compile` return its argument: rl_games compiles a test network on import, which takes seconds."""
     compiler = torch.compile
-    torch.compile = lambda model=None, **_: model  # type: ignore[assignment]
+    torch.compile = lambda model=None, **_: model
     try:
         yield
     finally:

@@ -39,10 +39,8 @@ class Registry:
         """
         if problem := name_problem(self.kind, name, self.own):
             raise ConfigError(problem[0].upper() + problem[1:])
-        if isinstance(builder, str):
-            with unchanged_process():
-                builder = resolve(builder)
-        self.own[name] = builder
+        with unchanged_process():
+            self.own[name] = resolve(builder) if isinstance(builder, str) else builder
 
     register_builder = register
 

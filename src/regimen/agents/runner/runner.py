@@ -36,7 +36,9 @@ class Runner:
         params: the loaded configuration.
     """
 
-    def __init__(self, env: VecEnv | None = None, algo_observer: Any = None, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, env: VecEnv | None = None, algo_observer: Any = None, device: str | torch.device = "cpu"
+    ) -> None:
         """Begin with the components of rl_games.
 
         Args:
@@ -168,9 +170,7 @@ class Runner:
         _compile(agent, params["config"].get("torch_compile", False))
         return agent, adapter
 
-    def play(
-        self, name: str, env: VecEnv, checkpoint: Path, args: Mapping[str, Any] | None = None
-    ) -> dict[str, float]:
+    def play(self, name: str, env: VecEnv, checkpoint: Path, args: Mapping[str, Any] | None = None) -> dict[str, float]:
         """Run a registered player; return mean reward and length of the episodes that it played, and their number.
 
         What a method `figures` of the player returns is added.
@@ -185,9 +185,8 @@ class Runner:
         adapter = self.adapter(env.io, env.num_envs)
         adapter.attach(env, episodes, None, self.seed, stagger=False)
         params = self._filled(adapter, self.algo_observer, "")
-        params["config"]["player"] = {
-            "games_num": env.num_envs, "print_stats": False, **(params["config"].get("player") or {}), "use_vecenv": True,
-        }  # fmt: skip
+        given = params["config"].get("player") or {}
+        params["config"]["player"] = {"games_num": env.num_envs, "print_stats": False, **given, "use_vecenv": True}
         player = self._built("player", name, params=params)
         player.restore(str(checkpoint))
         _override_sigma(player, args or {})
@@ -197,7 +196,7 @@ class Runner:
         return episodes.figures() | own
 
     def adapter(self, io: IOSpec, num_envs: int) -> EnvAdapter:
-        """Return the environment for agents of this configuration; SAC's actions are scaled to the range of the joints."""
+        """Return the environment for agents of this configuration; SAC's actions span the range of the joints."""
         from rl_games.algos_torch.sac_agent import SACAgent
 
         from regimen.agents.action_bounds import action_bounds
@@ -321,7 +320,7 @@ def _override_sigma(agent: Any, args: Mapping[str, Any]) -> None:
     """
     if args.get("sigma") is None:
         return
-    network = getattr(agent.model, "a2c_network", None)
+    network: Any = getattr(agent.model, "a2c_network", None)
     if not getattr(network, "fixed_sigma", False):
         raise ConfigError("sigma: the network has no fixed standard deviation; set space.continuous.fixed_sigma=true.")
     with torch.no_grad():

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SKIP = (
     "vec_env", "env_info", "observation_space", "action_space", "state_space", "writer", "writter", "algo_observer",
-    "diagnostics", "config", "central_value_config", "network", "train_dir", "experiment_dir", "nn_dir", "summaries_dir",
-    "experience_buffer", "values_dict", "rewards_shaper",
+    "diagnostics", "config", "central_value_config", "network", "train_dir", "experiment_dir", "nn_dir",
+    "summaries_dir", "experience_buffer", "values_dict", "rewards_shaper",
 )  # fmt: skip
 """Attributes of agents that are no state: settings, what is filled again in each epoch, and what the run owns."""
 
@@ -84,8 +84,8 @@ class _Finished(Exception):
 class AgentTraining:
     """Trains an agent that `Runner.build_agent` made.
 
-    The agent's `train()` runs unchanged. Its `update_epoch` and `train_epoch` are wrapped: the first call of an epoch ends
-    the iteration before it, where the state of the agent is complete, or restores a checkpoint.
+    The agent's `train()` runs unchanged. Its `update_epoch` and `train_epoch` are wrapped: the first call of an epoch
+    ends the iteration before it, where the state of the agent is complete, or restores a checkpoint.
     """
 
     def __init__(self, agent: Any, adapter: EnvAdapter) -> None:
@@ -142,8 +142,8 @@ class AgentTraining:
         if self.capture.omitted and not self._warned:
             self._warned = True
             self.session.run.warn(
-                f"not saved, because their state is not visible: {', '.join(self.capture.omitted[:6])}. A resumed training "
-                "has them as new; give them state_dict and load_state_dict, or keep numbers, tensors and containers"
+                f"not saved, because their state is not visible: {', '.join(self.capture.omitted[:6])}. A resumed "
+                "training has new ones; give them state_dict and load_state_dict, or hold tensors and numbers"
             )
         return state
 
