@@ -25,7 +25,7 @@ def motion_verb(argv: list[str]) -> int:
     )
     parser.add_argument("--robot", help="name, or package.module:NAME; by default the one with the file's joints")
     parser.add_argument("--quat-order", choices=["wxyz", "xyzw"], help="order of the quaternions in the file")
-    parser.add_argument("--cycle", action="store_true", help="cut to one cycle, which can go on for ever")
+    parser.add_argument("--cycle", action="store_true", help="cut to one cycle, which can be repeated without end")
     parser.add_argument("--save", type=Path, help="write the repaired clip in Regimen's format to this .npz")
     parser.add_argument("--folder", type=Path, help="for strip and film (default: outputs/motions)")
     parser.add_argument("--facts", action="store_true", help="print the facts alone; nothing is drawn")

@@ -251,6 +251,7 @@ class ManagerEnvCfg:
         decimation: physics steps per control step; step time = sim.dt * decimation.
         observation_noise: whether the noise of the observation terms is applied.
         observations: groups of terms; agents read `policy`.
+        metrics: figures of each step, averaged over an episode by `stage=evaluate`, beside those of the commands.
         motion: motion clips that the robot imitates.
 
     `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
@@ -271,6 +272,7 @@ class ManagerEnvCfg:
     terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
     events: dict[str, EventTermCfg | None] = field(default_factory=dict)
     curriculum: dict[str, TermCfg | None] = field(default_factory=dict)
+    metrics: dict[str, TermCfg | None] = field(default_factory=dict)
     motion: MotionCfg = field(default_factory=MotionCfg)
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)

@@ -201,7 +201,9 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
-    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum")}
+    groups |= {
+        name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum", "metrics")
+    }
     for group, terms in groups.items():
         for name, term in (terms or {}).items():
             params = (term or {}).get("params") or {}
@@ -246,7 +248,13 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "collect_motion", "in_context")
+    acts_only = composed.choices["stage"] in (
+        "evaluate",
+        "collect",
+        "collect_histories",
+        "collect_motion",
+        "in_context",
+    )
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
     for name, section in sections.items():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
     from regimen.envs.motion.clip import MotionClip
     from regimen.envs.vec_env import VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
 
 
@@ -148,7 +149,9 @@ class CollectMotion(Stage):
             run.artifact(path, "motion")
             clips.append(RecordedClip(str(path.relative_to(run.dir)), list(command), clip.frames, clip.speed))
             print(f"{path.relative_to(run.dir)}: {clip.frames} frames at {fps:g} Hz, {clip.speed:.2f} m/s")
-        run.finish({"clips": float(len(clips)), "falls": float(len(fell))}, asdict(CollectMotionResult(clips, fps, fell)))
+        run.finish(
+            {"clips": float(len(clips)), "falls": float(len(fell))}, asdict(CollectMotionResult(clips, fps, fell))
+        )
 
     def _prepare(self, config: Config, num_envs: int) -> Config:
         """Return a copy of `config` without disturbances and noise, with episodes that are long enough."""
@@ -160,7 +163,7 @@ class CollectMotion(Stage):
             env.events[name] = None
         return config
 
-    def _record(self, run: Run, config: Config, env: VecEnv, bundle: dict) -> tuple[np.ndarray, torch.Tensor]:
+    def _record(self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle) -> tuple[np.ndarray, torch.Tensor]:
         """Return the poses (F, N, 7 + J), and the envs (N,) bool that did not end an episode."""
         import torch
 

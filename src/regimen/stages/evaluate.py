@@ -111,8 +111,12 @@ class Evaluate:
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         stats = FirstEpisodeStats(env.num_envs, env.device)
-        observed = roll_out(run, env, policy, stats, config.seed, make_observers(self.cfg, run, config, env))
-        return EpisodeResults.of(stats, command_of_env, env.step_dt), observed
+        observers = make_observers(self.cfg, run, config, env)
+        observed = roll_out(run, env, policy, stats, config.seed, observers)
+        episodes = EpisodeResults.of(stats, command_of_env, env.step_dt)
+        for observer in observers:
+            episodes.columns |= observer.columns()
+        return episodes, observed
 
     def _draw(self, out: Path, episodes: EpisodeResults, by_command: list[EvaluationMetrics], config: Config) -> None:
         labels = [command_label(j.command) for j in by_command]

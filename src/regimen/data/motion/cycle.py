@@ -1,4 +1,4 @@
-"""Cut one cycle out of a clip, so that it can go on for ever."""
+"""Cut one cycle out of a clip, which can be repeated without end."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ def cut_cycle(clip: MotionClip) -> MotionClip:
     Raises:
         ConfigError: no two moments of the clip are alike.
     """
-    from scipy.spatial.transform import Rotation
+    from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
 
     least = max(2, round(SHORTEST_S * clip.fps))
     if clip.frames <= least:
-        raise ConfigError(f"The clip {clip.name} lasts {clip.duration:.2g} s, no cycle is so short; choose a longer one.")
+        raise ConfigError(
+            f"The clip {clip.name} lasts {clip.duration:.2g} s, no cycle is so short; choose a longer one."
+        )
     angle = np.sqrt(_distances(clip.joint_pos))
     cost = angle + VELOCITY_SHARE * np.sqrt(_distances(clip.joint_vel)) + np.abs(
         clip.root_pos[:, None, 2] - clip.root_pos[None, :, 2]

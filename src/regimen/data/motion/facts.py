@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def describe(imported: ImportedClip, poses: ModelPoses) -> list[tuple[str, str]]:
-    """Return name and text of what a reader wants to see of a clip before using it.
+    """Return name and text of the facts that decide whether a clip is of use.
 
     Args:
         imported: the clip.

@@ -57,13 +57,23 @@ class ModelPoses:
         return np.stack([data.xpos[self._ids].copy() for data in self.set_to(clip)])
 
     def sole_height(self, clip: MotionClip) -> np.ndarray:
-        """Return the height (F,) m of the lowest point of the shapes that touch the floor: a sole, of a robot on foot."""
+        """Return the height (F,) m of the lowest point of all shapes that touch the floor: of a walker, a sole."""
         own = range(self.model.ngeom)
         shapes = [g for g in own if self.model.geom_bodyid[g] in self._ids and self.model.geom_conaffinity[g]]
         kinds, sizes = self.model.geom_type[shapes], self.model.geom_size[shapes]
         return np.array(
             [_lowest(kinds, sizes, data.geom_xpos[shapes], data.geom_xmat[shapes]).min() for data in self.set_to(clip)]
         )
+
+    def sliding(self, clip: MotionClip) -> float:
+        """Return the mean horizontal speed in m/s of the foot that is lowest in each frame; 0 without feet."""
+        if not self.robot.feet:
+            return 0.0
+        sites = [self.model.site(f"{foot}_site").id for foot in self.robot.feet]
+        feet = np.stack([data.site_xpos[sites].copy() for data in self.set_to(clip)])  # (F, feet, 3)
+        lowest = feet[:-1, :, 2].argmin(axis=1)
+        moved = np.linalg.norm(np.diff(feet[..., :2], axis=0), axis=2)[np.arange(clip.frames - 1), lowest]
+        return float(moved.mean()) * clip.fps
 
 
 def _lowest(kinds: np.ndarray, sizes: np.ndarray, positions: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -74,7 +84,8 @@ def _lowest(kinds: np.ndarray, sizes: np.ndarray, positions: np.ndarray, frames:
     reach = {
         mujoco.mjtGeom.mjGEOM_SPHERE: sizes[:, 0],
         mujoco.mjtGeom.mjGEOM_CAPSULE: sizes[:, 0] + down[:, 2] * sizes[:, 1],
-        mujoco.mjtGeom.mjGEOM_CYLINDER: np.sqrt(np.maximum(1 - down[:, 2] ** 2, 0)) * sizes[:, 0] + down[:, 2] * sizes[:, 1],
+        mujoco.mjtGeom.mjGEOM_CYLINDER: np.sqrt(np.maximum(1 - down[:, 2] ** 2, 0)) * sizes[:, 0]
+        + down[:, 2] * sizes[:, 1],
         mujoco.mjtGeom.mjGEOM_ELLIPSOID: np.sqrt(((down * sizes) ** 2).sum(1)),
         mujoco.mjtGeom.mjGEOM_BOX: (down * sizes).sum(1),
     }  # fmt: skip

@@ -65,8 +65,8 @@ def read_motion(path: Path, robot: Robot, quat_order: str | None = None) -> Moti
     if "dof_positions" in arrays:
         return _isaac_lab(arrays, path, robot, quat_order)
     raise ConfigError(
-        f"{path} has the arrays {', '.join(sorted(arrays)) or 'none'}; expected those of Regimen (docs/motion.md) or of "
-        f"Isaac Lab: {', '.join(ISAAC_LAB)}."
+        f"{path} has the arrays {', '.join(sorted(arrays)) or 'none'}; expected those of Regimen (docs/motion.md) or "
+        f"of Isaac Lab: {', '.join(ISAAC_LAB)}."
     )
 
 
@@ -167,10 +167,10 @@ LAIKAGO_ANGLES = {"hip": 0.0, "thigh": 0.6, "calf": -0.66}
 def _from_laikago(clip: MotionClip) -> MotionClip:
     """Return a clip of Laikago, as motion-imitation has them, in the axes and zero angles of Go2 and A1.
 
-    The base tells the two apart. The figures are those of the robot's own module there; of all combinations they give
-    the least sliding of the feet in trot, pace and spin.
+    The base shows which of the two a file is of. The figures are those of the robot's own module there; of all
+    combinations they give the least sliding of the feet in trot, pace and spin.
     """
-    from scipy.spatial.transform import Rotation
+    from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
 
     turns = Rotation.from_quat(clip.root_quat, scalar_first=True)
     level = turns * Rotation.from_quat(LAIKAGO_BASE, scalar_first=True).inv()

@@ -1,8 +1,8 @@
 """Repairs of motion files, and the checks after them: `import_clip` makes a usable clip, or refuses the file.
 
 What is repaired was found in the clips that Isaac Lab 3.0 and IsaacGymEnvs distribute: each frame is there twice, the
-angles of joints with three axes are rotation vectors (exponential maps) and no hinge angles, and the soles are 5 to 8 cm
-under the floor.
+angles of joints with three axes are rotation vectors (exponential maps) and no hinge angles, and the soles are 5 to
+8 cm under the floor.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ FASTEST_JOINT, FASTEST_ROOT = 60.0, 15.0
 TILT_TOLERANCE = 1.0
 """rad, mean tilt of the base beyond which quaternions are taken for those of another order, if that is upright."""
 
+SLIDING_TOLERANCE = 0.3
+"""m/s, mean speed of the lowest foot beyond which it is looked whether another order makes it at most half."""
+
 
 @dataclass
 class ImportedClip:
@@ -71,7 +74,7 @@ def import_clip(path: Path, robot: Robot, quat_order: str | None = None) -> Impo
         The clip; `clip.repairs` has one sentence for each repair.
 
     Raises:
-        ConfigError: with one line for each reason to refuse the file, and how to mend it.
+        ConfigError: with one line for each reason to refuse the file, and how to repair it.
     """
     file, poses = read_motion(path, robot, quat_order), ModelPoses(robot)
     _require(path, file.clip.problems(robot))
@@ -79,11 +82,13 @@ def import_clip(path: Path, robot: Robot, quat_order: str | None = None) -> Impo
     _require(path, file.clip.problems(robot))
     velocity_error = _velocity_error(file)
     if velocity_error is not None and velocity_error > VELOCITY_TOLERANCE:
-        line = f"joint velocities of the file are off by {velocity_error:.0%} of their rms: differences are used instead"
+        line = (
+            f"joint velocities of the file are off by {velocity_error:.0%} of their rms: differences are used instead"
+        )
         file.clip.repairs = [*file.clip.repairs, line]
     file = replace(file, clip=file.clip.ordered(robot))
     clip, fk_error = _with_hinge_angles(file, poses, path)
-    _require(path, _order_problems(replace(file, clip=clip)) + _motion_problems(clip, poses))
+    _require(path, _order_problems(replace(file, clip=clip), poses) + _motion_problems(clip, poses))
     clip = _on_the_floor(clip, poses)
     return ImportedClip(clip, file.format, fk_error, velocity_error)
 
@@ -165,7 +170,10 @@ def _with_hinge_angles(file: MotionFile, poses: ModelPoses, path: Path) -> tuple
                     f"the bodies where the file has them ({reached * 1e3:.2g} mm, else {error * 1e3:.0f} mm). Add "
                     f"--quat-order {order}"
                 )
-            line = f"joints of three axes were rotation vectors (exponential maps) and became hinges x, y, z: bodies off {error * 1e3:.0f} mm before, {reached * 1e3:.2g} mm now"
+            line = (
+                "joints of three axes were rotation vectors (exponential maps) and became hinges x, y, z: bodies off "
+                f"{error * 1e3:.0f} mm before, {reached * 1e3:.2g} mm now"
+            )
             trial.repairs = [*trial.repairs, line]
             return trial, reached
     raise ConfigError(
@@ -184,7 +192,7 @@ def joint_triples(robot: Robot) -> list[list[int]]:
 
 def hinge_angles(clip: MotionClip, robot: Robot) -> MotionClip:
     """Return a clip whose rotation vectors became angles of hinges about x, then y, then z (intrinsic)."""
-    from scipy.spatial.transform import Rotation
+    from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
 
     joint_pos = clip.joint_pos.copy()
     for columns in joint_triples(robot):
@@ -198,25 +206,34 @@ def _tilt(quat: np.ndarray) -> float:
     return float(np.arccos(np.clip(1 - 2 * (quat[:, 1] ** 2 + quat[:, 2] ** 2), -1, 1)).mean())
 
 
-def _order_problems(file: MotionFile) -> list[str]:
-    """Return a line if another order of the quaternions is more plausible; nothing where it is stated or proven.
+def _order_problems(file: MotionFile, poses: ModelPoses) -> list[str]:
+    """Return a line if another order of the quaternions is more plausible; nothing where bodies or the user settle it.
 
-    A base that is upright and moves forward is plausible. Files of Regimen are judged by the tilt alone: they may well
-    go backward.
+    Plausible are a base that is upright, and feet that do not slide while they are on the ground.
     """
     if file.stated_order or file.body_pos is not None:
         return []
     clip = file.clip
-    readings = {"the other one": clip.root_quat[:, [3, 0, 1, 2]], "": clip.root_quat[:, [1, 2, 3, 0]]}
-    here = _tilt(clip.root_quat)
-    lowest = min(_tilt(quat) for quat in readings.values())
-    if here > TILT_TOLERANCE > 2 * lowest:
-        degrees = np.degrees([here, lowest])
-        return [
-            f"wrong quaternion order: the base is tilted by {degrees[0]:.0f}° in the mean, and by {degrees[1]:.0f}° with "
-            "w at the other end. State the order: --quat-order wxyz or --quat-order xyzw"
-        ]
+    others = {
+        "xyzw": replace(clip, root_quat=clip.root_quat[:, [3, 0, 1, 2]]),
+        "wxyz": replace(clip, root_quat=clip.root_quat[:, [1, 2, 3, 0]]),
+    }
+    tilt, sliding = _tilt(clip.root_quat), poses.sliding(clip)
+    tilts = {order: _tilt(other.root_quat) for order, other in others.items()}
+    order = min(tilts, key=tilts.__getitem__)
+    if tilt > TILT_TOLERANCE > 2 * tilts[order]:
+        here, there = np.degrees((tilt, tilts[order]))
+        return [_other_order(f"the base is tilted by {here:.0f}° in the mean, else by {there:.0f}°", order)]
+    speeds = {order: poses.sliding(other) for order, other in others.items()}
+    order = min(speeds, key=speeds.__getitem__)
+    if sliding > SLIDING_TOLERANCE and 2 * speeds[order] < sliding:
+        what = f"the feet on the ground slide at {sliding:.2f} m/s, else at {speeds[order]:.2f} m/s"
+        return [_other_order(what, order)]
     return []
+
+
+def _other_order(what: str, order: str) -> str:
+    return f"wrong quaternion order: {what}. They seem to be {order}: add --quat-order {order}"
 
 
 def _motion_problems(clip: MotionClip, poses: ModelPoses) -> list[str]:
@@ -224,9 +241,9 @@ def _motion_problems(clip: MotionClip, poses: ModelPoses) -> list[str]:
     lines = []
     speed = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
     if speed.max() > FASTEST_JOINT:
-        frame, joint = np.unravel_index(int(speed.argmax()), speed.shape)
+        frame, column = divmod(int(speed.argmax()), speed.shape[1])
         lines.append(
-            f"joint {clip.joints[int(joint)]} jumps at {speed.max():.0f} rad/s after frame {frame}: unwrap the angles, "
+            f"joint {clip.joints[column]} jumps at {speed.max():.0f} rad/s after frame {frame}: unwrap the angles, "
             "or cut the clip there"
         )
     moved = np.linalg.norm(np.diff(clip.root_pos, axis=0), axis=1) * clip.fps

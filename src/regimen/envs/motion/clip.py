@@ -55,7 +55,7 @@ class MotionClip:
         source: where the motion comes from.
         license: its terms.
         repairs: what was repaired, one sentence each.
-        cyclic: whether the last frame is the first one at another place and heading, so that the clip can go on.
+        cyclic: whether the last frame is the first one at another place and heading, so that the clip can be repeated.
     """
 
     name: str
@@ -106,7 +106,7 @@ class MotionClip:
     @cached_property
     def root_ang_vel(self) -> np.ndarray:
         """Angular velocities (F, 3) rad/s in the base frame: rotation vectors between frames, mean of both sides."""
-        from scipy.spatial.transform import Rotation
+        from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]
 
         turns = Rotation.from_quat(self.root_quat, scalar_first=True)
         steps = (turns[:-1].inv() * turns[1:]).as_rotvec() * self.fps  # (F - 1, 3), the same in both of its frames

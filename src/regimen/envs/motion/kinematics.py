@@ -101,7 +101,9 @@ class Kinematics:
 
     def positions(self, joint_pos: torch.Tensor) -> torch.Tensor:
         """Return the origins of the bodies, (N, K, 3) m in the base frame, at joint angles (N, J) rad."""
-        angle = joint_pos.t()[self._columns]  # (hinges, N); the batch is last, which is the fast order for small products
+        angle = joint_pos.t()[
+            self._columns
+        ]  # (hinges, N); the batch is last, which is the fast order for small products
         sin, rest = angle.sin(), 1.0 - angle.cos()
         turns = self._turn[..., None] + sin * self._sin[..., None] + rest * self._cos[..., None]  # (3, 3, hinges, N)
         count = len(joint_pos)
@@ -126,12 +128,14 @@ def _product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _tree(robot: Robot, bodies: Sequence[str]) -> tuple[list[_Hinge], list[tuple[int, np.ndarray]]]:
-    """Return the hinges above some bodies, parents first, and for each body its place: hinge, point (3,) in its frame."""
+    """Return the hinges above some bodies, parents first, and for each body its hinge and its point (3,) there."""
     model = compile_model(robot)
     names = [model.body(i).name for i in range(model.nbody)]
     hinges: list[_Hinge] = []
     # Body id -> the last hinge above it, and orientation and origin of the body in the frame of that hinge.
-    frames: dict[int, tuple[int, np.ndarray, np.ndarray]] = {names.index(robot.base_body): (BASE, np.eye(3), np.zeros(3))}
+    frames: dict[int, tuple[int, np.ndarray, np.ndarray]] = {
+        names.index(robot.base_body): (BASE, np.eye(3), np.zeros(3))
+    }
     points = []
     for body in bodies:
         if body not in names:

@@ -118,16 +118,16 @@ class MotionLibrary:
 
         self._frames = MotionFrames(**{field.name: stacked(field.name) for field in fields(MotionFrames)})
         counts = [clip.frames for clip in self.clips]
-        on_device = {"device": self.device}
-        self._first = torch.tensor([sum(counts[:i]) for i in range(len(counts))], **on_device)
-        self._last = torch.tensor(counts, **on_device) - 1
-        self._fps = torch.tensor([clip.fps for clip in self.clips], dtype=torch.float64, **on_device)
-        self.durations = torch.tensor([clip.duration for clip in self.clips], dtype=torch.float64, **on_device)
+        device = self.device
+        self._first = torch.tensor([sum(counts[:i]) for i in range(len(counts))], device=device)
+        self._last = torch.tensor(counts, device=device) - 1
+        self._fps = torch.tensor([clip.fps for clip in self.clips], dtype=torch.float64, device=device)
+        self.durations = torch.tensor([clip.duration for clip in self.clips], dtype=torch.float64, device=device)
 
-        self.cyclic = torch.tensor([clip.cyclic for clip in self.clips], **on_device)
+        self.cyclic = torch.tensor([clip.cyclic for clip in self.clips], device=device)
         cycles = [clip.cycle() for clip in self.clips]
-        self.cycle_shift = torch.tensor([list(shift) for shift, _ in cycles], dtype=torch.float32, **on_device)
-        self.cycle_turn = torch.tensor([turn for _, turn in cycles], dtype=torch.float32, **on_device)
+        self.cycle_shift = torch.tensor([list(shift) for shift, _ in cycles], dtype=torch.float32, device=device)
+        self.cycle_turn = torch.tensor([turn for _, turn in cycles], dtype=torch.float32, device=device)
 
     @property
     def pose_size(self) -> int:
@@ -148,7 +148,9 @@ class MotionLibrary:
         def between(rows: torch.Tensor) -> torch.Tensor:
             return torch.lerp(rows[row], rows[row + 1], share)
 
-        found = MotionFrames(**{field.name: between(getattr(self._frames, field.name)) for field in fields(MotionFrames)})
+        found = MotionFrames(
+            **{field.name: between(getattr(self._frames, field.name)) for field in fields(MotionFrames)}
+        )
         found.root_quat = torch.nn.functional.normalize(found.root_quat, dim=1)
         return found
 

@@ -1,7 +1,7 @@
 """Style features of two successive poses: one function for clips and robots.
 
-Velocities are differences of the two poses and nothing else: velocities that are computed in two ways, differences for
-the clip and the simulator's for the robot, tell the two apart by themselves.
+Velocities are differences of the two poses and nothing else: by velocities that are computed in two ways, differences
+for the clip and the simulator's for the robot, a discriminator separates the two even if their motion is the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def style_features(pose: torch.Tensor, next_pose: torch.Tensor, step_dt: float, 
     turn = torch.einsum("kin,kjn->ijn", first, second)
     ang_vel = torch.stack((turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]), 1)
     parts = [
-        *(part for x, frame in ((pose, first), (next_pose, second)) for part in (x[:, 2:3], -frame[2].t(), x[:, joints])),
+        *(
+            part
+            for x, frame in ((pose, first), (next_pose, second))
+            for part in (x[:, 2:3], -frame[2].t(), x[:, joints])
+        ),
         lin_vel,
         ang_vel / (2.0 * step_dt),
         (next_pose[:, joints] - pose[:, joints]) / step_dt,

@@ -72,8 +72,8 @@ def reset_from_motion(
 ) -> None:
     """Start from a random moment of a motion clip with a probability, else as the reset events before left it.
 
-    Position and heading: those of the events before for x and y; heights, tilt and velocities of the clip. A policy that
-    starts from clips alone never learns to start from standing.
+    The events before decide x and y, the clip the height, the tilt and the velocities. A policy that starts from clips
+    alone never learns to start from standing.
 
     Args:
         env: the task; its section `motion` names the clips.

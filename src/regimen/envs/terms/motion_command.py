@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from regimen.envs.motion.library import MotionFrames
     from regimen.envs.term_env import TermEnv
 
-FORGET = 0.001
-"""Share of the counted failures that is forgotten in a control step."""
+DECAY = 0.001
+"""Share of the counted failures that is taken off in a control step."""
 
 
 class MotionCommand:
     """The pose that the robot is to have after the next action, from the task's motion clips.
 
-    Cyclic clips go on from where they end; others rest at their last frame, where the termination `motion_finished` may
-    end the episode. The clips are divided into sections; an episode that is terminated counts as a failure of the
-    section it ends in, and starts are drawn from there and from the section before.
+    Cyclic clips are repeated from where they end; others rest at their last frame, where the termination
+    `motion_finished` may end the episode. The clips are divided into sections; an episode that is terminated counts as
+    a failure of the section it ends in, and starts are drawn from there and from the section before.
 
     Attributes:
         value: (N, 2 J) joint angles relative to the default pose in rad, and joint velocities in rad/s.
@@ -77,10 +77,12 @@ class MotionCommand:
             The frames at that moment, in the world.
         """
         env, library = self.env, self._library
-        if env.common_step_counter == 0:  # a seeded reset starts the task anew
+        if env.common_step_counter == 0:  # a seeded reset restarts the task
             self.failures.zero_()
         failed = env_ids[env.terminated[env_ids] & (env.episode_length[env_ids] > 0)]
-        self.failures.index_add_(0, self._section(failed), torch.ones(len(failed), dtype=torch.float64, device=env.device))
+        self.failures.index_add_(
+            0, self._section(failed), torch.ones(len(failed), dtype=torch.float64, device=env.device)
+        )
         draws = env.rand(2, len(env_ids)).double()
         chances = self.start_chances().cumsum(0)
         section = torch.searchsorted(chances, draws[0] * chances[-1]).clamp(max=len(chances) - 1)
@@ -122,7 +124,7 @@ class MotionCommand:
 
     def step(self) -> None:
         """Advance the reference by one control step."""
-        self.failures.mul_(1.0 - FORGET)
+        self.failures.mul_(1.0 - DECAY)
         self._advance(torch.arange(self.env.num_envs, device=self.env.device))
         self._follow()
 

@@ -54,9 +54,9 @@ def track_velocity_relative(
 ) -> torch.Tensor:
     """Share of the commanded forward speed that is reached, times how well the turning rate is.
 
-    (1 - |v_x - c_x| / c_x) in [-0.5, 1] times exp(-(w_z - c_z)² / std²), minus `sideways_weight` |v_y|; in the base frame,
-    c_x at least 0.1 m/s. An exponential of the speed error pays nearly half of its most for standing still, and robots
-    stand for a long time; here standing pays nothing.
+    (1 - |v_x - c_x| / c_x) in [-0.5, 1] times exp(-(w_z - c_z)² / std²), minus `sideways_weight` |v_y|; in the base
+    frame, c_x at least 0.1 m/s. An exponential of the speed error pays nearly half of its most for standing still, and
+    robots stand for a long time; here standing pays nothing.
     """
     value, speed = env.commands[command].value, env.state.lin_vel
     share = 1.0 - (speed[:, 0] - value[:, 0]).abs() / value[:, 0].clamp_min(0.1)

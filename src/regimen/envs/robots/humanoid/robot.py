@@ -8,11 +8,7 @@ from regimen.envs.robots.robot import Mirror, Robot, per_joint
 
 JOINTS = (
     *(f"{part}_{axis}" for part in ("abdomen", "neck") for axis in "xyz"),
-    *(
-        name
-        for side in ("right", "left")
-        for name in (*(f"{side}_shoulder_{axis}" for axis in "xyz"), f"{side}_elbow")
-    ),
+    *(name for side in ("right", "left") for name in (*(f"{side}_shoulder_{axis}" for axis in "xyz"), f"{side}_elbow")),
     *(
         name
         for side in ("right", "left")
