@@ -19,6 +19,8 @@ from helpers.trainings import new_run, train
 from regimen.agents.rl_games import RlGames
 from regimen.agents.runner import library
 from regimen.config.schema import Config
+from regimen.envs.gym import GymEnv, GymEnvCfg
+from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, StopRequested
@@ -271,3 +273,32 @@ def test_a_new_episode_of_an_env_that_cannot_restore_its_state(tmp_path):
     session = Recorder(8)
     made.learn(env, session, made.restart(state, obs))
     assert session.steps_done == 8
+
+
+CHOICES = changed(PPO, minibatch_size=64, network={"space": {"discrete": None}})
+CHOICES |= {"algo": {"name": "a2c_discrete"}, "model": {"name": "discrete_a2c"}}
+
+
+def test_discrete_actions_of_the_dark_room():
+    env = DarkRoom(DarkRoomCfg(num_envs=8), seed=0)
+    made = RlGames(rl_games_config(CHOICES).agent, env.io, 8, torch.device("cpu"), 0)
+    made.learn(env, session := Recorder(48), None)
+    assert session.steps_done == 48
+    action, _ = made.policy().act(env.reset(seed=1), None)
+    assert action.shape == (8, 5) and (action.sum(1) == 1).all() and action.max() == 1
+
+
+@pytest.mark.slow
+def test_cart_pole_is_learned_with_discrete_actions():
+    env = GymEnv(GymEnvCfg(id="CartPole-v1", num_envs=16), seed=0)
+    params = changed(CHOICES, horizon_length=32, minibatch_size=128, mini_epochs=8, max_epochs=40, gamma=0.98)
+    made = RlGames(rl_games_config(params).agent, env.io, 16, torch.device("cpu"), 0)
+    made.learn(env, Recorder(40 * 32), None)
+    policy, obs = made.policy(), env.reset(seed=1)
+    length = torch.zeros(16)
+    alive = torch.ones(16, dtype=torch.bool)
+    for _ in range(300):
+        obs, _, terminated, truncated, _ = env.step(policy.act(obs, None)[0])
+        length += alive
+        alive &= ~(terminated | truncated)
+    assert length.mean() > 150, "a random policy keeps the pole up for 22 steps"

@@ -87,11 +87,11 @@ class Runner:
         params = config.get("params")
         if not isinstance(params, Mapping):
             raise ConfigError("Expected the key `params` with `algo`, `model`, `network` and `config`.")
-        self.params = copy.deepcopy(dict(params))
         for kind in ("algo", "model", "network"):
-            self.registry(kind).builder(_name(self.params, kind))
-        if not isinstance(self.params.get("config"), Mapping):
+            self.registry(kind).builder(_name(params, kind))
+        if not isinstance(params.get("config"), Mapping):
             raise ConfigError("params.config is missing: it holds the settings of the algorithm.")
+        self.params = copy.deepcopy(dict(params))
 
     def registry(self, kind: str) -> Registry:
         """Return the registry of a kind."""
@@ -298,7 +298,7 @@ def epoch_steps(params: Params) -> int:
     return int(config.get("horizon_length") or config.get("num_steps_per_episode", 1))
 
 
-def _name(params: Params, kind: str) -> str:
+def _name(params: Mapping[str, Any], kind: str) -> str:
     section = params.get(kind)
     name = section.get("name") if isinstance(section, Mapping) else None
     if not isinstance(name, str):
