@@ -141,6 +141,8 @@ def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator
     if method and method not in static_types.methods(config.agent._target_):
         others = ", ".join(_agents_with(composed, method)) or "none here"
         yield Problem("", f"agent={agent} has no `{method}`, which stage={stage} calls. Agents with it: {others}.")
+    elif stage == "evaluate" and getattr(config.stage, "player", None) is not None:
+        yield from _player_problems(composed, config.stage.player)
     elif stage == "evaluate" and getattr(config.agent, "WATCHES", False) and not config.estimator:
         yield Problem("", f"stage=evaluate agent={agent} evaluates a detector: estimator=<run reference> is missing.")
 
@@ -245,6 +247,19 @@ def _images_section(described: EncoderDescription) -> PlainSection:
     """Return the plain section `env.images` with the images that an encoder reads."""
     height, width = next(iter(described.images.values()))[:2]
     return {"size": height if height == width else [height, width], "cameras": list(described.images)}
+
+
+def _player_problems(composed: ComposedConfig, name: str) -> Iterator[Problem]:
+    """Yield a problem if the agent has no players, or none of a name.
+
+    An agent with players has the classmethod `play`, and its dataclass a method `player_problem(name)`.
+    """
+    agent = composed.config.agent
+    if "play" not in static_types.methods(agent._target_):
+        others = ", ".join(_agents_with(composed, "play")) or "none here"
+        yield Problem("stage.player", f"agent={composed.choices['agent']} has no players. Agents with them: {others}.")
+    elif problem := agent.player_problem(name):
+        yield Problem("stage.player", f"stage.player={name}: {problem}")
 
 
 def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:

@@ -52,6 +52,7 @@ def preflight(
     hardware = composed.config.hardware
     available = resources_of(hardware, parallel)
     report = PreflightReport({}, available.memory, disk_free(root), pending=dict(pending or {}))
+    report.warnings += composed.unused
     context = PreflightContext(root, available, report)
     problems = [problem for check in CHECKS for problem in check(composed, context)]
     if hardware.threads is None:
