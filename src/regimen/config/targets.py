@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ def declared_agents() -> Iterator[tuple[str, str]]:
     """Yield name and `_target_` of the agents in the folders of options."""
     for folder in dict.fromkeys([config_home(), *_option_folders]):
         for file in sorted((folder / "agent").glob("*.yaml")):
-            section = read_yaml(file)
-            if isinstance(section, dict) and section.get("_target_"):
-                yield file.stem, str(section["_target_"])
+            with suppress(ConfigError):  # a file that is not in use may be unfinished
+                section = read_yaml(file)
+                if isinstance(section, dict) and section.get("_target_"):
+                    yield file.stem, str(section["_target_"])
 
 
 def require_declared(target: str, file: Path) -> None:
