@@ -79,6 +79,8 @@ def bad_files() -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
         "negative time": (own_arrays(fps=-30.0), ("fps", "-30")),
         "no rate": (own_arrays(fps=np.nan), ("fps", "nan")),
         "length of quaternions": (own_arrays(root_quat=clip.root_quat * 2), ("root_quat", "unit", "2")),
+        "time back": (own_arrays(time=np.r_[np.arange(70), np.arange(7)] / 30), ("time", "frame 69")),
+        "uneven time": (own_arrays(time=np.arange(77) ** 1.1 / 30), ("time", "fps")),
         "other joints": (
             own_arrays(joint_names=np.array(["tail", *clip.joints[1:]])), ("tail", "abdomen_x", "humanoid", "--robot"),
         ),

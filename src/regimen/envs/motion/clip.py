@@ -13,6 +13,7 @@ The file is a `.npz` of plain arrays, read without pickle:
 | `root_quat` | (F, 4) | unit quaternions in the order `quat_order` |
 | `quat_order` | () | `wxyz`, or `xyzw` |
 | `joint_pos` | (F, J) | rad |
+| `time` | (F,) | optional, s; even steps of 1 / `fps` |
 | `cyclic` | () | optional, whether the last frame is the first one further on |
 | `source`, `license`, `repairs` | (), (), (R,) | optional texts: origin, terms, what was repaired |
 """
@@ -243,12 +244,14 @@ def from_arrays(arrays: dict[str, np.ndarray], path: Path, quat_order: str | Non
     joints = arrays["joint_names"]
     if joints.ndim != 1 or joints.dtype.kind != "U":
         raise ConfigError(f"{path}: joint_names has shape {joints.shape}, {joints.dtype}; expected texts (J,).")
+    fps = number(arrays["fps"], "fps", path)
+    _require_even_time(arrays.get("time"), fps, path)
     quat = arrays["root_quat"]
     if reorder_needed(arrays, quat_order, path) and quat.ndim == 2 and quat.shape[1] == 4:
         quat = quat[:, [3, 0, 1, 2]]
     return MotionClip(
         name=path.stem,
-        fps=number(arrays["fps"], "fps", path),
+        fps=fps,
         joints=[str(name) for name in joints],
         root_pos=arrays["root_pos"],
         root_quat=quat,
@@ -259,6 +262,24 @@ def from_arrays(arrays: dict[str, np.ndarray], path: Path, quat_order: str | Non
         repairs=[str(line) for line in np.atleast_1d(arrays.get("repairs", np.array([], dtype=str)))],
         cyclic=bool(np.all(arrays.get("cyclic", False))),
     )
+
+
+def _require_even_time(time: np.ndarray | None, fps: float, path: Path) -> None:
+    """Raise unless the times (F,) of the frames go forward in steps of 1 / fps, within 1 %."""
+    if time is None:
+        return
+    if time.ndim != 1 or time.dtype.kind not in "fiu":
+        raise ConfigError(f"{path}: time has shape {time.shape}, {time.dtype}; expected numbers (F,).")
+    steps = np.diff(time.astype(np.float64))
+    if not (steps > 0).all():
+        frame = int(np.argmax(~(steps > 0)))
+        raise ConfigError(
+            f"{path}: time does not go forward after frame {frame}: sort the frames, and drop doubled ones."
+        )
+    if np.abs(steps * fps - 1.0).max(initial=0.0) > 0.01:
+        raise ConfigError(
+            f"{path}: time has steps of {steps.min():g} to {steps.max():g} s; expected 1 / fps = {1 / fps:g}."
+        )
 
 
 def number(array: np.ndarray, name: str, path: Path) -> float:
