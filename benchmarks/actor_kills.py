@@ -41,6 +41,7 @@ class NumberedEnvCfg:
     _target_: str = "numbered.NumberedEnv"
     num_envs: int = 1
     pause_s: float = 0.0
+    nan_at: int = 0  # step of a process at which its observation is not finite
 
 class NumberedEnv:
     num_envs, max_episode_length, step_dt, device = 1, LENGTH, 0.1, torch.device("cpu")
@@ -49,11 +50,12 @@ class NumberedEnv:
     @classmethod
     def open(cls, config):
         env = cls()
-        env.pause_s, env.tag, env.count = config.env.pause_s, 0, 0
+        env.pause_s, env.nan_at, env.tag, env.count = config.env.pause_s, config.env.nan_at, 0, 0
         return env
 
     def observe(self):
-        return {"policy": torch.tensor([[float(self.tag), float(self.count)]])}
+        broken = 0 < self.nan_at <= self.count
+        return {"policy": torch.tensor([[float("nan") if broken else float(self.tag), float(self.count)]])}
 
     def reset(self, seed=None):
         self.tag = self.tag if seed is None else seed % 2**20
@@ -89,7 +91,7 @@ def prepare(folder: Path) -> None:
     """Write the task into a folder of runs."""
     (folder / "conf" / "task").mkdir(parents=True, exist_ok=True)
     (folder / "numbered.py").write_text(TASK)
-    text = "# @package env\n_target_: numbered.NumberedEnv\nnum_envs: 1\npause_s: 0.0\n"
+    text = "# @package env\n_target_: numbered.NumberedEnv\nnum_envs: 1\npause_s: 0.0\nnan_at: 0\n"
     (folder / "conf" / "task" / "numbered.yaml").write_text(text)
 
 

@@ -78,6 +78,16 @@ def test_ctrl_c_ends_all_processes_with_a_checkpoint(tmp_path: Path) -> None:
     assert_whole(run)
 
 
+def test_an_actor_whose_values_are_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> None:
+    kills.prepare(tmp_path)
+    process = started(tmp_path, *LEARNER, "hardware.actors=1", "env.nan_at=130")
+    assert process.wait(120) == 3, (tmp_path / "screen.log").read_text()[-2000:]
+    (run,) = tmp_path.glob("outputs/2*")
+    ended = record(run)
+    assert ended["status"] == "diverged" and "actor0" in ended["reason"]
+    assert "NaN dump" in {artifact["kind"] for artifact in ended["artifacts"]}
+
+
 def free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
