@@ -4,10 +4,10 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the pinned dependencies (PYTHON=python3.12 for another interpreter)
 
@@ -15,12 +15,15 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook
-	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio and ipykernel"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook, encoders
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio, ipykernel and EfficientNet-Lite0"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders]'
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh
+
+rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB
+	@bash tools/rl_games.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo

@@ -119,8 +119,23 @@ def check_robot(guide: Followed) -> None:
     assert "distance" in guide.runs[1]["headline"]
 
 
+def check_custom_agent(guide: Followed) -> None:
+    listing, plan, *_ = guide.printed
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    assert {("algo", "smooth"), ("player", "smooth"), ("network", "bounded")} <= {(row[0], row[1]) for row in rows}
+    assert_names(plan, "agent", "smooth")
+    trained, judged, played = guide.runs
+    assert all(row["smooth/change"] > 0 for row in guide.metrics(trained))
+    assert "distance" in judged["headline"]
+    assert played["headline"]["games"] == 12 and played["headline"]["change"] > 0
+    code = BLOCK.findall((ROOT / "docs/add_a_custom_agent.md").read_text())[-1][1]
+    (guide.folder / "from_python.py").write_text(code)
+    assert_names(run("python from_python.py", guide.folder), "av_reward", "change", "games")
+
+
 GUIDES: dict[str, tuple[str, str, Callable[[Followed], None]]] = {
     "add_a_task.md": ("task", ".py .yaml", check_task),
+    "add_a_custom_agent.md": ("agent", ".py .yaml", check_custom_agent),
     "add_an_agent.md": ("agent", ".py .yaml", check_agent),
     "add_a_stage.md": ("stage", ".py .yaml", check_stage),
     "add_a_simulator.md": ("sim", ".py .yaml", check_simulator),
@@ -132,6 +147,8 @@ GUIDES: dict[str, tuple[str, str, Callable[[Followed], None]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("page", GUIDES)
 def test_a_guide_can_be_followed_to_the_letter(page: str, tmp_path: Path) -> None:
+    if page == "add_a_custom_agent.md":
+        pytest.importorskip("rl_games", reason="make rl_games", exc_type=ImportError)
     guide = follow(page, tmp_path)
     assert [run["status"] for run in guide.runs] == ["finished"] * len(guide.runs)
     GUIDES[page][2](guide)

@@ -127,7 +127,6 @@ def test_a_task_that_hides_its_state_says_so_only_when_it_should_be_put_back():
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"id": "CartPole-v1"}, ("CartPole-v1", "action", "Discrete(2)", "Box")),
         ({"id": "Endless-v0"}, ("Endless-v0", "env.episode_length_s=<seconds>")),
         ({"kwargs": {"gravity": 3}}, ("env.kwargs={'gravity': 3}", "gravity")),
     ],
@@ -184,13 +183,14 @@ class Drift(gym.Env):
         return np.array([self.x], np.float32), {}
 
     def step(self, action):
-        assert self.action_space.contains(np.asarray(action, np.float32)), action
+        assert self.action_space.contains(np.asarray(action, self.action_space.dtype)), action
         self.given = action
         return np.array([self.x], np.float32), 0.0, False, False, {}
 
 gym.register("Drift-v0", entry_point=Drift, max_episode_steps=20)
 gym.register("Unlimited-v0", entry_point=Drift)
-gym.register("Choice-v0", entry_point=lambda: Drift(action=spaces.Discrete(3)), max_episode_steps=5)
+gym.register("Choice-v0", entry_point=lambda: Drift(action=spaces.Discrete(3, start=1)), max_episode_steps=5)
+gym.register("Choices-v0", entry_point=lambda: Drift(action=spaces.MultiDiscrete([3, 2])), max_episode_steps=5)
 gym.register("Broken-v0", entry_point="gym_tasks_of_ones_own:Nothing", max_episode_steps=5)
 """
 OWN = "gym_tasks_of_ones_own"
@@ -267,8 +267,11 @@ def test_a_task_without_images_is_refused_where_a_video_is_wanted():
 
 
 @pytest.mark.usefixtures("own_tasks")
-@pytest.mark.parametrize(("task", "space"), [(f"{OWN}:Choice-v0", "Discrete(3)"), ("CartPole-v1", "Discrete(2)")])
-def test_the_dry_run_refuses_other_spaces_and_loads_no_torch(task, space):
+@pytest.mark.parametrize(
+    ("task", "what", "space"),
+    [(f"{OWN}:Choices-v0", "action", "MultiDiscrete"), ("FrozenLake-v1", "observation", "Discrete(16)")],
+)
+def test_the_dry_run_refuses_other_spaces_and_loads_no_torch(task, what, space):
     code = (
         "import sys; from pathlib import Path; from regimen.cli.launch import launch; "
         f"code = launch(['task=gym', 'env.id={task}', 'dry_run=true'], Path({str(CONF)!r})); "
@@ -276,7 +279,16 @@ def test_the_dry_run_refuses_other_spaces_and_loads_no_torch(task, space):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert said.returncode == 2
-    assert_names(said.stderr, task, "action", space, "Box")
+    assert_names(said.stderr, task, what, space, "Box")
+
+
+@pytest.mark.usefixtures("own_tasks")
+def test_of_discrete_actions_the_choice_with_the_largest_score_is_made():
+    env = GymEnv(GymEnvCfg(id=f"{OWN}:Choice-v0", num_envs=3), seed=0)
+    assert env.discrete_actions and env.io.action.discrete and env.io.num_actions == 3
+    env.step(torch.tensor([[0.0, 5.0, 1.0], [2.0, 0.0, 0.0], [-3.0, -2.0, -1.0]]))
+    assert [int(copy.unwrapped.given) for copy in env.vector.envs] == [2, 1, 3], "numbered from the space's start"
+    env.close()
 
 
 def test_new_episodes_begin_where_a_state_cannot_be_restored():

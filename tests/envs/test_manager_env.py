@@ -13,9 +13,10 @@ from regimen.envs.conformance.check import require_env
 from regimen.system.errors import ConfigError, DivergedError
 
 TASKS = ("reach", "go2_flat", "h1_flat", "h1_failure", "k1_walk")
+WITH_CLIPS = ("go2_amp", "humanoid_amp", "humanoid_track")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, *(pytest.param(task, marks=pytest.mark.slow) for task in WITH_CLIPS)])
 def test_every_task_keeps_the_contract(task):
     require_env(lambda n: make_env(task, n, episode_length_s=1.0), num_envs=4)
 

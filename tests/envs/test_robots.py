@@ -14,7 +14,7 @@ from helpers.messages import raises_naming
 from regimen.envs.robots.robot import available, load, match, per_joint
 from regimen.system.errors import ConfigError
 
-LEGGED = ("go2", "h1", "k1")
+LEGGED = ("go2", "h1", "humanoid", "k1")
 
 
 def model_of(name: str) -> mujoco.MjModel:
@@ -94,7 +94,9 @@ def test_go2_stands_on_its_feet_alone() -> None:
     assert data.sensor("contact_base").data[0] == 0
 
 
-@pytest.mark.parametrize(("name", "torso", "holds_s"), [("h1", "torso_link", 0.5), ("k1", "Trunk", 0.25)])
+@pytest.mark.parametrize(
+    ("name", "torso", "holds_s"), [("h1", "torso_link", 0.5), ("humanoid", "torso", 0.5), ("k1", "Trunk", 0.25)]
+)
 def test_a_humanoid_holds_itself_for_a_while_and_then_its_fall_is_seen(name: str, torso: str, holds_s: float) -> None:
     robot = load(name)
     model, data = standing(name)
@@ -111,7 +113,12 @@ def test_a_humanoid_holds_itself_for_a_while_and_then_its_fall_is_seen(name: str
 
 @pytest.mark.parametrize(
     ("name", "left", "right", "figures"),
-    [("go2", "L_", "R_", 1e-9), ("h1", "left_", "right_", 1e-9), ("k1", "Left_", "Right_", 5e-4)],  # K1's were measured
+    [
+        ("go2", "L_", "R_", 1e-9),
+        ("h1", "left_", "right_", 1e-9),
+        ("humanoid", "left_", "right_", 1e-9),
+        ("k1", "Left_", "Right_", 5e-4),
+    ],  # K1's were measured
 )
 def test_left_and_right_mirror_each_other(name: str, left: str, right: str, figures: float) -> None:
     model = model_of(name)

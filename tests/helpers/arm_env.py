@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,10 @@ class ArmEnvCfg(PointEnvCfg):
     """The task of `PointEnv` with pictures."""
 
     _target_: str = "helpers.arm_env.ArmEnv"
+
+
+SLOW = 4.5
+"""Actions of this value take a second."""
 
 
 class Expert:
@@ -90,6 +95,8 @@ class ArmEnv(PointEnv):
         return {**super().observe(), "camera": shade[:, None, None].expand(-1, 4, 6, 3).contiguous()}
 
     def step(self, action: torch.Tensor) -> Any:
+        if bool((action == SLOW).all()):
+            time.sleep(1.0)
         if bool((action > 5).any()):
             raise DivergedError("The state of the point is not finite.", (action > 5).any(1).nonzero()[:, 0].tolist())
         return super().step(action)

@@ -12,6 +12,7 @@ implements the protocols of what it can do, and nothing else:
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
 | `EstimatorAgent` | any with `estimator=` | `load_estimator` |
+| `EncoderAgent` | any with `encoder=` | `load_encoder` |
 | `AssembledAgent` | assemble | `assemble` |
 
 `AgentCfg` lists what its dataclass may declare. A policy is a `Policy`; one that can be exported is a
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
+    from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint import Checkpoints
@@ -262,6 +264,23 @@ class EstimatorAgent(Protocol):
         Raises:
             IOMismatchError: naming what differs.
             CheckpointError: it is no estimator.
+        """
+        ...
+
+
+class EncoderAgent(Protocol):
+    """An agent whose checkpoint is an image encoder, usable as `encoder=<run>`."""
+
+    @classmethod
+    def load_encoder(cls, bundle: PolicyBundle, device: torch.device) -> FrozenEncoder:
+        """Return the encoder of a checkpoint.
+
+        Args:
+            bundle: the checkpoint.
+            device: of the images.
+
+        Raises:
+            CheckpointError: it is no encoder.
         """
         ...
 

@@ -49,10 +49,20 @@ def load_policy(bundle: PolicyBundle, env: VecEnv, seed: int) -> Policy:
     Raises:
         IOMismatchError: observations or actions of the policy do not fit the env.
     """
-    specs = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
-    io = min(specs, key=lambda io: len(io.differences(env.io)))
-    io.require_fits(env.io)
+    io = require_fits(bundle, env)
     torch.manual_seed(seed)
     policy: Policy = resolve(bundle["agent"]["_target_"]).load_policy(bundle, io, env.device)
     io.require_fits(env.io, groups=tuple(getattr(policy, "groups", ("policy",))))
     return policy
+
+
+def require_fits(bundle: PolicyBundle, env: VecEnv) -> IOSpec:
+    """Return the `IOSpec` of a checkpoint that is nearest to an env.
+
+    Raises:
+        IOMismatchError: observations or actions of the policy do not fit the env.
+    """
+    specs = [IOSpec.from_dict(io) for io in bundle.get("ios", [bundle["io"]])]
+    io = min(specs, key=lambda io: len(io.differences(env.io)))
+    io.require_fits(env.io)
+    return io

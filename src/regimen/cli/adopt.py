@@ -1,4 +1,4 @@
-"""`regimen adopt`: write policies from checkpoints that rsl_rl itself wrote."""
+"""`regimen adopt`: write policies from checkpoints that rsl_rl or rl_games itself wrote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def adopt_verb(argv: list[str]) -> int:
-    """Write policies from checkpoints of rsl_rl: `regimen adopt model_300.pt --joints task task=<name>`.
+    """Write policies from checkpoints of rsl_rl or rl_games: `regimen adopt model_300.pt --joints task task=<name>`.
+
+    The agent is rsl_rl_ppo; for a file of rl_games it is typed: `agent=rl_games`, or another with its settings.
 
     Args:
         argv: the arguments after the verb.
@@ -32,10 +34,17 @@ def adopt_verb(argv: list[str]) -> int:
     io = adopt.io_of(config)
     joints = adopt.joint_order(args.joints.split(","), io)
     for path in [Path(argument) for argument in args.arguments if "=" not in argument]:
-        bundle, old = adopt.adopt(path, config, io, joints)
         target = path.with_suffix(".policy.pt")
+        if getattr(config.agent, "POLICY_FORMAT", None) == "rl_games":
+            from regimen.agents.rl_games.adopt import adopt as adopt_rl_games
+
+            bundle = adopt_rl_games(path, config, io, joints)
+            summary = f"{target}: epoch {bundle['adopted']['iteration']}\n{_unchecked(bundle, io)}"
+        else:
+            bundle, old = adopt.adopt(path, config, io, joints)
+            summary = _summary(target, bundle, old, io)
         checkpoint.save(target, bundle)
-        print(_summary(target, bundle, old, io))
+        print(summary)
     return 0
 
 
@@ -48,11 +57,14 @@ def _summary(target: Path, bundle: PolicyBundle, old: LegacyPolicy, io: IOSpec) 
         f"observations {'normalised' if actor['obs_normalization'] else 'not normalised'}",
         *([] if old.iteration is None else [f"iteration {old.iteration}"]),
     ]
+    return f"{target}: {', '.join(found)}, activation {actor['activation']}\n{_unchecked(bundle, io)}"
+
+
+def _unchecked(bundle: PolicyBundle, io: IOSpec) -> str:
+    """Return what no check can compare, as text."""
     terms = ", ".join(f"{name} {size}" for name, size in io.observations["policy"].items())
-    return "\n".join(
-        [
-            f"{target}: {', '.join(found)}",
-            f"  not checked: activation {actor['activation']}; observations {terms};",
-            f"  joints {', '.join(bundle['adopted']['joints'])}; scale and zero of the actions as in the task",
-        ]
+    joints = ", ".join(bundle["adopted"]["joints"])
+    return (
+        f"  not checked: activations; observations {terms};\n"
+        f"  joints {joints}; scale and zero of the actions as in the task"
     )

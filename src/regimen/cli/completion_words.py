@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home
+from regimen.config.motion_files import shipped_motions
 from regimen.runs.history.filters import GROUPS as GROUP_FILTERS
 from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
@@ -35,6 +36,7 @@ FLAGS = {
     "rerun": ("--check",),
     "queue": ("--json",),
     "list": ("--config-dir",),
+    "motion": ("--robot", "--quat-order", "--cycle", "--save", "--folder", "--facts"),
     "check-env": ("--config-dir", "--describe"),
     "launch.py": ("--help", "--multirun", "-m", "--config-dir", "--cfg", "--info"),
 }
@@ -94,6 +96,8 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
         return [group if group == "hardware" else f"{group}s" for group in GROUPS]
     if verb == "completion":
         return ("bash", "zsh")
+    if verb == "motion":
+        return shipped_motions()
     if verb == "check-env":
         return _launch(arguments, Path("launch.py"))
     rows = Index().rows()

@@ -17,7 +17,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from regimen.config import hydra_settings, interpolation, structured
+from regimen.config import hydra_settings, interpolation, pasted, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
 from regimen.config.hydra_adapter import choice_argument
@@ -57,6 +57,7 @@ class ComposedConfig:
         overrides: arguments, as typed.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
         sweep_settings: places of the settings of a sweep in the option files.
+        unused: lines about keys of pasted sections that the run supplies.
     """
 
     config: Config
@@ -68,6 +69,7 @@ class ComposedConfig:
     overrides: list[str]
     types: dict[str, type[Any]] = field(default_factory=dict)
     sweep_settings: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
@@ -90,6 +92,21 @@ class ComposedConfig:
         else:
             setattr(typed, last, value)
             plain[last] = to_plain(value)
+
+    def set_section(self, key: str, section: PlainSection) -> None:
+        """Set a key of `env`, `sim`, `agent` or `stage` that holds a section, in both forms.
+
+        Args:
+            key: dotted key of two parts, such as `env.images`.
+            section: its plain settings.
+
+        Raises:
+            ConfigError: the settings do not fit the dataclass.
+        """
+        node, name = key.split(".")
+        plain = {**self.plain[node], name: section}
+        setattr(self.config, node, build(self.types[node], plain))
+        self.plain[node] = to_plain(getattr(self.config, node))
 
     def set_agent(self, option: str, section: PlainSection) -> None:
         """Replace the agent, in both forms.
@@ -241,6 +258,7 @@ class _Composition:
         locator, selection, tree = self.locator, self.selection, self.locator.tree
         chosen = group_overrides(locator.loader, locator.parsed)
         self._apply_arguments([o for o in locator.parsed if o not in chosen])
+        unused = [line for node, kind in selection.types.items() for line in pasted.remove_supplied(tree, node, kind)]
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
         if self.numbers:
@@ -255,7 +273,8 @@ class _Composition:
         config = self._build(plain)
         choices, types = dict(selection.choices), dict(selection.types)
         settings = selection.sweep_settings()
-        return ComposedConfig(config, to_plain(config), choices, locator.files, tree, node, texts, types, settings)
+        plain = to_plain(config)
+        return ComposedConfig(config, plain, choices, locator.files, tree, node, texts, types, settings, unused)
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, composed from the arguments that select options.

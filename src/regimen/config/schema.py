@@ -145,6 +145,7 @@ class Config:
         name: name for references to the run.
         policy: run reference or file, in a started run the file.
         estimator: run reference or file of a failure detector, in a started run the file.
+        encoder: run reference or file of an image encoder, in a started run the file.
         data: run references or files of datasets, in a started run the files.
         runs: run references of runs whose results are read, in a started run their result.json.
         experts: run references or files of policies, each for one fault, in a started run the files.
@@ -164,6 +165,7 @@ class Config:
     seed: int = 0
     policy: str | None = None
     estimator: str | None = None
+    encoder: str | None = None
     data: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     experts: list[str] = field(default_factory=list)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
+from regimen.config.motion_files import resolve_motion
 from regimen.config.yaml_io import PlainConfig, PlainSection
-from regimen.system.errors import did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean
 
 ACTION_UNITS = ("rad", "saturation")
 """Units of an action's scale: radians, or the angle at which a joint's motor saturates."""
@@ -163,6 +164,51 @@ class EvaluationCfg:
     fault_grid: FaultGridCfg | None = None
 
 
+@dataclass
+class MotionClipCfg:
+    """One motion clip.
+
+    Attributes:
+        file: name of a clip that comes with Regimen, or an .npz file; `regimen motion <file>` describes it.
+        weight: how often it is drawn, relative to the other clips.
+    """
+
+    file: str = MISSING
+    weight: float = 1.0
+
+
+@dataclass
+class MotionCfg:
+    """Motion clips that the robot imitates, for terms and agents that read them.
+
+    Attributes:
+        clips: the clips, by names of your choice; null leaves one out.
+        mirrored: whether the mirror image of each clip belongs to them.
+        key_bodies: bodies whose positions in the frame of the base belong to a pose.
+    """
+
+    clips: dict[str, MotionClipCfg | None] = field(default_factory=dict)
+    mirrored: bool = False
+    key_bodies: list[str] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        """Return one line for each clip that is not found, and each bad weight."""
+        lines = []
+        for name, clip in self.clips.items():
+            if clip is None:
+                continue
+            try:
+                resolve_motion(clip.file)
+            except ConfigError as error:
+                lines.append(f"motion.clips.{name}.file: {error}")
+            if not 0 <= clip.weight < float("inf"):
+                lines.append(f"motion.clips.{name}.weight={clip.weight:g}: expected 0 or more.")
+        used = [clip for clip in self.clips.values() if clip is not None]
+        if used and not any(clip.weight > 0 for clip in used):
+            lines.append("motion.clips: every weight is 0; expected one above 0.")
+        return lines
+
+
 ESTIMATE_MODES = ("none", "oracle", "oracle_delayed", "classifier")
 
 
@@ -205,6 +251,8 @@ class ManagerEnvCfg:
         decimation: physics steps per control step; step time = sim.dt * decimation.
         observation_noise: whether the noise of the observation terms is applied.
         observations: groups of terms; agents read `policy`.
+        metrics: figures of each step, averaged over an episode by `stage=evaluate`, beside those of the commands.
+        motion: motion clips that the robot imitates.
 
     `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
     be compared with the task before the simulator starts.
@@ -224,6 +272,8 @@ class ManagerEnvCfg:
     terminations: dict[str, TerminationTermCfg | None] = field(default_factory=dict)
     events: dict[str, EventTermCfg | None] = field(default_factory=dict)
     curriculum: dict[str, TermCfg | None] = field(default_factory=dict)
+    metrics: dict[str, TermCfg | None] = field(default_factory=dict)
+    motion: MotionCfg = field(default_factory=MotionCfg)
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
@@ -232,7 +282,7 @@ class ManagerEnvCfg:
         lines = at_least_one(num_envs=self.num_envs, decimation=self.decimation)
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
-        lines += self.actions.problems() + self.estimate.problems()
+        lines += self.actions.problems() + self.motion.problems() + self.estimate.problems()
         return lines + self._estimate_problems(config.get("estimator"))
 
     def _estimate_problems(self, estimator: str | None) -> list[str]:

@@ -262,7 +262,7 @@ def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Itera
         path: its dotted key.
     """
     numbers = values if isinstance(values, list | tuple) else [values]
-    if not all(isinstance(n, int | float) for n in numbers):
+    if not metadata.keys() & {"least", "most", "ordered"} or not all(isinstance(n, int | float) for n in numbers):
         return
     least, most, ordered = metadata.get("least", -math.inf), metadata.get("most", math.inf), metadata.get("ordered")
     if not all(least <= n <= most for n in numbers) or (ordered and sorted(numbers) != list(numbers)):

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def open_env(config: Config) -> VecEnv:
-    """Open the simulator and build the task's environment; wrap it where the policy observes a fault estimate.
+    """Open the simulator and build the task's environment.
+
+    It is wrapped where an encoder reads its images, and where the policy observes a fault estimate.
 
     Args:
         config: the whole configuration; `env._target_` names the class, whose `open` builds the environment. Where the
@@ -25,6 +27,10 @@ def open_env(config: Config) -> VecEnv:
 
     opener = config.sim if getattr(config.sim, "OPENS_TASKS", False) else config.env
     env: VecEnv = resolve(opener._target_).open(config)
+    if config.encoder is not None:
+        from regimen.envs.encoded_images.wrapper import EncodedEnv
+
+        env = EncodedEnv.wrap(env, config)
     mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return watch(env, config)

@@ -1,4 +1,4 @@
-"""Gymnasium tasks as a `VecEnv`: continuous actions, flat observations, N copies in one process."""
+"""Gymnasium tasks as a `VecEnv`: continuous or discrete actions, flat observations, N copies in one process."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class GymEnvCfg:
 class GymEnv:
     """N copies of a Gymnasium task. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
 
-    An action of -1 to 1 spans the task's own range; of a range with one bound, ±1 is that bound. Gymnasium's time limit
+    An action of -1 to 1 spans the task's own range; of a range with one bound, ±1 is that bound. Of a task with A
+    choices, the action is one score for each, and the choice with the largest is made. Gymnasium's time limit
     and automatic reset are not used: steps are counted here, and an env is reset in the step in which it ends, after
     its final observation was read.
     """
@@ -78,9 +79,7 @@ class GymEnv:
         self.step_dt = _step_dt(self.vector.envs[0])
         self.max_episode_length = self._length()
         self.io = self._io()
-        self._middle, self._half = (torch.tensor(v) for v in (self.io.action.offset, self.io.action.scale))
-        space = self.vector.single_action_space
-        self._low, self._high = (torch.from_numpy(bound.astype(np.float32)) for bound in (space.low, space.high))
+        self.discrete_actions = self.io.action.discrete
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
         self.generator = torch.Generator().manual_seed(seed)
         self.reset(seed)
@@ -104,9 +103,13 @@ class GymEnv:
         observation, action = self.vector.single_observation_space, self.vector.single_action_space
         if line := next(gym_registry.space_problems(observation, action), None):
             raise ConfigError(f"{self.cfg.id}: {line}")
-        middle, half, bounded = gym_registry.action_range(action)
-        joints = [f"action_{i}" for i in range(action.shape[0])]
-        spec = ActionSpec(joints, scale=half.tolist(), offset=middle.tolist(), clip=1.0 if bounded else None)
+        if type(action).__name__ == "Discrete":
+            count = int(action.n)
+            spec = ActionSpec([f"choice_{i}" for i in range(count)], [1.0] * count, [0.0] * count, discrete=True)
+        else:
+            middle, half, bounded = gym_registry.action_range(action)
+            joints = [f"action_{i}" for i in range(action.shape[0])]
+            spec = ActionSpec(joints, scale=half.tolist(), offset=middle.tolist(), clip=1.0 if bounded else None)
         meaning = {"policy": {"observation": {"of": self.cfg.id}}}
         return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, meaning)
 
@@ -126,10 +129,7 @@ class GymEnv:
         """
         if not all_finite(action):
             raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.", bad_rows(action))
-        clip = self.io.action.clip
-        given = self._middle + self._half * (action if clip is None else action.clamp(-clip, clip))
-        given = given.clamp(self._low, self._high)  # the one bound of a half-open range, and rounding
-        observed, reward, terminated, truncated, _ = self.vector.step(given.numpy())
+        observed, reward, terminated, truncated, _ = self.vector.step(self._given(action))
         self.age += 1
         terminal = torch.from_numpy(terminated.copy())
         cut = (torch.from_numpy(truncated.copy()) | (self.age >= self.max_episode_length)) & ~terminal
@@ -140,6 +140,16 @@ class GymEnv:
             obs, self.age = _obs(after), self.age.masked_fill(done, 0)
         info: StepInfo = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
+
+    def _given(self, action: torch.Tensor) -> np.ndarray:
+        """Return the task's own actions, (N, A) or choices (N,), for actions (N, A)."""
+        space, spec = self.vector.single_action_space, self.io.action
+        if spec.discrete:
+            return action.argmax(1).numpy() + int(space.start)
+        bounded = action if spec.clip is None else action.clamp(-spec.clip, spec.clip)
+        given = torch.tensor(spec.offset) + torch.tensor(spec.scale) * bounded
+        low, high = (torch.from_numpy(bound.astype(np.float32)) for bound in (space.low, space.high))
+        return given.clamp(low, high).numpy()  # the one bound of a half-open range, and rounding
 
     def stagger(self) -> None:
         """Set the envs to random times of their episodes, so that they do not all time out in the same step."""

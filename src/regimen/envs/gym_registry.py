@@ -85,13 +85,15 @@ def problems(task: str, kwargs: dict[str, Any], timed: bool, drawn: bool) -> Ite
 
 
 def space_problems(observation: Space[Any], action: Space[Any]) -> Iterator[str]:
-    """Yield which space of a task cannot be used: both must be flat boxes, the action one of floats."""
-    remedy = "Choose a task with continuous actions, or register yours with a wrapper around it."
+    """Yield which space of a task cannot be used: observations are a flat box, actions one of floats, or a choice."""
+    remedy = "Choose another task, or register yours with a wrapper around it."
     for what, space in (("observation", observation), ("action", action)):
+        if what == "action" and type(space).__name__ == "Discrete":
+            continue
         if type(space).__name__ != "Box" or len(space.shape or ()) != 1:
-            yield f"its {what} is {space}, expected a flat Box. {remedy}"
+            yield f"its {what} is {space}, expected a flat Box{' or Discrete' if what == 'action' else ''}. {remedy}"
         elif what == "action" and not np.issubdtype(space.dtype or np.float32, np.floating):
-            yield f"its action is {space}, expected a Box of floats. {remedy}"
+            yield f"its action is {space}, expected a Box of floats, or Discrete. {remedy}"
 
 
 def action_range(action: Box) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -216,7 +216,8 @@ class DarkRoom(HiddenGoal):
     @staticmethod
     def io_spec() -> IOSpec:
         """Return one position and five scores."""
-        return IOSpec({"policy": {"position": 2}}, ActionSpec(list(ACTIONS), [1.0] * 5, [0.0] * 5), STEP_S)
+        choices = ActionSpec(list(ACTIONS), [1.0] * 5, [0.0] * 5, discrete=True)
+        return IOSpec({"policy": {"position": 2}}, choices, STEP_S)
 
     @staticmethod
     def goal_table() -> tuple[torch.Tensor, torch.Tensor]:

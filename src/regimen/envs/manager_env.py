@@ -15,7 +15,15 @@ import torch
 
 from regimen.config.targets import resolve
 from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
-from regimen.envs.managers import CommandManager, CurriculumManager, EventManager, RewardManager, TerminationManager
+from regimen.envs.managers import (
+    CommandManager,
+    CurriculumManager,
+    EventManager,
+    MetricManager,
+    RewardManager,
+    TerminationManager,
+)
+from regimen.envs.motion.library import MotionLibrary
 from regimen.envs.observation_manager import ObservationManager
 from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load as load_robot
@@ -78,10 +86,12 @@ class ManagerEnv:
         self._read_robot(robot)
         self._allocate()
         self.state = self._read()
+        self.motion = MotionLibrary.open(cfg.motion, robot, self.step_dt, self.device)
         self.commands = CommandManager(self, cfg.commands)
         self.events = EventManager(self, cfg.events)
         self.rewards = RewardManager(self, cfg.rewards)
         self.terminations = TerminationManager(self, cfg.terminations)
+        self.metrics = MetricManager(self, cfg.metrics)
         self.curriculum = CurriculumManager(self, cfg.curriculum)
         self.observations = ObservationManager(self, cfg.observations, cfg.observation_noise)
         self._started = False
@@ -177,7 +187,7 @@ class ManagerEnv:
         )
         self.episode_length[env_ids] = 0
         self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
-        for manager in (self.commands, self.rewards, self.terminations, self.observations):
+        for manager in (self.commands, self.rewards, self.terminations, self.metrics, self.observations):
             manager.reset(env_ids)
         self.state.update(env_ids, self._read(env_ids))
 
@@ -222,9 +232,9 @@ class ManagerEnv:
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
-        """Return the metrics of the commands, and the mechanical power of all joints in W, each (N,)."""
+        """Return the metrics of commands and task, and the mechanical power of all joints in W, each (N,)."""
         power = (self.state.joint_torque * self.state.joint_vel).abs().sum(1)
-        return {**self.commands.metrics(), "power": power}
+        return {**self.commands.metrics(), **self.metrics.compute(), "power": power}
 
     def _act(self, action: torch.Tensor) -> None:
         if not all_finite(action):
@@ -335,6 +345,7 @@ class ManagerEnv:
             "rewards": self.rewards,
             "terminations": self.terminations,
             "curriculum": self.curriculum,
+            "metrics": self.metrics,
             "observations": self.observations,
         }
 

@@ -246,6 +246,24 @@ class CommandManager(Stateful):
         return {k: require_output(self.env, f"env.commands.{n}: metric {k}", v, shape) for (n, k), v in found.items()}
 
 
+class MetricManager(Stateful):
+    """Figures of the task at each step, beside the metrics of the commands."""
+
+    def __init__(self, env: TermEnv, terms: Mapping[str, TermCfg | None]) -> None:
+        """Bind the terms."""
+        self.env = env
+        self.terms = {n: bind_term(env, "metrics", n, t) for n, t in enabled(terms).items()}
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        """Return the metrics, each (N,).
+
+        Raises:
+            ConfigError: naming a term of another shape or type.
+        """
+        shape = (self.env.num_envs,)
+        return {n: require_output(self.env, f"env.metrics.{n}", f(), shape) for n, f in self.terms.items()}
+
+
 class EventManager(Stateful):
     """Startup, reset and interval events, and stateful events such as joint failures."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 @dataclass
@@ -32,14 +32,14 @@ class RobotReading:
 
 
 class RobotArm(Protocol):
-    """The arm of an env. A call that moves it advances the simulation by one control step; no episode ends."""
+    """The arm of an env. A call that moves it advances the simulation by whole control steps; no episode ends."""
 
     def reading(self) -> RobotReading:
         """Return the present state."""
         ...
 
     def move_to(self, pose: list[float]) -> None:
-        """Move towards a pose.
+        """Move towards a pose for one control step.
 
         Args:
             pose: position in m and unit quaternion x y z w, in the base frame.
@@ -47,7 +47,7 @@ class RobotArm(Protocol):
         ...
 
     def move_gripper(self, width: float) -> None:
-        """Move the fingers towards a distance in m."""
+        """Set the distance between the fingers in m, in as many control steps as that takes."""
         ...
 
     def reset(self) -> None:
@@ -66,7 +66,6 @@ class RobotArm(Protocol):
         ...
 
 
-@runtime_checkable
 class RobotServerTask(Protocol):
     """An environment whose arm the endpoints of a robot server move."""
 

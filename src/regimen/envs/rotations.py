@@ -26,7 +26,7 @@ def to_matrix(quat: torch.Tensor) -> torch.Tensor:
     """Return the rotation matrices (3, 3, N), batch last, of unit quaternions (N, 4); `[:, j]` is the body's axis j."""
     q = quat.t().contiguous()
     products = (q[:, None] * q[None]).view(16, -1)
-    return (_MAP.to(quat.device) @ products).view(3, 3, -1)
+    return (_MAP.to(quat) @ products).view(3, 3, -1)
 
 
 def from_euler(roll: torch.Tensor, pitch: torch.Tensor, heading: torch.Tensor) -> torch.Tensor:

@@ -35,7 +35,9 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
 
     Args:
         kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
-            each of its joints), `action` (one for each joint that acts) or `command` (the value of the one it names).
+            each of its joints), `action` (one for each joint that acts), `command` (the value of the one it names),
+            `scalar` (a height), `key_bodies` (positions of the key bodies) or `pose` (root position, quaternion,
+            joints and key bodies).
     """
 
     def declare(term: Term) -> Term:
@@ -143,6 +145,26 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
         "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),
+        "scalar": ([0], [1.0]),
         "joints": mirror.joints(joints),
         "action": mirror.joints(acting),
+        "key_bodies": _bodies_image(env),
+        "pose": _pose_image(env),
     }.get(kind)
+
+
+def _bodies_image(env: TermEnv) -> Image | None:
+    """Return the image of the positions (3 K) of the key bodies of the task's motion clips."""
+    order = None if env.motion is None or env.robot.mirror is None else env.robot.mirror.order(env.motion.key_bodies)
+    return None if order is None else ([3 * k + i for k in order for i in range(3)], [1.0, -1.0, 1.0] * len(order))
+
+
+def _pose_image(env: TermEnv) -> Image | None:
+    """Return the image of a pose: root position 3, quaternion w x y z, joints, key bodies."""
+    assert env.robot.mirror is not None
+    joints, bodies = env.robot.mirror.joints(env.joints), _bodies_image(env)
+    if joints is None or bodies is None:
+        return None
+    after = 7 + len(joints[0])
+    order = [*range(7), *(7 + column for column in joints[0]), *(after + column for column in bodies[0])]
+    return order, [1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, *joints[1], *bodies[1]]

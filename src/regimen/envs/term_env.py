@@ -13,12 +13,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from regimen.system.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
+    from regimen.envs.motion.library import MotionLibrary
     from regimen.envs.robot_state import RobotState
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
+
+
+def require_motion(env: TermEnv, term: str) -> MotionLibrary:
+    """Return the motion clips of a task.
+
+    Args:
+        env: the task.
+        term: what needs them, for the message.
+
+    Raises:
+        ConfigError: the task names no clips.
+    """
+    if env.motion is None:
+        raise ConfigError(f"{term} needs motion clips: env.motion.clips={{walk: {{file: <name or .npz file>}}}}.")
+    return env.motion
 
 
 class CommandTerms(Protocol):
@@ -88,6 +106,7 @@ class TermEnv(Protocol):
         reset_root_vel: (N, 6) m/s in the world frame and rad/s in the base frame, likewise.
         reset_joint_pos: (N, J) rad, likewise.
         reset_joint_vel: (N, J) rad/s, likewise.
+        motion: the motion clips of the section `motion`; None without clips.
     """
 
     num_envs: int
@@ -117,6 +136,7 @@ class TermEnv(Protocol):
     reset_root_vel: torch.Tensor
     reset_joint_pos: torch.Tensor
     reset_joint_vel: torch.Tensor
+    motion: MotionLibrary | None
 
     @property
     def commands(self) -> CommandTerms:

@@ -50,12 +50,10 @@ def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
             ("term", "mode", "func", "params"),
             [(n, _mode(t), t.func, _params(t)) for n, t in events.items()],
         ),
-        (
-            "Curriculum",
-            ("term", "func", "params"),
-            [(n, t.func, _params(t)) for n, t in _terms(env, "curriculum").items()],
-        ),
     ]
+    for section in ("curriculum", "metrics"):
+        plain = [(n, t.func, _params(t)) for n, t in _terms(env, section).items()]
+        sections.append((section.capitalize(), ("term", "func", "params"), [*plain]))
     tables += [TextTable(f"{name} ({len(rows)})", columns, tuple(rows)) for name, columns, rows in sections if rows]
     return [_without_empty_columns(table) for table in tables]
 

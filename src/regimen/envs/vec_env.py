@@ -50,6 +50,8 @@ class ActionSpec:
         clip: bound on the absolute action, or None.
         limits: lowest and highest angle of each joint in rad, or None where they are not known; not compared between
             a policy and an env, because they may be known only once the env is open.
+        discrete: whether an action is the one-hot code of one of A choices, which `joints` names. Not compared, because
+            older checkpoints lack it.
     """
 
     joints: list[str]
@@ -57,6 +59,7 @@ class ActionSpec:
     offset: list[float]
     clip: float | None = None
     limits: list[list[float]] | None = field(default=None, compare=False)
+    discrete: bool = field(default=False, compare=False)
 
 
 @dataclass
@@ -272,7 +275,8 @@ class VecEnv(Protocol):
 
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
-    * `discrete_actions`: True where an action is the one-hot code of one of A choices;
+    * `motion`: `regimen.envs.motion.library.MotionLibrary`, the clips that the robot imitates, or None;
+    * `discrete_actions`: True where an action is the one-hot code of one of A choices, as `io.action.discrete` records;
     * `optimal_action()`, see `SolvedTask`;
     * `restores(state)` and `restart(state)` of an env that cannot restore every state: whether it can, and new episodes
       with the generators of the state, returning the observations;

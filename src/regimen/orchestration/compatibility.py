@@ -15,10 +15,12 @@ from regimen.config.targets import require_declared
 from regimen.config.task_schema import ManagerEnvCfg, ObservationTermCfg
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection, read_yaml
+from regimen.envs.encoded_images.description import EncoderDescription, reads_features
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.orchestration.preflight_report import PreflightContext
+from regimen.runs import inputs
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
 from regimen.system.errors import CheckpointError, ConfigError, RegimenError
@@ -139,6 +141,8 @@ def check_agent(composed: ComposedConfig, context: PreflightContext) -> Iterator
     if method and method not in static_types.methods(config.agent._target_):
         others = ", ".join(_agents_with(composed, method)) or "none here"
         yield Problem("", f"agent={agent} has no `{method}`, which stage={stage} calls. Agents with it: {others}.")
+    elif stage == "evaluate" and getattr(config.stage, "player", None) is not None:
+        yield from _player_problems(composed, config.stage.player)
     elif stage == "evaluate" and getattr(config.agent, "WATCHES", False) and not config.estimator:
         yield Problem("", f"stage=evaluate agent={agent} evaluates a detector: estimator=<run reference> is missing.")
 
@@ -171,16 +175,91 @@ def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterato
     """
     config, agent = composed.config, composed.choices["agent"]
     acts = bool(getattr(config.stage, "NEEDS", None)) or "policy" in context.report.inputs
-    if not acts or getattr(config.env, "images", None) is None or getattr(config.agent, "IMAGES", False):
+    read = config.encoder is not None or getattr(config.agent, "IMAGES", False)
+    if not acts or getattr(config.env, "images", None) is None or read:
         return
     able = ", ".join(
         n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "IMAGES")
     )
     others = f"Agents that read them: {able}; or s" if able else "S"
     told = (
-        f"task={composed.choices['task']} gives images, which agent={agent} does not read. {others}et env.images=null."
+        f"task={composed.choices['task']} gives images, which agent={agent} does not read. {others}et encoder=<run of "
+        "stage=distill agent=image_encoder>, or env.images=null."
     )
     yield Problem("env.images", told)
+
+
+def take_encoder_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Set `encoder` to the one of the run that made the policy, if that policy reads features and none is named."""
+    config, report, path = composed.config, context.report, context.report.inputs.get("policy")
+    takes = getattr(config.stage, "TAKES", ("encoder",))
+    if path is None or path.suffix != ".pt" or "encoder" not in takes or config.encoder:
+        return
+    with suppress(RegimenError):  # what is no checkpoint is reported by `check_policy`
+        if not reads_features(read_header(path).get("io") or {}):
+            return
+        entry = inputs.recorded(path, "encoder")
+        state = inputs.changed({"encoder": entry}).get("encoder") if entry else "unknown"
+        if entry is None or state:
+            named = f"{entry.path}, which is {state}" if entry else "unknown to its run"
+            told = f"policy={path} reads features of an encoder: {named}. Type encoder=<run or file>."
+            yield Problem("", told)
+            return
+        composed.set_value("encoder", entry.path)
+        report.inputs["encoder"], report.references["encoder"] = Path(entry.path), entry.path
+        if entry.run and entry.run not in report.parents:
+            report.parents.append(entry.run)
+
+
+def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem if the encoder does not fit the images of the task, which are set to its own if they are off."""
+    config, report, path = composed.config, context.report, context.report.inputs.get("encoder")
+    if config.encoder is None:
+        return
+    task = composed.choices["task"]
+    if not hasattr(config.env, "images"):
+        yield Problem("", f"encoder={config.encoder}: task={task} has no images. Remove encoder=.")
+        return
+    if getattr(config.agent, "observations", ()) is None:
+        report.warnings.append(
+            "agent.observations=null reads all groups of vectors, also `privileged`, which only a simulator has: to "
+            "learn from pictures alone, type agent.observations=[policy]"
+        )
+    if path is None:  # another run has yet to make it
+        return
+    try:
+        described = EncoderDescription.of(read_header(path))
+    except RegimenError as error:
+        yield Problem("", f"encoder={path}: {error}")
+        return
+    wanted = _images_section(described)
+    if config.env.images is None:
+        composed.set_section("env.images", wanted)
+    images = {name: [*config.env.images.shape, 3] for name in config.env.images.cameras}
+    if lines := described.misfits(images, task):
+        own = f"env.images={{size: {wanted['size']}, cameras: [{', '.join(described.images)}]}}"
+        other = described.task not in (None, task)
+        advice = "Train one on recordings of this task: stage=distill agent=image_encoder." if other else f"Type {own}."
+        yield Problem("", f"encoder={path} does not fit task={task}: {'; '.join(lines)}. {advice}")
+
+
+def _images_section(described: EncoderDescription) -> PlainSection:
+    """Return the plain section `env.images` with the images that an encoder reads."""
+    height, width = next(iter(described.images.values()))[:2]
+    return {"size": height if height == width else [height, width], "cameras": list(described.images)}
+
+
+def _player_problems(composed: ComposedConfig, name: str) -> Iterator[Problem]:
+    """Yield a problem if the agent has no players, or none of a name.
+
+    An agent with players has the classmethod `play`, and its dataclass a method `player_problem(name)`.
+    """
+    agent = composed.config.agent
+    if "play" not in static_types.methods(agent._target_):
+        others = ", ".join(_agents_with(composed, "play")) or "none here"
+        yield Problem("stage.player", f"agent={composed.choices['agent']} has no players. Agents with them: {others}.")
+    elif problem := agent.player_problem(name):
+        yield Problem("stage.player", f"stage.player={name}: {problem}")
 
 
 def check_data(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:

@@ -52,6 +52,7 @@ def preflight(
     hardware = composed.config.hardware
     available = resources_of(hardware, parallel)
     report = PreflightReport({}, available.memory, disk_free(root), pending=dict(pending or {}))
+    report.warnings += composed.unused
     context = PreflightContext(root, available, report)
     problems = [problem for check in CHECKS for problem in check(composed, context)]
     if hardware.threads is None:
@@ -102,7 +103,7 @@ def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Itera
 
 
 def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Resolve policy, estimator, data, runs and experts to files; record the runs they come from as parents."""
+    """Resolve the references of all inputs to files; record the runs that they come from as parents."""
     config, stage, report = composed.config, composed.choices["stage"], context.report
     accepted = getattr(config.stage, "TAKES", (*inputs.SINGLE, *inputs.LISTS))
     for name, reference in inputs.references(composed.plain).items():
@@ -201,7 +202,9 @@ def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
-    groups |= {name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum")}
+    groups |= {
+        name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum", "metrics")
+    }
     for group, terms in groups.items():
         for name, term in (terms or {}).items():
             params = (term or {}).get("params") or {}
@@ -227,6 +230,9 @@ ENV_BYTES = 24 * 2**10
 
 GIB = 2**30
 
+ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "act")
+"""Stages that train no agent, and need none of its memory."""
+
 
 def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
     """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
@@ -246,7 +252,7 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
-    acts_only = composed.choices["stage"] in ("evaluate", "collect", "collect_histories", "in_context", "serve", "act")
+    acts_only = composed.choices["stage"] in ACTS_ONLY
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
     for name, section in sections.items():
@@ -328,6 +334,8 @@ CHECKS: list[Check] = [
     _resolve_inputs,
     compatibility.check_code,
     compatibility.take_agent_of_policy,
+    compatibility.take_encoder_of_policy,
+    compatibility.check_encoder,
     compatibility.check_agent,
     compatibility.check_actors,
     compatibility.check_images,

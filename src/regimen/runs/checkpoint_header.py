@@ -22,7 +22,7 @@ StateDict = dict[str, Any]
 
 
 class PolicyBundle(TypedDict, total=False):
-    """Content of a checkpoint with a policy or an estimator; each agent writes the parts that it has.
+    """Content of a checkpoint with a policy, an estimator or an encoder; each agent writes the parts that it has.
 
     Attributes:
         format: version of the file format.
@@ -36,6 +36,7 @@ class PolicyBundle(TypedDict, total=False):
         faults: joints that failed in the training.
         policy: weights, in the keys of the agent.
         detector: `classes`, `group` and `network` of a failure detector.
+        encoder: `EncoderDescription` and `network` of an image encoder.
         training: all else that a resumed training needs.
         adopted: origin of a policy of rsl_rl's own runner.
     """
@@ -51,6 +52,7 @@ class PolicyBundle(TypedDict, total=False):
     faults: list[str]
     policy: StateDict
     detector: StateDict
+    encoder: StateDict
     training: StateDict
     adopted: StateDict
 

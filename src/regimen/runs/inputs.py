@@ -17,7 +17,7 @@ from regimen.runs.run import Run
 from regimen.system.errors import RunReferenceError
 from regimen.system.files import read_json, sha256
 
-SINGLE = ("policy", "estimator")
+SINGLE = ("policy", "estimator", "encoder")
 """Keys of the configuration that hold one reference, each to a checkpoint."""
 
 LISTS = ("data", "runs", "experts")
@@ -29,7 +29,7 @@ LARGE_BYTES = 256 * 2**20
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:
-    """Return input name -> reference: `policy`, `estimator`, and `data.0`, `data.1`, …, `runs.0`, ….
+    """Return input name -> reference: `policy`, `estimator`, `encoder`, and `data.0`, `data.1`, …, `runs.0`, ….
 
     A `policy` that the stage declares in `DEMONSTRATORS: ClassVar[tuple[str, ...]]` is no reference.
 
@@ -103,6 +103,14 @@ def owner(path: Path) -> str | None:
         info = read_json(folder / "run.json")
         if info is not None:
             return str(info.get("id") or folder.name)
+    return None
+
+
+def recorded(path: Path, name: str) -> InputEntry | None:
+    """Return the input `name` of the run that a file belongs to, as recorded; None where there is none."""
+    for folder in path.resolve().parents[:3]:
+        with suppress(RunReferenceError, ValueError, TypeError, KeyError):
+            return Run(folder).record.inputs.get(name)
     return None
 
 

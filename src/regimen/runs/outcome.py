@@ -131,9 +131,12 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
         stage, made = "evaluate", "policy"
         if record.stage == "distill":
             watches = f"agent={shlex.quote(agent)} policy=<its policy> estimator"
-            made = "policy" if _acts(run) else watches
+            acts = _agent_has(run, "load_policy")
+            made = "policy" if acts else watches
             clones = static_types.class_variable(run.config.get("agent") or {}, "DATA") == ".h5"
-            stage = "in_context" if _acts(run) and not clones else "evaluate"
+            stage = "in_context" if acts and not clones else "evaluate"
+            if _agent_has(run, "load_encoder"):
+                stage, made = "train", "agent=rlpd agent.observations=[policy] encoder"
         return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
     if status == Status.DIVERGED and run.nan_dump.exists():
         return f"regimen replay {name} nan"
@@ -156,11 +159,11 @@ def naming(task: str, env: Mapping[str, Any]) -> str:
     return f"task={shlex.quote(task)}" + (f" env.id={shlex.quote(env['id'])}" if "id" in env else "")
 
 
-def _acts(run: Run) -> bool:
-    """Whether what a distillation made acts, and does not watch others act."""
+def _agent_has(run: Run, method: str) -> bool:
+    """Whether the class of the run's agent has a method, by which it is known what was distilled."""
     agent = run.config.get("agent") or {}
     with suppress(ConfigError):
-        return "_target_" in agent and "load_policy" in static_types.methods(agent["_target_"])
+        return "_target_" in agent and method in static_types.methods(agent["_target_"])
     return False
 
 

@@ -17,7 +17,7 @@ class Stage(Protocol):
 
     | name | meaning | without it |
     |---|---|---|
-    | `TAKES: ClassVar[tuple[str, ...]]` | inputs it reads: `policy`, `estimator`, `data`, `runs`, `experts` | all |
+    | `TAKES: ClassVar[tuple[str, ...]]` | inputs it reads: `policy`, `estimator`, `encoder`, `data`, … | all |
     | `NEEDS: ClassVar[str]` | method of the agent that the stage calls, such as `learn` | none |
     | `LOADS_POLICY: ClassVar[bool]` | whether `policy` is a checkpoint or an exported policy, checked first | no |
     | `DEMONSTRATORS: ClassVar[tuple[str, ...]]` | words that may stand for a policy, such as `scripted` | none |

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from regimen.agents.policy_file import load_bundle, load_policy
+from regimen.agents.policy_file import load_bundle, load_policy, require_fits
 from regimen.config.targets import resolve
 from regimen.display import figures
 from regimen.stages.evaluation.config import EvaluateCfg
@@ -57,6 +57,8 @@ class Evaluate:
         torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
         config = self.prepare(config)
         bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopt(config)
+        if self.cfg.player is not None:
+            return self._play(run, config, bundle, self.cfg.player)
         if self.cfg.faults:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
@@ -72,6 +74,15 @@ class Evaluate:
         print_table(overall, by_command)
         run.finish(headline(overall, config.env.evaluation.headline), result.to_dict() | observed)
         run.draw("evaluation.png", lambda path: self._draw(path, episodes, by_command, config))
+
+    def _play(self, run: Run, config: Config, bundle: PolicyBundle, player: str) -> None:
+        """Let a registered player play; the result has the mean reward and length of its episodes."""
+        with opened_env(config) as env:
+            require_fits(bundle, env)
+            agent = resolve(bundle["agent"]["_target_"])
+            means = agent.play(bundle, env, player, config.seed, self.cfg.games_num)
+        print("av reward: {av_reward:g} av steps: {av_steps:g} games: {games:g}".format(**means))
+        run.finish(means, {"player": player})
 
     def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
@@ -100,8 +111,12 @@ class Evaluate:
         policy = load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         stats = FirstEpisodeStats(env.num_envs, env.device)
-        observed = roll_out(run, env, policy, stats, config.seed, make_observers(self.cfg, run, config, env))
-        return EpisodeResults.of(stats, command_of_env, env.step_dt), observed
+        observers = make_observers(self.cfg, run, config, env)
+        observed = roll_out(run, env, policy, stats, config.seed, observers)
+        episodes = EpisodeResults.of(stats, command_of_env, env.step_dt)
+        for observer in observers:
+            episodes.columns |= observer.columns()
+        return episodes, observed
 
     def _draw(self, out: Path, episodes: EpisodeResults, by_command: list[EvaluationMetrics], config: Config) -> None:
         labels = [command_label(j.command) for j in by_command]

@@ -28,7 +28,7 @@ class TrainCfg:
         keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "data")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder", "data")
     NEEDS: ClassVar[str] = "learn"
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.train.Train"

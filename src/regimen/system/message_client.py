@@ -132,6 +132,12 @@ class MessageClient:
             return answer
         raise received_error(answer, self.url)
 
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than `seconds` for an answer or a connection from now on."""
+        self.timeout_s, self.reconnect_s = min(self.timeout_s, seconds), min(self.reconnect_s, seconds)
+        if self._socket is not None:
+            self._socket.settimeout(self.timeout_s)
+
     def close(self) -> None:
         """Close the connection."""
         if self._file is not None:
@@ -153,7 +159,9 @@ class MessageClient:
                 ) from None
             except ssl.SSLError as error:
                 self.close()
-                raise ServerError(f"{self.url}: no encrypted connection: {error}.") from None
+                raise ServerError(
+                    f"{self.url}: no encrypted connection: {error}. Name its certificate as one to trust."
+                ) from None
             except OSError as error:
                 self.close()
                 now = time.monotonic()

@@ -15,9 +15,9 @@ from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.recorded_runs import recorded
 from helpers.tasks import make_env
 from helpers.trainings import new_run, train
+from regimen.agents.action_bounds import action_bounds
 from regimen.agents.fast_sac import agent as fast_sac
 from regimen.agents.fast_sac.agent import FastSac
-from regimen.agents.fast_sac.policy import action_bounds
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError, PreflightError, StopRequested

@@ -112,7 +112,7 @@ def test_half_of_each_minibatch_are_demonstrations():
     agent = Rlpd(config.agent, TouchEnv(2).io, 2, CPU, 0)
     agent._open_buffers(50)
     env = TouchEnv(2)
-    given = demonstrations.record(env, env.scripted_expert(0.1, 0), 3, GROUPS, 0).transitions
+    given = demonstrations.record(env, 0.1, 3, GROUPS, 0).transitions
     agent.prior.push(given)
     given.reward = given.reward + 7.0
     agent.online.push(given)
@@ -178,7 +178,7 @@ def test_recorded_and_read_demonstrations_train_alike(tmp_path):
 
 def test_data_that_teach_nothing_are_refused(tmp_path):
     io, path = TouchEnv(2).io, tmp_path / "episodes.h5"
-    failed = write_demonstrations(path, steps=3)  # too short for any success
+    failed = write_demonstrations(path, 2, length=2)  # too short for any success
     with raises_naming(DatasetError, path, 2, "policy=scripted"):
         demonstrations.read([failed], io, GROUPS)
     with raises_naming(DatasetError, path, "task=touch", "task=peg"):
@@ -188,15 +188,6 @@ def test_data_that_teach_nothing_are_refused(tmp_path):
     other.observations["privileged"] = {"target": 2}
     with raises_naming(DatasetError, path, "privileged.way", "privileged.target", "action scale of x", "0.5"):
         demonstrations.read([failed], other, GROUPS)
-
-
-@pytest.mark.parametrize(("length", "gamma", "told"), [(830, 0.97, True), (20, 0.97, False), (830, 0.9973, False)])
-def test_demonstrations_longer_than_the_horizon_are_warned_of(length, gamma, told):
-    warning = demonstrations.discount_warning([length] * 25, gamma)
-    assert (warning is not None) == told
-    if warning is not None:
-        assert_names(warning, 830, "agent.gamma=0.9973", "1/11")
-        assert demonstrations.discount_warning([length], 0.9973) is None
 
 
 def test_the_warning_is_in_the_record(tmp_path):
@@ -273,7 +264,7 @@ def test_unknown_groups_and_grippers_are_named():
 
 
 def test_a_clone_of_the_expert_reaches_the_goal_and_resumes_bit_for_bit(tmp_path):
-    path = write_demonstrations(tmp_path / "episodes.h5", steps=200)
+    path = write_demonstrations(tmp_path / "episodes.h5", episodes=14)
     config = touch_config(data=[str(path)])
     config.agent, config.stage = BcCfg(hidden=[32, 32], steps=400), DistillCfg()
     runs = [new_run(tmp_path, config) for _ in range(2)]

@@ -16,8 +16,9 @@ from regimen.agents.rlpd.config import RlpdCfg
 from regimen.config import structured
 from regimen.config.schema import Config, HardwareCfg
 from regimen.config.task_schema import EvaluationCfg
-from regimen.data.episodes.schema import columns_for
-from regimen.data.episodes.writer import EpisodeWriter
+from regimen.data.demonstrations import DemonstrationWriter
+from regimen.data.episode_collector import EpisodeCollector, scripted_demonstrator
+from regimen.data.episodes.schema import EpisodeAttributes
 from regimen.data.transition_buffer import Transitions
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs
 from regimen.stages.train import TrainCfg
@@ -147,23 +148,15 @@ def made_steps(rows: int, seed: int = 0) -> Transitions:
     return Transitions(obs, action, reward, mask, following, torch.zeros(rows, dtype=torch.bool))
 
 
-def write_demonstrations(path: Path, steps: int = 120, noise: float = 0.1, **io: Any) -> Path:
-    """Episodes of the expert in two envs, as stage=collect writes them."""
-    env = TouchEnv(2)
-    spec = IOSpec.from_dict(env.io.to_dict() | io)
-    expert, obs = env.scripted_expert(noise, 0), env.reset(seed=0)
-    columns = columns_for({"policy": 2, "privileged": 2}, 3, {"success": np.dtype("bool")})
-    attrs = {"io": spec.to_dict(), "joints": [], "step_dt": 0.1, "staggered": False, "task": "touch"}
-    writer, episode = EpisodeWriter(path, columns, 2, attrs), torch.arange(2, dtype=torch.int32)
-    for _ in range(steps):
-        action = expert.act()
-        row = {f"obs/{group}": x for group, x in obs.items()} | {"action": action, "episode": episode.clone()}
-        obs, reward, terminated, truncated, info = env.step(action)
-        row |= {"reward": reward, "terminated": terminated, "truncated": truncated}
-        row["labels/success"] = info["labels"]["success"]
-        writer.add({name: x.numpy() for name, x in row.items()})
-        ended = (terminated | truncated).nonzero().squeeze(1)
-        episode[ended] += 2
-        expert.reset(ended)
+def write_demonstrations(path: Path, episodes: int = 8, noise: float = 0.1, length: int = 20) -> Path:
+    """Episodes of the expert in two envs, failed ones included, as stage=collect writes them."""
+    env = TouchEnv(2, length)
+    collector = EpisodeCollector(env, scripted_demonstrator(env, noise, 0), only_successful=False)
+    attributes = EpisodeAttributes(io=env.io.to_dict(), step_dt=0.1, task="touch")
+    writer = DemonstrationWriter(path, env.io, {"success": np.dtype("bool")}, attributes)
+    collector.begin(0)
+    while writer.episodes < episodes:
+        for episode in collector.step(episodes - writer.episodes):
+            writer.add_episode(episode)
     writer.close()
     return path

@@ -10,7 +10,6 @@ import pytest
 
 from regimen.config.schema import Config
 from regimen.envs.assembly import AssemblyEnv
-from regimen.envs.robot_arm import RobotServerTask
 from regimen.system.errors import ConfigError
 
 DOWN = [1.0, 0.0, 0.0, 0.0]
@@ -26,7 +25,6 @@ def env(compose_config: Callable[[list[str]], Config]) -> Iterator[AssemblyEnv]:
 
 
 def test_the_reading_is_that_of_the_simulator(env: AssemblyEnv) -> None:
-    assert isinstance(env, RobotServerTask)
     read, model = env.robot_arm().reading(), env.scene.model
     tcp = model.site("tcp").id
     np.testing.assert_allclose(read.pose[:3], env.batch.bind("site_xpos")[0, tcp], atol=1e-12)
@@ -58,9 +56,11 @@ def test_it_moves_to_poses_within_the_box_and_turns(env: AssemblyEnv) -> None:
 
 def test_the_gripper_opens_and_a_reset_begins_anew(env: AssemblyEnv) -> None:
     arm = env.robot_arm()
-    for _ in range(5):
-        arm.move_gripper(0.08)
+    arm.move_gripper(0.1)
+    assert env.targets[2].tolist() == pytest.approx([0.04])
     assert arm.reading().gripper_pos > 0.85
+    arm.move_gripper(0.03)
+    assert env.targets[2].tolist() == pytest.approx([0.015])
     arm.reset()
     assert arm.reading().gripper_pos < 0.25
 

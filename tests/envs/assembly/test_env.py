@@ -16,7 +16,7 @@ from regimen.envs import open_env
 from regimen.envs.conformance.check import factory, require_env
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.orchestration.preflight import preflight
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, DivergedError
 
 ROOT = Path(__file__).resolve().parents[3]
 TASKS = ("gear_assembly", "peg_insert")
@@ -135,6 +135,17 @@ def test_the_part_does_not_slip_in_the_hand_in_free_air():
     for action in actions:
         assert not env.step(action)[2].any()
     assert np.abs(env.reading.away - start).max() < 0.0005
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e12])
+def test_a_state_that_diverges_ends_the_run_and_names_its_env(value):
+    env = opened("gear_assembly", 3)
+    env.reset(seed=0)
+    env.step(held(3))
+    env.batch.bind("qvel")[1, 3] = value
+    with raises_naming(DivergedError, "simulator", "env 1", "step 1") as caught:
+        env.step(held(3))
+    assert caught.value.env_ids == [1] and caught.value.dump is not None
 
 
 def test_the_target_stays_in_the_safety_box_and_near_the_measured_pose():

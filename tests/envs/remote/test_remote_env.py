@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.arm_env import ArmEnv
+from helpers.arm_env import SLOW, ArmEnv
 from helpers.served import TOKEN, Served, arm_config, as_client, served
 from regimen.config.schema import Config
 from regimen.envs import open_env
@@ -98,6 +98,36 @@ def test_pictures_experts_and_optional_methods_are_those_of_the_task(env: Remote
     theirs.load_state_dict(state)
     assert torch.equal(theirs.act(), again)
     assert (env.render() == local.render()).all()
+
+
+def test_a_state_that_a_task_cannot_restore_begins_new_episodes(compose_config: Callable[..., Config]) -> None:
+    config = compose_config(["task=gym", "env.num_envs=2"])
+    with served(config) as running:
+        local, remote = (
+            open_env(compose_config(["task=gym", "env.num_envs=2"])),
+            open_env(as_client(config, running.url)),
+        )
+        state = remote.state_dict()
+        assert remote.restores(state) and remote.restores({**state}) and not remote.restores({**state, "envs": None})
+        assert equal(local.restart(state), remote.restart(state))
+        local.close(), remote.close()
+
+
+@pytest.mark.slow
+def test_pictures_of_a_simulator_are_equal_in_two_threads_of_a_server(compose_config: Callable[..., Config]) -> None:
+    words = ["task=gear_assembly", "env.num_envs=2", "env.images.size=32", "hardware.threads=1"]
+    with served(compose_config(words), clients=2) as running:
+        envs: list[Any] = [open_env(as_client(compose_config(words), running.url, timeout_s=60.0)) for _ in range(2)]
+        envs.append(open_env(compose_config(words)))
+        experts = [env.scripted_expert(0.1, 0) for env in envs]
+        starts = [env.reset(seed=4) for env in envs]
+        assert starts[0]["wrist_1"].float().std() > 5
+        for _ in range(60):
+            steps = [env.step(expert.act()) for env, expert in zip(envs, experts, strict=True)]
+            assert equal(steps[0], steps[2]) and equal(steps[1], steps[2])
+        assert (envs[0].render() == envs[2].render()).all()
+        for env in envs:
+            env.close()
 
 
 def test_a_task_without_optional_methods_has_none_behind_a_server(compose_config: Callable[..., Config]) -> None:
@@ -244,6 +274,17 @@ def test_a_server_that_ends_or_starts_anew_is_an_error_in_time() -> None:
         resumed.load_state_dict(state)
         assert equal(resumed.state_dict(), state)
         resumed.close()
+
+
+def test_a_server_that_hangs_is_an_error_in_time(server: Served) -> None:
+    remote = RemoteEnv.open(as_client(arm_config(), server.url, timeout_s=0.3))
+    remote.reset(seed=0)
+    begun = time.monotonic()
+    with pytest.raises(ServerError, match=r"sim\.timeout_s"):
+        remote.step(torch.full((4, 2), SLOW))
+    assert time.monotonic() - begun < 0.9
+    remote.close()
+    assert time.monotonic() - begun < 2.5
 
 
 def test_what_is_no_request_of_ours_is_refused_and_harms_no_one(server: Served, env: RemoteEnv) -> None:

@@ -6,12 +6,13 @@ import json
 import math
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from helpers.served import TOKEN, Served, arm_config, as_client, served
+from regimen.config.schema import Config
 from regimen.envs.remote import RemoteEnv
 from regimen.envs.remote.robot_endpoints import ENDPOINTS, euler
 from regimen.system.message_client import BusyError
@@ -72,7 +73,8 @@ def test_every_endpoint_answers(server: Served) -> None:
         ("pose", {"arr": [0, 0, 0, 0, 0, 0, 0]}, "quaternion"),
         ("pose", {"arr": [0, 0, math.nan, 0, 0, 0, 1]}, "arr"),
         ("pose", b"\xff{", "JSON"),
-        ("pose", b"[" * 100_000, "JSON"),
+        ("pose", b"[" * 60_000, "JSON"),
+        ("pose", b"[" * 100_000, "65536"),
         ("move_gripper", {"gripper_pos": 300}, "gripper_pos"),
         ("move_gripper", {}, "gripper_pos"),
         ("update_param", {"colour": 3}, "colour"),
@@ -99,6 +101,15 @@ def test_a_robot_client_is_one_of_the_clients() -> None:
         post(server, "getstate")
         with pytest.raises(BusyError, match="robot endpoints"):
             RemoteEnv.open(as_client(arm_config(), server.url, reconnect_s=0.1))
+
+
+def test_a_task_without_an_arm_says_so(compose_config: Callable[[list[str]], Config]) -> None:
+    with served(compose_config(["task=point_goal"])) as server:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            post(server, "getstate")
+        with error.value as reply:
+            assert "point_goal" in json.loads(reply.read())["error"]
+        assert server.server.clients == []
 
 
 def test_angles_of_a_quaternion() -> None:

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from regimen.agents import data_parallel
+from regimen.agents.action_bounds import action_bounds
 from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
-from regimen.agents.fast_sac.policy import FastSacPolicy, action_bounds, build_actor
+from regimen.agents.fast_sac.policy import FastSacPolicy, build_actor
 from regimen.agents.training_session import free_bytes, require_finite
 from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
 from regimen.system.distributed import rank, world_size

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from regimen.agents.rlpd import demonstrations as demos
@@ -23,6 +24,7 @@ from regimen.agents.rlpd.networks import Perceptron
 from regimen.agents.rlpd.policy import MeanAction, MeanPolicy, groups_read
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.agents.training_session import free_bytes
+from regimen.data.episodes.lengths import discount_problem
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.system import wire
@@ -276,23 +278,22 @@ class Rlpd:
             self.prior.push(self.penalty.charged(given))
             count, steps = len(given.lengths), len(given.transitions)
             print(f"demo buffer size: {steps} transitions of {count} episodes", flush=True)
-            if warning := demos.discount_warning(given.lengths, self.cfg.gamma):
+            if warning := discount_problem(float(np.median(given.lengths)), self.cfg.gamma):
                 session.run.warn(warning)
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
-            return demos.read(self._data, self.io, self.groups, self._task)
+            return demos.read(self._data, self.io, self.groups, self._task, getattr(env, "encoder", None))
         cfg = self.cfg.demonstrations
         if cfg.episodes == 0:
             return None
-        seed = self.seed + DEMONSTRATION_SEED
-        expert = _demonstrated(env, "demonstrations.episodes=0").scripted_expert(cfg.noise, seed)
 
         def on_step(found: int) -> None:
             session.run.progress(note=f"recording demonstrations: {found} of {cfg.episodes}")
             session.run.check_stop(0, lambda: None)
 
-        return demos.record(env, expert, cfg.episodes, self.groups, seed, on_step)
+        seed = self.seed + DEMONSTRATION_SEED
+        return demos.record(env, cfg.noise, cfg.episodes, self.groups, seed, on_step)
 
     def _open_buffers(self, given: int) -> None:
         """Allocate the buffers; `given` demonstrations are never overwritten."""

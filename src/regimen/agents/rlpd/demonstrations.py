@@ -1,19 +1,16 @@
-"""Demonstrations: successful episodes, read from files of `stage=collect` or recorded from the task's scripted expert.
-
-An episode of a file succeeded if the column `labels/success` is true in its last row, and in a file without that column
-if it ended by a termination with a positive reward.
-"""
+"""Demonstrations as transitions: of files of whole episodes, or recorded from the task's scripted expert."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from regimen.agents.rlpd.policy import groups_read
+from regimen.data.demonstrations import iterate_demonstrations
+from regimen.data.episode_collector import EpisodeCollector, scripted_demonstrator
 from regimen.data.episodes.reader import open_all
 from regimen.data.transition_buffer import Transitions
 from regimen.system.errors import DatasetError
@@ -22,15 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from regimen.data.demonstrations import Demonstration
     from regimen.data.episodes.reader import EpisodeFile
-    from regimen.envs.vec_env import IOSpec, Obs, ScriptedExpert, StepInfo, VecEnv
-
-SUCCESS = "labels/success"
-FAINT = 1e-3
-"""Discount of a whole demonstration below which the reward at its end teaches nothing about its beginning."""
-
-CLEAR = 0.1
-"""Discount of a whole demonstration that the advice of `discount_warning` leads to."""
+    from regimen.envs.encoded_images.wrapper import FrozenEncoder
+    from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
 
 TRIES_PER_EPISODE = 4
 """Episodes of the expert for each wanted success before the recording is given up."""
@@ -49,12 +41,19 @@ class Demonstrations:
     lengths: list[int]
 
     @classmethod
-    def of(cls, episodes: list[Transitions]) -> Demonstrations:
-        """Join episodes; there must be one."""
-        return cls(Transitions.join(episodes), [len(episode) for episode in episodes])
+    def of(cls, episodes: list[Demonstration], groups: Sequence[str]) -> Demonstrations:
+        """Join the observation groups `groups` of episodes; there must be one."""
+        transitions = [_transitions(episode, groups) for episode in episodes]
+        return cls(Transitions.join(transitions), [len(episode) for episode in episodes])
 
 
-def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | None = None) -> Demonstrations:
+def read(
+    paths: Sequence[Path],
+    io: IOSpec,
+    groups: Sequence[str],
+    task: str | None = None,
+    encoder: FrozenEncoder | None = None,
+) -> Demonstrations:
     """Return the successful episodes of files.
 
     Args:
@@ -62,34 +61,43 @@ def read(paths: Sequence[Path], io: IOSpec, groups: Sequence[str], task: str | N
         io: observations and actions of the task.
         groups: observation groups to read.
         task: name of the task; None to take files of any task with these observations and actions.
+        encoder: of the task's images; it then encodes those of the files, too.
 
     Raises:
         DatasetError: they are of another task, of other observations or actions, or hold no success.
     """
     files = open_all(paths)
     try:
-        lines = files[0].io.differences(io, tuple(groups)) if files else []
+        lines = _differences(files[0], io, groups, encoder) if files else []
         if lines:
-            differing = "\n  ".join(line.replace("policy", "demonstrations") for line in lines)
+            of_policy = ((": policy ", ": demonstrations "), ("only the policy has", "only the demonstrations have"))
+            for old, new in of_policy:
+                lines = [line.replace(old, new) for line in lines]
+            differing = "\n  ".join(lines)
             raise DatasetError(f"{files[0].path} holds no demonstrations of this task:\n  {differing}")
         others = [file for file in files if task is not None and file.attributes.task not in (None, task)]
         if others:
             raise DatasetError(
                 f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
-                f"Record others: stage=collect task={task} policy=scripted."
+                f"Record others: stage=collect task={task} policy=scripted stage.episodes=25."
             )
-        episodes = [episode for file in files for episode in _successes(file, groups)]
-        tried = sum(len(file.episodes()) for file in files)
+        cameras = list(encoder.description.images) if encoder is not None and files[0].io.images else []
     finally:
         for file in files:
             file.close()
+    tried, episodes = 0, []
+    for episode in iterate_demonstrations(paths, cameras):
+        tried += 1
+        if episode.success:
+            episodes.append(_encoded(episode, cameras, encoder))
     if not episodes:
         named = ", ".join(str(path) for path in paths)
         raise DatasetError(
             f"data={named}: none of {tried} episodes is a success, and only successful ones teach. Record others: "
-            "stage=collect policy=scripted, or remove data= to let the task's scripted expert demonstrate."
+            "stage=collect policy=scripted stage.episodes=25, or remove data= to let the task's scripted expert "
+            "demonstrate."
         )
-    return Demonstrations.of(episodes)
+    return Demonstrations.of(episodes, groups)
 
 
 def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IOSpec, list[str]]:
@@ -114,29 +122,34 @@ def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IO
             file.close()
 
 
-def _successes(file: EpisodeFile, groups: Sequence[str]) -> list[Transitions]:
-    names = [*(f"obs/{group}" for group in groups), "action", "reward", "terminated"]
-    labelled = SUCCESS in file.columns
-    episodes = []
-    for columns in file.iterate([*names, SUCCESS] if labelled else names):
-        ended = bool(columns["terminated"][-1])
-        success = columns[SUCCESS][-1] if labelled else ended and columns["reward"][-1] > 0
-        # What followed on the last row of an episode is not in the file: it only matters without a termination.
-        rows = len(columns["action"]) if ended else len(columns["action"]) - 1
-        if success and rows:
-            episodes.append(_transitions(columns, groups, rows))
-    return episodes
+def _differences(file: EpisodeFile, io: IOSpec, groups: Sequence[str], encoder: FrozenEncoder | None) -> list[str]:
+    """Return one line for each difference between a file and the observations and actions of the task."""
+    if encoder is None or not file.io.images:
+        return file.io.differences(io, tuple(groups))
+    lines = encoder.description.misfits(file.io.images, file.attributes.task or None)
+    return [line.replace(" env ", " demonstrations ") for line in lines] or encoder.description.extend(
+        file.io
+    ).differences(io, tuple(groups))
 
 
-def _transitions(columns: dict[str, np.ndarray], groups: Sequence[str], rows: int) -> Transitions:
-    following = np.minimum(np.arange(1, rows + 1), len(columns["action"]) - 1)
+def _encoded(episode: Demonstration, cameras: list[str], encoder: FrozenEncoder | None) -> Demonstration:
+    """Return an episode whose images `cameras` became features at the end of the group `policy`."""
+    if encoder is None or not cameras:
+        return episode
+    features = encoder.encode({name: torch.from_numpy(episode.obs[name]) for name in cameras}).cpu().numpy()
+    vectors = {group: rows for group, rows in episode.obs.items() if group not in cameras}
+    return replace(episode, obs=vectors | {"policy": np.concatenate((vectors["policy"], features), 1)})
+
+
+def _transitions(episode: Demonstration, groups: Sequence[str]) -> Transitions:
+    obs = {group: torch.from_numpy(episode.obs[group]) for group in groups}
     return Transitions(
-        obs={group: torch.from_numpy(columns[f"obs/{group}"][:rows]) for group in groups},
-        action=torch.from_numpy(columns["action"][:rows]),
-        reward=torch.from_numpy(columns["reward"][:rows]),
-        mask=1.0 - torch.from_numpy(columns["terminated"][:rows]).float(),
-        next_obs={group: torch.from_numpy(columns[f"obs/{group}"][following]) for group in groups},
-        intervened=torch.ones(rows, dtype=torch.bool),
+        obs={group: rows[:-1] for group, rows in obs.items()},
+        action=torch.from_numpy(episode.action),
+        reward=torch.from_numpy(episode.reward),
+        mask=1.0 - torch.from_numpy(episode.terminated).float(),
+        next_obs={group: rows[1:] for group, rows in obs.items()},
+        intervened=torch.ones(len(episode), dtype=torch.bool),
     )
 
 
@@ -165,68 +178,35 @@ def one_step(
 
 def record(
     env: VecEnv,
-    expert: ScriptedExpert,
+    noise: float,
     wanted: int,
     groups: Sequence[str],
     seed: int,
     on_step: Callable[[int], None] = lambda found: None,
 ) -> Demonstrations:
-    """Let the expert act from a seeded reset on until it has succeeded `wanted` times.
+    """Let the task's scripted expert act from a seeded reset on until it has succeeded `wanted` times.
 
     Args:
         env: the task; afterwards it stands somewhere in an episode.
-        expert: of this env.
+        noise: standard deviation of the noise on the expert's actions.
         wanted: episodes.
         groups: observation groups to keep.
-        seed: of the reset.
+        seed: of the reset and of the noise.
         on_step: called after each step with the number of successes so far.
 
     Raises:
+        ConfigError: the task has no scripted expert.
         DatasetError: the expert fails too often.
     """
-    obs = env.reset(seed=seed)
-    running: list[list[Transitions]] = [[] for _ in range(env.num_envs)]
-    episodes: list[Transitions] = []
-    every, tried = torch.ones(env.num_envs, dtype=torch.bool), 0
+    collector = EpisodeCollector(env, scripted_demonstrator(env, noise, seed))
+    collector.begin(seed)
+    episodes: list[Demonstration] = []
     while len(episodes) < wanted:
-        action = expert.act()
-        outcome = env.step(action.to(env.device))
-        step = one_step(obs, action, outcome, groups, every)
-        obs, reward, terminated, truncated, info = outcome
-        ended = (terminated | truncated).nonzero().squeeze(1)
-        success = info["labels"].get("success", terminated & (reward > 0))
-        for i in range(env.num_envs):
-            running[i].append(step.select(torch.tensor([i])))
-        for i in ended.tolist():
-            tried += 1
-            if success[i] and len(episodes) < wanted:
-                episodes.append(Transitions.join(running[i]))
-            running[i] = []
-        expert.reset(ended)
+        episodes += collector.step(wanted - len(episodes))
         on_step(len(episodes))
-        if tried >= TRIES_PER_EPISODE * wanted and len(episodes) < wanted:
+        if collector.attempts >= TRIES_PER_EPISODE * wanted and len(episodes) < wanted:
             raise DatasetError(
-                f"The scripted expert succeeded in {len(episodes)} of {tried} episodes. Type a smaller "
+                f"The scripted expert succeeded in {len(episodes)} of {collector.attempts} episodes. Type a smaller "
                 "agent.demonstrations.noise, or make the task easier."
             )
-    return Demonstrations.of(episodes)
-
-
-def discount_warning(lengths: Sequence[int], gamma: float) -> str | None:
-    """Return a warning if the reward at the end of the demonstrations hardly reaches their beginning, else None.
-
-    Args:
-        lengths: steps of each demonstration.
-        gamma: discount of one step.
-    """
-    length = float(np.median(lengths))
-    reaches = gamma**length
-    if reaches >= FAINT:
-        return None
-    enough = 1.0 - math.floor((1.0 - CLEAR ** (1.0 / length)) * 1e4) / 1e4
-    skip = math.ceil(length * math.log(gamma) / math.log(CLEAR))
-    return (
-        f"demonstrations of {length:.0f} steps: a reward at their end counts {gamma:g}^{length:.0f} = {reaches:.0e} at "
-        f"their beginning, which teaches nothing. Type agent.gamma={enough:.4g}, or record with 1/{skip} of the steps "
-        f"(each action held for {skip})."
-    )
+    return Demonstrations.of(episodes, groups)

@@ -83,7 +83,7 @@ class AssemblyArm:
         )
 
     def move_to(self, pose: list[float]) -> None:
-        """Move towards a pose: position in m and quaternion x y z w."""
+        """Move towards a pose for one step: position in m and quaternion x y z w."""
         x, y, z, w = pose[3:]
         turn = np.array([x, -w, z, -y], dtype=np.float64)  # from the pose that looks down, w first
         turn *= np.copysign(1.0, turn[0])
@@ -94,9 +94,11 @@ class AssemblyArm:
         self._advance([*move, *(rotation - present[0]) / STEP_RAD, 0.0])
 
     def move_gripper(self, width: float) -> None:
-        """Move the fingers towards a distance in m."""
-        opening = self._env.targets[2]
-        self._advance([0.0] * 6 + [(width - 2 * float(opening[0])) / STEP_WIDTH_M])
+        """Set the distance between the fingers in m, at 2 cm a step."""
+        width, action = min(max(width, 0.0), MOST_WIDTH_M), np.inf
+        while abs(action) > 1.0:
+            action = (width - 2 * float(self._env.targets[2][0])) / STEP_WIDTH_M
+            self._advance([0.0] * 6 + [action])
 
     def reset(self) -> None:
         """Begin another episode."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from regimen.envs.assembly.config import AssemblyEnvCfg
     from regimen.envs.vec_env import Obs, StepInfo
     from regimen.runs.checkpoint_header import StateDict
+    from regimen.system.errors import DivergedError
 
 ACTIONS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 SUBSTEPS = 50
@@ -84,6 +85,7 @@ class AssemblyEnv:
     Attributes:
         reading: measured state after the last step.
         age: (N,) steps of the episode so far.
+        common_step_counter: steps since the seeded reset.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class AssemblyEnv:
         self.pictures = Pictures(self.batch, cfg.camera_error, render_size)
         self.io = self._io()
         self.generator = torch.Generator()
+        self.common_step_counter = 0
         self._allocate()
         self.reset(seed)
 
@@ -139,6 +142,7 @@ class AssemblyEnv:
         """Begin an episode in all envs, with the generator seeded by `seed` if it is given."""
         if seed is not None:
             self.generator.manual_seed(seed)
+            self.common_step_counter = 0
         every = np.arange(self.num_envs)
         if seed is not None and self.cfg.camera_error.drawn == "once":
             self.pictures.move_cameras(every, self._draw(self.num_envs, len(CAMERAS) * 6))
@@ -154,6 +158,7 @@ class AssemblyEnv:
         """
         warnings = self.advance(action.numpy().astype(np.float64).clip(-1.0, 1.0))
         self.age += 1
+        self.common_step_counter += 1
         reading = self.reading
         success = reading.seated(SEATED_LATERAL_M, SEATED_HEIGHT_M, SEATED_TILT_RAD)
         dropped = (reading.away > DROPPED_M) & ~success
@@ -191,7 +196,7 @@ class AssemblyEnv:
         warnings: np.ndarray = self.batch.warning[..., 1]
         bad = np.flatnonzero(warnings[:, BAD_NUMBERS].any(1))
         if len(bad):
-            raise diverged("The state of the simulator", bad.tolist(), self.num_envs, int(self.age.max()))
+            raise self._diverged(bad.tolist())
         self.reading = self._reader.read()
         return warnings
 
@@ -347,11 +352,12 @@ class AssemblyEnv:
         """
         bad = ~(np.isfinite(self._qpos).all(1) & np.isfinite(self.batch.bind("qvel")).all(1))
         if bad.any():
-            error = diverged(
-                "The state of the simulator", bad.nonzero()[0].tolist(), self.num_envs, int(self.age.max())
-            )
-            error.of_state = True
-            raise error
+            raise self._diverged(bad.nonzero()[0].tolist())
+
+    def _diverged(self, env_ids: list[int]) -> DivergedError:
+        error = diverged("The state of the simulator", env_ids, self.num_envs, self.common_step_counter)
+        error.of_state = True
+        return error
 
     def stagger(self) -> None:
         """Set the envs to random times of their episodes."""
@@ -380,6 +386,7 @@ class AssemblyEnv:
         return own | {
             "rows": torch.from_numpy(self.batch.state.copy()),
             "age": torch.from_numpy(self.age.copy()),
+            "common_step_counter": self.common_step_counter,
             "reading": self.reading.state_dict(),
             "cameras": self.pictures.state_dict(),
             "generator": self.generator.get_state(),
@@ -390,6 +397,7 @@ class AssemblyEnv:
         for name in STORED:
             setattr(self, f"_{name}", state[name].numpy().copy())
         self.age = state["age"].numpy().copy()
+        self.common_step_counter = state["common_step_counter"]
         self.batch.state[:] = state["rows"].numpy()
         self._apply_contacts(np.arange(self.num_envs))
         self.reading = Reading.from_state(state["reading"])

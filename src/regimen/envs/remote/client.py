@@ -65,6 +65,7 @@ class RemoteEnv:
         self._cfg, self._session, self._number = cfg, secrets.token_hex(8), -1
         self._client: MessageClient = cfg.connect()
         self._ended = threading.Event()
+        self._last_state: tuple[StateDict, bool] | None = None
         who = f"{socket.gethostname()}:{os.getpid()}"
         wanted = {**greeting(task), "client": who, "env": env, "seed": seed, "video": video, "dt": float(cfg.dt)}
         opened = self._open(wanted)
@@ -163,7 +164,9 @@ class RemoteEnv:
 
     def state_dict(self) -> StateDict:
         """Return the full state of the served env."""
-        state: StateDict = self._call("state_dict")["state"]
+        answer = self._call("state_dict")
+        state: StateDict = answer["state"]
+        self._last_state = state, bool(answer["restores"])
         return state
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -179,7 +182,7 @@ class RemoteEnv:
         """Give the envs back; without effect if the server is gone."""
         if self._ended.is_set():
             return
-        self._client.reconnect_s = min(self._client.reconnect_s, CLOSE_S)
+        self._client.hurry(CLOSE_S)
         with suppress(RegimenError):
             self._call("close")
         self._ended.set()
@@ -187,6 +190,8 @@ class RemoteEnv:
         atexit.unregister(self.close)
 
     def _restores(self, state: StateDict) -> bool:
+        if self._last_state is not None and self._last_state[0] is state:  # it need not be sent there and back
+            return self._last_state[1]
         return bool(self._call("restores", state=state)["restores"])
 
     def _restart(self, state: StateDict) -> Obs:

@@ -16,6 +16,7 @@ from regimen.envs.robot_arm import RobotArm, RobotReading
 from regimen.system.errors import ConfigError
 from regimen.system.json_data import Json
 
+MAX_BODY = 2**16
 MAX_GRIPPER = 255
 WIDTH_PER_STEP_M = 1 / 2550
 """Of `move_gripper`: positions 0 to 255 are widths of 0 to 0.1 m."""
@@ -93,6 +94,8 @@ def parsed(body: bytes) -> Json:
     """
     if not body:
         return {}
+    if len(body) > MAX_BODY:
+        raise ConfigError(f"The body of the request has {len(body)} bytes, at most {MAX_BODY} are read.")
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:

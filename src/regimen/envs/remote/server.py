@@ -128,9 +128,10 @@ class Slot:
                 return
 
     def work_until_stopped(self) -> None:
-        """Make calls until `stop`."""
+        """Make calls until `stop`, then free the envs."""
         while not self._stopped.is_set():
             self.work(0.2)
+        self.close()
 
     def stop(self) -> None:
         """Refuse all calls from now on."""
@@ -248,8 +249,7 @@ class SimulatorServer:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=30.0)
-        for slot in self._slots:
-            slot.close()
+        self._slots[0].close()
 
     def _free(self, slot: Slot, session: Session, owned: bool = False) -> None:
         """Close the envs of a client, whose turn the caller holds.
@@ -291,11 +291,10 @@ class SimulatorServer:
         key, number = wire.require_plain(message, "session", str), wire.require_plain(message, "id", int)
         if name == "open":
             require_same(message, self._task)
-            slot = self._take(key, visible(wire.require_plain(message, "client", str)[:80]), self._limits.lease_s)
+            client = visible(wire.require_plain(message, "client", str)[:80])
+            slot, session = self._take(key, client, self._limits.lease_s)
         else:
-            slot = self._slot_of(key)
-        session = slot.session
-        assert session is not None
+            slot, session = self._slot_of(key)
         session.seen = time.monotonic()
         if name == "heartbeat":
             return Reply.message({})
@@ -354,8 +353,8 @@ class SimulatorServer:
             "lease_s": self._limits.lease_s,
         }
 
-    def _take(self, key: str, client: str, lease_s: float) -> Slot:
-        """Return the slot of a client, a free one if it is new.
+    def _take(self, key: str, client: str, lease_s: float) -> tuple[Slot, Session]:
+        """Return slot and session of a client, a free slot if it is new.
 
         Raises:
             BusyError: all slots are taken.
@@ -363,22 +362,22 @@ class SimulatorServer:
         with self._assigning:
             for slot in self._slots:
                 if slot.session is not None and slot.session.key == key:
-                    return slot
+                    return slot, slot.session
             for slot in self._slots:
                 if slot.session is None:
                     slot.session = Session(key, client, lease_s)
-                    return slot
+                    return slot, slot.session
             names = ", ".join(self.clients)
             count = len(self._slots)
             raise BusyError(
                 f"all envs are taken, by {names}. Wait for its end, or start it with stage.clients={count + 1}."
             )
 
-    def _slot_of(self, key: str) -> Slot:
+    def _slot_of(self, key: str) -> tuple[Slot, Session]:
         with self._assigning:
             for slot in self._slots:
                 if slot.session is not None and slot.session.key == key:
-                    return slot
+                    return slot, slot.session
         raise self._gone()
 
     def _require_present(self, slot: Slot, session: Session) -> None:
@@ -396,10 +395,10 @@ class SimulatorServer:
         name = request.path
         if name not in robot_endpoints.ENDPOINTS:
             return _json({"error": f"There is no /{name}."}, HTTPStatus.NOT_FOUND)
+        if not hasattr(resolve(self._config.env._target_), "robot_arm"):
+            raise ConfigError(f"task={self._task} has no arm that the robot endpoints move.")
         body = robot_endpoints.parsed(bytes(request.body))
-        slot = self._take(ROBOT, ROBOT, ROBOT_LEASE_S)
-        session = slot.session
-        assert session is not None
+        slot, session = self._take(ROBOT, ROBOT, ROBOT_LEASE_S)
         with session.turn:
             self._require_present(slot, session)
             try:
@@ -415,10 +414,7 @@ class SimulatorServer:
             own = self._config
             env = {**to_plain(own.env), "num_envs": 1}
             slot.open(client_config(own, env, own.seed, own.video, None, 1)).reset(seed=own.seed)
-        task = slot.env
-        if not isinstance(task, RobotServerTask):
-            slot.close()
-            raise ConfigError(f"task={self._task} has no arm that the robot endpoints move.")
+        task: RobotServerTask = slot.env
         return robot_endpoints.answer(task.robot_arm(), name, body)
 
 

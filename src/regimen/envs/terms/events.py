@@ -6,12 +6,14 @@ and `labels()` returns ground truth for `info["labels"]`.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.envs.rotations import from_euler, multiply
+from regimen.envs.rotations import from_euler, multiply, rotate
+from regimen.envs.term_env import require_motion
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -63,6 +65,48 @@ def reset_joints_by_offset(
     position = env.default_joint_pos + _between(env, env_ids, position_range)
     env.reset_joint_pos[env_ids] = position.clamp(*env.soft_joint_range.unbind(1))
     env.reset_joint_vel[env_ids] = _between(env, env_ids, velocity_range)
+
+
+def reset_from_motion(
+    env: TermEnv, env_ids: torch.Tensor, probability: float = 1.0, random_heading: bool = True
+) -> None:
+    """Start from a random moment of a motion clip with a probability, else as the reset events before left it.
+
+    The events before decide x and y, the clip the height, the tilt and the velocities. A policy that starts from clips
+    alone never learns to start from standing.
+
+    Args:
+        env: the task; its section `motion` names the clips.
+        env_ids: (n,).
+        probability: share of starts from a clip.
+        random_heading: whether the clip is turned by a random angle about the vertical.
+    """
+    library, n = require_motion(env, "reset_from_motion"), len(env_ids)
+    chosen = env.rand(n) < probability
+    heading = (env.rand(n) - 0.5) * (2.0 * math.pi if random_heading else 0.0)
+    ids = env_ids[chosen]
+    frames = library.at(*(draws[chosen] for draws in library.sample(n, env.generator)))
+    zero = torch.zeros_like(heading)
+    turn = from_euler(zero, zero, heading)[chosen]
+    env.reset_root_pose[ids, 2] = frames.root_pos[:, 2]
+    env.reset_root_pose[ids, 3:] = multiply(turn, frames.root_quat)
+    env.reset_root_vel[ids] = torch.cat((rotate(turn, frames.root_lin_vel), frames.root_ang_vel), dim=1)
+    env.reset_joint_pos[ids], env.reset_joint_vel[ids] = frames.joint_pos, frames.joint_vel
+
+
+def reset_to_motion_command(env: TermEnv, env_ids: torch.Tensor, command: str = "motion") -> None:
+    """Start at a moment of a clip that `MotionCommand` draws, turned by a random heading, above the start position.
+
+    Args:
+        env: the task.
+        env_ids: (n,).
+        command: a `MotionCommand`.
+    """
+    heading = (env.rand(len(env_ids)) - 0.5) * 2.0 * math.pi
+    frames = env.commands[command].draw(env_ids, heading)
+    env.reset_root_pose[env_ids] = torch.cat((frames.root_pos, frames.root_quat), dim=1)
+    env.reset_root_vel[env_ids] = torch.cat((frames.root_lin_vel, frames.root_ang_vel), dim=1)
+    env.reset_joint_pos[env_ids], env.reset_joint_vel[env_ids] = frames.joint_pos, frames.joint_vel
 
 
 def randomize_rigid_body_material(env: TermEnv, env_ids: torch.Tensor, friction_range: tuple[float, float]) -> None:

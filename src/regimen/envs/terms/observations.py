@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.envs.rotations import multiply, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
+from regimen.envs.term_env import require_motion
 
 if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
@@ -69,3 +71,34 @@ def gait_phase(env: TermEnv, command: str = "gait") -> torch.Tensor:
 def site_position(env: TermEnv, sites: torch.Tensor | slice = slice(None)) -> torch.Tensor:
     """Positions of tracked sites in the world frame, (N, 3 F) m."""
     return env.state.site_pos[:, sites].flatten(1)
+
+
+@mirrors("scalar")
+def base_pos_z(env: TermEnv) -> torch.Tensor:
+    """Height of the base, (N, 1) m."""
+    return env.state.root_pos[:, 2:]
+
+
+@mirrors("key_bodies")
+def key_body_pos(env: TermEnv) -> torch.Tensor:
+    """Positions of the bodies `env.motion.key_bodies` in the base frame, (N, 3 K) m."""
+    return require_motion(env, "key_body_pos").key_body_pos(env.state.joint_pos).flatten(1)
+
+
+@mirrors("pose")
+def motion_pose(env: TermEnv) -> torch.Tensor:
+    """Pose of the robot as that of a motion clip, (N, 7 + J + 3 K), see `MotionLibrary.pose`."""
+    state = env.state
+    return require_motion(env, "motion_pose").pose(state.root_pos, state.root_quat, state.joint_pos)
+
+
+def motion_anchor_pos_b(env: TermEnv, command: str = "motion") -> torch.Tensor:
+    """Where the base of the tracked motion is, in the frame of the robot's base, (N, 3) m."""
+    inverse = env.state.root_quat * torch.tensor([1.0, -1.0, -1.0, -1.0], device=env.device)
+    return rotate(inverse, env.commands[command].root_pos - env.state.root_pos)
+
+
+def motion_anchor_ori_b(env: TermEnv, command: str = "motion") -> torch.Tensor:
+    """Orientation of the tracked motion in the robot's base frame: first two columns of the matrix, (N, 6)."""
+    inverse = env.state.root_quat * torch.tensor([1.0, -1.0, -1.0, -1.0], device=env.device)
+    return to_matrix(multiply(inverse, env.commands[command].root_quat))[:, :2].flatten(0, 1).t()

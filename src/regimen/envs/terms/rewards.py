@@ -49,6 +49,21 @@ def track_ang_vel_z_world_exp(env: TermEnv, std: float, command: str = "base_vel
     return torch.exp(-(env.commands[command].value[:, 2] - env.state.world_yaw_rate).square() / std**2)
 
 
+def track_velocity_relative(
+    env: TermEnv, turning_std: float = 0.5, sideways_weight: float = 0.2, command: str = "base_velocity"
+) -> torch.Tensor:
+    """Share of the commanded forward speed that is reached, times how well the turning rate is.
+
+    (1 - |v_x - c_x| / c_x) in [-0.5, 1] times exp(-(w_z - c_z)² / std²), minus `sideways_weight` |v_y|; in the base
+    frame, c_x at least 0.1 m/s. An exponential of the speed error pays nearly half of its most for standing still, and
+    robots stand for a long time; here standing pays nothing.
+    """
+    value, speed = env.commands[command].value, env.state.lin_vel
+    share = 1.0 - (speed[:, 0] - value[:, 0]).abs() / value[:, 0].clamp_min(0.1)
+    turning = torch.exp(-(env.state.ang_vel[:, 2] - value[:, 2]).square() / turning_std**2)
+    return share.clamp(-0.5, 1.0) * turning - sideways_weight * speed[:, 1].abs()
+
+
 def lin_vel_z_l2(env: TermEnv) -> torch.Tensor:
     """Squared vertical velocity of the base, (m/s)²."""
     return env.state.lin_vel[:, 2].square()
@@ -152,3 +167,28 @@ def site_distance(env: TermEnv, command: str) -> torch.Tensor:
 def site_distance_exp(env: TermEnv, command: str, std: float) -> torch.Tensor:
     """exp(-distance² / std²) of the first tracked site from the commanded position."""
     return torch.exp(-(site_distance(env, command) / std).square())
+
+
+def motion_joint_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared joint error / std²) against the tracked motion, rad."""
+    return torch.exp(-(env.state.joint_pos - env.commands[command].joint_pos).square().mean(1) / std**2)
+
+
+def motion_joint_vel_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared joint velocity error / std²) against the tracked motion, rad/s."""
+    return torch.exp(-(env.state.joint_vel - env.commands[command].joint_vel).square().mean(1) / std**2)
+
+
+def motion_body_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-mean squared distance / std²) of the key bodies from the tracked ones, each in its base frame, m."""
+    return torch.exp(-env.commands[command].body_error().square().mean(1) / std**2)
+
+
+def motion_anchor_pos_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-distance² / std²) of the base from that of the tracked motion, m."""
+    return torch.exp(-(env.commands[command].root_error() / std).square())
+
+
+def motion_anchor_ori_exp(env: TermEnv, std: float, command: str = "motion") -> torch.Tensor:
+    """exp(-angle² / std²) between the base and that of the tracked motion, rad."""
+    return torch.exp(-(env.commands[command].root_turn() / std).square())

@@ -28,3 +28,23 @@ def root_height_below_minimum(env: TermEnv, minimum_height: float) -> torch.Tens
 def bad_orientation(env: TermEnv, limit_angle: float) -> torch.Tensor:
     """The base is tilted by more than `limit_angle` rad from upright."""
     return torch.acos((-env.state.gravity[:, 2]).clamp(-1.0, 1.0)) > limit_angle
+
+
+def motion_anchor_error(env: TermEnv, limit: float, command: str = "motion") -> torch.Tensor:
+    """The base is more than `limit` m from that of the tracked motion."""
+    return env.commands[command].root_error() > limit
+
+
+def motion_anchor_turn(env: TermEnv, limit: float, command: str = "motion") -> torch.Tensor:
+    """The base is turned by more than `limit` rad against that of the tracked motion."""
+    return env.commands[command].root_turn() > limit
+
+
+def motion_body_error(env: TermEnv, limit: float, command: str = "motion") -> torch.Tensor:
+    """A key body is more than `limit` m from the tracked one, each in its base frame."""
+    return (env.commands[command].body_error() > limit).any(1)
+
+
+def motion_finished(env: TermEnv, command: str = "motion") -> torch.Tensor:
+    """The tracked clip has ended; never true of a cyclic one."""
+    return env.commands[command].finished

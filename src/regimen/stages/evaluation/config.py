@@ -24,9 +24,11 @@ class EvaluateCfg(PlaybackCfg):
         bootstrap: resamples of each 95 % interval.
         joints: joint names of a policy that rsl_rl itself saved, in its order, or [task]; null for other policies.
         faults: whether the envs have the faults of `env.evaluation.fault_grid` instead of the commands.
+        player: player of agent=rl_games that plays in place of the evaluation: its registered name, or `pkg.mod:Class`.
+        games_num: episodes that it plays; null: `agent.params.config.player.games_num`, or one in each env.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
@@ -36,6 +38,8 @@ class EvaluateCfg(PlaybackCfg):
     bootstrap: int = 2000
     joints: list[str] | None = None
     faults: bool = False
+    player: str | None = None
+    games_num: int | None = None
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
@@ -45,6 +49,8 @@ class EvaluateCfg(PlaybackCfg):
             lines.append("envs_per_command and bootstrap: expected 1 or more, such as 64 and 2000.")
         if self.video_seconds <= 0 or (self.episode_length_s is not None and self.episode_length_s <= 0):
             lines.append("video_seconds and episode_length_s: expected more than 0 s.")
+        if self.games_num is not None and (self.player is None or self.games_num < 1):
+            lines.append(f"games_num={self.games_num}: expected 1 or more, with stage.player=<name>.")
         from regimen.stages.playback import options
 
         lines += grid_problems(evaluation, env.get("commands") or {})

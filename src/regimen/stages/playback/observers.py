@@ -32,6 +32,10 @@ def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> l
         env: the observed env.
     """
     observers: list[RolloutObserver] = []
+    if getattr(env, "motion", None) is not None:
+        from regimen.stages.playback.motion_comparison import MotionComparison
+
+        observers.append(MotionComparison(env))
     if config.video:
         observers.append(VideoRecorder(run, env, cfg.video_seconds, cfg.video_length))
     if cfg.log_data:

@@ -15,6 +15,8 @@ from regimen.envs.term_tables import term_tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+
     from regimen.agents.base import Policy
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, StepInfo, VecEnv
@@ -106,6 +108,10 @@ class RolloutObserver:
 
     def results(self, run: Run) -> Json:
         """Record artifacts after the rollout; return entries for result.json."""
+        return {}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return metrics of the first episodes that only the whole of them has, name -> (N,)."""
         return {}
 
     def __enter__(self) -> RolloutObserver:

@@ -31,7 +31,7 @@ class CollectCfg:
         controls: of `policy=human`.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
     LOADS_POLICY: ClassVar[bool] = True
     DEMONSTRATORS: ClassVar[tuple[str, ...]] = ("scripted", "human")
     _target_: str = "regimen.stages.collect.Collect"

@@ -1,0 +1,99 @@
+"""The trained policy of an rl_games model: its own mean, or its most probable choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from regimen.system.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import Obs
+
+
+class MeanAction(nn.Module):
+    """Observation (N, d) -> action (N, A) of a model without recurrent layers."""
+
+    bounds: torch.Tensor | None
+
+    def __init__(self, model: nn.Module, clip: bool, bounds: torch.Tensor | None) -> None:
+        """Take a model of rl_games.
+
+        Args:
+            model: the model, normalisers included.
+            clip: whether actions are clipped to ±1.
+            bounds: largest action of each joint (A,) of a model that gives ±1, or None.
+        """
+        super().__init__()
+        for name, part in list(model.named_children()):
+            if isinstance(part, torch.jit.ScriptModule):
+                setattr(model, name, _eager(part))
+        self.model, self.clip = model.eval().requires_grad_(False), clip
+        self.register_buffer("bounds", bounds, persistent=False)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return the action (N, A)."""
+        return self.action(obs, None)[0]
+
+    def action(self, obs: torch.Tensor, states: Any) -> tuple[torch.Tensor, Any]:
+        """Return the action (N, A), and the next recurrent states, None of a model without."""
+        if hasattr(self.model, "sac_network"):
+            squashed = self.model.actor(self.model.norm_obs(obs)).mean  # type: ignore[operator]
+            return squashed * self.bounds, None
+        result = self.model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": states})
+        if "mus" in result:
+            mean: torch.Tensor = result["mus"]
+            return (mean.clamp(-1.0, 1.0) if self.clip else mean), result["rnn_states"]
+        if not isinstance(result.get("logits"), torch.Tensor):
+            raise CheckpointError(f"The model gives {', '.join(result)}: expected `mus`, or `logits` of one choice.")
+        logits = result["logits"]
+        return nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float(), result["rnn_states"]
+
+
+def _eager(scripted: torch.jit.ScriptModule) -> nn.Module:
+    """Return a scripted normaliser of the library as a plain module, which can be exported."""
+    from rl_games.algos_torch.running_mean_std import RunningMeanStd
+
+    plain: nn.Module = RunningMeanStd(tuple(scripted.running_mean.shape))
+    plain.load_state_dict(scripted.state_dict())
+    return plain
+
+
+class RlGamesPolicy:
+    """The mean action of a trained model; the state of a recurrent one is a list of (layers, N, hidden)."""
+
+    def __init__(self, network: MeanAction) -> None:
+        """Take model and action."""
+        self.network = network
+        self._is_recurrent = bool(network.model.is_rnn())  # type: ignore[operator]
+
+    @torch.no_grad()
+    def act(self, obs: Obs, state: Any) -> tuple[torch.Tensor, Any]:
+        """Return the action (N, A) for the observations `obs["policy"]` (N, d), and the next state."""
+        rows = obs["policy"]
+        if not self._is_recurrent:
+            return self.network(rows), None
+        if state is None:
+            parts = self.network.model.get_default_rnn_state()  # type: ignore[operator]
+            state = [part.new_zeros((part.shape[0], len(rows), part.shape[2]), device=rows.device) for part in parts]
+        action, following = self.network.action(rows, state)
+        return action, list(following)
+
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        """Return `state` with zeros for `env_ids`."""
+        return None if state is None else [part.index_fill(1, env_ids, 0.0) for part in state]
+
+    def feed_forward(self) -> tuple[nn.Module, list[str]]:
+        """Return the network, normaliser included, and the observation group that it reads.
+
+        Raises:
+            CheckpointError: it is recurrent.
+        """
+        if self._is_recurrent:
+            raise CheckpointError(
+                "This policy is recurrent: its action depends on earlier observations, which one call of a network "
+                "does not have. Train one without agent.params.network.rnn."
+            )
+        return self.network, ["policy"]

@@ -1,0 +1,232 @@
+"""The state of any object as plain data: what a training needs to continue exactly, whatever its agent holds.
+
+A checkpoint of rl_games lacks the generators, the adaptive learning rate, meters, replay rings and permutations. Here
+the attributes of the agent are walked instead, so that agents of users are saved as well. Modules, optimisers and
+objects with `state_dict` give that and their other attributes; numbers, text, tensors, arrays, generators and
+containers are copied; other objects give their attributes. Functions, classes and devices are no state.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from regimen.system.errors import CheckpointError
+
+SCALARS = (bool, int, float, str, bytes, type(None))
+CONSTANT = (
+    torch.device, torch.dtype, torch.Size, np.dtype, type, range, enum.Enum, types.ModuleType, types.FunctionType,
+    types.BuiltinFunctionType, types.MethodType, types.BuiltinMethodType,
+)  # fmt: skip
+CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "deque": deque, "set": set}
+MODULE_INTERNALS = set(vars(nn.Module()))
+Saved = tuple[Any, ...]
+"""Kind of a value and its content."""
+
+
+class Capture:
+    """The state of one object.
+
+    Attributes:
+        omitted: dotted names of attributes that could not be saved.
+    """
+
+    def __init__(self, skip: Collection[str], external: Collection[object]) -> None:
+        """Prepare a walk.
+
+        Args:
+            skip: names of attributes that are no state, at any depth.
+            external: objects that are saved elsewhere, such as the environment.
+        """
+        self.skip, self.omitted = set(skip), list[str]()
+        self._external = {id(item) for item in external}
+        self._seen: dict[int, object] = {}
+
+    def save(self, holder: object) -> dict[str, Saved]:
+        """Return the attributes of an object: name -> saved value."""
+        self.omitted.clear()
+        self._seen = {id(holder): holder}
+        return self._attributes(holder, type(holder).__name__)
+
+    def load(self, holder: object, saved: dict[str, Saved]) -> None:
+        """Restore `save` into an object that was constructed in the same way.
+
+        Tensors of the same shape, modules, optimisers and objects keep their identity.
+
+        Raises:
+            CheckpointError: naming an attribute that the object does not have, or whose type differs.
+        """
+        for name, value in saved.items():
+            where = f"{type(holder).__name__}.{name}"
+            _assign(holder, name, self._restored(getattr(holder, name, None), value, where))
+
+    def _attributes(self, holder: object, where: str, names: Collection[str] | None = None) -> dict[str, Saved]:
+        saved: dict[str, Saved] = {}
+        held = {name: getattr(holder, name) for name in _names(holder) if hasattr(holder, name)}
+        for name, value in held.items():
+            if name in self.skip or (names is not None and name not in names):
+                continue
+            part = self._saved(value, f"{where}.{name}")
+            if part is not None:
+                saved[name] = part
+        return saved
+
+    def _saved(self, value: Any, where: str) -> Saved | None:
+        """Return a value as plain data, None for what is no state or is saved elsewhere."""
+        if isinstance(value, SCALARS) and not isinstance(value, enum.Enum) and type(value).__module__ != "numpy":
+            return ("value", value)
+        if isinstance(value, torch.Tensor):
+            return ("tensor", value.detach().clone())
+        if isinstance(value, np.ndarray | np.generic):
+            return self._array(value, where)
+        if isinstance(value, CONSTANT) or id(value) in self._external or _is_frozen(value):
+            return None
+        if not isinstance(value, tuple):
+            if id(value) in self._seen:
+                return None
+            self._seen[id(value)] = value
+        for kind, container in CONTAINERS.items():
+            if isinstance(value, container):
+                items = sorted(value, key=repr) if kind == "set" else value
+                return (kind, [self._saved(item, f"{where}[{index}]") for index, item in enumerate(items)])
+        if isinstance(value, dict):
+            return ("dict", [[key, self._saved(item, f"{where}[{key}]")] for key, item in value.items() if _plain(key)])
+        if isinstance(value, torch.Generator):
+            return ("tensor", value.get_state())
+        if isinstance(value, np.random.Generator):
+            return ("value", value.bit_generator.state)
+        if isinstance(value, nn.Module):
+            return self._module(value, where)
+        if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
+            return ("state", value.state_dict())
+        if _names(value) and not hasattr(value, "__next__"):
+            return ("object", self._attributes(value, where))
+        if not callable(value):  # an iterator, or an object of C whose state is not visible
+            self.omitted.append(where)
+        return None
+
+    def _array(self, value: np.ndarray | np.generic, where: str) -> Saved | None:
+        try:
+            return ("array", torch.tensor(value))
+        except TypeError:  # text or objects
+            self.omitted.append(where)
+            return None
+
+    def _module(self, module: nn.Module, where: str) -> Saved:
+        """Return parameters and buffers, and the other attributes of each submodule."""
+        others: dict[str, dict[str, Saved]] = {}
+        for name, part in module.named_modules():
+            self._seen[id(part)] = part
+            others[name] = {"training": ("value", part.training)}
+            if not isinstance(part, torch.jit.ScriptModule):
+                own = set(vars(part)) - MODULE_INTERNALS
+                others[name] |= self._attributes(part, f"{where}.{name}", own)
+        state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+        return ("module", state, others)
+
+    def _restored(self, present: Any, saved: Saved | None, where: str) -> Any:
+        """Return the value to assign: `present` itself with the saved content, or a new one."""
+        if saved is None:
+            return present
+        kind, content = saved[0], saved[1]
+        if kind == "value":
+            if isinstance(present, np.random.Generator):
+                present.bit_generator.state = content
+                return present
+            return content
+        if kind == "tensor":
+            return _tensor(present, content)
+        if kind == "array":
+            return content.numpy().copy()[()] if content.ndim == 0 else content.numpy().copy()
+        if kind in CONTAINERS:
+            return self._items(present, kind, content, where)
+        if kind == "dict":
+            return self._dict(present, content, where)
+        if present is None or isinstance(present, SCALARS):
+            raise CheckpointError(
+                f"{where} holds an object in the checkpoint, and none in a new agent: create it in `__init__` or in "
+                "`init_tensors`, so that a resumed training has it."
+            )
+        if kind == "state":
+            present.load_state_dict(content)
+        elif kind == "module":
+            self._load_module(present, content, saved[2], where)
+        else:
+            self.load(present, content)
+        return present
+
+    def _load_module(self, module: nn.Module, state: dict[str, Any], others: dict[str, Any], where: str) -> None:
+        buffers = dict(module.named_buffers())
+        for name, tensor in state.items():  # a meter grows a dimension with its first value
+            if name in buffers and buffers[name].shape != tensor.shape:
+                holder = module.get_submodule(name.rpartition(".")[0])
+                setattr(holder, name.rpartition(".")[2], tensor.to(buffers[name].device, copy=True))
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{where} has another architecture than in the checkpoint. {error}") from error
+        for name, attributes in others.items():
+            part = module.get_submodule(name)
+            part.training = attributes["training"][1]
+            self.load(part, {key: value for key, value in attributes.items() if key != "training"})
+
+    def _items(self, present: Any, kind: str, content: list[Saved | None], where: str) -> Any:
+        same = isinstance(present, list | tuple | deque) and len(present) == len(content)
+        before = list(present) if same else [None] * len(content)
+        pairs = enumerate(zip(before, content, strict=True))
+        items = [self._restored(old, new, f"{where}[{index}]") for index, (old, new) in pairs]
+        if isinstance(present, list | deque) and isinstance(present, CONTAINERS[kind]):
+            present.clear()
+            present.extend(items)
+            return present
+        if isinstance(present, CONTAINERS[kind]):
+            return type(present)(*items) if hasattr(present, "_fields") else type(present)(items)
+        return CONTAINERS[kind](items)
+
+    def _dict(self, present: Any, content: list[Any], where: str) -> Any:
+        before = present if isinstance(present, dict) else {}
+        restored = {key: self._restored(before.get(key), value, f"{where}[{key}]") for key, value in content}
+        if not isinstance(present, dict):
+            return restored
+        present.clear()
+        present.update(restored)
+        return present
+
+
+def _names(holder: object) -> list[str]:
+    slots = [name for kind in type(holder).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*getattr(holder, "__dict__", {}), *(s for s in slots if isinstance(s, str) and not s.startswith("__"))]
+
+
+def _is_frozen(value: object) -> bool:
+    """Whether an object is a dataclass whose fields cannot change: settings, not state."""
+    return bool(getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False))
+
+
+def _plain(key: object) -> bool:
+    return isinstance(key, SCALARS)
+
+
+def _assign(holder: object, name: str, value: Any) -> None:
+    if getattr(holder, name, None) is not value:
+        setattr(holder, name, value)
+
+
+def _tensor(present: Any, saved: torch.Tensor) -> Any:
+    if isinstance(present, torch.Generator):
+        present.set_state(saved.cpu())
+        return present
+    if not isinstance(present, torch.Tensor):
+        return saved.clone()
+    if present.shape == saved.shape and present.dtype == saved.dtype:
+        with torch.no_grad():
+            present.copy_(saved)
+        return present
+    return saved.to(present.device, copy=True).requires_grad_(present.requires_grad and saved.is_floating_point())

@@ -1,0 +1,1 @@
+"""Motion clips from files of others: read, repair, check, describe, draw, compare."""

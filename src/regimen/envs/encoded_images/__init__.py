@@ -1,0 +1,1 @@
+"""Images encoded as features in the observations: description of an encoder, wrapper."""

@@ -1,0 +1,1 @@
+"""Humanoid of 28 joints."""

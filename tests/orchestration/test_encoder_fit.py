@@ -1,0 +1,118 @@
+"""An encoder and the task, agent and policy that it is used with: refused or completed before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers.messages import assert_names
+from helpers.recorded_runs import record_run
+from regimen.agents.image_encoder.config import ImageEncoderCfg
+from regimen.agents.rlpd.config import RlpdCfg
+from regimen.config.compose import ComposedConfig, compose
+from regimen.envs.encoded_images.description import EncoderDescription
+from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight_report import PreflightReport
+from regimen.runs import checkpoint
+from regimen.system.errors import ConfigError
+from regimen.system.files import sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+WALKER = ROOT / "pretrained" / "h1_flat" / "policy.pt"
+DESCRIPTION = EncoderDescription(
+    {"wrist_1": [32, 48, 3], "wrist_2": [32, 48, 3]}, {"wrist_1": 8, "wrist_2": 8}, "gear_assembly", "0a1b"
+)
+IO = IOSpec({"policy": {"position": 3}}, ActionSpec(["x"], [1.0], [0.0], 1.0), 0.1, images=DESCRIPTION.images)
+
+
+def write_encoder(path: Path, **changes: Any) -> Path:
+    """A file with what preflight reads of an encoder."""
+    part = asdict(DESCRIPTION) | changes | {"network": {"w": torch.zeros(1)}}
+    bundle = {"agent": asdict(ImageEncoderCfg()), "io": IO.to_dict(), "encoder": part, "format": checkpoint.FORMAT}
+    checkpoint.save(path, bundle)
+    return path
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return write_encoder(tmp_path / "encoder.pt")
+
+
+def checked(tmp_path: Path, *arguments: str) -> tuple[ComposedConfig, PreflightReport]:
+    composed = compose(list(arguments), [ROOT / "conf"])
+    return composed, preflight(composed, tmp_path)
+
+
+def refusal(tmp_path: Path, *arguments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        checked(tmp_path, *arguments)
+    return str(caught.value)
+
+
+def test_the_images_of_a_task_are_those_of_its_encoder(tmp_path, encoder):
+    composed, report = checked(tmp_path, "experiment=gear_rlpd", f"encoder={encoder}", "agent.observations=[policy]")
+    assert composed.config.env.images.shape == (32, 48)
+    assert composed.plain["env"]["images"] == {"size": [32, 48], "cameras": ["wrist_1", "wrist_2"]}
+    assert report.inputs["encoder"] == encoder and report.warnings == []
+    other = "env.images={size: [48, 32]}"
+    told = refusal(tmp_path, "experiment=gear_rlpd", f"encoder={encoder}", other)
+    assert_names(
+        told, encoder, "wrist_1", "32x48x3", "48x32x3", "env.images={size: [32, 48], cameras: [wrist_1, wrist_2]}"
+    )
+    told = refusal(
+        tmp_path, "experiment=gear_rlpd", f"encoder={encoder}", "env.images={size: [32, 48], cameras: [wrist_2]}"
+    )
+    assert_names(told, encoder, "wrist_1", "none")
+
+
+def test_an_encoder_of_another_task_is_refused(tmp_path, encoder):
+    told = refusal(tmp_path, "task=peg_insert", "agent=rlpd", f"encoder={encoder}")
+    assert_names(told, encoder, "task=peg_insert", "gear_assembly", "agent=image_encoder")
+    assert_names(refusal(tmp_path, "task=reach", f"encoder={encoder}"), encoder, "task=reach", "images")
+
+
+def test_a_policy_is_no_encoder_and_an_encoder_no_policy(tmp_path, encoder):
+    told = refusal(tmp_path, "experiment=gear_rlpd", f"encoder={WALKER}")
+    assert_names(told, WALKER, "encoder", "stage=distill agent=image_encoder")
+    told = refusal(tmp_path, "stage=distill", "task=gear_assembly", "agent=bc", "data=[x]", f"encoder={encoder}")
+    assert_names(told, "encoder", "stage=distill")
+
+
+def test_what_only_a_simulator_has_is_not_read_unnoticed(tmp_path, encoder):
+    _, report = checked(tmp_path, "experiment=gear_rlpd", f"encoder={encoder}")
+    (warning,) = report.warnings
+    assert_names(warning, "agent.observations=[policy]")
+
+
+def test_images_need_an_encoder_or_an_agent_that_reads_them(tmp_path):
+    told = refusal(tmp_path, "experiment=gear_rlpd", "env.images={size: 32}")
+    assert_names(told, "agent=rlpd", "encoder=", "env.images=null")
+
+
+def policy_run(root: Path, encoder: Path) -> Path:
+    """A finished training on the features of an encoder."""
+    entry = {"path": str(encoder), "sha256": sha256(encoder), "run": None, "ref": "enc"}
+    file = record_run(root, "trained", inputs={"encoder": entry}) / "checkpoints" / "last.pt"
+    bundle = {"agent": asdict(RlpdCfg()), "io": DESCRIPTION.extend(IO).to_dict(), "format": checkpoint.FORMAT}
+    policy = {"actor": torch.zeros(1, 1), "groups": ["policy"]}
+    checkpoint.save(file, bundle | {"policy": policy, "run": "trained", "step": 1})
+    return file
+
+
+def test_an_evaluation_takes_the_encoder_of_the_policy(tmp_path, encoder):
+    policy = policy_run(tmp_path, encoder)
+    start = ["stage=evaluate", "task=gear_assembly", f"policy={policy}"]
+    composed, report = checked(tmp_path, *start)
+    assert composed.config.encoder == str(encoder) and report.inputs["encoder"] == encoder
+    assert composed.config.env.images.shape == (32, 48)
+    composed, _ = checked(tmp_path, *start, f"encoder={write_encoder(tmp_path / 'named.pt')}")
+    assert composed.config.encoder == str(tmp_path / "named.pt")
+    write_encoder(encoder, checksum="ffff")
+    assert_names(refusal(tmp_path, *start), policy, encoder, "changed", "encoder=<run or file>")
+    encoder.unlink()
+    assert_names(refusal(tmp_path, *start), policy, encoder, "gone", "encoder=<run or file>")
