@@ -146,7 +146,9 @@ def check(run: Path, total: int) -> dict[str, Any]:
     }
 
 
-def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill: Any = print) -> dict[str, Any]:
+def work(
+    folder: Path, rounds: int, seed: int, total: int | None = None, actors: int = 2, on_kill: Any = print
+) -> dict[str, Any]:
     """Train with `rounds` kills, and return what was found.
 
     Args:
@@ -154,11 +156,12 @@ def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill
         rounds: kills.
         seed: of kinds and moments.
         total: env steps; by default enough for all kills.
+        actors: number of actors.
         on_kill: called with a line for each kill.
     """
     prepare(folder)
     rng, total, kills = random.Random(seed), total or 400 * (rounds + 2), Counter[str]()
-    settings = [*SETTINGS, f"agent.max_steps={total}", "env.pause_s=0.004", f"seed={seed}"]
+    settings = [*SETTINGS, f"agent.max_steps={total}", "env.pause_s=0.004", f"seed={seed}", f"hardware.actors={actors}"]
     process, run, launches = launch(folder, "--config-dir", "conf", *settings), None, 1
     for number in range(rounds):
         kind = KINDS[number % len(KINDS)]
@@ -166,17 +169,17 @@ def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill
         while time.monotonic() < end:
             run = next(folder.glob("outputs/2*"), None)
             if run is not None and (run / "checkpoints" / "last.pt").exists():
-                learner, actors = processes(run)
+                learner, acting = processes(run)
                 begun = newest_step(run) if begun is None and learner else begun
-                if begun is not None and len(actors) == 2 and newest_step(run) >= begun + 20:
+                if begun is not None and len(acting) == actors and newest_step(run) >= begun + 20:
                     break
             if process.poll() is not None:
                 return {"error": f"the run ended with {process.returncode} before kill {number}"}
             time.sleep(0.02)
         assert run is not None
         time.sleep(rng.uniform(0.0, 0.5))
-        learner, actors = processes(run)
-        victims = actors[:1] if kind == "actor" else [learner, *(actors[:1] if kind == "both" else [])]
+        learner, acting = processes(run)
+        victims = acting[:1] if kind == "actor" else [learner, *(acting[:1] if kind == "both" else [])]
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim or 0, signal.SIGKILL) if victim else None

@@ -58,7 +58,7 @@ def assert_whole(run: Path) -> None:
 
 
 def test_six_kills_lose_and_double_no_row(tmp_path: Path) -> None:
-    found = kills.work(tmp_path, 6, seed=1, total=1000)
+    found = kills.work(tmp_path, 6, seed=1, total=1000, actors=1)
     assert found.get("good"), (found, (tmp_path / "screen.log").read_text()[-2000:])
     assert found["kills"] == {"learner": 2, "actor": 2, "both": 2}
 
@@ -175,3 +175,27 @@ def test_two_machines_with_tls(tmp_path: Path, namespaces: tuple[str, str]) -> N
     (acted,) = there.glob("outputs/2*")
     assert record(acted)["headline"]["samples"] > 0
     assert_whole(run_of(here))
+
+
+def test_an_actor_takes_the_place_of_its_learner_at_a_simulator_server(tmp_path: Path) -> None:
+    secret, port = secrets.token_hex(16), free_port("127.0.0.1")
+    token = tmp_path / "token"
+    token.write_text(secret)
+    served, trained = tmp_path / "served", tmp_path / "trained"
+    for folder in (served, trained):
+        folder.mkdir()
+        kills.prepare(folder)
+    serve = ["--config-dir", "conf", "stage=serve", "task=numbered", "env.pause_s=0.005"]
+    server = started(served, *serve, f"stage.port={port}", f"stage.token={token}")
+
+    def is_listening() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(is_listening)
+    remote = ["sim=remote", f"sim.url=http://127.0.0.1:{port}", f"sim.token={token}"]
+    learner = started(trained, *LEARNER, "hardware.actors=1", *remote)
+    assert learner.wait(180) == 0, (trained / "screen.log").read_text()[-2000:]
+    assert_whole(run_of(trained))
+    server.send_signal(signal.SIGINT)
+    assert server.wait(60) == 0 and record(run := next(served.glob("outputs/2*")))["headline"]["samples"] >= TOTAL, run
