@@ -41,6 +41,7 @@ class NumberedEnvCfg:
     _target_: str = "numbered.NumberedEnv"
     num_envs: int = 1
     pause_s: float = 0.0
+    nan_at: int = 0  # step of a process at which its observation is not finite
 
 class NumberedEnv:
     num_envs, max_episode_length, step_dt, device = 1, LENGTH, 0.1, torch.device("cpu")
@@ -49,11 +50,12 @@ class NumberedEnv:
     @classmethod
     def open(cls, config):
         env = cls()
-        env.pause_s, env.tag, env.count = config.env.pause_s, 0, 0
+        env.pause_s, env.nan_at, env.tag, env.count = config.env.pause_s, config.env.nan_at, 0, 0
         return env
 
     def observe(self):
-        return {"policy": torch.tensor([[float(self.tag), float(self.count)]])}
+        broken = 0 < self.nan_at <= self.count
+        return {"policy": torch.tensor([[float("nan") if broken else float(self.tag), float(self.count)]])}
 
     def reset(self, seed=None):
         self.tag = self.tag if seed is None else seed % 2**20
@@ -89,7 +91,7 @@ def prepare(folder: Path) -> None:
     """Write the task into a folder of runs."""
     (folder / "conf" / "task").mkdir(parents=True, exist_ok=True)
     (folder / "numbered.py").write_text(TASK)
-    text = "# @package env\n_target_: numbered.NumberedEnv\nnum_envs: 1\npause_s: 0.0\n"
+    text = "# @package env\n_target_: numbered.NumberedEnv\nnum_envs: 1\npause_s: 0.0\nnan_at: 0\n"
     (folder / "conf" / "task" / "numbered.yaml").write_text(text)
 
 
@@ -144,7 +146,9 @@ def check(run: Path, total: int) -> dict[str, Any]:
     }
 
 
-def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill: Any = print) -> dict[str, Any]:
+def work(
+    folder: Path, rounds: int, seed: int, total: int | None = None, actors: int = 2, on_kill: Any = print
+) -> dict[str, Any]:
     """Train with `rounds` kills, and return what was found.
 
     Args:
@@ -152,11 +156,12 @@ def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill
         rounds: kills.
         seed: of kinds and moments.
         total: env steps; by default enough for all kills.
+        actors: number of actors.
         on_kill: called with a line for each kill.
     """
     prepare(folder)
     rng, total, kills = random.Random(seed), total or 400 * (rounds + 2), Counter[str]()
-    settings = [*SETTINGS, f"agent.max_steps={total}", "env.pause_s=0.004", f"seed={seed}"]
+    settings = [*SETTINGS, f"agent.max_steps={total}", "env.pause_s=0.004", f"seed={seed}", f"hardware.actors={actors}"]
     process, run, launches = launch(folder, "--config-dir", "conf", *settings), None, 1
     for number in range(rounds):
         kind = KINDS[number % len(KINDS)]
@@ -164,17 +169,17 @@ def work(folder: Path, rounds: int, seed: int, total: int | None = None, on_kill
         while time.monotonic() < end:
             run = next(folder.glob("outputs/2*"), None)
             if run is not None and (run / "checkpoints" / "last.pt").exists():
-                learner, actors = processes(run)
+                learner, acting = processes(run)
                 begun = newest_step(run) if begun is None and learner else begun
-                if begun is not None and len(actors) == 2 and newest_step(run) >= begun + 20:
+                if begun is not None and len(acting) == actors and newest_step(run) >= begun + 20:
                     break
             if process.poll() is not None:
                 return {"error": f"the run ended with {process.returncode} before kill {number}"}
             time.sleep(0.02)
         assert run is not None
         time.sleep(rng.uniform(0.0, 0.5))
-        learner, actors = processes(run)
-        victims = actors[:1] if kind == "actor" else [learner, *(actors[:1] if kind == "both" else [])]
+        learner, acting = processes(run)
+        victims = acting[:1] if kind == "actor" else [learner, *(acting[:1] if kind == "both" else [])]
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim or 0, signal.SIGKILL) if victim else None

@@ -58,7 +58,7 @@ def assert_whole(run: Path) -> None:
 
 
 def test_six_kills_lose_and_double_no_row(tmp_path: Path) -> None:
-    found = kills.work(tmp_path, 6, seed=1, total=1000)
+    found = kills.work(tmp_path, 6, seed=1, total=1000, actors=1)
     assert found.get("good"), (found, (tmp_path / "screen.log").read_text()[-2000:])
     assert found["kills"] == {"learner": 2, "actor": 2, "both": 2}
 
@@ -76,6 +76,16 @@ def test_ctrl_c_ends_all_processes_with_a_checkpoint(tmp_path: Path) -> None:
     assert {f"actor{k}.log" for k in range(2)} <= {path.name for path in (run / "logs").iterdir()}
     assert started(tmp_path, f"resume={run.name}").wait(120) == 0
     assert_whole(run)
+
+
+def test_an_actor_whose_values_are_not_finite_ends_the_run_as_diverged(tmp_path: Path) -> None:
+    kills.prepare(tmp_path)
+    process = started(tmp_path, *LEARNER, "hardware.actors=1", "env.nan_at=130")
+    assert process.wait(120) == 3, (tmp_path / "screen.log").read_text()[-2000:]
+    (run,) = tmp_path.glob("outputs/2*")
+    ended = record(run)
+    assert ended["status"] == "diverged" and "actor0" in ended["reason"]
+    assert "NaN dump" in {artifact["kind"] for artifact in ended["artifacts"]}
 
 
 def free_port(host: str) -> int:
@@ -165,3 +175,27 @@ def test_two_machines_with_tls(tmp_path: Path, namespaces: tuple[str, str]) -> N
     (acted,) = there.glob("outputs/2*")
     assert record(acted)["headline"]["samples"] > 0
     assert_whole(run_of(here))
+
+
+def test_an_actor_takes_the_place_of_its_learner_at_a_simulator_server(tmp_path: Path) -> None:
+    secret, port = secrets.token_hex(16), free_port("127.0.0.1")
+    token = tmp_path / "token"
+    token.write_text(secret)
+    served, trained = tmp_path / "served", tmp_path / "trained"
+    for folder in (served, trained):
+        folder.mkdir()
+        kills.prepare(folder)
+    serve = ["--config-dir", "conf", "stage=serve", "task=numbered", "env.pause_s=0.005"]
+    server = started(served, *serve, f"stage.port={port}", f"stage.token={token}")
+
+    def is_listening() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(is_listening)
+    remote = ["sim=remote", f"sim.url=http://127.0.0.1:{port}", f"sim.token={token}"]
+    learner = started(trained, *LEARNER, "hardware.actors=1", *remote)
+    assert learner.wait(180) == 0, (trained / "screen.log").read_text()[-2000:]
+    assert_whole(run_of(trained))
+    server.send_signal(signal.SIGINT)
+    assert server.wait(60) == 0 and record(run := next(served.glob("outputs/2*")))["headline"]["samples"] >= TOTAL, run

@@ -32,7 +32,7 @@ class ActCfg:
         reconnect_s: longest time of attempts to reach the learner, such as one that is being continued.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ()
+    TAKES: ClassVar[tuple[str, ...]] = ("encoder",)
     NEEDS: ClassVar[str] = "act"
     _target_: str = "regimen.stages.act.Act"
     learner: str = "http://127.0.0.1:5588"

@@ -54,6 +54,7 @@ def main() -> int:
         traceback.print_exc()
         if isinstance(error, DivergedError) and error.dump is not None:
             error.dump.write(run.nan_dump, run.id)
+            run.artifact(run.nan_dump, "NaN dump")
         account = {"error": type(error).__name__, "message": str(error), "actor": name}
         files.write_json(run.logs / f"{log_name(name)}.json", account, run.reserve)
         return 1

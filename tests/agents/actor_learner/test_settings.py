@@ -1,0 +1,89 @@
+"""Settings of actors and their channel that are refused before the start, with what to type."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.messages import assert_names, raises_naming
+from regimen.config.compose import compose
+from regimen.config.schema import ChannelCfg, HardwareCfg
+from regimen.orchestration.preflight import preflight
+from regimen.stages.act import TOKEN_VARIABLE, ActCfg
+from regimen.system.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token is in the environment."""
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+
+
+def hardware(actors: int = 1, **channel: Any) -> HardwareCfg:
+    return HardwareCfg(actors=actors, channel=ChannelCfg(**channel))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (HardwareCfg(actors=2), ["actors=2", "hardware=actor_learner"]),
+        (hardware(-1), ["actors=-1"]),
+        (hardware(0), ["channel.port=null", "hardware.actors=1", "hardware.channel.port=5588"]),
+        (hardware(ahead=5), ["channel.ahead=5", "10"]),
+        (hardware(push_steps=0), ["channel.push_steps=0"]),
+        (hardware(port=0), ["channel.port=0"]),
+        (hardware(port=5588, host="0.0.0.0"), ["channel.host=0.0.0.0", "hardware.channel.tls_certificate", "ssh"]),
+        (hardware(port=5588, token="/no/such"), ["channel.token=…"]),
+        (HardwareCfg(processes=2, actors=1, channel=ChannelCfg()), ["processes=2", "hardware.processes=1"]),
+    ],
+)
+def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> None:
+    assert_names("\n".join(settings.problems({})), *named)
+
+
+def test_hardware_that_is_taken() -> None:
+    assert hardware(2).problems({}) == []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert_names("\n".join(hardware(port=port).problems({})), f"channel.port={port}", f"port={port + 1}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["task=reach"], ["hardware=actor_learner", "agent=skrl_ppo", "rlpd", "hardware=cpu"]),
+        (["experiment=gear_rlpd", "stage=evaluate"], ["stage=evaluate", "hardware=cpu"]),
+    ],
+)
+def test_an_agent_or_stage_without_actors_is_refused(tmp_path: Path, arguments: list[str], named: list[str]) -> None:
+    with raises_naming(ConfigError, *named):
+        preflight(compose([*arguments, "hardware=actor_learner"], [ROOT / "conf"]), tmp_path)
+
+
+def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "the token of a test")
+    with raises_naming(ConfigError, "agent=skrl_ppo", "`act`", "rlpd"):
+        preflight(compose(["task=reach", "stage=act"], [ROOT / "conf"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"learner": "http://10.0.0.5:5588"}, ["learner=http://10.0.0.5:5588", "https", "ssh"]),
+        ({"learner": "10.0.0.5"}, ["learner=10.0.0.5", "http://127.0.0.1:5001"]),
+        ({"token": None}, ["stage.token=<file>", TOKEN_VARIABLE]),
+        ({"certificate": "/no/such.pem"}, ["certificate=/no/such.pem"]),
+        ({"reconnect_s": 0.0}, ["reconnect_s=0.0"]),
+    ],
+)
+def test_an_actor_that_is_refused(tmp_path: Path, values: dict[str, Any], named: list[str]) -> None:
+    (tmp_path / "token").write_text("the token of a test")
+    assert ActCfg(token=str(tmp_path / "token")).problems({}) == []
+    assert_names("\n".join(ActCfg(**{"token": str(tmp_path / "token"), **values}).problems({})), *named)
