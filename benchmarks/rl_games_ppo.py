@@ -1,6 +1,6 @@
 """Training by agent=rl_games, samples a second, against rl_games' own Runner and against the two other PPOs here.
 
-`python benchmarks/rl_games_ppo.py`: on reach and go2_flat, with one thread each, in turn: a run of agent=rl_games;
+`python benchmarks/rl_games_ppo.py`: on reach and go2_flat, with one thread each, in turn: agent=rl_games as in a run;
 `rl_games.torch_runner.Runner` on the thinnest adapter of the same environment; agent=rsl_rl_ppo; agent=skrl_ppo.
 Networks (three layers of 128 for policy and value each), rollouts, epochs and minibatches are the same; no checkpoints.
 `--cpu` counts seconds of the processor, for a machine that others use as well.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,3 +306,12 @@ def test_cart_pole_is_learned_with_discrete_actions():
         length += alive
         alive &= ~(terminated | truncated)
     assert length.mean() > 150, "a random policy keeps the pole up for 22 steps"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["ppo", "sac", "ring"])
+def test_killed_at_random_moments_and_resumed_equals_uninterrupted(tmp_path, agent):
+    command = [sys.executable, str(Path(__file__).with_name("kills.py")), agent, "3", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rounds) == 3 and all(found["equal"] for found in rounds), done.stdout + done.stderr[-2000:]
