@@ -18,14 +18,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-import torch
+import torch  # noqa: E402
 
-from agents.rl_games.test_training import OWN, RING, final
-from agents.test_skrl_ppo import assert_equal
-from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config
-from helpers.trainings import new_run, train
-from regimen.config.schema import Config
-from regimen.runs.run import Run
+from agents.rl_games.test_training import OWN, RING, final  # noqa: E402
+from agents.test_skrl_ppo import assert_equal  # noqa: E402
+from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config  # noqa: E402
+from helpers.trainings import new_run, train  # noqa: E402
+from regimen.config.schema import Config  # noqa: E402
+from regimen.runs.run import Run  # noqa: E402
 
 AGENTS = {
     "ppo": rl_games_config(changed(PPO, max_epochs=15)),
