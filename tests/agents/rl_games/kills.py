@@ -1,5 +1,6 @@
-"""`python kills.py <agent> <rounds> <folder>`: trainings killed by SIGKILL at random moments, resumed, and compared.
+"""`PYTHONPATH=tests python tests/agents/rl_games/kills.py <agent> <rounds> <folder>`: trainings killed and resumed.
 
+Each is killed by SIGKILL at random moments, and compared with an uninterrupted one.
 Prints for each round the moments of its kills, and whether the run equals the uninterrupted one. Each process of a
 training is forked from this one, which has loaded the libraries and nothing else.
 """
@@ -14,9 +15,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 import torch
 
