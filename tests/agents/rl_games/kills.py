@@ -1,5 +1,6 @@
-"""`python kills.py <agent> <rounds> <folder>`: trainings killed by SIGKILL at random moments, resumed, and compared.
+"""`PYTHONPATH=tests python tests/agents/rl_games/kills.py <agent> <rounds> <folder>`: trainings killed and resumed.
 
+Each is killed by SIGKILL at random moments, and compared with an uninterrupted one.
 Prints for each round the moments of its kills, and whether the run equals the uninterrupted one. Each process of a
 training is forked from this one, which has loaded the libraries and nothing else.
 """
@@ -15,17 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
+import torch
 
-import torch  # noqa: E402
-
-from agents.rl_games.test_training import OWN, RING, final  # noqa: E402
-from agents.test_skrl_ppo import assert_equal  # noqa: E402
-from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config  # noqa: E402
-from helpers.trainings import new_run, train  # noqa: E402
-from regimen.config.schema import Config  # noqa: E402
-from regimen.runs.run import Run  # noqa: E402
+from agents.rl_games.test_training import OWN, RING, final
+from agents.test_skrl_ppo import assert_equal
+from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config
+from helpers.trainings import new_run, train
+from regimen.config.schema import Config
+from regimen.runs.run import Run
 
 AGENTS = {
     "ppo": rl_games_config(changed(PPO, max_epochs=15)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, StopRequested
 
+ROOT = Path(__file__).resolve().parents[3]
 PARTS = "helpers.rl_games_parts"
 RING = {"algo": {"ring": f"{PARTS}:RingAgent"}, "model": {"quiet": f"{PARTS}:QuietModel"}}
 RING |= {"network": {"wide": f"{PARTS}:WideBuilder"}, "player": {"patient": f"{PARTS}:PatientPlayer"}}
@@ -312,6 +314,7 @@ def test_cart_pole_is_learned_with_discrete_actions():
 @pytest.mark.parametrize("agent", ["ppo", "sac", "ring"])
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted(tmp_path, agent):
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), agent, "3", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rounds) == 3 and all(found["equal"] for found in rounds), done.stdout + done.stderr[-2000:]
