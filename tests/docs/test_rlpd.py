@@ -19,14 +19,14 @@ def test_the_commands_compose() -> None:
         config = compose_config(shlex.split(command), [])
         stages.add((config.choices["stage"], config.choices["task"], config.hardware.channel is not None))
     task = "gear_assembly"
-    assert stages == {("train", task, False), ("train", task, True), ("act", task, False), ("evaluate", task, False)}
+    assert stages == {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}
 
 
 def test_the_settings_exist() -> None:
     config = compose_config(["experiment=gear_rlpd", "hardware=actor_learner"])
     named = set(re.findall(r"`((?:agent|hardware|stage|env)\.[\w.]+)`", TEXT))
     assert {"hardware.channel.push_steps", "agent.utd", "agent.gripper_penalty"} <= named
-    stage = compose_config(["experiment=gear_rlpd", "stage=act"]).stage
+    stage = compose_config(["experiment=gear_rlpd", "stage=actor"]).stage
     for name in named:
         section, *path = name.split(".")
         node = stage if section == "stage" and hasattr(stage, path[0]) else getattr(config, section)

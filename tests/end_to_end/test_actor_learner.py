@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 TOTAL = 600
 LEARNER = ["--config-dir", "conf", *kills.SETTINGS, f"agent.max_steps={TOTAL}", "env.pause_s=0.005"]
 OTHERS = ("task=", "agent")
-ACTOR = ["--config-dir", "conf", "stage=act", *(s for s in LEARNER if s.startswith(OTHERS)), "env.pause_s=0.005"]
+ACTOR = ["--config-dir", "conf", "stage=actor", *(s for s in LEARNER if s.startswith(OTHERS)), "env.pause_s=0.005"]
 
 
 def started(folder: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:

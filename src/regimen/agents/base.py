@@ -8,7 +8,7 @@ implements the protocols of what it can do, and nothing else:
 | `LearningAgent` | train | `learn` |
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `DemonstratedAgent` | train with `data=` | `use_data` |
-| `ActorLearnerAgent` | train with actors of their own, act | `prepare`, `row_spec`, `learn_from`, `act` |
+| `ActorLearnerAgent` | train with actors of its own, actor | `prepare`, `row_spec`, `learn_from`, `act` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
 | `EstimatorAgent` | any with `estimator=` | `load_estimator` |

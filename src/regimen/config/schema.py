@@ -34,7 +34,7 @@ class ChannelCfg:
     Attributes:
         push_steps: env steps of an actor between two messages; then it also takes the newest weights.
         ahead: env steps that the learner has not used yet, at most; then actors wait.
-        host: address for actors elsewhere (`stage=act`); beyond this machine only with a certificate.
+        host: address for actors elsewhere (`stage=actor`); beyond this machine only with a certificate.
         port: TCP port for these; null: the learner listens for its own actors alone.
         token: file with the token of all actors; null: a new token in the run directory, removed when it has finished.
         tls_certificate: file of the certificate chain, PEM; null: no encryption.

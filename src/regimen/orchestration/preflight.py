@@ -230,7 +230,7 @@ ENV_BYTES = 24 * 2**10
 
 GIB = 2**30
 
-ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "act")
+ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "actor")
 """Stages that train no agent, and need none of its memory."""
 
 

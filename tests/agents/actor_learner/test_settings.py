@@ -12,7 +12,7 @@ from helpers.messages import assert_names, raises_naming
 from regimen.config.compose import compose
 from regimen.config.schema import ChannelCfg, HardwareCfg
 from regimen.orchestration.preflight import preflight
-from regimen.stages.act import TOKEN_VARIABLE, ActCfg
+from regimen.stages.actor import TOKEN_VARIABLE, ActorCfg
 from regimen.system.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +70,7 @@ def test_an_agent_or_stage_without_actors_is_refused(tmp_path: Path, arguments: 
 def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, "the token of a test")
     with raises_naming(ConfigError, "agent=skrl_ppo", "`act`", "rlpd"):
-        preflight(compose(["task=reach", "stage=act"], [ROOT / "conf"]), tmp_path)
+        preflight(compose(["task=reach", "stage=actor"], [ROOT / "conf"]), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,5 @@ def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, mon
 )
 def test_an_actor_that_is_refused(tmp_path: Path, values: dict[str, Any], named: list[str]) -> None:
     (tmp_path / "token").write_text("the token of a test")
-    assert ActCfg(token=str(tmp_path / "token")).problems({}) == []
-    assert_names("\n".join(ActCfg(**{"token": str(tmp_path / "token"), **values}).problems({})), *named)
+    assert ActorCfg(token=str(tmp_path / "token")).problems({}) == []
+    assert_names("\n".join(ActorCfg(**{"token": str(tmp_path / "token"), **values}).problems({})), *named)

@@ -135,7 +135,7 @@ def learner_session(
         inner = serve("127.0.0.1", 0, None)
         if channel.port is not None:
             outer = serve(channel.host, channel.port, listening.tls(channel))
-            print(f"actors elsewhere: python launch.py stage=act … stage.learner={outer.url}", flush=True)
+            print(f"actors elsewhere: python launch.py stage=actor … stage.learner={outer.url}", flush=True)
             print(f"  stage.token={file}, or a copy of this file there", flush=True)
         processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox)
         stack.callback(processes.stop)

@@ -1,4 +1,4 @@
-"""Stage `act`: an actor for a learner on another machine, which is a run with `hardware=actor_learner`."""
+"""Stage `actor`: an actor for a learner on another machine, which is a run with `hardware=actor_learner`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN_VARIABLE = "REGIMEN_LEARNER_TOKEN"
 
 
 @dataclass
-class ActCfg:
+class ActorCfg:
     """A learner elsewhere, and the waits for it.
 
     Attributes:
@@ -34,7 +34,7 @@ class ActCfg:
 
     TAKES: ClassVar[tuple[str, ...]] = ("encoder",)
     NEEDS: ClassVar[str] = "act"
-    _target_: str = "regimen.stages.act.Act"
+    _target_: str = "regimen.stages.actor.Actor"
     learner: str = "http://127.0.0.1:5588"
     token: str | None = None
     certificate: str | None = None
@@ -74,10 +74,10 @@ class ActCfg:
         return listening.read_token(Path(self.token), "stage.token")
 
 
-class Act:
+class Actor:
     """Act until the learner has finished, or until Ctrl-C or SIGTERM; both end the run as finished."""
 
-    def __init__(self, cfg: ActCfg) -> None:
+    def __init__(self, cfg: ActorCfg) -> None:
         """Store the config of the stage."""
         self.cfg = cfg
 
