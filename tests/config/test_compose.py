@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "+env.foo=3": ("foo", "env"),
     "++agent.foo=1": ("foo", "agent", "trainer"),
     "seed": ("seed=<value>", "--cfg job"),
-    "task": ("task=<name>", "reach"),
+    "task": ("task=<name>", "go2_flat"),
     "env.evaluation.grid[0]=1": ("env.evaluation.grid.0=1",),
     "name=a b(c": ("""'name="a b(c"'""",),
     "seed=1,2": ("-m", "seed=[1,2]"),

@@ -167,7 +167,7 @@ class RunLife(RuleBasedStateMachine):
         assert record.status.is_failure == (not record.status.is_open and record.status != Status.FINISHED)
         row = read(str(self.run.dir))
         assert row is not None and (row.status, row.queue) == (record.status, record.queue)
-        assert unpack(pack(row), row.path) == row, "an index keeps all of it"
+        assert unpack([pack(row)], [row.path]) == [row], "an index keeps all of it"
 
 
 TestRunLife = RunLife.TestCase

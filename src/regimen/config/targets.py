@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from regimen.config.groups import config_home
 from regimen.config.static_modules import locate, split_target
 from regimen.config.yaml_io import read_yaml
@@ -32,7 +34,7 @@ def declared_agents() -> Iterator[tuple[str, str]]:
     """Yield name and `_target_` of the agents in the folders of options."""
     for folder in dict.fromkeys([config_home(), *_option_folders]):
         for file in sorted((folder / "agent").glob("*.yaml")):
-            with suppress(ConfigError):  # a file that is not in use may be unfinished
+            with suppress(ConfigError, OSError, yaml.YAMLError):  # a file that is not in use may be unfinished
                 section = read_yaml(file)
                 if isinstance(section, dict) and section.get("_target_"):
                     yield file.stem, str(section["_target_"])
