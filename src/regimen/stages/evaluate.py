@@ -122,7 +122,7 @@ class Evaluate:
         labels = [command_label(j.command) for j in by_command]
         times = np.linspace(0, config.env.episode_length_s, 201)
         curves = [survival_curve(episodes, episodes.command_of_env == k, times) for k in range(len(by_command))]
-        bars = {name: [j.figures[name] for j in by_command] for name in by_command[0].shown()}
+        bars = {name: [j.figures[name] for j in by_command] for name in EvaluationMetrics.common(by_command)}
         name = config.env.evaluation.command or "command"
         figures.evaluation(out, labels, bars, times, curves, commanded_values(config.env.evaluation.grid), name)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from regimen.stages.evaluation.metrics import EpisodeResults, compute_all_metrics, headline, survival_curve
+from regimen.stages.evaluation.metrics import (
+    EpisodeResults,
+    compute_all_metrics,
+    headline,
+    print_table,
+    survival_curve,
+)
 from regimen.stages.playback.rollout import FirstEpisodeStats
 
 
@@ -28,7 +36,7 @@ def test_only_the_first_episode_counts() -> None:
     assert episodes.means()["speed"].tolist() == [2.0, 3.0, 2.0]
 
 
-def test_an_end_by_success_is_no_fall() -> None:
+def test_an_end_by_success_is_no_fall(capsys: pytest.CaptureFixture[str]) -> None:
     episodes = FirstEpisodeStats(4, torch.device("cpu"))
     ends = [flags(1, 1, 0, 0), flags(0, 0, 1, 0)]
     episodes.add(torch.zeros(4), *ends, {"labels": {"success": flags(1, 0, 0, 0)}})
@@ -36,8 +44,13 @@ def test_an_end_by_success_is_no_fall() -> None:
     table = EpisodeResults.of(episodes, np.zeros(4, dtype=int), 0.1)
     whole, _ = compute_all_metrics(table, [[]], 50, seed=0)
     assert (whole.falls, whole.figures["survival"].value, whole.figures["success"].value) == (1, 0.75, 0.5)
+    assert (whole.figures["timed_out"].value, whole.figures["success_time_s"].value) == (0.25, pytest.approx(0.15))
     assert whole.shown()[0] == "success"
-    assert headline(whole, "success")["success"] == 0.5
+    assert headline(whole, "return")["success"] == 0.5
+    none, _ = compute_all_metrics(replace(table, succeeded=np.zeros(4, dtype=bool)), [[]], 50, seed=0)
+    assert "success_time_s" not in none.figures
+    print_table(whole, [whole, none])
+    assert "timed" in capsys.readouterr().out
 
 
 def test_later_values_that_are_not_finite_do_not_spoil_a_finished_episode() -> None:

@@ -27,8 +27,8 @@ class EvaluationMetrics(JsonData):
         command: command of the episodes; None for all commands together, or without commands.
         episodes: number of episodes.
         falls: number of episodes that ended by a termination that is no success.
-        figures: name -> value with interval; always `return`, `survival` and `episode_length_s`; `success` of a task
-            that has this label.
+        figures: name -> value with interval; always `return`, `survival` and `episode_length_s`; of a task with the
+            label `success` also the shares `success` and `timed_out`, and `success_time_s` of the successes, if any.
     """
 
     command: list[float] | None
@@ -39,8 +39,14 @@ class EvaluationMetrics(JsonData):
     def shown(self) -> list[str]:
         """Return the names of the metrics in display order: those of the task first, survival and return last."""
         last = ["survival", "return"]
-        first = [name for name in ("success", "forward_speed", "speed_error") if name in self.figures]
+        leading = ("success", "success_time_s", "timed_out", "forward_speed", "speed_error")
+        first = [name for name in leading if name in self.figures]
         return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
+
+    @staticmethod
+    def common(rows: list[EvaluationMetrics]) -> list[str]:
+        """Return the names in display order that all of `rows` have: without a success there is no time of one."""
+        return [name for name in rows[0].shown() if all(name in row.figures for row in rows)]
 
     def to_dict(self) -> Json:
         """Return plain data for result.json; the figures lie beside the other fields."""
@@ -98,7 +104,12 @@ def compute_metrics(
         result.figures[name] = bootstrap(values[rows], resamples, seed)
     result.figures["survival"] = share(~fell)
     if episodes.succeeded is not None:
-        result.figures["success"] = share(episodes.succeeded[rows])
+        succeeded = episodes.succeeded[rows]
+        result.figures["success"] = share(succeeded)
+        result.figures["timed_out"] = share(~succeeded & ~fell)
+        if succeeded.any():
+            seconds = episodes.columns["episode_length_s"][rows][succeeded]
+            result.figures["success_time_s"] = bootstrap(seconds, resamples, seed)
     if command and "forward_speed" in episodes.columns:
         signed = bootstrap(episodes.columns["forward_speed"][rows] - command[0], resamples, seed)
         result.figures["speed_error"] = magnitude(signed)
@@ -129,6 +140,7 @@ def headline(overall: EvaluationMetrics, name: str) -> dict[str, float]:
     """Return the headline numbers for run.json: metric `name` of the task, return, survival and falls."""
     values: Mapping[str, float] = {key: figure.value for key, figure in overall.figures.items()}
     first = {name: values[name]} if name in values else {}
+    first |= {key: values[key] for key in ("success", "success_time_s") if key in values}
     return first | {"return": values["return"], "survival": values["survival"], "falls": float(overall.falls)}
 
 
@@ -243,7 +255,7 @@ def print_table(overall: EvaluationMetrics, by_command: list[EvaluationMetrics])
     from regimen.display.text_tables import TextTable, print_tables
 
     rows = [*by_command, overall] if by_command[0].command else [overall]
-    names = by_command[0].shown()
+    names = EvaluationMetrics.common(rows)
     heads = ["command", "falls", *(name.replace("_", "\n") for name in names)]
     title = "evaluation, with 95 % intervals (bootstrap; shares: Wilson)"
     if "speed_error" in names:
