@@ -29,19 +29,15 @@ from typing import Any
 
 from measure import RESULTS, ROOT, machine
 
-SETTINGS = [
-    "task=reach",
-    "env.num_envs=16",
-    "stage.checkpoint_interval=24",
-    "stage.keep_checkpoints=2",
-    "hardware.threads=1",
-]
+SETTINGS = ["stage.checkpoint_interval=24", "stage.keep_checkpoints=2", "hardware.threads=1"]
+REACH = ["task=reach", "env.num_envs=16"]
 AGENTS = {
-    "skrl_ppo": ["agent.trainer.timesteps=960"],
-    "rsl_rl_ppo": ["agent.max_iterations=40", "agent.num_steps_per_env=24"],
-    "fast_sac": ["agent.num_learning_iterations=960", "agent.num_updates=1", "agent.logging_interval=24"],
+    "skrl_ppo": [*REACH, "agent.trainer.timesteps=960"],
+    "rsl_rl_ppo": [*REACH, "agent.max_iterations=40", "agent.num_steps_per_env=24"],
+    "fast_sac": [*REACH, "agent.num_learning_iterations=960", "agent.num_updates=1", "agent.logging_interval=24"],
+    "rlpd": ["task=gear_assembly", "agent.max_steps=480", "agent.log_period=24", "agent.demonstrations.episodes=5"],
 }
-"""Agent -> settings of a training of 960 steps."""
+"""Agent -> settings of a training of 960 steps of `reach`, and of 480 of gear assembly."""
 SIGNALS = {"SIGTERM": "killed", "SIGINT": "killed", "SIGUSR2": "preempted"}
 """Signal to the supervisor -> status of the run that it ends."""
 KINDS = ("worker", "supervisor", "both", *SIGNALS, "SIGSTOP")
@@ -223,7 +219,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def _is_time(name: str) -> bool:
-    return name == "time_s" or "Perf/" in name or "(ms)" in name or "timer/" in name
+    return name == "time_s" or any(part in name for part in ("Perf/", "(ms)", "timer/")) or "timer/" in name
 
 
 def content(run: Path) -> dict[str, Any]:
