@@ -70,6 +70,15 @@ def test_the_images_of_a_task_are_those_of_its_encoder(tmp_path, encoder):
     assert_names(told, encoder, "wrist_1", "none")
 
 
+def test_images_of_no_size_are_refused_beside_an_encoder(tmp_path, encoder):
+    told = refusal(tmp_path, "experiment=gear_rlpd", f"encoder={encoder}", "env.images={size: [64]}")
+    assert_names(told, "env", "size")
+
+
+def test_a_group_that_the_task_does_not_have_is_named_before_the_start(tmp_path):
+    assert_names(refusal(tmp_path, "experiment=gear_rlpd", "agent.observations=[polcy]"), "polcy", "policy")
+
+
 def test_an_encoder_of_another_task_is_refused(tmp_path, encoder):
     told = refusal(tmp_path, "task=peg_insert", "agent=rlpd", f"encoder={encoder}")
     assert_names(told, encoder, "task=peg_insert", "gear_assembly", "agent=image_encoder")

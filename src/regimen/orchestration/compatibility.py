@@ -235,6 +235,8 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
     wanted = _images_section(described)
     if config.env.images is None:
         composed.set_section("env.images", wanted)
+    if config.env.images.problems():  # reported by `_check_sections`
+        return
     images = {name: [*config.env.images.shape, 3] for name in config.env.images.cameras}
     if lines := described.misfits(images, task):
         own = f"env.images={{size: {wanted['size']}, cameras: [{', '.join(described.images)}]}}"

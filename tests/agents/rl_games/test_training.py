@@ -23,6 +23,7 @@ from helpers.rl_games_parts import PPO, SAC, changed, rl_games_config
 from helpers.trainings import new_run, train
 from regimen.agents.rl_games import RlGames
 from regimen.agents.runner import library
+from regimen.agents.runner.env_adapter import EnvAdapter
 from regimen.config.schema import Config
 from regimen.envs.gym import GymEnv, GymEnvCfg
 from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
@@ -279,6 +280,14 @@ def test_a_new_episode_of_an_env_that_cannot_restore_its_state(tmp_path):
     session = Recorder(8)
     made.learn(env, session, made.restart(state, obs))
     assert session.steps_done == 8
+
+
+def test_what_an_agent_restores_in_place_is_not_the_observation_of_the_env():
+    env = PointEnv(2)
+    adapter = EnvAdapter(env.io, 2, torch.device("cpu"))
+    adapter.attach(env, Recorder(1), None, seed=0)
+    adapter.reset()["obs"].zero_()
+    assert adapter.groups["policy"].abs().sum() > 0
 
 
 CHOICES = changed(PPO, minibatch_size=64, network={"space": {"discrete": None}})

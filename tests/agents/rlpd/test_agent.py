@@ -241,6 +241,8 @@ def test_a_task_without_an_expert_is_refused_before_the_start():
     [
         ({"subset": 4}, ["subset=4", "ensemble_size=3"]),
         ({"cta_ratio": 0}, ["cta_ratio=0", 1]),
+        ({"batch_size": 1}, ["batch_size=1", 2]),
+        ({"max_steps": 20, "log_period": 50}, ["max_steps=20", "log_period=50"]),
         ({"gamma": 1.5}, ["gamma=1.5", 1]),
         ({"alpha_init": 0.0}, ["alpha_init=0.0"]),
         ({"hidden": []}, ["hidden=[]"]),

@@ -165,6 +165,20 @@ def test_velocities_are_those_between_the_frames() -> None:
     np.testing.assert_allclose(np.linalg.norm(clip.root_lin_vel[1:-1], axis=1), 0.5, atol=1e-4)
 
 
+def test_velocities_of_a_cycle_are_those_across_its_seam() -> None:
+    t = np.arange(61) / 60 * 2 * np.pi
+    yaw = t / 4  # a quarter turn in a cycle of 2 s
+    arc = np.stack((np.sin(yaw), 1 - np.cos(yaw), 0 * t), 1)
+    quat = np.stack((np.cos(yaw / 2), 0 * t, 0 * t, np.sin(yaw / 2)), 1)
+    clip = MotionClip("arc", 30.0, ["a"], arc, quat, np.sin(t)[:, None], cyclic=True)
+    slope = np.pi
+    np.testing.assert_allclose(clip.joint_vel[[0, -1], 0], slope, rtol=0.01)
+    np.testing.assert_allclose(np.linalg.norm(clip.root_lin_vel, axis=1), np.pi / 4, rtol=0.01)
+    np.testing.assert_allclose(clip.root_lin_vel[0], (np.pi / 4, 0, 0), atol=0.01)
+    np.testing.assert_allclose(clip.root_lin_vel[-1], (0, np.pi / 4, 0), atol=0.01)
+    np.testing.assert_allclose(clip.root_ang_vel[:, 2], np.pi / 4, rtol=0.01)
+
+
 def test_neighbouring_quaternions_get_the_same_sign() -> None:
     clip = walk()
     signs = np.where(np.arange(clip.frames) % 3 == 0, -1.0, 1.0)[:, None]

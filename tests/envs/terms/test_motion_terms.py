@@ -103,9 +103,9 @@ def test_starts_move_to_where_episodes_fail() -> None:
     env, command = tracked(64)
     even = command.start_chances()
     command.time[:] = 0.9  # every env is in the last of five sections …
-    env.terminated[:], env.episode_length[:] = True, 5
+    env.terminated[:] = True
     env.common_step_counter = 5
-    env._reset_envs(torch.arange(64))
+    command.step()
     chances = command.start_chances()
     assert chances.argmax() in (len(even) - 1, len(even) - 2)
     torch.testing.assert_close(chances.sum(), torch.tensor(1.0, dtype=torch.float64))
@@ -117,6 +117,16 @@ def test_starts_move_to_where_episodes_fail() -> None:
     torch.testing.assert_close(fresh.failures, command.failures)
     env.reset(seed=1)  # a seeded reset starts anew
     assert float(command.failures.sum()) == 0.0
+
+
+def test_failures_count_without_its_event_too() -> None:
+    env, command = tracked(16, events={"reset_to_motion": None})
+    env.reset(seed=0)
+    ended = 0
+    for _ in range(60):
+        ended += int(env.step(torch.full((16, env.io.num_actions), 5.0))[2].sum())
+    assert ended > 0
+    assert float(command.failures.sum()) == pytest.approx(ended, rel=0.1)  # the older ones fade
 
 
 def test_without_its_event_the_command_begins_at_the_robot() -> None:

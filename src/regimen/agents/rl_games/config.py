@@ -92,10 +92,12 @@ class RlGamesCfg:
         return int(self.settings["max_epochs"]) * self.epoch_steps()
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the approximate memory of rollouts, or of the replay buffer."""
+        """Return the approximate memory of rollouts, or of the replay buffer, and of AMP's pairs of poses."""
+        poses = int(self.settings.get("amp_replay_buffer_size") or 0)  # twice: a checkpoint copies them
+        style = 2 * 4 * poses * (3 * action + 38)
         if ring := self.settings.get("replay_buffer_size"):
-            return 4 * int(ring) * (2 * observation + action + 2)
-        return 2 * 4 * self.epoch_steps() * num_envs * (observation + 3 * action + 6)
+            return 4 * int(ring) * (2 * observation + action + 2) + style
+        return 2 * 4 * self.epoch_steps() * num_envs * (observation + 3 * action + 6) + style
 
     def problems(self, config: PlainConfig) -> Iterator[str]:
         """Yield one line for each problem of this section in the plain `config`."""

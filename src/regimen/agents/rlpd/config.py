@@ -129,7 +129,7 @@ class RlpdCfg:
 
     def total_steps(self) -> int:
         """Return the env steps per env of the whole training, a whole number of log periods."""
-        return max(1, self.max_steps // self.log_period) * self.log_period
+        return self.max_steps // self.log_period * self.log_period
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of the buffers and of the minibatches of one env step."""
@@ -144,8 +144,11 @@ class RlpdCfg:
             *self._lines(_NOT_NEGATIVE, lambda value: value >= 0, "expected 0 or more."),
             *self._lines(("alpha_init",), lambda value: value > 0, "expected more than 0."),
             *self._lines(("hidden",), lambda value: value and min(value) >= 1, "expected widths of 1 or more."),
+            *self._lines(("batch_size",), lambda value: value >= 2, "expected 2 or more: half are demonstrations."),
             *self._lines(("observations",), lambda value: value is None or value, "expected null or a group."),
         ]
+        if self.max_steps < self.log_period:
+            lines.append(f"max_steps={self.max_steps}: fewer than log_period={self.log_period}.")
         if self.subset > self.ensemble_size:
             lines.append(f"subset={self.subset}: there are ensemble_size={self.ensemble_size} critics.")
         if self.training_starts > self.replay_buffer_capacity:
@@ -168,7 +171,9 @@ class RlpdCfg:
             env: the plain task; its groups may be known only at run time.
             has_data: whether recorded demonstrations are given.
         """
-        offered = env.get("observations") or {}
+        from regimen.config import static_types
+
+        offered = env.get("observations") or static_types.class_variable(env, "GROUPS") or ()
         unknown = [group for group in self.observations or () if offered and group not in offered]
         lines = [f"observations={group}: no such group. {did_you_mean(group, offered)}" for group in unknown]
         if _has_expert(str(env.get("_target_"))):

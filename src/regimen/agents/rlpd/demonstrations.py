@@ -160,7 +160,7 @@ def one_step(
     groups: Sequence[str],
     intervened: torch.Tensor,
 ) -> Transitions:
-    """Return the transitions (N) of one step of all envs.
+    """Return the transitions (N) of one step of all envs, on the CPU.
 
     Args:
         obs: before the step.
@@ -173,7 +173,8 @@ def one_step(
     ended = (terminated | truncated)[:, None]
     after = {group: torch.where(ended, info["final_obs"][group], following[group]) for group in groups}
     before = {group: obs[group] for group in groups}
-    return Transitions(before, action, reward, (~terminated).float(), after, intervened)
+    before, after = ({group: x.cpu() for group, x in side.items()} for side in (before, after))
+    return Transitions(before, action.cpu(), reward.cpu(), (~terminated).float().cpu(), after, intervened.cpu())
 
 
 def record(

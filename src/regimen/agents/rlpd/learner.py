@@ -112,7 +112,8 @@ class Learner:
         self._critic_pass.backward(self.critics.layers, error * (2.0 / len(target)), self.critics.gradients)
         self._optimisers["critics"].step()
         self.target.lerp_(self.critics.values, self.cfg.tau)
-        self._measured |= {"q": q, "error": error, "target": target, "reward": batch.reward[k]}
+        # `q` is a buffer that the update of the actor overwrites.
+        self._measured |= {"q": error + target[:, None], "error": error, "target": target, "reward": batch.reward[k]}
 
     @torch.no_grad()
     def targets(self, batch: Minibatches, k: int, action: torch.Tensor, log_prob: torch.Tensor) -> torch.Tensor:

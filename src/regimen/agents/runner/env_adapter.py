@@ -104,7 +104,8 @@ class EnvAdapter(IVecEnv):
         else:
             obs = self.env.reset()
         self.groups = self._moved(obs)
-        return self.agent_obs(self.groups)
+        # A resumed agent restores its observation in place, which must not be that of the env.
+        return {name: value.clone() for name, value in self.agent_obs(self.groups).items()}
 
     def step(self, actions: torch.Tensor) -> tuple[AgentObs, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Step by actions (N, A), of discrete ones (N,); return observations, rewards (N,), ends (N,) bool and infos.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from regimen.config.task_schema import EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig
@@ -106,6 +106,7 @@ class AssemblyEnvCfg:
         observation_noise: set by `stage=evaluate`; without effect in this task.
     """
 
+    GROUPS: ClassVar[tuple[str, ...]] = ("policy", "privileged")
     _target_: str = "regimen.envs.assembly.AssemblyEnv"
     part: str = "gear"
     teeth: int = 20

@@ -96,13 +96,21 @@ class MotionClip:
 
     @cached_property
     def joint_vel(self) -> np.ndarray:
-        """Joint velocities (F, J) rad/s: central differences, one-sided at the ends."""
-        return np.gradient(self.joint_pos, 1.0 / self.fps, axis=0)
+        """Joint velocities (F, J) rad/s: central differences, at the ends of a clip that is no cycle one-sided."""
+        velocity = np.gradient(self.joint_pos, 1.0 / self.fps, axis=0)
+        if self.cyclic:  # the last frame is the first of the next cycle
+            velocity[[0, -1]] = (velocity[0] + velocity[-1]) / 2
+        return velocity
 
     @cached_property
     def root_lin_vel(self) -> np.ndarray:
         """Root velocities (F, 3) m/s in the world frame, differences as for `joint_vel`."""
-        return np.gradient(self.root_pos, 1.0 / self.fps, axis=0)
+        velocity = np.gradient(self.root_pos, 1.0 / self.fps, axis=0)
+        if self.cyclic:
+            turn = self.cycle()[1]
+            first = (velocity[0] + _turned(velocity[-1], -turn)) / 2
+            velocity[0], velocity[-1] = first, _turned(first, turn)
+        return velocity
 
     @cached_property
     def root_ang_vel(self) -> np.ndarray:
@@ -111,7 +119,8 @@ class MotionClip:
 
         turns = Rotation.from_quat(self.root_quat, scalar_first=True)
         steps = (turns[:-1].inv() * turns[1:]).as_rotvec() * self.fps  # (F - 1, 3), the same in both of its frames
-        return np.concatenate((steps[:1], (steps[:-1] + steps[1:]) / 2, steps[-1:]))
+        first, last = (steps[:1], steps[-1:]) if not self.cyclic else ((steps[:1] + steps[-1:]) / 2,) * 2
+        return np.concatenate((first, (steps[:-1] + steps[1:]) / 2, last))
 
     def cycle(self) -> tuple[np.ndarray, float]:
         """Return what carries the first frame to the last one: a turn in rad about the vertical through the origin.
@@ -334,3 +343,9 @@ def _joint_problems(joints: list[str], robot: Robot) -> list[str]:
             f"{', '.join(other) or 'none'}. Name the robot of the clip with --robot, or rename its joints"
         )
     return lines
+
+
+def _turned(velocity: np.ndarray, angle: float) -> np.ndarray:
+    """Return a vector (3,) turned about the vertical by an angle in rad."""
+    x, y, z = velocity
+    return np.array([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z])

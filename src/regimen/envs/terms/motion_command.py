@@ -79,10 +79,6 @@ class MotionCommand:
         env, library = self.env, self._library
         if env.common_step_counter == 0:  # a seeded reset restarts the task
             self.failures.zero_()
-        failed = env_ids[env.terminated[env_ids] & (env.episode_length[env_ids] > 0)]
-        self.failures.index_add_(
-            0, self._section(failed), torch.ones(len(failed), dtype=torch.float64, device=env.device)
-        )
         draws = env.rand(2, len(env_ids)).double()
         chances = self.start_chances().cumsum(0)
         section = torch.searchsorted(chances, draws[0] * chances[-1]).clamp(max=len(chances) - 1)
@@ -125,6 +121,9 @@ class MotionCommand:
     def step(self) -> None:
         """Advance the reference by one control step."""
         self.failures.mul_(1.0 - DECAY)
+        failed = self.env.terminated.nonzero().squeeze(1)
+        ones = torch.ones(len(failed), dtype=torch.float64, device=self.env.device)
+        self.failures.index_add_(0, self._section(failed), ones)
         self._advance(torch.arange(self.env.num_envs, device=self.env.device))
         self._follow()
 
