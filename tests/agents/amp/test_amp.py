@@ -195,3 +195,7 @@ def test_a_task_without_poses_or_an_unknown_loss_is_refused():
     with raises_naming(ConfigError, "disc_loss", "lsgan"):
         io = make_env("go2_amp", 1).io
         RlGames(amp_section(disc_loss="lsgn"), io, 6, torch.device("cpu"), 0)
+    lacking = amp_section()
+    del lacking.params["config"]["amp_minibatch_size"]
+    with raises_naming(ConfigError, "agent.params", "amp_minibatch_size"):
+        RlGames(lacking, io, 6, torch.device("cpu"), 0)

@@ -252,9 +252,9 @@ class Runner:
             try:
                 return self.registry(kind).create(name or _name(self.params, kind), **arguments)
             except KeyError as error:
-                if not _in_library(error):
+                if not _reads_settings(error):
                     raise
-                raise ConfigError(f"agent.params lacks the key {error}, which rl_games reads.") from error
+                raise ConfigError(f"agent.params lacks the key {error}, which its {kind} reads.") from error
 
 
 class _Steps:
@@ -339,8 +339,10 @@ def _compile(agent: Any, setting: Any) -> None:
         central.model = torch.compile(central.model, mode=modes.get("critic_mode", mode))
 
 
-def _in_library(error: BaseException) -> bool:
+def _reads_settings(error: BaseException) -> bool:
+    """Return whether an error was raised by rl_games or by the components of AMP, and by no user's code."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("rl_games.")
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith(("rl_games.", "regimen.agents.amp"))
