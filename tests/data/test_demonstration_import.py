@@ -19,6 +19,10 @@ from regimen.data.demonstrations import iterate_demonstrations, read_demonstrati
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import DatasetError
 
+WIDE: list[Any] = []
+for _ in range(60):
+    WIDE = [WIDE, WIDE]  # 2**60 values to numpy or a text
+
 NAMES = ["x", "y", "gripper"]
 IO = IOSpec(
     {"policy": {"pose": 3, "width": 2}, "privileged": {"goal": 2}}, ActionSpec(NAMES, [1.0] * 3, [0.0] * 3, 1.0), 0.1
@@ -94,6 +98,16 @@ def with_value(key: str, value: Any) -> list[dict[str, Any]]:
         ("observations", [], "list"),
         ("rewards", np.nan, "rewards"),
         ("dones", None, "dones"),
+        ("actions", [[0.1, 0.2], [0.3]], "list"),
+        ("actions", [0.1, 10**400, 0.3], "actions"),
+        ("actions", WIDE, "actions"),
+        ("observations.state", (WIDE, 1), "state"),
+        pytest.param("rewards", 10**5000, "rewards", id="more digits than a text may have"),
+        ("rewards", 2**70, "int beyond 64 bits"),
+        ("masks", WIDE, "masks"),
+        ("infos.succeed", WIDE, "succeed"),
+        ("observations", {10**5000: np.zeros(2)}, "observations"),
+        ("grasp_penalty", -0.02, "grasp_penalty"),
     ],
 )
 def test_wrong_values_are_named_with_their_transition(tmp_path: Path, key: str, value: Any, named: str) -> None:
@@ -112,6 +126,42 @@ def test_other_items_are_refused(tmp_path: Path) -> None:
         import_demonstrations([save(tmp_path / "b.pkl", [1, 2])], tmp_path / "demos.h5")
     with raises_naming(DatasetError, "c.pkl", "no transition"):
         import_demonstrations([save(tmp_path / "c.pkl", [])], tmp_path / "demos.h5")
+
+
+def test_a_list_of_numbers_is_a_vector(tmp_path: Path) -> None:
+    items = list(transitions([3]))
+    for item, action in zip(items, ([0.1, 0, True], (0.5, np.float32(0.25), -1), [[0.1, 0.2, 0.3]]), strict=True):
+        item["actions"], item["rewards"] = action, [item["rewards"]]
+    import_demonstrations([save(tmp_path / "a.pkl", items)], tmp_path / "demos.h5")
+    read = read_demonstrations([tmp_path / "demos.h5"])
+    np.testing.assert_allclose(read.action, [[0.1, 0, 1], [0.5, 0.25, -1], [0.1, 0.2, 0.3]], rtol=1e-6)
+    assert read.reward.tolist() == [0.0, 0.0, 1.0]
+
+
+def test_files_with_and_without_a_penalty_are_not_mixed(tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain.pkl", transitions([3]))
+    grasping = save(tmp_path / "grasping.pkl", [item | {"grasp_penalty": -0.02} for item in transitions([3])])
+    for files in ([plain, grasping], [grasping, plain]):
+        with raises_naming(DatasetError, f"{files[1].name}, transition 0", "grasp_penalty"):
+            import_demonstrations(files, tmp_path / "demos.h5")
+    import_demonstrations([grasping, grasping], tmp_path / "demos.h5")
+    labels = [episode.labels["grasp_penalty"] for episode in iterate_demonstrations([tmp_path / "demos.h5"])]
+    np.testing.assert_allclose(np.concatenate(labels), -0.02, rtol=1e-6)
+
+
+def test_a_dataset_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, folder = save(tmp_path / "a.pkl", transitions([3])), tmp_path / "folder"
+    folder.mkdir()
+    with raises_naming(DatasetError, "--out", folder):
+        import_demonstrations([file], folder)
+
+    def refuse(*args: Any) -> None:
+        raise PermissionError("refused")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        import_demonstrations([file], tmp_path / "demos.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pkl", "folder"] and not list(folder.iterdir())
 
 
 def test_sizes_of_another_task_are_refused(tmp_path: Path) -> None:

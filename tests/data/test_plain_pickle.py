@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from helpers.messages import raises_naming
-from regimen.data.plain_pickle import read_items
+from regimen.data.plain_pickle import MOST_ITEM_BYTES, read_items
 from regimen.system.errors import DatasetError
 
 
@@ -192,6 +192,77 @@ def test_a_huge_length_allocates_nothing(tmp_path: Path) -> None:
             assert tracemalloc.get_traced_memory()[1] < 1e6
         finally:
             tracemalloc.stop()
+
+
+DEEP = b")" + b"\x85" * 190_000
+"""A tuple in a tuple in a tuple …, whose hash overflows the stack of C."""
+
+WIDE = b")q\x01" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(1, 60))
+"""A pair of twice the same pair of twice the same pair …: 2**59 values to a hash, a text or numpy."""
+
+
+@pytest.mark.parametrize("value", [DEEP, WIDE], ids=["deep", "wide"])
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (b"}", b"Nsa.", "key"),
+        (b"}(", b"Nua.", "key"),
+        (b"(", b"Nda.", "key"),
+        (b"\x8f(", b"\x90a.", "member"),
+        (b"(", b"\x91a.", "member"),
+        (b"X\x01\x00\x00\x00a", b"\x93a.", "tuple"),
+        (b"cnumpy\ndtype\n", b"\x85Ra.", "dtype"),
+        (b"c_codecs\nencode\nX\x01\x00\x00\x00a", b"\x86Ra.", "encoding"),
+    ],
+    ids=["SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET", "STACK_GLOBAL", "dtype", "encode"],
+)
+def test_nested_values_are_not_hashed_or_printed(
+    tmp_path: Path, value: bytes, before: bytes, after: bytes, found: str
+) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x04]q\x00" + before + value + after)
+    with raises_naming(DatasetError, "a.pkl", "tuple", found):
+        list(read_items(tmp_path / "a.pkl"))
+
+
+SIZE = 2**20
+ENCODE = b"c_codecs\nencode\nq\x01X" + SIZE.to_bytes(4, "little") + b"x" * SIZE + b"q\x02"
+ENCODED = b"h\x01h\x02X\x06\x00\x00\x00latin1\x86R"
+"""The text above as bytes, once more."""
+
+BUFFER = b"cnumpy.core.numeric\n_frombuffer\nq\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85Rq\x02" + (
+    b"\x96" + SIZE.to_bytes(8, "little") + b"x" * SIZE + b"q\x03"
+)
+BUFFERED = b"h\x01(h\x03h\x02J" + SIZE.to_bytes(4, "little") + b"\x85X\x01\x00\x00\x00CtR"
+"""The bytearray above as an array, once more."""
+
+
+@pytest.mark.parametrize(("begin", "one"), [(ENCODE, ENCODED), (BUFFER, BUFFERED)], ids=["encode", "bytearray"])
+def test_one_text_becomes_no_more_bytes_than_an_item_may_have(tmp_path: Path, begin: bytes, one: bytes) -> None:
+    def program(items: int, each: int) -> bytes:
+        return b"\x80\x05]q\x00" + (b"}X\x01\x00\x00\x00k(" + begin + one * each + b"lsa") * items + b"."
+
+    (tmp_path / "many.pkl").write_bytes(program(1, 300))
+    tracemalloc.start()
+    try:
+        with raises_naming(DatasetError, "many.pkl", MOST_ITEM_BYTES):
+            list(read_items(tmp_path / "many.pkl"))
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * MOST_ITEM_BYTES
+    finally:
+        tracemalloc.stop()
+    (tmp_path / "few.pkl").write_bytes(program(2, 40))
+    made = [[v for v in item["k"] if isinstance(v, bytes | np.ndarray)] for item in read_items(tmp_path / "few.pkl")]
+    sizes = [sum(map(len, values)) for values in made]
+    assert sizes == [40 * SIZE] * 2, "the sum is that of one item, not of the file"
+
+
+def test_the_size_of_an_array_is_not_computed_from_huge_integers(tmp_path: Path) -> None:
+    number = b"\x8b" + (1000).to_bytes(4, "little") + b"\x7f" * 1000
+    shape = b"(" + number + b"q\x05" + b"h\x05" * 100_000 + b"t"
+    dtype, name = b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R", b"cnumpy.core.numeric\n_frombuffer\n"
+    program = b"\x80\x05]q\x00" + name + b"(C\x01a" + dtype + shape + b"X\x01\x00\x00\x00CtRa."
+    (tmp_path / "a.pkl").write_bytes(program)
+    with raises_naming(DatasetError, "a.pkl", "array"):
+        list(read_items(tmp_path / "a.pkl"))
 
 
 def test_wrong_shapes_of_arrays_are_refused(tmp_path: Path) -> None:

@@ -82,9 +82,12 @@ def import_demonstrations(
         episode_steps: steps after which an unrewarded end is a time-out; None if all ends are terminations.
 
     Raises:
-        DatasetError: a file is no such pickle, or a transition has other shapes, values that are not finite or actions
-            beyond ±1; the message names the transition.
+        DatasetError: a file is no such pickle, or a transition has other shapes, values that are not finite, actions
+            beyond ±1 or, unlike the first, a `grasp_penalty` or none; the message names the transition. `out` is a
+            folder.
     """
+    if out.is_dir():
+        raise DatasetError(f"--out {out} is a folder. Name a file, such as --out {out / 'demos.h5'}.")
     counts, part = ImportCounts(), out.with_name(f".{out.name}.{os.getpid()}.part")
     reader = _Reader(io, step_dt)
     writer: DemonstrationWriter | None = None
@@ -116,14 +119,16 @@ def import_demonstrations(
         if writer is None:
             raise DatasetError(f"{', '.join(map(str, files))}: no transition.")
         counts.episodes = writer.episodes
+        writer.close()
+        add_attrs(part, {"attempts": counts.episodes})
+        os.replace(part, out)
     except BaseException:
-        if writer is not None:
-            writer.close()
-        part.unlink(missing_ok=True)
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            part.unlink(missing_ok=True)
         raise
-    writer.close()
-    add_attrs(part, {"attempts": counts.episodes})
-    os.replace(part, out)
     return counts
 
 
@@ -150,7 +155,7 @@ class _Reader:
     """Checks transitions against the first one and the task.
 
     Attributes:
-        has_penalty: whether the transitions have a `grasp_penalty`.
+        has_penalty: whether the first transition, and so each, has a `grasp_penalty`.
     """
 
     def __init__(self, io: IOSpec | None, step_dt: float) -> None:
@@ -182,6 +187,14 @@ class _Reader:
         if not isinstance(item, dict) or (missing := [key for key in KEYS if key not in item]):
             found = f"a dictionary without {', '.join(missing)}" if isinstance(item, dict) else type(item).__name__
             raise DatasetError(f"{where}: expected a dictionary of {', '.join(KEYS)}, found {found}.")
+        if self._sizes is None:
+            self.has_penalty = PENALTY in item
+        elif self.has_penalty != (PENALTY in item):
+            found, before = ("no", "have one") if self.has_penalty else ("a", "have none")
+            raise DatasetError(
+                f"{where}: {found} {PENALTY}, the transitions before {before}. Import files with and without it apart, "
+                "or add it as 0.0 to the transitions that lack it."
+            )
         obs, next_obs = (_observations(item[key], f"{where}, {key}") for key in ("observations", "next_observations"))
         action = _vector(item["actions"], f"{where}, actions")
         self._require_sizes({**{name: value.shape for name, value in obs.items()}, "actions": action.shape}, where)
@@ -193,9 +206,9 @@ class _Reader:
             )
         reward, mask, done = (_number(item[key], f"{where}, {key}") for key in ("rewards", "masks", "dones"))
         infos = item.get("infos")
-        succeeded = isinstance(infos, dict) and bool(np.any(infos.get("succeed", False)))
-        self.has_penalty = self.has_penalty or PENALTY in item
-        penalty = _number(item[PENALTY], f"{where}, {PENALTY}") if PENALTY in item else 0.0
+        succeed = infos.get("succeed") if isinstance(infos, dict) else None
+        succeeded = succeed is not None and _number(succeed, f"{where}, infos, succeed") > 0
+        penalty = _number(item[PENALTY], f"{where}, {PENALTY}") if self.has_penalty else 0.0
         success = done > 0 and (reward > 0 or succeeded)
         return _Transition(where, obs, next_obs, np.clip(action, -1.0, 1.0), reward, mask, done > 0, success, penalty)
 
@@ -244,18 +257,20 @@ def _observations(value: Any, where: str) -> dict[str, np.ndarray]:
         raise DatasetError(f"{where}: expected a dictionary of arrays, found {type(value).__name__}.")
     groups = {}
     for name, array in value.items():
+        if not isinstance(name, str) or not name:
+            raise DatasetError(f"{where}: expected names, found {_described(name)}.")
         place = f"{where}, {name}"
         if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim >= 3:
-            groups[str(name)] = _without_horizon(array, 3, place)
+            groups[name] = _without_horizon(array, 3, place)
         else:
-            groups["policy" if name == STATE else str(name)] = _vector(array, place)
+            groups["policy" if name == STATE else name] = _vector(array, place)
     return groups
 
 
 def _vector(value: Any, where: str) -> np.ndarray:
     """Return finite numbers (d,) as float32."""
-    if not isinstance(value, np.ndarray | list | tuple) or (array := np.asarray(value)).dtype.kind not in "fiub":
-        raise DatasetError(f"{where}: expected numbers or a uint8 image, found {type(value).__name__}.")
+    if not isinstance(value, np.ndarray | list | tuple) or (array := _array(value)) is None:
+        raise DatasetError(f"{where}: expected numbers (d,) or a uint8 image, found {_described(value)}.")
     array = _without_horizon(array, 1, where).astype(np.float32)
     if (broken := np.flatnonzero(~np.isfinite(array))).size:
         raise DatasetError(f"{where}: value {broken[0]} is {array[broken[0]]}, expected finite numbers.")
@@ -273,7 +288,34 @@ def _without_horizon(array: np.ndarray, dimensions: int, where: str) -> np.ndarr
 
 
 def _number(value: Any, where: str) -> float:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or array.size != 1 or not np.isfinite(array).all():
-        raise DatasetError(f"{where}: expected one finite number, found {str(value)[:40]}.")
+    array = _array(value)
+    if array is None or array.size != 1 or not np.isfinite(array).all():
+        raise DatasetError(f"{where}: expected one finite number, found {_described(value)}.")
     return float(array.reshape(()))
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """Return a number, an array or a list of numbers as an array; None for all else, such as 2**70.
+
+    A list may have the horizon of length 1 around it. Others are not opened: a pickle of few bytes can nest lists
+    that numpy would unfold to billions of values.
+    """
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], list | tuple | np.ndarray):
+        value = value[0]
+    numbers = value if isinstance(value, list | tuple) else [] if isinstance(value, np.ndarray) else [value]
+    if not all(isinstance(number, int | float | np.generic) for number in numbers):
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError):  # 10**400 beside a float
+        return None
+    return array if array.dtype.kind in "fiub" else None
+
+
+def _described(value: Any) -> str:
+    """Return a short text for a value that may be nested, or an integer of too many digits for a text."""
+    if isinstance(value, str | float | np.generic | np.ndarray | None):
+        return f"{type(value).__name__} {str(value)[:40]}" if value is not None else "None"
+    if isinstance(value, int):
+        return "an int beyond 64 bits" if value.bit_length() > 64 else f"int {value}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, list | tuple) else type(value).__name__

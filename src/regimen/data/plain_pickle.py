@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,8 +21,11 @@ from regimen.system.errors import DatasetError
 from regimen.system.file_kinds import this_is
 
 MOST_ITEM_BYTES = 2**26
+"""Bytes of an item in the file, and of the values made from them."""
+
 MOST_ITEM_OPCODES = 200_000
 MOST_DEPTH = 64
+MOST_DIMENSIONS = 32
 MOST_SHARED = 500_000
 """Short texts and types of the whole file, which later items may refer to."""
 
@@ -104,7 +107,7 @@ class _Machine:
         self._below: list[list[Any]] = []
         self._items: list[Any] | None = None
         self._memo: dict[int, Any] = {}
-        self._puts = self._position = 0
+        self._puts = self._position = self._made = 0
         self._recent: set[int] = set()
         self._previous: set[int] = set()
 
@@ -127,14 +130,14 @@ class _Machine:
                     yield from complete
                     del complete
                     self._free_previous()
-                    begin, opcodes = self._position, 0
+                    begin, opcodes, self._made = self._position, 0, 0
         except (ValueError, IndexError, TypeError, AttributeError, KeyError, OverflowError, UnicodeError) as error:
             if not self._position and not self._puts:
                 raise DatasetError(f"{self._path} is no pickle ({error}).") from error
             raise DatasetError(
                 f"{self._path}: cut short or damaged at byte {self._position} ({error}). Copy it again."
             ) from error
-        if self._items is None or self._stack != [self._items]:
+        if self._items is None or len(self._stack) != 1 or self._stack[0] is not self._items:
             raise DatasetError(f"{self._path}: expected a pickled list of transitions, found another object.")
 
     def _before_dict(self) -> list[Any]:
@@ -157,6 +160,18 @@ class _Machine:
             f"{self._path}: found {found} at byte {self._position}. Only numpy arrays, numbers, text and plain "
             "containers are read; nothing in the file was executed. Convert the rest to these and save it again."
         )
+
+    def _count_made(self, size: int) -> None:
+        """Count bytes that are made here, before they are: one text in the file can be referred to at no cost."""
+        self._made += size
+        if self._made > MOST_ITEM_BYTES:
+            raise self._error(f"one item of more than {MOST_ITEM_BYTES} bytes")
+
+    def _scalars(self, values: Iterable[Any], what: str) -> None:
+        """Refuse keys and members with values inside: nested deep enough, their hash overflows the stack of C."""
+        for value in values:
+            if not isinstance(value, str | int | float | bool | bytes | None):
+                raise self._error(f"a {type(value).__name__} as the {what}")
 
     def _push(self, value: Any) -> None:
         self._stack.append(value)
@@ -196,14 +211,17 @@ class _Machine:
 
     def _dict_of_marked(self, argument: Any) -> None:
         values = self._marked()
+        self._scalars(values[::2], "key of a dict")
         self._stack.append(dict(zip(values[::2], values[1::2], strict=True)))
 
     def _set_item(self, argument: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
+        self._scalars([key], "key of a dict")
         self._plain_dict()[key] = value
 
     def _set_items(self, argument: Any) -> None:
         values = self._marked()
+        self._scalars(values[::2], "key of a dict")
         self._plain_dict().update(zip(values[::2], values[1::2], strict=True))
 
     def _plain_dict(self) -> dict[Any, Any]:
@@ -215,7 +233,13 @@ class _Machine:
         values = self._marked()
         if type(self._stack[-1]) is not set:
             raise self._error(f"members added to a {type(self._stack[-1]).__name__}")
+        self._scalars(values, "member of a set")
         self._stack[-1].update(values)
+
+    def _frozen_set(self, argument: Any) -> None:
+        values = self._marked()
+        self._scalars(values, "member of a set")
+        self._stack.append(frozenset(values))
 
     def _last(self, count: int) -> None:
         if len(self._stack) < count:
@@ -254,7 +278,9 @@ class _Machine:
 
     def _stack_name(self, argument: Any) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._name(str(module), str(name))
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise self._error(f"a name that is a {type(module).__name__} and a {type(name).__name__}")
+        self._name(module, name)
 
     def _reduce(self, argument: Any) -> None:
         arguments, what = self._stack.pop(), self._stack.pop()
@@ -268,17 +294,22 @@ class _Machine:
         return _NewArray()
 
     def _new_dtype(self, code: Any, align: Any = False, copy: Any = True) -> np.dtype[Any]:
-        if not isinstance(code, str) or not _DTYPES.fullmatch(code):
-            kind = " of Python objects" if str(code).lstrip("|<>=").startswith("O") else ""
-            raise self._error(f"a numpy array{kind}, dtype {str(code)[:40]!r}")
+        if not isinstance(code, str):
+            raise self._error(f"a numpy array whose dtype is a {type(code).__name__}")
+        if not _DTYPES.fullmatch(code):
+            kind = " of Python objects" if code.lstrip("|<>=").startswith("O") else ""
+            raise self._error(f"a numpy array{kind}, dtype {code[:40]!r}")
         return np.dtype(code)
 
     def _array(self, dtype: Any, shape: Any, fortran: Any, content: Any) -> np.ndarray:
-        plain = isinstance(dtype, np.dtype) and type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+        plain = isinstance(dtype, np.dtype) and type(shape) is tuple and len(shape) <= MOST_DIMENSIONS
+        plain = plain and all(type(n) is int and 0 <= n <= MOST_ITEM_BYTES for n in shape)
         if not plain or not isinstance(content, bytes | bytearray):
             raise self._error("a numpy array whose content is no plain numbers")
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise self._error(f"a numpy array of shape {shape} with {len(content)} bytes")
+        if isinstance(content, bytearray):  # copied, as it can change
+            self._count_made(len(content))
         return np.frombuffer(bytes(content), dtype).reshape(shape, order="F" if fortran else "C")
 
     def _array_of_buffer(self, content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
@@ -293,8 +324,10 @@ class _Machine:
         return {}
 
     def _latin1(self, text: Any, encoding: Any) -> bytes:
-        if encoding != "latin1" or not isinstance(text, str):
-            raise self._error(f"text in the encoding {str(encoding)[:40]!r}")
+        if not isinstance(encoding, str) or encoding != "latin1" or not isinstance(text, str):
+            found = repr(encoding[:40]) if isinstance(encoding, str) else f"of a {type(encoding).__name__}"
+            raise self._error(f"a {type(text).__name__} in the encoding {found}")
+        self._count_made(len(text))
         return text.encode("latin1")
 
     def _build(self, argument: Any) -> None:
@@ -346,7 +379,7 @@ _OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "SETITEM": _Machine._set_item,
     "SETITEMS": _Machine._set_items,
     "EMPTY_SET": lambda machine, argument: machine._push(set()),
-    "FROZENSET": lambda machine, argument: machine._push(frozenset(machine._marked())),
+    "FROZENSET": _Machine._frozen_set,
     "ADDITEMS": _Machine._add_items,
     "EMPTY_TUPLE": lambda machine, argument: machine._push(()),
     "TUPLE": lambda machine, argument: machine._push(tuple(machine._marked())),
