@@ -304,3 +304,17 @@ def test_images_and_draws_keep_every_rule_of_the_contract():
 def test_the_expert_completes_99_of_100_episodes(task):
     env = opened(task, 50)
     assert sum(int(first_episodes(env, 0.1, seed)[0].sum()) for seed in (0, 1)) >= 99
+
+
+def test_the_label_phase_of_an_expert_goes_from_approach_to_insertion() -> None:
+    env = opened("gear_assembly", 4)
+    env.reset(seed=0)
+    expert, phases = env.scripted_expert(0.0, 0), []
+    for _ in range(60):
+        info = env.step(expert.act())[4]
+        phases.append(info["labels"]["phase"])
+        if bool(info["labels"]["success"].any()):
+            assert (info["labels"]["phase"][info["labels"]["success"]] == env.phases.index("insert")).all()
+            break
+    first = torch.stack(phases)[:, info["labels"]["success"]]
+    assert set(first.unique().tolist()) == {0, 1, 2} and (first.diff(dim=0) >= 0).all()

@@ -15,6 +15,7 @@ from regimen.envs.assembly.expert import AssemblyExpert
 from regimen.envs.assembly.pictures import Pictures
 from regimen.envs.assembly.reading import (
     LOOKING_DOWN,
+    PHASES,
     PRIVILEGED,
     PROPRIOCEPTION,
     Reader,
@@ -53,6 +54,9 @@ OPENING_STEP_M, MOST_OPENING_M = 0.01, 0.04
 OPENING_FAILS_M = 0.006
 """Commanded opening at which the hand is about to lose the part; at 2 mm it still holds it firmly."""
 
+NEAR_AXIS_M = 0.003
+"""Distance from the axis within which the part is being aligned."""
+
 SEATED_LATERAL_M, SEATED_HEIGHT_M, SEATED_TILT_RAD = 0.001, 0.0015, 0.05
 DROPPED_M = 0.0205
 """Distance of the part from its place in the hand at which it is lost."""
@@ -86,7 +90,10 @@ class AssemblyEnv:
         reading: measured state after the last step.
         age: (N,) steps of the episode so far.
         common_step_counter: steps since the seeded reset.
+        phases: names of the values of the label `phase`.
     """
+
+    phases = PHASES
 
     def __init__(
         self, cfg: AssemblyEnvCfg, seed: int, threads: int = 1, render_size: tuple[int, int] = (640, 480)
@@ -170,7 +177,11 @@ class AssemblyEnv:
         info: StepInfo = {
             "final_obs": final,
             "log": self._log(done, success, dropped) if done.any() else {},
-            "labels": {"success": torch.from_numpy(success), "dropped": torch.from_numpy(dropped)},
+            "labels": {
+                "success": torch.from_numpy(success),
+                "dropped": torch.from_numpy(dropped),
+                "phase": torch.from_numpy(reading.phase(NEAR_AXIS_M, scene.INSERTION)),
+            },
             "metrics": {name: torch.from_numpy(values.astype(np.float32)) for name, values in metrics.items()},
         }
         if done.any():

@@ -67,6 +67,10 @@ _BOUND = np.concatenate([np.full(term.size, np.inf if term.clip is None else ter
 _PROPRIOCEPTIVE = sum(term.size for term in PROPRIOCEPTION.values())
 
 
+PHASES = ("approach", "align", "insert")
+"""Names of the values of the label `phase`."""
+
+
 @dataclass
 class Reading:
     """Measured state of N scenes, one physics step behind the simulator, in float64.
@@ -107,6 +111,17 @@ class Reading:
         """Return whether the part is seated within tolerances in m, m and rad, (N,) bool."""
         flat = np.hypot(self.part_tilt[:, 0], self.part_tilt[:, 1]) < tilt
         return (self.lateral < lateral) & (self.part_position[:, 2] < height) & flat
+
+    def phase(self, near_axis: float, insertion: float) -> np.ndarray:
+        """Return the index into `PHASES` of each env, (N,) int16.
+
+        Args:
+            near_axis: distance from the axis below which the part is near it, in m.
+            insertion: height above the seat below which a part on the axis is being inserted, in m.
+        """
+        near = self.lateral < near_axis
+        inside = near & (self.part_position[:, 2] < insertion)
+        return (near.astype(np.int16) + inside).astype(np.int16)
 
     def observed(self, target: np.ndarray, target_rotation: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the groups `policy` (N, 25) and `privileged` (N, 10), with the targets (N, 3) of the controller."""
