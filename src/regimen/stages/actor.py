@@ -113,5 +113,5 @@ class Actor:
             run.check_stop(steps, lambda: None)
             return False
 
-        session = act(config, HttpChannel(client, name), name, stopped, acting.append)
-        run.finish({"samples": float(session.steps * config.env.num_envs)}, {"learner": cfg.learner, "actor": name})
+        steps = act(config, HttpChannel(client, name), name, stopped, acting.append)
+        run.finish({"samples": float(steps * config.env.num_envs)}, {"learner": cfg.learner, "actor": name})

@@ -216,6 +216,27 @@ def test_a_client_that_vanishes_frees_its_envs(server: Served, monkeypatch: pyte
         env.close()
 
 
+def test_an_env_that_cannot_be_closed_ends_no_server(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(self: ArmEnv) -> None:
+        raise RuntimeError("the viewer hangs")
+
+    monkeypatch.setattr(RemoteEnv, "_beat", lambda self, pause_s: None)
+    monkeypatch.setattr(ArmEnv, "close", breaks)
+    gone = [RemoteEnv.open(as_client(arm_config(), server.url)) for _ in range(2)]  # one for each thread of the server
+    end = time.monotonic() + 8.0
+    while server.server.clients and time.monotonic() < end:
+        time.sleep(0.05)
+    assert server.server.clients == []
+    monkeypatch.undo()
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    for _ in range(2):
+        following = RemoteEnv.open(as_client(arm_config(), server.url))
+        following.reset(seed=0)
+        following.close()
+    for env in gone:
+        env.close()
+
+
 def test_a_client_that_only_thinks_keeps_its_envs(env: RemoteEnv) -> None:
     env.reset(seed=0)
     time.sleep(2.0)  # twice the lease
