@@ -282,6 +282,18 @@ def test_several_actors_at_once_lose_nothing() -> None:
     assert all(values == list(range(100)) for values in found.values())
 
 
+def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
+    server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
+    server.start()
+    channels = [HttpChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
+    assert channels[0].push({}, 0) == -1
+    with pytest.raises(ServerError, match="81"):
+        channels[1].push({}, 0)
+    for channel in channels:
+        channel.close()
+    server.stop()
+
+
 def test_a_learner_that_is_gone_is_an_error_in_time() -> None:
     server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
     server.start()

@@ -16,7 +16,7 @@ from regimen.config.schema import Config
 from regimen.envs import open_env
 from regimen.envs.conformance.check import require_env
 from regimen.envs.remote import RemoteEnv, client
-from regimen.envs.remote.config import TOKEN_VARIABLE
+from regimen.envs.remote.config import TOKEN_VARIABLE, RemoteEnvCfg
 from regimen.system import wire
 from regimen.system.errors import ConfigError, DivergedError
 from regimen.system.message_client import BusyError, MessageClient, ServerError
@@ -188,6 +188,11 @@ def test_a_wrong_or_missing_token_is_refused(server: Served, monkeypatch: pytest
         with pytest.raises(ConfigError, match=r"sim\.token") as error:
             RemoteEnv.open(as_client(arm_config(), server.url, token=token))
         assert TOKEN not in str(error.value)
+    (tmp_path / "dash").write_text("a token with a – dash", "utf-8")
+    with pytest.raises(ConfigError, match=r"sim\.token.*ASCII"):
+        RemoteEnv.open(as_client(arm_config(), server.url, token=str(tmp_path / "dash")))
+    lines = "\n".join(RemoteEnvCfg(url="https://127.0.0.1:1", certificate=str(tmp_path / "dash")).problems({}))
+    assert f"certificate={tmp_path / 'dash'}" in lines and "PEM" in lines
     (tmp_path / "file").write_text(TOKEN)
     RemoteEnv.open(as_client(arm_config(), server.url, token=str(tmp_path / "file"))).close()
 

@@ -66,7 +66,9 @@ class LearnerServer:
 
     def _answer(self, request: Request) -> Reply:
         message = wire.decode(request.body)
-        actor = wire.require_plain(message, "actor", str)[:MAX_NAME]
+        actor = wire.require_plain(message, "actor", str)
+        if len(actor) > MAX_NAME:
+            raise ServerError(f"the name of the actor has {len(actor)} characters: expected {MAX_NAME} at most.")
         with self._heard:
             self._seen[actor] = time.monotonic()
         try:

@@ -210,7 +210,10 @@ class SimulatorServer:
         self._threads = [threading.Thread(target=slot.work_until_stopped, daemon=True) for slot in self._slots[1:]]
         self._calls = EnvCalls()
         larger = "Start it with a larger stage.max_request_mb."
-        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls, larger)
+        connections = (
+            2 * limits.clients + 16
+        )  # each client has one for its heartbeats; and those that ask or are refused
+        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls, larger, connections)
         self.url = self._server.url
 
     @property
