@@ -65,7 +65,7 @@ class Learner(Mailbox):
     version = 0
     made = params()
 
-    def add_stats(self, actor: str, values: Mapping[str, float]) -> None:
+    def add_stats(self, actor: str, number: int, values: Mapping[str, float]) -> None:
         """Publish."""
         self.version += 1
         self.publish(self.version, b"".join(wire.encode(self.made)))

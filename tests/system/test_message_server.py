@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from regimen.system import wire
+from regimen.system import message_server, wire
 from regimen.system.errors import ConfigError, DivergedError, PreflightError
 from regimen.system.message_client import BusyError, MessageClient, ServerError, url_problems
 from regimen.system.message_server import MessageServer, Reply, Request, Tls
@@ -227,8 +227,58 @@ def test_addresses_that_are_taken(url: str) -> None:
     assert url_problems(url) == []
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_an_encrypted_connection_needs_a_trusted_certificate(tmp_path: Path) -> None:
+def test_a_refusal_is_the_answer_although_the_body_was_not_read(
+    server: MessageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_server, "MAX_DRAINED_S", 0.0)  # the server closes while the client sends
+    begun = time.monotonic()
+    with client_of(server.url, reconnect_s=5.0) as client, pytest.raises(wire.WireError, match=str(MAX_BODY)):
+        client.post("echo", {"x": torch.zeros(5 * MAX_BODY, dtype=torch.uint8)})
+    assert time.monotonic() - begun < 4
+
+
+def test_a_connection_without_a_token_has_a_deadline_although_bytes_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_server, "UNKNOWN_S", 0.5)
+    with serving() as server, client_of(server.url) as client:
+        assert client.post("echo", {"x": 1})["x"] == 1
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+            end, open_ = time.monotonic() + 5, True
+            while open_ and time.monotonic() < end:
+                time.sleep(0.05)
+                try:
+                    stranger.sendall(b"P")
+                except OSError:
+                    open_ = False
+        assert not open_
+        assert client._socket is not None
+        own = client._socket.fileno()
+        assert client.post("echo", {"x": 2})["x"] == 2
+        assert client._socket.fileno() == own, "one with a token stays open"
+
+
+def test_a_server_takes_as_many_connections_as_it_is_given() -> None:
+    server = MessageServer(echo, "127.0.0.1", 0, TOKEN, MAX_BODY, max_connections=70)
+    server.start()
+    try:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(client_of(server.url)) for _ in range(71)]
+            assert [client.post("echo", {"x": i})["x"] for i, client in enumerate(clients[:70])] == list(range(70))
+            with pytest.raises(ServerError):
+                clients[70].post("echo", {})
+            clients[0].close()
+            clients[70].reconnect_s = 5.0
+            assert clients[70].post("echo", {"x": 70})["x"] == 70
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A certificate for 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    tmp_path = tmp_path_factory.mktemp("tls")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = [
         "openssl",
@@ -244,7 +294,12 @@ def test_an_encrypted_connection_needs_a_trusted_certificate(tmp_path: Path) -> 
     ]
     command += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=sim"]
     subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    with serving(tls=Tls(certificate, key)) as server:
+    return Tls(certificate, key)
+
+
+def test_an_encrypted_connection_needs_a_trusted_certificate(tls: Tls) -> None:
+    certificate, key = tls.certificate, tls.key
+    with serving(tls=tls) as server:
         assert server.url.startswith("https://")
         with client_of(server.url, certificate=certificate) as client:
             for count in (3, 1_000_000):
@@ -253,3 +308,44 @@ def test_an_encrypted_connection_needs_a_trusted_certificate(tmp_path: Path) -> 
             client.post("echo", {})
     with pytest.raises(PreflightError, match=r"key\.pem"):
         Tls(key, key).context()
+
+
+def test_a_connection_that_ends_or_hangs_before_it_is_made_is_tried_again(tls: Tls) -> None:
+    """As behind a tunnel whose far end is not there yet."""
+    with serving(tls=tls) as server, socket.socket() as tunnel:
+        tunnel.bind(("127.0.0.1", 0))
+        tunnel.listen()
+        ends = []
+
+        def forward() -> None:
+            for _ in range(2):
+                tunnel.accept()[0].close()
+            ends.append(tunnel.accept()[0])  # this one is silent
+            near, far = tunnel.accept()[0], socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
+            ends.extend((near, far))
+            back = threading.Thread(target=pump, args=(far, near))
+            back.start()
+            pump(near, far)
+            back.join()
+
+        def pump(source: socket.socket, target: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(2**16):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=forward)
+        thread.start()
+        url = f"https://127.0.0.1:{tunnel.getsockname()[1]}"
+        with client_of(url, timeout_s=0.5, reconnect_s=10.0, certificate=tls.certificate) as client:
+            assert client.post("echo", {"x": 1})["x"] == 1
+        thread.join()
+        for end in ends:
+            end.close()
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    for file in (tmp_path / "absent", tmp_path / "text"):
+        with pytest.raises(ConfigError, match=f"certificate={file}"):
+            MessageClient("https://127.0.0.1:1", TOKEN, certificate=file)

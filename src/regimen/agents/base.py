@@ -159,7 +159,10 @@ class RestartableAgent(Protocol):
 
 @runtime_checkable
 class ActorLearnerAgent(Protocol):
-    """An agent that learns in one process from what others do; its dataclass declares `ACTORS`."""
+    """An agent that learns in one process from what others do.
+
+    Its dataclass declares `ACTORS`, and has `log_period`: env steps between two calls of `end_iteration`, at most.
+    """
 
     def prepare(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Get ready to learn.

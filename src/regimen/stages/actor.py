@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 from dataclasses import dataclass
@@ -43,13 +44,12 @@ class ActorCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
-        from regimen.system.message_client import url_problems
+        from regimen.system.message_client import certificate_problems, url_problems
 
         lines = [f"learner={self.learner}: {problem}" for problem in url_problems(self.learner)]
         times = {"timeout_s": self.timeout_s, "reconnect_s": self.reconnect_s}
         lines += [f"{name}={value}: expected seconds, more than 0." for name, value in times.items() if not value > 0]
-        if self.certificate is not None and not Path(self.certificate).expanduser().is_file():
-            lines.append(f"certificate={self.certificate}: no such file.")
+        lines += certificate_problems(self.certificate)
         try:
             self.read_token()
         except ConfigError as error:
@@ -60,12 +60,12 @@ class ActorCfg:
         """Return the token of the learner.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or it cannot be one.
         """
         from regimen.system import listening
 
         if given := os.environ.get(TOKEN_VARIABLE, "").strip():
-            return given
+            return listening.require_token(given, TOKEN_VARIABLE)
         if self.token is None:
             raise ConfigError(
                 f"The token of the learner is missing: stage.token=<file>, or the variable {TOKEN_VARIABLE}. "
@@ -94,7 +94,7 @@ class Actor:
         from regimen.system.message_client import MessageClient
 
         cfg = self.cfg
-        name = f"{socket.gethostname()}.{run.id}.{len(run.record.resumed)}"
+        name = f"{socket.gethostname()[:30]}.{run.id[:36]}.{secrets.token_hex(4)}"
         client = MessageClient(
             cfg.learner,
             cfg.read_token(),
@@ -113,5 +113,5 @@ class Actor:
             run.check_stop(steps, lambda: None)
             return False
 
-        session = act(config, HttpChannel(client, name), name, stopped, acting.append)
-        run.finish({"samples": float(session.steps * config.env.num_envs)}, {"learner": cfg.learner, "actor": name})
+        steps = act(config, HttpChannel(client, name), name, stopped, acting.append)
+        run.finish({"samples": float(steps * config.env.num_envs)}, {"learner": cfg.learner, "actor": name})

@@ -181,7 +181,8 @@ def _learn_from_actors(
     agent.prepare(env, session, resume)
     agreement = Agreement.of(config, env.io)
     env.close()  # before the actors open theirs: a server may have one place
-    kept = cfg.checkpoint_interval * agreement.num_envs
+    # A checkpoint that is due is written with the next row of the log.
+    kept = (cfg.checkpoint_interval + config.agent.log_period) * agreement.num_envs
     with learner_session(run, config, session, agent.row_spec(), agreement, last_ids, kept) as actors:
         record.actors = actors
         agent.learn_from(actors)

@@ -108,7 +108,7 @@ def read_token(path: Path, key: str) -> str:
         key: dotted key that names it, such as `stage.token`.
 
     Raises:
-        ConfigError: it has fewer than 16 characters, or cannot be read.
+        ConfigError: it has fewer than 16 characters or others than a header of HTTP holds, or cannot be read.
     """
     try:
         token = path.expanduser().read_text("utf-8").strip()
@@ -117,5 +117,23 @@ def read_token(path: Path, key: str) -> str:
     if len(token) < MIN_TOKEN:
         raise ConfigError(
             f"{key}: the file has fewer than {MIN_TOKEN} characters. `openssl rand -hex 32` makes a token."
+        )
+    return require_token(token, key)
+
+
+def require_token(token: str, key: str) -> str:
+    """Return a token that a header of HTTP holds.
+
+    Args:
+        token: as it was read.
+        key: dotted key or variable that names it.
+
+    Raises:
+        ConfigError: it has none, or other characters than visible ones of ASCII and spaces.
+    """
+    if not token or not token.isascii() or not token.isprintable():
+        raise ConfigError(
+            f"{key}: a token has visible characters of ASCII alone. Expected the one that the server made; "
+            "`openssl rand -hex 32` makes another."
         )
     return token

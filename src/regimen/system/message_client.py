@@ -69,6 +69,28 @@ def url_problems(url: str) -> list[str]:
     return []
 
 
+def certificate_problems(certificate: str | None) -> list[str]:
+    """Return what is wrong with the file of a certificate to trust.
+
+    Args:
+        certificate: path; None: those of the system.
+    """
+    try:
+        _context(None if certificate is None else Path(certificate).expanduser())
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _context(certificate: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if certificate is None else str(certificate))
+    except ssl.SSLError as error:
+        raise ConfigError(f"certificate={certificate}: expected a certificate in PEM format ({error}).") from error
+    except OSError as error:
+        raise ConfigError(f"certificate={certificate}: {error.strerror or error}.") from error
+
+
 class MessageClient:
     """A connection to a `MessageServer`. Not for several threads at once.
 
@@ -95,7 +117,7 @@ class MessageClient:
             advice: sentence for the end of messages about a server that does not answer.
 
         Raises:
-            ConfigError: the address is none.
+            ConfigError: the address is none, or the certificate cannot be read.
         """
         if problems := url_problems(url):
             raise ConfigError(f"{url}: {problems[0]}")
@@ -106,7 +128,7 @@ class MessageClient:
         self._address = parts.hostname, parts.port
         self._context = None
         if parts.scheme == "https":
-            self._context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
+            self._context = _context(certificate)
         self._head = (
             f"Host: {parts.netloc}\r\nAuthorization: Bearer {token}\r\nContent-Type: {BINARY}\r\nContent-Length: "
         )
@@ -150,22 +172,24 @@ class MessageClient:
         """Send a request until it is answered; return status and body."""
         pause, since = FIRST_PAUSE_S, None
         while True:
+            begun = time.monotonic()
             try:
                 return self._attempt(path, parts)
-            except TimeoutError:
-                self.close()
-                raise ServerError(
-                    f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs.{self._advice}"
-                ) from None
-            except ssl.SSLError as error:
-                self.close()
-                raise ServerError(
-                    f"{self.url}: no encrypted connection: {error}. Name its certificate as one to trust."
-                ) from None
             except OSError as error:
+                connected = self._socket is not None
                 self.close()
+                if connected and isinstance(error, TimeoutError):
+                    raise ServerError(
+                        f"{self.url} has not answered within {self.timeout_s:g} s: it is busy, or it hangs."
+                        f"{self._advice}"
+                    ) from None
+                if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                    raise ServerError(
+                        f"{self.url}: no encrypted connection: {error}. Name its certificate as one to trust."
+                    ) from None
                 now = time.monotonic()
-                since = now if since is None else since
+                if since is None:
+                    since = now if connected else begun
                 if now - since + pause > self.reconnect_s:
                     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
                     raise ServerError(
@@ -175,14 +199,19 @@ class MessageClient:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _attempt(self, path: str, parts: list[memoryview]) -> tuple[int, memoryview]:
-        length = wire.size(parts)
+        length, fresh = wire.size(parts), self._socket is None
         connection, file = self._connected()
         pieces: list[memoryview | bytes] = [
             f"POST /{path} HTTP/1.1\r\n{self._head}{length}\r\n\r\n".encode("latin-1"),
             *parts,
         ]
-        for piece in [b"".join(pieces)] if length <= SMALL_BYTES else pieces:
-            connection.sendall(piece)
+        try:
+            for piece in [b"".join(pieces)] if length <= SMALL_BYTES else pieces:
+                connection.sendall(piece)
+        except ConnectionError:
+            if not fresh:
+                raise
+            # A server that refuses a request answers before it has read all, and closes: the answer may be here.
         status, headers = self._reply_head(file)
         size = headers.get("content-length", "")
         if headers.get("content-type") != BINARY or not size.isdigit() or int(size) > MAX_REPLY_BYTES:
@@ -200,7 +229,7 @@ class MessageClient:
 
     def _connected(self) -> tuple[socket.socket, io.BufferedReader]:
         if self._socket is None or self._file is None:
-            plain = socket.create_connection(self._address, timeout=self.timeout_s)
+            plain = socket.create_connection(self._address, timeout=min(self.timeout_s, self.reconnect_s))
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 host = self._address[0]
@@ -208,6 +237,7 @@ class MessageClient:
             except BaseException:
                 plain.close()
                 raise
+            self._socket.settimeout(self.timeout_s)
             self._file = self._socket.makefile("rb")
         return self._socket, self._file
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import http.server
+import math
 import socket
 import socketserver
 import ssl
@@ -32,7 +33,7 @@ BINARY = "application/x-regimen"
 JSON = "application/json"
 
 UNKNOWN_S, IDLE_S = 10.0, 300.0
-"""Time after which a silent connection is closed, before and after its first token; a client opens another one."""
+"""Seconds until a connection is closed: from its opening without the right token, from its last bytes with it."""
 
 MAX_CONNECTIONS = 64
 MAX_DRAINED_S = 1.0
@@ -140,6 +141,7 @@ class MessageServer:
         max_body: int,
         tls: Tls | None = None,
         body_advice: str = "",
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         """Bind the address.
 
@@ -151,13 +153,14 @@ class MessageServer:
             max_body: bytes of a request's body; a larger one is refused before it is read.
             tls: encrypts the connections.
             body_advice: sentence for the end of the message about a body that is too large.
+            max_connections: at once; a further one is closed.
 
         Raises:
             PreflightError: the address is in use or not one of this machine, or the certificate cannot be read.
         """
         context = tls.context() if tls else None
         try:
-            self._server = _Server((host, port), handler, token, max_body, context, body_advice)
+            self._server = _Server((host, port), handler, token, max_body, context, body_advice, max_connections)
         except OSError as error:
             raise PreflightError(f"{host}:{port}: {error.strerror or error}.") from error
         shown = f"[{host}]" if ":" in host else host
@@ -191,11 +194,12 @@ class _Server(socketserver.ThreadingTCPServer):
         max_body: int,
         context: ssl.SSLContext | None,
         body_advice: str,
+        max_connections: int,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.answer, self.token, self.max_body, self.context = handler, token, max_body, context
-        self.body_advice = body_advice
-        self.connections: set[socket.socket] = set()
+        self.body_advice, self.max_connections = body_advice, max_connections
+        self.connections: dict[socket.socket, float] = {}  # -> time at which it is closed
         self.changing = threading.Lock()
         super().__init__(address, _Connection)
 
@@ -207,23 +211,34 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         with self.changing:
-            return len(self.connections) < MAX_CONNECTIONS
+            return len(self.connections) < self.max_connections
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self.changing:
-            self.connections.add(request)
+            self.connections[request] = time.monotonic() + UNKNOWN_S
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         with self.changing:
-            self.connections.discard(request)
+            self.connections.pop(request, None)
         super().shutdown_request(request)
 
-    def close_connections(self) -> None:
+    def keep(self, connection: socket.socket) -> None:
+        """Leave a connection open that had the right token."""
         with self.changing:
-            for connection in self.connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+            if connection in self.connections:
+                self.connections[connection] = math.inf
+
+    def service_actions(self) -> None:
+        """Close connections without a token whose time is over; called several times per second."""
+        self.close_connections(time.monotonic())
+
+    def close_connections(self, now: float = math.inf) -> None:
+        with self.changing:
+            for connection, end in self.connections.items():
+                if end <= now:
+                    with suppress(OSError):  # of the plain socket: a thread may be reading from the encrypted one
+                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that breaks: a client that vanishes is no fault of the server."""
@@ -276,6 +291,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self._drain(length)
             return
         self.connection.settimeout(IDLE_S)
+        self.server.keep(self.connection)
         body, received = wire.buffer(length), 0
         while received < length:
             count = self.rfile.readinto(body[received:])

@@ -10,6 +10,8 @@ import pytest
 from agents.rlpd.touch import TouchEnv, touch_config
 from helpers.messages import raises_naming
 from regimen.agents.actor_learner.agreement import Agreement, seed_of
+from regimen.envs.remote.config import RemoteEnvCfg
+from regimen.envs.sims.mujoco import MujocoWorldCfg
 from regimen.envs.vec_env import IOSpec
 from regimen.system import wire
 from regimen.system.errors import ConfigError
@@ -38,6 +40,25 @@ def test_the_same_configuration_is_taken() -> None:
 def test_another_agent_is_refused_with_what_to_type(changes: dict[str, Any], named: list[str]) -> None:
     with raises_naming(ConfigError, *named):
         agreement().require(received(agreement(**changes).message()))
+
+
+def test_another_env_or_simulator_is_refused_by_its_keys_but_not_the_way_to_it() -> None:
+    own, other = touch_config(2), touch_config(2)
+    own.sim, other.sim = MujocoWorldCfg(), MujocoWorldCfg(dt=0.002)
+    other.env.episode_length_s = 9.0
+    other.env.evaluation.episodes = 3
+    learner = Agreement.of(own, TouchEnv(2).io)
+    with raises_naming(ConfigError, "env.episode_length_s=2.0", "sim.dt=0.005") as error:
+        learner.require(received(Agreement.of(other, TouchEnv(2).io).message()))
+    assert "evaluation" not in str(error.value)
+    own.sim = RemoteEnvCfg(url="http://127.0.0.1:6000", token="elsewhere", timeout_s=3.0)
+    learner.require(received(Agreement.of(own, TouchEnv(2).io).message()))
+    served = Agreement.of(own, TouchEnv(2).io)
+    own.sim = RemoteEnvCfg(url="http://127.0.0.1:6001")
+    served.require(received(Agreement.of(own, TouchEnv(2).io).message()))
+    own.sim = RemoteEnvCfg(dt=0.01)
+    with raises_naming(ConfigError, "sim.dt=0.005"):
+        learner.require(received(Agreement.of(own, TouchEnv(2).io).message()))
 
 
 def test_another_task_size_or_version_is_refused() -> None:

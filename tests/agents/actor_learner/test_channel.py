@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -131,6 +132,56 @@ def test_figures_of_actors_arrive_in_order(connect: Connect) -> None:
     assert mailbox.take_stats() == []
 
 
+def test_figures_whose_answer_was_lost_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = Mailbox(SPEC, 10)
+    server = LearnerServer(mailbox, TOKEN)
+    server.start()
+    channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
+    receive, calls = MessageClient._reply_head, itertools.count()
+
+    def breaks(self: MessageClient, file: Any) -> Any:
+        head = receive(self, file)
+        if next(calls) % 2 == 0:
+            raise ConnectionResetError("cable")
+        return head
+
+    monkeypatch.setattr(MessageClient, "_reply_head", breaks)
+    for value in (1.0, 2.0):
+        channel.stats({"return": value})
+    assert next(calls) == 4
+    assert mailbox.take_stats() == [("a", {"return": 1.0}), ("a", {"return": 2.0})]
+    channel.close()
+    server.stop()
+
+
+def test_a_learner_that_has_finished_waits_until_its_actors_heard_of_it() -> None:
+    mailbox = Mailbox(SPEC, 10)
+    server = LearnerServer(mailbox, TOKEN)
+    server.start()
+    channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
+    channel.push({}, 0)
+    mailbox.finish()
+    begun = time.monotonic()
+    server.wait_for_farewells(0.3)
+    assert time.monotonic() - begun >= 0.3, "the actor has not asked again"
+    heard: list[bool] = []
+
+    def ask() -> None:
+        with pytest.raises(FinishedError):
+            channel.weights(-1)
+        heard.append(True)
+
+    asking = threading.Timer(0.3, ask)
+    asking.start()
+    begun = time.monotonic()
+    server.wait_for_farewells(20.0)
+    assert time.monotonic() - begun < 10
+    asking.join()
+    assert heard
+    channel.close()
+    server.stop()
+
+
 def test_a_sender_waits_for_a_slow_learner_and_loses_nothing(connect: Connect) -> None:
     mailbox, stored, ended = Mailbox(SPEC, 8), [], threading.Event()
 
@@ -229,6 +280,18 @@ def test_several_actors_at_once_lose_nothing() -> None:
         found[parcel.actor] += [int(r) for r in parcel.rows["reward"]]
     server.stop()
     assert all(values == list(range(100)) for values in found.values())
+
+
+def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
+    server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
+    server.start()
+    channels = [HttpChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
+    assert channels[0].push({}, 0) == -1
+    with pytest.raises(ServerError, match="81"):
+        channels[1].push({}, 0)
+    for channel in channels:
+        channel.close()
+    server.stop()
 
 
 def test_a_learner_that_is_gone_is_an_error_in_time() -> None:

@@ -80,6 +80,7 @@ def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, mon
         ({"learner": "10.0.0.5"}, ["learner=10.0.0.5", "http://127.0.0.1:5001"]),
         ({"token": None}, ["stage.token=<file>", TOKEN_VARIABLE]),
         ({"certificate": "/no/such.pem"}, ["certificate=/no/such.pem"]),
+        ({"certificate": __file__}, [f"certificate={__file__}", "PEM"]),
         ({"reconnect_s": 0.0}, ["reconnect_s=0.0"]),
     ],
 )
@@ -87,3 +88,10 @@ def test_an_actor_that_is_refused(tmp_path: Path, values: dict[str, Any], named:
     (tmp_path / "token").write_text("the token of a test")
     assert ActorCfg(token=str(tmp_path / "token")).problems({}) == []
     assert_names("\n".join(ActorCfg(**{"token": str(tmp_path / "token"), **values}).problems({})), *named)
+
+
+def test_a_token_that_no_header_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("a token with a – dash", "utf-8")
+    assert_names("\n".join(ActorCfg(token=str(tmp_path / "token")).problems({})), "stage.token", "ASCII")
+    monkeypatch.setenv(TOKEN_VARIABLE, "a token with\ntwo lines")
+    assert_names("\n".join(ActorCfg().problems({})), TOKEN_VARIABLE, "ASCII")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,20 @@ from typing import Any
 import pytest
 import torch
 
-from agents.rlpd.touch import made_steps, touch_config
+from agents.rlpd.touch import TouchEnv, made_steps, touch_config
 from helpers.messages import raises_naming
 from helpers.trainings import new_run, train
-from regimen.agents.actor_learner import learner_session
 from regimen.agents.actor_learner.acting import act
 from regimen.agents.actor_learner.actor_session import ActorSession
-from regimen.agents.actor_learner.http_channel import HttpChannel
+from regimen.agents.actor_learner.channel import Mailbox
+from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
+from regimen.agents.actor_learner.learner_session import LearnerSession
+from regimen.agents.rlpd.agent import Rlpd
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.config.schema import ChannelCfg, Config
 from regimen.runs import checkpoint
 from regimen.runs.run import Run
+from regimen.system import wire
 from regimen.system.errors import ConfigError, StopRequested
 from regimen.system.message_client import MessageClient
 
@@ -32,9 +36,8 @@ TOKEN = "a token of this test"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figure is drawn, and actors are heard of at once."""
+    """No figure is drawn."""
     monkeypatch.setattr("regimen.display.figures.learning_curve", lambda *arguments: None)
-    monkeypatch.setattr(learner_session, "FAREWELL_S", 0.3)
 
 
 def with_actors(config: Config, token: Path, push_steps: int = 4, ahead: int = 8) -> Config:
@@ -154,6 +157,60 @@ def test_an_actor_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
     (error,) = strangers.errors
     with raises_naming(ConfigError, "agent.gamma=0.97"):
         raise error
+
+
+def test_a_learner_that_is_killed_before_a_checkpoint_gets_every_row_again(tmp_path: Path) -> None:
+    """Without a signal: the last checkpoint is as old as it can be, and all rows on their way are lost."""
+    config = with_actors(touch_config(1, interval=25, max_steps=150), tmp_path / "token")  # rows of the log: every 10
+    run, take = new_run(tmp_path, config), LearnerSession.take
+
+    def killed(self: LearnerSession, limit: int, save: Any) -> Any:
+        parcels = take(self, limit, save)
+        done = parcels[-1].first_id + len(parcels[-1].rows["reward"])
+        if done >= 80 and not deaths:  # the next checkpoint would be that of step 80
+            time.sleep(0.5)  # the mailbox is full, and the actor has rows that it could not send
+            deaths.append(done)
+            raise KeyboardInterrupt
+        return parcels
+
+    deaths: list[int] = []
+    with acting(config, "a") as actors, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LearnerSession, "take", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, config)
+        assert saved(run)["actors"]["last_ids"] == {"a": 49}
+        run = Run(run.dir)
+        late = threading.Timer(20.0, setattr, (run, "stop_signal", 15))  # without rows it would wait for ever
+        late.start()
+        train(run, config)
+        late.cancel()
+    assert not actors.errors
+    assert saved(run)["actors"]["last_ids"] == {"a": 149}
+
+
+def test_an_actor_that_comes_after_the_end_or_is_ended_leaves_no_row_behind(tmp_path: Path) -> None:
+    config = touch_config(1)
+    env = TouchEnv(1)
+    mailbox = Mailbox(row_spec({"policy": 2, "privileged": 2}, 3), 100)
+    server = LearnerServer(mailbox, TOKEN, greet=lambda message: {"push_steps": 40, "kept": 100})
+    server.start()
+    try:
+        agent = Rlpd(config.agent, env.io, 1, torch.device("cpu"), 0)
+        values = agent.learner.actor.values.detach().numpy()
+        mailbox.publish(0, b"".join(wire.encode({"actor": values, "steps_done": 0})))
+        sessions: list[ActorSession] = []
+
+        def acted(name: str) -> int:
+            channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), name)
+            return act(config, channel, name, lambda: bool(sessions) and sessions[-1].steps >= 30, sessions.append)
+
+        assert acted("a") == 30
+        assert mailbox.received("a") == 29, "the rows since its last message"
+        assert any("episode/length" in name for _, values in mailbox.take_stats() for name in values)
+        mailbox.finish()
+        assert acted("b") == 0
+    finally:
+        server.stop()
 
 
 def test_rows_keep_transitions() -> None:

@@ -16,7 +16,7 @@ from regimen.config.schema import Config
 from regimen.envs import open_env
 from regimen.envs.conformance.check import require_env
 from regimen.envs.remote import RemoteEnv, client
-from regimen.envs.remote.config import TOKEN_VARIABLE
+from regimen.envs.remote.config import TOKEN_VARIABLE, RemoteEnvCfg
 from regimen.system import wire
 from regimen.system.errors import ConfigError, DivergedError
 from regimen.system.message_client import BusyError, MessageClient, ServerError
@@ -188,6 +188,11 @@ def test_a_wrong_or_missing_token_is_refused(server: Served, monkeypatch: pytest
         with pytest.raises(ConfigError, match=r"sim\.token") as error:
             RemoteEnv.open(as_client(arm_config(), server.url, token=token))
         assert TOKEN not in str(error.value)
+    (tmp_path / "dash").write_text("a token with a – dash", "utf-8")
+    with pytest.raises(ConfigError, match=r"sim\.token.*ASCII"):
+        RemoteEnv.open(as_client(arm_config(), server.url, token=str(tmp_path / "dash")))
+    lines = "\n".join(RemoteEnvCfg(url="https://127.0.0.1:1", certificate=str(tmp_path / "dash")).problems({}))
+    assert f"certificate={tmp_path / 'dash'}" in lines and "PEM" in lines
     (tmp_path / "file").write_text(TOKEN)
     RemoteEnv.open(as_client(arm_config(), server.url, token=str(tmp_path / "file"))).close()
 
@@ -212,6 +217,27 @@ def test_a_client_that_vanishes_frees_its_envs(server: Served, monkeypatch: pyte
     RemoteEnv.open(as_client(arm_config(), server.url, reconnect_s=8.0)).close()
     with pytest.raises(ServerError, match="resume="):
         gone[0].step(torch.zeros(4, 2))
+    for env in gone:
+        env.close()
+
+
+def test_an_env_that_cannot_be_closed_ends_no_server(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(self: ArmEnv) -> None:
+        raise RuntimeError("the viewer hangs")
+
+    monkeypatch.setattr(RemoteEnv, "_beat", lambda self, pause_s: None)
+    monkeypatch.setattr(ArmEnv, "close", breaks)
+    gone = [RemoteEnv.open(as_client(arm_config(), server.url)) for _ in range(2)]  # one for each thread of the server
+    end = time.monotonic() + 8.0
+    while server.server.clients and time.monotonic() < end:
+        time.sleep(0.05)
+    assert server.server.clients == []
+    monkeypatch.undo()
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    for _ in range(2):
+        following = RemoteEnv.open(as_client(arm_config(), server.url))
+        following.reset(seed=0)
+        following.close()
     for env in gone:
         env.close()
 

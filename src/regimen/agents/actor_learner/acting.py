@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from regimen.agents.actor_learner.actor_session import ActorSession
 from regimen.agents.actor_learner.agreement import Agreement, seed_of
 from regimen.system import wire
-from regimen.system.message_client import FinishedError
+from regimen.system.message_client import FinishedError, ServerError
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.http_channel import HttpChannel
     from regimen.config.schema import Config
+
+LAST_S = 2.0
+"""Time that the end of an actor gives to its last message."""
 
 
 def act(
@@ -22,8 +26,8 @@ def act(
     name: str,
     stopped: Callable[[], bool],
     on_start: Callable[[ActorSession], None] = lambda session: None,
-) -> ActorSession:
-    """Act for a learner until it has finished, or until this actor is to end; return what was done.
+) -> int:
+    """Act for a learner until it has finished, or until this actor is to end; return the env steps of each env.
 
     Args:
         config: of the run.
@@ -51,15 +55,20 @@ def act(
     try:
         device = torch.device(config.hardware.device)
         agent: Any = resolve(config.agent._target_)(config.agent, env.io, env.num_envs, device, config.seed)
-        answer = channel.hello(Agreement.of(config, env.io).message())
-        push_steps, kept = (wire.require_plain(answer, key, int) for key in ("push_steps", "kept"))
-        session = ActorSession(channel, env.num_envs, push_steps, kept, stopped)
-        on_start(session)
+        session: ActorSession | None = None
         try:
+            answer = channel.hello(Agreement.of(config, env.io).message())
+            push_steps, kept = (wire.require_plain(answer, key, int) for key in ("push_steps", "kept"))
+            session = ActorSession(channel, env.num_envs, push_steps, kept, stopped)
+            on_start(session)
             agent.act(env, session)
         except FinishedError as finished:
             print(finished, flush=True)
-        return session
+        else:  # it is to end: what was not sent yet is sent, if the learner answers at once
+            channel.hurry(LAST_S)
+            with suppress(ServerError):
+                session.push()
+        return 0 if session is None else session.steps
     finally:
         env.close()
         channel.close()

@@ -71,8 +71,8 @@ def _act(run: Run, name: str, url: str, token: str, ended: threading.Event) -> N
         worker.keep_mujoco_log(run.logs / f"{log_name(name)}.mujoco.txt")
     channel = HttpChannel(MessageClient(url, token, ANSWER_S, RECONNECT_S), name)
     print(f"{name} acts for the learner at {url}", flush=True)
-    session = act(config, channel, name, ended.is_set)
-    print(f"{name} ends after {session.steps} steps", flush=True)
+    steps = act(config, channel, name, ended.is_set)
+    print(f"{name} ends after {steps} steps", flush=True)
 
 
 def _watch_learner(ended: threading.Event) -> None:

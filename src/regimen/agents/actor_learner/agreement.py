@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regimen.config.structured import to_plain
-from regimen.envs.remote.config import greeting, require_same
+from regimen.envs.remote.config import RemoteEnvCfg, greeting, require_same
 from regimen.envs.vec_env import IOSpec
 from regimen.system import wire
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+
+OF_ONE_SIDE = {
+    "env": ("num_envs", "evaluation"),
+    "sim": ("url", "token", "certificate", "timeout_s", "reconnect_s", "device", "viewer", "cache"),
+}
+"""Keys that do not change what an actor observes, or are compared by themselves."""
+
+REMOTE = RemoteEnvCfg._target_
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,16 @@ class Agreement:
 
     Attributes:
         task: option of the group `task`.
+        env: the plain section `env`, without the keys of one side.
+        sim: the plain section `sim`, likewise.
         agent: the plain section `agent`.
         io: observations and actions, see `IOSpec.to_dict`.
         num_envs: environments of an actor.
     """
 
     task: str | None
+    env: dict[str, Any]
+    sim: dict[str, Any]
     agent: dict[str, Any]
     io: dict[str, Any]
     num_envs: int
@@ -35,11 +47,17 @@ class Agreement:
     @classmethod
     def of(cls, config: Config, io: IOSpec) -> Agreement:
         """Return that of a configuration and its open task."""
-        return cls(config.choices.get("task"), to_plain(config.agent), io.to_dict(), config.env.num_envs)
+        sections = {"env": to_plain(config.env), "sim": to_plain(config.sim) or {}}
+        env, sim = (
+            {key: value for key, value in section.items() if key not in OF_ONE_SIDE[name]}
+            for name, section in sections.items()
+        )
+        return cls(config.choices.get("task"), env, sim, to_plain(config.agent), io.to_dict(), config.env.num_envs)
 
     def message(self) -> wire.Message:
         """Return the first message of an actor."""
-        return {**greeting(self.task), "agent": self.agent, "io": self.io, "num_envs": self.num_envs}
+        sections = {"env": self.env, "sim": self.sim, "agent": self.agent}
+        return {**greeting(self.task), **sections, "io": self.io, "num_envs": self.num_envs}
 
     def require(self, message: wire.Message) -> None:
         """Raise unless an actor's first message agrees with this learner.
@@ -49,8 +67,14 @@ class Agreement:
             IOMismatchError: its message is that of another version.
         """
         require_same(message, self.task)
-        agent = wire.require_plain(message, "agent", dict)
-        lines = _differences(self.agent, agent, "agent")
+        env, sim, agent = (wire.require_plain(message, name, dict) for name in ("env", "sim", "agent"))
+        lines = _differences(self.env, env, "env")
+        own_sim = self.sim
+        if (own_sim.get("_target_") == REMOTE) != (sim.get("_target_") == REMOTE):  # the server has the simulator
+            common = own_sim.keys() & sim.keys() - {"_target_"}
+            own_sim, sim = ({key: section[key] for key in sorted(common)} for section in (own_sim, sim))
+        lines += _differences(own_sim, sim, "sim")
+        lines += _differences(self.agent, agent, "agent")
         if (count := message.get("num_envs")) != self.num_envs:
             lines.append(f"env.num_envs={count}: the learner has {self.num_envs}. Type env.num_envs={self.num_envs}.")
         own, theirs = (IOSpec.from_dict(io) for io in (self.io, wire.require_plain(message, "io", dict)))

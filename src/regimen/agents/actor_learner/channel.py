@@ -115,6 +115,7 @@ class Mailbox:
         self._parcels: deque[Parcel] = deque()
         self._waiting = 0
         self._stats: deque[tuple[str, dict[str, float]]] = deque(maxlen=MAX_STATS)
+        self._last_stats: dict[str, int] = {}
         self._weights: tuple[int, memoryview] | None = None
         self._finished = False
         self._changed = threading.Condition()
@@ -230,10 +231,18 @@ class Mailbox:
             self._require_open()
             return self._weights if self._weights is not None and self._weights[0] > newer_than else None
 
-    def add_stats(self, actor: str, values: Mapping[str, float]) -> None:
-        """Keep figures of an actor; the oldest are dropped where the learner does not take them."""
+    def add_stats(self, actor: str, number: int, values: Mapping[str, float]) -> None:
+        """Keep figures of an actor once; the oldest are dropped where the learner does not take them.
+
+        Args:
+            actor: name.
+            number: of these figures, higher than that of its figures before; the same number again is a repeat.
+            values: the figures.
+        """
         with self._changed:
-            self._stats.append((actor, dict(values)))
+            if number > self._last_stats.get(actor, -1):
+                self._last_stats[actor] = number
+                self._stats.append((actor, dict(values)))
 
     def take_stats(self) -> list[tuple[str, dict[str, float]]]:
         """Return actor and figures, oldest first."""
@@ -264,6 +273,7 @@ class InlineChannel:
     def __init__(self, mailbox: Mailbox, actor: str = "actor_0") -> None:
         """Lead to a mailbox."""
         self._mailbox, self._actor = mailbox, actor
+        self._next_stats = 0
 
     def push(self, rows: Rows, first_id: int) -> int:
         """Store rows; see `Channel.push`. It does not wait for room, which only its caller can make."""
@@ -275,7 +285,8 @@ class InlineChannel:
 
     def stats(self, values: Mapping[str, float]) -> None:
         """Keep figures; see `Channel.stats`."""
-        self._mailbox.add_stats(self._actor, values)
+        self._mailbox.add_stats(self._actor, self._next_stats, values)
+        self._next_stats += 1
 
     def close(self) -> None:
         """Do nothing."""

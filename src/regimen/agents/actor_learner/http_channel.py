@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from regimen.agents.actor_learner.channel import Mailbox, Rows
 from regimen.system import wire
-from regimen.system.message_client import MessageClient, ServerError
+from regimen.system.message_client import FinishedError, MessageClient, ServerError
 from regimen.system.message_server import MessageServer, Reply, Request, Tls
 
 MAX_NAME = 80
@@ -46,13 +48,39 @@ class LearnerServer:
             PreflightError: the address is in use, or the certificate cannot be read.
         """
         self._mailbox, self._greet = mailbox, greet
+        self._seen: dict[str, float] = {}  # actor that was not yet answered that the training has finished -> last time
+        self._heard = threading.Condition()
         self._server = MessageServer(self._answer, host, port, token, max_body, tls)
         self.url = self._server.url
         self.start, self.stop = self._server.start, self._server.stop
 
+    def wait_for_farewells(self, seconds: float) -> None:
+        """Wait until each actor was answered that the training has finished; before, the mailbox must be finished.
+
+        Args:
+            seconds: longest wait; an actor that has been silent for as long before is taken for gone.
+        """
+        begun = time.monotonic()
+        with self._heard:
+            self._heard.wait_for(lambda: not any(s > begun - seconds for s in self._seen.values()), seconds)
+
     def _answer(self, request: Request) -> Reply:
         message = wire.decode(request.body)
-        actor = wire.require_plain(message, "actor", str)[:MAX_NAME]
+        actor = wire.require_plain(message, "actor", str)
+        if len(actor) > MAX_NAME:
+            raise ServerError(f"the name of the actor has {len(actor)} characters: expected {MAX_NAME} at most.")
+        with self._heard:
+            self._seen[actor] = time.monotonic()
+        try:
+            return self._reply(request, actor, message)
+        except Exception as error:
+            if isinstance(error, FinishedError) or request.path == "channel/hello":  # one that is refused ends as well
+                with self._heard:
+                    self._seen.pop(actor, None)
+                    self._heard.notify_all()
+            raise
+
+    def _reply(self, request: Request, actor: str, message: wire.Message) -> Reply:
         if request.path == "channel/hello":
             return Reply.message(self._greet(message) if self._greet else {})
         if request.path == "channel/push":
@@ -67,7 +95,8 @@ class LearnerServer:
             return Reply.message({"version": newer[0], "weights": np.frombuffer(newer[1], np.uint8)})
         if request.path == "channel/stats":
             values = wire.require_plain(message, "values", dict)
-            self._mailbox.add_stats(actor, {name: wire.require_plain(values, name, float) for name in values})
+            figures = {name: wire.require_plain(values, name, float) for name in values}
+            self._mailbox.add_stats(actor, wire.require_plain(message, "id", int), figures)
             return Reply.message({})
         raise ServerError(f"there is no `{request.path}`.")
 
@@ -83,6 +112,7 @@ class HttpChannel:
             actor: name that no other actor has had: a push of one that was killed may still arrive.
         """
         self._client, self._actor = client, actor
+        self._next_stats = 0
 
     def hello(self, greeting: wire.Message) -> wire.Message:
         """Send what this actor is, and return the answer.
@@ -107,9 +137,14 @@ class HttpChannel:
         return wire.require_plain(answer, "version", int), wire.require(answer, "weights", "uint8", (None,)).data
 
     def stats(self, values: Mapping[str, float]) -> None:
-        """Send figures; see `Channel.stats`."""
+        """Send figures; see `Channel.stats`. A repeat after a lost connection counts none twice."""
         figures = {name: float(value) for name, value in values.items()}
-        self._client.post("channel/stats", {"actor": self._actor, "values": figures})
+        number, self._next_stats = self._next_stats, self._next_stats + 1
+        self._client.post("channel/stats", {"actor": self._actor, "id": number, "values": figures})
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than `seconds` for an answer or a connection from now on."""
+        self._client.hurry(seconds)
 
     def close(self) -> None:
         """Close the connection."""

@@ -26,8 +26,8 @@ WAIT_S = 0.1
 VERSIONS_OF_AN_ATTEMPT = 2**32
 """A resumed run publishes versions higher than all of its earlier attempts, some of which its checkpoint lacks."""
 
-FAREWELL_S = 3.0
-"""Time for actors elsewhere to be answered that the training has finished."""
+FAREWELL_S = 30.0
+"""Longest time for actors elsewhere to ask again and be answered that the training has finished."""
 
 MAX_BODY = 256 * 2**20
 
@@ -104,7 +104,8 @@ def learner_session(
         spec: columns of a row.
         agreement: task and agent, which those of an actor must be.
         last_ids: actor -> last number that the learner has of it, from its checkpoint.
-        kept: rows that an actor keeps for a learner that is restored from its last checkpoint.
+        kept: rows between two checkpoints, at most; an actor keeps them, and those on their way, for a learner that is
+            restored from its last checkpoint.
 
     Raises:
         PreflightError: the address is in use, or the certificate cannot be read.
@@ -121,9 +122,11 @@ def learner_session(
             listening.new_token(own_token)  # kept until the end: actors elsewhere wait for a learner that is continued
         token = listening.read_token(file, "hardware.channel.token")
 
+    unsent = channel.push_steps * agreement.num_envs
+
     def greet(message: wire.Message) -> wire.Message:
         agreement.require(message)
-        return {"push_steps": channel.push_steps, "kept": kept + mailbox.capacity}
+        return {"push_steps": channel.push_steps, "kept": kept + mailbox.capacity + unsent}
 
     def serve(host: str, port: int, tls: Tls | None) -> LearnerServer:
         server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, greet)
@@ -133,6 +136,7 @@ def learner_session(
 
     with ExitStack() as stack:
         inner = serve("127.0.0.1", 0, None)
+        outer: LearnerServer | None = None
         if channel.port is not None:
             outer = serve(channel.host, channel.port, listening.tls(channel))
             print(f"actors elsewhere: python launch.py stage=actor … stage.learner={outer.url}", flush=True)
@@ -142,6 +146,7 @@ def learner_session(
         processes.start()
         yield LearnerSession(run, training, mailbox, processes)
         mailbox.finish()  # not after an error: actors elsewhere wait for the learner to be continued
-        if channel.port is not None:
-            time.sleep(FAREWELL_S)
+        if outer is not None:
+            outer.wait_for_farewells(FAREWELL_S)
+            time.sleep(WAIT_S)  # the last answer is on its way
         own_token.unlink(missing_ok=True)

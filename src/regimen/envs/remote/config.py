@@ -49,11 +49,12 @@ class RemoteEnvCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return what is wrong with the values; ask the server whether it has the task, unless a scheduler starts."""
-        from regimen.system.message_client import url_problems
+        from regimen.system.message_client import certificate_problems, url_problems
 
         lines = [f"url={self.url}: {problem}" for problem in url_problems(self.url)]
         times = {"timeout_s": self.timeout_s, "reconnect_s": self.reconnect_s, "dt": self.dt}
         lines += [f"{name}={value}: expected seconds, more than 0." for name, value in times.items() if not value > 0]
+        lines += certificate_problems(self.certificate)
         if (config.get("stage") or {}).get("_target_") == "regimen.stages.serve.Serve":
             lines.append("stage=serve opens a simulator itself. Remove sim=remote.")
         if lines or (config.get("hardware") or {}).get("scheduler"):
@@ -68,23 +69,26 @@ class RemoteEnvCfg:
         """Return the token of the server.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or it cannot be one.
         """
+        from regimen.system import listening
+
         given = os.environ.get(TOKEN_VARIABLE, "").strip()
         if given:
-            return given
+            return listening.require_token(given, TOKEN_VARIABLE)
         if self.token is None:
             raise ConfigError(
                 f"The token of the server is missing: sim.token=<file>, or the variable {TOKEN_VARIABLE}. "
                 "The server prints the file when it starts."
             )
         try:
-            return Path(self.token).expanduser().read_text("utf-8").strip()
+            token = Path(self.token).expanduser().read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"sim.token is no file that can be read ({getattr(error, 'strerror', None) or error}). Expected the "
                 f"path that the server printed; a token itself belongs into the variable {TOKEN_VARIABLE}."
             ) from error
+        return listening.require_token(token, "sim.token")
 
     def connect(self, timeout_s: float | None = None, reconnect_s: float | None = None) -> Any:
         """Return a `MessageClient` of the server, with the configured waits by default.

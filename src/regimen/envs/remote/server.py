@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -209,7 +210,10 @@ class SimulatorServer:
         self._threads = [threading.Thread(target=slot.work_until_stopped, daemon=True) for slot in self._slots[1:]]
         self._calls = EnvCalls()
         larger = "Start it with a larger stage.max_request_mb."
-        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls, larger)
+        connections = (
+            2 * limits.clients + 16
+        )  # each client has one for its heartbeats; and those that ask or are refused
+        self._server = MessageServer(self._answer, host, port, token, limits.max_body, tls, larger, connections)
         self.url = self._server.url
 
     @property
@@ -252,7 +256,7 @@ class SimulatorServer:
         self._slots[0].close()
 
     def _free(self, slot: Slot, session: Session, owned: bool = False) -> None:
-        """Close the envs of a client, whose turn the caller holds.
+        """Close the envs of a client, whose turn the caller holds; the place is free even where `close` fails.
 
         Args:
             slot: of the client.
@@ -260,9 +264,10 @@ class SimulatorServer:
             owned: whether this is the thread that owns the slot.
         """
         if owned:
-            slot.close()
+            _Job(slot.close).run()  # an error of `close` is written to the log, here and in the owner's thread
         else:
-            slot.run(slot.close)
+            with suppress(Exception):
+                slot.run(slot.close)
         with self._assigning:
             if slot.session is session:
                 slot.session = None
