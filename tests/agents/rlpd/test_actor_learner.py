@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,20 @@ def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
     continued = (position[1:] == following[:-1]).all(dim=1).sum()
     episodes = run.metrics()[-1]["Train/episode_length"]
     assert continued >= 199 - 2 * 200 / episodes, "but for the ends of episodes, each row begins where the last ended"
+
+
+def test_an_actor_of_a_training_that_was_stopped_at_its_end_ends_with_it(tmp_path: Path) -> None:
+    config = with_actors(touch_config(1, max_steps=20), tmp_path / "token")
+    run = new_run(tmp_path, config)
+    run.stop_signal = 15  # it stops after its last iteration, and has nothing to do when it is continued
+    with acting(config, "a") as actors:
+        for _ in range(2):
+            with suppress(StopRequested):
+                train(run, config)
+            run = Run(run.dir)
+            run.stop_signal = 15
+        train(Run(run.dir), config)
+    assert not actors.errors and saved(run)["actors"]["last_ids"] == {"a": 19}
 
 
 def test_an_actor_with_other_settings_is_refused_by_name(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class LearnerServer:
         self._server = MessageServer(self._answer, host, port, token, max_body, tls)
         self.url = self._server.url
         self.start, self.stop = self._server.start, self._server.stop
+
+    def expect(self, actors: Iterable[str]) -> None:
+        """Count actors as seen now: those of a continued training connect again, and it may end before they have."""
+        with self._heard:
+            self._seen |= dict.fromkeys(actors, time.monotonic())
 
     def wait_for_farewells(self, seconds: float) -> None:
         """Wait until each actor was answered that the training has finished; before, the mailbox must be finished.

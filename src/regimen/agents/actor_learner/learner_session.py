@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ VERSIONS_OF_AN_ATTEMPT = 2**32
 
 FAREWELL_S = 30.0
 """Longest time for actors elsewhere to ask again and be answered that the training has finished."""
+
+OWN_ACTOR = re.compile(r"actor\d+\.\d+\.\d+")
+"""Names of the actors that are processes of the run, see `ActorProcesses`; they end with it."""
 
 MAX_BODY = 256 * 2**20
 
@@ -139,6 +143,7 @@ def learner_session(
         outer: LearnerServer | None = None
         if channel.port is not None:
             outer = serve(channel.host, channel.port, listening.tls(channel))
+            outer.expect(name for name in last_ids or {} if not OWN_ACTOR.fullmatch(name))
             print(f"actors elsewhere: python launch.py stage=actor … stage.learner={outer.url}", flush=True)
             print(f"  stage.token={file}, or a copy of this file there", flush=True)
         processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox)
