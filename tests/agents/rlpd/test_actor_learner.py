@@ -119,14 +119,23 @@ def test_updates_buffers_and_figures_are_those_of_one_process(tmp_path: Path, na
     assert sum(session.steps for session in actors.sessions) <= 60 + ahead + 2 * pushed * len(names)
 
 
+def stop_after_a_row(run: Run, ended: threading.Event) -> None:
+    """Stop a training once it has logged one more row."""
+    before = len(run.metrics())
+    while not ended.wait(0.01):
+        if len(run.metrics()) > before:
+            run.stop_signal = 15
+            return
+
+
 def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
     config = with_actors(touch_config(1, interval=20, max_steps=200), tmp_path / "token")
     run = new_run(tmp_path, config)
     with acting(config, "a") as actors:  # it waits for the learner in between
         for _ in range(3):
             run = Run(run.dir)
-            stop = threading.Timer(0.4, setattr, (run, "stop_signal", 15))
-            stop.start()
+            ended = threading.Event()
+            threading.Thread(target=stop_after_a_row, args=(run, ended), daemon=True).start()
             try:
                 train(run, config)
                 break
@@ -134,7 +143,7 @@ def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
                 state = saved(run)
                 assert state["agent"]["online"]["next_id"] == state["actors"]["last_ids"].get("a", -1) + 1
             finally:
-                stop.cancel()
+                ended.set()
         else:
             train(Run(run.dir), config)
     assert not actors.errors
