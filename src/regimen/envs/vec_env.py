@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeGuard, runtime_checkable
 
-from regimen.system.errors import IOMismatchError
+from regimen.system.errors import ConfigError, IOMismatchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +144,25 @@ class IOSpec:
         for name, size in other.observations[group].items():
             starts[name], start = start, start + size
         return [starts[name] + i for name, size in self.observations[group].items() for i in range(size)]
+
+    def joint_permutation(self, joints: list[str], terms: Collection[str]) -> tuple[list[int], list[int]]:
+        """Return where each joint, and each column of the group `policy`, is in a policy with another order of joints.
+
+        Args:
+            joints: the order of that policy, the same joints.
+            terms: observation terms with one value a joint.
+
+        Raises:
+            ConfigError: such a term has values for some of the joints only.
+        """
+        order, columns, start = [joints.index(joint) for joint in self.action.joints], list(range(self.size())), 0
+        for term, size in self.observations["policy"].items():
+            if term in terms:
+                if size != len(order):
+                    raise ConfigError(f"{term} has {size} values, one for some of the joints only: --joints task.")
+                columns[start : start + size] = [start + k for k in order]
+            start += size
+        return order, columns
 
     def require_fits(
         self,

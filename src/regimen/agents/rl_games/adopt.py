@@ -116,13 +116,7 @@ def _reordered(
         raise IOMismatchError(f"--joints names {', '.join(joints)}; the task has {', '.join(new)}.")
     if terms is None or not any(name.startswith(COLUMNS[0]) for name in state):
         raise ConfigError("Joints can be reordered for networks of `mlp` on manager-based tasks: use --joints task.")
-    order, columns, start = [joints.index(joint) for joint in new], list(range(io.size())), 0
-    for term, size in io.observations["policy"].items():
-        if term in terms:
-            if size != len(new):
-                raise ConfigError(f"{term} has {size} values, one for some of the joints only: --joints task.")
-            columns[start : start + size] = [start + k for k in order]
-        start += size
+    order, columns = io.joint_permutation(joints, terms)
     moved = dict(state)
     for name, tensor in state.items():
         if name.startswith(COLUMNS) and tensor.ndim:

@@ -101,13 +101,7 @@ def reorder(old: LegacyPolicy, io: IOSpec, joints: list[str], terms: list[str] |
         return
     if terms is None:
         raise ConfigError("This task does not declare which observations belong to joints: use --joints task.")
-    order, columns, start = [joints.index(joint) for joint in new], list(range(io.size())), 0
-    for term, size in io.observations["policy"].items():
-        if term in terms:
-            if size != len(new):
-                raise ConfigError(f"{term} has {size} values, one for some of the joints only: --joints task.")
-            columns[start : start + size] = [start + k for k in order]
-        start += size
+    order, columns = io.joint_permutation(joints, terms)
     for name, tensor in old.state.items():
         if name in (old.first_layer, *(f"obs_normalizer.{part}" for part in ("_mean", "_var", "_std"))):
             old.state[name] = tensor[..., columns]
