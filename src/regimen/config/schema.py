@@ -7,6 +7,7 @@ whose shape depends on the chosen option (`agent`, `sim`, `stage`) take their ty
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import MISSING
 from regimen.config.schedulers import SCHEDULERS
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
-from regimen.system import listening
+from regimen.system import certificate, listening
 
 __all__ = [
     "ChannelCfg",
@@ -78,7 +79,7 @@ class HardwareCfg:
         threads: threads of the physics and of torch; null takes all cores this process may use.
         max_jobs: runs of a local sweep at once.
         interpreters: Python of a sim that needs an environment of its own, by sim name.
-        nodes: number of machines of the run.
+        nodes: number of machines of the run; a learner is on the first, and its actors on all of them.
         processes: workers per machine, joined by torch.distributed.
         actors: processes that step envs for a learner, each with `env.num_envs`; 0 where `channel` is null.
         channel: between these and the learner; null: the process that learns steps the envs.
@@ -117,20 +118,36 @@ class HardwareCfg:
                 f"device={self.device}: {self.processes} processes take a GPU each. Type hardware.device=cuda."
             )
         if self.nodes > 1 and self.scheduler != "slurm":
-            lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware=slurm.")
+            preset = "slurm" if self.channel is None else "slurm_actor_learner"
+            lines.append(f"nodes={self.nodes}: several machines are given out by Slurm. Choose hardware={preset}.")
         return lines + self._actor_problems()
 
     def _actor_problems(self) -> list[str]:
         if self.actors < 0:
             return [f"actors={self.actors}: expected 0 or more."]
         if self.channel is None:
-            named = f"actors={self.actors}: the learner has no channel to them. Type hardware=actor_learner."
+            preset = "slurm_actor_learner" if self.scheduler == "slurm" else "actor_learner"
+            named = f"actors={self.actors}: the learner has no channel to them. Type hardware={preset}."
             return [named] if self.actors else []
         lines = [f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None)]
-        if self.nodes * self.processes > 1:
-            several = f"nodes={self.nodes} processes={self.processes}"
-            lines.append(f"{several}: one process learns from actors. Type hardware.nodes=1 hardware.processes=1.")
+        if self.processes > 1:
+            lines.append(f"processes={self.processes}: one process learns from actors. Type hardware.processes=1.")
+        if self.nodes > 1 + self.actors:
+            lines.append(
+                f"nodes={self.nodes}: a learner and {self.actors} actors leave a node without a process. "
+                f"Type hardware.nodes={1 + self.actors}, or hardware.actors={self.nodes - 1}."
+            )
+        if self.nodes > 1 and (problem := certificate.why_none()):
+            lines.append(f"nodes={self.nodes}: {problem} Or type hardware.nodes=1.")
         return lines
+
+    def node_processes(self) -> int:
+        """Return the number of processes on the machine of the run that has most of them."""
+        return self.processes if self.channel is None else math.ceil((1 + self.actors) / self.nodes)
+
+    def workers(self) -> int:
+        """Return the number of workers on all machines; with actors the learner is the only one."""
+        return self.nodes * self.processes if self.channel is None else 1
 
     def num_threads(self) -> int:
         """Return `threads`, or the number of cores this process may use."""

@@ -50,6 +50,7 @@ def preflight(
         ConfigError: all problems.
     """
     hardware = composed.config.hardware
+    _count_cores(composed)
     available = resources_of(hardware, parallel)
     report = PreflightReport({}, available.memory, disk_free(root), pending=dict(pending or {}))
     report.warnings += composed.unused
@@ -63,6 +64,17 @@ def preflight(
         report.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores}: slower")
     raise_if_any([_located(composed, problem) for problem in problems])
     return report
+
+
+def _count_cores(composed: ComposedConfig) -> None:
+    """Ask Slurm for the cores of a learner and its actors, where the request leaves the number to them."""
+    hardware = composed.config.hardware
+    if hardware.scheduler != "slurm" or hardware.channel is None:
+        return
+    if not any(hardware.submitit.get(key) for key in ("cpus_per_task", "cpus_per_gpu")):
+        cores = hardware.node_processes() * (hardware.threads or 1)
+        for requested in (hardware.submitit, composed.plain["hardware"]["submitit"]):
+            requested["cpus_per_task"] = cores
 
 
 def _located(composed: ComposedConfig, problem: Problem) -> str:
@@ -275,7 +287,7 @@ def envs_of_a_worker(composed: ComposedConfig) -> int:
 
 def num_workers(composed: ComposedConfig) -> int:
     """Return the number of workers of the run on all its machines."""
-    return composed.config.hardware.nodes * composed.config.hardware.processes
+    return composed.config.hardware.workers()
 
 
 def trains_in_several(composed: ComposedConfig) -> bool:

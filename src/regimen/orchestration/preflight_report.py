@@ -45,11 +45,11 @@ def resources_of(hardware: HardwareCfg, parallel: int = 1) -> Resources:
         parallel: number of runs at once.
     """
     if hardware.scheduler != "slurm":
-        workers = max(1, parallel) * (hardware.processes + hardware.actors)
+        workers = max(1, parallel) * hardware.node_processes()
         return Resources(len(os.sched_getaffinity(0)), host.memory_available(), workers, here=True)
     requested = hardware.submitit
     memory = int(float(requested["mem_gb"]) * 2**30) if requested.get("mem_gb") else UNLIMITED
-    return Resources(int(requested.get("cpus_per_task") or 1), memory, hardware.processes + hardware.actors, here=False)
+    return Resources(int(requested.get("cpus_per_task") or 1), memory, hardware.node_processes(), here=False)
 
 
 def device_problems(hardware: HardwareCfg, resources: Resources) -> Iterator[str]:

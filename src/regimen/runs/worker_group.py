@@ -71,14 +71,14 @@ def command(run: Run, meeting_place: Path | None = None, node: int = 0) -> list[
     nodes, processes = int(hardware.get("nodes", 1)), int(hardware.get("processes", 1))
     module = code_snapshot.module_name(run.record.code, "regimen.runs.worker")
     worker = ["-m", module, str(run.dir)]
-    if nodes * processes == 1:
+    if nodes * processes == 1 or hardware.get("channel") is not None:  # the one that learns starts its actors itself
         return [host.interpreter(config), *worker]
     meeting = ["--nnodes", "1", "--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"]
     meeting += ["--rdzv-id", run.id, "--rdzv-endpoint", str(meeting_place and meeting_place / "launcher")]
     if nodes > 1:
         port = FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % PORTS  # the same on all machines, another in each job
         meeting = ["--nnodes", str(nodes), "--node-rank", str(node)]
-        meeting += ["--master-addr", _first_node(), "--master-port", str(port)]
+        meeting += ["--master-addr", nodes_of_job()[0], "--master-port", str(port)]
     launcher = ["-m", "torch.distributed.run", *meeting, "--nproc-per-node", str(processes), "--max-restarts", "0"]
     launcher += ["--log-dir", str(run.logs / "workers")]
     stopping = ["--signals-to-handle", SIGNALS, "--shutdown-timeout", str(WORKERS_SHUTDOWN_S)]
@@ -143,13 +143,18 @@ def write_error(run: Run, error: dict[str, Any]) -> None:
     run.write_error({**error, "rank": rank()} if world_size() > 1 else error)
 
 
-def _first_node() -> str:
-    """Return the name of the first node of this Slurm job."""
+def nodes_of_job() -> list[str]:
+    """Return the names of the nodes of this Slurm job, in their order.
+
+    Raises:
+        PreflightError: this is no Slurm job, or Slurm does not answer.
+    """
     try:
         listed = subprocess.run(
             ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
             capture_output=True, text=True, check=True, timeout=30,
         )  # fmt: skip
-        return listed.stdout.split()[0]
-    except (KeyError, IndexError, OSError, subprocess.SubprocessError) as error:
+        first, *others = listed.stdout.split()
+        return [first, *others]
+    except (KeyError, ValueError, OSError, subprocess.SubprocessError) as error:
         raise PreflightError(f"Several machines need a Slurm job that names them: {error!r}.") from error

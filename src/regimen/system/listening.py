@@ -93,11 +93,16 @@ def tls(settings: Listening) -> Tls | None:
 def new_token(path: Path) -> str:
     """Make a token, and a file that only its owner can read; return the token."""
     token = secrets.token_urlsafe(32)
+    write_token(path, token)
+    return token
+
+
+def write_token(path: Path, token: str) -> None:
+    """Write a token to a new file that only its owner can read."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(token)
-    return token
 
 
 def read_token(path: Path, key: str) -> str:

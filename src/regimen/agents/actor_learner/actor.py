@@ -1,7 +1,7 @@
-"""An actor of a run: `python -m regimen.agents.actor_learner.actor <run directory> <name> <url>`.
+"""An actor of a run: `python -m regimen.agents.actor_learner.actor <run directory> <name> <url> [<access>]`.
 
 Its learner starts it, reads `logs/<actor>.json` where it failed, and ends it by closing its stdin, which happens as
-well when the learner is killed.
+well when the learner is killed. On another node of a Slurm job it reads token and certificate from the folder `access`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from regimen.agents.actor_learner.http_channel import HttpChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
-from regimen.system import files, signals
+from regimen.system import files, listening, signals
 from regimen.system.errors import DivergedError
 from regimen.system.message_client import MessageClient
 
@@ -40,14 +41,16 @@ def main() -> int:
     """Act for the learner of a run; return the exit code."""
     faulthandler.enable()
     folder, name, url = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    token = os.environ.pop(TOKEN_VARIABLE)
+    access = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    token = os.environ.pop(TOKEN_VARIABLE) if access is None else listening.read_token(access / "token", "token")
+    certificate = None if access is None else access / "certificate.pem"
     for number in signals.FORWARDED:  # a scheduler sends them to all processes; the learner decides when its actors end
         signal.signal(number, signal.SIG_IGN)
     ended = threading.Event()
     threading.Thread(target=_watch_learner, args=(ended,), daemon=True).start()
     run = Run.open(folder)
     try:
-        _act(run, name, url, token, ended)
+        _act(run, name, MessageClient(url, token, ANSWER_S, RECONNECT_S, certificate), ended)
     except Exception as error:
         if ended.is_set():
             return 0  # the learner is gone: this is no failure of the actor
@@ -61,7 +64,7 @@ def main() -> int:
     return 0
 
 
-def _act(run: Run, name: str, url: str, token: str, ended: threading.Event) -> None:
+def _act(run: Run, name: str, client: MessageClient, ended: threading.Event) -> None:
     worker.set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.agents.actor_learner.acting import act
     from regimen.config.structured import load_config
@@ -69,9 +72,8 @@ def _act(run: Run, name: str, url: str, token: str, ended: threading.Event) -> N
     config = load_config(run.config_path)
     if getattr(config.sim, "MUJOCO", False):
         worker.keep_mujoco_log(run.logs / f"{log_name(name)}.mujoco.txt")
-    channel = HttpChannel(MessageClient(url, token, ANSWER_S, RECONNECT_S), name)
-    print(f"{name} acts for the learner at {url}", flush=True)
-    steps = act(config, channel, name, ended.is_set)
+    print(f"{name} acts for the learner at {client.url} on {socket.gethostname()}", flush=True)
+    steps = act(config, HttpChannel(client, name), name, ended.is_set)
     print(f"{name} ends after {steps} steps", flush=True)
 
 

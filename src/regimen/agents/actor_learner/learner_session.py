@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.agents.actor_learner import reports
 from regimen.agents.actor_learner.channel import Mailbox, Parcel, RowSpec
 from regimen.agents.actor_learner.http_channel import LearnerServer
+from regimen.agents.actor_learner.job_steps import job_steps
 from regimen.agents.actor_learner.processes import ActorProcesses
 from regimen.agents.training_session import TrainingSession
 from regimen.system import listening, wire
@@ -112,7 +113,7 @@ def learner_session(
             restored from its last checkpoint.
 
     Raises:
-        PreflightError: the address is in use, or the certificate cannot be read.
+        PreflightError: the address is in use, the certificate cannot be read, or the nodes of the run are not there.
     """
     channel: ChannelCfg | None = config.hardware.channel
     assert channel is not None
@@ -139,14 +140,19 @@ def learner_session(
         return server
 
     with ExitStack() as stack:
-        inner = serve("127.0.0.1", 0, None)
+        steps = stack.enter_context(job_steps(run, config.hardware, token))
+        if steps is None:
+            inner = serve("127.0.0.1", 0, None)
+        else:
+            with steps.tls() as own:
+                inner = serve(steps.address, 0, own)
         outer: LearnerServer | None = None
         if channel.port is not None:
             outer = serve(channel.host, channel.port, listening.tls(channel))
             outer.expect(name for name in last_ids or {} if not OWN_ACTOR.fullmatch(name))
             print(f"actors elsewhere: python launch.py stage=actor … stage.learner={outer.url}", flush=True)
             print(f"  stage.token={file}, or a copy of this file there", flush=True)
-        processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox)
+        processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox, steps)
         stack.callback(processes.stop)
         processes.start()
         yield LearnerSession(run, training, mailbox, processes)

@@ -15,18 +15,27 @@ from regimen.system.message_client import PASSED_ON, ServerError, received_error
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.channel import Mailbox
+    from regimen.agents.actor_learner.job_steps import JobSteps
     from regimen.runs.run import Run
 
 FAILURES = 3
 """Ends in a row of one actor, none of whose processes sent a row, after which the run fails."""
 
+SIGNAL_OF_SRUN = 128
+"""srun ends with this and the number of the signal that killed its process."""
+
+STEP_END_S = 10.0
+"""Time for Slurm to end a step beyond that of its process."""
+
 MODULE = "regimen.agents.actor_learner.actor"
 
 
 class ActorProcesses:
-    """The actors of a run on this machine."""
+    """The actors of a run, on this machine or on the nodes of its Slurm job."""
 
-    def __init__(self, run: Run, count: int, url: str, token: str, mailbox: Mailbox) -> None:
+    def __init__(
+        self, run: Run, count: int, url: str, token: str, mailbox: Mailbox, steps: JobSteps | None = None
+    ) -> None:
         """Start nothing yet.
 
         Args:
@@ -35,8 +44,10 @@ class ActorProcesses:
             url: of the learner's channel.
             token: of the channel, handed over in the environment of the processes.
             mailbox: receives the rows, by which an actor that works is recognised.
+            steps: starts them on the nodes of a Slurm job; None: all are on this machine.
         """
         self._run, self._count, self._url, self._token, self._mailbox = run, count, url, token, mailbox
+        self._steps = steps
         self._attempt = len(run.record.resumed)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
@@ -61,6 +72,7 @@ class ActorProcesses:
             name = self._names[number]
             self._raise_error(name)
             self._failures[number] = 0 if self._mailbox.received(name) >= 0 else self._failures[number] + 1
+            code = code if self._steps is None or code <= SIGNAL_OF_SRUN else SIGNAL_OF_SRUN - code
             how = signals.signal_name(-code) if code < 0 else f"exit code {code}"
             if self._failures[number] >= FAILURES:
                 raise ServerError(
@@ -77,7 +89,7 @@ class ActorProcesses:
             _close_stdin(process)
         for process in self._processes.values():
             try:
-                process.wait(END_GRACE_S + 1.0)
+                process.wait(END_GRACE_S + (1.0 if self._steps is None else STEP_END_S))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -88,13 +100,14 @@ class ActorProcesses:
         self._starts[number] += 1
         self._names[number] = name
         (self._run.logs / f"{log_name(name)}.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", MODULE, str(self._run.dir), name, self._url]
+        env = {**os.environ, TOKEN_VARIABLE: self._token}
+        if self._steps is not None:
+            command = self._steps.wrap(number, [*command, str(self._steps.access)])
+            env = self._steps.environment()
         with files.open_own(self._run.logs / f"{log_name(name)}.log", "ab") as log:
             self._processes[number] = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(self._run.dir), name, self._url],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, TOKEN_VARIABLE: self._token},
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env
             )
 
     def _raise_error(self, name: str) -> None:

@@ -161,6 +161,8 @@ def slurm_executor(
     executor = submitit.SlurmExecutor(folder, max_num_timeout=NO_LIMIT)
     # Since Slurm 22.05 srun does not inherit --cpus-per-task from sbatch: a task would be bound to one core.
     srun = [f"--cpus-per-task={wanted['cpus_per_task']}"] if "cpus_per_task" in wanted else []
+    if hardware.get("channel") is not None:  # the learner is on the first node; it starts actors on the others
+        srun += ["--nodes=1", "--ntasks=1", "--relative=0"]
     parameters = {
         **wanted,
         "name": name,
