@@ -71,6 +71,30 @@ def test_every_experiment_composes_and_stays_small(experiment: str) -> None:
     assert len((CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()) < 30
 
 
+def test_an_experiment_keeps_task_and_agent_with_another_stage(tmp_path: Path) -> None:
+    run = composed("experiment=gear_pictures", "stage=actor")
+    assert (run.choices["task"], run.choices["stage"]) == ("gear_assembly", "actor")
+    assert run.plain["agent"] == composed("experiment=gear_pictures").plain["agent"]
+    (line,) = run.unused
+    assert_names(line, "stage=actor", "stage.checkpoint_interval", "stage.keep_checkpoints", "stage=train")
+    assert composed("experiment=gear_pictures", "stage=train").unused == []
+    assert composed("experiment=gear_pictures").plain["stage"]["checkpoint_interval"] == 1000
+    said = refusal("experiment=gear_pictures", "stage=actor", "stage.checkpoint_interval=10")
+    assert_names(said, "stage.checkpoint_interval=10")
+    text = "# @package _global_\n# Mine\nstage: {checkpoint_interval: 10, reconect_s: 1.0}\n"
+    write(tmp_path / "conf/experiment/mine.yaml", text)
+    for stage in ([], ["stage=actor"]):
+        assert_names(refusal("experiment=mine", *stage, lab=tmp_path / "conf"), "mine.yaml:3", "reconect_s")
+
+
+def test_an_experiment_of_another_stage_keeps_what_both_stages_have(tmp_path: Path) -> None:
+    text = "# @package _global_\n# Mine\ndefaults: [{override /stage: serve}]\nstage: {port: 5077, host: 127.0.0.2}\n"
+    write(tmp_path / "conf/experiment/mine.yaml", text)
+    assert composed("experiment=mine", lab=tmp_path / "conf").plain["stage"]["port"] == 5077
+    run = composed("experiment=mine", "stage=train", lab=tmp_path / "conf")
+    assert_names(run.unused[0], "stage.port", "stage.host", "stage=serve")
+
+
 STAGES, HARDWARE = ([p.stem for p in sorted((CONF / name).glob("*.yaml"))] for name in ("stage", "hardware"))
 PAIRS = [
     pytest.param(stage, hardware, marks=() if stage == "train" or hardware == "cpu" else pytest.mark.slow)

@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 
 from regimen.config.compose import compose_config
+from regimen.config.groups import config_home
+from regimen.orchestration.sweep.jobs import expand
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "rlpd.md").read_text()
 
@@ -16,7 +18,8 @@ def test_the_commands_compose() -> None:
     assert len(commands) >= 6
     stages = set()
     for command in commands:
-        config = compose_config(shlex.split(command), [])
+        words = shlex.split(command)
+        config = expand(words[1:], [config_home()])[0].config if words[0] == "-m" else compose_config(words, [])
         stages.add((config.choices["stage"], config.choices["task"], config.hardware.channel is not None))
     task = "gear_assembly"
     assert stages == {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}

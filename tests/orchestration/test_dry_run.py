@@ -17,6 +17,7 @@ from regimen.cli.launch import launch
 from regimen.config.compose import ComposedConfig, compose
 from regimen.orchestration import dry_run
 from regimen.orchestration.preflight import PROCESS_BYTES, num_envs, preflight
+from regimen.runs.create import create_run_dir
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -34,7 +35,7 @@ def composed(*overrides: str, lab: Path | None = None) -> ComposedConfig:
 
 def described(*overrides: str, lab: Path | None = None) -> str:
     run = composed(*overrides, lab=lab)
-    return dry_run.describe(run, preflight(run, Path("outputs")), dry_run.run_directory(Path("outputs"), run.choices))
+    return dry_run.describe(run, preflight(run, Path("outputs")), dry_run.run_directory(Path("outputs"), run.plain))
 
 
 def refused(*overrides: str, lab: Path | None = None, parallel: int = 1) -> str:
@@ -275,3 +276,21 @@ def test_resources_for_a_scheduler_without_one_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         described("task=reach", "hardware.submitit.timeout_min=5")
     assert_names(str(caught.value), "submitit.timeout_min", "hardware=slurm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["stage=serve"], "outputs/<time>-gear_assembly-<4 hex>"),
+        (["stage=collect", "policy=scripted"], "outputs/<time>-gear_assembly-<4 hex>"),
+        (["stage=report"], "outputs/<time>-gear_assembly-<4 hex>"),
+        (["stage=collect", "policy=pretrained:go2_flat"], "outputs/<time>-gear_assembly-skrl_ppo-<4 hex>"),
+        (["stage=distill", "agent=bc"], "outputs/<time>-gear_assembly-bc-<4 hex>"),
+    ],
+)
+def test_a_directory_is_named_after_an_agent_that_has_a_part_in_the_run(arguments: list[str], name: str) -> None:
+    run = composed("task=gear_assembly", *arguments)
+    assert str(dry_run.run_directory(Path("outputs"), run.plain)) == name
+    made = create_run_dir(Path("outputs"), run.plain, [], [])
+    pattern = re.escape(name).replace("<time>", r"\d{8}-\d{6}").replace(r"<4\ hex>", "[0-9a-f]{4}")
+    assert re.fullmatch(pattern, f"outputs/{made.name}")

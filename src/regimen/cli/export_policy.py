@@ -188,7 +188,8 @@ def _summary(target: Path, description: PolicyDescription, config: PlainConfig, 
     """Return file, inputs, outputs and check of an exported policy as lines."""
     io, check, robot = description.io_spec(), description.check, description.robot
     assert check is not None
-    reads = ", ".join(f"{group} {io.size(group)}" for group in description.inputs)
+    sizes = {group: "x".join(map(str, size)) for group, size in io.images.items()}
+    reads = ", ".join(f"{group} {sizes.get(group) or io.size(group)}" for group in description.inputs)
     gains = f", gains of robot {robot.name}" if robot else ""
     return [
         f"{target} ({size / 1e6:.2f} MB), metadata in {target.name}.json",

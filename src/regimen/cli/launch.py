@@ -226,7 +226,7 @@ def _single_run(overrides: list[str], dirs: list[Path]) -> int:
     if composed.config.dry_run:
         from regimen.orchestration import dry_run
 
-        say(dry_run.describe(composed, report, dry_run.run_directory(root, composed.choices)))
+        say(dry_run.describe(composed, report, dry_run.run_directory(root, composed.plain)))
         return 0
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")

@@ -57,7 +57,7 @@ class ComposedConfig:
         overrides: arguments, as typed.
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
         sweep_settings: places of the settings of a sweep in the option files.
-        unused: lines about keys of pasted sections that the run supplies.
+        unused: lines about keys that the run does not use: of pasted sections, and of an experiment for another stage.
     """
 
     config: Config
@@ -258,7 +258,8 @@ class _Composition:
         locator, selection, tree = self.locator, self.selection, self.locator.tree
         chosen = group_overrides(locator.loader, locator.parsed)
         self._apply_arguments([o for o in locator.parsed if o not in chosen])
-        unused = [line for node, kind in selection.types.items() for line in pasted.remove_supplied(tree, node, kind)]
+        unused = list(selection.unused)
+        unused += [line for node, kind in selection.types.items() for line in pasted.remove_supplied(tree, node, kind)]
         plain = interpolation.resolved(tree.data)
         self._refuse(self._check(tree.data if plain is None else plain))
         if self.numbers:

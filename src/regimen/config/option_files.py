@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class SelectedOptions:
         settings: settings of Hydra in the files, later ones replacing earlier ones.
         sweeper: option of `hydra/sweeper`.
         hydra_arguments: what the files choose and set for Hydra itself, as arguments.
+        unused: lines about settings of an experiment for another stage than the chosen one.
         hydra: Hydra's own node, composed at its first use.
     """
 
@@ -73,6 +74,7 @@ class SelectedOptions:
     settings: list[FileSetting]
     sweeper: str
     hydra_arguments: list[str]
+    unused: list[str]
     hydra: HydraNode | None = None
 
     def sweep_settings(self) -> list[str]:
@@ -148,6 +150,7 @@ class _Reader:
         self.classes: dict[str, type[Any]] = {}
         self.settings: list[FileSetting] = []
         self.known_choices: Mapping[str, str | None] = {}
+        self.unused: list[str] = []
 
     def read(self, chosen: list[str]) -> SelectedOptions:
         """Read the options that the arguments `chosen` select."""
@@ -162,12 +165,21 @@ class _Reader:
         raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
         self.known_choices = known_choices
         places = list(self._places(defaults_list.defaults))
-        self._merge_files(defaults_list.defaults)
+        self._merge_files(defaults_list.defaults, chosen)
         raise_if_any(list(hydra_settings.file_problems(self.settings)))
         sweeper = str(known_choices.get("hydra/sweeper"))
         arguments = [*hydra_choices, *hydra_settings.text_arguments(self.settings, quoted)]
         return SelectedOptions(
-            choices, locator.files, locator.tree, self.types, self.classes, places, self.settings, sweeper, arguments
+            choices,
+            locator.files,
+            locator.tree,
+            self.types,
+            self.classes,
+            places,
+            self.settings,
+            sweeper,
+            arguments,
+            self.unused,
         )
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
@@ -179,7 +191,7 @@ class _Reader:
                 file = folder / f"{default.config_path}.yaml"
                 yield from (file, file.parent)
 
-    def _merge_files(self, defaults: list[ResultDefault]) -> None:
+    def _merge_files(self, defaults: list[ResultDefault], chosen: list[str]) -> None:
         """Fill the tree: defaults of the types, then the files in Hydra's order."""
         tree, files = self.locator.tree, self.locator.files
         layers = list(self._layers(defaults))
@@ -199,7 +211,36 @@ class _Reader:
         self.types["logger"] = self._multi_type("logger", [d for data, _ in layers for d in [data.get("logger")] if d])
         tree.merge({"logger": structured.defaults(self.types["logger"])}, SCHEMA)
         for data, source in layers:
+            if source.kind == "experiment":
+                self._remove_of_its_own_stage(data, source, chosen)
             tree.merge(data, source)
+
+    def _remove_of_its_own_stage(self, data: PlainConfig, source: ValueSource, chosen: list[str]) -> None:
+        """Remove what an experiment sets for its own stage alone, where an argument chooses another one.
+
+        So a run of `stage=actor` or `stage=evaluate` has task and agent of the experiment of its training.
+        """
+        section, stage = data.get("stage"), self.known_choices.get("stage")
+        others = [argument for argument in chosen if not argument.startswith("stage=")]
+        if not isinstance(section, dict) or len(others) == len(chosen):
+            return
+        strange = section.keys() - {f.name for f in fields(self.types["stage"])}
+        load = self.locator.loader.compute_defaults_list
+        own = self.locator.translate_errors(lambda: load(self.name, others, RunMode.RUN)).overrides.known_choices[
+            "stage"
+        ]
+        if not strange or own in (None, stage):
+            return
+        where = f"stage/{own}"
+        kind = self._class(
+            str(OmegaConf.to_container(self._load(where)[0], resolve=False)["_target_"]), f"{where}.yaml"
+        )
+        for_own = [key for key in section if key in strange & {f.name for f in fields(kind)}]
+        for key in for_own:
+            del section[key]
+        if for_own:
+            keys = ", ".join(f"stage.{key}" for key in for_own)
+            self.unused.append(f"not used with stage={stage}: {keys}, which {source.label} sets for stage={own}")
 
     def _class(self, target: str, where: str) -> Any:
         try:

@@ -143,7 +143,7 @@ class HardwareCfg:
 
     def node_processes(self) -> int:
         """Return the number of processes on the machine of the run that has most of them."""
-        return self.processes if self.channel is None else math.ceil((1 + self.actors) / self.nodes)
+        return self.processes if self.channel is None else math.ceil((1 + self.actors) / max(1, self.nodes))
 
     def workers(self) -> int:
         """Return the number of workers on all machines; with actors the learner is the only one."""

@@ -8,8 +8,10 @@ from typing import Any
 
 from regimen.config.compose import ComposedConfig
 from regimen.config.provenance import ABSENT
+from regimen.config.yaml_io import PlainConfig
 from regimen.display.formatting import table
 from regimen.orchestration.preflight_report import PreflightReport
+from regimen.runs.create import id_words
 from regimen.system import host
 from regimen.system.files import display_path
 
@@ -98,6 +100,6 @@ def _text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run_directory(root: Path, choices: dict[str, str]) -> Path:
-    """Return the pattern of a run directory under `root`."""
-    return Path(os.path.relpath(root)) / f"<time>-{choices['task']}-{choices['agent']}-<4 hex>"
+def run_directory(root: Path, config: PlainConfig) -> Path:
+    """Return the pattern of the directory under `root` of a run of a resolved configuration."""
+    return Path(os.path.relpath(root)) / "-".join(["<time>", *id_words(config), "<4 hex>"])

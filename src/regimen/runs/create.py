@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from regimen.config import static_types
 from regimen.config.yaml_io import as_yaml
 from regimen.runs import inputs, signature
 from regimen.runs.record import FILE, RunRecord
@@ -69,7 +70,7 @@ def create_run_dir(
         config: the resolved configuration, plain data; frozen as `config.yaml`.
         argv: the command line.
         overrides: its `key=value` part.
-        run_id: directory name wanted by a sweep; by default time, task, agent and four random digits.
+        run_id: directory name wanted by a sweep; by default time, `id_words` and four random digits.
         files: input name -> file or folder it reads, such as the policy; recorded with its SHA-256.
         repository: a folder of the repository whose commit and changes are recorded.
         git: result of `repository_state(repository)`, for a caller that creates many runs; by default it is read now.
@@ -80,10 +81,7 @@ def create_run_dir(
         PreflightError: `run_id` is taken, the disk is full, or nothing may be written there.
     """
     choices = config.get("choices") or {}
-    if run_id is None:
-        folder = create_unique_dir(root, choices.get("task", ""), choices.get("agent", ""))
-    else:
-        folder = _claim_named(root / run_id)
+    folder = create_unique_dir(root, *id_words(config)) if run_id is None else _claim_named(root / run_id)
     try:
         record = RunRecord(
             id=folder.name,
@@ -107,6 +105,23 @@ def create_run_dir(
             raise cannot_create_error(root, error) from error
         raise
     return folder
+
+
+def id_words(config: dict[str, Any]) -> list[str]:
+    """Return the words of the id of a run: the task, and the agent unless it has no part in the run.
+
+    It has none where the stage neither calls a method of it nor reads a policy, and where the policy is a word of the
+    stage, such as `scripted`.
+
+    Args:
+        config: the resolved configuration.
+    """
+    choices, stage = config.get("choices") or {}, config.get("stage") or {}
+    needs, takes, words = (static_types.class_variable(stage, name) for name in ("NEEDS", "TAKES", "DEMONSTRATORS"))
+    without = needs is None and takes is not None and "policy" not in takes
+    if without or config.get("policy") in (words or ()):
+        return [choices.get("task", "")]
+    return [choices.get("task", ""), choices.get("agent", "")]
 
 
 def _fill(

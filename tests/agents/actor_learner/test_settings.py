@@ -13,6 +13,7 @@ from regimen.config.compose import compose
 from regimen.config.schema import ChannelCfg, HardwareCfg
 from regimen.orchestration.preflight import preflight
 from regimen.stages.actor import TOKEN_VARIABLE, ActorCfg
+from regimen.system import certificate
 from regimen.system.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +29,10 @@ def hardware(actors: int = 1, **channel: Any) -> HardwareCfg:
     return HardwareCfg(actors=actors, channel=ChannelCfg(**channel))
 
 
+def on_slurm(**values: Any) -> HardwareCfg:
+    return HardwareCfg(scheduler="slurm", channel=ChannelCfg(), **values)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -40,6 +45,9 @@ def hardware(actors: int = 1, **channel: Any) -> HardwareCfg:
         (hardware(port=5588, host="0.0.0.0"), ["channel.host=0.0.0.0", "hardware.channel.tls_certificate", "ssh"]),
         (hardware(port=5588, token="/no/such"), ["channel.token=…"]),
         (HardwareCfg(processes=2, actors=1, channel=ChannelCfg()), ["processes=2", "hardware.processes=1"]),
+        (HardwareCfg(nodes=2, actors=1, channel=ChannelCfg()), ["nodes=2", "hardware=slurm_actor_learner"]),
+        (on_slurm(nodes=4, actors=2), ["nodes=4", "hardware.nodes=3", "hardware.actors=3"]),
+        (HardwareCfg(actors=2, scheduler="slurm"), ["actors=2", "hardware=slurm_actor_learner"]),
     ],
 )
 def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> None:
@@ -48,11 +56,38 @@ def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> No
 
 def test_hardware_that_is_taken() -> None:
     assert hardware(2).problems({}) == []
+    assert on_slurm(nodes=2, actors=1).problems({}) == []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         assert_names("\n".join(hardware(port=port).problems({})), f"channel.port={port}", f"port={port + 1}")
+
+
+def test_several_nodes_need_something_to_make_a_certificate_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate.importlib.util, "find_spec", lambda name: None)
+    assert on_slurm(nodes=2, actors=1).problems({}) == []
+    monkeypatch.setenv("PATH", "/nowhere")
+    (line,) = on_slurm(nodes=2, actors=1).problems({})
+    assert_names(line, "nodes=2", "openssl", "pip install cryptography", "hardware.nodes=1")
+    assert on_slurm(nodes=1, actors=1).problems({}) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "actors", "threads", "cores"), [(1, 3, 1, 4), (1, 0, 2, 2), (2, 3, 1, 2), (2, 4, 2, 6), (3, 2, 1, 1)]
+)
+def test_slurm_is_asked_for_the_cores_of_the_fullest_node(
+    tmp_path: Path, nodes: int, actors: int, threads: int, cores: int
+) -> None:
+    asked = [f"hardware.nodes={nodes}", f"hardware.actors={actors}", f"hardware.threads={threads}"]
+    asked += ["hardware=slurm_actor_learner", "hardware.channel.port=5588"]
+    run = compose(["experiment=gear_rlpd", *asked], [ROOT / "conf"])
+    report = preflight(run, tmp_path)
+    assert run.plain["hardware"]["submitit"]["cpus_per_task"] == cores == run.config.hardware.submitit["cpus_per_task"]
+    assert not [line for line in report.warnings if "cores" in line]
+    given = compose(["experiment=gear_rlpd", *asked, "hardware.submitit.cpus_per_task=1"], [ROOT / "conf"])
+    assert bool([line for line in preflight(given, tmp_path).warnings if "cores" in line]) == (cores > 1)
+    assert given.plain["hardware"]["submitit"]["cpus_per_task"] == 1
 
 
 @pytest.mark.parametrize(

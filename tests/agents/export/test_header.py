@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 import torch
 
 from agents.export.made_policies import run_with
-from helpers.messages import raises_naming
+from helpers.messages import assert_names, raises_naming
 from helpers.trainings import new_run, training_config
-from regimen.agents.export import header
+from regimen.agents.export import header, network
+from regimen.agents.exported import Exported
 from regimen.cli.export_policy import export
 from regimen.config.compose import compose
+from regimen.envs.vec_env import IOSpec
 from regimen.orchestration.preflight import preflight
-from regimen.runs import references
+from regimen.runs import checkpoint, references
 from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, RunReferenceError
@@ -67,6 +70,30 @@ def test_it_is_judged_as_its_checkpoint_is(tmp_path):
     mine, its = ([r["overall"][k]["value"] for k in ("return", "distance")] for r in results)
     assert mine == pytest.approx(its, rel=1e-4)
     assert results[0]["policy"]["run"] == results[1]["policy"]["run"]
+
+
+@pytest.mark.parametrize("form", ["torchscript", "onnx"])
+def test_an_image_that_the_policy_reads_keeps_its_size(tmp_path, form):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    source = run_with(tmp_path, "skrl_ppo")
+    made = checkpoint.load(source)
+    io = IOSpec.from_dict(made["io"])
+    io.images = {"wrist": [8, 6, 3], "overview": [16, 16, 3]}
+    policy = importlib.import_module("agents.export.seeing").Seeing.load_policy(made, io, torch.device("cpu"))
+    seeing = {"agent": {"_target_": "agents.export.seeing.Seeing"}, "io": io.to_dict(), "policy": {}}
+    checkpoint.save(source, made | seeing)
+    said = export(str(source), form)
+    assert_names(said[1], "wrist 8x6x3")
+    (out,) = [f for f in (source.parent.parent / "exported").iterdir() if f.suffix != ".json"]
+    bundle = header.bundle(out)
+    carried = IOSpec.from_dict(bundle["io"])
+    assert carried.images == {"wrist": [8, 6, 3]}
+    smaller = IOSpec.from_dict(made["io"] | {"images": {"wrist": [8, 8, 3]}})
+    assert_names("\n".join(carried.differences(smaller, ("policy", "wrist"))), "wrist", "8x6x3", "8x8x3")
+    obs = network.random_observations(io, ["policy", "wrist"], rows=5)
+    acted = Exported.load_policy(bundle, carried, torch.device("cpu")).act(obs, None)[0]
+    assert torch.allclose(acted, policy.act(obs, None)[0], atol=1e-4)
 
 
 def test_files_of_others_and_broken_ones_are_told_apart(tmp_path):

@@ -16,11 +16,11 @@ import pytest
 from helpers.messages import assert_names
 from orchestration.slurm.cluster import ROOT, Cluster, wait_for
 from orchestration.slurm.sandbox import NODES
-from regimen.system import files
+from regimen.system import certificate, files, listening
 
 sys.path.append(str(ROOT / "benchmarks"))
 
-import actor_kills as kills  # noqa: E402
+import actor_kills as kills
 
 pytestmark = pytest.mark.slow
 TOTAL = 600
@@ -154,3 +154,24 @@ def test_an_actor_that_fails_on_another_node_ends_the_run_with_its_error(cluster
     info = cluster.wait_status(run, "diverged", "failed", "finished")
     assert info["status"] == "diverged" and "actor0" in info["reason"], said_by(cluster, run)
     assert (files.read_json(cluster.dir(run) / "logs" / "actor0.json") or {})["error"] == "DivergedError"
+
+
+def test_a_learner_and_an_actor_as_two_jobs(cluster: Cluster, address: str) -> None:
+    made = certificate.make(address, cluster.folder)
+    listening.write_token(cluster.folder / "token", "the token of a test")
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port = probe.getsockname()[1]
+    channel = [f"host={address}", f"port={port}", "token=token", f"tls_certificate={made.certificate}"]
+    channel += [f"tls_key={made.key}"]
+    learner = submitted(cluster, "hardware.actors=0", *(f"hardware.channel.{value}" for value in channel))
+    task = [s for s in TRAINING if s.startswith(("task=", "agent", "env."))]
+    act = [*task, "stage=actor", "hardware=slurm", "hardware.submitit.mem_gb=2", "hardware.submitit.cpus_per_task=1"]
+    act += [f"stage.learner=https://{address}:{port}", f"stage.certificate={made.certificate}", "stage.token=token"]
+    cluster.launch("--config-dir", "conf", *act)
+    (actor,) = [f.parent.name for f in cluster.folder.glob("outputs/*/run.json") if f.parent.name != learner]
+    for run in (learner, actor):
+        info = cluster.wait_status(run, "finished", "failed", patience_s=300)
+        assert info["status"] == "finished", said_by(cluster, run)
+    assert_whole(cluster, learner)
+    assert cluster.info(actor)["headline"]["samples"] >= TOTAL

@@ -100,6 +100,14 @@ def test_the_script_has_what_was_asked_for(tmp_path: Path, srun: None) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "srun"], "making a script writes nothing"
 
 
+def test_a_learner_is_one_task_on_the_first_of_its_nodes(tmp_path: Path, srun: None) -> None:
+    asked = hardware(cpus_per_task=2) | {"nodes": 2, "actors": 3, "channel": {"port": None}}
+    lines = script(tmp_path, asked)
+    assert "#SBATCH --nodes=2" in lines
+    command = shlex.split(lines[-1])
+    assert {"--nodes=1", "--ntasks=1", "--relative=0", "--cpus-per-task=2"} <= set(command)
+
+
 def test_own_setup_comes_before_the_copy_of_the_code(tmp_path: Path, srun: None) -> None:
     lines = script(tmp_path, hardware(setup=["module load cuda"]), code="/code")
     assert lines.index("module load cuda") < lines.index("export PYTHONSAFEPATH=1")

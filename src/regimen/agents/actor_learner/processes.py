@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,6 @@ FAILURES = 3
 
 SIGNAL_OF_SRUN = 128
 """srun ends with this and the number of the signal that killed its process."""
-
-STEP_END_S = 10.0
-"""Time for Slurm to end a step beyond that of its process."""
 
 MODULE = "regimen.agents.actor_learner.actor"
 
@@ -87,9 +85,10 @@ class ActorProcesses:
         """End all actors, by force where they do not end by themselves."""
         for process in self._processes.values():
             _close_stdin(process)
+        end = time.monotonic() + END_GRACE_S + 1.0
         for process in self._processes.values():
             try:
-                process.wait(END_GRACE_S + (1.0 if self._steps is None else STEP_END_S))
+                process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -106,9 +105,7 @@ class ActorProcesses:
             command = self._steps.wrap(number, [*command, str(self._steps.access)])
             env = self._steps.environment()
         with files.open_own(self._run.logs / f"{log_name(name)}.log", "ab") as log:
-            self._processes[number] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env
-            )
+            self._processes[number] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env)
 
     def _raise_error(self, name: str) -> None:
         account = files.read_json(self._run.logs / f"{log_name(name)}.json")

@@ -82,6 +82,7 @@ class PolicyDescription:
         outputs: output -> shape and content.
         step_dt: seconds between two actions.
         observations: group -> term -> `size` and `TermMeaning`.
+        images: group of one image that the network reads -> [H, W, C].
         joint_names: joints of an action, in order.
         action_scale: rad for an action of 1, of each joint.
         action_offset: target at action 0, rad.
@@ -120,6 +121,7 @@ class PolicyDescription:
     robot: RobotDescription | None = None
     physics_dt: float | None = None
     check: ExportCheck | None = None
+    images: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PolicyDescription:
@@ -152,12 +154,12 @@ class PolicyDescription:
         action = ActionSpec(
             self.joint_names, self.action_scale, self.action_offset, self.action_clip, self.joint_limits
         )
-        return IOSpec(sizes, action, self.step_dt, meaning)
+        return IOSpec(sizes, action, self.step_dt, meaning, images=self.images)
 
 
 _KEYS = (
     *("format", "regimen", "task", "run", "step", "commit", "agent", "faults", "inputs", "outputs", "step_dt"),
-    *("observations", "joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
+    *("observations", "images", "joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
     *("physics_dt", "check"),
 )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle
 
 OBSERVATION = "(N, {size}) float32: the terms of `observations.{group}` side by side, each clipped, then scaled"
+IMAGE = "(N, {size}) uint8: the image `{group}`, rows from the top"
 OUTPUTS = {
     "actions": "(N, A) float32: the policy's own action, before its clip; what an observation of the last action holds",
     "targets": "(N, A) float32: action_offset + action_scale * clip(actions), for each of joint_names, in {unit}",
@@ -47,10 +48,11 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
         commit=commit_of(run),
         agent=bundle["agent"]["_target_"],
         faults=bundle.get("faults") or [],
-        inputs={group: OBSERVATION.format(size=spec.size(group), group=group) for group in groups},
+        inputs={group: _input(spec, group) for group in groups},
         outputs={k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()},
         step_dt=spec.step_dt,
         observations={g: _terms(spec, g) for g in dict.fromkeys(("policy", *groups)) if g in spec.observations},
+        images={group: spec.images[group] for group in groups if group in spec.images},
         joint_names=spec.action.joints,
         action_scale=spec.action.scale,
         action_offset=spec.action.offset,
@@ -87,6 +89,12 @@ def require_fit(bundle: PolicyBundle, config: PlainConfig) -> None:
     strange = sorted(set(bundle["io"]["action"]["joints"]) - set(load(name).joints)) if name else []
     if strange:
         raise ConfigError(f"The policy moves {', '.join(strange)}, which robot {name} does not have: name its task.")
+
+
+def _input(spec: IOSpec, group: str) -> str:
+    if group in spec.images:
+        return IMAGE.format(size=", ".join(map(str, spec.images[group])), group=group)
+    return OBSERVATION.format(size=spec.size(group), group=group)
 
 
 def _terms(spec: IOSpec, group: str) -> dict[str, TermMeaning]:

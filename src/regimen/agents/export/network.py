@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 
 
 class DeployedPolicy(nn.Module):
-    """Observations of each group (N, d) -> actions (N, A) and targets (N, A)."""
+    """Observations of each group, (N, d) or images (N, H, W, C) uint8 -> actions (N, A) and targets (N, A)."""
 
     scale: torch.Tensor
     offset: torch.Tensor
@@ -66,10 +66,20 @@ def load(bundle: PolicyBundle, io: IOSpec) -> tuple[Policy, nn.Module, list[str]
 
 
 def random_observations(io: IOSpec, groups: list[str], rows: int = CHECKED) -> dict[str, torch.Tensor]:
-    """Return group -> normal observations (rows, d), from nearly 0 to far larger than those of a robot."""
+    """Return group -> random observations.
+
+    Those of vectors are normal, (rows, d), from nearly 0 to far larger than those of a robot; images are uniform,
+    (rows, H, W, C) uint8.
+    """
     generator = torch.Generator().manual_seed(0)
     width = torch.linspace(0.05, 5.0, rows)[:, None]
-    return {group: width * torch.randn(rows, io.size(group), generator=generator) for group in groups}
+
+    def drawn(group: str) -> torch.Tensor:
+        if group in io.images:
+            return torch.randint(0, 256, (rows, *io.images[group]), generator=generator, dtype=torch.uint8)
+        return width * torch.randn(rows, io.size(group), generator=generator)
+
+    return {group: drawn(group) for group in groups}
 
 
 def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[str]) -> float:
@@ -78,7 +88,7 @@ def largest_difference(acting: Acting, policy: Policy, io: IOSpec, groups: list[
     The first observation is evaluated alone, as on a robot. Differences of values above 1 are relative.
 
     Args:
-        acting: one tensor (N, d) for each group -> actions and targets.
+        acting: one tensor, (N, d) or (N, H, W, C), for each group -> actions and targets.
         policy: the policy.
         io: its observations and actions.
         groups: observation groups that it reads.
