@@ -110,8 +110,8 @@ def create_run_dir(
 def id_words(config: dict[str, Any]) -> list[str]:
     """Return the words of the id of a run: the task, and the agent unless it has no part in the run.
 
-    It has none where the stage neither calls a method of it nor reads a policy, and where the policy is a word of the
-    stage, such as `scripted`.
+    It has none where the stage neither calls a method of it nor reads a policy, and where the policy is one of the
+    stage's own, such as `scripted`.
 
     Args:
         config: the resolved configuration.

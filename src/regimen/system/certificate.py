@@ -87,5 +87,5 @@ def _by_openssl(address: str, tls: Tls) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=OPENSSL_S)
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip()
-        raise PreflightError(f"No certificate for {address}: openssl failed: {said}") from error
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        raise PreflightError(f"No certificate for {address}: openssl failed: {reason}") from error

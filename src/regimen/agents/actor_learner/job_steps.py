@@ -49,7 +49,7 @@ class JobSteps:
             access: folder with token and certificate.
 
         Raises:
-            PreflightError: Slurm does not tell the address of another node, or there is no way to it.
+            PreflightError: the address of another node is unknown, or there is no route to it.
         """
         self._nodes, self._cores, self.access = nodes, cores, access
         self.address = _address_towards(nodes[1])
@@ -131,6 +131,6 @@ def _node_address(node: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWER_S)
     except (OSError, subprocess.SubprocessError) as error:
-        raise PreflightError(f"Slurm does not tell the address of the node {node}: {error}.") from error
+        raise PreflightError(f"Slurm has no address of the node {node}: {error}.") from error
     fields = dict(word.split("=", 1) for word in done.stdout.split() if "=" in word)
     return fields.get("NodeAddr", node)
