@@ -25,6 +25,9 @@ FAILURES = 3
 SIGNAL_OF_SRUN = 128
 """srun ends with this and the number of the signal that killed its process."""
 
+STEPS_END_S = 3.0
+"""Time for actors on several nodes to end: srun stays longer where a job is cancelled, and Slurm ends what is left."""
+
 MODULE = "regimen.agents.actor_learner.actor"
 
 
@@ -85,7 +88,7 @@ class ActorProcesses:
         """End all actors, by force where they do not end by themselves."""
         for process in self._processes.values():
             _close_stdin(process)
-        end = time.monotonic() + END_GRACE_S + 1.0
+        end = time.monotonic() + (END_GRACE_S + 1.0 if self._steps is None else STEPS_END_S)
         for process in self._processes.values():
             try:
                 process.wait(max(0.0, end - time.monotonic()))
