@@ -30,7 +30,7 @@ class GymEnvCfg:
         kwargs: arguments of `gymnasium.make`.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
-        success_key: entry of the task's info that tells whether an episode succeeded, such as is_success; null: none.
+        success_key: entry of the task's info with the success of an episode, such as is_success; null: none.
         observation_noise: set by `stage=evaluate`; without effect in these tasks.
     """
 
