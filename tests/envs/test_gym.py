@@ -41,13 +41,34 @@ class Ramp(gymnasium.Env):
         return np.array([float(self.t)]), 1.0, self.t == 5, self.cut and self.t == 3, {}
 
 
+class Parts(gymnasium.Wrapper):
+    """`Ramp` whose observation has two parts; it succeeds where the last action was positive."""
+
+    def __init__(self, deep: bool = False, silent: bool = False) -> None:
+        super().__init__(Ramp())
+        box = gymnasium.spaces.Box(-100, 100, (2,), np.float64)
+        both = {"time": self.env.observation_space, "double": box}
+        self.observation_space = gymnasium.spaces.Dict({"parts": gymnasium.spaces.Dict(both)} if deep else both)
+        self.silent = silent
+
+    def reset(self, **given):
+        obs, info = self.env.reset(**given)
+        return {"time": obs, "double": np.array([2 * obs[0], -obs[0]])}, info
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        told = {} if self.silent or not terminated else {"is_success": bool(action[1] > 5), "tries": 1}
+        return {"time": obs, "double": np.array([2 * obs[0], -obs[0]])}, reward, terminated, truncated, info | told
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _registered():
     gymnasium.register("Ramp-v0", Ramp, max_episode_steps=5)
     gymnasium.register("Endless-v0", Ramp)
+    gymnasium.register("Parts-v0", Parts, max_episode_steps=7)
     yield
-    gymnasium.registry.pop("Ramp-v0")
-    gymnasium.registry.pop("Endless-v0")
+    for name in ("Ramp-v0", "Endless-v0", "Parts-v0"):
+        gymnasium.registry.pop(name)
 
 
 def ramp(num_envs: int = 2, **changes: object) -> GymEnv:
@@ -89,6 +110,44 @@ def test_an_action_of_one_is_the_end_of_the_tasks_own_range():
         env.step(torch.tensor([action]))
         assert env.vector.envs[0].unwrapped.given.tolist() == given
     assert (env.io.action.scale, env.io.action.offset, env.io.action.clip) == ([2.0, 5.0], [1.0, 5.0], 1.0)
+
+
+def test_the_parts_of_an_observation_are_the_terms_of_one_group():
+    env = GymEnv(GymEnvCfg(id="Parts-v0", num_envs=3), seed=0)
+    sizes = env.io.observations["policy"]
+    assert sizes == {"time": 1, "double": 2} and list(sizes) == list(env.vector.single_observation_space.spaces)
+    obs, *_ = env.step(torch.zeros(3, 2))
+    assert dict(zip(sizes, obs["policy"].split(list(sizes.values()), 1), strict=True))["time"].tolist() == [[1.0]] * 3
+
+
+def test_success_is_what_the_task_reports_of_it():
+    env = GymEnv(GymEnvCfg(id="Parts-v0", num_envs=2, success_key="is_success"), seed=0)
+    seen = []
+    for _ in range(5):
+        *_, terminated, _, info = env.step(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
+        seen.append(info["labels"]["success"].tolist())
+    assert terminated.all() and seen == [[False, False]] * 4 + [[True, False]]
+    assert GymEnv(GymEnvCfg(id="Parts-v0"), seed=0).step(torch.zeros(8, 2))[-1]["labels"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "key", "names"),
+    [
+        ({}, "success", ("env.success_key=success", "is_success")),
+        ({"silent": True}, "is_success", ("success_key=null",)),
+    ],
+)
+def test_an_info_without_the_success_that_is_wanted_is_refused(kwargs, key, names):
+    env = GymEnv(GymEnvCfg(id="Parts-v0", num_envs=2, kwargs=kwargs, success_key=key), seed=0)
+    for _ in range(4):
+        env.step(torch.zeros(2, 2))
+    with raises_naming(ConfigError, *names):
+        env.step(torch.zeros(2, 2))
+
+
+def test_a_dict_within_a_dict_is_no_observation():
+    with raises_naming(ConfigError, "parts", "Dict of flat Boxes"):
+        GymEnv(GymEnvCfg(id="Parts-v0", kwargs={"deep": True}), seed=0)
 
 
 def test_staggered_envs_are_cut_off_at_different_steps():

@@ -1,4 +1,4 @@
-"""Gymnasium tasks as a `VecEnv`: continuous or discrete actions, flat observations, N copies in one process."""
+"""Gymnasium tasks as a `VecEnv`: continuous or discrete actions, vectors as observations, N copies in one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regimen.config.task_schema import EvaluationCfg
 from regimen.envs import gym_registry
 from regimen.envs.finite import all_finite, bad_rows
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
-from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError
+from regimen.system.errors import CheckpointError, ConfigError, DivergedError, PreflightError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -30,6 +30,7 @@ class GymEnvCfg:
         kwargs: arguments of `gymnasium.make`.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
+        success_key: entry of the task's info with the success of an episode, such as is_success; null: none.
         observation_noise: set by `stage=evaluate`; without effect in these tasks.
     """
 
@@ -38,6 +39,7 @@ class GymEnvCfg:
     kwargs: dict[str, Any] = field(default_factory=dict)
     num_envs: int = 8
     episode_length_s: float | None = None
+    success_key: str | None = None
     observation_noise: bool = False
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
@@ -60,6 +62,8 @@ class GymEnv:
     choices, the action is one score for each, and the choice with the largest is made. Gymnasium's time limit
     and automatic reset are not used: steps are counted here, and an env is reset in the step in which it ends, after
     its final observation was read.
+
+    An observation that is a Dict of flat boxes is the group `policy`, with one term for each entry, in its order.
     """
 
     def __init__(self, cfg: GymEnvCfg, seed: int, render: bool = False) -> None:
@@ -110,8 +114,9 @@ class GymEnv:
             middle, half, bounded = gym_registry.action_range(action)
             joints = [f"action_{i}" for i in range(action.shape[0])]
             spec = ActionSpec(joints, scale=half.tolist(), offset=middle.tolist(), clip=1.0 if bounded else None)
-        meaning = {"policy": {"observation": {"of": self.cfg.id}}}
-        return IOSpec({"policy": {"observation": observation.shape[0]}}, spec, self.step_dt, meaning)
+        sizes = {name: space.shape[0] for name, space in gym_registry.entries(observation).items()}
+        meaning = {"policy": {name: {"of": self.cfg.id} for name in sizes}}
+        return IOSpec({"policy": sizes}, spec, self.step_dt, meaning)
 
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, each gets its own generator, seeded with it and its number."""
@@ -119,27 +124,55 @@ class GymEnv:
             self.generator.manual_seed(seed)
         obs, _ = self.vector.reset(seed=seed)
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
-        return _obs(obs)
+        return self._obs(obs)
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`.
 
         Raises:
+            ConfigError: the task's info lacks `success_key` at the end of an episode.
             DivergedError: if an action is not finite.
         """
         if not all_finite(action):
             raise DivergedError(f"The policy's action for {self.cfg.id} is not finite.", bad_rows(action))
-        observed, reward, terminated, truncated, _ = self.vector.step(self._given(action))
+        observed, reward, terminated, truncated, given = self.vector.step(self._given(action))
         self.age += 1
         terminal = torch.from_numpy(terminated.copy())
         cut = (torch.from_numpy(truncated.copy()) | (self.age >= self.max_episode_length)) & ~terminal
-        final = obs = _obs(observed)
+        final = obs = self._obs(observed)
         done = terminal | cut
+        labels = {} if self.cfg.success_key is None else {"success": self._success(self.cfg.success_key, given, done)}
         if done.any():
             after, _ = self.vector.reset(options={"reset_mask": done.numpy()})
-            obs, self.age = _obs(after), self.age.masked_fill(done, 0)
-        info: StepInfo = {"final_obs": final, "log": {}, "labels": {}, "metrics": {}}
+            obs, self.age = self._obs(after), self.age.masked_fill(done, 0)
+        info: StepInfo = {"final_obs": final, "log": {}, "labels": labels, "metrics": {}}
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
+
+    def _success(self, key: str, given: dict[str, Any], done: torch.Tensor) -> torch.Tensor:
+        """Return whether each env succeeds in this step, (N,) bool.
+
+        Args:
+            key: entry of the task's info.
+            given: the info of the vector of envs; an entry that some envs lack has a mask of the same name with `_`.
+            done: (N,) bool, whose episodes end.
+
+        Raises:
+            ConfigError: an env whose episode ends lacks the entry.
+        """
+        there = torch.from_numpy(np.broadcast_to(given.get(f"_{key}", False), self.num_envs).copy())
+        if (done & ~there).any():
+            names = [name for name in given if not name.startswith("_")]
+            raise ConfigError(
+                f"env.success_key={key}: the info of {self.cfg.id} has no such entry at the end of an "
+                f"episode. {did_you_mean(key, names) if names else 'It has none: type env.success_key=null.'}"
+            )
+        return there & torch.from_numpy(np.broadcast_to(given.get(key, False), self.num_envs).astype(bool))
+
+    def _obs(self, observed: Any) -> Obs:
+        """Return an observation of the vector, (N, d) or name -> (N, d), as the group `policy`."""
+        if isinstance(observed, dict):
+            observed = np.concatenate([observed[name] for name in self.io.observations["policy"]], axis=1)
+        return {"policy": torch.tensor(observed, dtype=torch.float32)}
 
     def _given(self, action: torch.Tensor) -> np.ndarray:
         """Return the task's own actions, (N, A) or choices (N,), for actions (N, A)."""
@@ -181,7 +214,7 @@ class GymEnv:
         self.generator.set_state(state["generator"])
         obs, _ = self.vector.reset(seed=int(torch.randint(2**31, (), generator=self.generator)))
         self.stagger()
-        return _obs(obs)
+        return self._obs(obs)
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`.
@@ -241,10 +274,6 @@ def _step_dt(env: Any) -> float:
     """Return the seconds of a step: of the task's `dt`, else of its frame rate, else 1."""
     dt = getattr(env.unwrapped, "dt", None)
     return float(dt) if dt is not None else 1.0 / float(env.metadata.get("render_fps") or 1.0)
-
-
-def _obs(observed: np.ndarray) -> Obs:
-    return {"policy": torch.tensor(observed, dtype=torch.float32)}
 
 
 PLAIN = (bool, int, float, str, type(None))

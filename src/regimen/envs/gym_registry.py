@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -84,16 +84,32 @@ def problems(task: str, kwargs: dict[str, Any], timed: bool, drawn: bool) -> Ite
     yield from _creator_problems(task, spec, kwargs, drawn)
 
 
+def entries(observation: Space[Any]) -> dict[str, Box]:
+    """Return the terms of an observation, name -> box: those of a Dict in its order, or the one box `observation`."""
+    inner = getattr(observation, "spaces", None)
+    return dict(inner) if isinstance(inner, dict) else {"observation": cast("Box", observation)}
+
+
 def space_problems(observation: Space[Any], action: Space[Any]) -> Iterator[str]:
-    """Yield which space of a task cannot be used: observations are a flat box, actions one of floats, or a choice."""
+    """Yield which space of a task cannot be used.
+
+    Observations are a flat box or a Dict of them, actions a flat box of floats, or a choice.
+    """
     remedy = "Choose another task, or register yours with a wrapper around it."
-    for what, space in (("observation", observation), ("action", action)):
-        if what == "action" and type(space).__name__ == "Discrete":
-            continue
-        if type(space).__name__ != "Box" or len(space.shape or ()) != 1:
-            yield f"its {what} is {space}, expected a flat Box{' or Discrete' if what == 'action' else ''}. {remedy}"
-        elif what == "action" and not np.issubdtype(space.dtype or np.float32, np.floating):
-            yield f"its action is {space}, expected a Box of floats, or Discrete. {remedy}"
+    for name, space in entries(observation).items():
+        if not _is_flat(space):
+            what = f"its observation `{name}`" if name != "observation" else "its observation"
+            yield f"{what} is {space}, expected a flat Box, or a Dict of flat Boxes. {remedy}"
+    if type(action).__name__ == "Discrete":
+        return
+    if not _is_flat(action):
+        yield f"its action is {action}, expected a flat Box or Discrete. {remedy}"
+    elif not np.issubdtype(action.dtype or np.float32, np.floating):
+        yield f"its action is {action}, expected a Box of floats, or Discrete. {remedy}"
+
+
+def _is_flat(space: Space[Any]) -> bool:
+    return type(space).__name__ == "Box" and len(space.shape or ()) == 1
 
 
 def action_range(action: Box) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -122,7 +138,8 @@ def _creator_problems(task: str, spec: EnvSpec, kwargs: dict[str, Any], drawn: b
     except Exception as error:
         yield f"id={task}: its class {spec.entry_point} cannot be imported: {type(error).__name__}: {error}."
         return
-    modes = (getattr(creator, "metadata", None) or {}).get("render_modes") if inspect.isclass(creator) else None
+    metadata = getattr(creator, "metadata", None)  # of a wrapper it is a property, which only an object has
+    modes = metadata.get("render_modes") if inspect.isclass(creator) and isinstance(metadata, dict) else None
     if drawn and modes is not None and "rgb_array" not in modes:
         yield f"id={task}: cannot be drawn: its render_modes are {modes}, without rgb_array. Leave video=true away."
         return
