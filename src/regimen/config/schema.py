@@ -74,6 +74,12 @@ class RayCfg:
         return lines
 
     @staticmethod
+    def share_of(total: float, actors: int) -> float:
+        """Return the most that each of several actors can reserve: a whole number, or less than one."""
+        share = total / actors
+        return float(int(share)) if share >= 1 else int(1000 * share) / 1000
+
+    @staticmethod
     def _address_problems(address: str) -> list[str]:
         host, _, port = address.rpartition(":")
         if address == "auto" or (host and "/" not in host and port.isdigit() and 1 <= int(port) <= 65535):

@@ -9,14 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.agents.actor_learner import ray_cluster
 from regimen.agents.actor_learner.actor_group import END_GRACE_S, ActorGroup, End, account_of, log_name
 from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
-from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, first_line
+from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, asking, first_line
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
@@ -87,7 +87,7 @@ class ActingActor:
             worker.keep_mujoco_log(run.logs / f"{log_name(name)}.mujoco.txt")
         mailbox = ray.get_actor(message["mailbox"], namespace=message["namespace"])
         print(f"{name} acts on {os.uname().nodename}", flush=True)
-        return act(config, RequestChannel(RayClient(mailbox), name), name, self._ended.is_set)
+        return act(config, RequestChannel(RayClient(asking(mailbox)), name), name, self._ended.is_set)
 
 
 def _enter(message: wire.Message) -> None:
@@ -211,23 +211,23 @@ def on_ray(
         options = {"name": name, "num_cpus": 0, "max_restarts": -1, "max_concurrency": 2 * count + 8}
         kind = ray.remote(MailboxActor).options(scheduling_strategy=here, **options)
         handle = kind.remote(settings.encoded())
-        mailbox = RayMailbox(handle, settings, last_ids, run.warn)
+        mailbox = RayMailbox(asking(handle), settings, last_ids, run.warn)
         run.progress(note=None)
         try:
             yield mailbox, RayActors(run, count, cfg, mailbox, {"mailbox": name, "namespace": namespace})
         finally:
-            ray.kill(handle)
+            with suppress(ray.exceptions.RayError):
+                ray.kill(handle)
 
 
 def _require_resources(ray: Any, cfg: RayCfg, count: int) -> None:
     has = ray.cluster_resources()
     for name, amount in reserved(cfg).items():
         if amount * count > has.get(name, 0.0):
-            key = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, f"resources.{name}")
+            key, total = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, f"resources.{name}"), has.get(name, 0.0)
             raise PreflightError(
                 f"hardware.channel.ray.{key}={amount:g}: {count} actors reserve {amount * count:g} {name}, Ray has "
-                f"{has.get(name, 0.0):g}. Type hardware.channel.ray.{key}={has.get(name, 0.0) / count:.2g}, or fewer "
-                "actors."
+                f"{total:g}. Type hardware.channel.ray.{key}={cfg.share_of(total, count):g}, or fewer actors."
             )
 
 

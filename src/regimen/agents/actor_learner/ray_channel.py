@@ -1,4 +1,4 @@
-"""The channel over Ray: a mailbox in an actor of Ray, and messages of `system/wire.py` as bytes, which stay as they are.
+"""The channel over Ray: a mailbox in an actor of Ray, messages of `system/wire.py` as bytes, which Ray sends as such.
 
 The mailbox may be killed at any time. Ray starts it again with nothing in it, and it takes nothing until the learner
 has told which rows it has: actors send on from there. The learner repeats the number of the last answer that it got;
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,28 @@ RESTARTS = 3
 
 MAX_MESSAGE = 256 * 2**20
 HERE = "the mailbox"
+
+Ask: TypeAlias = Callable[[bytes, float], bytes]
+"""Sends the bytes of a message to a mailbox and returns those of its answer, within so many seconds."""
+
+
+class SilentError(ServerError):
+    """A mailbox has not answered; it may have got the message."""
+
+
+def asking(mailbox: ActorHandle[Any]) -> Ask:
+    """Return what asks a `MailboxActor` by the handle that Ray gives; it raises `SilentError` for errors of Ray."""
+    import ray
+    from ray.exceptions import RayError
+
+    def ask(data: bytes, seconds: float) -> bytes:
+        try:
+            answer: bytes = ray.get(mailbox.answer.remote(data), timeout=seconds)
+        except RayError as error:
+            raise SilentError(first_line(error)) from None
+        return answer
+
+    return ask
 
 
 class MailboxActor:
@@ -101,30 +123,28 @@ class MailboxActor:
 class RayClient:
     """Carries the messages of a `RequestChannel` to a `MailboxActor`; waits for one that is being started again."""
 
-    def __init__(self, mailbox: ActorHandle[Any], answer_s: float = ANSWER_S, silent_s: float = SILENT_S) -> None:
+    def __init__(self, ask: Ask, answer_s: float = ANSWER_S, silent_s: float = SILENT_S) -> None:
         """Lead to a mailbox.
 
         Args:
-            mailbox: the handle that Ray gives.
+            ask: asks it.
             answer_s: longest wait for one answer.
             silent_s: longest wait for any.
         """
-        self._mailbox, self._answer_s, self._silent_s = mailbox, answer_s, silent_s
+        self._ask, self._answer_s, self._silent_s = ask, answer_s, silent_s
 
     def post(self, path: str, message: wire.Message) -> wire.Message:
         """Send a message and return the answer; see `request_channel.Client`."""
-        from ray.exceptions import RayError
-
         data = _request(path, message)
         begun, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
-                answer = _asked(self._mailbox, data, self._answer_s)
+                answer = _read(self._ask(data, self._answer_s))
                 if not answer.get("again"):
                     return answer
                 why = "it was started again, and the learner has not told it yet which rows it has"
-            except RayError as error:
-                why = first_line(error)
+            except SilentError as error:
+                why = str(error)
             if time.monotonic() - begun + pause > self._silent_s:
                 raise ServerError(f"{HERE} does not answer, tried for {self._silent_s:g} s: {why}.")
             time.sleep(pause)
@@ -143,7 +163,7 @@ class RayMailbox:
 
     def __init__(
         self,
-        mailbox: ActorHandle[Any],
+        ask: Ask,
         settings: MailboxSettings,
         last_ids: Mapping[str, int] | None,
         warn: Callable[[str], None],
@@ -151,12 +171,12 @@ class RayMailbox:
         """Lead to a mailbox.
 
         Args:
-            mailbox: the handle that Ray gives.
+            ask: asks it.
             settings: with which it was started.
             last_ids: actor -> last number that the learner has of it, from its checkpoint.
             warn: called with a line when the mailbox was started again.
         """
-        self._mailbox, self._spec, self._warn = mailbox, settings.spec, warn
+        self._ask, self._spec, self._warn = ask, settings.spec, warn
         self._taken = dict(last_ids or {})
         self._received = dict(self._taken)
         self._stats: list[tuple[str, dict[str, float]]] = []
@@ -171,7 +191,7 @@ class RayMailbox:
             ServerError: the mailbox has not answered for a minute, or dies again and again.
             WireError: rows have other columns, types or shapes than expected, or some are missing.
         """
-        answer = self._ask("learner/take", {"wait_s": float(wait_s), "limit": limit})
+        answer = self._asked("learner/take", {"wait_s": float(wait_s), "limit": limit})
         if answer is None:
             return []
         self._number = wire.require_plain(answer, "number", int)
@@ -206,23 +226,21 @@ class RayMailbox:
     def finish(self) -> None:
         """Take no more rows."""
         with suppress(ServerError):
-            self._ask("learner/finish", {})
+            self._asked("learner/finish", {})
 
     def _send_weights(self) -> None:
         if self._weights is not None:
-            self._ask("learner/publish", {"version": self._weights[0], "weights": self._weights[1]})
+            self._asked("learner/publish", {"version": self._weights[0], "weights": self._weights[1]})
 
-    def _ask(self, path: str, message: wire.Message) -> wire.Message | None:
+    def _asked(self, path: str, message: wire.Message) -> wire.Message | None:
         """Return the answer; None if there is none, which is no error for a while."""
-        from ray.exceptions import RayError
-
         state = {"boot": self._boot, "number": self._number, "last_ids": self._taken}
         try:
-            answer = _asked(self._mailbox, _request(path, {**message, **state}), ANSWER_S)
-        except RayError as error:
+            answer = _read(self._ask(_request(path, {**message, **state}), ANSWER_S))
+        except SilentError as error:
             if time.monotonic() - self._heard > SILENT_S:
                 raise ServerError(
-                    f"{HERE} has not answered for {SILENT_S:g} s: {first_line(error)}. Continue the run by `resume=`."
+                    f"{HERE} has not answered for {SILENT_S:g} s: {error}. Continue the run by `resume=`."
                 ) from None
             time.sleep(FIRST_PAUSE_S)
             return None
@@ -268,16 +286,13 @@ def _request(path: str, message: wire.Message) -> bytes:
     return b"".join(wire.encode({"path": path, "of": message}))
 
 
-def _asked(mailbox: ActorHandle[Any], data: bytes, seconds: float) -> wire.Message:
+def _read(data: bytes) -> wire.Message:
     """Return the answer of a mailbox.
 
     Raises:
         RegimenError: it is an error.
-        RayError: there is none in time.
     """
-    import ray
-
-    answer = wire.decode(ray.get(mailbox.answer.remote(data), timeout=seconds))
+    answer = wire.decode(data)
     if "error" in answer:
         raise received_error(answer, HERE)
     return answer

@@ -42,7 +42,8 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
     Raises:
         PreflightError: no cluster can be reached.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # No statistics of use; no lines of its own on the screen for an actor that died, of which the run warns itself.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
     began = time.monotonic()
     common = {"namespace": namespace, "logging_level": "ERROR", "log_to_driver": False}
     folder = None
@@ -74,20 +75,21 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
 
 
 def _init(ray: Any, settings: dict[str, Any]) -> None:
-    """Start or connect; the signals of the run keep their handlers, and do not reach what Ray starts.
+    """Start or connect; the signals of the run keep their handlers, and do not end what Ray starts.
 
-    A scheduler sends its signals to all processes. Ray sets a handler of SIGTERM, and ends its own processes by it.
+    Ray sets a handler of SIGTERM of its own. A scheduler sends its signals to all processes; those of Ray inherit that
+    they are blocked, so that the learner can save its checkpoint first.
     """
     handlers = {number: signal.getsignal(number) for number in signals.FORWARDED}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set(signals.FORWARDED) - {signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.FORWARDED)
     try:
         ray.init(**settings)
     except (RuntimeError, ValueError, TimeoutError) as error:
         raise ConnectionError(str(error)) from error
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _new_folder() -> Path:
