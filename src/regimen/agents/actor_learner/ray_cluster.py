@@ -7,6 +7,8 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 """Longest wait for a TCP connection to the address of a cluster."""
+
+PROBE_S = 60.0
+"""Longest time for a first connection to it."""
 
 STORE_BYTES = 256 * 2**20
 """Shared memory of a Ray of the run's own, for messages under way."""
@@ -58,6 +63,7 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
     else:
         print(f"connecting to Ray at {cfg.address}: some seconds", flush=True)
         _require_listener(cfg.address)
+        _require_ray(cfg.address)
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
         settings = {"address": cfg.address, "runtime_env": {"env_vars": path}, **common}
     import ray
@@ -128,6 +134,24 @@ def _require_listener(address: str) -> None:
         raise _unreachable(address, error) from error
 
 
+def _require_ray(address: str) -> None:
+    """Connect in another process: what listens may be no Ray, and then Ray tries without an end.
+
+    Raises:
+        PreflightError: no connection, or none in time.
+    """
+    code = "import sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, address], capture_output=True, text=True, timeout=PROBE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _unreachable(address, TimeoutError(f"it does not answer as Ray within {PROBE_S:g} s")) from None
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise _unreachable(address, ConnectionError(last[0].partition("Error: ")[2] or last[0]))
+
+
 def _last_started() -> str | None:
     """Return the address that `ray start` on this machine wrote, which `auto` connects to."""
     with suppress(OSError):
@@ -136,7 +160,7 @@ def _last_started() -> str | None:
 
 
 def _unreachable(address: str, error: Exception) -> PreflightError:
-    why = str(error).strip().partition("\n")[0]
+    why = str(error).strip().partition("\n")[0].rstrip(".")
     return PreflightError(
         f"hardware.channel.ray.address={address}: no Ray is reached there: {why}. Type `ray start --head` here, or "
         "`ray start --address=<host:port of its head>` to join one; without an address the run starts a Ray of its own."
