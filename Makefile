@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis rl_games demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games ray demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the 
 
 rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB
 	@bash tools/rl_games.sh
+
+ray: $(READY) ## install Ray (hardware.channel.transport=ray), 240 MB
+	@echo "ray: installing"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	@echo "ray: ready. Next: python launch.py experiment=gear_rlpd hardware=actor_learner hardware.channel.transport=ray"
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo

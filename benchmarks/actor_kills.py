@@ -1,6 +1,7 @@
 """Kill -9 of learner and actors at random moments: no row may be lost or doubled.
 
-    python benchmarks/actor_kills.py --rounds 30
+    python benchmarks/actor_kills.py --rounds 30 --folder DIR
+    python benchmarks/actor_kills.py --rounds 30 --folder DIR --ray    # the actors and their mailbox are those of Ray
 
 One training with two actors, continued by `resume=` whenever its learner was killed. Its task writes the number of the
 step and a number of its process into each observation, so that the final buffer, which holds all rows, shows for each
@@ -85,6 +86,8 @@ SETTINGS = [
     *("agent.hidden=[8,8]", "agent.ensemble_size=2", "agent.batch_size=8", "agent.target_entropy=null"),
 ]
 KINDS = ("learner", "actor", "both")
+RAY_KINDS = ("actor", "mailbox", "actor and mailbox", "mailbox", "learner")
+RAY = ("hardware.channel.transport=ray", "hardware.channel.ray.num_cpus=0.5")
 
 
 def prepare(folder: Path) -> None:
@@ -118,6 +121,17 @@ def processes(run: Path) -> tuple[int | None, list[int]]:
     return (workers[0], children(workers[0])) if workers else (None, [])
 
 
+def of_ray(learner: int, kind: str) -> list[int]:
+    """Return the numbers of the processes of a class in the Ray that a learner started, which share its session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+            if session == learner and (folder / "cmdline").read_bytes().startswith(f"ray::{kind}".encode()):
+                found.append(int(folder.name))
+    return sorted(found)
+
+
 def newest_step(run: Path) -> int:
     """Return the step of the newest line of metrics."""
     with contextlib.suppress(OSError, IndexError, ValueError):
@@ -147,7 +161,13 @@ def check(run: Path, total: int) -> dict[str, Any]:
 
 
 def work(
-    folder: Path, rounds: int, seed: int, total: int | None = None, actors: int = 2, on_kill: Any = print
+    folder: Path,
+    rounds: int,
+    seed: int,
+    total: int | None = None,
+    actors: int = 2,
+    on_kill: Any = print,
+    ray: bool = False,
 ) -> dict[str, Any]:
     """Train with `rounds` kills, and return what was found.
 
@@ -158,18 +178,21 @@ def work(
         total: env steps; by default enough for all kills.
         actors: number of actors.
         on_kill: called with a line for each kill.
+        ray: whether the actors are those of Ray.
     """
     prepare(folder)
     rng, total, kills = random.Random(seed), total or 400 * (rounds + 2), Counter[str]()
     settings = [*SETTINGS, f"agent.max_steps={total}", "env.pause_s=0.004", f"seed={seed}", f"hardware.actors={actors}"]
+    settings, kinds = [*settings, *(RAY if ray else ())], RAY_KINDS if ray else KINDS
     process, run, launches = launch(folder, "--config-dir", "conf", *settings), None, 1
     for number in range(rounds):
-        kind = KINDS[number % len(KINDS)]
+        kind = kinds[number % len(kinds)]
         end, begun = time.monotonic() + 300, None
         while time.monotonic() < end:
             run = next(folder.glob("outputs/2*"), None)
             if run is not None and (run / "checkpoints" / "last.pt").exists():
                 learner, acting = processes(run)
+                acting = of_ray(learner, "ActingActor.act") if ray and learner else acting
                 begun = newest_step(run) if begun is None and learner else begun
                 if begun is not None and len(acting) == actors and newest_step(run) >= begun + 20:
                     break
@@ -179,13 +202,18 @@ def work(
         assert run is not None
         time.sleep(rng.uniform(0.0, 0.5))
         learner, acting = processes(run)
-        victims = acting[:1] if kind == "actor" else [learner, *(acting[:1] if kind == "both" else [])]
+        if ray and learner:
+            acting = of_ray(learner, "ActingActor.act")
+        rng.shuffle(acting)
+        victims = [learner] if kind in ("learner", "both") else []
+        victims += acting[:1] if "actor" in kind or kind == "both" else []
+        victims += of_ray(learner or 0, "MailboxActor") if "mailbox" in kind else []
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim or 0, signal.SIGKILL) if victim else None
         kills[kind] += 1
         on_kill(f"kill {number + 1} of {rounds}: {kind} at step {newest_step(run)}")
-        if kind != "actor":
+        if learner in victims:
             process.wait()
             process, launches = launch(folder, f"resume={run.name}"), launches + 1
     code = process.wait()
@@ -202,9 +230,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="empty folder for the run")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "actor_kills.json")
+    parser.add_argument("--ray", action="store_true", help="actors of Ray")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    found = work(args.folder, args.rounds, args.seed)
+    found = work(args.folder, args.rounds, args.seed, ray=args.ray)
     print(json.dumps(found, indent=1))
     args.output.write_text(json.dumps(found, indent=1) + "\n")
     return 0 if found.get("good") else 1

@@ -2,12 +2,14 @@
 
     python benchmarks/channel.py               # ours alone
     python benchmarks/channel.py --peer DIR    # beside agentlace, which HIL-SERL uses; DIR holds a clone
+    python benchmarks/channel.py --ray         # beside the same channel over Ray, and how long Ray takes to start
 
 The learner is another process. 50 rows: an actor has 50 transitions (25 + 10 values, 7 actions) or, of pictures, 10
 transitions with two of 128 x 128; numbered, sent, stored by the learner and acknowledged. Weights: the learner makes
 them known, 4 MB in 24 arrays, and the actor has them as arrays; the small request that asks for it is part of both.
 The clone is never part of this repository; it needs lz4 and pyzmq, and its import of OpenCV, which nothing measured
-here uses, is satisfied by an empty module.
+here uses, is satisfied by an empty module. Over Ray the mailbox is an actor of Ray, which its learner, another process,
+empties all the time.
 """
 
 from __future__ import annotations
@@ -18,17 +20,24 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from measure import alternate, ratio, report
 
+from regimen.agents.actor_learner import ray_cluster
+from regimen.agents.actor_learner.agreement import Agreement
 from regimen.agents.actor_learner.channel import Mailbox, RowSender
 from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
+from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
+from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, asking
+from regimen.agents.actor_learner.request_channel import RequestChannel
+from regimen.config.schema import RayCfg
 from regimen.system import wire
 from regimen.system.message_client import MessageClient
 
@@ -128,9 +137,58 @@ def other_process(*arguments: str) -> Iterator[None]:
             process.terminate()
 
 
-def ours() -> dict[str, Callable[[], int]]:
+def over_http() -> list[RequestChannel]:
+    """Return channels for both kinds of rows."""
+    return [HttpChannel(MessageClient(f"http://127.0.0.1:{PORT + k}", TOKEN, 30.0, 60.0), "actor") for k in (0, 1)]
+
+
+@contextmanager
+def over_ray() -> Iterator[tuple[list[RequestChannel], float]]:
+    """Start Ray and an actor of it for each kind of rows; yield channels, and the seconds until they answer."""
+    began = time.perf_counter()
+    with ray_cluster.connected(RayCfg(), "benchmark") as ray, ExitStack() as stack:
+        channels = []
+        for pictures in (False, True):
+            agreement = Agreement(None, {}, {}, {}, {}, 1)
+            settings = MailboxSettings(spec_of(row(pictures)), 10_000, agreement, 1, 200)
+            kind = ray.remote(MailboxActor).options(num_cpus=0, max_concurrency=8)
+            mailbox = kind.remote(settings.encoded())
+            learner = ray.remote(RayLearner).options(num_cpus=0, max_concurrency=2).remote(mailbox, settings.encoded())
+            ray.get(learner.ready.remote())
+            stop = learner.stop
+            stack.callback(lambda stop=stop: ray.get(stop.remote()))
+            learner.work.remote()
+            channels.append(RequestChannel(RayClient(asking(mailbox)), "actor"))
+            channels[-1].push({}, 0)
+        yield channels, time.perf_counter() - began
+
+
+class RayLearner:
+    """Empties a mailbox of Ray, and publishes its weights whenever an actor sends figures."""
+
+    def __init__(self, mailbox: Any, settings: bytes) -> None:
+        """Begin."""
+        self.mailbox = RayMailbox(asking(mailbox), MailboxSettings.decoded(settings), None, print)
+        self.ended, self.version, self.made = False, 0, params()
+
+    def ready(self) -> None:
+        """Answer."""
+
+    def stop(self) -> None:
+        """Have `work` return."""
+        self.ended = True
+
+    def work(self) -> None:
+        """Work until `stop`."""
+        while not self.ended:
+            self.mailbox.take(0.01)
+            for _ in self.mailbox.take_stats():
+                self.version += 1
+                self.mailbox.publish(self.version, b"".join(wire.encode(self.made)))
+
+
+def works(channels: list[RequestChannel]) -> dict[str, Callable[[], int]]:
     """Return the works of our actor."""
-    channels = [HttpChannel(MessageClient(f"http://127.0.0.1:{PORT + k}", TOKEN, 30.0, 60.0), "actor") for k in (0, 1)]
     senders = [RowSender(channel, 200, count) for channel, count in zip(channels, (STATES, PICTURES), strict=True)]
 
     def pushing(sender: RowSender, count: int, values: dict[str, np.ndarray], times: int) -> Callable[[], int]:
@@ -138,7 +196,8 @@ def ours() -> dict[str, Callable[[], int]]:
             for _ in range(times):
                 for _ in range(count):
                     sender.add(values)
-                assert sender.flush()
+                while not sender.flush():
+                    pass
             return times
 
         return work
@@ -148,8 +207,10 @@ def ours() -> dict[str, Callable[[], int]]:
     def fetch() -> int:
         for _ in range(10):
             channels[0].stats({"wish": 1.0})
-            newer = channels[0].weights(next(versions))
-            assert newer is not None and len(wire.decode(newer[1])) == 24
+            version = next(versions)
+            while (newer := channels[0].weights(version)) is None:  # over Ray the learner publishes a moment later
+                time.sleep(0.0005)
+            assert len(wire.decode(newer[1])) == 24
         return 10
 
     return {
@@ -206,6 +267,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path, help="folder with a clone of agentlace")
+    parser.add_argument("--ray", action="store_true", help="measure the channel over Ray beside that over HTTP")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--serve", choices=("ours", "peer"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -214,8 +276,17 @@ def main() -> None:
     rows: dict[str, list[float]] = {}
     ratios: dict[str, tuple[float, float, float]] = {}
     with other_process("--serve", "ours"):
-        own = ours()
-        if args.peer is None:
+        own = works(over_http())
+        if args.ray:
+            with over_ray() as (channels, seconds):
+                theirs = works(channels)
+                for name, work in own.items():
+                    rates = alternate({"http": work, "ray": theirs[name]}, args.repeats)
+                    times = {who: [1e6 / rate for rate in values] for who, values in rates.items()}
+                    rows |= {f"{name}, {who}": values for who, values in times.items()}
+                    ratios[f"{name}: ray / http"] = ratio(times["ray"], times["http"])
+                rows["start of Ray and two actors"] = [1e6 * seconds]
+        elif args.peer is None:
             rates = alternate(own, args.repeats)
             rows = {name: [1e6 / rate for rate in values] for name, values in rates.items()}
         else:
@@ -228,7 +299,7 @@ def main() -> None:
                     rows |= {f"{name}, {who}": values for who, values in times.items()}
                     ratios[f"{name}: agentlace / ours"] = ratio(times["agentlace"], times["ours"])
                 close()
-    report(Path(__file__).stem, rows, ratios, "µs")
+    report(Path(__file__).stem + "_ray" * args.ray, rows, ratios, "µs")
 
 
 if __name__ == "__main__":

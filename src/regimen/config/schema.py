@@ -7,6 +7,7 @@ whose shape depends on the chosen option (`agent`, `sim`, `stage`) take their ty
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -25,7 +26,66 @@ __all__ = [
     "EstimateCfg",
     "EvaluationCfg",
     "HardwareCfg",
+    "RayCfg",
 ]  # the dataclass of an own environment may hold some
+
+
+TRANSPORTS = ("http", "ray")
+
+
+@dataclass
+class RayCfg:
+    """Ray, and what each actor reserves there.
+
+    Attributes:
+        address: of a cluster that this machine belongs to, `auto` or such as `10.0.0.5:6379`; null: a Ray of the run
+            alone, on this machine.
+        num_cpus: cores of an actor; below 1 several share one.
+        num_gpus: GPUs of an actor, likewise.
+        resources: further resources of an actor, as the cluster names them, such as `simulator: 0.5`.
+    """
+
+    address: str | None = None
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
+
+    def problems(self, device: str) -> list[str]:
+        """Return one line for each invalid value.
+
+        Args:
+            device: of the actors.
+        """
+        lines = [] if self.address is None else self._address_problems(self.address)
+        amounts = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
+        amounts |= {f"resources.{name}": amount for name, amount in self.resources.items()}
+        for name, amount in amounts.items():
+            if amount < 0 or (amount > 1 and amount != int(amount)):
+                lines.append(f"{name}={amount:g}: expected 0 to 1, or a whole number; Ray gives out no other share.")
+        if self.resources and self.address is None:
+            given = json.dumps(dict.fromkeys(self.resources, 1))
+            lines.append(
+                f"resources={self.resources}: a Ray of the run alone has none of these. Type: "
+                f"ray start --head --resources='{given}', then hardware.channel.ray.address=auto."
+            )
+        if device.startswith("cuda") and not self.num_gpus:
+            lines.append(f"num_gpus=0: an actor has device={device}. Type hardware.channel.ray.num_gpus=0.25.")
+        if ":" in device:
+            lines.append(f"num_gpus={self.num_gpus:g}: Ray chooses the GPU of an actor. Type hardware.device=cuda.")
+        return lines
+
+    @staticmethod
+    def share_of(total: float, actors: int) -> float:
+        """Return the most that each of several actors can reserve: a whole number, or less than one."""
+        share = total / actors
+        return float(int(share)) if share >= 1 else int(1000 * share) / 1000
+
+    @staticmethod
+    def _address_problems(address: str) -> list[str]:
+        host, _, port = address.rpartition(":")
+        if address == "auto" or (host and "/" not in host and port.isdigit() and 1 <= int(port) <= 65535):
+            return []
+        return [f"address={address}: expected `auto`, or host and port that `ray start` printed: 10.0.0.5:6379."]
 
 
 @dataclass
@@ -40,6 +100,8 @@ class ChannelCfg:
         token: file with the token of all actors; null: a new token in the run directory, removed when it has finished.
         tls_certificate: file of the certificate chain, PEM; null: no encryption.
         tls_key: file of its private key, PEM.
+        transport: `http`: actors are processes of the learner; `ray`: Ray starts them, here or on a cluster.
+        ray: read where that is the transport.
     """
 
     push_steps: int = 10
@@ -49,17 +111,26 @@ class ChannelCfg:
     token: str | None = None
     tls_certificate: str | None = None
     tls_key: str | None = None
+    transport: str = "http"
+    ray: RayCfg = field(default_factory=RayCfg)
 
-    def problems(self, actors: int, scheduled: bool) -> list[str]:
+    def problems(self, actors: int, scheduled: bool, device: str) -> list[str]:
         """Return one line for each invalid value.
 
         Args:
             actors: processes of the run that step envs.
             scheduled: whether a scheduler starts the run.
+            device: of the agent.
         """
         lines = at_least_one(push_steps=self.push_steps)
+        if self.transport not in TRANSPORTS:
+            lines.append(f"transport={self.transport}: expected {' or '.join(TRANSPORTS)}.")
         if self.ahead < self.push_steps:
             lines.append(f"ahead={self.ahead}: expected {self.push_steps} or more, the steps of one message.")
+        if self.transport == "ray":
+            return lines + self._ray_problems(actors, device)
+        if self.ray != RayCfg():
+            lines.append("ray: nothing reads it with transport=http. Type hardware.channel.transport=ray.")
         if self.port is None:
             if actors == 0:
                 lines.append(
@@ -68,6 +139,17 @@ class ChannelCfg:
                 )
             return lines
         return lines + listening.problems(self, self.port, "hardware.channel", scheduled or bool(lines))
+
+    def _ray_problems(self, actors: int, device: str) -> list[str]:
+        lines = [f"ray.{line}" for line in self.ray.problems(device)]
+        if self.port is not None:
+            lines.append(
+                f"port={self.port}: with transport=ray other machines join the cluster, and no port is opened for "
+                "stage=actor. Type hardware.channel.port=null, or hardware.channel.transport=http."
+            )
+        if actors == 0:
+            lines.append("transport=ray: Ray starts the actors, and hardware.actors=0. Type hardware.actors=1.")
+        return lines
 
 
 @dataclass
@@ -129,7 +211,9 @@ class HardwareCfg:
             preset = "slurm_actor_learner" if self.scheduler == "slurm" else "actor_learner"
             named = f"actors={self.actors}: the learner has no channel to them. Type hardware={preset}."
             return [named] if self.actors else []
-        lines = [f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None)]
+        lines = [
+            f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None, self.device)
+        ]
         if self.processes > 1:
             lines.append(f"processes={self.processes}: one process learns from actors. Type hardware.processes=1.")
         if self.nodes > 1 + self.actors:
@@ -137,7 +221,9 @@ class HardwareCfg:
                 f"nodes={self.nodes}: a learner and {self.actors} actors leave a node without a process. "
                 f"Type hardware.nodes={1 + self.actors}, or hardware.actors={self.nodes - 1}."
             )
-        if self.nodes > 1 and (problem := certificate.why_none()):
+        if self.nodes > 1 and self.channel.transport == "ray":
+            lines.append(f"nodes={self.nodes}: Ray places the actors itself. Type hardware.nodes=1.")
+        elif self.nodes > 1 and (problem := certificate.why_none()):
             lines.append(f"nodes={self.nodes}: {problem} Or type hardware.nodes=1.")
         return lines
 

@@ -23,6 +23,7 @@ from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs import inputs
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
+from regimen.runs.loggers.logger import not_installed
 from regimen.system.errors import CheckpointError, ConfigError, RegimenError
 from regimen.system.file_kinds import HDF5, this_is
 
@@ -165,6 +166,23 @@ def check_actors(composed: ComposedConfig, context: PreflightContext) -> Iterato
             "",
             f"hardware={composed.choices['hardware']}: agent={agent} steps the envs in the process that learns. Agents "
             f"that learn from actors: {able or 'none here'}. Or type hardware=cpu.",
+        )
+    elif config.hardware.channel.transport == "ray":
+        yield from _ray_problems(composed, context)
+
+
+def _ray_problems(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem if Ray is not installed, or a Ray of the run alone has fewer cores than its actors reserve."""
+    key, hardware = "hardware.channel.transport", composed.config.hardware
+    for line in not_installed(composed.plain, "ray", "ray"):
+        yield Problem(key, f"{key}=ray: {line} (or: make ray)")
+    ray, cores = hardware.channel.ray, context.resources.cores
+    if ray.address is None and hardware.actors * ray.num_cpus > cores:
+        path = "hardware.channel.ray.num_cpus"
+        yield Problem(
+            path,
+            f"{path}={ray.num_cpus:g}: {hardware.actors} actors reserve {hardware.actors * ray.num_cpus:g} cores, a "
+            f"Ray of the run has {cores}. Type {path}={ray.share_of(cores, hardware.actors):g}.",
         )
 
 

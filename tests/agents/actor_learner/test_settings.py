@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from regimen.config.compose import compose
-from regimen.config.schema import ChannelCfg, HardwareCfg
+from regimen.config.schema import ChannelCfg, HardwareCfg, RayCfg
 from regimen.orchestration.preflight import preflight
 from regimen.stages.actor import TOKEN_VARIABLE, ActorCfg
 from regimen.system import certificate
@@ -33,6 +34,10 @@ def on_slurm(**values: Any) -> HardwareCfg:
     return HardwareCfg(scheduler="slurm", channel=ChannelCfg(), **values)
 
 
+def on_ray(actors: int = 1, device: str = "cpu", port: int | None = None, **ray: Any) -> HardwareCfg:
+    return HardwareCfg(device, actors=actors, channel=ChannelCfg(transport="ray", port=port, ray=RayCfg(**ray)))
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -48,6 +53,18 @@ def on_slurm(**values: Any) -> HardwareCfg:
         (HardwareCfg(nodes=2, actors=1, channel=ChannelCfg()), ["nodes=2", "hardware=slurm_actor_learner"]),
         (on_slurm(nodes=4, actors=2), ["nodes=4", "hardware.nodes=3", "hardware.actors=3"]),
         (HardwareCfg(actors=2, scheduler="slurm"), ["actors=2", "hardware=slurm_actor_learner"]),
+        (hardware(transport="zmq"), ["channel.transport=zmq", "http", "ray"]),
+        (hardware(ray=RayCfg(num_cpus=0.5)), ["channel.ray", "hardware.channel.transport=ray"]),
+        (on_ray(0), ["channel.transport=ray", "hardware.actors=1"]),
+        (on_ray(port=5588), ["channel.port=5588", "hardware.channel.transport=http"]),
+        (on_ray(address="ray://head:10001"), ["channel.ray.address=ray://head:10001", "auto", "6379"]),
+        (on_ray(address="10.0.0.5"), ["channel.ray.address=10.0.0.5", "6379"]),
+        (on_ray(num_cpus=1.5), ["channel.ray.num_cpus=1.5", "whole number"]),
+        (on_ray(num_gpus=-1), ["channel.ray.num_gpus=-1"]),
+        (on_ray(address="auto", resources={"simulator": 2.5}), ["channel.ray.resources.simulator=2.5"]),
+        (on_ray(resources={"simulator": 0.5}), ["ray start --head", '{"simulator": 1}', "channel.ray.address=auto"]),
+        (on_ray(device="cuda"), ["channel.ray.num_gpus=0", "hardware.channel.ray.num_gpus=0.25"]),
+        (on_ray(device="cuda:1", num_gpus=1), ["hardware.device=cuda"]),
     ],
 )
 def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> None:
@@ -57,6 +74,8 @@ def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> No
 def test_hardware_that_is_taken() -> None:
     assert hardware(2).problems({}) == []
     assert on_slurm(nodes=2, actors=1).problems({}) == []
+    assert on_ray(2, "cuda", num_gpus=0.25).problems({}) == []
+    assert on_ray(2, address="10.0.0.5:6379", resources={"simulator": 0.5}).problems({}) == []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -100,6 +119,22 @@ def test_slurm_is_asked_for_the_cores_of_the_fullest_node(
 def test_an_agent_or_stage_without_actors_is_refused(tmp_path: Path, arguments: list[str], named: list[str]) -> None:
     with raises_naming(ConfigError, *named):
         preflight(compose([*arguments, "hardware=actor_learner"], [ROOT / "conf"]), tmp_path)
+
+
+RAY = ["experiment=gear_rlpd", "hardware=actor_learner", "hardware.channel.transport=ray"]
+
+
+def test_ray_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: None if name == "ray" else find(name, *args))
+    with raises_naming(ConfigError, "hardware.channel.transport=ray", "pip install", "[ray]", "make ray"):
+        preflight(compose(RAY, [ROOT / "conf"]), tmp_path)
+
+
+def test_more_cores_than_a_ray_of_the_run_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    with raises_naming(ConfigError, "hardware.channel.ray.num_cpus=1", "4 actors", "num_cpus=0.5"):
+        preflight(compose([*RAY, "hardware.actors=4"], [ROOT / "conf"]), tmp_path)
 
 
 def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from regimen.system import wire
 from regimen.system.message_client import FinishedError, ServerError
 
 if TYPE_CHECKING:
-    from regimen.agents.actor_learner.http_channel import HttpChannel
+    from regimen.agents.actor_learner.request_channel import RequestChannel
     from regimen.config.schema import Config
 
 LAST_S = 2.0
@@ -22,7 +22,7 @@ LAST_S = 2.0
 
 def act(
     config: Config,
-    channel: HttpChannel,
+    channel: RequestChannel,
     name: str,
     stopped: Callable[[], bool],
     on_start: Callable[[ActorSession], None] = lambda session: None,

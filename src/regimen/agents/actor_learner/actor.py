@@ -13,28 +13,19 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from regimen.agents.actor_learner.actor_group import END_GRACE_S, account_of, log_name
 from regimen.agents.actor_learner.http_channel import HttpChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
 from regimen.system import files, listening, signals
-from regimen.system.errors import DivergedError
 from regimen.system.message_client import MessageClient
 
 TOKEN_VARIABLE = "REGIMEN_CHANNEL_TOKEN"
-END_GRACE_S = 5.0
-"""Time for an actor to end after its learner asked for it, or vanished."""
-
 ANSWER_S, RECONNECT_S = 60.0, 5.0
 """Longest wait for an answer of the learner, and for a lost connection."""
-
-
-def log_name(name: str) -> str:
-    """Return the name of an actor's log without suffix: `actor0` of all processes `actor0.<attempt>.<start>`."""
-    return name.partition(".")[0]
 
 
 def main() -> int:
@@ -54,12 +45,7 @@ def main() -> int:
     except Exception as error:
         if ended.is_set():
             return 0  # the learner is gone: this is no failure of the actor
-        traceback.print_exc()
-        if isinstance(error, DivergedError) and error.dump is not None:
-            error.dump.write(run.nan_dump, run.id)
-            run.artifact(run.nan_dump, "NaN dump")
-        account = {"error": type(error).__name__, "message": str(error), "actor": name}
-        files.write_json(run.logs / f"{log_name(name)}.json", account, run.reserve)
+        files.write_json(run.logs / f"{log_name(name)}.json", account_of(error, name, run), run.reserve)
         return 1
     return 0
 

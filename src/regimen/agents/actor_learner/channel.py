@@ -93,6 +93,38 @@ def length_of(rows: Rows) -> int:
     return next((len(column) for column in rows.values()), 0)
 
 
+class Inbox(Protocol):
+    """The learner's end of all channels, wherever the rows arrive."""
+
+    def take(self, wait_s: float = 0.0, limit: int | None = None) -> list[Parcel]:
+        """Return the rows that have arrived, and make room; see `Mailbox.take`.
+
+        Raises:
+            ServerError: what receives the rows does not answer any more.
+        """
+        ...
+
+    def take_stats(self) -> list[tuple[str, dict[str, float]]]:
+        """Return actor and figures, oldest first."""
+        ...
+
+    def publish(self, version: int, weights: bytes | memoryview) -> None:
+        """Replace the weights; see `Mailbox.publish`."""
+        ...
+
+    def received(self, actor: str) -> int:
+        """Return the last number that has arrived of an actor, -1 for none."""
+        ...
+
+    def last_ids(self) -> dict[str, int]:
+        """Return for each actor the last number that the learner has taken, for a checkpoint."""
+        ...
+
+    def finish(self) -> None:
+        """Take no more rows: each later call of an actor raises `FinishedError`, from which it ends."""
+        ...
+
+
 class Mailbox:
     """The learner's end of all channels; threads of several actors may call it at once.
 
@@ -189,6 +221,11 @@ class Mailbox:
         with self._changed:
             return self._received.get(actor, -1)
 
+    def all_received(self) -> dict[str, int]:
+        """Return for each actor the last number that has arrived."""
+        with self._changed:
+            return dict(self._received)
+
     def last_ids(self) -> dict[str, int]:
         """Return for each actor the last number that the learner has taken, for a checkpoint."""
         with self._changed:
@@ -220,6 +257,12 @@ class Mailbox:
                     f"Weights of version {version} follow version {self._weights[0]}: expected a higher one."
                 )
             self._weights = version, memoryview(weights)
+
+    @property
+    def version(self) -> int:
+        """Version of the weights, -1 without any."""
+        with self._changed:
+            return -1 if self._weights is None else self._weights[0]
 
     def weights(self, newer_than: int) -> tuple[int, memoryview] | None:
         """Return version and bytes of the weights if they are newer.

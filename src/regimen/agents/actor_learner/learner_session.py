@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from regimen.agents.actor_learner import reports
-from regimen.agents.actor_learner.channel import Mailbox, Parcel, RowSpec
+from regimen.agents.actor_learner.actor_group import ActorGroup
+from regimen.agents.actor_learner.channel import Inbox, Mailbox, Parcel, RowSpec
 from regimen.agents.actor_learner.http_channel import LearnerServer
 from regimen.agents.actor_learner.job_steps import job_steps
+from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
 from regimen.agents.actor_learner.processes import ActorProcesses
 from regimen.agents.training_session import TrainingSession
 from regimen.system import listening, wire
@@ -36,6 +38,9 @@ OWN_ACTOR = re.compile(r"actor\d+\.\d+\.\d+")
 
 MAX_BODY = 256 * 2**20
 
+Opened: TypeAlias = tuple[Inbox, ActorGroup, Callable[[], None]]
+"""Where rows arrive, what sends them, and what is to do after the training has finished."""
+
 
 class LearnerSession:
     """What an agent calls while it learns from actors elsewhere.
@@ -46,16 +51,16 @@ class LearnerSession:
         mailbox: rows and figures that arrived.
     """
 
-    def __init__(self, run: Run, training: TrainingSession, mailbox: Mailbox, processes: ActorProcesses) -> None:
+    def __init__(self, run: Run, training: TrainingSession, mailbox: Inbox, actors: ActorGroup) -> None:
         """Begin with the versions of this attempt.
 
         Args:
             run: of the learner.
             training: receives the figures of the actors.
             mailbox: of the channels.
-            processes: actors of this run.
+            actors: of this run.
         """
-        self.run, self.training, self.mailbox, self._processes = run, training, mailbox, processes
+        self.run, self.training, self.mailbox, self._actors = run, training, mailbox, actors
         self.version = len(run.record.resumed) * VERSIONS_OF_AN_ATTEMPT
 
     def publish(self, weights: wire.Message) -> None:
@@ -76,7 +81,7 @@ class LearnerSession:
         """
         while True:
             self.run.check_stop(self.training.steps_done, save)
-            self._processes.watch()
+            self._actors.watch()
             if parcels := self.mailbox.take(WAIT_S, limit):
                 return parcels
 
@@ -113,11 +118,42 @@ def learner_session(
             restored from its last checkpoint.
 
     Raises:
-        PreflightError: the address is in use, the certificate cannot be read, or the nodes of the run are not there.
+        PreflightError: the address is in use, the certificate cannot be read, the nodes of the run are not there, or
+            no Ray is reached.
     """
     channel: ChannelCfg | None = config.hardware.channel
     assert channel is not None
-    mailbox = Mailbox(spec, channel.ahead * agreement.num_envs, last_ids)
+    capacity, unsent = channel.ahead * agreement.num_envs, channel.push_steps * agreement.num_envs
+    settings = MailboxSettings(spec, capacity, agreement, channel.push_steps, kept + capacity + unsent)
+    opened = _on_ray if channel.transport == "ray" else _over_http
+    with ExitStack() as stack:
+        mailbox, actors, farewell = stack.enter_context(
+            opened(run, config.hardware.actors, channel, settings, last_ids)
+        )
+        stack.callback(actors.stop)
+        actors.start()
+        yield LearnerSession(run, training, mailbox, actors)
+        mailbox.finish()  # not after an error: actors elsewhere wait for the learner to be continued
+        farewell()
+
+
+@contextmanager
+def _on_ray(
+    run: Run, count: int, channel: ChannelCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
+) -> Iterator[Opened]:
+    """Yield a mailbox and actors of Ray; it ends them, so there is nothing to wait for."""
+    from regimen.agents.actor_learner.ray_actors import on_ray
+
+    with on_ray(run, count, channel.ray, settings, last_ids) as (mailbox, actors):
+        yield mailbox, actors, lambda: None
+
+
+@contextmanager
+def _over_http(
+    run: Run, count: int, channel: ChannelCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
+) -> Iterator[Opened]:
+    """Yield a mailbox in this process, actors that are its children, and the wait for actors elsewhere."""
+    mailbox = Mailbox(settings.spec, settings.capacity, last_ids)
     own_token = run.dir / "token"
     file = own_token if channel.token is None else Path(channel.token)
     if channel.port is None:
@@ -127,14 +163,8 @@ def learner_session(
             listening.new_token(own_token)  # kept until the end: actors elsewhere wait for a learner that is continued
         token = listening.read_token(file, "hardware.channel.token")
 
-    unsent = channel.push_steps * agreement.num_envs
-
-    def greet(message: wire.Message) -> wire.Message:
-        agreement.require(message)
-        return {"push_steps": channel.push_steps, "kept": kept + mailbox.capacity + unsent}
-
     def serve(host: str, port: int, tls: Tls | None) -> LearnerServer:
-        server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, greet)
+        server = LearnerServer(mailbox, token, host, port, MAX_BODY, tls, settings.greet)
         server.start()
         stack.callback(server.stop)
         return server
@@ -152,12 +182,11 @@ def learner_session(
             outer.expect(name for name in last_ids or {} if not OWN_ACTOR.fullmatch(name))
             print(f"actors elsewhere: python launch.py stage=actor … stage.learner={outer.url}", flush=True)
             print(f"  stage.token={file}, or a copy of this file there", flush=True)
-        processes = ActorProcesses(run, config.hardware.actors, inner.url, token, mailbox, steps)
-        stack.callback(processes.stop)
-        processes.start()
-        yield LearnerSession(run, training, mailbox, processes)
-        mailbox.finish()  # not after an error: actors elsewhere wait for the learner to be continued
-        if outer is not None:
-            outer.wait_for_farewells(FAREWELL_S)
-            time.sleep(WAIT_S)  # the last answer is on its way
-        own_token.unlink(missing_ok=True)
+
+        def farewell() -> None:
+            if outer is not None:
+                outer.wait_for_farewells(FAREWELL_S)
+                time.sleep(WAIT_S)  # the last answer is on its way
+            own_token.unlink(missing_ok=True)
+
+        yield mailbox, ActorProcesses(run, count, inner.url, token, mailbox, steps), farewell
