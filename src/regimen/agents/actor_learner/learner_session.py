@@ -22,7 +22,7 @@ from regimen.system import listening, wire
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.agreement import Agreement
-    from regimen.config.schema import ChannelCfg, Config
+    from regimen.config.schema import ChannelCfg, Config, HardwareCfg
     from regimen.runs.run import Run
     from regimen.system.message_server import Tls
 
@@ -127,9 +127,7 @@ def learner_session(
     settings = MailboxSettings(spec, capacity, agreement, channel.push_steps, kept + capacity + unsent)
     opened = _on_ray if channel.transport == "ray" else _over_http
     with ExitStack() as stack:
-        mailbox, actors, farewell = stack.enter_context(
-            opened(run, config.hardware.actors, channel, settings, last_ids)
-        )
+        mailbox, actors, farewell = stack.enter_context(opened(run, config.hardware, settings, last_ids))
         stack.callback(actors.stop)
         actors.start()
         yield LearnerSession(run, training, mailbox, actors)
@@ -139,20 +137,23 @@ def learner_session(
 
 @contextmanager
 def _on_ray(
-    run: Run, count: int, channel: ChannelCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
+    run: Run, hardware: HardwareCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
 ) -> Iterator[Opened]:
     """Yield a mailbox and actors of Ray; it ends them, so there is nothing to wait for."""
     from regimen.agents.actor_learner.ray_actors import on_ray
 
-    with on_ray(run, count, channel.ray, settings, last_ids) as (mailbox, actors):
+    assert hardware.channel is not None
+    with on_ray(run, hardware.actors, hardware.channel.ray, settings, last_ids) as (mailbox, actors):
         yield mailbox, actors, lambda: None
 
 
 @contextmanager
 def _over_http(
-    run: Run, count: int, channel: ChannelCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
+    run: Run, hardware: HardwareCfg, settings: MailboxSettings, last_ids: dict[str, int] | None
 ) -> Iterator[Opened]:
-    """Yield a mailbox in this process, actors that are its children, and the wait for actors elsewhere."""
+    """Yield a mailbox in this process, actors that it starts, and the wait for actors elsewhere."""
+    channel = hardware.channel
+    assert channel is not None
     mailbox = Mailbox(settings.spec, settings.capacity, last_ids)
     own_token = run.dir / "token"
     file = own_token if channel.token is None else Path(channel.token)
@@ -170,7 +171,7 @@ def _over_http(
         return server
 
     with ExitStack() as stack:
-        steps = stack.enter_context(job_steps(run, config.hardware, token))
+        steps = stack.enter_context(job_steps(run, hardware, token))
         if steps is None:
             inner = serve("127.0.0.1", 0, None)
         else:
@@ -189,4 +190,4 @@ def _over_http(
                 time.sleep(WAIT_S)  # the last answer is on its way
             own_token.unlink(missing_ok=True)
 
-        yield mailbox, ActorProcesses(run, count, inner.url, token, mailbox, steps), farewell
+        yield mailbox, ActorProcesses(run, hardware.actors, inner.url, token, mailbox, steps), farewell
