@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from regimen.system import signals
 from regimen.system.errors import PreflightError
 
@@ -27,6 +29,9 @@ CONNECT_S = 5.0
 
 PROBE_S = 60.0
 """Longest time for a first connection to it."""
+
+STARTS = 3
+"""Attempts to start a Ray of the run: it gives its parts 30 s, too little on a machine with much to do."""
 
 STORE_BYTES = 256 * 2**20
 """Shared memory of a Ray of the run's own, for messages under way."""
@@ -69,15 +74,45 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
     import ray
 
     try:
-        _init(ray, settings)
+        if cfg.address is None:
+            _start(ray, settings)
+        else:
+            try:
+                _init(ray, settings)
+            except Exception as error:  # Ray raises plain ones as well
+                raise _unreachable(cfg.address, error) from error
         print(f"Ray is there after {time.monotonic() - began:.1f} s", flush=True)
         yield ray
-    except ConnectionError as error:
-        raise _unreachable(str(cfg.address), error) from error
     finally:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(ray: Any, settings: dict[str, Any]) -> None:
+    """Start a Ray of the run; what is left of an attempt that failed is ended.
+
+    Raises:
+        PreflightError: it does not start.
+    """
+    this = psutil.Process()
+    for attempt in range(1, STARTS + 1):
+        before = this.children()
+        try:
+            return _init(ray, settings)
+        except Exception as error:  # Ray raises plain ones
+            ray.shutdown()
+            for child in this.children():
+                if child not in before:
+                    for process in [*child.children(recursive=True), child]:
+                        with suppress(psutil.NoSuchProcess):
+                            process.kill()
+            if attempt == STARTS:
+                raise PreflightError(
+                    f"Ray does not start on this machine, tried {STARTS} times: {_first_line(error)}. Continue the run "
+                    "by `resume=` when the machine has less to do, or type hardware.channel.transport=http."
+                ) from error
+            print(f"Ray did not start: {_first_line(error)}; it is started again", flush=True)
 
 
 def _init(ray: Any, settings: dict[str, Any]) -> None:
@@ -90,8 +125,6 @@ def _init(ray: Any, settings: dict[str, Any]) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.FORWARDED)
     try:
         ray.init(**settings)
-    except (RuntimeError, ValueError, TimeoutError) as error:
-        raise ConnectionError(str(error)) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -160,8 +193,12 @@ def _last_started() -> str | None:
 
 
 def _unreachable(address: str, error: Exception) -> PreflightError:
-    why = str(error).strip().partition("\n")[0].rstrip(".")
+    why = _first_line(error)
     return PreflightError(
         f"hardware.channel.ray.address={address}: no Ray is reached there: {why}. Type `ray start --head` here, or "
         "`ray start --address=<host:port of its head>` to join one; without an address the run starts a Ray of its own."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
