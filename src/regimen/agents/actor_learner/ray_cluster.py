@@ -20,6 +20,7 @@ import psutil
 
 from regimen.system import signals
 from regimen.system.errors import PreflightError
+from regimen.system.message_client import ServerError
 
 if TYPE_CHECKING:
     from regimen.config.schema import RayCfg
@@ -51,6 +52,7 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
 
     Raises:
         PreflightError: no cluster can be reached.
+        ServerError: a Ray of the run does not start.
     """
     # No statistics of use; no lines of its own on the screen for an actor that died, of which the run warns itself.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
@@ -93,7 +95,7 @@ def _start(ray: Any, settings: dict[str, Any]) -> None:
     """Start a Ray of the run; what is left of an attempt that failed is ended.
 
     Raises:
-        PreflightError: it does not start.
+        ServerError: it does not start.
     """
     this = psutil.Process()
     for attempt in range(1, STARTS + 1):
@@ -108,7 +110,7 @@ def _start(ray: Any, settings: dict[str, Any]) -> None:
                         with suppress(psutil.NoSuchProcess):
                             process.kill()
             if attempt == STARTS:
-                raise PreflightError(
+                raise ServerError(
                     f"Ray does not start on this machine, tried {STARTS} times: {_first_line(error)}. Continue the run "
                     "by `resume=` when the machine has less to do, or type hardware.channel.transport=http."
                 ) from error
