@@ -339,7 +339,7 @@ class Rlpd:
         needed, free = buffer_bytes(given + 2 * capacity, width, count), free_bytes(self.device)
         room = free_bytes(torch.device("cpu"))
         if self.images:
-            print(f"pictures in the buffers: at most about {frames / 2**30:.2f} GiB, {room / 2**30:.1f} GiB are free")
+            print(f"pictures in the buffers: about {frames / 2**20:.0f} MiB in the end, {room / 2**20:.0f} MiB are free")
         if frames > room:
             raise PreflightError(
                 f"The pictures of {given} demonstrations and {capacity} transitions take about {frames / 2**30:.1f} "

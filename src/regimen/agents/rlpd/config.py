@@ -179,6 +179,17 @@ class RlpdCfg:
         kept = min(self.replay_buffer_capacity, steps)
         return frames_bytes(kept if kept == steps else 2 * kept, frame)
 
+    def encoder_problems(self, made_by: PlainSection) -> list[str]:
+        """Return one line for each difference of the encoder of `encoder=` from `pixels`; see `AgentCfg`."""
+        if (backbone := made_by.get("backbone")) != "cnn":
+            return [f"its backbone is {backbone}, the images of this agent are read by cnn. Remove encoder=."]
+        pairs = {name: (made_by.get(name), getattr(self.pixels, name)) for name in ("channels", "features")}
+        return [
+            f"its {name} are {other}. Type agent.pixels.{name}={other}."
+            for name, (other, own) in pairs.items()
+            if other != own
+        ]
+
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
         lines = [
