@@ -96,8 +96,7 @@ class FrameStore:
         rows = torch.stack([self._frames[number] for number in numbers.tolist()])
         parts = rows.split([math.prod(size) for size in self.images.values()], dim=1)
         return {
-            name: part.reshape(len(rows), *size)
-            for (name, size), part in zip(self.images.items(), parts, strict=True)
+            name: part.reshape(len(rows), *size) for (name, size), part in zip(self.images.items(), parts, strict=True)
         }
 
     def state_dict(self) -> StateDict:

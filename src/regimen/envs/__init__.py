@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def open_env(config: Config) -> VecEnv:
     """Open the simulator and build the task's environment.
 
-    It is wrapped where an encoder reads its images, unless the agent reads these itself, and where the policy observes a fault estimate.
+    It is wrapped where an encoder reads its images, unless the agent reads these itself, and where the policy observes
+    a fault estimate.
 
     Args:
         config: the whole configuration; `env._target_` names the class, whose `open` builds the environment. Where the

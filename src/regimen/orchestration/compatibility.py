@@ -169,7 +169,7 @@ def check_actors(composed: ComposedConfig, context: PreflightContext) -> Iterato
 
 
 def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem if the task gives images that the agent, which acts or learns in it, does not read, or the reverse.
+    """Yield a problem if the task gives images that the agent, which acts or learns in it, does not read, or lacks one.
 
     A task declares images by its key `images`, an agent that reads them by `IMAGES: ClassVar[bool] = True`; one with a
     key `images` reads those that it names.
@@ -179,7 +179,9 @@ def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterato
     if acts and getattr(config.agent, "images", None):
         yield from _named_images(composed, context, list(config.agent.images))
         return
-    read = config.encoder is not None or (getattr(config.agent, "IMAGES", False) and not hasattr(config.agent, "images"))
+    read = config.encoder is not None or (
+        getattr(config.agent, "IMAGES", False) and not hasattr(config.agent, "images")
+    )
     if not acts or getattr(config.env, "images", None) is None or read:
         return
     able = ", ".join(
@@ -231,7 +233,7 @@ def _warn_of_privileged(config: Config, report: PreflightReport) -> None:
 
 
 def take_images_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Set `env.images` to the images that a policy reads itself where it is null; yield a problem if it gives others."""
+    """Set `env.images` to the images that a policy reads, where it is null; yield a problem if it gives others."""
     config, path = composed.config, context.report.inputs.get("policy")
     if path is None or path.suffix != ".pt" or not agent_follows_policy(composed.plain):
         return
@@ -247,7 +249,9 @@ def take_images_of_policy(composed: ComposedConfig, context: PreflightContext) -
         for name, size in images.items():
             if given.get(name) != size:
                 pixels = "x".join(map(str, size))
-                told = f"policy={path} reads `{name}` of {pixels}, which env.images does not give. Type env.images=null."
+                told = (
+                    f"policy={path} reads `{name}` of {pixels}, which env.images does not give. Type env.images=null."
+                )
                 yield Problem("env.images", told)
 
 

@@ -335,11 +335,15 @@ class Rlpd:
         """Allocate the buffers; `given` demonstrations are never overwritten."""
         capacity = min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs)
         width, count = sum(self.sizes.values()), self.io.num_actions
-        frames = frames_bytes(given, frame_bytes(self.images)) + self.cfg.pixel_bytes(self.num_envs, frame_bytes(self.images))
+        frames = frames_bytes(given, frame_bytes(self.images)) + self.cfg.pixel_bytes(
+            self.num_envs, frame_bytes(self.images)
+        )
         needed, free = buffer_bytes(given + 2 * capacity, width, count), free_bytes(self.device)
         room = free_bytes(torch.device("cpu"))
         if self.images:
-            print(f"pictures in the buffers: about {frames / 2**20:.0f} MiB in the end, {room / 2**20:.0f} MiB are free")
+            print(
+                f"pictures in the buffers: about {frames / 2**20:.0f} MiB in the end, {room / 2**20:.0f} MiB are free"
+            )
         if frames > room:
             raise PreflightError(
                 f"The pictures of {given} demonstrations and {capacity} transitions take about {frames / 2**30:.1f} "

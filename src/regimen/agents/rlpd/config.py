@@ -105,8 +105,8 @@ class RlpdCfg:
         max_steps: env steps of each env; what is more than whole log periods is left out.
         log_period: env steps between two rows of the log; checkpoints and stops wait for one.
         observations: observation groups that actor and critics read; null: all groups of vectors of the task.
-        images: images that actor and critics read beside them, through an encoder that is trained with the critics; null:
-            none. With `encoder=` that encoder is where theirs begins.
+        images: images that actor and critics read as well, by an encoder that is trained with the critics; null: none.
+            With `encoder=` its networks are those of that encoder at first.
         pixels: this encoder.
         random_steps: env steps with uniform random actions at the beginning.
         training_starts: transitions in the buffer before the first update.

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from regimen.agents.rlpd.policy import groups_read
+from regimen.agents.training_session import free_bytes
 from regimen.data.demonstrations import iterate_demonstrations
 from regimen.data.episode_collector import EpisodeCollector, scripted_demonstrator
 from regimen.data.episodes.reader import open_all
+from regimen.data.frame_store import frame_bytes
 from regimen.data.transition_buffer import Transitions
-from regimen.system.errors import DatasetError
+from regimen.system.errors import DatasetError, PreflightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from regimen.data.episodes.reader import EpisodeFile
     from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
+
+COPIES = 3
+"""How often the images of files are in memory while they are read."""
 
 TRIES_PER_EPISODE = 4
 """Episodes of the expert for each wanted success before the recording is given up."""
@@ -67,6 +72,7 @@ def read(
 
     Raises:
         DatasetError: they are of another task, of other observations or actions, or hold no success.
+        PreflightError: their images do not fit into the free memory.
     """
     files = open_all(paths)
     try:
@@ -90,6 +96,7 @@ def read(
                 f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
                 f"Record others: stage=collect task={task} policy=scripted stage.episodes=25."
             )
+        _require_room(files, images)
         encoded = list(encoder.description.images) if encoder is not None and files[0].io.images else []
     finally:
         for file in files:
@@ -107,6 +114,17 @@ def read(
             "demonstrate."
         )
     return Demonstrations.of(episodes, [*groups, *images])
+
+
+def _require_room(files: Sequence[EpisodeFile], images: Sequence[str]) -> None:
+    """Raise unless the images fit into the free memory: once as episodes, and twice as transitions."""
+    steps = sum(int(file.episodes().length.sum()) for file in files) if images else 0
+    needed = COPIES * steps * frame_bytes({name: files[0].io.images[name] for name in images})
+    if needed > (free := free_bytes(torch.device("cpu"))):
+        raise PreflightError(
+            f"data=: the pictures of {steps} steps take {needed / 2**30:.1f} GiB while they are read, "
+            f"{free / 2**30:.1f} GiB are free. Name fewer files, or record smaller pictures: env.images.size."
+        )
 
 
 def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IOSpec, list[str]]:

@@ -2,7 +2,7 @@
 
 As in HIL-SERL and DrQ (Kostrikov et al. 2020, arXiv 2004.13649): actor and critics read the same features, which the
 loss of the critics alone trains; the target networks have an encoder of their own that follows. In each update both
-pictures of a transition are shifted anew, by as many as `pixels.shift` pixels.
+pictures of a transition are shifted at random, by at most `pixels.shift` pixels.
 """
 
 from __future__ import annotations

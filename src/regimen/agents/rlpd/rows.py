@@ -28,9 +28,7 @@ def row_spec(sizes: Mapping[str, int], num_actions: int, images: Mapping[str, li
     spec: dict[str, tuple[str, tuple[int, ...]]] = {
         side + group: ("float32", (size,)) for side in (BEFORE, AFTER) for group, size in sizes.items()
     }
-    spec |= {
-        side + name: ("uint8", tuple(size)) for side in (BEFORE, AFTER) for name, size in (images or {}).items()
-    }
+    spec |= {side + name: ("uint8", tuple(size)) for side in (BEFORE, AFTER) for name, size in (images or {}).items()}
     spec |= {"action": ("float32", (num_actions,)), "intervened": ("bool", ())}
     return spec | {name: ("float32", ()) for name in ("reward", "mask")}
 
