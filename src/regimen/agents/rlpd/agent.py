@@ -507,8 +507,10 @@ def _images_read(wanted: Sequence[str], io: IOSpec) -> dict[str, list[int]]:
     """
     for name in wanted:
         if name not in io.images:
-            told = did_you_mean(name, io.images) if io.images else "It gives none: set env.images, if it has that key."
-            raise ConfigError(f"agent.images={name}: the task gives no such image. {told}")
+            offered = (
+                did_you_mean(name, io.images) if io.images else "It gives none: set env.images, if it has that key."
+            )
+            raise ConfigError(f"agent.images={name}: the task gives no such image. {offered}")
     return {name: list(io.images[name]) for name in wanted}
 
 

@@ -235,6 +235,8 @@ class TimeEstimate:
         if updates < begun + TIMED_UPDATES or steps == since:
             return
         self._told, spent = True, time.perf_counter() - at
+        if steps >= total:
+            return
         left = (total - steps) * spent / (steps - since)
         print(
             f"From pixels on a CPU this is slow: {spent / (updates - begun):.2f} s an update with its env steps, about "
