@@ -100,7 +100,7 @@ def test_what_only_a_simulator_has_is_not_read_unnoticed(tmp_path, encoder):
 
 def test_images_need_an_encoder_or_an_agent_that_reads_them(tmp_path):
     told = refusal(tmp_path, "experiment=gear_rlpd", "env.images={size: 32}")
-    assert_names(told, "agent=rlpd", "encoder=", "env.images=null")
+    assert_names(told, "agent=rlpd", "agent.images=[wrist_1, wrist_2]", "encoder=", "env.images=null")
 
 
 def policy_run(root: Path, encoder: Path) -> Path:
@@ -125,3 +125,59 @@ def test_an_evaluation_takes_the_encoder_of_the_policy(tmp_path, encoder):
     assert_names(refusal(tmp_path, *start), policy, encoder, "changed", "encoder=<run or file>")
     encoder.unlink()
     assert_names(refusal(tmp_path, *start), policy, encoder, "gone", "encoder=<run or file>")
+
+
+SMALL = "env.images={size: [32, 48]}"
+PIXELS = ("experiment=gear_pixels", SMALL)
+
+
+def test_images_of_the_agent_are_those_of_the_task(tmp_path):
+    told = refusal(tmp_path, "experiment=gear_rlpd", "agent.images=[wrist_2]")
+    assert_names(told, "agent.images=[wrist_2]", "env.images={size: 64, cameras: [wrist_2]}")
+    assert_names(refusal(tmp_path, *PIXELS, "agent.images=[wrist_3]"), "wrist_3", "wrist_1")
+    told = refusal(tmp_path, "task=reach", "agent=rlpd", "agent.images=[wrist_1]")
+    assert_names(told, "task=reach", "agent.images=null")
+    told = refusal(tmp_path, *PIXELS, "agent.pixels.channels=[4,4]", "agent.pixels.shift=-1")
+    assert_names(told, "channels", "shift", -1)
+
+
+def test_a_training_from_pixels_names_the_faster_way(tmp_path):
+    _, report = checked(tmp_path, *PIXELS)
+    (warning,) = report.warnings
+    assert_names(warning, "slow on a CPU", "agent=image_encoder", "encoder=", "agent.images=null")
+    _, report = checked(tmp_path, *PIXELS, "agent.observations=null")
+    assert any("agent.observations=[policy]" in warning for warning in report.warnings)
+
+
+def test_the_memory_of_pictures_is_counted_before_the_start(tmp_path, monkeypatch):
+    _, report = checked(tmp_path, *PIXELS, "agent.max_steps=10000")
+    _, blind = checked(tmp_path, *PIXELS, "agent.max_steps=5000")
+    more = report.memory["agent"] - blind.memory["agent"]
+    assert 5000 * 2 * 32 * 48 * 3 <= more <= 1.2 * 5000 * 2 * 32 * 48 * 3
+    told = refusal(tmp_path, "experiment=gear_pixels", "env.images={size: 1024}", "agent.max_steps=1000000")
+    assert_names(told, "memory", "agent.replay_buffer_capacity")
+
+
+def test_an_encoder_where_a_training_from_pixels_begins_has_its_widths(tmp_path, encoder):
+    composed, report = checked(tmp_path, *PIXELS, f"encoder={encoder}")
+    assert report.inputs["encoder"] == encoder and composed.config.agent.images == ["wrist_1", "wrist_2"]
+    told = refusal(tmp_path, *PIXELS, f"encoder={encoder}", "agent.pixels.features=8")
+    assert_names(told, encoder, "agent.pixels.features=32")
+
+
+def pixel_policy(path: Path) -> Path:
+    """A policy that reads one image."""
+    agent = RlpdCfg(images=["wrist_2"], observations=["policy"])
+    policy = {"actor": torch.zeros(1, 1), "groups": ["policy"], "images": {"wrist_2": [32, 48, 3]}}
+    bundle = {"agent": asdict(agent), "io": IO.to_dict(), "format": checkpoint.FORMAT, "step": 1, "run": "trained"}
+    checkpoint.save(path, bundle | {"policy": policy})
+    return path
+
+
+def test_an_evaluation_has_the_images_of_the_policy(tmp_path, encoder):
+    start = ["stage=evaluate", "task=gear_assembly", f"policy={pixel_policy(tmp_path / 'policy.pt')}"]
+    composed, _ = checked(tmp_path, *start)
+    assert composed.plain["env"]["images"] == {"size": [32, 48], "cameras": ["wrist_2"]}
+    checked(tmp_path, *start, SMALL)
+    assert_names(refusal(tmp_path, *start, "env.images={size: 32}"), "wrist_2", "32x48x3", "env.images=null")
+    assert_names(refusal(tmp_path, *start, f"encoder={encoder}"), encoder, "Remove encoder=")

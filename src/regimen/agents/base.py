@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from regimen.agents.actor_learner.learner_session import LearnerSession
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
-    from regimen.config.yaml_io import PlainConfig
+    from regimen.config.yaml_io import PlainConfig, PlainSection
     from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.fault_estimate.estimator import Estimator
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
@@ -328,7 +328,8 @@ class AgentCfg(Protocol):
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
         LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
         MOVED: key that the agent does not have -> where that is set.
-        IMAGES: whether the agent reads images; without it a task that gives images (`env.images`) is refused.
+        IMAGES: whether the agent reads images; without it a task that gives images (`env.images`) is refused. One with
+            a key `images` reads those that it names there.
     """
 
     DATA: ClassVar[str]
@@ -346,6 +347,18 @@ class AgentCfg(Protocol):
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the bytes that a training takes on the CPU with N envs, d observations and A actions."""
+        ...
+
+    def pixel_bytes(self, num_envs: int, frame: int) -> int:
+        """Return the bytes of the images that an agent keeps, with N envs and `frame` bytes of images in each step."""
+        ...
+
+    def encoder_problems(self, made_by: PlainSection) -> list[str]:
+        """Return one line for each setting in which the agent's own encoder differs from that of `encoder=`.
+
+        Args:
+            made_by: plain settings of the agent that trained that one.
+        """
         ...
 
 

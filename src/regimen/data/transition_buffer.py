@@ -14,6 +14,7 @@ import torch
 from regimen.system.errors import DatasetError
 
 if TYPE_CHECKING:
+    from regimen.data.frame_store import FrameStore
     from regimen.envs.vec_env import Obs
     from regimen.runs.checkpoint_header import StateDict
 
@@ -31,7 +32,7 @@ class Transitions:
     """B steps.
 
     Attributes:
-        obs: group -> (B, d), before the action.
+        obs: group -> (B, d), before the action; images (B, H, W, C) uint8.
         action: (B, A).
         reward: (B,).
         mask: (B,) 0 where the step ended its episode by a termination, else 1: a truncated one has a value beyond.
@@ -77,11 +78,15 @@ class Minibatches:
         rows: (U, B, width).
         width: d of all observation groups together.
         num_actions: A.
+        shown: (U, B, 2) numbers of the frames before and after the action, in `frames`; None without images.
+        frames: of the buffers.
     """
 
     rows: torch.Tensor
     width: int
     num_actions: int
+    shown: torch.Tensor | None = None
+    frames: FrameStore | None = None
 
     @property
     def obs(self) -> torch.Tensor:
@@ -114,8 +119,16 @@ class Minibatches:
         return self.rows[..., self.width + self.num_actions + NUM_SCALARS :]
 
     def beside(self, other: Minibatches) -> Minibatches:
-        """Return minibatches of the transitions of both."""
-        return Minibatches(torch.cat((self.rows, other.rows), dim=1), self.width, self.num_actions)
+        """Return minibatches of the transitions of both, whose images must be in one store."""
+        shown = None if self.shown is None or other.shown is None else torch.cat((self.shown, other.shown), dim=1)
+        rows = torch.cat((self.rows, other.rows), dim=1)
+        return Minibatches(rows, self.width, self.num_actions, shown, self.frames)
+
+    def images(self, k: int) -> tuple[Obs, Obs]:
+        """Return the images of minibatch `k` before and after the action, camera -> (B, H, W, C) uint8; may be none."""
+        if self.shown is None or self.frames is None:
+            return {}, {}
+        return self.frames.read(self.shown[k, :, 0]), self.frames.read(self.shown[k, :, 1])
 
 
 class TransitionBuffer:
@@ -126,20 +139,31 @@ class TransitionBuffer:
         num_actions: A.
         capacity: transitions kept.
         next_id: id of the next transition: the number of those that came, the overwritten ones included.
+        frames: has the images of the transitions; None without images.
     """
 
-    def __init__(self, capacity: int, sizes: dict[str, int], num_actions: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        sizes: dict[str, int],
+        num_actions: int,
+        device: torch.device,
+        frames: FrameStore | None = None,
+    ) -> None:
         """Allocate.
 
         Args:
             capacity: transitions kept.
             sizes: width of each observation group.
             num_actions: A.
-            device: of all tensors.
+            device: of all tensors but images.
+            frames: receives the images, also those of other buffers.
         """
         self.capacity, self.sizes, self.num_actions, self.next_id = capacity, dict(sizes), num_actions, 0
         self.width = sum(sizes.values())
         self._rows = torch.zeros(capacity, 2 * self.width + num_actions + NUM_SCALARS, device=device)
+        self.frames = frames
+        self._shown = torch.zeros(0 if frames is None else capacity, 2, dtype=torch.long)
 
     def __len__(self) -> int:
         """Return the number of transitions that can be sampled."""
@@ -154,7 +178,7 @@ class TransitionBuffer:
                 that a sender may repeat what it is not sure of.
 
         Raises:
-            DatasetError: transitions before `first_id` are missing, or a group has another width.
+            DatasetError: transitions before `first_id` are missing, or a group has another width or image size.
         """
         first_id = self.next_id if first_id is None else first_id
         if first_id > self.next_id:
@@ -162,9 +186,18 @@ class TransitionBuffer:
         rows = self._packed(transitions)[self.next_id - first_id :][-self.capacity :]
         last = max(self.next_id, first_id + len(transitions))
         at = torch.arange(last - len(rows), last, device=rows.device) % self.capacity
+        if self.frames is not None:
+            given = transitions.select(torch.arange(len(transitions) - len(rows), len(transitions)))
+            self._show(given, at.cpu(), self.frames)
         self._rows[at] = rows
         self.next_id = last
         return last - 1
+
+    def _show(self, given: Transitions, at: torch.Tensor, frames: FrameStore) -> None:
+        """Put the images of transitions to the rows `at` (B,), and release those of the overwritten transitions."""
+        shown = torch.stack((frames.add(given.obs), frames.add(given.next_obs)), 1)
+        frames.release(self._shown[at[at < len(self)]].flatten())
+        self._shown[at] = shown
 
     def _packed(self, transitions: Transitions) -> torch.Tensor:
         for group, size in self.sizes.items():
@@ -181,7 +214,10 @@ class TransitionBuffer:
         """Draw `batches` minibatches of `batch_size` transitions, each transition equally often."""
         index = torch.randint(len(self), (batches * batch_size,), device=self._rows.device)
         rows = self._rows.index_select(0, index).view(batches, batch_size, -1)
-        return Minibatches(rows, self.width, self.num_actions)
+        if self.frames is None:
+            return Minibatches(rows, self.width, self.num_actions)
+        shown = self._shown[index.cpu()].view(batches, batch_size, 2)
+        return Minibatches(rows, self.width, self.num_actions, shown, self.frames)
 
     def read(self, ids: torch.Tensor) -> Transitions:
         """Return the transitions of `ids` (B,).
@@ -194,19 +230,23 @@ class TransitionBuffer:
         rows = Minibatches(self._rows[ids % self.capacity], self.width, self.num_actions)
         intervened = rows.rows[:, self.width + self.num_actions + 2].bool()
         obs, following = self._groups(rows.obs), self._groups(rows.next_obs)
+        if self.frames is not None:
+            shown = self._shown[ids % self.capacity]
+            obs, following = obs | self.frames.read(shown[:, 0]), following | self.frames.read(shown[:, 1])
         return Transitions(obs, rows.action, rows.reward, rows.mask, following, intervened)
 
     def _groups(self, x: torch.Tensor) -> Obs:
         return dict(zip(self.sizes, x.split(list(self.sizes.values()), dim=-1), strict=True))
 
     def state_dict(self) -> StateDict:
-        """Return the content, to be written at once: a full buffer is not copied."""
+        """Return the content but images, to be written at once: a full buffer is not copied."""
         filled = len(self)
         rows = self._rows if filled == self.capacity else self._rows[:filled].clone()  # the file of a view is whole
-        return {"next_id": self.next_id, "sizes": self.sizes, "rows": rows}
+        state = {"next_id": self.next_id, "sizes": self.sizes, "rows": rows}
+        return state if self.frames is None else {**state, "shown": self._shown[:filled].clone()}
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Restore `state_dict` of a buffer of the same capacity and groups.
+        """Restore `state_dict` of a buffer of the same capacity and groups; its store is restored by itself.
 
         Raises:
             DatasetError: naming what differs.
@@ -217,4 +257,6 @@ class TransitionBuffer:
         if len(rows) != min(state["next_id"], self.capacity):
             raise DatasetError(f"The saved transitions are of another capacity than {self.capacity}.")
         self._rows[: len(rows)] = rows.to(self._rows.device)
+        if self.frames is not None:
+            self._shown[: len(rows)] = state["shown"]
         self.next_id = state["next_id"]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def open_env(config: Config) -> VecEnv:
     """Open the simulator and build the task's environment.
 
-    It is wrapped where an encoder reads its images, and where the policy observes a fault estimate.
+    It is wrapped where an encoder reads its images, unless the agent reads these itself, and where the policy observes
+    a fault estimate.
 
     Args:
         config: the whole configuration; `env._target_` names the class, whose `open` builds the environment. Where the
@@ -27,7 +28,7 @@ def open_env(config: Config) -> VecEnv:
 
     opener = config.sim if getattr(config.sim, "OPENS_TASKS", False) else config.env
     env: VecEnv = resolve(opener._target_).open(config)
-    if config.encoder is not None:
+    if config.encoder is not None and getattr(config.agent, "images", None) is None:
         from regimen.envs.encoded_images.wrapper import EncodedEnv
 
         env = EncodedEnv.wrap(env, config)

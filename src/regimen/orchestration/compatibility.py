@@ -19,12 +19,12 @@ from regimen.envs.encoded_images.description import EncoderDescription, reads_fe
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
-from regimen.orchestration.preflight_report import PreflightContext
+from regimen.orchestration.preflight_report import PreflightContext, PreflightReport
 from regimen.runs import inputs
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
 from regimen.runs.loggers.logger import not_installed
-from regimen.system.errors import CheckpointError, ConfigError, RegimenError
+from regimen.system.errors import CheckpointError, ConfigError, RegimenError, did_you_mean
 from regimen.system.file_kinds import HDF5, this_is
 
 
@@ -187,24 +187,90 @@ def _ray_problems(composed: ComposedConfig, context: PreflightContext) -> Iterat
 
 
 def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem if the task gives images and the agent, which acts or learns in it, does not read them.
+    """Yield a problem if the task gives images that the agent, which acts or learns in it, does not read, or lacks one.
 
-    A task declares images by its key `images`, an agent that reads them by `IMAGES: ClassVar[bool] = True`.
+    A task declares images by its key `images`, an agent that reads them by `IMAGES: ClassVar[bool] = True`; one with a
+    key `images` reads those that it names.
     """
     config, agent = composed.config, composed.choices["agent"]
     acts = bool(getattr(config.stage, "NEEDS", None)) or "policy" in context.report.inputs
-    read = config.encoder is not None or getattr(config.agent, "IMAGES", False)
+    if acts and getattr(config.agent, "images", None):
+        yield from _named_images(composed, context, list(config.agent.images))
+        return
+    read = config.encoder is not None or (
+        getattr(config.agent, "IMAGES", False) and not hasattr(config.agent, "images")
+    )
     if not acts or getattr(config.env, "images", None) is None or read:
         return
     able = ", ".join(
         n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "IMAGES")
     )
     others = f"Agents that read them: {able}; or s" if able else "S"
+    if hasattr(config.agent, "images"):
+        cameras = ", ".join(getattr(config.env.images, "cameras", ()))
+        others = f"Type agent.images=[{cameras}], which is slow on a CPU; or s"
     told = (
         f"task={composed.choices['task']} gives images, which agent={agent} does not read. {others}et encoder=<run of "
         "stage=distill agent=image_encoder>, or env.images=null."
     )
     yield Problem("env.images", told)
+
+
+def _named_images(composed: ComposedConfig, context: PreflightContext, named: list[str]) -> Iterator[Problem]:
+    """Yield a problem for each image of `agent.images` that the task does not give; warn of the time on a CPU."""
+    config, task, report = composed.config, composed.choices["task"], context.report
+    shown = f"agent.images=[{', '.join(named)}]"
+    if not hasattr(config.env, "images"):
+        if getattr(config.env, "MANAGER_BASED", False):  # of other tasks it is known when they are open
+            yield Problem("agent.images", f"{shown}: task={task} has no images. Type agent.images=null.")
+        return
+    if config.env.images is None:
+        wanted = f"env.images={{size: 64, cameras: [{', '.join(named)}]}}"
+        yield Problem("agent.images", f"{shown}: task={task} gives images only where they are set. Type {wanted}.")
+        return
+    for name in named:
+        if name not in (offered := getattr(config.env.images, "cameras", named)):
+            told = f"{shown}: env.images has no camera `{name}`. {did_you_mean(name, offered)}"
+            yield Problem("agent.images", told)
+    if composed.choices["stage"] != "train":
+        return
+    if config.hardware.device == "cpu":
+        report.warnings.append(
+            f"{shown} trains from pixels, which is slow on a CPU. A frozen encoder is many times faster: stage=distill "
+            "agent=image_encoder, then encoder=<its run> and agent.images=null"
+        )
+    _warn_of_privileged(config, report)
+
+
+def _warn_of_privileged(config: Config, report: PreflightReport) -> None:
+    if getattr(config.agent, "observations", ()) is None:
+        report.warnings.append(
+            "agent.observations=null reads all groups of vectors, also `privileged`, which only a simulator has: to "
+            "learn from pictures alone, type agent.observations=[policy]"
+        )
+
+
+def take_images_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Set `env.images` to the images that a policy reads, where it is null; yield a problem if it gives others."""
+    config, path = composed.config, context.report.inputs.get("policy")
+    if path is None or path.suffix != ".pt" or not agent_follows_policy(composed.plain):
+        return
+    images: dict[str, list[int]] = {}
+    with suppress(RegimenError):  # what is no checkpoint is reported by `check_policy`
+        images = (read_header(path).get("policy") or {}).get("images") or {}
+    if not images or not hasattr(config.env, "images"):
+        return
+    if config.env.images is None:
+        composed.set_section("env.images", _images_section(images))
+    elif not config.env.images.problems():  # reported by `_check_sections`
+        given = {name: [*config.env.images.shape, 3] for name in config.env.images.cameras}
+        for name, size in images.items():
+            if given.get(name) != size:
+                pixels = "x".join(map(str, size))
+                told = (
+                    f"policy={path} reads `{name}` of {pixels}, which env.images does not give. Type env.images=null."
+                )
+                yield Problem("env.images", told)
 
 
 def take_encoder_of_policy(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -238,19 +304,24 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
     if not hasattr(config.env, "images"):
         yield Problem("", f"encoder={config.encoder}: task={task} has no images. Remove encoder=.")
         return
-    if getattr(config.agent, "observations", ()) is None:
-        report.warnings.append(
-            "agent.observations=null reads all groups of vectors, also `privileged`, which only a simulator has: to "
-            "learn from pictures alone, type agent.observations=[policy]"
-        )
+    if trained := bool(getattr(config.agent, "images", None)):  # it begins with the encoder, and trains its own
+        if composed.choices["stage"] != "train":
+            yield Problem("", f"encoder={config.encoder}: the policy reads the images itself. Remove encoder=.")
+            return
+    else:
+        _warn_of_privileged(config, report)
     if path is None:  # another run has yet to make it
         return
     try:
-        described = EncoderDescription.of(read_header(path))
+        bundle = read_header(path)
+        described = EncoderDescription.of(bundle)
     except RegimenError as error:
         yield Problem("", f"encoder={path}: {error}")
         return
-    wanted = _images_section(described)
+    if trained:
+        for line in config.agent.encoder_problems(bundle.get("agent") or {}):
+            yield Problem("", f"encoder={path}: {line}")
+    wanted = _images_section(described.images)
     if config.env.images is None:
         composed.set_section("env.images", wanted)
     if config.env.images.problems():  # reported by `_check_sections`
@@ -263,10 +334,10 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
         yield Problem("", f"encoder={path} does not fit task={task}: {'; '.join(lines)}. {advice}")
 
 
-def _images_section(described: EncoderDescription) -> PlainSection:
-    """Return the plain section `env.images` with the images that an encoder reads."""
-    height, width = next(iter(described.images.values()))[:2]
-    return {"size": height if height == width else [height, width], "cameras": list(described.images)}
+def _images_section(images: dict[str, list[int]]) -> PlainSection:
+    """Return the plain section `env.images` with these images, camera -> [H, W, C]."""
+    height, width = next(iter(images.values()))[:2]
+    return {"size": height if height == width else [height, width], "cameras": list(images)}
 
 
 def _player_problems(composed: ComposedConfig, name: str) -> Iterator[Problem]:

@@ -241,6 +241,7 @@ ENV_BYTES = 24 * 2**10
 """Memory of the manager env for one environment: float32 tensors for state, terms, buffers and temporaries."""
 
 GIB = 2**30
+COLOURS = 3
 
 ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "actor")
 """Stages that train no agent, and need none of its memory."""
@@ -249,7 +250,8 @@ ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_c
 def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
     """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
 
-    A configuration dataclass may define `memory_bytes(num_envs, observation, action)`. The widths are upper bounds: a
+    A configuration dataclass may define `memory_bytes(num_envs, observation, action)`, and that of an agent which keeps
+    images `pixel_bytes(num_envs, frame)`. The widths are upper bounds: a
     term has at most as many values as the robot has joints, or 3. GPU memory of an agent is not included.
 
     Args:
@@ -270,7 +272,17 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     for name, section in sections.items():
         if hasattr(section, "memory_bytes") and not (name == "agent" and elsewhere):
             parts[name] = int(section.memory_bytes(envs, observation, action))
+    if reads_pixels(composed) and not acts_only:  # they stay in the memory of the machine
+        shape, cameras = config.env.images.shape, config.agent.images
+        frame = len(cameras) * shape[0] * shape[1] * COLOURS
+        parts["agent"] = parts.get("agent", 0) + int(config.agent.pixel_bytes(envs, frame))
     return parts
+
+
+def reads_pixels(composed: ComposedConfig) -> bool:
+    """Return whether the agent keeps images of the task, whose size is known before the start."""
+    images = getattr(composed.config.env, "images", None)
+    return bool(getattr(composed.config.agent, "images", None)) and hasattr(images, "shape") and not images.problems()
 
 
 def num_envs(composed: ComposedConfig) -> int:
@@ -296,11 +308,11 @@ def trains_in_several(composed: ComposedConfig) -> bool:
 
 
 def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Estimate the memory of a task with a robot for the report; yield a problem if it does not suffice.
+    """Estimate the memory of a task with a robot, or of an agent that keeps images; yield a problem if it is not there.
 
     An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
     """
-    if context.robot is None:
+    if context.robot is None and not reads_pixels(composed):
         return
     report, workers = context.report, context.resources.workers
     report.memory = estimate(composed, context.robot)
@@ -347,6 +359,7 @@ CHECKS: list[Check] = [
     compatibility.check_code,
     compatibility.take_agent_of_policy,
     compatibility.take_encoder_of_policy,
+    compatibility.take_images_of_policy,
     compatibility.check_encoder,
     compatibility.check_agent,
     compatibility.check_actors,

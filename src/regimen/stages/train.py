@@ -149,8 +149,7 @@ def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingS
         run.rewind(session.steps_done)
         return resume
     run.rewind(-1)
-    if config.policy:
-        _load_weights(Path(config.policy), env, agent)
+    _begin_from_inputs(config, env, agent)
     return None
 
 
@@ -176,8 +175,7 @@ def _learn_from_actors(
         run.rewind(session.steps_done)
     else:
         run.rewind(-1)
-        if config.policy:
-            _load_weights(Path(config.policy), env, agent)
+        _begin_from_inputs(config, env, agent)
     agent.prepare(env, session, resume)
     agreement = Agreement.of(config, env.io)
     env.close()  # before the actors open theirs: a server may have one place
@@ -229,6 +227,16 @@ def _own_part(training: StateDict) -> StateDict:
         return training
     own: StateDict = others[rank - 1]
     return {**own, "agent": {**training["agent"], **own["agent"]}}
+
+
+def _begin_from_inputs(config: Config, env: VecEnv, agent: Any) -> None:
+    """Load the weights with which a training begins: of an encoder that the agent trains further, and of a policy."""
+    from regimen.runs import checkpoint
+
+    if config.encoder and getattr(config.agent, "images", None):
+        agent.use_encoder(checkpoint.load(Path(config.encoder)))
+    if config.policy:
+        _load_weights(Path(config.policy), env, agent)
 
 
 def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:

@@ -148,9 +148,11 @@ def made_steps(rows: int, seed: int = 0) -> Transitions:
     return Transitions(obs, action, reward, mask, following, torch.zeros(rows, dtype=torch.bool))
 
 
-def write_demonstrations(path: Path, episodes: int = 8, noise: float = 0.1, length: int = 20) -> Path:
+def write_demonstrations(
+    path: Path, episodes: int = 8, noise: float = 0.1, length: int = 20, task: type[TouchEnv] = TouchEnv
+) -> Path:
     """Episodes of the expert in two envs, failed ones included, as stage=collect writes them."""
-    env = TouchEnv(2, length)
+    env = task(2, length)
     collector = EpisodeCollector(env, scripted_demonstrator(env, noise, 0), only_successful=False)
     attributes = EpisodeAttributes(io=env.io.to_dict(), step_dt=0.1, task="touch")
     writer = DemonstrationWriter(path, env.io, {"success": np.dtype("bool")}, attributes)
@@ -160,3 +162,36 @@ def write_demonstrations(path: Path, episodes: int = 8, noise: float = 0.1, leng
             writer.add_episode(episode)
     writer.close()
     return path
+
+
+SEEN = {"near": [16, 12, 3], "far": [8, 8, 3]}
+
+
+class SeenTouchEnv(TouchEnv):
+    """The same task with two cameras: bright columns and rows show where the goal is from the point."""
+
+    def __init__(self, num_envs: int = 2, length: int = 20) -> None:
+        super().__init__(num_envs, length)
+        self.io.images = {name: list(size) for name, size in SEEN.items()}
+
+    def observe(self) -> Obs:
+        way = (self.goal - self.position).clamp(-1.5, 1.5) / 1.5
+        return super().observe() | {name: _picture(way, *size[:2]) for name, size in SEEN.items()}
+
+
+def _picture(way: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """A bright spot at `way` (N, 2), within ±1, in pictures (N, height, width, 3) uint8."""
+    rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    distance = (rows[:, None] - way[:, 1, None, None]) ** 2 + (columns - way[:, 0, None, None]) ** 2
+    return (255 * torch.exp(-8 * distance)).to(torch.uint8)[..., None].repeat(1, 1, 1, 3)
+
+
+PIXELS = {"channels": [4, 4, 4], "features": 4, "proprioception": 4, "shift": 1}
+
+
+def seen_config(num_envs: int = 2, data: list[str] | None = None, **agent: Any) -> Config:
+    """The configuration of a short training from both cameras and the position."""
+    settings = {"images": list(SEEN), "observations": ["policy"], "pixels": PIXELS, "max_steps": 40}
+    config = touch_config(num_envs, 20, data, **{**settings, **agent})
+    config.env._target_ = "agents.rlpd.touch.SeenTouchEnv"
+    return config

@@ -52,10 +52,15 @@ def load(bundle: PolicyBundle, io: IOSpec) -> tuple[Policy, nn.Module, list[str]
     """Return the policy of a checkpoint, its network, and the observation groups that it reads.
 
     Raises:
-        CheckpointError: the policy is no `FeedForwardPolicy`.
+        CheckpointError: the policy is no `FeedForwardPolicy`, or reads images.
     """
     target = bundle["agent"]["_target_"]
     policy = resolve(target).load_policy(bundle, io, torch.device("cpu"))
+    if images := getattr(policy, "images", None):
+        raise CheckpointError(
+            f"This policy reads the images {', '.join(images)}, and only policies of vectors can be exported. Act with "
+            "it through regimen.load_policy, or train one without agent.images."
+        )
     if not isinstance(policy, FeedForwardPolicy):
         raise CheckpointError(
             f"A policy of {target.rpartition('.')[2]} cannot be exported: it needs more than the present "

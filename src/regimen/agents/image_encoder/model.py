@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from regimen.agents.camera_nets import CameraNet, convolutions, shifted
 from regimen.agents.image_encoder.config import EFFICIENTNET, INVERSE_DYNAMICS
 from regimen.system.errors import PreflightError
 
@@ -18,42 +18,8 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
     from regimen.runs.checkpoint_header import StateDict
 
-POOLED = 4
-"""Sides of the grid over which feature maps are averaged."""
-
 BLOCKS, CHANNELS = 5, 40
 """Blocks of EfficientNet-Lite0 that are used, down to an eighth of the picture's sides, and their channels."""
-
-
-class CameraNet(nn.Module):
-    """Pictures (B, H, W, 3) uint8 of one camera -> features (B, F) within ±1.
-
-    The feature maps are read twice: where each channel is most active, by a softmax over its pixels (Levine et al.
-    2016, arXiv 1504.00702), and how active it is in each field of a grid.
-    """
-
-    def __init__(self, maps: nn.Module, channels: int, size: tuple[int, int], features: int) -> None:
-        """Build the layers behind the feature maps.
-
-        Args:
-            maps: pictures (B, 3, H, W) within ±1 -> (B, C, h, w).
-            channels: C.
-            size: h and w.
-            features: F.
-        """
-        super().__init__()
-        self.maps = maps
-        rows, columns = (torch.linspace(-1.0, 1.0, side) for side in size)
-        places = torch.stack((rows[:, None].expand(size), columns.expand(size)), -1)
-        self.register_buffer("places", places.reshape(-1, 2), persistent=False)
-        self.out = nn.Sequential(nn.Linear((2 + POOLED**2) * channels, features), nn.LayerNorm(features), nn.Tanh())
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return features (B, F) of pictures (B, H, W, 3) with values from 0 to 255."""
-        maps = self.maps(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0)
-        where = maps.flatten(2).softmax(-1) @ self.places
-        strength = functional.adaptive_avg_pool2d(functional.relu(maps), POOLED)
-        return self.out(torch.cat((where.flatten(1), strength.flatten(1)), 1))
 
 
 class EncoderNet(nn.Module):
@@ -75,22 +41,9 @@ class EncoderNet(nn.Module):
 
 
 def _camera_net(cfg: ImageEncoderCfg, size: list[int]) -> CameraNet:
-    maps = FirstBlocks() if cfg.backbone == EFFICIENTNET else _convolutions(cfg.channels)
-    channels = CHANNELS if cfg.backbone == EFFICIENTNET else cfg.channels[-1]
-    with torch.no_grad():
-        height, width = maps(torch.zeros(1, 3, *size[:2])).shape[2:]
-    return CameraNet(maps, channels, (height, width), cfg.features)
-
-
-def _convolutions(channels: list[int]) -> nn.Module:
-    first, second, third = channels
-    return nn.Sequential(
-        nn.Conv2d(3, first, 5, stride=2, padding=2),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(second, third, 3, padding=1),
-    )
+    if cfg.backbone == EFFICIENTNET:
+        return CameraNet.on(FirstBlocks(), CHANNELS, size, cfg.features)
+    return CameraNet.on(convolutions(cfg.channels), cfg.channels[-1], size, cfg.features)
 
 
 class FirstBlocks(nn.Module):
@@ -176,6 +129,7 @@ class Augmentation:
 
     def __init__(self, cfg: AugmentationCfg, count: int, cameras: list[str]) -> None:
         """Draw the changes of `count` pictures of each camera."""
+        self.shift = cfg.shift
         self.offsets = {name: torch.randint(-cfg.shift, cfg.shift + 1, (2, count, 1)) for name in cameras}
         self.gains = {name: 1.0 + cfg.brightness * (2.0 * torch.rand(count, 1, 1, 1) - 1.0) for name in cameras}
 
@@ -183,10 +137,8 @@ class Augmentation:
         """Return changed pictures (B, H, W, C), float within 0 and 255."""
         changed = {}
         for name, stack in pictures.items():
-            count, height, width = stack.shape[:3]
-            rows = (torch.arange(height) + self.offsets[name][0]).clamp(0, height - 1)
-            columns = (torch.arange(width) + self.offsets[name][1]).clamp(0, width - 1)
-            moved = stack[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+            down, right = self.offsets[name][..., 0]
+            moved = shifted(stack, down, right, self.shift)
             changed[name] = (moved * self.gains[name].to(moved.device)).clamp_max(255.0)
         return changed
 

@@ -17,15 +17,18 @@ import numpy as np
 import torch
 
 from regimen.agents.rlpd import demonstrations as demos
-from regimen.agents.rlpd.config import RlpdCfg
+from regimen.agents.rlpd.config import PixelsCfg, RlpdCfg
 from regimen.agents.rlpd.intervention import Intervener, Intervention
 from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
-from regimen.agents.rlpd.policy import MeanAction, MeanPolicy, groups_read
+from regimen.agents.rlpd.pixels import PixelAction, PixelEncoder, PixelLearner, TimeEstimate
+from regimen.agents.rlpd.policy import ImagePolicy, MeanAction, MeanPolicy, groups_read
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.agents.training_session import free_bytes
 from regimen.data.episodes.lengths import discount_problem
+from regimen.data.frame_store import FrameStore, frame_bytes, frames_bytes
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
+from regimen.envs.encoded_images.description import EncoderDescription
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.system import wire
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
@@ -65,7 +68,8 @@ class Rlpd:
 
     Attributes:
         learner: networks and updates.
-        groups: observation groups that it reads.
+        groups: observation groups of vectors that it reads.
+        images: images that it reads, camera -> [H, W, C].
         online: buffer of all steps of the training.
         prior: buffer of demonstrations and interventions; both are allocated by `learn`.
     """
@@ -84,13 +88,14 @@ class Rlpd:
             seed: of weights and of everything drawn.
 
         Raises:
-            ConfigError: an unknown group, an action whose bound is not 1, or a penalty without a gripper.
+            ConfigError: an unknown group or image, an action whose bound is not 1, or a penalty without a gripper.
         """
         self.groups = groups_read(cfg.observations, io)
         for group in self.groups:
             if group not in io.observations:
                 offered = did_you_mean(group, io.observations)
                 raise ConfigError(f"agent.observations={group}: no such group of vectors. {offered}")
+        self.images = _images_read(cfg.images or [], io)
         if io.action.clip != 1.0:
             raise ConfigError(f"agent=rlpd acts within ±1, the task clips its actions at {io.action.clip}.")
         if cfg.gripper_penalty and "gripper" not in io.action.joints:
@@ -98,7 +103,12 @@ class Rlpd:
         self.cfg, self.io, self.num_envs, self.device, self.seed = cfg, io, num_envs, device, seed
         self.sizes = {group: io.size(group) for group in self.groups}
         seed_all(seed)
-        self.learner = Learner(cfg, sum(self.sizes.values()), io.num_actions, device)
+        width = sum(self.sizes.values())
+        self.learner = (
+            PixelLearner(cfg, width, self.images, io.num_actions, device, seed)
+            if self.images
+            else Learner(cfg, width, io.num_actions, device)
+        )
         self.penalty = GripperPenalty(cfg.gripper_penalty, io, num_envs)
         self.episodes = EpisodeStatistics(num_envs, cfg.gamma)
         self.intervener: Intervener | None = None
@@ -106,6 +116,8 @@ class Rlpd:
         self._task: str | None = None
         self._seconds: dict[str, float] = {}
         self._timers_of_actors: dict[str, float] = {}
+        self._frames = FrameStore(self.images) if self.images else None
+        self._estimate = TimeEstimate(device) if self.images else None
 
     @property
     def total_steps(self) -> int:
@@ -115,6 +127,18 @@ class Rlpd:
     def use_data(self, paths: Sequence[Path], task: str | None) -> None:
         """Take the demonstrations of `learn` from these files, in place of those of the task's scripted expert."""
         self._data, self._task = paths, task
+
+    def use_encoder(self, bundle: PolicyBundle) -> None:
+        """Begin with the networks of a trained image encoder.
+
+        Raises:
+            CheckpointError: it is of something else, or does not fit `agent.images` and `agent.pixels`.
+        """
+        description = EncoderDescription.of(bundle)
+        if lines := description.misfits(self.images, None):
+            raise CheckpointError("encoder= does not fit agent.images:\n  " + "\n  ".join(lines))
+        assert isinstance(self.learner, PixelLearner)
+        self.learner.begin_from(bundle["encoder"]["network"], part="cameras.")
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Train until `total_steps`.
@@ -129,7 +153,7 @@ class Rlpd:
             DatasetError: there is nothing to learn from in the demonstrations.
             PreflightError: the buffers do not fit into the free memory.
         """
-        torch.set_num_threads(1)  # the products are small: a second thread makes them slower
+        self._set_threads()
         self._open_intervener(env)
         obs = self._begin(env, session) if resume is None else self._restore(resume)
         filling = self._announce_filling(session)
@@ -139,6 +163,7 @@ class Rlpd:
             if len(self.online) >= self.cfg.training_starts:
                 with self._timed("train"):
                     self.learner.update(self.cfg.utd * self.num_envs, self._draw)
+                self._tell_time(session.steps_done)
                 if filling:
                     filling = False
                     session.run.progress(note=None)
@@ -157,7 +182,7 @@ class Rlpd:
         Raises:
             ConfigError, DatasetError, PreflightError: see `learn`.
         """
-        torch.set_num_threads(1)
+        self._set_threads()
         if resume is None:
             self._fill_prior(env, session)
         else:
@@ -166,7 +191,7 @@ class Rlpd:
 
     def row_spec(self) -> RowSpec:
         """Return the columns of a row that an actor sends."""
-        return row_spec(self.sizes, self.io.num_actions)
+        return row_spec(self.sizes, self.io.num_actions, self.images)
 
     def learn_from(self, actors: LearnerSession) -> None:
         """Train on the rows of actors until `total_steps`, with `utd` updates for each of them as in `learn`.
@@ -190,6 +215,7 @@ class Rlpd:
                 if due > 0:
                     with self._timed("train"):
                         self.learner.update(self.cfg.utd * due, self._draw)
+                    self._tell_time(self.online.next_id // envs)
                     if filling:
                         filling = False
                         session.run.progress(note=None)
@@ -208,7 +234,7 @@ class Rlpd:
             env: new.
             session: to the learner.
         """
-        torch.set_num_threads(1)
+        self._set_threads()
         self._open_intervener(env)
         weights = session.first_weights()
         if weights is None:
@@ -229,14 +255,14 @@ class Rlpd:
                 done = self._take_weights(weights)
 
     def _publish(self, actors: LearnerSession) -> None:
-        values = self.learner.actor.values.detach().cpu().numpy().copy()
-        actors.publish({"actor": values, "steps_done": self.online.next_id // self.num_envs})
+        values = {name: x.cpu().numpy().copy() for name, x in self.learner.acting_weights().items()}
+        actors.publish({**values, "steps_done": self.online.next_id // self.num_envs})
 
     def _take_weights(self, weights: wire.Message) -> int:
         """Act with these weights from now on; return the env steps per env that the learner has."""
-        values = self.learner.actor.values
         with torch.no_grad():
-            values.copy_(torch.from_numpy(wire.require(weights, "actor", "float32", tuple(values.shape))))
+            for name, values in self.learner.acting_weights().items():
+                values.copy_(torch.from_numpy(wire.require(weights, name, "float32", tuple(values.shape))))
         done: int = wire.require_plain(weights, "steps_done", int)
         return done
 
@@ -246,6 +272,15 @@ class Rlpd:
         self._timers_of_actors |= timers
         if not timers:
             self.episodes.receive(values)
+
+    def _set_threads(self) -> None:
+        """Set one thread where there are no images: the products are small, and a second thread makes them slower."""
+        if not self.images:
+            torch.set_num_threads(1)
+
+    def _tell_time(self, done: int) -> None:
+        if self._estimate is not None:
+            self._estimate.tell(self.learner.updates, done, self.total_steps)
 
     def _open_intervener(self, env: VecEnv) -> None:
         if self.cfg.interventions.enabled:
@@ -283,7 +318,8 @@ class Rlpd:
 
     def _demonstrations(self, env: VecEnv, session: TrainingSession) -> demos.Demonstrations | None:
         if self._data:
-            return demos.read(self._data, self.io, self.groups, self._task, getattr(env, "encoder", None))
+            encoder = getattr(env, "encoder", None)
+            return demos.read(self._data, self.io, self.groups, self._task, encoder, list(self.images))
         cfg = self.cfg.demonstrations
         if cfg.episodes == 0:
             return None
@@ -293,21 +329,35 @@ class Rlpd:
             session.run.check_stop(0, lambda: None)
 
         seed = self.seed + DEMONSTRATION_SEED
-        return demos.record(env, cfg.noise, cfg.episodes, self.groups, seed, on_step)
+        return demos.record(env, cfg.noise, cfg.episodes, [*self.groups, *self.images], seed, on_step)
 
     def _open_buffers(self, given: int) -> None:
         """Allocate the buffers; `given` demonstrations are never overwritten."""
         capacity = min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs)
         width, count = sum(self.sizes.values()), self.io.num_actions
+        frames = frames_bytes(given, frame_bytes(self.images)) + self.cfg.pixel_bytes(
+            self.num_envs, frame_bytes(self.images)
+        )
         needed, free = buffer_bytes(given + 2 * capacity, width, count), free_bytes(self.device)
+        room = free_bytes(torch.device("cpu"))
+        if self.images:
+            print(
+                f"pictures in the buffers: about {frames / 2**20:.0f} MiB in the end, {room / 2**20:.0f} MiB are free"
+            )
+        if frames > room:
+            raise PreflightError(
+                f"The pictures of {given} demonstrations and {capacity} transitions take about {frames / 2**30:.1f} "
+                f"GiB, {room / 2**30:.1f} GiB are free. Type a smaller env.images.size, agent.max_steps or "
+                f"agent.replay_buffer_capacity={int(0.4 * capacity * room / frames)}."
+            )
         if needed > free:
             raise PreflightError(
                 f"The buffers of {given} and twice {capacity} transitions take {needed / 2**30:.1f} GiB, "
                 f"{free / 2**30:.1f} GiB are free on {self.device}. Type "
                 f"agent.replay_buffer_capacity={int(0.9 * capacity * free / needed)}."
             )
-        self.online = TransitionBuffer(capacity, self.sizes, count, self.device)
-        self.prior = TransitionBuffer(given + capacity, self.sizes, count, self.device)
+        self.online = TransitionBuffer(capacity, self.sizes, count, self.device, self._frames)
+        self.prior = TransitionBuffer(given + capacity, self.sizes, count, self.device, self._frames)
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -325,7 +375,7 @@ class Rlpd:
             outcome = env.step(chosen.action.to(env.device))
         following, reward, terminated, truncated, info = outcome
         session.step(reward, terminated, truncated, info)
-        steps = demos.one_step(obs, chosen.action, outcome, self.groups, chosen.intervened)
+        steps = demos.one_step(obs, chosen.action, outcome, [*self.groups, *self.images], chosen.intervened)
         steps.reward = steps.reward - self.penalty.charge(chosen.action)
         ended = (terminated | truncated).cpu()
         self.episodes.add(reward, ended, chosen, info["labels"].get("success"))
@@ -347,7 +397,8 @@ class Rlpd:
         if step < self.cfg.random_steps:
             action = 2.0 * torch.rand(self.num_envs, self.io.num_actions) - 1.0
         else:
-            action = self.learner.act(torch.cat([obs[group] for group in self.groups], dim=1).to(self.device)).cpu()
+            vectors = torch.cat([obs[group] for group in self.groups], dim=1).to(self.device)
+            action = self.learner.act(self.learner.features(vectors, {name: obs[name] for name in self.images})).cpu()
         if self.intervener is None:
             nowhere = torch.zeros(self.num_envs, dtype=torch.bool)
             return Intervention(action, nowhere, nowhere)
@@ -370,16 +421,24 @@ class Rlpd:
         return scalars
 
     def policy_state(self) -> StateDict:
-        """Return the actor."""
-        return {"actor": self.learner.actor.values.detach(), "groups": self.groups}
+        """Return the actor; where it reads images, their names and sizes, and the encoder."""
+        state: StateDict = {"actor": self.learner.actor.values.detach(), "groups": self.groups}
+        if isinstance(self.learner, PixelLearner):
+            state |= {"images": self.images, "encoder": self.learner.encoder.state_dict()}
+        return state
 
     def load_policy_state(self, state: StateDict) -> None:
         """Initialise the actor by another run's policy, as saved by `policy_state`; critics are new.
 
         Raises:
-            CheckpointError: it has other hidden layers or reads other groups.
+            CheckpointError: it has other layers, or reads other groups or images.
         """
         values = self.learner.actor.values
+        if (images := dict(state.get("images", {}))) != self.images:
+            raise CheckpointError(
+                f"policy=: it reads the images {images or 'none'}, this training {self.images or 'none'}. Set "
+                "agent.images and env.images as in its run."
+            )
         if list(state["groups"]) != self.groups or state["actor"].shape != values.shape:
             raise CheckpointError(
                 f"policy=: its actor reads {list(state['groups'])} with {state['actor'].numel()} weights, this one "
@@ -387,10 +446,14 @@ class Rlpd:
             )
         with torch.no_grad():
             values.copy_(state["actor"])
+        if isinstance(self.learner, PixelLearner):
+            self.learner.begin_from(state["encoder"])
 
     def _learner_state(self) -> PolicyBundle:
         """Return the part of a checkpoint that does not belong to the envs."""
         parts: dict[str, Any] = {"learner": self.learner, "online": self.online, "prior": self.prior}
+        if self._frames is not None:
+            parts["frames"] = self._frames
         training = {name: part.state_dict() for name, part in {**parts, "episodes": self.episodes}.items()}
         return {"policy": self.policy_state(), "training": {**training, "given": self.prior.capacity}}
 
@@ -405,6 +468,8 @@ class Rlpd:
         self._open_buffers(state["given"] - min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs))
         for part in ("learner", "online", "prior"):
             getattr(self, part).load_state_dict(state[part])
+        if self._frames is not None:
+            self._frames.load_state_dict(state["frames"])
 
     def _restore(self, state: StateDict) -> Obs:
         self._restore_learner(state)
@@ -420,11 +485,33 @@ class Rlpd:
         return {**state, "obs": obs, "restarted": True}
 
     @classmethod
-    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy:
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> MeanPolicy | ImagePolicy:
         """Return the policy of a checkpoint, acting by the mean of its Gaussian."""
-        groups, hidden = list(bundle["policy"]["groups"]), tuple(bundle["agent"]["hidden"])
-        shape = Perceptron(sum(io.size(group) for group in groups), hidden, 2 * io.num_actions)
-        return MeanPolicy(MeanAction(shape, bundle["policy"]["actor"], io.num_actions).to(device), groups)
+        policy, cfg = bundle["policy"], bundle["agent"]
+        groups, images = list(policy["groups"]), dict(policy.get("images", {}))
+        width = sum(io.size(group) for group in groups)
+        encoder = PixelEncoder(PixelsCfg(**cfg["pixels"]), images, width) if images else None
+        shape = Perceptron(width if encoder is None else encoder.width, tuple(cfg["hidden"]), 2 * io.num_actions)
+        actor = MeanAction(shape, policy["actor"], io.num_actions)
+        if encoder is None:
+            return MeanPolicy(actor.to(device), groups)
+        encoder.load_state_dict(policy["encoder"])
+        return ImagePolicy(PixelAction(encoder, actor, groups, list(images)).to(device), groups, list(images))
+
+
+def _images_read(wanted: Sequence[str], io: IOSpec) -> dict[str, list[int]]:
+    """Return the images that an agent names with their sizes.
+
+    Raises:
+        ConfigError: the task does not give one of them.
+    """
+    for name in wanted:
+        if name not in io.images:
+            offered = (
+                did_you_mean(name, io.images) if io.images else "It gives none: set env.images, if it has that key."
+            )
+            raise ConfigError(f"agent.images={name}: the task gives no such image. {offered}")
+    return {name: list(io.images[name]) for name in wanted}
 
 
 def _demonstrated(env: VecEnv, without: str) -> DemonstratedTask:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.data.frame_store import frames_bytes
 from regimen.data.transition_buffer import buffer_bytes
 from regimen.system.errors import ConfigError, did_you_mean
 
@@ -70,6 +71,33 @@ class InterventionsCfg:
 
 
 @dataclass
+class PixelsCfg:
+    """Encoder of `images`, trained with the critics.
+
+    Attributes:
+        channels: widths of the three convolutions of each camera.
+        features: of each camera.
+        proprioception: features of the groups of vectors together.
+        shift: pixels by which a picture is moved at most along each side in each update; 0 for no augmentation.
+    """
+
+    channels: list[int] = field(default_factory=lambda: [16, 32, 32])
+    features: int = 32
+    proprioception: int = 64
+    shift: int = 4
+
+    def problems(self) -> list[str]:
+        """Return one line for each invalid value."""
+        lines = []
+        if len(self.channels) != 3 or min(self.channels) < 1:
+            lines.append(f"pixels.channels={self.channels}: expected three widths, such as [16, 32, 32].")
+        for name, least in (("features", 1), ("proprioception", 1), ("shift", 0)):
+            if (value := getattr(self, name)) < least:
+                lines.append(f"pixels.{name}={value}: expected {least} or more.")
+        return lines
+
+
+@dataclass
 class RlpdCfg:
     """Hyperparameters.
 
@@ -77,6 +105,9 @@ class RlpdCfg:
         max_steps: env steps of each env; what is more than whole log periods is left out.
         log_period: env steps between two rows of the log; checkpoints and stops wait for one.
         observations: observation groups that actor and critics read; null: all groups of vectors of the task.
+        images: images that actor and critics read as well, by an encoder that is trained with the critics; null: none.
+            With `encoder=` its networks are those of that encoder at first.
+        pixels: this encoder.
         random_steps: env steps with uniform random actions at the beginning.
         training_starts: transitions in the buffer before the first update.
         replay_buffer_capacity: transitions kept of those of the training; demonstrations are all kept.
@@ -100,12 +131,15 @@ class RlpdCfg:
 
     ACTORS: ClassVar[bool] = True
     DATA: ClassVar[str] = ".h5"
+    IMAGES: ClassVar[bool] = True
     LOWER: ClassVar[str] = "agent.replay_buffer_capacity"
     POLICY_FORMAT: ClassVar[str] = "rlpd"
     _target_: str = "regimen.agents.rlpd.Rlpd"
     max_steps: int = 4000
     log_period: int = 50
     observations: list[str] | None = None
+    images: list[str] | None = None
+    pixels: PixelsCfg = field(default_factory=PixelsCfg)
     random_steps: int = 0
     training_starts: int = 100
     replay_buffer_capacity: int = 200_000
@@ -136,6 +170,26 @@ class RlpdCfg:
         rows = num_envs * self.utd * self.batch_size
         return buffer_bytes(2 * self.replay_buffer_capacity + 2 * rows, observation, action)
 
+    def pixel_bytes(self, num_envs: int, frame: int) -> int:
+        """Return the approximate memory of the images in the buffers; see `AgentCfg`.
+
+        Interventions stay after the buffer of the training has dropped them.
+        """
+        steps = self.total_steps() * num_envs
+        kept = min(self.replay_buffer_capacity, steps)
+        return frames_bytes(kept if kept == steps else 2 * kept, frame)
+
+    def encoder_problems(self, made_by: PlainSection) -> list[str]:
+        """Return one line for each difference of the encoder of `encoder=` from `pixels`; see `AgentCfg`."""
+        if (backbone := made_by.get("backbone")) != "cnn":
+            return [f"its backbone is {backbone}, the images of this agent are read by cnn. Remove encoder=."]
+        pairs = {name: (made_by.get(name), getattr(self.pixels, name)) for name in ("channels", "features")}
+        return [
+            f"its {name} are {other}. Type agent.pixels.{name}={other}."
+            for name, (other, own) in pairs.items()
+            if other != own
+        ]
+
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
         lines = [
@@ -146,6 +200,7 @@ class RlpdCfg:
             *self._lines(("hidden",), lambda value: value and min(value) >= 1, "expected widths of 1 or more."),
             *self._lines(("batch_size",), lambda value: value >= 2, "expected 2 or more: half are demonstrations."),
             *self._lines(("observations",), lambda value: value is None or value, "expected null or a group."),
+            *self._lines(("images",), lambda value: value is None or value, "expected null or an image."),
         ]
         if self.max_steps < self.log_period:
             lines.append(f"max_steps={self.max_steps}: fewer than log_period={self.log_period}.")
@@ -158,7 +213,7 @@ class RlpdCfg:
             lines.append("demonstrations: expected episodes and noise of 0 or more.")
         if config["choices"]["stage"] == "train":
             lines += self._task_problems(config["env"], bool(config.get("data")))
-        return lines + self.interventions.problems()
+        return lines + self.interventions.problems() + self.pixels.problems()
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}

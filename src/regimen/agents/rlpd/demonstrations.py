@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from regimen.agents.rlpd.policy import groups_read
+from regimen.agents.training_session import free_bytes
 from regimen.data.demonstrations import iterate_demonstrations
 from regimen.data.episode_collector import EpisodeCollector, scripted_demonstrator
 from regimen.data.episodes.reader import open_all
+from regimen.data.frame_store import frame_bytes
 from regimen.data.transition_buffer import Transitions
-from regimen.system.errors import DatasetError
+from regimen.system.errors import DatasetError, PreflightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from regimen.data.episodes.reader import EpisodeFile
     from regimen.envs.encoded_images.wrapper import FrozenEncoder
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
+
+COPIES = 3
+"""How often the images of files are in memory while they are read."""
 
 TRIES_PER_EPISODE = 4
 """Episodes of the expert for each wanted success before the recording is given up."""
@@ -42,7 +47,7 @@ class Demonstrations:
 
     @classmethod
     def of(cls, episodes: list[Demonstration], groups: Sequence[str]) -> Demonstrations:
-        """Join the observation groups `groups` of episodes; there must be one."""
+        """Join the observation groups and images `groups` of episodes; there must be one."""
         transitions = [_transitions(episode, groups) for episode in episodes]
         return cls(Transitions.join(transitions), [len(episode) for episode in episodes])
 
@@ -53,23 +58,33 @@ def read(
     groups: Sequence[str],
     task: str | None = None,
     encoder: FrozenEncoder | None = None,
+    images: Sequence[str] = (),
 ) -> Demonstrations:
     """Return the successful episodes of files.
 
     Args:
         paths: files, or folders of them.
         io: observations and actions of the task.
-        groups: observation groups to read.
+        groups: observation groups of vectors to read.
         task: name of the task; None to take files of any task with these observations and actions.
         encoder: of the task's images; it then encodes those of the files, too.
+        images: images to keep as they are, where there is no encoder.
 
     Raises:
         DatasetError: they are of another task, of other observations or actions, or hold no success.
+        PreflightError: their images do not fit into the free memory.
     """
     files = open_all(paths)
     try:
-        lines = _differences(files[0], io, groups, encoder) if files else []
+        lines = _differences(files[0], io, [*groups, *images], encoder) if files else []
         if lines:
+            if any(name not in files[0].io.images for name in images):
+                sizes = {name: io.images[name] for name in images}
+                lines.append(
+                    f"agent.images={list(images)} needs demonstrations with these pictures, {sizes}. Record some with "
+                    "the env.images of this training: stage=collect policy=scripted stage.episodes=25 env.images=…, or "
+                    "remove data= where the task has a scripted expert."
+                )
             of_policy = ((": policy ", ": demonstrations "), ("only the policy has", "only the demonstrations have"))
             for old, new in of_policy:
                 lines = [line.replace(old, new) for line in lines]
@@ -81,15 +96,16 @@ def read(
                 f"{others[0].path} holds demonstrations of task={others[0].attributes.task}, and this is task={task}. "
                 f"Record others: stage=collect task={task} policy=scripted stage.episodes=25."
             )
-        cameras = list(encoder.description.images) if encoder is not None and files[0].io.images else []
+        _require_room(files, images)
+        encoded = list(encoder.description.images) if encoder is not None and files[0].io.images else []
     finally:
         for file in files:
             file.close()
     tried, episodes = 0, []
-    for episode in iterate_demonstrations(paths, cameras):
+    for episode in iterate_demonstrations(paths, [*encoded, *images]):
         tried += 1
         if episode.success:
-            episodes.append(_encoded(episode, cameras, encoder))
+            episodes.append(_encoded(episode, encoded, encoder))
     if not episodes:
         named = ", ".join(str(path) for path in paths)
         raise DatasetError(
@@ -97,7 +113,18 @@ def read(
             "stage=collect policy=scripted stage.episodes=25, or remove data= to let the task's scripted expert "
             "demonstrate."
         )
-    return Demonstrations.of(episodes, groups)
+    return Demonstrations.of(episodes, [*groups, *images])
+
+
+def _require_room(files: Sequence[EpisodeFile], images: Sequence[str]) -> None:
+    """Raise unless the images fit into the free memory: once as episodes, and twice as transitions."""
+    steps = sum(int(file.episodes().length.sum()) for file in files) if images else 0
+    needed = COPIES * steps * frame_bytes({name: files[0].io.images[name] for name in images})
+    if needed > (free := free_bytes(torch.device("cpu"))):
+        raise PreflightError(
+            f"data=: the pictures of {steps} steps take {needed / 2**30:.1f} GiB while they are read, "
+            f"{free / 2**30:.1f} GiB are free. Name fewer files, or record smaller pictures: env.images.size."
+        )
 
 
 def description(paths: Sequence[Path], wanted: Sequence[str] | None) -> tuple[IOSpec, list[str]]:
@@ -166,12 +193,17 @@ def one_step(
         obs: before the step.
         action: (N, A).
         outcome: what `VecEnv.step` returned.
-        groups: observation groups to keep.
+        groups: observation groups and images to keep.
         intervened: (N,) bool.
     """
     following, reward, terminated, truncated, info = outcome
-    ended = (terminated | truncated)[:, None]
-    after = {group: torch.where(ended, info["final_obs"][group], following[group]) for group in groups}
+    ended = terminated | truncated
+
+    def reached(group: str) -> torch.Tensor:
+        x = following[group]
+        return torch.where(ended.view(-1, *(1,) * (x.dim() - 1)), info["final_obs"][group], x)
+
+    after = {group: reached(group) for group in groups}
     before = {group: obs[group] for group in groups}
     before, after = ({group: x.cpu() for group, x in side.items()} for side in (before, after))
     return Transitions(before, action.cpu(), reward.cpu(), (~terminated).float().cpu(), after, intervened.cpu())
@@ -191,7 +223,7 @@ def record(
         env: the task; afterwards it stands somewhere in an episode.
         noise: standard deviation of the noise on the expert's actions.
         wanted: episodes.
-        groups: observation groups to keep.
+        groups: observation groups and images to keep.
         seed: of the reset and of the noise.
         on_step: called after each step with the number of successes so far.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from regimen.agents.rlpd.config import RlpdCfg
     from regimen.data.transition_buffer import Minibatches
+    from regimen.envs.vec_env import Obs
     from regimen.runs.checkpoint_header import StateDict
 
 
@@ -53,7 +54,7 @@ class Learner:
         self.log_alpha = torch.tensor(cfg.alpha_init, device=device).log().requires_grad_()
         self.target_entropy = -num_actions / 2 if cfg.target_entropy is None else cfg.target_entropy
         self.updates = 0
-        self._optimisers = {
+        self._optimisers: dict[str, torch.optim.Optimizer] = {
             "actor": torch.optim.Adam([self.actor.values], lr=cfg.actor_lr, fused=True),
             "critics": torch.optim.Adam([self.critics.values], lr=cfg.critic_lr, fused=True),
             "alpha": torch.optim.Adam([self.log_alpha], lr=cfg.alpha_lr, fused=True),
@@ -75,6 +76,10 @@ class Learner:
         output = self._act_pass[len(obs)].forward(self.actor.layers, obs)[0]
         with torch.no_grad():
             return torch.tanh(gaussian(output)[0]) if deterministic else squashed_sample(output)[0]
+
+    def features(self, vectors: torch.Tensor, images: Obs) -> torch.Tensor:
+        """Return what the actor reads, (N, d): the vectors."""
+        return vectors
 
     def update(self, batches: int, draw: Callable[[int], Minibatches]) -> None:
         """Update the critics `batches` times, and actor and temperature after every `cta_ratio` of these.
@@ -104,12 +109,30 @@ class Learner:
         return squashed_sample(forward.forward(self.actor.layers, rows).view(*next_obs.shape[:2], -1))
 
     @torch.no_grad()
-    def _update_critics(self, batch: Minibatches, k: int, action: torch.Tensor, log_prob: torch.Tensor) -> None:
-        """Move all critics towards the target of minibatch `k`; the action (B, A) follows on its observations."""
+    def _update_critics(
+        self,
+        batch: Minibatches,
+        k: int,
+        action: torch.Tensor,
+        log_prob: torch.Tensor,
+        features: torch.Tensor | None = None,
+    ) -> None:
+        """Move all critics towards the target of a minibatch.
+
+        Args:
+            batch: minibatches.
+            k: which of them.
+            action: (B, A) on the observations that follow.
+            log_prob: (B,) log density of it.
+            features: (B, d) observations of the minibatch whose graph is given their gradient, summed over the critics.
+        """
         target = self.targets(batch, k, action, log_prob)
         q = self._critic_pass.forward(self.critics.layers, batch.obs_action[k])
         error = q - target[:, None]
-        self._critic_pass.backward(self.critics.layers, error * (2.0 / len(target)), self.critics.gradients)
+        slope = self._critic_pass.backward(self.critics.layers, error * (2.0 / len(target)), self.critics.gradients)
+        if features is not None:
+            self._optimisers["encoder"].zero_grad()
+            features.backward(self._critic_pass.input_gradient(self.critics.layers, slope, 0)[:, : self.width])
         self._optimisers["critics"].step()
         self.target.lerp_(self.critics.values, self.cfg.tau)
         # `q` is a buffer that the update of the actor overwrites.
@@ -181,6 +204,10 @@ class Learner:
             "temperature": float(self.log_alpha.detach().exp()),
             "updates": float(self.updates),
         }
+
+    def acting_weights(self) -> dict[str, torch.Tensor]:
+        """Return what acts: the actor, name -> weights, which share their memory."""
+        return {"actor": self.actor.values.detach()}
 
     def state_dict(self) -> StateDict:
         """Return everything that the next update depends on, but the generator of torch."""

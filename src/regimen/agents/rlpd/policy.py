@@ -64,6 +64,29 @@ class MeanPolicy:
         return self.network, self.groups
 
 
+class ImagePolicy:
+    """A feed-forward policy that reads images. It cannot be exported yet, and has no `feed_forward`.
+
+    Attributes:
+        network: observations of each group of vectors, then images -> action.
+        groups: observation groups and images that it reads, in order.
+        images: those of them that are images.
+    """
+
+    def __init__(self, network: nn.Module, groups: Sequence[str], images: Sequence[str]) -> None:
+        """Take the network and the names of its inputs."""
+        self.network = network.requires_grad_(False)
+        self.groups, self.images = [*groups, *images], list(images)
+
+    @torch.no_grad()
+    def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
+        """Return the mean action (N, A)."""
+        return self.network(*(obs[group] for group in self.groups)), None
+
+    def reset(self, state: None, env_ids: torch.Tensor) -> None:
+        """Do nothing: the policy has no state."""
+
+
 def groups_read(wanted: Sequence[str] | None, io: IOSpec) -> list[str]:
     """Return the observation groups that an agent reads: those it names, or all groups of vectors of the task."""
     return list(io.observations) if wanted is None else list(wanted)
