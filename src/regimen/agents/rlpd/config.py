@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.data.transition_buffer import buffer_bytes
+from regimen.envs.stall import PATIENCE, PROGRESS_M
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class InterventionsCfg:
     """
 
     enabled: bool = True
-    patience: int = 15
-    progress_m: float = 0.001
+    patience: int = PATIENCE
+    progress_m: float = PROGRESS_M
     hold: int = 15
     guard_hold: int = 3
     noise: float = 0.1

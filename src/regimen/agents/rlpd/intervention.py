@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.envs.stall import StallRule
+
 if TYPE_CHECKING:
     from regimen.agents.rlpd.config import InterventionsCfg
     from regimen.envs.vec_env import DemonstratedTask, ScriptedExpert
@@ -45,16 +47,12 @@ class Intervener:
             num_envs: N.
         """
         self.cfg, self.env, self.expert = cfg, env, expert
-        self._best = torch.full((num_envs,), torch.inf)
-        self._stalled, self._left = (torch.zeros(num_envs, dtype=torch.long) for _ in range(2))
+        self._stall = StallRule(num_envs, cfg.patience, cfg.progress_m)
+        self._left = torch.zeros(num_envs, dtype=torch.long)
 
     def choose(self, action: torch.Tensor) -> Intervention:
         """Return what is done in place of the policy's actions (N, A)."""
-        distance = self.env.distance_to_goal().cpu()
-        nearer = distance < self._best - self.cfg.progress_m
-        self._best = torch.where(nearer, distance, self._best)
-        self._stalled = torch.where(nearer, 0, self._stalled + 1)
-        steps = torch.where(self._stalled >= self.cfg.patience, self.cfg.hold, 0)
+        steps = torch.where(self._stall.observe(self.env.distance_to_goal()), self.cfg.hold, 0)
         if self.cfg.guard_hold:
             steps = torch.where(self.env.failing().cpu(), steps.clamp(min=self.cfg.guard_hold), steps)
         began = (steps > 0) & (self._left == 0)
@@ -65,22 +63,21 @@ class Intervener:
         if intervened.any():
             action = torch.where(intervened[:, None], self.expert.act().to(action), action)
             self._left -= intervened.long()
-            over = intervened & (self._left == 0)
-            self._best = torch.where(over, distance, self._best)
-            self._stalled[over] = 0
+            self._stall.restart(intervened & (self._left == 0))
         return Intervention(action, intervened, began)
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Begin new episodes in the envs `env_ids` (n,)."""
-        self._best[env_ids], self._stalled[env_ids], self._left[env_ids] = torch.inf, 0, 0
+        self._stall.begin(env_ids)
+        self._left[env_ids] = 0
         self.expert.reset(env_ids)
 
     def state_dict(self) -> StateDict:
         """Return everything that later decisions depend on, the expert included."""
-        own = {"best": self._best, "stalled": self._stalled, "left": self._left}
-        return {name: value.clone() for name, value in own.items()} | {"expert": self.expert.state_dict()}
+        return self._stall.state_dict() | {"left": self._left.clone(), "expert": self.expert.state_dict()}
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
-        self._best, self._stalled, self._left = (state[name].clone() for name in ("best", "stalled", "left"))
+        self._stall.load_state_dict(state)
+        self._left = state["left"].clone()
         self.expert.load_state_dict(state["expert"])
