@@ -79,7 +79,7 @@ def test_every_episode_has_one_kind_of_end_and_failures_have_wilson_shares(
 
 def test_ends_of_a_task_without_success_are_counted_and_no_columns(table: EpisodeResults) -> None:
     ended = replace(table, ends={"base_contact": table.fell, "timed_out": ~table.fell})
-    whole, (stand, walk) = compute_all_metrics(ended, [[0.0], [1.0]], 50, seed=0)
+    whole, (_, walk) = compute_all_metrics(ended, [[0.0], [1.0]], 50, seed=0)
     assert (whole.ends, walk.ends) == ({"base_contact": 1, "timed_out": 3}, {"base_contact": 1, "timed_out": 1})
     assert not whole.failures and "timed_out" not in whole.figures
 
