@@ -206,15 +206,15 @@ class PolicyReport:
         ax.set_xlim(left=0)
         ax.set_xlabel("transitions of the training", fontsize=8)
         ax.set_title(title_of(self.main), fontsize=10)
-        ax.legend(fontsize=8, frameon=False)
+        ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
         note = "dot: one checkpoint; dashed: a policy without a curve; bars and bands: 95 % intervals"
         figure.supxlabel(note, fontsize=7, color="#666666")
         save(figure, self.folder / "checkpoints.png")
         return self.folder / "checkpoints.png"
 
     def _by_command(self) -> Iterator[str]:
-        """Yield a figure of all metrics by command, and a table for each command."""
-        if not self.commands:
+        """Yield a figure of all metrics by command, and a table for each command, of a task with commands."""
+        if not any(self.commands):
             return
         yield html.image(self._draw_commands(), "By command, one dot per seed.")
         for number, command in enumerate(self.commands):
