@@ -51,6 +51,26 @@ print(run.dir)
 """
 
 
+RENDER = """
+from regimen.config.compose import compose_config
+from regimen.display.window import PictureWindow
+from regimen.envs import open_env
+
+env, window = open_env(compose_config(["task=gear_assembly", "hardware.threads=1"])), PictureWindow("gear")
+env.reset(seed=0)
+for _ in range(3):
+    picture = env.render()
+    window.show(picture)
+    window.poll()
+assert picture.std() > 10
+print(window.closed)
+"""
+
+
+def test_a_window_opens_beside_the_renderer_of_a_task(repo_root: Path) -> None:
+    assert run_on_display(KEYS + RENDER, repo_root=repo_root).strip() == "False"
+
+
 def test_keys_move_and_successful_episodes_are_kept(tmp_path: Path, repo_root: Path) -> None:
     printed = run_on_display(KEYS + TYPE, str(tmp_path), repo_root=repo_root)
     path = Path(printed.strip().splitlines()[-1]) / "data" / "episodes.h5"
