@@ -107,6 +107,7 @@ def test_episode_log_holds_every_reward_and_termination():
     assert truncated.all()
     assert {f"Episode_Reward/{n}" for n in task_config("reach").rewards} <= set(info["log"])
     assert info["log"]["Episode_Termination/time_out"] == 1.0
+    assert "time_out" not in info["ends"] and not any(mask.any() for mask in info["ends"].values())
 
 
 def test_fixed_commands_stay():

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from helpers.virtual_display import KEYS, NEEDED, run_on_display
 from regimen.data.demonstrations import iterate_demonstrations
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb: apt-get install xvfb"),
-    pytest.mark.skipif(ctypes.util.find_library("Xtst") is None, reason="needs libXtst: apt-get install libxtst6"),
-    pytest.mark.skipif(importlib.util.find_spec("glfw") is None, reason="needs the extra [viewer]"),
-]
+pytestmark = NEEDED
 
 TYPE = """
-import ctypes, sys, threading, time
+import threading, time
 from pathlib import Path
-from regimen.display.window import no_window
-
-why = no_window("here", None)
-if why:
-    sys.exit(f"skip: {why}")
 from helpers.demonstrated_env import DemonstratedEnv, DemonstratedEnvCfg
 from regimen.config.schema import Config
 from regimen.stages.collect import Collect
 from regimen.stages.recording.config import CollectCfg
 from stages.test_collect import new_run
 
-x11, xtest = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXtst.so.6")
-x11.XOpenDisplay.restype = ctypes.c_void_p
-x11.XStringToKeysym.restype = ctypes.c_ulong
-display = ctypes.c_void_p(x11.XOpenDisplay(None))
-held = set()
-
-def key(name, down):
-    if (name in held) == down:
-        return
-    (held.add if down else held.discard)(name)
-    code = x11.XKeysymToKeycode(display, ctypes.c_ulong(x11.XStringToKeysym(name.encode())))
-    xtest.XTestFakeKeyEvent(display, code, int(down), 0)
-    x11.XFlush(display)
-
 def type_keys():
-    xtest.XTestFakeMotionEvent(display, 0, 100, 100, 0)
-    x11.XFlush(display)
+    point()
     key("w", True)  # an attempt that is broken off
     time.sleep(0.5)
     key("w", False)
@@ -82,28 +51,29 @@ print(run.dir)
 """
 
 
+RENDER = """
+from regimen.config.compose import compose_config
+from regimen.display.window import PictureWindow
+from regimen.envs import open_env
+
+env, window = open_env(compose_config(["task=gear_assembly", "hardware.threads=1"])), PictureWindow("gear")
+env.reset(seed=0)
+for _ in range(3):
+    picture = env.render()
+    window.show(picture)
+    window.poll()
+assert picture.std() > 10
+print(window.closed)
+"""
+
+
+def test_a_window_opens_beside_the_renderer_of_a_task(repo_root: Path) -> None:
+    assert run_on_display(KEYS + RENDER, repo_root=repo_root).strip() == "False"
+
+
 def test_keys_move_and_successful_episodes_are_kept(tmp_path: Path, repo_root: Path) -> None:
-    read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
-    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
-        os.close(write)
-        with os.fdopen(read) as told:
-            number = told.readline().strip()
-        try:
-            environment = {**os.environ, "DISPLAY": f":{number}", "PYTHONPATH": str(repo_root / "tests")}
-            done = subprocess.run(
-                [sys.executable, "-c", TYPE, str(tmp_path)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-        finally:
-            server.terminate()
-    if "skip:" in done.stderr:
-        pytest.skip(done.stderr)
-    assert done.returncode == 0, done.stdout + done.stderr
-    path = Path(done.stdout.strip().splitlines()[-1]) / "data" / "episodes.h5"
+    printed = run_on_display(KEYS + TYPE, str(tmp_path), repo_root=repo_root)
+    path = Path(printed.strip().splitlines()[-1]) / "data" / "episodes.h5"
     first, second = iterate_demonstrations([path])
     for episode in (first, second):
         assert episode.success and set(np.unique(episode.action)) <= {-1.0, 0.0, 1.0}

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from agents.rlpd.touch import TouchEnv, TouchEnvCfg
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, StepCounter
 from regimen.agents.policy_file import load_bundle
@@ -164,6 +166,52 @@ def test_a_failed_evaluation_leaves_no_half_video(tmp_path: Path, monkeypatch: p
     with pytest.raises(ZeroDivisionError):
         evaluate(tmp_path, save_policy(tmp_path), video=True)
     assert not list(tmp_path.glob("outputs/*/video/*"))
+
+
+class Still:
+    """Acts by nothing, with the hand closed or opening."""
+
+    groups = ("policy",)
+    opening = 0.0
+
+    @classmethod
+    def load_policy(cls, bundle: Any, io: Any, device: Any) -> Still:
+        cls.opening = bundle["policy"]["opening"]
+        return cls()
+
+    def act(self, obs: dict[str, torch.Tensor], state: None) -> tuple[torch.Tensor, None]:
+        return torch.tensor([[0.0, 0.0, self.opening]]).expand(len(obs["policy"]), 3), None
+
+    def reset(self, state: None, env_ids: torch.Tensor) -> None:
+        """No state."""
+
+
+def evaluate_touch(folder: Path, policy: str) -> dict[str, Any]:
+    cfg = EvaluateCfg(envs_per_command=16, bootstrap=20)
+    run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py"], []))
+    Evaluate(cfg)(run, Config(env=TouchEnvCfg(episode_length_s=4.0), stage=cfg, policy=policy))
+    return json.loads((run.dir / "result.json").read_text())
+
+
+@pytest.mark.parametrize(("opening", "kind"), [(0.0, "stalled"), (1.0, "terminated")])
+def test_the_kinds_of_failure_are_told_apart(tmp_path: Path, opening: float, kind: str) -> None:
+    changes = {"agent": {"_target_": "stages.test_evaluate.Still"}, "io": TouchEnv(1).io.to_dict()}
+    policy = save_policy(tmp_path, **changes, policy={"opening": opening})
+    overall = evaluate_touch(tmp_path, str(policy))["overall"]
+    assert {name: count for name, count in overall["ends"].items() if count} == {kind: 16}
+    assert overall[kind]["value"] == 1.0 and overall["success"]["value"] == 0.0
+
+
+def test_the_expert_of_the_task_is_judged_as_a_policy_is(tmp_path: Path) -> None:
+    result = evaluate_touch(tmp_path, "scripted")
+    assert result["overall"]["ends"]["success"] == 16 and result["overall"]["success_time_s"]["value"] < 3.0
+    assert (result["policy"]["path"], result["policy"]["step"]) == ("scripted", None)
+    [line] = EvaluateCfg().problems({"env": {"_target_": "helpers.point_env.PointEnv"}, "policy": "scripted"})
+    assert_names(line, "policy=scripted", "scripted_expert")
+    own = {"_target_": "regimen.envs.assembly.AssemblyEnv"}
+    assert not EvaluateCfg().problems({"env": own, "policy": "scripted"})
+    [line] = EvaluateCfg(player="x").problems({"env": own, "policy": "scripted"})
+    assert_names(line, "player=x", "policy=scripted")
 
 
 def test_problems_are_found_before_anything_starts() -> None:

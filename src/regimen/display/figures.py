@@ -38,6 +38,8 @@ UNITS = {
     "episode_length": "steps",
     "episode_length_s": "s",
     "samples_per_s": "1/s",
+    "success": "share of episodes",
+    "success_time_s": "s",
     "survival": "share of episodes",
 }
 MOST_ROWS = 4000
@@ -186,7 +188,7 @@ def evaluation(
 
 def limits(ax: Axes, name: str, high: float) -> None:
     """Set the lower limit of shares and errors to zero, so that a small difference looks small."""
-    if name == "survival":
+    if name in ("survival", "success"):
         ax.set_ylim(-0.03, 1.05)
     elif (name.endswith("error") or name == "distance") and high > 0:
         ax.set_ylim(0.0, 1.15 * high)
@@ -226,7 +228,9 @@ def style(ax: Axes) -> None:
 
 def title_of(name: str) -> str:
     """Return a metric's name in words, with its unit where it is known."""
-    return name.replace("_", " ") + (f" ({UNITS[name]})" if name in UNITS else "")
+    unit = UNITS.get(name)
+    words = (name.removesuffix("_s") if unit == "s" else name).replace("_", " ")
+    return words + (f" ({unit})" if unit else "")
 
 
 def _label(ax: Axes, title: str, xlabel: str) -> None:

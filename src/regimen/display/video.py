@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+BAR = 40
+"""Height of a caption in px."""
+
+
 class VideoWriter:
     """Write an MP4 (H.264, yuv420p) frame by frame; the file appears under its name once it is complete.
 
@@ -108,3 +112,14 @@ def _scaled(frame: np.ndarray, width: int) -> Image:
 
     picture = Image.fromarray(frame)
     return picture.resize((width, round(frame.shape[0] * width / frame.shape[1])), Image.Resampling.LANCZOS)
+
+
+def captioned(frame: np.ndarray, text: str, background: str = "white") -> np.ndarray:
+    """Return `frame` (H, W, 3) with a line of text below, (H + BAR, W, 3)."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = frame.shape[:2]
+    image = Image.new("RGB", (width, height + BAR), background)
+    image.paste(Image.fromarray(frame), (0, 0))
+    ImageDraw.Draw(image).text((8, height + 7), text, fill="black", font=ImageFont.load_default(size=21))
+    return np.asarray(image)

@@ -57,6 +57,26 @@ def no_window(display: str | None, wayland: str | None) -> str | None:
     return f"no window opens on the display {display or wayland} ({lines[-1]})."
 
 
+@functools.cache
+def _egl() -> Any:
+    """Return the library EGL, or None without it."""
+    name = ctypes.util.find_library("EGL") if sys.platform == "linux" else None
+    if name is None:
+        return None
+    egl = ctypes.CDLL(name)
+    egl.eglGetCurrentDisplay.restype = ctypes.c_void_p
+    egl.eglMakeCurrent.argtypes = [ctypes.c_void_p] * 4
+    return egl
+
+
+def _release_egl() -> None:
+    """Release the EGL context of this thread, such as that of a renderer: beside it X refuses the one of the window."""
+    egl = _egl()
+    display = None if egl is None else egl.eglGetCurrentDisplay()
+    if display:
+        egl.eglMakeCurrent(display, None, None, None)
+
+
 @dataclass(frozen=True)
 class KeyEvent:
     """A key that went down or up.
@@ -93,6 +113,7 @@ class PictureWindow:
         """Show a picture (H, W, 3) uint8, enlarged to the window."""
         glfw, gl = self._glfw, self._gl
         height, width = picture.shape[:2]
+        _release_egl()
         if self._window is None:
             self._open(height, width)
         glfw.make_context_current(self._window)

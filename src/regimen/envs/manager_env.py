@@ -229,6 +229,7 @@ class ManagerEnv:
             self.require_finite_state(self._examined, "after the interval events " + ", ".join(self.events.fired))
         obs = self.observations.compute(noise)
         info: StepInfo = {"final_obs": final_obs or obs, "log": log, "labels": labels, "metrics": metrics}
+        info["ends"] = self.terminations.ends()
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:

@@ -135,6 +135,10 @@ class TerminationManager(Stateful):
             (truncated if time_out else terminated).logical_or_(self.termination_masks[name])
         return terminated, truncated & ~terminated
 
+    def ends(self) -> dict[str, torch.Tensor]:
+        """Return where each term holds that is no time-out, (N,) bool each, see `StepInfo`."""
+        return {n: mask for n, mask in self.termination_masks.items() if not self.time_out.get(n, False)}
+
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the share of ended episodes each term fired in."""
         return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.termination_masks.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, TypeGuard, runtime_checkable
 
 from regimen.system.errors import ConfigError, IOMismatchError
 
@@ -32,12 +32,15 @@ class StepInfo(TypedDict):
         log: name -> mean over the episodes that ended.
         labels: name -> (N,) ground truth, such as the failed joint.
         metrics: name -> (N,) float, quality of the task at this step.
+        ends: name of a termination of the task -> (N,) bool, where it holds; without successes and time-outs. A task
+            with several failures has it, so that an evaluation counts each kind.
     """
 
     final_obs: Obs
     log: dict[str, float]
     labels: dict[str, torch.Tensor]
     metrics: dict[str, torch.Tensor]
+    ends: NotRequired[dict[str, torch.Tensor]]
 
 
 @dataclass

@@ -13,6 +13,7 @@ import torch
 
 from regimen.agents.policy_file import load_bundle, load_policy, require_fits
 from regimen.config.targets import resolve
+from regimen.data.episode_collector import scripted_demonstrator
 from regimen.display import figures
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import (
@@ -32,7 +33,7 @@ from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.config.task_schema import EvaluationCfg
-    from regimen.envs.vec_env import VecEnv
+    from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.system.json_data import Json
@@ -56,10 +57,10 @@ class Evaluate:
         started = time.perf_counter()
         torch.set_num_threads(1)  # a few hundred rows are slower on several threads; the physics uses all threads
         config = self.prepare(config)
-        bundle = load_bundle(config.policy) if self.cfg.joints is None else self._adopt(config)
-        if self.cfg.player is not None:
+        bundle = self._bundle(config)
+        if bundle is not None and self.cfg.player is not None:
             return self._play(run, config, bundle, self.cfg.player)
-        if self.cfg.faults:
+        if bundle is not None and self.cfg.faults:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
@@ -84,6 +85,12 @@ class Evaluate:
         print("av reward: {av_reward:g} av steps: {av_steps:g} games: {games:g}".format(**means))
         run.finish(means, {"player": player})
 
+    def _bundle(self, config: Config) -> PolicyBundle | None:
+        """Return the checkpoint of the policy; None for the scripted expert."""
+        if config.policy in self.cfg.DEMONSTRATORS:
+            return None
+        return load_bundle(config.policy) if self.cfg.joints is None else self._adopt(config)
+
     def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
         from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
@@ -106,9 +113,22 @@ class Evaluate:
             env.curriculum = {}  # the evaluation uses the task's own settings
         return config
 
-    def roll_out(self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle) -> tuple[EpisodeResults, Json]:
-        """Roll out the first episodes; return their results and the entries of the observers for result.json."""
-        policy = load_policy(bundle, env, config.seed)
+    def roll_out(
+        self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle | None
+    ) -> tuple[EpisodeResults, Json]:
+        """Roll out the first episodes; return their results and the entries of the observers for result.json.
+
+        Args:
+            run: receives progress and files.
+            config: prepared by `prepare`.
+            env: of this config.
+            bundle: checkpoint of the policy; None for the scripted expert of the task.
+
+        Raises:
+            ConfigError: the task has no scripted expert.
+            IOMismatchError: the policy does not fit the env.
+        """
+        policy = ScriptedPolicy(env, config.seed) if bundle is None else load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         stats = FirstEpisodeStats(env.num_envs, env.device)
         observers = make_observers(self.cfg, run, config, env)
@@ -127,20 +147,45 @@ class Evaluate:
         figures.evaluation(out, labels, bars, times, curves, commanded_values(config.env.evaluation.grid), name)
 
     def _result(
-        self, config: Config, bundle: PolicyBundle, overall: EvaluationMetrics, by_command: list[EvaluationMetrics]
+        self,
+        config: Config,
+        bundle: PolicyBundle | None,
+        overall: EvaluationMetrics,
+        by_command: list[EvaluationMetrics],
     ) -> EvaluationResult:
+        run, step = (None, None) if bundle is None else (bundle.get("run"), bundle.get("step"))
         return EvaluationResult(
-            policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
+            policy=PolicyOrigin(config.policy, run, step),
             task=config.choices.get("task"),
             seed=config.seed,
             episode_length_s=config.env.episode_length_s,
             envs_per_command=self.cfg.envs_per_command,
             disturbances=self.cfg.disturbances,
             observation_noise=self.cfg.observation_noise,
-            intervals=f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for survival",
+            intervals=f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for shares of episodes",
             overall=overall,
             commands=by_command,
         )
+
+
+class ScriptedPolicy:
+    """The scripted expert of a task without noise, as a policy."""
+
+    def __init__(self, env: VecEnv, seed: int) -> None:
+        """Begin in all envs.
+
+        Raises:
+            ConfigError: the task has no scripted expert.
+        """
+        self._expert = scripted_demonstrator(env, 0.0, seed)
+
+    def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
+        """Return the actions (N, A); the expert reads the envs, not `obs`."""
+        return self._expert.act(obs), None
+
+    def reset(self, state: None, env_ids: torch.Tensor) -> None:
+        """Start over in the envs `env_ids` (n,)."""
+        self._expert.reset(env_ids)
 
 
 def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:

@@ -19,7 +19,7 @@ from regimen.agents.export.formats import TorchScript
 from regimen.agents.export.network import largest_difference, load, random_observations
 from regimen.agents.rlpd import demonstrations
 from regimen.agents.rlpd.agent import GripperPenalty, Rlpd
-from regimen.agents.rlpd.intervention import Intervener
+from regimen.agents.rlpd.intervention import ScriptedIntervener
 from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
@@ -127,7 +127,7 @@ def test_the_expert_takes_over_when_the_point_stands_still_and_gives_back():
     env.goal = torch.tensor([[1.4, 0.0]])
     env.position = torch.tensor([[-0.5, 0.0]])
     cfg = rlpd_cfg(interventions={"patience": 5, "hold": 4, "guard_hold": 0}).interventions
-    intervener = Intervener(cfg, env, env.scripted_expert(0.0, 0), 1)
+    intervener = ScriptedIntervener(cfg, env, env.scripted_expert(0.0, 0), 1)
     who = []
     for _ in range(15):
         chosen = intervener.choose(torch.zeros(1, 3))
@@ -145,7 +145,7 @@ def test_the_guard_takes_over_at_once_where_the_task_is_about_to_fail(steps):
     env.reset(seed=0)
     env.opening = torch.tensor([0.0, 2.0])
     cfg = rlpd_cfg(interventions={"guard_hold": steps}).interventions
-    intervener = Intervener(cfg, env, env.scripted_expert(0.0, 0), 2)
+    intervener = ScriptedIntervener(cfg, env, env.scripted_expert(0.0, 0), 2)
     seen = []
     for _ in range(3):
         chosen = intervener.choose(torch.zeros(2, 3))

@@ -114,6 +114,7 @@ def test_a_hand_that_opens_is_failing_before_the_part_is_dropped():
     for _ in range(4):
         _, reward, ended, truncated, info = env.step(action)
         assert torch.equal(ended, info["labels"]["dropped"]) and not reward.any() and not truncated.any()
+        assert torch.equal(ended, info["ends"]["dropped"])
         terminated |= ended
     assert terminated.tolist() == [True, False]
 

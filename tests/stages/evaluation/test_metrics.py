@@ -10,6 +10,7 @@ import torch
 
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
+    EvaluationMetrics,
     compute_all_metrics,
     headline,
     print_table,
@@ -51,6 +52,36 @@ def test_an_end_by_success_is_no_fall(capsys: pytest.CaptureFixture[str]) -> Non
     assert "success_time_s" not in none.figures
     print_table(whole, [whole, none])
     assert "timed" in capsys.readouterr().out
+
+
+def test_every_episode_has_one_kind_of_end_and_failures_have_wilson_shares(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    episodes = FirstEpisodeStats(6, torch.device("cpu"))
+    zero, none = torch.zeros(6), flags(0, 0, 0, 0, 0, 0)
+    first = {
+        "labels": {"success": flags(1, 0, 0, 0, 0, 0)},
+        "ends": {"dropped": flags(0, 1, 0, 0, 0, 0), "out_of_reach": flags(0, 1, 1, 0, 0, 0)},
+    }
+    episodes.add(zero, flags(1, 1, 1, 1, 0, 0), none, first, flags(1, 1, 1, 1, 0, 1))
+    later = {"labels": {"success": none}, "ends": {"dropped": flags(1, 1, 1, 1, 0, 0), "out_of_reach": none}}
+    episodes.add(zero, flags(1, 1, 1, 1, 0, 0), flags(0, 0, 0, 0, 1, 1), later, flags(0, 0, 0, 0, 0, 1))
+    whole, _ = compute_all_metrics(EpisodeResults.of(episodes, np.zeros(6, dtype=int), 0.1), [[]], 50, seed=0)
+    kinds = ("success", "dropped", "out_of_reach", "terminated", "stalled", "timed_out")
+    assert whole.ends == dict.fromkeys(kinds, 1)
+    assert whole.failures == list(kinds[1:]) and whole.falls == 3
+    dropped = whole.figures["dropped"]
+    assert dropped.value == pytest.approx(1 / 6) and 0.0 < dropped.low < 1 / 6 < dropped.high < 1.0
+    assert EvaluationMetrics.from_dict(whole.to_dict()) == whole
+    print_table(whole, [whole])
+    assert "out_of_reach 1" in capsys.readouterr().out
+
+
+def test_ends_of_a_task_without_success_are_counted_and_no_columns(table: EpisodeResults) -> None:
+    ended = replace(table, ends={"base_contact": table.fell, "timed_out": ~table.fell})
+    whole, (_, walk) = compute_all_metrics(ended, [[0.0], [1.0]], 50, seed=0)
+    assert (whole.ends, walk.ends) == ({"base_contact": 1, "timed_out": 3}, {"base_contact": 1, "timed_out": 1})
+    assert not whole.failures and "timed_out" not in whole.figures
 
 
 def test_later_values_that_are_not_finite_do_not_spoil_a_finished_episode() -> None:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.fault_studies import figure, made
 from helpers.messages import raises_naming
 from regimen.config.schema import Config
 from regimen.config.structured import to_plain
+from regimen.display.intervals import share
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.report import Report, ReportCfg
@@ -81,6 +83,57 @@ def test_a_task_without_commands_and_a_policy_from_elsewhere(make: Any, tmp_path
     run, _ = make(path)
     headings = Outline((run.dir / "report/report.html").read_text()).texts["h2"]
     assert headings == ["Policies", "Lineage", "Runs"]
+
+
+def insertion(root: Path, agent: str, seed: int, step: int | None, wins: int, stage: str = "train") -> Path:
+    """An evaluation of 50 episodes of a checkpoint of a training in 2 envs, or of the expert; its result.json."""
+    config: dict[str, Any] = {"env": {"num_envs": 2}, "choices": {"agent": agent, "stage": stage}, "seed": seed}
+    folder = root / f"{agent}_{seed}"
+    if step is not None and not folder.exists():
+        made(root, folder.name, config, {}, name=f"study.{agent}.seed_{seed}", agent=agent, seed=seed, cpu_s=30.0)
+    hits = np.arange(50) < wins
+    row: dict[str, Any] = {name: share(hits).to_dict() for name in ("return", "survival", "success")}
+    row |= {"dropped": share(~hits).to_dict(), "timed_out": share(hits & ~hits).to_dict()}
+    row |= {"episodes": 50, "falls": 50 - wins, "ends": {"success": wins, "dropped": 50 - wins, "timed_out": 0}}
+    row |= {"success_time_s": figure(2.0)} if wins else {}
+    policy = "scripted" if step is None else str(folder / "checkpoints" / "last.pt")
+    result = {
+        "task": "insert", "overall": row, "commands": [{"command": [], **row}], "envs_per_command": 50,
+        "episode_length_s": 10.0, "disturbances": False, "policy": {"path": policy, "run": folder.name, "step": step},
+    }  # fmt: skip
+    own = {"env": {}, "choices": {"stage": "evaluate"}, "seed": 1000, "policy": policy}
+    taken = {} if step is None else {"policy": {"path": policy, "run": folder.name}}
+    name = "study.expert" if step is None else None
+    return made(root, f"of_{agent}_{seed}_{step}", own, result, stage="evaluate", inputs=taken, name=name)
+
+
+def test_checkpoints_of_a_training_are_a_curve_and_no_seeds(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    wins = {(0, 1000): 5, (0, 2000): 45, (1, 1000): 0, (1, 2000): 50}
+    paths = [insertion(root, "rlpd", seed, step, won) for (seed, step), won in wins.items()]
+    run, told = make(*paths, insertion(root, "bc", 0, 3000, 20, "distill"), insertion(root, "none", 0, None, 50))
+    by_name = {row["policy"]: row for row in told["policies"]}
+    assert by_name.keys() == {"rlpd", "bc", "expert"}
+    rlpd = by_name["rlpd"]
+    assert rlpd["seeds"] == [0, 1] and rlpd["overall"]["success"] == {"value": 0.95, "low": 0.9, "high": 1.0}
+    curve = {point["transitions"]: point["success"]["value"] for point in rlpd["checkpoints"]}
+    assert curve == {2000: 0.05, 4000: 0.95}, "two envs"
+    assert by_name["bc"]["checkpoints"] == by_name["expert"]["checkpoints"] == [], "updates are no transitions"
+    assert by_name["bc"]["overall"]["dropped"] == share(np.arange(50) < 30).to_dict()
+    assert json.loads((run.dir / "result.json").read_text())["headline"]["success_bc"] == 0.4
+    page = Outline((run.dir / "report/report.html").read_text())
+    assert page.texts["h2"] == ["Policies", "Checkpoints", "Lineage", "Runs"]
+    assert {"checkpoints.png"} <= {file.name for file in (run.dir / "report").iterdir()}
+
+
+def test_a_policy_without_a_success_has_no_time_of_one(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    _, told = make(insertion(root, "rlpd", 0, 1000, 0), insertion(root, "rlpd", 0, 2000, 10))
+    [rlpd] = told["policies"]
+    assert "success_time_s" in rlpd["overall"], "of the last checkpoint"
+    other, told = make(insertion(root, "rlpd", 1, 1000, 0))
+    assert "success_time_s" not in told["policies"][0]["overall"] and told["policies"][0]["overall"]["success"]
+    assert not (other.dir / "report/checkpoints.png").exists()
 
 
 def test_what_was_judged_differently_is_not_compared(make: Any, tmp_path: Path) -> None:

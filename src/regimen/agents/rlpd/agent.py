@@ -1,15 +1,15 @@
 """RLPD with demonstrations and interventions, as HIL-SERL trains (Luo et al. 2024, arXiv 2410.21845), in one process.
 
-Half of each minibatch are demonstrations. Steps in which the scripted expert intervened go into both buffers, those of
-the policy into that of the training alone. What an episode of the training achieves is with help; `stage=evaluate`
-judges the policy without.
+Half of each minibatch are demonstrations. Steps in which the scripted expert or a human intervened go into both
+buffers, those of the policy into that of the training alone. What an episode of the training achieves is with help;
+`stage=evaluate` judges the policy without.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from regimen.agents.rlpd import demonstrations as demos
-from regimen.agents.rlpd.config import PixelsCfg, RlpdCfg
-from regimen.agents.rlpd.intervention import Intervener, Intervention
+from regimen.agents.rlpd.config import HUMAN, PixelsCfg, RlpdCfg
+from regimen.agents.rlpd.intervention import HumanIntervener, Intervener, Intervention, ScriptedIntervener
 from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
 from regimen.agents.rlpd.pixels import PixelAction, PixelEncoder, PixelLearner, TimeEstimate
@@ -28,6 +28,7 @@ from regimen.agents.training_session import free_bytes
 from regimen.data.episodes.lengths import discount_problem
 from regimen.data.frame_store import FrameStore, frame_bytes, frames_bytes
 from regimen.data.transition_buffer import TransitionBuffer, Transitions, buffer_bytes
+from regimen.envs.controls.human import HumanControls
 from regimen.envs.encoded_images.description import EncoderDescription
 from regimen.envs.vec_env import DemonstratedTask
 from regimen.system import wire
@@ -35,7 +36,7 @@ from regimen.system.errors import CheckpointError, ConfigError, PreflightError, 
 from regimen.system.seeding import seed_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from regimen.agents.actor_learner.actor_session import ActorSession
@@ -58,6 +59,12 @@ SCORED = 50
 
 ROWS_AT_ONCE = 16
 """Rows of actors that are learned from between two publications of the weights, at most."""
+
+CLOSED = "window_closed"
+"""Report of an actor whose window was closed."""
+
+WINDOW_CLOSED = "the window was closed: no human intervenes from here on"
+HUMAN_RESUMED = "resumed with interventions of a human: the result is not that of an uninterrupted run, bit for bit"
 
 TURNS = 0.5
 """Absolute command of the gripper beyond which it counts as opened or closed."""
@@ -154,22 +161,24 @@ class Rlpd:
             PreflightError: the buffers do not fit into the free memory.
         """
         self._set_threads()
-        self._open_intervener(env)
-        obs = self._begin(env, session) if resume is None else self._restore(resume)
-        filling = self._announce_filling(session)
-        while session.steps_done < self.total_steps:
-            obs, steps = self._step(env, obs, session, session.steps_done)
-            self._keep(steps)
-            if len(self.online) >= self.cfg.training_starts:
-                with self._timed("train"):
-                    self.learner.update(self.cfg.utd * self.num_envs, self._draw)
-                self._tell_time(session.steps_done)
-                if filling:
-                    filling = False
-                    session.run.progress(note=None)
-            if session.steps_done % self.cfg.log_period == 0:
-                losses = self._losses()
-                session.end_iteration(losses, partial(self._checkpoint_state, obs), self.episodes.score())
+        with self._intervening(env, lambda: session.run.warn(WINDOW_CLOSED)):
+            if resume is not None and self._human_intervenes:
+                session.run.warn(HUMAN_RESUMED)
+            obs = self._begin(env, session) if resume is None else self._restore(resume)
+            filling = self._announce_filling(session)
+            while session.steps_done < self.total_steps:
+                obs, steps = self._step(env, obs, session, session.steps_done)
+                self._keep(steps)
+                if len(self.online) >= self.cfg.training_starts:
+                    with self._timed("train"):
+                        self.learner.update(self.cfg.utd * self.num_envs, self._draw)
+                    self._tell_time(session.steps_done)
+                    if filling:
+                        filling = False
+                        session.run.progress(note=None)
+                if session.steps_done % self.cfg.log_period == 0:
+                    losses = self._losses(session)
+                    session.end_iteration(losses, partial(self._checkpoint_state, obs), self.episodes.score())
 
     def prepare(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
         """Get ready to learn from actors: demonstrations and buffers, or those of a checkpoint.
@@ -222,9 +231,9 @@ class Rlpd:
             self._publish(actors)
             session.receive_steps(self.online.next_id // envs)
             for values in actors.reports():
-                self._receive(values)
+                self._receive(values, session)
             if self.online.next_id % period == 0:
-                losses = self._losses() | self._timers_of_actors
+                losses = self._losses(session) | self._timers_of_actors
                 session.end_iteration(losses, self._learner_state, self.episodes.score())
 
     def act(self, env: VecEnv, session: ActorSession) -> None:
@@ -235,24 +244,25 @@ class Rlpd:
             session: to the learner.
         """
         self._set_threads()
-        self._open_intervener(env)
-        weights = session.first_weights()
-        if weights is None:
-            return
-        done = self._take_weights(weights)
-        obs = env.reset(seed=self.seed)
-        if self.num_envs > 1:
-            env.stagger()
-        while session.running:
-            obs, steps = self._step(env, obs, session, done)
-            for episode in self.episodes.take():
-                session.report(episode)
-            if session.steps % self.cfg.log_period == 0:
-                session.report({f"timer/{what}": spent / self.cfg.log_period for what, spent in self._seconds.items()})
-                self._seconds = {}
-            weights = session.send(rows_of(steps))
-            if weights is not None:
-                done = self._take_weights(weights)
+        with self._intervening(env, lambda: session.report({CLOSED: 1.0})):
+            weights = session.first_weights()
+            if weights is None:
+                return
+            done = self._take_weights(weights)
+            obs = env.reset(seed=self.seed)
+            if self.num_envs > 1:
+                env.stagger()
+            while session.running:
+                obs, steps = self._step(env, obs, session, done)
+                for episode in self.episodes.take():
+                    session.report(episode)
+                if session.steps % self.cfg.log_period == 0:
+                    spent = {f"timer/{what}": spent / self.cfg.log_period for what, spent in self._seconds.items()}
+                    session.report(spent)
+                    self._seconds = {}
+                weights = session.send(rows_of(steps))
+                if weights is not None:
+                    done = self._take_weights(weights)
 
     def _publish(self, actors: LearnerSession) -> None:
         values = {name: x.cpu().numpy().copy() for name, x in self.learner.acting_weights().items()}
@@ -266,8 +276,10 @@ class Rlpd:
         done: int = wire.require_plain(weights, "steps_done", int)
         return done
 
-    def _receive(self, values: dict[str, float]) -> None:
-        """Take figures of an actor: those of an episode, or the times of its steps."""
+    def _receive(self, values: dict[str, float], session: TrainingSession) -> None:
+        """Take figures of an actor: those of an episode, the times of its steps, or that its window was closed."""
+        if CLOSED in values:
+            return session.run.warn(WINDOW_CLOSED)
         timers = {name: value for name, value in values.items() if name.startswith("timer/")}
         self._timers_of_actors |= timers
         if not timers:
@@ -282,11 +294,33 @@ class Rlpd:
         if self._estimate is not None:
             self._estimate.tell(self.learner.updates, done, self.total_steps)
 
-    def _open_intervener(self, env: VecEnv) -> None:
-        if self.cfg.interventions.enabled:
-            task = _demonstrated(env, "interventions.enabled=false")
-            expert = task.scripted_expert(self.cfg.interventions.noise, self.seed + INTERVENTION_SEED)
-            self.intervener = Intervener(self.cfg.interventions, task, expert, self.num_envs)
+    @property
+    def _human_intervenes(self) -> bool:
+        return self.cfg.interventions.enabled and self.cfg.interventions.by == HUMAN
+
+    @contextmanager
+    def _intervening(self, env: VecEnv, on_close: Callable[[], None]) -> Iterator[None]:
+        """Open what intervenes, and close the window of a human at the end.
+
+        Args:
+            env: in which it intervenes.
+            on_close: called when a human closed the window.
+
+        Raises:
+            ConfigError: the task has no scripted expert, an action has no input, or no window opens.
+            PreflightError: there is no such gamepad.
+        """
+        cfg = self.cfg.interventions
+        with ExitStack() as stack:
+            if self._human_intervenes:
+                action = self.io.action
+                controls = HumanControls(cfg.controls, action.joints, action.clip, "move to intervene")
+                self.intervener = HumanIntervener(env, stack.enter_context(controls), on_close)
+            elif cfg.enabled:
+                task = _demonstrated(env, "interventions.enabled=false")
+                expert = task.scripted_expert(cfg.noise, self.seed + INTERVENTION_SEED)
+                self.intervener = ScriptedIntervener(cfg, task, expert, self.num_envs)
+            yield
 
     def _announce_filling(self, session: TrainingSession) -> bool:
         """Return whether the buffer lacks transitions for the first update, and show it."""
@@ -393,7 +427,7 @@ class Rlpd:
             self.prior.push(steps.select(steps.intervened))
 
     def _choose(self, obs: Obs, step: int) -> Intervention:
-        """Return the action of the policy, or of the expert where it intervenes."""
+        """Return the action of the policy, or of the expert or human who intervenes."""
         if step < self.cfg.random_steps:
             action = 2.0 * torch.rand(self.num_envs, self.io.num_actions) - 1.0
         else:
@@ -411,13 +445,16 @@ class Rlpd:
             return self.online.sample(batches, size)
         return self.online.sample(batches, size - size // 2).beside(self.prior.sample(batches, size // 2))
 
-    def _losses(self) -> dict[str, float]:
-        """Return the scalars of the last log period."""
+    def _losses(self, session: TrainingSession) -> dict[str, float]:
+        """Return the scalars of the last log period; the line of the progress shows the share of interventions."""
         steps = self.cfg.log_period
         scalars = self.learner.measured() | self.episodes.means(steps)
         scalars |= {"buffer/online": float(len(self.online)), "buffer/demonstrations": float(len(self.prior))}
         scalars |= {f"timer/{what}": spent / steps for what, spent in self._seconds.items()}
         self._seconds = {}
+        if self.cfg.interventions.enabled:
+            share = scalars["environment/intervention_share"]
+            session.run.progress(note=f"{self.cfg.interventions.by} interventions {share:.0%} of the steps")
         return scalars
 
     def policy_state(self) -> StateDict:

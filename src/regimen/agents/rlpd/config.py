@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.data.frame_store import frames_bytes
 from regimen.data.transition_buffer import buffer_bytes
+from regimen.envs.controls.config import ControlsCfg
+from regimen.envs.stall import PATIENCE, PROGRESS_M
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ _COUNTS = (
     *("ensemble_size", "subset"),
 )
 _SHARES = ("gamma", "tau")
+INTERVENERS = (SCRIPTED, HUMAN) = ("scripted", "human")
 _NOT_NEGATIVE = ("actor_lr", "critic_lr", "alpha_lr", "gripper_penalty", "random_steps")
 
 
@@ -37,28 +40,36 @@ class DemonstrationsCfg:
 
 @dataclass
 class InterventionsCfg:
-    """Interventions of the task's scripted expert during the training.
+    """Interventions of the task's scripted expert, or of a human, during the training.
 
     Attributes:
-        enabled: whether the expert takes over at all.
+        enabled: whether anything takes over at all.
+        by: `scripted`, the expert of the task by the rules below, or `human`: whoever moves `controls` acts, and a step
+            of the task takes its time.
         patience: steps without progress after which it takes over.
         progress_m: distance to the goal, in m, by which the best of the episode must fall to count as progress.
         hold: steps for which it then acts.
         guard_hold: steps for which it acts where the task is about to fail, see `DemonstratedTask.failing`, at once and
             without patience; 0 for never.
         noise: standard deviation of the noise on its actions.
+        controls: keyboard or gamepad of `by=human`; it has no use for the other values.
     """
 
     enabled: bool = True
-    patience: int = 15
-    progress_m: float = 0.001
+    by: str = "scripted"
+    patience: int = PATIENCE
+    progress_m: float = PROGRESS_M
     hold: int = 15
     guard_hold: int = 3
     noise: float = 0.1
+    controls: ControlsCfg = field(default_factory=ControlsCfg)
 
-    def problems(self) -> list[str]:
-        """Return one line for each invalid value."""
-        lines = [
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each invalid value, and for each reason why no human can intervene."""
+        lines = [] if self.by in INTERVENERS else [f"interventions.by={self.by}: {did_you_mean(self.by, INTERVENERS)}"]
+        if self.enabled and self.by == HUMAN:
+            lines += self._human_problems(config)
+        lines += [
             f"interventions.{name}={getattr(self, name)}: expected 1 or more."
             for name in ("patience", "hold")
             if getattr(self, name) < 1
@@ -68,6 +79,24 @@ class InterventionsCfg:
             for name in ("progress_m", "guard_hold", "noise")
             if getattr(self, name) < 0
         ]
+
+    def _human_problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each reason why this machine offers a human no window of one env."""
+        stage, hardware = config["choices"]["stage"], config.get("hardware") or {}
+        actors = hardware.get("actors") or 0
+        lines = []
+        if stage not in ("train", "actor"):
+            return lines
+        if config["env"].get("num_envs", 1) != 1:
+            lines.append("interventions.by=human: a human acts in one env. Type env.num_envs=1.")
+        if actors > 1:
+            lines.append("interventions.by=human: a human acts in one window. Type hardware.actors=1.")
+        if hardware.get("scheduler"):
+            lines.append("interventions.by=human: a run on a scheduler has no window. Type hardware=cpu.")
+        if (hardware.get("channel") or {}).get("transport") == "ray":
+            lines.append("interventions.by=human: an actor of Ray has no window. Type hardware.channel.transport=http.")
+        elsewhere = stage == "train" and hardware.get("channel") is not None and actors == 0
+        return lines if lines or elsewhere else [f"interventions.{line}" for line in self.controls.problems()]
 
 
 @dataclass
@@ -126,7 +155,7 @@ class RlpdCfg:
         gripper_penalty: subtracted from the reward of each step whose command turns the gripper: one beyond 0.5 in the
             direction other than the last such command's. An episode begins closed.
         demonstrations: recorded at the start, if `data=` is not given.
-        interventions: of the scripted expert.
+        interventions: of the scripted expert or a human.
     """
 
     ACTORS: ClassVar[bool] = True
@@ -213,7 +242,7 @@ class RlpdCfg:
             lines.append("demonstrations: expected episodes and noise of 0 or more.")
         if config["choices"]["stage"] == "train":
             lines += self._task_problems(config["env"], bool(config.get("data")))
-        return lines + self.interventions.problems() + self.pixels.problems()
+        return lines + self.interventions.problems(config) + self.pixels.problems()
 
     def _lines(self, names: tuple[str, ...], good: Callable[[Any], bool], expected: str) -> list[str]:
         given = {name: getattr(self, name) for name in names}
@@ -238,9 +267,10 @@ class RlpdCfg:
                 f"demonstrations.episodes={self.demonstrations.episodes}: the task has no scripted expert. Type "
                 "data=[<run of stage=collect>], or agent.demonstrations.episodes=0."
             )
-        if self.interventions.enabled:
+        if self.interventions.enabled and self.interventions.by != HUMAN:
             lines.append(
-                "interventions.enabled=true: the task has no scripted expert. Type agent.interventions.enabled=false."
+                "interventions.enabled=true: the task has no scripted expert. Type agent.interventions.enabled=false, "
+                "or agent.interventions.by=human."
             )
         return lines
 

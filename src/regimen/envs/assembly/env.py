@@ -183,6 +183,7 @@ class AssemblyEnv:
                 "phase": torch.from_numpy(reading.phase(NEAR_AXIS_M, scene.INSERTION)),
             },
             "metrics": {name: torch.from_numpy(values.astype(np.float32)) for name, values in metrics.items()},
+            "ends": {"dropped": torch.from_numpy(dropped)},
         }
         if done.any():
             ids = done.nonzero()[0]

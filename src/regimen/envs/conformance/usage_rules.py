@@ -42,6 +42,8 @@ def _expect_info(info: Mapping[str, Any], env: VecEnv) -> None:
         expect(label.shape[:1] == (env.num_envs,), f"label `{name}` has shape {tuple(label.shape)}")
     for name, metric in info["metrics"].items():
         expect_tensor(f"metric `{name}`", metric, (env.num_envs,), torch.float32, env)
+    for name, end in info.get("ends", {}).items():
+        expect_tensor(f"end `{name}`", end, (env.num_envs,), torch.bool, env)
 
 
 def check_labels_at_ends(probe: Probe) -> str:

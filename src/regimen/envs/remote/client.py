@@ -137,6 +137,8 @@ class RemoteEnv:
         final = obs if answer.get("final_obs") is None else self._obs(answer, "final_obs")
         log, labels, metrics = (wire.require_plain(answer, name, dict) for name in ("log", "labels", "metrics"))
         info: StepInfo = {"final_obs": final, "log": log, "labels": labels, "metrics": metrics}
+        if "ends" in answer:
+            info["ends"] = wire.require_plain(answer, "ends", dict)
         return obs, reward, terminated, truncated, info
 
     def _obs(self, answer: wire.Message, name: str) -> Obs:

@@ -456,6 +456,7 @@ class EnvCalls:
             "log": info["log"],
             "labels": info["labels"],
             "metrics": info["metrics"],
+            **({"ends": info["ends"]} if "ends" in info else {}),
         }
 
     def on_stagger(self, slot: Slot, message: wire.Message) -> wire.Message:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from regimen.stages.playback.options import PlaybackCfg
-from regimen.system.errors import did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.config.yaml_io import PlainConfig
+    from regimen.config.yaml_io import PlainConfig, PlainSection
 
 
 @dataclass
 class EvaluateCfg(PlaybackCfg):
-    """Evaluate `policy` on the task.
+    """Evaluate `policy` on the task: a run, a file, or `scripted`, the expert of the task without noise.
 
     Attributes:
         envs_per_command: envs, and so episodes, for each command of `env.evaluation.grid`; sets `env.num_envs`.
@@ -30,6 +31,7 @@ class EvaluateCfg(PlaybackCfg):
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder")
     LOADS_POLICY: ClassVar[bool] = True
+    DEMONSTRATORS: ClassVar[tuple[str, ...]] = ("scripted",)
     _target_: str = "regimen.stages.evaluate.Evaluate"
     envs_per_command: int = 64
     episode_length_s: float | None = None
@@ -53,6 +55,8 @@ class EvaluateCfg(PlaybackCfg):
             lines.append(f"games_num={self.games_num}: expected 1 or more, with stage.player=<name>.")
         from regimen.stages.playback import options
 
+        if config.get("policy") in self.DEMONSTRATORS:
+            lines += self._scripted_problems(env)
         lines += grid_problems(evaluation, env.get("commands") or {})
         lines += options.problems(self, config, self.num_envs(config))
         if self.faults:
@@ -65,6 +69,20 @@ class EvaluateCfg(PlaybackCfg):
         for group, name in named:
             if name is not None and name not in env.get(group, {}):
                 lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
+        return lines
+
+    def _scripted_problems(self, env: PlainSection) -> list[str]:
+        """Return a line for each reason why the expert of the task cannot be evaluated."""
+        from regimen.config import static_types
+
+        others = [name for name in ("faults", "player", "joints") if getattr(self, name)]
+        lines = [f"{name}={getattr(self, name)}: not with policy=scripted. Remove one of them." for name in others]
+        with suppress(ConfigError):
+            if not static_types.methods(str(env.get("_target_"))) & {"scripted_expert", "optimal_action"}:
+                lines.append(
+                    "policy=scripted: the task has no scripted expert, neither `scripted_expert` nor `optimal_action`. "
+                    "Name a policy: policy=<run reference>."
+                )
         return lines
 
     def num_envs(self, config: PlainConfig) -> int:

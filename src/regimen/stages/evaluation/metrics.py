@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from regimen.data.episodes.lengths import SUCCESS
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
 from regimen.stages.evaluation.fault_grid import FaultCase
-from regimen.stages.playback.rollout import FirstEpisodeStats
+from regimen.stages.playback.rollout import TERMINATED, FirstEpisodeStats
 from regimen.system.json_data import Json, JsonData
+
+SUCCESS_TIME = "success_time_s"
+"""Figure of the time to success, over the successes."""
 
 
 def read_figures(data: Json) -> dict[str, Figure]:
@@ -28,18 +32,26 @@ class EvaluationMetrics(JsonData):
         episodes: number of episodes.
         falls: number of episodes that ended by a termination that is no success.
         figures: name -> value with interval; always `return`, `survival` and `episode_length_s`; of a task with the
-            label `success` also the shares `success` and `timed_out`, and `success_time_s` of the successes, if any.
+            label `success` also the share `success`, `success_time_s` of the successes, if any, and the share of each
+            kind of failure in `ends`.
+        ends: kind -> number of episodes that ended so, see `FirstEpisodeStats`; empty in results of older versions.
     """
 
     command: list[float] | None
     episodes: int
     falls: int
     figures: dict[str, Figure] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> list[str]:
+        """Names of the shares of failures, of a task with the label `success`."""
+        return [name for name in self.ends if name in self.figures and name != SUCCESS]
 
     def shown(self) -> list[str]:
         """Return the names of the metrics in display order: those of the task first, survival and return last."""
         last = ["survival", "return"]
-        leading = ("success", "success_time_s", "timed_out", "forward_speed", "speed_error")
+        leading = (SUCCESS, SUCCESS_TIME, *self.failures, "forward_speed", "speed_error")
         first = [name for name in leading if name in self.figures]
         return first + [n for n in self.figures if n not in (*first, *last, "episode_length_s")] + last
 
@@ -57,7 +69,7 @@ class EvaluationMetrics(JsonData):
     @classmethod
     def from_dict(cls, data: Json) -> EvaluationMetrics:
         """Return the metrics of plain data."""
-        return cls(data.get("command"), data["episodes"], data["falls"], read_figures(data))
+        return cls(data.get("command"), data["episodes"], data["falls"], read_figures(data), data.get("ends") or {})
 
 
 @dataclass
@@ -69,12 +81,14 @@ class EpisodeResults:
         columns: name -> (N,): `return`, `episode_length_s` and the metrics of the env.
         fell: (N,) bool, whether the episode ended by a termination that is no success.
         succeeded: (N,) bool, whether it ended by a success; None for a task without the label `success`.
+        ends: kind -> (N,) bool, how it ended, see `FirstEpisodeStats`.
     """
 
     command_of_env: np.ndarray
     columns: dict[str, np.ndarray]
     fell: np.ndarray
     succeeded: np.ndarray | None = None
+    ends: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, episodes: FirstEpisodeStats, command_of_env: np.ndarray, step_dt: float) -> EpisodeResults:
@@ -82,7 +96,9 @@ class EpisodeResults:
         columns = {"return": episodes.returns, "episode_length_s": episodes.steps * step_dt} | episodes.means()
         arrays = {name: value.cpu().numpy() for name, value in columns.items()}
         succeeded = None if episodes.succeeded is None else episodes.succeeded.cpu().numpy()
-        return cls(command_of_env, arrays, episodes.fell.cpu().numpy(), succeeded)
+        ends = {kind: envs.cpu().numpy() for kind, envs in episodes.ends.items()}
+        ends = {kind: envs for kind, envs in ends.items() if envs.any() or kind != TERMINATED}
+        return cls(command_of_env, arrays, episodes.fell.cpu().numpy(), succeeded, ends)
 
 
 def compute_metrics(
@@ -102,14 +118,15 @@ def compute_metrics(
     result = EvaluationMetrics(command, int(rows.sum()), int(fell.sum()))
     for name, values in episodes.columns.items():
         result.figures[name] = bootstrap(values[rows], resamples, seed)
+    result.ends = {kind: int(envs[rows].sum()) for kind, envs in episodes.ends.items()}
     result.figures["survival"] = share(~fell)
     if episodes.succeeded is not None:
         succeeded = episodes.succeeded[rows]
-        result.figures["success"] = share(succeeded)
-        result.figures["timed_out"] = share(~succeeded & ~fell)
+        result.figures |= {kind: share(envs[rows]) for kind, envs in episodes.ends.items()}
+        result.figures[SUCCESS] = share(succeeded)
         if succeeded.any():
             seconds = episodes.columns["episode_length_s"][rows][succeeded]
-            result.figures["success_time_s"] = bootstrap(seconds, resamples, seed)
+            result.figures[SUCCESS_TIME] = bootstrap(seconds, resamples, seed)
     if command and "forward_speed" in episodes.columns:
         signed = bootstrap(episodes.columns["forward_speed"][rows] - command[0], resamples, seed)
         result.figures["speed_error"] = magnitude(signed)
@@ -140,7 +157,7 @@ def headline(overall: EvaluationMetrics, name: str) -> dict[str, float]:
     """Return the headline numbers for run.json: metric `name` of the task, return, survival and falls."""
     values: Mapping[str, float] = {key: figure.value for key, figure in overall.figures.items()}
     first = {name: values[name]} if name in values else {}
-    first |= {key: values[key] for key in ("success", "success_time_s") if key in values}
+    first |= {key: values[key] for key in (SUCCESS, SUCCESS_TIME) if key in values}
     return first | {"return": values["return"], "survival": values["survival"], "falls": float(overall.falls)}
 
 
@@ -250,6 +267,12 @@ def command_label(command: list[float] | None) -> str:
     return ", ".join(f"{value:g}" for value in command) if command else "all"
 
 
+def ends_in_words(metrics: EvaluationMetrics) -> str:
+    """Return how the episodes ended, the most frequent kind first; kinds without an episode are left out."""
+    counts = sorted(metrics.ends.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {count}" for kind, count in counts if count)
+
+
 def print_table(overall: EvaluationMetrics, by_command: list[EvaluationMetrics]) -> None:
     """Print one row per command and one for all commands."""
     from regimen.display.text_tables import TextTable, print_tables
@@ -269,3 +292,5 @@ def print_table(overall: EvaluationMetrics, by_command: list[EvaluationMetrics])
         for row in rows
     ]
     print_tables([TextTable(title, heads, cells)])
+    if overall.ends:
+        print(f"ends of {overall.episodes} episodes: {ends_in_words(overall)}")

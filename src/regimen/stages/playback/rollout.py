@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.agents.base import InContextPolicy
+from regimen.data.episodes.lengths import SUCCESS
 from regimen.display.text_tables import print_tables
+from regimen.envs.stall import StallRule
 from regimen.envs.term_tables import term_tables
+from regimen.envs.vec_env import DemonstratedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -65,6 +68,8 @@ def roll_out(
     """
     learner = policy if isinstance(policy, InContextPolicy) else None
     last_step = max((observer.last_step for observer in observers), default=0)
+    task, stall = getattr(env, "env", env), StallRule(env.num_envs)
+    measured = task if isinstance(task, DemonstratedTask) else None
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:
             stack.enter_context(observer)
@@ -73,11 +78,12 @@ def roll_out(
             run.check_stop(step, lambda: None)
             for observer in observers:
                 observer.on_step_start(step, obs)
+            stalled = None if measured is None else stall.observe(measured.distance_to_goal()).to(env.device)
             action, state = policy.act(obs, state)
             obs, reward, terminated, truncated, info = env.step(action)
             if learner is not None:
                 state = learner.observe(state, reward)
-            episodes.add(reward, terminated, truncated, info)
+            episodes.add(reward, terminated, truncated, info, stalled)
             for observer in observers:
                 observer.on_step_end(action, reward, terminated, truncated)
             ended = (terminated | truncated).nonzero().squeeze(1)
@@ -121,11 +127,18 @@ class RolloutObserver:
         """Release resources."""
 
 
+TERMINATED, STALLED, TIMED_OUT = "terminated", "stalled", "timed_out"
+"""Kinds of ends beside `success` and the names of a task's terminations."""
+
+
 class FirstEpisodeStats:
     """Sums over the first episode of each of N envs.
 
     Attributes:
         running: (N,) bool, whether the first episode is still running.
+        ends: name -> (N,) bool, how the first episode ended, one kind for each env: `success`, a termination by its
+            name, `stalled` or `timed_out`. A time-out is `stalled` where the env did not come nearer to the goal in the
+            last steps, see `StallRule`.
         fell: (N,) bool, whether the first episode ended by a termination that is no success.
         succeeded: (N,) bool, whether the first episode ended by the label `success` of the task; None without one.
         returns: (N,) sum of rewards.
@@ -143,12 +156,20 @@ class FirstEpisodeStats:
         self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.fell = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.succeeded: torch.Tensor | None = None
+        self.ends: dict[str, torch.Tensor] = {}
         self.returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
         self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
         self._metrics_from = metrics_from
         self._sums: dict[str, torch.Tensor] = {}
 
-    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
+    def add(
+        self,
+        reward: torch.Tensor,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        info: StepInfo,
+        stalled: torch.Tensor | None = None,
+    ) -> None:
         """Add one step of the envs whose first episode is running.
 
         Args:
@@ -157,6 +178,7 @@ class FirstEpisodeStats:
             truncated: (N,) bool.
             info: of the step; `metrics`, {name: (N,)}, are averaged over the episode, and the label `success` (N,) bool
                 is that of a step that ends an episode well.
+            stalled: (N,) bool, which envs stall; None for a task without a distance to its goal.
         """
         counted, ended = self.running, terminated | truncated
         self.returns += torch.where(counted, reward, 0.0)
@@ -171,7 +193,26 @@ class FirstEpisodeStats:
             self.succeeded = before | (counted & success)
             terminated = terminated & ~success
         self.fell |= counted & terminated
+        self._add_ends(counted & ended, terminated, info.get("ends", {}), stalled)
         self.running = counted & ~ended
+
+    def _add_ends(
+        self,
+        ended: torch.Tensor,
+        terminated: torch.Tensor,
+        named: Mapping[str, torch.Tensor],
+        stalled: torch.Tensor | None,
+    ) -> None:
+        """Give each first episode that ended, (N,) bool, the first kind that holds."""
+        kinds = {} if self.succeeded is None else {SUCCESS: self.succeeded}
+        kinds |= {name: terminated & holds for name, holds in named.items()} | {TERMINATED: terminated}
+        if stalled is not None:
+            kinds[STALLED] = stalled
+        kinds[TIMED_OUT] = torch.ones_like(ended)
+        left = ended
+        for name, holds in kinds.items():
+            self.ends[name] = self.ends.get(name, torch.zeros_like(ended)) | (left & holds)
+            left = left & ~holds
 
     @property
     def finished(self) -> bool:

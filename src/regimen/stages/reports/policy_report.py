@@ -1,7 +1,8 @@
-"""Report that compares policies: metrics by command and cost of the trainings."""
+"""Report that compares policies: metrics by command, over the checkpoints of their trainings, and cost of these."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regimen.data.episodes.lengths import SUCCESS
 from regimen.display.figures import COLORS, MOST_ROWS, error_bars, limits, save, sheet, title_of
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import open_view_dir
-from regimen.stages.evaluation.metrics import command_label
+from regimen.stages.evaluation.metrics import SUCCESS_TIME, command_label
 from regimen.stages.reports import html, sections
 from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from regimen.system.json_data import Json
 
 SHOWN = ("speed_error", "lin_vel_error", "distance", "survival", "return")
-"""Metrics in tables and figures, if the task has them."""
+"""Metrics in tables and figures, if the task has them; one with successes has these, their time and its failures."""
 NOTE = "dot: value with 95 % interval over the episodes of one policy; one dot per seed"
 
 
@@ -37,13 +39,32 @@ class PolicyGroup:
 
     Attributes:
         label: name of the group.
-        evaluations: of these policies.
+        every: all evaluations of these policies.
         color: in figures.
     """
 
     label: str
-    evaluations: list[Source]
+    every: list[Source]
     color: str
+
+    @cached_property
+    def evaluations(self) -> list[Source]:
+        """Evaluations of the last one of the evaluated checkpoints of each training."""
+        runs = [source.input("policy") for source in self.every]
+        steps = [source.evaluation.policy.step for source in self.every]
+        last: dict[str, int] = {}
+        for run, step in zip(runs, steps, strict=True):
+            if run is not None:
+                last[run.id] = max(step or 0, last.get(run.id, 0))
+        kept = zip(self.every, runs, steps, strict=True)
+        return [source for source, run, step in kept if run is None or (step or 0) == last[run.id]]
+
+    @cached_property
+    def by_transitions(self) -> dict[int, list[Source]]:
+        """Transitions of the training, ascending -> evaluations of the checkpoint that it had then."""
+        known = [(source.transitions, source) for source in self.every]
+        counts = sorted({count for count, _ in known if count is not None})
+        return {count: [source for other, source in known if other == count] for count in counts}
 
     @cached_property
     def trainings(self) -> list[Source]:
@@ -55,12 +76,20 @@ class PolicyGroup:
         """Log of each training, (k, 3): seconds, samples, mean return."""
         return [_curve(training) for training in self.trainings]
 
-    def overall(self, name: str) -> Figure:
-        """Return a metric over all commands; the interquartile mean over several seeds."""
-        figures = [source.evaluation.overall.figures[name] for source in self.evaluations]
-        values = np.array([figure.value for figure in figures])
-        ends = iqm_interval(values)
-        return figures[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
+    def overall(self, name: str) -> Figure | None:
+        """Return a metric over all commands, see `over_seeds`."""
+        return over_seeds(self.evaluations, name)
+
+
+def over_seeds(evaluations: list[Source], name: str) -> Figure | None:
+    """Return a metric over all commands: the interquartile mean over several seeds; None where none has it."""
+    known = [source.evaluation.overall.figures.get(name) for source in evaluations]
+    figures = [figure for figure in known if figure is not None]
+    if not figures:
+        return None
+    values = np.array([figure.value for figure in figures])
+    ends = iqm_interval(values)
+    return figures[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
 
 
 class PolicyReport:
@@ -85,13 +114,18 @@ class PolicyReport:
         self.groups = list(_groups(sources.evaluations))
         labels = [group.label for group in self.groups]
         self.title = title or f"{task}: " + (" and ".join(labels) if len(labels) < 4 else f"{len(labels)} policies")
-        self.names = [
-            name for name in SHOWN if all(name in source.evaluation.overall.figures for source in sources.evaluations)
-        ]
+        overall = [source.evaluation.overall for source in sources.evaluations]
+        self.names = [name for name in SHOWN if all(name in row.figures for row in overall)]
+        self.main = "return"
+        if all(SUCCESS in row.figures for row in overall):
+            self.main = SUCCESS
+            failures = dict.fromkeys(name for row in overall for name in row.failures)
+            self.names = [SUCCESS, SUCCESS_TIME, *failures]
 
     def headline(self) -> dict[str, float]:
-        """Return the return of each group for run.json."""
-        return {f"return_{group.label}": group.overall("return").value for group in self.groups}
+        """Return the success of each group for run.json, or the return of a task without successes."""
+        figures = {group.label: group.overall(self.main) for group in self.groups}
+        return {f"{self.main}_{label}": figure.value for label, figure in figures.items() if figure is not None}
 
     def write(self) -> Json:
         """Draw the figures, write the page and the numbers; return the result."""
@@ -99,6 +133,7 @@ class PolicyReport:
         lineage = sections.draw_lineage(self.run, self.folder / "lineage.png")
         page = [
             html.Section("Policies", [html.table(*self._all_commands()), html.paragraph(self._conditions(), "quiet")]),
+            html.Section("Checkpoints", list(self._by_checkpoint())),
             html.Section("Commands", list(self._by_command())),
             html.Section("Trainings", list(self._trainings())),
             html.Section("Lineage", list(sections.lineage(self.run, lineage))),
@@ -111,12 +146,17 @@ class PolicyReport:
 
     def _conditions(self) -> str:
         first = self.sources.evaluations[0].evaluation
-        return (
+        text = (
             f"Each policy: {len(self.commands) or 1} commands, {first.envs_per_command} episodes of "
             f"{first.episode_length_s:g} s for each, {'with' if first.disturbances else 'without'} disturbances. "
             "Second line: 95 % interval; for one seed over its episodes, for several seeds the bootstrap of the "
             "interquartile mean over seeds (for two seeds, their range)."
         )
+        if self.main == SUCCESS:
+            text += " Success time, or cycle time: of the episodes that ended in success, from their begin."
+        if any(len(group.every) > len(group.evaluations) for group in self.groups):
+            text += " Of several checkpoints of a training this is the last one."
+        return text
 
     def _all_commands(self) -> tuple[list[str], list[list[str]]]:
         """Return head and rows of the table over all commands."""
@@ -124,29 +164,75 @@ class PolicyReport:
         for group in self.groups:
             cells = [sections.number(group.overall(name)) for name in self.names]
             falls = ", ".join(str(source.evaluation.overall.falls) for source in group.evaluations)
-            rows.append([group.label, str(len(group.evaluations)), *cells, falls, *_cost(group)])
-        head = ["policy", "seeds", *map(title_of, self.names), "falls of each seed", "wall time", "CPU time", "samples"]
+            ends = [] if self.main == SUCCESS else [falls]
+            rows.append([group.label, str(len(group.evaluations)), *cells, *ends, *_cost(group)])
+        ends = [] if self.main == SUCCESS else ["falls of each seed"]
+        head = ["policy", "seeds", *map(title_of, self.names), *ends, "wall time", "CPU time", "samples"]
         return head, rows
 
+    def _by_checkpoint(self) -> Iterator[str]:
+        """Yield figure and table of the main metric over transitions, where a training has several checkpoints."""
+        curves = [group for group in self.groups if len(group.by_transitions) > 1]
+        if not curves:
+            return
+        yield html.image(self._draw_checkpoints(curves), f"{self.main.capitalize()} over transitions of the training.")
+        counts = sorted({count for group in curves for count in group.by_transitions})
+        rows = [
+            [str(count), *(sections.number(over_seeds(g.by_transitions.get(count, []), self.main)) for g in curves)]
+            for count in counts
+        ]
+        yield html.table(["transitions", *(group.label for group in curves)], rows)
+        yield html.paragraph(
+            "Neighbouring checkpoints differ by chance, too: the best of several is better than it will be again.",
+            "quiet",
+        )
+
+    def _draw_checkpoints(self, curves: list[PolicyGroup]) -> Path:
+        figure, (ax,) = sheet(1, 1, (6.0, 3.5))
+        highest = 0.0
+        for group in self.groups:
+            if group in curves:
+                known = {x: over_seeds(sources, self.main) for x, sources in group.by_transitions.items()}
+                points = {x: y for x, y in known.items() if y is not None}
+                error_bars(ax, list(points), [*points.values()], fmt="o-", color=group.color, label=group.label)
+            elif (level := group.overall(self.main)) is not None:
+                points = {0: level}
+                ax.axhline(level.value, color=group.color, linestyle="--", linewidth=1.2, label=group.label)
+                ax.axhspan(level.low, level.high, color=group.color, alpha=0.12, linewidth=0)
+            else:
+                continue
+            highest = max(highest, *(point.high for point in points.values()))
+        limits(ax, self.main, highest)
+        ax.set_xlim(left=0)
+        ax.set_xlabel("transitions of the training", fontsize=8)
+        ax.set_title(title_of(self.main), fontsize=10)
+        ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+        note = "dot: one checkpoint; dashed: a policy without a curve; bars and bands: 95 % intervals"
+        figure.supxlabel(note, fontsize=7, color="#666666")
+        save(figure, self.folder / "checkpoints.png")
+        return self.folder / "checkpoints.png"
+
     def _by_command(self) -> Iterator[str]:
-        """Yield a figure of all metrics by command, and a table for each command."""
-        if not self.commands:
+        """Yield a figure of all metrics by command, and a table for each command, of a task with commands."""
+        if not any(self.commands):
             return
         yield html.image(self._draw_commands(), "By command, one dot per seed.")
         for number, command in enumerate(self.commands):
             rows = []
             for group, source in self._every():
                 row = source.evaluation.commands[number]
-                cells = [sections.number(row.figures[name]) for name in self.names]
+                cells = [sections.number(row.figures.get(name)) for name in self.names]
                 falls = f"{row.falls} of {row.episodes}"
                 rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
             head = ["policy", *map(title_of, self.names), "falls"]
             yield html.details(f"command {command_label(command)}", html.table(head, rows))
 
     def _draw_commands(self) -> Path:
-        figure, axes = sheet(len(self.names), columns=2)
         every = self._every()
-        for ax, name in zip(axes, self.names, strict=False):
+        rows = [row for _, source in every for row in source.evaluation.commands]
+        names = [name for name in self.names if all(name in row.figures for row in rows)]
+        figure, axes = sheet(len(names), columns=2)
+        for ax, name in zip(axes, names, strict=False):
             for number, (group, source) in enumerate(every):
                 shift = 0.6 * (number - (len(every) - 1) / 2) / len(every)
                 first = source is group.evaluations[0]
@@ -185,7 +271,13 @@ class PolicyReport:
                 "runs": [source.id for source in group.evaluations],
                 "seeds": [source.training_seed for source in group.evaluations],
                 "trainings": [{"run": run.id, "wall_s": run.wall_s, "cpu_s": run.cpu_s} for run in group.trainings],
-                "overall": {name: group.overall(name).to_dict() for name in self.names},
+                "overall": {name: f.to_dict() for name in self.names if (f := group.overall(name)) is not None},
+                "ends": [source.evaluation.overall.ends for source in group.evaluations],
+                "checkpoints": [
+                    {"transitions": count, self.main: figure.to_dict(), "runs": [source.id for source in sources]}
+                    for count, sources in group.by_transitions.items()
+                    if (figure := over_seeds(sources, self.main)) is not None
+                ],
                 "commands": [source.result[COMMANDS] for source in group.evaluations],
             }
             for group in self.groups
@@ -211,11 +303,18 @@ def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     by_folder = {str(source.folder): source for source in evaluations}
     by_label = grouped([open_view_dir(source.folder) for source in evaluations])
     groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
-    names = [{(source.input("policy") or source).record.name for source in members} for _, members in groups]
+    names = [{_name((source.input("policy") or source).record.name) for source in members} for _, members in groups]
     shared = [next(iter(group)) if len(group) == 1 else None for group in names]
     named = None not in shared and len(set(shared)) == len(shared)
+    if named and len({str(name).partition(".")[0] for name in shared}) == 1:  # steps of one pipeline
+        shared = [str(name).partition(".")[2] or name for name in shared]
     for number, (label, members) in enumerate(groups):
         yield PolicyGroup(str(shared[number]) if named else label, members, COLORS[number % len(COLORS)])
+
+
+def _name(name: str | None) -> str | None:
+    """Return the name of a run without its seed, which the name of a run of a pipeline may have."""
+    return name and re.sub(r"\.seed_\d+", "", name)
 
 
 def _cost(group: PolicyGroup) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regimen.display.video import captioned
 from regimen.stages.reports.sources import Source
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 FPS = 25.0
 GIF_FPS, GIF_WIDTH = 8.0, 560
-BAR = 40
-"""Height of the caption in px."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,6 @@ def _fix_command_and_fault(env: VecEnv, config: Config, fault: Fault) -> None:
     joint = torch.tensor([load(config.env.robot).joints.index(fault.joint)], device=env.device)
     onset, severity = (torch.tensor([x], device=env.device) for x in (fault.onset_s, fault.severity))
     env.fix_event(fault.event, joint=joint, onset_s=onset, severity=severity)
-
-
-def captioned(frame: np.ndarray, text: str) -> np.ndarray:
-    """Return `frame` (H, W, 3) with a line of text below, (H + BAR, W, 3)."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    height, width = frame.shape[:2]
-    image = Image.new("RGB", (width, height + BAR), "white")
-    image.paste(Image.fromarray(frame), (0, 0))
-    ImageDraw.Draw(image).text((8, height + 7), text, fill="black", font=ImageFont.load_default(size=21))
-    return np.asarray(image)
 
 
 def write(clips: list[Clip], fault: Fault, mp4: Path, gif: Path) -> None:

@@ -110,6 +110,14 @@ class Source:
         """CPU time of all cores in s."""
         return self.record.cpu_s
 
+    @property
+    def transitions(self) -> int | None:
+        """Transitions of the training up to the checkpoint that an evaluation is of; None without such a training."""
+        training, step = self.input("policy"), self.evaluation.policy.step
+        if training is None or training.stage != "train" or step is None:
+            return None
+        return step * int(training.config["env"].get("num_envs", 1))
+
     def input(self, name: str) -> Source | None:
         """Return the run that produced an input such as `policy` or `data.0`; None if there is none."""
         key, _, number = name.partition(".")
@@ -139,7 +147,7 @@ class Sources:
         detectors: trainings and evaluations of a failure detector.
         datasets: recorded datasets.
         evaluations: evaluations of a policy without faults.
-        others: runs without reportable results; shown in the lineage only.
+        others: runs without reportable results, such as demonstrations; shown in the lineage only.
     """
 
     fault_evaluations: list[Source] = field(default_factory=list)
@@ -163,7 +171,8 @@ class Sources:
             return self.detectors
         if COMMANDS in source.result:
             return self.evaluations
-        return self.datasets if (source.folder / "data" / "card.json").is_file() else self.others
+        has_card = (source.folder / "data" / "card.json").is_file()
+        return self.datasets if has_card and source.card.demonstrations is None else self.others
 
     @property
     def all(self) -> Sequence[Source]:
