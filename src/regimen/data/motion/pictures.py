@@ -29,7 +29,7 @@ def draw_strip(clip: MotionClip, poses: ModelPoses, path: Path) -> Path:
 
     frames = set(np.linspace(0, clip.frames - 1, min(STRIP_POSES, clip.frames)).round().astype(int).tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(_rendered(clip, poses, TILE, frames), axis=1)).save(path)
+    Image.fromarray(np.concatenate(render_frames(clip, poses, TILE, frames), axis=1)).save(path)
     return path
 
 
@@ -38,13 +38,20 @@ def make_film(clip: MotionClip, poses: ModelPoses, path: Path) -> Path:
     step = max(1, round(clip.fps / FILM_FPS))
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path, clip.fps / step) as film:
-        for picture in _rendered(clip, poses, FILM_SIZE, set(range(0, clip.frames, step))):
+        for picture in render_frames(clip, poses, FILM_SIZE, set(range(0, clip.frames, step))):
             film.add(picture)
     return path
 
 
-def _rendered(clip: MotionClip, poses: ModelPoses, size: tuple[int, int], frames: set[int]) -> list[np.ndarray]:
-    """Return pictures (H, W, 3) uint8 of some frames, in their order."""
+def render_frames(clip: MotionClip, poses: ModelPoses, size: tuple[int, int], frames: set[int]) -> list[np.ndarray]:
+    """Return pictures (H, W, 3) uint8 of some frames of a clip, in their order.
+
+    Args:
+        clip: the clip.
+        poses: of its robot.
+        size: width and height in px.
+        frames: indices of the frames.
+    """
     import mujoco
 
     pictures = []
