@@ -23,13 +23,24 @@ FILM_FPS = 30.0
 """Frames a second of a film at most; of faster clips some frames are left out."""
 
 
-def draw_strip(clip: MotionClip, poses: ModelPoses, path: Path) -> Path:
-    """Write poses at even times side by side, from the first to the last frame, as a PNG; return its path."""
+def draw_strip(
+    clip: MotionClip, poses: ModelPoses, path: Path, source: tuple[MotionClip, ModelPoses] | None = None
+) -> Path:
+    """Write poses at even times side by side, from the first to the last frame, as a PNG; return its path.
+
+    Args:
+        clip: the clip.
+        poses: of its robot.
+        path: the file.
+        source: another clip and its robot, drawn above at the same frames.
+    """
     from PIL import Image
 
     frames = set(np.linspace(0, clip.frames - 1, min(STRIP_POSES, clip.frames)).round().astype(int).tolist())
+    rows = [source, (clip, poses)] if source is not None else [(clip, poses)]
+    lines = [np.concatenate(render_frames(*row, TILE, frames), axis=1) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(render_frames(clip, poses, TILE, frames), axis=1)).save(path)
+    Image.fromarray(np.concatenate(lines)).save(path)
     return path
 
 
