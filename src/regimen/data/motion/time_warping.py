@@ -66,7 +66,8 @@ def _traced(steps: list[torch.Tensor], last: torch.Tensor) -> torch.Tensor:
 
 def _cost(poses: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Return the mean distance (B, R) of poses (B, K, d) from those of the reference."""
-    return torch.linalg.vector_norm(poses[:, None] - reference[None], dim=-1).mean(-1)
+    points = poses.transpose(0, 1), reference.transpose(0, 1)
+    return torch.cdist(*points, compute_mode="donot_use_mm_for_euclid_dist").mean(0)
 
 
 def _shifted(rows: torch.Tensor, by: int) -> torch.Tensor:
