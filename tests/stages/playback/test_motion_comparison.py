@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ import torch
 
 from helpers.tasks import make_env
 from regimen.envs.manager_env import ManagerEnv
+from regimen.runs.run import Run
 from regimen.stages.playback.motion_comparison import MotionComparison
+from regimen.system.errors import StopRequested
 
 CYCLE = {"clips": {"walk": {"file": "humanoid_walk_cycle"}}}
 
@@ -55,8 +57,12 @@ def test_of_several_clips_the_nearest_counts() -> None:
 
 def test_by_body_an_arm_that_hangs_still_is_told_from_legs_that_walk() -> None:
     env = make_env("humanoid_amp", 2, motion=CYCLE)
-    run: Any = None
-    figures = comparison_of(env, 4.0, still="right_shoulder").results(run)["dtw_by_body_cm"]
+    run = Mock(spec=Run)
+    comparison = comparison_of(env, 4.0, still="right_shoulder")
+    figures = comparison.results(run)["dtw_by_body_cm"]
     assert "pelvis" not in figures and len(figures) == 14, "the base is the origin"
     both_hands = figures["left_hand"]["value"], figures["right_hand"]["value"]
     assert both_hands[1] > 1.2 * both_hands[0] and figures["left_hand"]["low"] < both_hands[0]
+    run.check_stop.side_effect = StopRequested(15, 0)
+    with pytest.raises(StopRequested):
+        comparison.results(run)

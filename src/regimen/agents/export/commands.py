@@ -1,4 +1,4 @@
-"""What a robot has to compute for the commands that an exported policy observes: clock, motion clips, velocities."""
+"""Descriptions of the commands that an exported policy observes, so that a robot can compute them."""
 
 from __future__ import annotations
 

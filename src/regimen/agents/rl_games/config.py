@@ -101,8 +101,7 @@ class RlGamesCfg:
 
     def problems(self, config: PlainConfig) -> Iterator[str]:
         """Yield one line for each problem of this section in the plain `config`."""
-        from regimen.agents.rl_games import style_checks
-        from regimen.agents.runner import components, config_keys
+        from regimen.agents.runner import components, config_keys, style_checks
 
         if importlib.util.find_spec("rl_games") is None:
             yield "rl_games is not installed. Type: make rl_games"

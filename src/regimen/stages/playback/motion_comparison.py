@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,7 @@ class MotionComparison(RolloutObserver):
         self._joints: list[torch.Tensor] = []
         self._lengths = torch.zeros(env.num_envs, dtype=torch.long)
         self._running = torch.ones(env.num_envs, dtype=torch.bool)
+        self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def on_step_start(self, step: int, obs: Obs) -> None:
         """Keep the joints of all envs, (N, J)."""
@@ -63,11 +64,21 @@ class MotionComparison(RolloutObserver):
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return `dtw_body_cm` (N,), the mean over all bodies in the base frame, and `dtw_joint` (N,) in rad."""
-        body, joint, _ = self._distances
-        return {"dtw_body_cm": body, "dtw_joint": joint}
+        self._distances = self._distances or self._compare(lambda clip: None)
+        return {"dtw_body_cm": self._distances[0], "dtw_joint": self._distances[1]}
 
     def results(self, run: Run) -> Json:
-        """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval, the base left out."""
+        """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval, the base left out.
+
+        Raises:
+            StopRequested: a signal asked to stop.
+        """
+
+        def check(clip: int) -> None:
+            run.check_stop(clip, lambda: None)
+            run.progress(iteration=clip, iterations=len(self._library.clips), note="comparing with motion clips")
+
+        self._distances = self._compare(check)
         by_body = self._distances[2]
         figures = {
             name: bootstrap(by_body[:, i], RESAMPLES, seed=0).to_dict()
@@ -76,11 +87,13 @@ class MotionComparison(RolloutObserver):
         }
         return {BY_BODY: figures}
 
-    @cached_property
-    def _distances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances of each env: mean of bodies (N,) cm, of joints (N,) rad, and of each body (N, B) cm.
+    def _compare(self, check: Callable[[int], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return distances of each env: mean of bodies (N,) cm, of joints (N,) rad, and of each body (N, B) cm.
 
         Those of each body belong to the alignment of all bodies with the clip that is nearest by it.
+
+        Args:
+            check: called before each clip with its number; raises to stop.
         """
         joints = torch.stack(self._joints, dim=1)  # (N, T, J)
         windows, env_ids = self._windows(joints)
@@ -88,6 +101,7 @@ class MotionComparison(RolloutObserver):
         body, joint = torch.full((2, len(windows)), float("inf"))
         by_body = torch.zeros(len(windows), bodies.shape[2])
         for clip_id in range(len(self._library.clips)):
+            check(clip_id)
             frames = self._clip_joints(clip_id)
             clip_bodies = self._bodies(frames)
             distance, path = warped_path(bodies, clip_bodies)

@@ -1,4 +1,4 @@
-"""What AMP needs of its settings and of the task, checked before the start without importing torch."""
+"""Checks of the settings of AMP, and of the task, before the start and without importing torch."""
 
 from __future__ import annotations
 
