@@ -47,7 +47,7 @@ class MotionCommand:
     READS_CLIPS: ClassVar[bool] = True
     COMPUTED: ClassVar[str] = (
         "Begin with the robot in the pose of a clip at a time t. At each control step, before the observation, t grows "
-        "by step_dt; beyond duration_s a cyclic clip goes on at t - duration_s, another one rests at its last frame. "
+        "by step_dt; beyond duration_s a cyclic clip continues at t - duration_s, another one rests at its last frame. "
         "The reference at t is linear between the two frames around t * fps, its quaternion normalised. The value is "
         "joint_pos minus the robot's default_joint_pos, then joint_vel, by joint_names. For terms that read its base: "
         "root_pos and root_quat are turned by a heading about the vertical and shifted by (x, y), chosen at the "
