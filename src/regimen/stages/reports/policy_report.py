@@ -110,12 +110,13 @@ class PolicyReport:
         return {f"return_{group.label}": group.overall("return").value for group in self.groups}
 
     def record_video(self, seconds: float) -> None:
-        """Draw the first seed of each group beside the nearest motion clip; nothing for a task without clips.
+        """Draw the first seed of each group beside the nearest motion clip; without clips only warn.
 
         Args:
             seconds: length of the film in s.
         """
         if not self.bodies:
+            self.run.warn("no video: these evaluations have no motion clips to compare the policies with")
             return
         from regimen.stages.reports import motion_pictures
 
