@@ -31,10 +31,19 @@ def test_a_file_of_isaac_lab_is_repaired_and_saved(foreign: Path, capsys: pytest
     assert read_clip(foreign.with_name("mine.npz"), load("humanoid")).cyclic
 
 
+def test_a_clip_becomes_one_of_another_robot(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["motion", "humanoid_walk", "--retarget", "h1", "--facts", "--save", "walk_h1.npz"]) == 0
+    assert_names(
+        capsys.readouterr().out, "h1", "error, cm", "ankle", "sliding", "at limits", "retargeted", "BSD-3-Clause"
+    )
+    assert read_clip(foreign.with_name("walk_h1.npz"), load("h1")).speed == pytest.approx(1.6, abs=0.1)
+
+
 def test_bad_input_is_refused(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, named in (
         (["nothing"], ["nothing", "humanoid_walk"]),
         (["walk.npz", "--robot", "go2"], ["walk.npz", "base"]),
+        (["humanoid_walk", "--retarget", "go2"], ["go2", "h1"]),
         (["walk.npz", "--save", "mine.txt"], ["mine.txt", ".npz"]),
         (["walk.npz", "--quat-order", "xyzw"], ["walk.npz", "--quat-order wxyz"]),
     ):

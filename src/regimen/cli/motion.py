@@ -26,6 +26,11 @@ def motion_verb(argv: list[str]) -> int:
     parser.add_argument("--robot", help="name, or package.module:NAME; by default the one with the file's joints")
     parser.add_argument("--quat-order", choices=["wxyz", "xyzw"], help="order of the quaternions in the file")
     parser.add_argument("--cycle", action="store_true", help="cut to one cycle, which can be repeated without end")
+    parser.add_argument(
+        "--retarget",
+        metavar="ROBOT",
+        help="make a clip of another robot: its limbs point as those of the clip, its feet stand where it steps",
+    )
     parser.add_argument("--save", type=Path, help="write the repaired clip in Regimen's format to this .npz")
     parser.add_argument("--folder", type=Path, help="for strip and film (default: outputs/motions)")
     parser.add_argument("--facts", action="store_true", help="print the facts alone; nothing is drawn")
@@ -37,14 +42,25 @@ def motion_verb(argv: list[str]) -> int:
     from regimen.data.motion.facts import describe
     from regimen.data.motion.model_poses import ModelPoses
     from regimen.data.motion.motion_file import robot_of
-    from regimen.data.motion.repair import import_clip
+    from regimen.data.motion.repair import ImportedClip, import_clip
     from regimen.envs.robots.robot import load
 
     robot = load(args.robot) if args.robot else robot_of(path)
-    imported, poses = import_clip(path, robot, args.quat_order), ModelPoses(robot)
+    imported, poses, source = import_clip(path, robot, args.quat_order), ModelPoses(robot), None
+    measured: list[tuple[str, str]] = []
+    if args.retarget:
+        from regimen.data.motion.retarget import retarget
+
+        source, target = (imported.clip, poses), load(args.retarget)
+        made = retarget(imported.clip, robot, target)
+        imported, poses, measured = (
+            ImportedClip(made.clip, imported.format, None, None),
+            ModelPoses(target),
+            made.rows(),
+        )
     if args.cycle:
-        imported.clip = cut_cycle(imported.clip)
-    print("\n".join(table(describe(imported, poses))))
+        imported.clip, source = cut_cycle(imported.clip), None
+    print("\n".join(table(describe(imported, poses) + measured)))
     if args.save is not None:
         imported.clip.save(args.save)
         print(f"{display_path(args.save)}: use it as env.motion.clips.<name>.file={display_path(args.save)}")
@@ -52,6 +68,7 @@ def motion_verb(argv: list[str]) -> int:
         from regimen.data.motion.pictures import draw_strip, make_film
 
         folder = args.folder or Path("outputs/motions")
-        print(display_path(draw_strip(imported.clip, poses, folder / f"{path.stem}.png")))
-        print(display_path(make_film(imported.clip, poses, folder / f"{path.stem}.mp4")))
+        stem = path.stem if not args.retarget else f"{path.stem}_{poses.robot.name}"
+        print(display_path(draw_strip(imported.clip, poses, folder / f"{stem}.png", source)))
+        print(display_path(make_film(imported.clip, poses, folder / f"{stem}.mp4")))
     return 0

@@ -19,11 +19,12 @@ class ReportCfg:
     """Write `report/report.html` of `runs`, with figures and numbers beside it.
 
     Fault evaluations, detectors and datasets give the report of a fault study, with a video if `video=true`;
-    evaluations without faults give a comparison of the policies and their trainings.
+    evaluations without faults give a comparison of the policies and their trainings, for a task with motion clips with
+    the distance of each body from them, and with `video=true` pictures of each policy beside the nearest clip.
 
     Attributes:
         title: heading of the page; null: derived from the content.
-        video_seconds: length of the video of two policies with the same faulty joint, in s.
+        video_seconds: length in s of the video: two policies with the same faulty joint, or policies beside a clip.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("runs",)
@@ -67,6 +68,8 @@ class Report:
             run.finish(report.headline(), report.write())
         elif sources.evaluations:
             comparison = policy_report.PolicyReport(run, sources, self.cfg.title)
+            if config.video:
+                comparison.record_video(self.cfg.video_seconds)
             run.finish(comparison.headline(), comparison.write())
         else:
             raise ConfigError(

@@ -156,6 +156,53 @@ def test_what_rl_games_would_ignore_or_fail_on_is_refused(tmp_path, arguments, n
     assert not [name for name in names if name not in str(caught.value)], caught.value
 
 
+@pytest.mark.parametrize(
+    ("task", "arguments", "names"),
+    [
+        ("go2_amp", ["~agent.params.config.disc_coef"], ("params.config.disc_coef", "AMPAgent")),
+        ("go2_amp", ["~agent.params.config.amp_replay_buffer_size"], ("amp_replay_buffer_size",)),
+        ("go2_amp", ["+agent.params.config.disc_coeff=1"], ("disc_coeff", "disc_coef")),
+        ("go2_amp", ["agent.params.config.disc_loss=lsgn"], ("agent.params.config.disc_loss", "lsgan")),
+        ("go2_amp", ["agent.params.config.disc_updates=0"], ("agent.params.config.disc_updates", "1")),
+        ("go2_amp", ["agent.params.config.amp_replay_keep_prob=16"], ("amp_replay_keep_prob", "0 to 1")),
+        ("go2_amp", ["agent.params.config.task_reward_w=0", "agent.params.config.disc_reward_w=0"], ("disc_reward_w",)),
+        ("go2_amp", ["~agent.params.network.disc"], ("params.network.disc", "units")),
+        ("go2_amp", ["~env.observations.motion"], ("`motion`", "motion_pose")),
+        ("go2_amp", ["+env.observations.motion.terms.more={func: joint_pos_rel}"], ("joint_pos_rel", "motion_pose")),
+        ("go2_amp", ["~env.motion.clips"], ("env.motion.clips", "go2_amp")),
+        ("go2_amp", ["env.actions.joints=[FL.*]"], ("env.actions.joints", "FL.*")),
+        ("humanoid_track", [], ("humanoid_track", "+env.observations.motion=", "motion_pose")),
+        ("reach", [], ("+env.observations.motion=", "+env.motion.clips")),
+    ],
+)
+def test_what_amp_would_fail_on_is_refused(tmp_path, task, arguments, names):
+    with pytest.raises(ConfigError) as caught:
+        preflight(compose([f"task={task}", "agent=amp", *arguments], [CONF]), tmp_path)
+    assert not [name for name in names if name not in str(caught.value)], caught.value
+
+
+def test_what_is_typed_as_amp_is_told_to_is_accepted(tmp_path):
+    group = "+env.observations.motion={terms: {pose: {func: motion_pose}}}"
+    preflight(compose(["task=humanoid_track", "agent=amp", group], [CONF]), tmp_path)
+    clip = "+env.motion.clips.walk={file: go2_forward_0.4}"
+    preflight(compose(["task=go2_flat", "agent=amp", group, clip], [CONF]), tmp_path)
+
+
+def test_keys_that_a_users_algorithm_cannot_do_without(tmp_path, monkeypatch):
+    (tmp_path / "own_algo.py").write_text(
+        "from rl_games.algos_torch.a2c_continuous import A2CAgent\n\n\n"
+        "class Mine(A2CAgent):\n"
+        "    def init_tensors(self):\n"
+        "        self.needed = self.config['needed']\n"
+        "        self.optional = self.config.get('optional', 1)\n"
+        "        if 'guarded' in self.config:\n"
+        "            self.guarded = self.config['guarded']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = required_keys("own_algo:Mine") - required_keys("a2c_continuous")
+    assert own == {"needed"}
+
+
 def test_a_component_adds_the_keys_that_its_source_reads():
     ring = ComponentsCfg(algo={"ring": "helpers.rl_games_parts:RingAgent"})
     assert "ring_shift" in keys_of(ring).config and "ring_shift" not in keys_of(ComponentsCfg()).config

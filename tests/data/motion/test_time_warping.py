@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from regimen.data.motion.time_warping import warped_distance
+from regimen.data.motion.time_warping import warped_distance, warped_path
 
 
 def points(values: list[float]) -> torch.Tensor:
@@ -59,6 +59,18 @@ def test_it_is_never_less_than_the_best_alignment_and_never_more_than_the_straig
         found = float(warped_distance(points(window)[None], points(reference)))
         straight = min(sum(abs(w - reference[s + i]) for i, w in enumerate(window)) / 5 for s in range(5))
         assert all_alignments(window, reference) - 1e-9 <= found <= straight + 1e-9
+
+
+def test_the_matched_poses_are_those_that_the_distance_is_from() -> None:
+    generator = torch.Generator().manual_seed(1)
+    windows, reference = torch.rand(50, 7, 2, 3, generator=generator), torch.rand(12, 2, 3, generator=generator)
+    distance, path = warped_path(windows, reference)
+    gaps = torch.linalg.vector_norm(windows - reference[path], dim=-1).mean((1, 2))
+    assert torch.allclose(gaps, distance, atol=1e-6)
+    advances = path.diff(dim=1)
+    assert bool(((advances >= 0) & (advances <= 2)).all())
+    assert not bool(((advances[:, 1:] == 0) & (advances[:, :-1] == 0)).any()), "no pose rests twice in a row"
+    assert bool((advances == 0).any()) and bool((advances == 2).any())
 
 
 def test_a_clip_that_is_too_short_is_infinitely_far() -> None:

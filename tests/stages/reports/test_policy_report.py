@@ -71,7 +71,7 @@ def test_seeds_of_an_agent_are_one_policy_with_an_interval_over_them(make: Any, 
 
     page = Outline((run.dir / "report/report.html").read_text())
     assert page.texts["h1"] == ["reach: my_sac and my_ppo"]
-    assert page.texts["h2"] == ["Policies", "Commands", "Trainings", "Lineage", "Runs"]
+    assert page.texts["h2"] == ["Policies", "Commands", "Seeds", "Trainings", "Lineage", "Runs"]
     assert "2 M, 2 M" in page.texts["td"] and "0, 1" in page.texts["td"] and "0 of 8" in page.texts["td"]
     assert [s[:22] for s in page.sources] == ["data:image/png;base64,"] * 3
     assert {"commands.png", "trainings.png"} <= {file.name for file in (run.dir / "report").iterdir()}
@@ -134,6 +134,41 @@ def test_a_policy_without_a_success_has_no_time_of_one(make: Any, tmp_path: Path
     other, told = make(insertion(root, "rlpd", 1, 1000, 0))
     assert "success_time_s" not in told["policies"][0]["overall"] and told["policies"][0]["overall"]["success"]
     assert not (other.dir / "report/checkpoints.png").exists()
+
+
+def test_a_task_with_motion_clips_has_the_distance_of_each_body(make: Any, tmp_path: Path) -> None:
+    bodies = [{"hand": figure(2.0), "foot": figure(value)} for value in (4.0, 6.0)]
+    paths = [
+        judged(tmp_path / "outputs", agent, seed, 1.0, dtw_by_body_cm=bodies[seed])
+        for agent in ("amp", "ppo")
+        for seed in (0, 1)
+    ]
+    run, told = make(*paths)
+    for policy in told["policies"]:
+        assert policy["dtw_by_body_cm"]["foot"] == {"value": 5.0, "low": 4.0, "high": 6.0}
+    page = Outline((run.dir / "report/report.html").read_text())
+    assert "Motion" in page.texts["h2"] and "Seeds" in page.texts["h2"] and "foot" in page.texts["th"]
+    assert (run.dir / "report/bodies.png").is_file()
+
+
+def test_bodies_that_only_one_evaluation_has_are_left_out(make: Any, tmp_path: Path) -> None:
+    first = judged(tmp_path / "outputs", "amp", 0, 1.0, dtw_by_body_cm={"hand": figure(2.0), "foot": figure(3.0)})
+    second = judged(tmp_path / "outputs", "ppo", 0, 1.0, dtw_by_body_cm={"foot": figure(3.0)})
+    _, told = make(first, second)
+    assert [list(policy["dtw_by_body_cm"]) for policy in told["policies"]] == [["foot"], ["foot"]]
+
+
+def test_groups_are_named_by_the_steps_of_a_pipeline(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    paths = [judged(root, agent, seed, 1.0) for agent in ("amp", "ppo") for seed in (0, 1)]
+    for agent, step in (("amp", "with_style"), ("ppo", "without")):
+        for seed in (0, 1):
+            file = root / f"{agent}_{seed}/run.json"
+            record = json.loads(file.read_text())
+            record["pipeline"] = {"id": "a", "name": "study", "step": f"{step}.seed_{seed}"}
+            file.write_text(json.dumps(record))
+    _, told = make(*paths)
+    assert [policy["policy"] for policy in told["policies"]] == ["with style", "without"]
 
 
 def test_what_was_judged_differently_is_not_compared(make: Any, tmp_path: Path) -> None:

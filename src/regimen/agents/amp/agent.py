@@ -10,10 +10,9 @@ from rl_games.algos_torch.a2c_continuous import A2CAgent
 
 from regimen.agents.amp.model import discriminator_loss, gradient_penalty
 from regimen.agents.amp.replay import ReplayRing
+from regimen.agents.runner.style_checks import LOSSES
 from regimen.envs.motion.style_features import style_features
 from regimen.system.errors import ConfigError, did_you_mean
-
-LOSSES = ("lsgan", "bce")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,73 @@ class RobotDescription:
 
 
 @dataclass(frozen=True)
+class ReferenceClip:
+    """A motion clip that a policy follows, frame by frame.
+
+    Attributes:
+        name: of the clip.
+        weight: probability that an episode of the training follows it.
+        fps: frames a second.
+        duration_s: from the first to the last frame, s.
+        cyclic: whether the clip is repeated.
+        cycle_shift: m, m: how far the base moves in a cycle, in the frame of its beginning.
+        cycle_turn: rad by which the heading turns in a cycle.
+        joint_names: in the order of the columns below.
+        root_pos: (F, 3) m, in the clip's own frame, z from the floor.
+        root_quat: (F, 4) w x y z.
+        joint_pos: (F, J) rad.
+        joint_vel: (F, J) rad/s.
+        source: where the motion comes from.
+        license: its terms.
+    """
+
+    name: str
+    weight: float
+    fps: float
+    duration_s: float
+    cyclic: bool
+    cycle_shift: list[float]
+    cycle_turn: float
+    joint_names: list[str]
+    root_pos: list[list[float]]
+    root_quat: list[list[float]]
+    joint_pos: list[list[float]]
+    joint_vel: list[list[float]]
+    source: str
+    license: str
+
+
+@dataclass(frozen=True)
+class CommandDescription:
+    """A command that observation terms read.
+
+    Attributes:
+        func: its class in the task.
+        params: arguments of the class, defaults included.
+        terms: observation terms that read it, `group.term`.
+        value: what its value is.
+        computed: how it follows from the time, empty where it is a person's or a planner's choice.
+        clips: motion clips that it follows.
+    """
+
+    func: str
+    params: dict[str, Any]
+    terms: list[str]
+    value: str
+    computed: str
+    clips: list[ReferenceClip] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CommandDescription:
+        """Return the description in a file.
+
+        Raises:
+            TypeError: a key is missing.
+        """
+        return cls(**{**data, "clips": [ReferenceClip(**clip) for clip in data.get("clips", [])]})
+
+
+@dataclass(frozen=True)
 class ExportCheck:
     """Comparison of an exported network with its policy.
 
@@ -96,6 +163,7 @@ class PolicyDescription:
         agent: class of the agent.
         robot: None for a task without a robot.
         physics_dt: seconds of a physics step; None for a task without a robot.
+        commands: command -> what it is and how it is computed, of those that the observations contain.
         regimen: version that exported the policy.
         format: version of the description.
         check: None before the exported network was compared.
@@ -120,6 +188,7 @@ class PolicyDescription:
     outputs: dict[str, str] = field(default_factory=dict)
     robot: RobotDescription | None = None
     physics_dt: float | None = None
+    commands: dict[str, CommandDescription] = field(default_factory=dict)
     check: ExportCheck | None = None
     images: dict[str, list[int]] = field(default_factory=dict)
 
@@ -135,6 +204,8 @@ class PolicyDescription:
             for name, part in (("robot", RobotDescription), ("check", ExportCheck)):
                 if known.get(name) is not None:
                     known[name] = part(**known[name])
+            commands = known.get("commands") or {}
+            known["commands"] = {name: CommandDescription.from_dict(part) for name, part in commands.items()}
             return cls(**known)
         except TypeError as error:
             raise CheckpointError(f"The description of an exported policy is incomplete: {error}.") from error
@@ -160,7 +231,7 @@ class PolicyDescription:
 _KEYS = (
     *("format", "regimen", "task", "run", "step", "commit", "agent", "faults", "inputs", "outputs", "step_dt"),
     *("observations", "images", "joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
-    *("physics_dt", "check"),
+    *("physics_dt", "commands", "check"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.agents.export.commands import describe_commands
 from regimen.agents.export.header import FORMAT, PolicyDescription, RobotDescription
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
@@ -60,6 +61,7 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
         joint_limits=spec.action.limits,
         robot=None if robot is None else _robot(robot),
         physics_dt=config["sim"]["dt"] if robot else None,
+        commands=describe_commands(groups, config["env"]),
     )
 
 

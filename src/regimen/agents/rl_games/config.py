@@ -101,7 +101,7 @@ class RlGamesCfg:
 
     def problems(self, config: PlainConfig) -> Iterator[str]:
         """Yield one line for each problem of this section in the plain `config`."""
-        from regimen.agents.runner import components, config_keys
+        from regimen.agents.runner import components, config_keys, style_checks
 
         if importlib.util.find_spec("rl_games") is None:
             yield "rl_games is not installed. Type: make rl_games"
@@ -120,6 +120,8 @@ class RlGamesCfg:
         if not named and config["choices"]["stage"] == "train":
             yield from self._required()
             yield from self._sizes(int(config["env"].get("num_envs", 1)))
+            if style_checks.learns_style(self._component("algo")):
+                yield from style_checks.problems(self.params, config)
 
     def player_problem(self, name: str) -> str | None:
         """Return why a name, or `pkg.mod:Class`, is no player, with the nearest names; None if it is one."""
@@ -159,12 +161,18 @@ class RlGamesCfg:
         from regimen.agents.runner.config_keys import required_keys
 
         algo = str(self.params["algo"]["name"])
-        needed = required_keys(self.components.algo.get(algo, algo))
+        needed = required_keys(self._component("algo"))
         supplied = {key.rpartition(".")[2] for key in SUPPLIED} | FILLED
+        by = self.components.algo.get(algo, "rl_games")
         for key in sorted(needed - supplied - self.settings.keys()):
-            yield f"params.config.{key}: missing; rl_games needs it for {algo}."
+            yield f"params.config.{key}: missing; {by} needs it for {algo}. Type +agent.params.config.{key}=<value>."
         if not (self._count("max_epochs") or self._count("max_frames")):
             yield "params.config.max_epochs: missing; the number of epochs of the training, or max_frames in its place."
+
+    def _component(self, kind: str) -> str:
+        """Return `pkg.mod:Class` of the chosen component, the name itself if it is one of rl_games."""
+        name = str(self.params[kind]["name"])
+        return self.components.of(kind).get(name, name)
 
     def _count(self, key: str) -> bool:
         value = self.settings.get(key)

@@ -83,7 +83,10 @@ def _library_keys() -> tuple[set[str], set[str], set[str], set[str]]:
 
 
 def required_keys(algo: str) -> set[str]:
-    """Return the keys of `params.config` without which the constructor of a built-in algorithm raises a KeyError.
+    """Return the keys of `params.config` without which an algorithm raises a KeyError.
+
+    Of the library's classes those that constructors read; of a user's modules all that are read by `config['x']` and
+    in no place by `config.get('x')` or `'x' in config`.
 
     Args:
         algo: name of an algorithm of rl_games, or `pkg.mod:Class` of a user's.
@@ -100,7 +103,17 @@ def required_keys(algo: str) -> set[str]:
         for method in statement.body:
             if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "base_init"):
                 names |= {key for holder, key in _subscripts(_unconditional(method)) if holder == "config"}
-    return names
+    return names if built_in else names | _required_by_modules(algo)
+
+
+def _required_by_modules(target: str) -> set[str]:
+    """Return the keys of `config` that the modules of a user's class `pkg.mod:Class` cannot do without."""
+    modules = list(_own_modules(target))
+    nodes = [node for module in modules for statement in module.body for node in ast.walk(statement)]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    read = {key for f in functions for name, key in _subscripts(_unconditional(f)) if name == "config"}
+    asked = {key for name, key in _accesses(n for n in nodes if not isinstance(n, ast.Subscript)) if name == "config"}
+    return read - asked
 
 
 def _modules(names: Iterable[str]) -> list[Module]:

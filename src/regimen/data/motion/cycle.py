@@ -1,4 +1,4 @@
-"""Cut one cycle out of a clip, which can be repeated without end."""
+"""Cut one cycle out of a clip, which can be repeated without end; how long a gait cycle lasts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from regimen.system.errors import ConfigError
 
 SHORTEST_S = 0.4
 """s, shortest cycle that is looked for."""
+
+SHORTEST_PERIOD_S = 0.2
+"""s, shortest gait cycle."""
 
 VELOCITY_SHARE = 0.1
 """s, weight of a difference in rad/s against one in rad."""
@@ -64,6 +67,26 @@ def cut_cycle(clip: MotionClip) -> MotionClip:
         cyclic=True,
         repairs=[*clip.repairs, line],
     )
+
+
+def gait_period(clip: MotionClip) -> float:
+    """Return the duration of one gait cycle in s: the shortest shift in time by which the joints repeat themselves.
+
+    Of the mean squared difference of the joints over a shift, the first minimum that is nearly as low as the lowest
+    (within a fifth of the span). A cyclic clip is one cycle. A clip that is too short for two of them has its own
+    duration.
+    """
+    if clip.cyclic:
+        return clip.duration
+    shortest = max(2, round(SHORTEST_PERIOD_S * clip.fps))
+    shifts = np.arange(1, clip.frames - max(2, clip.frames // 4))
+    if len(shifts) <= shortest + 1:
+        return clip.duration
+    gaps = np.array([((clip.joint_pos[k:] - clip.joint_pos[:-k]) ** 2).mean() for k in shifts])
+    lowest, span = gaps[shortest - 1 :].min(), np.ptp(gaps)
+    minimum = (gaps[1:-1] <= gaps[:-2]) & (gaps[1:-1] <= gaps[2:])
+    found = [k for k in shifts[1:-1][minimum] if k >= shortest and gaps[k - 1] <= lowest + 0.2 * span]
+    return float(found[0]) / clip.fps if found else clip.duration
 
 
 def _distances(rows: np.ndarray) -> np.ndarray:

@@ -23,13 +23,24 @@ FILM_FPS = 30.0
 """Frames a second of a film at most; of faster clips some frames are left out."""
 
 
-def draw_strip(clip: MotionClip, poses: ModelPoses, path: Path) -> Path:
-    """Write poses at even times side by side, from the first to the last frame, as a PNG; return its path."""
+def draw_strip(
+    clip: MotionClip, poses: ModelPoses, path: Path, source: tuple[MotionClip, ModelPoses] | None = None
+) -> Path:
+    """Write poses at even times side by side, from the first to the last frame, as a PNG; return its path.
+
+    Args:
+        clip: the clip.
+        poses: of its robot.
+        path: the file.
+        source: another clip and its robot, drawn above at the same frames.
+    """
     from PIL import Image
 
     frames = set(np.linspace(0, clip.frames - 1, min(STRIP_POSES, clip.frames)).round().astype(int).tolist())
+    rows = [source, (clip, poses)] if source is not None else [(clip, poses)]
+    lines = [np.concatenate(render_frames(*row, TILE, frames), axis=1) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(_rendered(clip, poses, TILE, frames), axis=1)).save(path)
+    Image.fromarray(np.concatenate(lines)).save(path)
     return path
 
 
@@ -38,13 +49,20 @@ def make_film(clip: MotionClip, poses: ModelPoses, path: Path) -> Path:
     step = max(1, round(clip.fps / FILM_FPS))
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path, clip.fps / step) as film:
-        for picture in _rendered(clip, poses, FILM_SIZE, set(range(0, clip.frames, step))):
+        for picture in render_frames(clip, poses, FILM_SIZE, set(range(0, clip.frames, step))):
             film.add(picture)
     return path
 
 
-def _rendered(clip: MotionClip, poses: ModelPoses, size: tuple[int, int], frames: set[int]) -> list[np.ndarray]:
-    """Return pictures (H, W, 3) uint8 of some frames, in their order."""
+def render_frames(clip: MotionClip, poses: ModelPoses, size: tuple[int, int], frames: set[int]) -> list[np.ndarray]:
+    """Return pictures (H, W, 3) uint8 of some frames of a clip, in their order.
+
+    Args:
+        clip: the clip.
+        poses: of its robot.
+        size: width and height in px.
+        frames: indices of the frames.
+    """
     import mujoco
 
     pictures = []

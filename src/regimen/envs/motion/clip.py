@@ -324,7 +324,7 @@ def read_clip(path: Path, robot: Robot) -> MotionClip:
     if not is_own(arrays):
         raise ConfigError(
             f"{path} is not in Regimen's motion format. Convert it: regimen motion {path} --robot {robot.name} "
-            "--out <name>.npz"
+            "--save <name>.npz"
         )
     clip = from_arrays(arrays, path)
     if problems := clip.problems(robot):

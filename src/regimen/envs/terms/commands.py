@@ -2,13 +2,14 @@
 
 A command is a class: `value` (N, k) is observed, `reset(env_ids)` draws new values, `step()` advances by one control
 step, `fix(values)` holds given values (evaluation), `metrics()` returns the tracking error and the like. A command
-whose value has a mirror image has `image()`.
+whose value has a mirror image has `image()`. One that follows from the time says how in `COMPUTED`, for the description
+of an exported policy.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -30,7 +31,7 @@ class UniformVelocityCommand:
     """Velocity of the base: forward, left (m/s) and turning left (rad/s).
 
     Attributes:
-        value: (N, 3).
+        value: (N, 3) forward and left in m/s, turning left in rad/s.
         moving: (N,) bool, false where the command is to stand still.
     """
 
@@ -112,6 +113,12 @@ class GaitClock:
         stance: (N, F) bool, which feet should be on the ground.
         swing_height: (N, F) in [0, 1], half sine through each foot's swing.
     """
+
+    COMPUTED: ClassVar[str] = (
+        "The phase, in [0, 1), starts anywhere and grows by frequency_hz * step_dt, modulo 1, at each control step, "
+        "before the observation. The value is the sine and cosine of 2 pi * phase; both are 0 while the norm of the "
+        "command that `velocity` names is 0.05 or less."
+    )
 
     def __init__(
         self,

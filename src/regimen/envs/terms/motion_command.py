@@ -7,7 +7,7 @@ Peng et al. 2018 (DeepMimic) start episodes in all of a clip and end them early;
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -43,6 +43,17 @@ class MotionCommand:
         bodies: (N, K, 3) m, key bodies of the reference in its base frame.
         failures: (S,) failures of each section, older ones fading out; a checkpoint keeps them.
     """
+
+    READS_CLIPS: ClassVar[bool] = True
+    COMPUTED: ClassVar[str] = (
+        "Begin with the robot in the pose of a clip at a time t. At each control step, before the observation, t grows "
+        "by step_dt; beyond duration_s a cyclic clip continues at t - duration_s, another one rests at its last frame. "
+        "The reference at t is linear between the two frames around t * fps, its quaternion normalised. The value is "
+        "joint_pos minus the robot's default_joint_pos, then joint_vel, by joint_names. For terms that read its base: "
+        "root_pos and root_quat are turned by a heading about the vertical and shifted by (x, y), chosen at the "
+        "beginning such that the reference at the first t has place and heading of the robot; with each further cycle "
+        "(x, y) grows by cycle_shift turned by the heading, then the heading by cycle_turn."
+    )
 
     def __init__(self, env: TermEnv, section_s: float = 0.25, uniform_share: float = 0.25) -> None:
         """Divide the clips into sections.

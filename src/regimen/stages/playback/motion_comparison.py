@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from regimen.data.motion.model_poses import ModelPoses
-from regimen.data.motion.time_warping import warped_distance
+from regimen.data.motion.time_warping import warped_distance, warped_path
+from regimen.display.intervals import bootstrap
 from regimen.envs.motion.kinematics import Kinematics
 from regimen.stages.playback.rollout import RolloutObserver
 
 if TYPE_CHECKING:
     from regimen.envs.motion.library import MotionLibrary
     from regimen.envs.vec_env import Obs, VecEnv
+    from regimen.runs.run import Run
+    from regimen.system.json_data import Json
 
 SKIP_S = 2.0
 """s at the beginning of an episode that are not compared: a robot may start from standing."""
 
 WINDOW_S = 1.0
 """s of the episode that are compared with a clip at once."""
+
+BY_BODY = "dtw_by_body_cm"
+"""Key of the result: the distance of each body."""
+
+RESAMPLES = 2000
+"""Bootstrap resamples of the interval of each body."""
 
 
 class MotionComparison(RolloutObserver):
@@ -38,6 +48,7 @@ class MotionComparison(RolloutObserver):
         self._joints: list[torch.Tensor] = []
         self._lengths = torch.zeros(env.num_envs, dtype=torch.long)
         self._running = torch.ones(env.num_envs, dtype=torch.bool)
+        self._distances: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def on_step_start(self, step: int, obs: Obs) -> None:
         """Keep the joints of all envs, (N, J)."""
@@ -53,19 +64,56 @@ class MotionComparison(RolloutObserver):
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return `dtw_body_cm` (N,), the mean over all bodies in the base frame, and `dtw_joint` (N,) in rad."""
+        self._distances = self._distances or self._compare(lambda clip: None)
+        return {"dtw_body_cm": self._distances[0], "dtw_joint": self._distances[1]}
+
+    def results(self, run: Run) -> Json:
+        """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval, the base left out.
+
+        Raises:
+            StopRequested: a signal asked to stop.
+        """
+
+        def check(clip: int) -> None:
+            run.check_stop(clip, lambda: None)
+            run.progress(iteration=clip, iterations=len(self._library.clips), note="comparing with motion clips")
+
+        self._distances = self._compare(check)
+        by_body = self._distances[2]
+        figures = {
+            name: bootstrap(by_body[:, i], RESAMPLES, seed=0).to_dict()
+            for i, name in enumerate(self._kinematics.bodies)
+            if i > 0  # the base is the origin
+        }
+        return {BY_BODY: figures}
+
+    def _compare(self, check: Callable[[int], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return distances of each env: mean of bodies (N,) cm, of joints (N,) rad, and of each body (N, B) cm.
+
+        Those of each body belong to the alignment of all bodies with the clip that is nearest by it.
+
+        Args:
+            check: called before each clip with its number; raises to stop.
+        """
         joints = torch.stack(self._joints, dim=1)  # (N, T, J)
         windows, env_ids = self._windows(joints)
         bodies = self._bodies(windows)
         body, joint = torch.full((2, len(windows)), float("inf"))
+        by_body = torch.zeros(len(windows), bodies.shape[2])
         for clip_id in range(len(self._library.clips)):
+            check(clip_id)
             frames = self._clip_joints(clip_id)
-            body = torch.minimum(body, warped_distance(bodies, self._bodies(frames)))
+            clip_bodies = self._bodies(frames)
+            distance, path = warped_path(bodies, clip_bodies)
+            nearer = distance < body
+            gaps = torch.linalg.vector_norm(bodies[nearer] - clip_bodies[path[nearer]], dim=-1)
+            by_body[nearer] = gaps.mean(1)
+            body = torch.minimum(body, distance)
             joint = torch.minimum(joint, warped_distance(windows[..., None], frames[..., None]))
+        rows = torch.cat((100.0 * body[:, None], joint[:, None], 100.0 * by_body), dim=1)
         count = torch.zeros(len(joints)).index_add_(0, env_ids, torch.ones(len(env_ids)))
-        return {
-            name: (torch.zeros(len(joints)).index_add_(0, env_ids, values) / count).numpy()
-            for name, values in (("dtw_body_cm", 100.0 * body), ("dtw_joint", joint))
-        }
+        means = torch.zeros(len(joints), rows.shape[1]).index_add_(0, env_ids, rows) / count[:, None]
+        return means[:, 0].numpy(), means[:, 1].numpy(), means[:, 2:].numpy()
 
     def _windows(self, joints: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return windows (B, T, J) and the env (B,) of each."""

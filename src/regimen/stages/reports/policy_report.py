@@ -17,7 +17,8 @@ from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import open_view_dir
-from regimen.stages.evaluation.metrics import SUCCESS_TIME, command_label
+from regimen.stages.evaluation.metrics import SUCCESS_TIME, command_label, read_figures
+from regimen.stages.playback.motion_comparison import BY_BODY
 from regimen.stages.reports import html, sections
 from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 SHOWN = ("speed_error", "lin_vel_error", "distance", "survival", "return")
 """Metrics in tables and figures, if the task has them; one with successes has these, their time and its failures."""
+SHOWN_OF_MOTION = ("forward_speed", "dtw_body_cm", "dtw_joint", "power")
+"""Further ones of a task with motion clips, before those of its section `metrics`."""
+
 NOTE = "dot: value with 95 % interval over the episodes of one policy; one dot per seed"
 
 
@@ -80,13 +84,19 @@ class PolicyGroup:
         """Return a metric over all commands, see `over_seeds`."""
         return over_seeds(self.evaluations, name)
 
+    def body_distance(self, body: str) -> Figure:
+        """Return the distance of a body from the motion clips in cm; the interquartile mean over several seeds."""
+        return _middle([read_figures(source.result[BY_BODY])[body] for source in self.evaluations])
+
 
 def over_seeds(evaluations: list[Source], name: str) -> Figure | None:
     """Return a metric over all commands: the interquartile mean over several seeds; None where none has it."""
     known = [source.evaluation.overall.figures.get(name) for source in evaluations]
     figures = [figure for figure in known if figure is not None]
-    if not figures:
-        return None
+    return _middle(figures) if figures else None
+
+
+def _middle(figures: list[Figure]) -> Figure:
     values = np.array([figure.value for figure in figures])
     ends = iqm_interval(values)
     return figures[0] if ends is None else Figure(float(iqm(values)), float(ends[0]), float(ends[1]))
@@ -114,18 +124,39 @@ class PolicyReport:
         self.groups = list(_groups(sources.evaluations))
         labels = [group.label for group in self.groups]
         self.title = title or f"{task}: " + (" and ".join(labels) if len(labels) < 4 else f"{len(labels)} policies")
+        self.bodies = _common_bodies(sources.evaluations)
         overall = [source.evaluation.overall for source in sources.evaluations]
-        self.names = [name for name in SHOWN if all(name in row.figures for row in overall)]
+        wanted = (*SHOWN, *(SHOWN_OF_MOTION if self.bodies else ()), *_own_metrics(sources.evaluations[0]))
+        self.names = [name for name in dict.fromkeys(wanted) if all(name in row.figures for row in overall)]
         self.main = "return"
         if all(SUCCESS in row.figures for row in overall):
             self.main = SUCCESS
             failures = dict.fromkeys(name for row in overall for name in row.failures)
             self.names = [SUCCESS, SUCCESS_TIME, *failures]
+        self.drawn: str | None = None
 
     def headline(self) -> dict[str, float]:
         """Return the success of each group for run.json, or the return of a task without successes."""
         figures = {group.label: group.overall(self.main) for group in self.groups}
         return {f"{self.main}_{label}": figure.value for label, figure in figures.items() if figure is not None}
+
+    def record_video(self, seconds: float) -> None:
+        """Draw the first seed of each group beside the nearest motion clip; without clips only warn.
+
+        Args:
+            seconds: length of the film in s.
+        """
+        if not self.bodies:
+            self.run.warn("no video: these evaluations have no motion clips to compare the policies with")
+            return
+        from regimen.stages.reports import motion_pictures
+
+        motions = []
+        for group in self.groups:
+            self.run.progress(note=f"recording {group.label}")
+            stop = lambda: self.run.check_stop(0, lambda: None)  # noqa: E731
+            motions.append(motion_pictures.record(group.evaluations[0], group.label, seconds, stop))
+        self.drawn = motion_pictures.draw(self.groups[0].evaluations[0], motions, seconds, self.folder)
 
     def write(self) -> Json:
         """Draw the figures, write the page and the numbers; return the result."""
@@ -134,7 +165,9 @@ class PolicyReport:
         page = [
             html.Section("Policies", [html.table(*self._all_commands()), html.paragraph(self._conditions(), "quiet")]),
             html.Section("Checkpoints", list(self._by_checkpoint())),
+            html.Section("Motion", list(self._motion())),
             html.Section("Commands", list(self._by_command())),
+            html.Section("Seeds", list(self._seeds())),
             html.Section("Trainings", list(self._trainings())),
             html.Section("Lineage", list(sections.lineage(self.run, lineage))),
             html.Section("Runs", [sections.runs(self.sources)]),
@@ -212,6 +245,47 @@ class PolicyReport:
         save(figure, self.folder / "checkpoints.png")
         return self.folder / "checkpoints.png"
 
+    def _motion(self) -> Iterator[str]:
+        """Yield the pictures of `record_video`, and the distance of each body from the clips."""
+        if not self.bodies:
+            return
+        if self.drawn is not None:
+            same = f"From above: {self.drawn}; then the first seed of each policy with the largest command"
+            yield html.image(self.folder / "strip.png", f"{same}, at the same times of the cycle.", wide=True)
+            yield html.image(self.folder / "film.gif", "The same as a film in real time; film.mp4 is longer.")
+        yield html.image(self._draw_bodies(), "Distance of each body from the clips after time warping, base frame.")
+        rows = [
+            [group.label, *(sections.number(group.body_distance(body)) for body in self.bodies)]
+            for group in self.groups
+        ]
+        yield html.details("as a table, cm", html.table(["policy", *self.bodies], rows))
+
+    def _draw_bodies(self) -> Path:
+        figure, (ax,) = sheet(1, 1, (max(6.0, 0.55 * len(self.bodies) + 1.0), 3.5))
+        for number, group in enumerate(self.groups):
+            shift = 0.6 * (number - (len(self.groups) - 1) / 2) / len(self.groups)
+            points = [group.body_distance(body) for body in self.bodies]
+            error_bars(ax, shift + np.arange(len(points)), points, color=group.color, label=group.label)
+        ax.set_xticks(range(len(self.bodies)), self.bodies, fontsize=7, rotation=40, ha="right")
+        ax.set_title("distance from the motion clips (cm)", fontsize=10)
+        ax.set_ylim(bottom=0.0)
+        ax.legend(fontsize=8, frameon=False)
+        save(figure, self.folder / "bodies.png")
+        return self.folder / "bodies.png"
+
+    def _seeds(self) -> Iterator[str]:
+        """Yield a table with the figures of each seed over all commands, if a policy has several."""
+        if all(len(group.evaluations) == 1 for group in self.groups):
+            return
+        rows = []
+        for group, source in self._every():
+            overall = source.evaluation.overall
+            cells = [sections.number(overall.figures.get(name)) for name in self.names]
+            falls = f"{overall.falls} of {overall.episodes}"
+            rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
+        yield html.table(["policy", *map(title_of, self.names), "falls"], rows)
+        yield html.paragraph("Second line: 95 % interval over episodes; of survival that of Wilson.", "quiet")
+
     def _by_command(self) -> Iterator[str]:
         """Yield a figure of all metrics by command, and a table for each command, of a task with commands."""
         if not any(self.commands):
@@ -280,6 +354,7 @@ class PolicyReport:
                 ],
                 "commands": [source.result[COMMANDS] for source in group.evaluations],
             }
+            | ({BY_BODY: {b: group.body_distance(b).to_dict() for b in self.bodies}} if self.bodies else {})
             for group in self.groups
         ]
         return {"format": 1, "task": self.sources.evaluations[0].evaluation.task, "policies": rows}
@@ -298,18 +373,41 @@ def _one(name: str, values: dict[str, str]) -> str:
     return next(iter(run_of))
 
 
+def _common_bodies(evaluations: list[Source]) -> list[str]:
+    """Return the bodies whose distance from motion clips every evaluation has; none for a task without clips."""
+    first, *others = [list(source.result.get(BY_BODY) or {}) for source in evaluations]
+    return [body for body in first if all(body in bodies for bodies in others)]
+
+
+def _own_metrics(source: Source) -> list[str]:
+    """Return the names of the section `metrics` of the task."""
+    return [name for name, term in (source.config.get("env", {}).get("metrics") or {}).items() if term]
+
+
+def _step(source: Source) -> str | None:
+    """Return the step of a pipeline that trained a policy, in words, whatever its seed."""
+    step = (source.input("policy") or source).record.pipeline
+    return step.step.partition(".")[0].replace("_", " ") if step and step.step else None
+
+
 def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
-    """Yield the groups of evaluations; a common name of all trainings of a group is its label."""
+    """Yield the groups of evaluations; a common name, or step, of all trainings of a group is its label."""
     by_folder = {str(source.folder): source for source in evaluations}
     by_label = grouped([open_view_dir(source.folder) for source in evaluations])
     groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
-    names = [{_name((source.input("policy") or source).record.name) for source in members} for _, members in groups]
-    shared = [next(iter(group)) if len(group) == 1 else None for group in names]
-    named = None not in shared and len(set(shared)) == len(shared)
-    if named and len({str(name).partition(".")[0] for name in shared}) == 1:  # steps of one pipeline
-        shared = [str(name).partition(".")[2] or name for name in shared]
+    names = _distinct([{_step(source) for source in found} for _, found in groups])
+    names = names or _distinct([{_name((s.input("policy") or s).record.name) for s in found} for _, found in groups])
+    if names and len({name.partition(".")[0] for name in names}) == 1:  # steps of one pipeline
+        names = [name.partition(".")[2] or name for name in names]
     for number, (label, members) in enumerate(groups):
-        yield PolicyGroup(str(shared[number]) if named else label, members, COLORS[number % len(COLORS)])
+        yield PolicyGroup(names[number] if names else label, members, COLORS[number % len(COLORS)])
+
+
+def _distinct(names: list[set[str | None]]) -> list[str]:
+    """Return the one name of each group, or none if a group has several or two groups have the same."""
+    one = [next(iter(found)) for found in names if len(found) == 1]
+    known = [name for name in one if name]
+    return known if len(set(known)) == len(names) else []
 
 
 def _name(name: str | None) -> str | None:

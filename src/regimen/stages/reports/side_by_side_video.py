@@ -85,7 +85,7 @@ def record_clip(source: Source, title: str, fault: Fault, seconds: float, check_
     from regimen.agents.policy_file import load_bundle, load_policy
     from regimen.envs import open_env
 
-    config = _single_env_config(source)
+    config = single_env_config(source)
     env, bundle = open_env(config), load_bundle(config.policy)
     clip = Clip(title)
     try:
@@ -108,7 +108,7 @@ def record_clip(source: Source, title: str, fault: Fault, seconds: float, check_
     return clip
 
 
-def _single_env_config(source: Source) -> Config:
+def single_env_config(source: Source) -> Config:
     """Return the config of the evaluation for one env, without disturbances and noise."""
     from regimen.config.structured import load_config
 
