@@ -427,7 +427,7 @@ class Rlpd:
             self.prior.push(steps.select(steps.intervened))
 
     def _choose(self, obs: Obs, step: int) -> Intervention:
-        """Return the action of the policy, or of the expert or human who intervenes."""
+        """Return the action of the policy, or of the expert or human where one intervenes."""
         if step < self.cfg.random_steps:
             action = 2.0 * torch.rand(self.num_envs, self.io.num_actions) - 1.0
         else:

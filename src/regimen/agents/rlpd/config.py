@@ -44,8 +44,8 @@ class InterventionsCfg:
 
     Attributes:
         enabled: whether anything takes over at all.
-        by: `scripted`, the expert of the task by the rules below, or `human`: whoever moves `controls` acts, and a step
-            of the task takes its time.
+        by: `scripted`, the expert of the task by the rules below, or `human`, by `controls`, in a window and in
+            real time.
         patience: steps without progress after which it takes over.
         progress_m: distance to the goal, in m, by which the best of the episode must fall to count as progress.
         hold: steps for which it then acts.

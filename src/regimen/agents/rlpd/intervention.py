@@ -139,8 +139,8 @@ class HumanIntervener:
             self._on_close()
         if self._closed:
             return Intervention(action, nowhere, nowhere)
-        who = "you act" if self._acts else "the policy acts"
-        text = f"{who}; {self.count} interventions, {self.steps} steps"
+        acting = "you act" if self._acts else "the policy acts"
+        text = f"{acting}; {self.count} interventions, {self.steps} steps"
         self._controls.show(captioned(self._env.render(), text, ACTS if self._acts else "white"))
         self._controls.wait(self._env.step_dt)
         controller = self._controls.controller
@@ -154,7 +154,7 @@ class HumanIntervener:
         return Intervention(taken, ~nowhere, torch.tensor([began]))
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Begin a new episode: a human who goes on acting intervenes again."""
+        """Begin a new episode: a human that still acts intervenes again."""
         self._acts = False
 
     def state_dict(self) -> StateDict:
