@@ -204,7 +204,7 @@ def _solve(root_quat: np.ndarray, wanted: np.ndarray, poses: ModelPoses, landmar
     joints, (low, high) = len(poses.robot.joints), poses.joint_range.T
     names = list(landmarks)
     bodies = [model.body(landmarks[name][0]).id for name in names]
-    first, second = ([names.index(segment[i]) for segment in SEGMENTS] for i in (0, 1))
+    first, second = [names.index(a) for a, *_ in SEGMENTS], [names.index(b) for _, b, _ in SEGMENTS]
     weights = np.array([weight for *_, weight in SEGMENTS])[:, None]
     jacobian = np.zeros((len(names), 3, model.nv))
 

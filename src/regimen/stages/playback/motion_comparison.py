@@ -29,6 +29,9 @@ WINDOW_S = 1.0
 BY_BODY = "dtw_by_body_cm"
 """Key of the result: the distance of each body."""
 
+STILL_CM = 1e-3
+"""Distance below which the origin of a body does not move in the base frame."""
+
 RESAMPLES = 2000
 """Bootstrap resamples of the interval of each body."""
 
@@ -68,7 +71,9 @@ class MotionComparison(RolloutObserver):
         return {"dtw_body_cm": self._distances[0], "dtw_joint": self._distances[1]}
 
     def results(self, run: Run) -> Json:
-        """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval, the base left out.
+        """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval.
+
+        Bodies whose origin no joint moves, such as the base and hips, are left out.
 
         Raises:
             StopRequested: a signal asked to stop.
@@ -83,7 +88,7 @@ class MotionComparison(RolloutObserver):
         figures = {
             name: bootstrap(by_body[:, i], RESAMPLES, seed=0).to_dict()
             for i, name in enumerate(self._kinematics.bodies)
-            if i > 0  # the base is the origin
+            if by_body[:, i].max() > STILL_CM
         }
         return {BY_BODY: figures}
 
