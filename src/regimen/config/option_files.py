@@ -232,9 +232,7 @@ class _Reader:
         if not strange or own in (None, stage):
             return
         where = f"stage/{own}"
-        kind = self._class(
-            str(OmegaConf.to_container(self._load(where)[0], resolve=False)["_target_"]), f"{where}.yaml"
-        )
+        kind = self._class(str(typing.cast(DictConfig, self._load(where)[0])["_target_"]), f"{where}.yaml")
         for_own = [key for key in section if key in strange & {f.name for f in fields(kind)}]
         for key in for_own:
             del section[key]
