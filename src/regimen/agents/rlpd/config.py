@@ -84,7 +84,7 @@ class InterventionsCfg:
         """Return one line for each reason why this machine offers a human no window of one env."""
         stage, hardware = config["choices"]["stage"], config.get("hardware") or {}
         actors = hardware.get("actors") or 0
-        lines = []
+        lines: list[str] = []
         if stage not in ("train", "actor"):
             return lines
         if config["env"].get("num_envs", 1) != 1:
