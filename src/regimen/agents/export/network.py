@@ -64,7 +64,7 @@ def load(bundle: PolicyBundle, io: IOSpec) -> tuple[Policy, nn.Module, list[str]
     if not isinstance(policy, FeedForwardPolicy):
         raise CheckpointError(
             f"A policy of {target.rpartition('.')[2]} cannot be exported: it needs more than the present "
-            "observation. Feed-forward ones can: those of skrl_ppo, rsl_rl_ppo, fast_sac, rlpd and bc."
+            "observation. Feed-forward ones can: those of skrl_ppo, rsl_rl_ppo, fast_sac, rl_games, amp, rlpd and bc."
         )
     network, groups = policy.feed_forward()
     return policy, DeployedPolicy(network, io.action).eval().requires_grad_(False), groups
