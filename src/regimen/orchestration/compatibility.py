@@ -176,6 +176,7 @@ def _ray_problems(composed: ComposedConfig, context: PreflightContext) -> Iterat
     key, hardware = "hardware.channel.transport", composed.config.hardware
     for line in not_installed(composed.plain, "ray", "ray"):
         yield Problem(key, f"{key}=ray: {line} (or: make ray)")
+    assert hardware.channel is not None
     ray, cores = hardware.channel.ray, context.resources.cores
     if ray.address is None and hardware.actors * ray.num_cpus > cores:
         path = "hardware.channel.ray.num_cpus"

@@ -282,7 +282,9 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
 def reads_pixels(composed: ComposedConfig) -> bool:
     """Return whether the agent keeps images of the task, whose size is known before the start."""
     images = getattr(composed.config.env, "images", None)
-    return bool(getattr(composed.config.agent, "images", None)) and hasattr(images, "shape") and not images.problems()
+    if images is None or not getattr(composed.config.agent, "images", None):
+        return False
+    return hasattr(images, "shape") and not images.problems()
 
 
 def num_envs(composed: ComposedConfig) -> int:

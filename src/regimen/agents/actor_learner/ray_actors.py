@@ -131,7 +131,8 @@ class RayActors(ActorGroup):
         self._ray, self._cfg = ray, cfg
         paths = {"path": list(sys.path), "folder": str(Path.cwd()), "run": str(run.dir)}
         self._order = {**place, **paths, "config": run.config}
-        self._kind = ray.remote(concurrency_groups={CONTROL: 1})(ActingActor)
+        groups: Any = {"concurrency_groups": {CONTROL: 1}}
+        self._kind = ray.remote(**groups)(ActingActor)
         self._actors: dict[int, ActorHandle[Any]] = {}
         self._ready: dict[int, Any] = {}
         self._acting: dict[int, Any] = {}

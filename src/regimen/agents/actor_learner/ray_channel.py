@@ -50,10 +50,10 @@ def asking(mailbox: ActorHandle[Any]) -> Ask:
 
     def ask(data: bytes, seconds: float) -> bytes:
         try:
-            answer: bytes = ray.get(mailbox.answer.remote(data), timeout=seconds)
+            answer: Any = ray.get(mailbox.answer.remote(data), timeout=seconds)
         except RayError as error:
             raise SilentError(first_line(error)) from None
-        return answer
+        return bytes(answer)
 
     return ask
 
@@ -249,7 +249,7 @@ class RayMailbox:
             self._received[actor] = max(self._received.get(actor, -1), last)
         if (boot := wire.require_plain(answer, "boot", str)) != self._boot:
             self._meet(boot)
-        return answer
+        return bytes(answer)
 
     def _meet(self, boot: str) -> None:
         """Begin with a mailbox that has been started; the first one is no restart."""

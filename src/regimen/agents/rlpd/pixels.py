@@ -103,7 +103,7 @@ class PixelLearner(Learner):
         encoder = PixelEncoder(cfg.pixels, images, vectors)
         super().__init__(cfg, encoder.width, num_actions, device)
         # The pictures come with the channels last; convolutions in this order are faster.
-        self.encoder = encoder.to(device, memory_format=torch.channels_last)
+        self.encoder: PixelEncoder = torch.nn.Module.to(encoder, device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self._optimisers["encoder"] = torch.optim.Adam(self.encoder.parameters(), lr=cfg.critic_lr, fused=True)
         self._shifts = torch.Generator().manual_seed(seed + SHIFT_SEED)
