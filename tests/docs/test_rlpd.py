@@ -6,7 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
+from helpers.tasks import CONF
 from regimen.config.compose import compose_config
+from regimen.orchestration.pipeline.graph import read
+from regimen.orchestration.pipeline.sizes import choose
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "rlpd.md").read_text()
 
@@ -16,10 +19,18 @@ def test_the_commands_compose() -> None:
     assert len(commands) >= 6
     stages = set()
     for command in commands:
-        config = compose_config(shlex.split(command), [])
+        words = shlex.split(command.replace("<evaluation>", "evaluation"))
+        pipeline = next((word.partition("=")[2] for word in words if word.startswith("pipeline=")), None)
+        if pipeline is not None:
+            choose(read(pipeline, [CONF]), [word for word in words if not word.startswith("pipeline=")])
+            continue
+        if words[0] == "-m":  # the first job of a sweep
+            words = [re.sub(r"^(policy=[^,]*),.*", r"\1", word) for word in words[1:]]
+        config = compose_config(words, [])
         stages.add((config.choices["stage"], config.choices["task"], config.hardware.channel is not None))
     task = "gear_assembly"
-    assert stages == {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}
+    own = {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}
+    assert stages == own | {("report", task, False)}
 
 
 def test_the_settings_exist() -> None:
