@@ -6,8 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
+from helpers.tasks import CONF
 from regimen.config.compose import compose_config
 from regimen.config.groups import config_home
+from regimen.orchestration.pipeline.graph import read
+from regimen.orchestration.pipeline.sizes import choose
 from regimen.orchestration.sweep.jobs import expand
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "rlpd.md").read_text()
@@ -18,11 +21,16 @@ def test_the_commands_compose() -> None:
     assert len(commands) >= 6
     stages = set()
     for command in commands:
-        words = shlex.split(command)
+        words = shlex.split(command.replace("<evaluation>", "evaluation"))
+        pipeline = next((word.partition("=")[2] for word in words if word.startswith("pipeline=")), None)
+        if pipeline is not None:
+            choose(read(pipeline, [CONF]), [word for word in words if not word.startswith("pipeline=")])
+            continue
         config = expand(words[1:], [config_home()])[0].config if words[0] == "-m" else compose_config(words, [])
         stages.add((config.choices["stage"], config.choices["task"], config.hardware.channel is not None))
     task = "gear_assembly"
-    assert stages == {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}
+    own = {("train", task, False), ("train", task, True), ("actor", task, False), ("evaluate", task, False)}
+    assert stages == own | {("report", task, False)}
 
 
 def test_the_settings_exist() -> None:
