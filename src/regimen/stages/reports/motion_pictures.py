@@ -118,7 +118,7 @@ def draw(source: Source, motions: Sequence[RecordedMotion], seconds: float, fold
     for motion in motions:
         motion.start = _alike(motion.clip, cycle)[1]
     wanted = max(cycle.frames, round(seconds * fps) + 1)
-    rows = [(f"clip {name}", None, _turned_forward(_looped(clip, cycle.frames - 1, wanted)))]
+    rows: list[Row] = [(f"clip {name}", None, _turned_forward(_looped(clip, cycle.frames - 1, wanted)))]
     rows += [(motion.title, motion, _turned_forward(_from_start(motion, wanted))) for motion in motions]
     poses = ModelPoses(robot)
     _draw_strip(rows, cycle.frames, poses, folder / "strip.png")
