@@ -132,7 +132,7 @@ class RayActors(ActorGroup):
         paths = {"path": list(sys.path), "folder": str(Path.cwd()), "run": str(run.dir)}
         self._order = {**place, **paths, "config": run.config}
         groups: Any = {"concurrency_groups": {CONTROL: 1}}
-        self._kind = ray.remote(**groups)(ActingActor)
+        self._kind: Any = ray.remote(**groups)(ActingActor)
         self._actors: dict[int, ActorHandle[Any]] = {}
         self._ready: dict[int, Any] = {}
         self._acting: dict[int, Any] = {}

@@ -249,7 +249,7 @@ class RayMailbox:
             self._received[actor] = max(self._received.get(actor, -1), last)
         if (boot := wire.require_plain(answer, "boot", str)) != self._boot:
             self._meet(boot)
-        return bytes(answer)
+        return answer
 
     def _meet(self, boot: str) -> None:
         """Begin with a mailbox that has been started; the first one is no restart."""
