@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis rl_games demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games isaaclab demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the 
 
 rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB
 	@bash tools/rl_games.sh
+
+isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 5 GB (PYTHON=python3.12 for another)
+	@PYTHON="$(PYTHON)" bash tools/isaaclab.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo
