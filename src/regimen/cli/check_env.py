@@ -33,6 +33,7 @@ def check_env_verb(argv: list[str]) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="as for launch.py, for example task=reach")
     parser.add_argument("--describe", action="store_true", help="print the active terms of the task, and check no rule")
+    parser.add_argument("--num-envs", type=int, default=16, help="environments stepped together, 16 if not given")
     parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
     arguments = parser.parse_args(argv)
     config = compose_config(arguments.overrides, arguments.config_dir)
@@ -44,7 +45,9 @@ def check_env_verb(argv: list[str]) -> int:
         return 0
     judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
-    for result in check_env(factory(config), seed=config.seed, command=judged.command, grid=judged.grid):
+    for result in check_env(
+        factory(config), arguments.num_envs, seed=config.seed, command=judged.command, grid=judged.grid
+    ):
         print(result, flush=True)
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")

@@ -338,6 +338,7 @@ CHECKS: list[Check] = [
     _resolve_inputs,
     compatibility.check_code,
     compatibility.take_agent_of_policy,
+    compatibility.take_agent_of_task,
     compatibility.take_encoder_of_policy,
     compatibility.check_encoder,
     compatibility.check_agent,

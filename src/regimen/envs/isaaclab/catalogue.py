@@ -207,6 +207,25 @@ class Catalogue:
             raise ConfigError(f"its configuration cannot be made: {data['error']}")
         return TaskDescription(data["kind"], data["presets"], data["tree"], data["assets"])
 
+    def agent(self, task: str, library: str) -> PlainSection:
+        """Return a task's settings for an agent of a library, in its keys.
+
+        Args:
+            task: its id.
+            library: such as `rsl_rl`.
+
+        Raises:
+            ConfigError: the task has none.
+            PreflightError: see `tasks`.
+        """
+        offered = self.tasks().get(task, {"agents": [library]})["agents"]
+        if library not in offered:
+            raise ConfigError(f"{task} has no settings for {library}; it has those for {', '.join(offered) or 'none'}.")
+        data = self._document(f"{task}@{library}", ["agent", task, library], kept=":" not in task)
+        if "error" in data:
+            raise ConfigError(f"its settings for {library} cannot be made: {data['error']}")
+        return dict(data["settings"])
+
     def _document(self, name: str, arguments: list[str], kept: bool = True) -> Any:
         path = self.folder / f"{name}.json"
         if kept and path.exists():

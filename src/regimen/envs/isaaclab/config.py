@@ -57,6 +57,21 @@ class IsaacLabEnvCfg:
         missing = list(installed.problems(python))
         return [*lines, *(missing or self._task_problems(python))]
 
+    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
+        """Return the settings that the task has for an agent of a library, in its keys.
+
+        Args:
+            library: such as `rsl_rl`.
+            config: the run's configuration, plain.
+
+        Raises:
+            RegimenError: the task has none, or they cannot be read.
+        """
+        from regimen.envs.isaaclab.catalogue import Catalogue
+        from regimen.system.host import interpreter
+
+        return Catalogue(interpreter(config)).agent(self.id, library)
+
     def switch_off_event(self, name: str) -> None:
         """Switch an event of the task off, for an evaluation without disturbances."""
         self.isaac = {**self.isaac, "events": {**self.isaac.get("events", {}), name: None}}

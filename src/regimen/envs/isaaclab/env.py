@@ -62,11 +62,11 @@ class IsaacLabEnv:
         self.random = RandomState(self.device)
         self._opened = contextlib.ExitStack()
         with self.random.own(), _quiet():
-            self.env = self._open()
-        self.step_dt = float(self.env.step_dt)
-        self.max_episode_length = int(self.env.max_episode_length)
+            self.inner = self._open()
+        self.step_dt = float(self.inner.step_dt)
+        self.max_episode_length = int(self.inner.max_episode_length)
         try:
-            self.io = io_of(self.env, cfg.id)
+            self.io = io_of(self.inner, cfg.id)
         except ConfigError:
             self.close()
             raise
@@ -114,13 +114,13 @@ class IsaacLabEnv:
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; a seed sets the generators that the task draws from."""
         with self.random.own():
-            observed, _ = self.env.reset(seed=seed)
+            observed, _ = self.inner.reset(seed=seed)
         return _obs(observed)
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`."""
         with self.random.own():
-            observed, reward, terminated, timed_out, extras = self.env.step(action.to(self.device))
+            observed, reward, terminated, timed_out, extras = self.inner.step(action.to(self.device))
         obs, terminal = _obs(observed), terminated.clone()
         truncated = timed_out & ~terminal
         ended = bool((terminal | truncated).any())
@@ -131,7 +131,7 @@ class IsaacLabEnv:
 
     def _metrics(self) -> dict[str, torch.Tensor]:
         """Return the reward terms of the last step, per second and weighted, name -> (N,)."""
-        manager = getattr(self.env, "reward_manager", None)
+        manager = getattr(self.inner, "reward_manager", None)
         if manager is None:
             return {}
         rows = manager._step_reward.float().T.clone()
@@ -139,7 +139,7 @@ class IsaacLabEnv:
 
     def _labels(self) -> dict[str, torch.Tensor]:
         """Return what ended an episode in the last step, name -> (N,) bool."""
-        manager = getattr(self.env, "termination_manager", None)
+        manager = getattr(self.inner, "termination_manager", None)
         if manager is None:
             return {}
         rows = manager._term_dones.T.clone()
@@ -149,7 +149,7 @@ class IsaacLabEnv:
         """Set the envs to random times of their episodes, so that they do not all time out in the same step."""
         with self.random.own():
             drawn = torch.randint(self.max_episode_length, (self.num_envs,), device=self.device)
-        self.env.episode_length_buf[:] = drawn
+        self.inner.episode_length_buf[:] = drawn
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
         """Hold a command at `values` (N, k): whatever the task draws is replaced by them.
@@ -157,7 +157,7 @@ class IsaacLabEnv:
         Raises:
             ConfigError: there is no such command, it is computed anew at each reading, or has another width.
         """
-        manager = getattr(self.env, "command_manager", None)
+        manager = getattr(self.inner, "command_manager", None)
         names = manager.active_terms if manager is not None else []
         if name not in names:
             raise ConfigError(f"{self.cfg.id} has no command `{name}`. {did_you_mean(name, names)}")
@@ -186,7 +186,7 @@ class IsaacLabEnv:
         Raises:
             ConfigError: there is no such event, or it cannot be held.
         """
-        manager = getattr(self.env, "event_manager", None)
+        manager = getattr(self.inner, "event_manager", None)
         modes = manager.active_terms if manager is not None else {}
         names = [term for terms in modes.values() for term in terms]
         if name not in names:
@@ -201,12 +201,12 @@ class IsaacLabEnv:
 
     def state_dict(self) -> StateDict:
         """Return the full state; `values` is None where the simulator is not Newton, whose state alone is complete."""
-        kept = state.read(self.env) if _is_newton(self.env) else None
+        kept = state.read(self.inner) if _is_newton(self.inner) else None
         return {"random": self.random.state_dict(), "values": kept}
 
     def restores(self, state: StateDict) -> bool:
         """Return whether `load_state_dict` can restore a state."""
-        return state["values"] is not None and _is_newton(self.env)
+        return state["values"] is not None and _is_newton(self.inner)
 
     def restart(self, state: StateDict) -> Obs:
         """Begin new episodes at random times, with the generators of a state; return the observations."""
@@ -224,12 +224,12 @@ class IsaacLabEnv:
         if not self.restores(kept):
             raise CheckpointError(f"{self.cfg.id} cannot be restored: only Newton's state is complete.")
         self.random.load_state_dict(kept["random"])
-        state.write(self.env, kept["values"])
+        state.write(self.inner, kept["values"])
 
     def kinematics(self) -> dict[str, torch.Tensor]:
         """Return positions and velocities of the joints and roots of all robots, name -> (N, ...)."""
         found = {}
-        for name, robot in self.env.scene.articulations.items():
+        for name, robot in self.inner.scene.articulations.items():
             for kind in ("joint_pos", "joint_vel", "root_pos_w", "root_quat_w"):
                 found[f"{name}/{kind}"] = getattr(robot.data, kind).torch.clone()
         return found
@@ -240,24 +240,24 @@ class IsaacLabEnv:
         Raises:
             PreflightError: the environment was opened without pictures, or there is no renderer.
         """
-        visualizers = getattr(self.env.sim, "visualizers", ())
+        visualizers = getattr(self.inner.sim, "visualizers", ())
         if not self.drawn or not visualizers:
             raise PreflightError(
                 f"{self.cfg.id} cannot be drawn: no picture is possible on this machine without Newton's OpenGL viewer "
                 "(pyglet, libegl1). Leave video=true away."
             )
-        if robots := list(self.env.scene.articulations.values()):
+        if robots := list(self.inner.scene.articulations.values()):
             x, y, z = (float(v) for v in robots[0].data.root_pos_w.torch[0])
             visualizers[0].set_camera_view((x + EYE[0], y + EYE[1], z + EYE[2]), (x, y, z))
-        if not self.env.sim.is_rendering:
-            self.env.sim.forward()
+        if not self.inner.sim.is_rendering:
+            self.inner.sim.forward()
         picture: np.ndarray = visualizers[0].render_rgb_array()
         return picture
 
     def close(self) -> None:
         """End the simulator."""
         with _quiet():
-            self.env.close()
+            self.inner.close()
             self._opened.close()
 
 

@@ -36,13 +36,19 @@ def main(argv: list[str]) -> int:
     """Write one JSON document to the file descriptor of the original stdout.
 
     Args:
-        argv: `index`, or `config <id> [<preset> ...]`.
+        argv: `index`, `config <id> [<preset> ...]` or `agent <id> <library>`.
     """
     os.environ["ISAACSIM_ASSET_ROOT"] = PLACEHOLDER
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # Isaac Lab prints
     with contextlib.redirect_stdout(sys.stderr):
-        answer = index() if argv[0] == "index" else configuration(argv[1], argv[2:])
+        match argv[0]:
+            case "index":
+                answer = index()
+            case "config":
+                answer = configuration(argv[1], argv[2:])
+            case _:
+                answer = agent(argv[1], argv[2])
     json.dump(answer, out)
     out.close()
     return 0
@@ -88,6 +94,36 @@ def configuration(task: str, presets: list[str]) -> Node:
         "tree": tree,
         "assets": sorted(set(_assets(tree))),
     }
+
+
+def agent(task: str, library: str) -> Node:
+    """Return the settings of a task for a library's agent, without those that are null; else `error`."""
+    from regimen.envs.isaaclab.task_cfg import AGENT_CFG, registered
+
+    try:
+        registered(task)
+        from isaaclab_tasks.utils.hydra import resolve_presets
+        from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
+
+        cfg = load_cfg_from_registry(task.rpartition(":")[2], f"{library}{AGENT_CFG}")
+        if library == "rsl_rl":
+            from isaaclab_rl.rsl_rl import handle_deprecated_rsl_rl_cfg
+
+            cfg = handle_deprecated_rsl_rl_cfg(resolve_presets(cfg), metadata.version("rsl-rl-lib"))
+        plain = cfg if isinstance(cfg, dict) else cfg.to_dict()
+        return {"settings": _without_null(plain)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        named = ((str(k), v) for k, v in value.items())
+        return {k: _without_null(v) for k, v in named if v is not None and type(v).__name__ != "_MISSING_TYPE"}
+    if isinstance(value, list | tuple):
+        return [_without_null(v) for v in value]
+    return _plain(value)
 
 
 def kind_of(cfg: Any) -> str:
