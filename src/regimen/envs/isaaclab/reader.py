@@ -185,6 +185,7 @@ def _text(annotation: Any) -> str:
 def _add_parameters(tree: Node, term: Any) -> None:
     """Add the parameters of a term's function that have a default and are not set."""
     func = term.func
+    tree["f"]["params"]["open"] = False
     try:
         func = func.resolve() if hasattr(func, "resolve") else func
         called = func.__call__ if inspect.isclass(func) else func
@@ -231,6 +232,8 @@ def _plain(value: Any) -> Any:
         return value if abs(value) < float("inf") else str(value)
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
     return repr(value)[:200]
 
 

@@ -121,6 +121,11 @@ def _newton(env: Any, walk: Walk) -> Iterator[tuple[str, Any, Any, Any]]:
         return
     for name in ("state_0", "state_1", "control"):
         yield from walk.values(getattr(backend, name), f"newton.{name}", backend, name, DEPTH - 1)
+    yield from walk.values(getattr(manager, "_adapter", None), "newton.actuators", manager, "_adapter", 2)
+    for base in manager.__mro__:  # the manager is a class: its counters and masks are attributes of classes
+        for name, value in vars(base).items():
+            if isinstance(value, bool | int | float) or as_tensor(value) is not None:
+                yield from walk.values(value, f"newton.{base.__name__}.{name}", base, name)
     data = getattr(solver, "mjw_data", None)
     for name in SOLVER_ARRAYS if data is not None else ():
         yield from walk.values(getattr(data, name, None), f"newton.solver.{name}", data, name)
