@@ -56,9 +56,10 @@ class IsaacLabEnv:
         self.cfg, self.num_envs, self.drawn = cfg, cfg.num_envs, render
         assets.prepare(cfg.assets)
         os.environ.setdefault(KERNELS, str(CACHE.expanduser() / "warp"))
-        self.task = task_cfg.load_registered(cfg.id)
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
-        self.task_cfg = self._configured(seed)
+        with _quiet():
+            self.task = task_cfg.load_registered(cfg.id)
+            self.task_cfg = self._configured(seed)
         self.random = RandomState(self.device)
         self._opened = contextlib.ExitStack()
         with self.random.own(), _quiet():
@@ -71,6 +72,8 @@ class IsaacLabEnv:
             self.close()
             raise
         self._held: dict[str, torch.Tensor] = {}
+        self._complete = state.newton_manager(self.inner) is not None
+        self._opened_state = state.read(self.inner) if self._complete else None
 
     @classmethod
     def open(cls, config: Config) -> IsaacLabEnv:
@@ -112,7 +115,12 @@ class IsaacLabEnv:
             raise
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; a seed sets the generators that the task draws from."""
+        """Reset all envs; with a seed, from the state in which they were opened, so that it always gives the same start.
+
+        Isaac Lab's own reset leaves efforts of the last step, the solver's warm start and a curriculum as they are.
+        """
+        if seed is not None and self._opened_state is not None:
+            state.write(self.inner, self._opened_state)
         with self.random.own():
             observed, _ = self.inner.reset(seed=seed)
         return _obs(observed)
@@ -201,12 +209,12 @@ class IsaacLabEnv:
 
     def state_dict(self) -> StateDict:
         """Return the full state; `values` is None where the simulator is not Newton, whose state alone is complete."""
-        kept = state.read(self.inner) if _is_newton(self.inner) else None
+        kept = state.read(self.inner) if self._complete else None
         return {"random": self.random.state_dict(), "values": kept}
 
     def restores(self, state: StateDict) -> bool:
         """Return whether `load_state_dict` can restore a state."""
-        return state["values"] is not None and _is_newton(self.inner)
+        return state["values"] is not None and self._complete
 
     def restart(self, state: StateDict) -> Obs:
         """Begin new episodes at random times, with the generators of a state; return the observations."""
@@ -297,10 +305,6 @@ def _visualizer(size: tuple[int, int]) -> Any:
     except ImportError as error:
         raise PreflightError(f"pictures need Newton's OpenGL viewer: {error}. Leave video=true away.") from error
     return NewtonGLVisualizerCfg(headless=True, window_width=size[0], window_height=size[1])
-
-
-def _is_newton(env: Any) -> bool:
-    return getattr(env.sim.physics_manager, "backend", None) is not None
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class RandomState:
         """Return the states as tensors and plain values."""
         name, keys, position, has_gauss, gauss = self.states["numpy"]
         version, words, following = self.states["python"]
-        found = {key: self.states[key].clone() for key in ("torch", "cuda") if key in self.states}
+        found: dict[str, Any] = {key: self.states[key].clone() for key in ("torch", "cuda") if key in self.states}
         numpy_state = {"keys": torch.from_numpy(keys.astype(np.int64)), "position": position}
         found["numpy"] = numpy_state | {"name": str(name), "has_gauss": has_gauss, "gauss": gauss}
         found["python"] = {"version": version, "words": torch.tensor(words), "next": following}

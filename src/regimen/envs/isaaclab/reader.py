@@ -187,7 +187,7 @@ def _add_parameters(tree: Node, term: Any) -> None:
     func = term.func
     tree["f"]["params"]["open"] = False
     try:
-        func = func.resolve() if hasattr(func, "resolve") else func
+        func = func._resolve() if type(func).__name__ == "ResolvableString" else func
         called = func.__call__ if inspect.isclass(func) else func
         signature = inspect.signature(called)
     except Exception:  # without a signature only the parameters that are set are known

@@ -113,12 +113,19 @@ def values(env: Any) -> Iterator[tuple[str, Any, Any, Any]]:
         yield from walk.values(getattr(env, name, None), name, env, name)
 
 
+def newton_manager(env: Any) -> Any:
+    """Return Newton's manager, a class, of an open environment; None where another simulator computes the physics."""
+    manager = env.sim.physics_manager
+    manager = manager._resolve() if isinstance(manager, str) else manager  # Isaac Lab imports it at first use
+    return manager if getattr(manager, "backend", None) is not None else None
+
+
 def _newton(env: Any, walk: Walk) -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield the raw state of Newton, the control, the warm start of the solver, and what events change of the model."""
-    manager = env.sim.physics_manager
-    backend, solver = getattr(manager, "backend", None), getattr(manager, "_solver", None)
-    if backend is None:
+    manager = newton_manager(env)
+    if manager is None:
         return
+    backend, solver = manager.backend, manager._solver
     for name in ("state_0", "state_1", "control"):
         yield from walk.values(getattr(backend, name), f"newton.{name}", backend, name, DEPTH - 1)
     yield from walk.values(getattr(manager, "_adapter", None), "newton.actuators", manager, "_adapter", 2)
