@@ -115,7 +115,7 @@ class IsaacLabEnv:
             raise
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; with a seed, from the state in which they were opened, so that it always gives the same start.
+        """Reset all envs; with a seed, from the state in which they were opened: it always gives the same start.
 
         Isaac Lab's own reset leaves efforts of the last step, the solver's warm start and a curriculum as they are.
         """

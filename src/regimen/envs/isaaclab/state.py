@@ -37,6 +37,9 @@ FOREIGN = ("torch", "numpy", "gymnasium", "pxr", "logging", "threading", "weakre
 SOLVER_ARRAYS = ("qacc_warmstart", "time", "qpos", "qvel", "act", "ctrl", "qfrc_applied", "xfrc_applied", "qacc")
 """Arrays of the solver that outlive a step."""
 
+OWN = "env"
+"""Path of the attributes of the environment itself; a step replaces some of its tensors by others."""
+
 DEPTH = 10
 
 
@@ -100,17 +103,17 @@ def values(env: Any) -> Iterator[tuple[str, Any, Any, Any]]:
         env: of Isaac Lab, unwrapped.
     """
     walk = Walk()
-    for name, value in vars(env).items():
-        if name == "cfg" or name.startswith("_") or name in MANAGERS or name in ("scene", "sim"):
-            continue
-        if isinstance(value, torch.Tensor | bool | int | float | dict) and name != "extras":
-            yield from walk.values(value, name, env, name)
-    yield from walk.values(env._sim_step_counter, "_sim_step_counter", env, "_sim_step_counter")
     yield from _newton(env, walk)
     for name in ("articulations", "rigid_objects", "rigid_object_collections", "sensors", "terrain"):
         yield from walk.values(getattr(env.scene, name, None), f"scene.{name}", env.scene, name)
     for name in MANAGERS:
         yield from walk.values(getattr(env, name, None), name, env, name)
+    for name, value in vars(env).items():  # last: some are buffers of the managers
+        if name.startswith("_") or name in ("cfg", "extras", "scene", "sim", *MANAGERS):
+            continue
+        if isinstance(value, torch.Tensor | bool | int | float | dict):
+            yield from walk.values(value, f"{OWN}.{name}", env, name)
+    yield from walk.values(env._sim_step_counter, f"{OWN}._sim_step_counter", env, "_sim_step_counter")
 
 
 def newton_manager(env: Any) -> Any:
@@ -171,7 +174,7 @@ def write(env: Any, state: StateDict) -> None:
             now.copy_(kept)
         elif type(kept) is type(now) and kept != now:
             _put(owner, key, kept)
-    missing = [path for path, kept in unused.items() if isinstance(kept, torch.Tensor)]
+    missing = [p for p, kept in unused.items() if isinstance(kept, torch.Tensor) and not p.startswith(f"{OWN}.")]
     if missing:
         raise CheckpointError(f"the state of this task does not fit: it has no {', '.join(missing[:3])}.")
 
