@@ -60,7 +60,7 @@ class Walk:
             if tensor.numel() and place not in self.memory:
                 self.memory.add(place)
                 yield path, owner, key, tensor
-        elif isinstance(value, bool | int | float):
+        elif type(value) in (bool, int, float):  # not an enumeration
             yield path, owner, key, value
         elif depth < DEPTH and id(value) not in self.seen:
             self.seen.add(id(value))
