@@ -1,4 +1,4 @@
-"""Isaac Lab's tasks and their configurations as the launcher knows them: read once by a process, cached by version.
+"""Isaac Lab's tasks and their configurations for the launcher: read once by a process, cached by version.
 
 Nothing here imports torch or Isaac Lab. `reader.py` makes the documents in the interpreter that has Isaac Lab; they are
 kept under `CACHE`, by the versions installed there.
@@ -192,7 +192,7 @@ class Catalogue:
         """Return the configuration of a task.
 
         Args:
-            task: its id; `module:Id` of a user's module is read anew each time.
+            task: its id; `module:Id` of a user's module is read each time.
             presets: chosen presets.
 
         Raises:

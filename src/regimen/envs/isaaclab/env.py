@@ -163,7 +163,7 @@ class IsaacLabEnv:
         """Hold a command at `values` (N, k): whatever the task draws is replaced by them.
 
         Raises:
-            ConfigError: there is no such command, it is computed anew at each reading, or has another width.
+            ConfigError: there is no such command, it is computed at each reading, or has another width.
         """
         manager = getattr(self.inner, "command_manager", None)
         names = manager.active_terms if manager is not None else []

@@ -1,4 +1,4 @@
-"""What an interpreter has of Isaac Lab, without importing it; `python -m regimen.envs.isaaclab.installed` says so."""
+"""Versions of Isaac Lab's packages in an interpreter, without importing them."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def write(env: Any, state: StateDict) -> None:
             if not isinstance(kept, torch.Tensor) or kept.shape != now.shape:
                 raise CheckpointError(f"the state of this task does not fit: {path} has another shape.")
             now.copy_(kept)
-        elif type(kept) is type(now) and kept != now:
+        elif kept != now:  # a time stamp is -1 before the first reading, and a float later
             _put(owner, key, kept)
     missing = [p for p, kept in unused.items() if isinstance(kept, torch.Tensor) and not p.startswith(f"{OWN}.")]
     if missing:

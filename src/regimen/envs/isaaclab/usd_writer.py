@@ -135,7 +135,7 @@ class _Writer:
         """Define the shape of a geom.
 
         Raises:
-            ValueError: its type, such as a mesh, is none of the four that this writer knows.
+            ValueError: its type, such as a mesh, is none of the four that this writer has.
         """
         from pxr import UsdGeom, UsdPhysics
 
