@@ -73,6 +73,7 @@ class IsaacLabEnv:
             raise
         self._held: dict[str, torch.Tensor] = {}
         self._complete = state.newton_manager(self.inner) is not None
+        self._make_buffers()
         self._opened_state = state.read(self.inner) if self._complete else None
 
     @classmethod
@@ -81,6 +82,13 @@ class IsaacLabEnv:
         env = cls(config.env, config.seed, config.video)
         config.env.episode_length_s = env.max_episode_length * env.step_dt
         return env
+
+    def _make_buffers(self) -> None:
+        """Reset and step once: assets make many buffers at their first use, which a state has to find."""
+        with self.random.own(), _quiet():
+            self.inner.reset()
+            self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
+        self.inner.common_step_counter = self.inner._sim_step_counter = 0
 
     def _configured(self, seed: int) -> Any:
         """Return the task's configuration with the values of the run."""
