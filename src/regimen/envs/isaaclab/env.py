@@ -173,7 +173,7 @@ class IsaacLabEnv:
         Raises:
             ConfigError: there is no such command, it is computed at each reading, or has another width.
         """
-        manager = getattr(self.inner, "command_manager", None)
+        manager: Any = getattr(self.inner, "command_manager", None)
         names = manager.active_terms if manager is not None else []
         if name not in names:
             raise ConfigError(f"{self.cfg.id} has no command `{name}`. {did_you_mean(name, names)}")
@@ -202,7 +202,7 @@ class IsaacLabEnv:
         Raises:
             ConfigError: there is no such event, or it cannot be held.
         """
-        manager = getattr(self.inner, "event_manager", None)
+        manager: Any = getattr(self.inner, "event_manager", None)
         modes = manager.active_terms if manager is not None else {}
         names = [term for terms in modes.values() for term in terms]
         if name not in names:

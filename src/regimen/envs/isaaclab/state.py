@@ -118,8 +118,8 @@ def values(env: Any) -> Iterator[tuple[str, Any, Any, Any]]:
 
 def newton_manager(env: Any) -> Any:
     """Return Newton's manager, a class, of an open environment; None where another simulator computes the physics."""
-    manager = env.sim.physics_manager
-    manager = manager._resolve() if isinstance(manager, str) else manager  # Isaac Lab imports it at first use
+    manager: Any = env.sim.physics_manager
+    manager = manager if isinstance(manager, type) else manager._resolve()  # a name until it is used
     return manager if getattr(manager, "backend", None) is not None else None
 
 
