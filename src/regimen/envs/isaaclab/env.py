@@ -88,6 +88,7 @@ class IsaacLabEnv:
         with self.random.own(), _quiet():
             self.inner.reset()
             self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
+        self.kinematics()
         self.inner.common_step_counter = self.inner._sim_step_counter = 0
 
     def _configured(self, seed: int) -> Any:
