@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis rl_games ray demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games ray isaaclab demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ ray: $(READY) ## install Ray (hardware.channel.transport=ray), 240 MB
 	@echo "ray: installing"
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@echo "ray: ready. Next: python launch.py experiment=gear_rlpd hardware=actor_learner hardware.channel.transport=ray"
+
+isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 5 GB (PYTHON=python3.12 for another)
+	@PYTHON="$(PYTHON)" bash tools/isaaclab.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo

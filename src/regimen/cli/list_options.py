@@ -1,20 +1,26 @@
-"""`regimen list`: the options of a config group, or the components of agents in the manner of rl_games."""
+"""`regimen list`: the options of a config group, components in the manner of rl_games, or the tasks of Isaac Lab."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from regimen.agents.runner import components
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.config.yaml_io import read_yaml
 from regimen.display import formatting
+from regimen.envs.isaaclab import installed
+from regimen.envs.isaaclab.catalogue import Catalogue
+from regimen.system import host
+from regimen.system.errors import PreflightError
 
 COMPONENTS = "components"
+ISAACLAB = "isaaclab"
 
 
 def list_verb(argv: list[str]) -> int:
-    """List the options of a group, or all components: `regimen list tasks`, `regimen list components`.
+    """List the options of a group, all components, or Isaac Lab's tasks: `regimen list tasks`, `regimen list isaaclab`.
 
     Args:
         argv: the arguments after the verb.
@@ -22,12 +28,38 @@ def list_verb(argv: list[str]) -> int:
     groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
     plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
     parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group, or components.")
-    parser.add_argument("what", choices=sorted([*plurals, COMPONENTS]), help="group, or components")
+    words = sorted([*plurals, COMPONENTS, ISAACLAB])
+    parser.add_argument("what", choices=words, help="group, components, or isaaclab: the tasks of Isaac Lab")
+    parser.add_argument("task", nargs="?", help="a task of Isaac Lab: list its configuration")
+    parser.add_argument("--python", help="interpreter with Isaac Lab, where `make isaaclab` has not made one")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
     args = parser.parse_args(argv)
+    if args.task is not None and args.what != ISAACLAB:
+        parser.error(f"{args.what} takes no further word")
+    if args.what == ISAACLAB:
+        print(_isaaclab(args.python, args.task))
+        return 0
     folders = [config_home(), *args.config_dir]
     print(_components(folders) if args.what == COMPONENTS else table(plurals[args.what], folders))
     return 0
+
+
+def _isaaclab(python: str | None, task: str | None) -> str:
+    """Return one line for each task of Isaac Lab, or for each value of one task's configuration.
+
+    Raises:
+        PreflightError: the interpreter has no Isaac Lab that fits.
+    """
+    python = python or host.made_interpreter(ISAACLAB) or sys.executable
+    if lines := list(installed.problems(python)):
+        raise PreflightError(" ".join(lines))
+    catalogue = Catalogue(python)
+    if task is None:
+        rows = [(name, f"agents: {', '.join(entry['agents']) or 'none'}") for name, entry in catalogue.tasks().items()]
+        return "\n".join(formatting.table(rows))
+    described = catalogue.description(task)
+    presets = [f"presets: {', '.join(described.presets) or 'none'}"]
+    return "\n".join([*presets, *formatting.table(list(described.rows()))])
 
 
 def _components(folders: list[Path]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -302,3 +303,17 @@ def at_least_one(**numbers: int) -> list[str]:
         numbers: value by key.
     """
     return [f"{name}={value}: expected 1 or more." for name, value in numbers.items() if value < 1]
+
+
+def switch_off_events(env: Any, names: Iterable[str]) -> None:
+    """Switch events of a task's configuration off.
+
+    Args:
+        env: the configuration; one with terms of another library has a method `switch_off_event(name)`.
+        names: the events.
+    """
+    for name in names:
+        if hasattr(env, "switch_off_event"):
+            env.switch_off_event(name)
+        else:
+            env.events[name] = None

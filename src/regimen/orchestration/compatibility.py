@@ -10,11 +10,12 @@ from regimen.agents.export import header
 from regimen.agents.policy_header import read_header, require_declared_agents
 from regimen.config import static_types
 from regimen.config.compose import ComposedConfig
+from regimen.config.provenance import CHANGES
 from regimen.config.schema import Config
 from regimen.config.targets import require_declared
 from regimen.config.task_schema import ManagerEnvCfg, ObservationTermCfg
-from regimen.config.validation import Problem
-from regimen.config.yaml_io import PlainSection, read_yaml
+from regimen.config.validation import Checker, Problem
+from regimen.config.yaml_io import PlainSection, flatten, read_yaml
 from regimen.envs.encoded_images.description import EncoderDescription, reads_features
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
@@ -121,6 +122,41 @@ def take_agent_of_policy(composed: ComposedConfig, context: PreflightContext) ->
         if (other and text.startswith("agent=")) or text.lstrip("+~").startswith("agent."):
             context.report.warnings.append(f"{text} is not used: the policy has its own agent, {made_by[0]}")
     yield from ()
+
+
+def take_agent_of_task(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Set an agent with `from_task=true` to the settings that the task has for its library.
+
+    Values of experiments and arguments stay. The dataclass of such a task has a method `agent_settings`.
+    """
+    config, agent = composed.config, composed.config.agent
+    if not getattr(agent, "from_task", False):
+        return
+    if not hasattr(config.env, "agent_settings"):
+        told = f"task={composed.choices['task']} has no settings for agents. Remove agent.from_task."
+        yield Problem("agent.from_task", told)
+        return
+    try:
+        own = config.env.agent_settings(agent.POLICY_FORMAT, composed.plain)
+    except RegimenError as error:
+        yield Problem("agent.from_task", f"agent.from_task=true: {error}")
+        return
+    section = dict(composed.plain["agent"])
+    section |= {name: value for name, value in own.items() if name in section}
+    for path, value in flatten({"agent": composed.plain["agent"]}):
+        if composed.tree.has(path) and composed.tree.source_of(path).kind in CHANGES:
+            _set_at(section, path.split(".")[1:], value)
+    problems = list(Checker(composed.tree.was_set).check(composed.types["agent"], section, "agent"))
+    yield from (Problem("agent.from_task", f"agent.from_task=true: {problem.message}") for problem in problems)
+    if not problems:
+        composed.set_agent(composed.choices["agent"], section)
+
+
+def _set_at(section: PlainSection, keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        section[key] = dict(section.get(key) or {})
+        section = section[key]
+    section[keys[-1]] = value
 
 
 def _agent_in_file(path: Path, composed: ComposedConfig) -> tuple[str, PlainSection] | None:

@@ -95,7 +95,11 @@ def _check_device(composed: ComposedConfig, context: PreflightContext) -> Iterat
 
 
 def _check_interpreter(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    return _unlocated(interpreter_problems(composed.choices["sim"], host.interpreter(composed.plain)))
+    """Yield a problem if the interpreter cannot be executed; set the one that was made here, which the run records."""
+    interpreters, name = composed.config.hardware.interpreters, host.interpreter_name(composed.plain)
+    if name not in interpreters and (made := host.made_interpreter(name)):
+        interpreters[str(name)] = composed.plain["hardware"]["interpreters"][str(name)] = made
+    return _unlocated(interpreter_problems(str(name), host.interpreter(composed.plain)))
 
 
 def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -360,6 +364,7 @@ CHECKS: list[Check] = [
     _resolve_inputs,
     compatibility.check_code,
     compatibility.take_agent_of_policy,
+    compatibility.take_agent_of_task,
     compatibility.take_encoder_of_policy,
     compatibility.take_images_of_policy,
     compatibility.check_encoder,

@@ -13,6 +13,7 @@ import torch
 
 from regimen.agents.policy_file import load_bundle, load_policy, require_fits
 from regimen.config.targets import resolve
+from regimen.config.task_schema import switch_off_events
 from regimen.data.episode_collector import scripted_demonstrator
 from regimen.display import figures
 from regimen.stages.evaluation.config import EvaluateCfg
@@ -107,8 +108,7 @@ class Evaluate:
         if self.cfg.episode_length_s is not None:
             env.episode_length_s = self.cfg.episode_length_s
         if not self.cfg.disturbances:
-            for name in env.evaluation.disturbances:
-                env.events[name] = None
+            switch_off_events(env, env.evaluation.disturbances)
         if hasattr(env, "curriculum"):
             env.curriculum = {}  # the evaluation uses the task's own settings
         return config

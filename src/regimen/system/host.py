@@ -23,13 +23,18 @@ from regimen.system.json_data import CheckedJsonData
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
-    "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "h5py", "tensorboard", "submitit", "ray",
+    "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "newton", "warp-lang", "mujoco-warp", "h5py",
+    "tensorboard", "submitit", "ray",
 )  # fmt: skip
 """Distributions whose versions can change a result."""
 
 GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 """Files of a control group with its limit and use, and the line of memory.stat with the reclaimable file cache."""
+
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+"""Folder of the repository, where Regimen is installed from one."""
 
 
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -174,14 +179,27 @@ def _left_in_group(folder: Path, version: int) -> Iterator[int]:
 
 
 def interpreter(config: dict[str, Any]) -> str:
-    """Return the path of the Python of a run: the one configured for its sim, or the present one.
+    """Return the path of the Python of a run: the one configured for its task or sim, or the present one.
+
+    A task names its interpreter by the key `env.interpreter`; any other runs in that of its sim.
 
     Args:
         config: the run's configuration, plain data.
     """
-    sim = (config.get("choices") or {}).get("sim")
     interpreters = (config.get("hardware") or {}).get("interpreters") or {}
-    return str(interpreters.get(sim) or sys.executable)
+    name = interpreter_name(config)
+    return str(interpreters.get(name) or made_interpreter(name) or sys.executable)
+
+
+def interpreter_name(config: dict[str, Any]) -> str | None:
+    """Return the key of `hardware.interpreters` for a run, whether or not it is set; arguments as for `interpreter`."""
+    return (config.get("env") or {}).get("interpreter") or (config.get("choices") or {}).get("sim")
+
+
+def made_interpreter(name: str | None) -> str | None:
+    """Return the path of an interpreter that `make <name>` has made in this checkout, None if there is none."""
+    path = CHECKOUT / f".venv-{name}" / "bin" / "python"
+    return str(path) if path.exists() else None
 
 
 def differences(before: CodeState, now: CodeState) -> list[str]:

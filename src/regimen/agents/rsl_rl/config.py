@@ -82,6 +82,8 @@ class RslRlPpoCfg:
         torch_compile_mode: of the models; null: not compiled.
         value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
             another run: it has no critic.
+        from_task: whether the task's own settings for rsl_rl replace those of the option; arguments and experiments
+            still count.
     """
 
     MOVED: ClassVar[dict[str, str]] = MOVED
@@ -96,6 +98,7 @@ class RslRlPpoCfg:
     check_for_nan: bool = True
     torch_compile_mode: str | None = None
     value_warmup_iterations: int = 0
+    from_task: bool = False
 
     def total_steps(self) -> int:
         """Return the env steps per env of the whole training."""

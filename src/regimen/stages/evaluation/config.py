@@ -67,7 +67,7 @@ class EvaluateCfg(PlaybackCfg):
             ("events", name) for name in evaluation.get("disturbances") or []
         ]
         for group, name in named:
-            if name is not None and name not in env.get(group, {}):
+            if name is not None and group in env and name not in env[group]:
                 lines.append(f"env.evaluation names `{name}`, not in env.{group}. {did_you_mean(name, env[group])}")
         return lines
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regimen.config.task_schema import switch_off_events
 from regimen.display.video import captioned
 from regimen.stages.reports.sources import Source
 
@@ -114,8 +115,7 @@ def single_env_config(source: Source) -> Config:
 
     config = copy.deepcopy(load_config(source.folder / "config.yaml"))
     config.env.num_envs, config.env.observation_noise = 1, False
-    for name in config.env.evaluation.disturbances:
-        config.env.events[name] = None
+    switch_off_events(config.env, config.env.evaluation.disturbances)
     return config
 
 

@@ -1,0 +1,114 @@
+"""Configuration of `task=isaaclab`, checked before the simulator starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from regimen.config.task_schema import EvaluationCfg, at_least_one
+from regimen.config.yaml_io import PlainConfig, PlainSection
+
+if TYPE_CHECKING:
+    from regimen.envs.isaaclab.catalogue import TaskDescription
+
+
+@dataclass
+class IsaacLabEnvCfg:
+    """A task registered with Isaac Lab.
+
+    Attributes:
+        id: its name, such as Isaac-Velocity-Flat-H1; `module:Id` imports your module first.
+        presets: names of Isaac Lab's presets, such as newton_mjwarp; the task's defaults where there is none.
+        isaac: values of the task's own configuration, by path: `env.isaac.decimation=8`; null switches a term off.
+        num_envs: environments stepped together.
+        episode_length_s: time after which an episode is truncated, in seconds; null: the task's own.
+        device: of the simulator and of all tensors.
+        assets: folder or address under which the paths of robots and scenes are found; null: `ISAACSIM_ASSET_ROOT` if
+            it is set, else the folder of Regimen's own models; `nvidia`: the address that Isaac Lab has.
+        observation_noise: whether the noise of the observation terms is applied.
+        render_size: width and height of an image in pixels.
+        interpreter: name of the Python in `hardware.interpreters`.
+    """
+
+    _target_: str = "regimen.envs.isaaclab.IsaacLabEnv"
+    id: str = "Isaac-Velocity-Flat-H1"
+    presets: list[str] = field(default_factory=list)
+    isaac: PlainSection = field(default_factory=dict)
+    num_envs: int = 64
+    episode_length_s: float | None = None
+    device: str = "cpu"
+    assets: str | None = None
+    observation_noise: bool = True
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
+    interpreter: str = "isaaclab"
+    evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each value that is wrong, and for what the interpreter lacks."""
+        from regimen.envs.isaaclab import installed
+        from regimen.system.host import interpreter
+
+        lines = at_least_one(num_envs=self.num_envs)
+        length = self.episode_length_s
+        if length is not None and not length > 0:
+            lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
+        python = interpreter(config)
+        missing = list(installed.problems(python))
+        return [*lines, *(missing or self._task_problems(python))]
+
+    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
+        """Return the settings that the task has for an agent of a library, in its keys.
+
+        Args:
+            library: such as `rsl_rl`.
+            config: the run's configuration, plain.
+
+        Raises:
+            RegimenError: the task has none, or they cannot be read.
+        """
+        from regimen.envs.isaaclab.catalogue import Catalogue
+        from regimen.system.host import interpreter
+
+        return Catalogue(interpreter(config)).agent(self.id, library)
+
+    def switch_off_event(self, name: str) -> None:
+        """Switch an event of the task off, for an evaluation without disturbances."""
+        self.isaac = {**self.isaac, "events": {**self.isaac.get("events", {}), name: None}}
+
+    def _task_problems(self, python: str) -> Iterator[str]:
+        """Yield what is wrong with the task and its settings, by its catalogue."""
+        from regimen.envs.isaaclab import assets
+        from regimen.envs.isaaclab.catalogue import Catalogue
+        from regimen.system.errors import RegimenError
+
+        catalogue = Catalogue(python)
+        try:
+            default = catalogue.description(self.id)
+            wrong = list(default.preset_problems(self.presets))
+            described = default if wrong or not self.presets else catalogue.description(self.id, self.presets)
+        except RegimenError as error:
+            yield f"id={self.id}: {error}"
+            return
+        yield from wrong
+        if described.kind not in ("manager", "direct"):
+            yield f"id={self.id}: a {described.kind} task: expected a manager-based or direct one."
+        yield from described.problems(self.isaac)
+        yield from self._evaluation_problems(described)
+        yield from assets.problems(self.assets, described.assets)
+
+    def _evaluation_problems(self, described: TaskDescription) -> Iterator[str]:
+        """Yield a line for each name of the evaluation that the task does not have, or that is switched off."""
+        from regimen.system.errors import did_you_mean
+
+        named = [("commands", name) for name in [self.evaluation.command] if name is not None]
+        named += [("events", name) for name in self.evaluation.disturbances]
+        for section, name in named:
+            names = described.names(section)
+            changed = self.isaac.get(section, {})
+            if name not in names:
+                yield f"evaluation names `{name}`, which is none of the {section} of {self.id}. " + did_you_mean(
+                    name, names
+                )
+            elif isinstance(changed, dict) and name in changed and changed[name] is None and section == "commands":
+                yield f"evaluation.command is `{name}`, but env.isaac.commands.{name} is switched off (null)."

@@ -1,0 +1,106 @@
+"""Isaac Lab's tasks on Newton, in the interpreter of `make isaaclab`: contract, training, resume, evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names
+from regimen.envs.isaaclab import installed
+from regimen.runs.checkpoint import load
+from regimen.system import host
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = host.made_interpreter("isaaclab")
+TASK = ["task=isaaclab", "env.id=Isaac-Velocity-Flat-H1", "env.num_envs=4", "env.episode_length_s=0.8"]
+SHORT = ["agent=rsl_rl_ppo", "agent.num_steps_per_env=8", "agent.max_iterations=2", "hardware.threads=1"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("isaaclab"),
+    pytest.mark.skipif(
+        PYTHON is None or bool(list(installed.problems(PYTHON))), reason="Isaac Lab is not installed: make isaaclab"
+    ),
+]
+
+
+def launch(folder: Path, *arguments: str) -> str:
+    """Start a run in `folder` and wait for its end; return what it printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "launch.py"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
+
+
+def record(folder: Path, name: str) -> tuple[Path, dict]:
+    """The directory and the record of a run by its name."""
+    runs = [path.parent for path in folder.glob("outputs/*/run.json")]
+    (run,) = [path for path in runs if json.loads((path / "run.json").read_text())["name"] == name]
+    return run, json.loads((run / "run.json").read_text())
+
+
+@pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
+def test_a_task_keeps_the_rules_of_the_contract(task):
+    command = [sys.executable, "-m", "regimen.cli", "check-env", "task=isaaclab", f"env.id={task}"]
+    arguments = ["env.episode_length_s=0.8"]
+    if "Velocity" in task:
+        held = "{command: base_velocity, grid: [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]}"
+        arguments.append(f"env.evaluation={held}")
+    done = subprocess.run([*command, *arguments, "--num-envs", "4"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_h1_is_trained_resumed_and_evaluated(tmp_path):
+    out = launch(tmp_path, *TASK, *SHORT, "name=whole", "stage.checkpoint_interval=8")
+    run, whole = record(tmp_path, "whole")
+    assert whole["status"] == "finished", out
+    names = {name for line in (run / "metrics.jsonl").read_text().splitlines() for name in json.loads(line)}
+    assert {"Train/return", "Episode_Termination/time_out"} <= names | set(_nested(run))
+    bundle = load(run / "checkpoints" / "last.pt")
+    assert bundle["io"]["action"]["joints"][0] == "left_hip_yaw"
+    assert bundle["io"]["observations"]["policy"]["joint_pos"] == 19
+
+    out = launch(tmp_path, "stage=evaluate", *TASK, "policy=whole", "name=judged", "stage.envs_per_command=2")
+    assert record(tmp_path, "judged")[1]["status"] == "finished", out
+
+
+def _nested(run: Path) -> list[str]:
+    rows = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+    return [name for row in rows for value in row.values() if isinstance(value, dict) for name in value]
+
+
+def test_a_dry_run_with_a_warm_catalogue_needs_no_simulator(tmp_path):
+    launch(tmp_path, *TASK, "dry_run=true")
+    started = time.process_time(), os.times().children_user
+    assert_names(launch(tmp_path, *TASK, "dry_run=true", "env.isaac.decimaton=8"), "env.isaac.decimaton", "decimation")
+    assert os.times().children_user - started[1] < 3.0
+
+
+def test_own_robots_weigh_what_their_models_weigh(tmp_path):
+    code = f"""
+import mujoco, pathlib
+from pxr import Usd, UsdPhysics
+from regimen.envs.isaaclab import assets
+assets.write_own(pathlib.Path({str(tmp_path)!r}) / "own")
+for name, model in assets.MODELS.items():
+    stage = Usd.Stage.Open(str(pathlib.Path({str(tmp_path)!r}) / "own" / name))
+    prims = list(stage.Traverse())
+    masses = [UsdPhysics.MassAPI(p).GetMassAttr().Get() for p in prims if p.HasAPI(UsdPhysics.MassAPI)]
+    shapes = [p for p in prims if p.HasAPI(UsdPhysics.CollisionAPI)]
+    compiled = mujoco.MjModel.from_xml_path(str(model))
+    touches = compiled.geom_contype | compiled.geom_conaffinity
+    solid = int(((touches != 0) & (compiled.geom_bodyid != 0)).sum())
+    assert abs(sum(masses) - compiled.body_mass.sum()) < 1e-4, (name, sum(masses))
+    assert len(shapes) == solid, (name, len(shapes), solid)
+    moved = [p.GetName() for p in prims if p.IsA(UsdPhysics.RevoluteJoint) or p.IsA(UsdPhysics.PrismaticJoint)]
+    assert moved == [compiled.joint(j).name for j in range(compiled.njnt) if compiled.jnt_type[j] != 0], moved
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([str(PYTHON), "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
