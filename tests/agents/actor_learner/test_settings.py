@@ -53,6 +53,10 @@ def on_ray(actors: int = 1, device: str = "cpu", port: int | None = None, **ray:
         (HardwareCfg(nodes=2, actors=1, channel=ChannelCfg()), ["nodes=2", "hardware=slurm_actor_learner"]),
         (on_slurm(nodes=4, actors=2), ["nodes=4", "hardware.nodes=3", "hardware.actors=3"]),
         (HardwareCfg(actors=2, scheduler="slurm"), ["actors=2", "hardware=slurm_actor_learner"]),
+        (hardware(host="10.0.0.5"), ["channel.host=10.0.0.5", "hardware.channel.port"]),
+        (hardware(transport="ray", token="a/file"), ["channel.token=…", "transport=ray", "not encrypted"]),
+        (hardware(transport="ray", tls_key="key.pem"), ["channel.tls_key=key.pem", "hardware.channel.transport=http"]),
+        (hardware(transport="ray", host="::1"), ["channel.host=::1", "hardware.channel.transport=http"]),
         (hardware(transport="zmq"), ["channel.transport=zmq", "http", "ray"]),
         (hardware(ray=RayCfg(num_cpus=0.5)), ["channel.ray", "hardware.channel.transport=ray"]),
         (on_ray(0), ["channel.transport=ray", "hardware.actors=1"]),
@@ -60,11 +64,13 @@ def on_ray(actors: int = 1, device: str = "cpu", port: int | None = None, **ray:
         (on_ray(address="ray://head:10001"), ["channel.ray.address=ray://head:10001", "auto", "6379"]),
         (on_ray(address="10.0.0.5"), ["channel.ray.address=10.0.0.5", "6379"]),
         (on_ray(num_cpus=1.5), ["channel.ray.num_cpus=1.5", "whole number"]),
+        (on_ray(num_cpus=float("inf")), ["channel.ray.num_cpus=inf", "whole number"]),
+        (on_ray(num_cpus=float("nan")), ["channel.ray.num_cpus=nan", "whole number"]),
         (on_ray(num_gpus=-1), ["channel.ray.num_gpus=-1"]),
         (on_ray(address="auto", resources={"simulator": 2.5}), ["channel.ray.resources.simulator=2.5"]),
         (on_ray(resources={"simulator": 0.5}), ["ray start --head", '{"simulator": 1}', "channel.ray.address=auto"]),
         (on_ray(device="cuda"), ["channel.ray.num_gpus=0", "hardware.channel.ray.num_gpus=0.25"]),
-        (on_ray(device="cuda:1", num_gpus=1), ["hardware.device=cuda"]),
+        (on_ray(device="cuda:1", num_gpus=1), ["device=cuda:1", "hardware.device=cuda"]),
     ],
 )
 def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> None:
@@ -90,6 +96,11 @@ def test_several_nodes_need_something_to_make_a_certificate_with(monkeypatch: py
     (line,) = on_slurm(nodes=2, actors=1).problems({})
     assert_names(line, "nodes=2", "openssl", "pip install cryptography", "hardware.nodes=1")
     assert on_slurm(nodes=1, actors=1).problems({}) == []
+
+
+def test_actors_on_a_cluster_of_ray_take_nothing_of_this_machine() -> None:
+    assert on_ray(7).node_processes() == 8
+    assert on_ray(7, address="auto").node_processes() == 1
 
 
 @pytest.mark.parametrize(
