@@ -225,6 +225,11 @@ class HardwareCfg:
         lines = [
             f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None, self.device)
         ]
+        if self.scheduler is not None and (per_gpu := self.submitit.get("cpus_per_gpu")):
+            lines.append(
+                f"submitit.cpus_per_gpu={per_gpu}: the cores of a learner and its actors are counted together. Remove "
+                "it, or set hardware.submitit.cpus_per_task instead."
+            )
         if self.processes > 1:
             lines.append(f"processes={self.processes}: one process learns from actors. Type hardware.processes=1.")
         if self.nodes > 1 + self.actors:
