@@ -1,7 +1,7 @@
 """The channel over Ray: a mailbox in an actor of Ray, messages of `system/wire.py` as bytes, which Ray sends as such.
 
 The mailbox may be killed at any time. Ray starts it again with nothing in it, and it takes nothing until the learner
-has told which rows it has: actors send on from there. The learner repeats the number of the last answer that it got;
+has sent which rows it has: actors send on from there. The learner repeats the number of the last answer that it got;
 an answer that was lost on the way is given again, so that its rows are neither lost nor doubled.
 """
 
@@ -147,7 +147,7 @@ class RayClient:
     def post(self, path: str, message: wire.Message) -> wire.Message:
         """Send a message and return the answer; see `request_channel.Client`.
 
-        A mailbox that waits for the learner answers, so this waits with it, as long as Ray lets both live.
+        A mailbox that waits for the learner answers, so this waits with it, until Ray ends one of them.
         """
         data = _request(path, message)
         begun, pause = time.monotonic(), FIRST_PAUSE_S
@@ -156,7 +156,7 @@ class RayClient:
                 answer = _read(self._ask(data, self._answer_s))
                 if not answer.get("again"):
                     return answer
-                why = "it was started again, and the learner has not told it yet which rows it has"
+                why = "it was started again, and the learner has not sent it yet which rows it has"
                 if not self._hurried:
                     begun = time.monotonic()
             except SilentError as error:
@@ -205,7 +205,7 @@ class RayMailbox:
         """Return rows that the learner does not have yet; see `Mailbox.take`.
 
         Raises:
-            ServerError: the mailbox has not answered for a minute, or dies again and again.
+            ServerError: the mailbox has not answered for a minute, or ends again and again.
             WireError: rows have other columns, types or shapes than expected, or some are missing.
         """
         answer = self._asked("learner/take", {"wait_s": float(wait_s), "limit": limit})

@@ -161,7 +161,7 @@ def _new_folder() -> Path:
     folder = temporary / f"{FOLDER}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise PreflightError(f"{folder} belongs to someone else. Remove it, or set TMPDIR to a folder of yours.")
+        raise PreflightError(f"{folder} belongs to another user. Remove it, or set TMPDIR to a folder of yours.")
     for old in folder.iterdir():
         if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -184,7 +184,7 @@ def require_listener(address: str) -> None:
         address = os.environ.get("RAY_ADDRESS") or _last_started() or ""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
-        return  # Ray has no address either, and says so at once
+        return  # Ray has no address either, and fails at once
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
             pass
