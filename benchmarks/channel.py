@@ -77,7 +77,7 @@ class Learner(Mailbox):
     def add_stats(self, actor: str, number: int, values: Mapping[str, float]) -> None:
         """Publish."""
         self.version += 1
-        self.publish(self.version, b"".join(wire.encode(self.made)))
+        self.publish(self.version, wire.to_bytes(self.made))
 
     def push(self, actor: str, rows: Any, first_id: int, wait_s: float = 1.0) -> int:
         """Store, and take out at once, as a learner with room does."""
@@ -184,7 +184,7 @@ class RayLearner:
             self.mailbox.take(0.01)
             for _ in self.mailbox.take_stats():
                 self.version += 1
-                self.mailbox.publish(self.version, b"".join(wire.encode(self.made)))
+                self.mailbox.publish(self.version, wire.to_bytes(self.made))
 
 
 def works(channels: list[RequestChannel]) -> dict[str, Callable[[], int]]:

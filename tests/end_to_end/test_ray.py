@@ -190,9 +190,9 @@ def test_actors_on_a_cluster_end_with_their_learner_which_is_continued(tmp_path:
     refused = tmp_path / "refused"
     refused.mkdir()
     kills.prepare(refused)
-    asked = started(refused, *NUMBERED, there, "hardware.channel.ray.resources={simulator: 1}")
+    asked = started(refused, *NUMBERED, there, "hardware.channel.ray.resources={camera: 1}")
     assert asked.wait(LIMIT_S) == 2, screen(refused)
-    assert "resources.simulator=0.5" in screen(refused)
+    assert "resources.camera=1" in screen(refused) and '{"camera": 1}' in screen(refused)
     before = set(acting())
     process = started(tmp_path, *NUMBERED, there, "hardware.channel.ray.resources={simulator: 0.5}")
     run, learner = begun(tmp_path)

@@ -147,7 +147,7 @@ def test_a_body_that_is_cut_harms_no_one(server: MessageServer) -> None:
 
 
 def test_the_token_is_taken_as_the_password_of_an_address(server: MessageServer) -> None:
-    body = b"".join(wire.encode({"x": 7}))
+    body = wire.to_bytes({"x": 7})
     password = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
     head = f"POST /echo HTTP/1.1\r\nAuthorization: Basic {password}\r\nContent-Length: {len(body)}\r\n\r\n"
     assert raw(server, head.encode() + body).startswith(b"HTTP/1.1 200 OK")

@@ -225,11 +225,13 @@ class _Reader:
         if not isinstance(section, dict) or len(others) == len(chosen):
             return
         strange = section.keys() - {f.name for f in fields(self.types["stage"])}
+        if not strange:
+            return
         load = self.locator.loader.compute_defaults_list
         own = self.locator.translate_errors(lambda: load(self.name, others, RunMode.RUN)).overrides.known_choices[
             "stage"
         ]
-        if not strange or own in (None, stage):
+        if own in (None, stage):
             return
         where = f"stage/{own}"
         kind = self._class(str(typing.cast(DictConfig, self._load(where)[0])["_target_"]), f"{where}.yaml")

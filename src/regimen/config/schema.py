@@ -31,6 +31,8 @@ __all__ = [
 
 
 TRANSPORTS = ("http", "ray")
+OF_THE_PORT = ("host", "token", "tls_certificate", "tls_key")
+"""Keys of a channel that are read where its port is open for actors elsewhere."""
 
 
 @dataclass
@@ -60,7 +62,7 @@ class RayCfg:
         amounts = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
         amounts |= {f"resources.{name}": amount for name, amount in self.resources.items()}
         for name, amount in amounts.items():
-            if amount < 0 or (amount > 1 and amount != int(amount)):
+            if not math.isfinite(amount) or amount < 0 or (amount > 1 and amount != int(amount)):
                 lines.append(f"{name}={amount:g}: expected 0 to 1, or a whole number; Ray gives out no other share.")
         if self.resources and self.address is None:
             given = json.dumps(dict.fromkeys(self.resources, 1))
@@ -70,8 +72,6 @@ class RayCfg:
             )
         if device.startswith("cuda") and not self.num_gpus:
             lines.append(f"num_gpus=0: an actor has device={device}. Type hardware.channel.ray.num_gpus=0.25.")
-        if ":" in device:
-            lines.append(f"num_gpus={self.num_gpus:g}: Ray chooses the GPU of an actor. Type hardware.device=cuda.")
         return lines
 
     @staticmethod
@@ -132,6 +132,7 @@ class ChannelCfg:
         if self.ray != RayCfg():
             lines.append("ray: nothing reads it with transport=http. Type hardware.channel.transport=ray.")
         if self.port is None:
+            lines += self._unread("nothing reads it with port=null. Set hardware.channel.port, or leave it away.")
             if actors == 0:
                 lines.append(
                     "port=null: without a port no actor elsewhere reaches the learner, and hardware.actors=0. "
@@ -140,8 +141,18 @@ class ChannelCfg:
             return lines
         return lines + listening.problems(self, self.port, "hardware.channel", scheduled or bool(lines))
 
+    def _unread(self, why: str) -> list[str]:
+        """Return a line for each key of the port that is set."""
+        default = ChannelCfg()
+        given = {key: getattr(self, key) for key in OF_THE_PORT if getattr(self, key) != getattr(default, key)}
+        return [f"{key}={'…' if key == 'token' else value}: {why}" for key, value in given.items()]
+
     def _ray_problems(self, actors: int, device: str) -> list[str]:
         lines = [f"ray.{line}" for line in self.ray.problems(device)]
+        lines += self._unread(
+            "nothing reads it with transport=ray; Ray is not encrypted, and its token is RAY_AUTH_MODE=token. Leave it "
+            "away, or type hardware.channel.transport=http."
+        )
         if self.port is not None:
             lines.append(
                 f"port={self.port}: with transport=ray other machines join the cluster, and no port is opened for "
@@ -214,6 +225,11 @@ class HardwareCfg:
         lines = [
             f"channel.{line}" for line in self.channel.problems(self.actors, self.scheduler is not None, self.device)
         ]
+        if self.scheduler is not None and (per_gpu := self.submitit.get("cpus_per_gpu")):
+            lines.append(
+                f"submitit.cpus_per_gpu={per_gpu}: the cores of a learner and its actors are counted together. Remove "
+                "it, or set hardware.submitit.cpus_per_task instead."
+            )
         if self.processes > 1:
             lines.append(f"processes={self.processes}: one process learns from actors. Type hardware.processes=1.")
         if self.nodes > 1 + self.actors:
@@ -221,6 +237,8 @@ class HardwareCfg:
                 f"nodes={self.nodes}: a learner and {self.actors} actors leave a node without a process. "
                 f"Type hardware.nodes={1 + self.actors}, or hardware.actors={self.nodes - 1}."
             )
+        if self.channel.transport == "ray" and ":" in self.device:
+            lines.append(f"device={self.device}: Ray chooses the GPU of an actor. Type hardware.device=cuda.")
         if self.nodes > 1 and self.channel.transport == "ray":
             lines.append(f"nodes={self.nodes}: Ray places the actors itself. Type hardware.nodes=1.")
         elif self.nodes > 1 and (problem := certificate.why_none()):
@@ -228,8 +246,15 @@ class HardwareCfg:
         return lines
 
     def node_processes(self) -> int:
-        """Return the number of processes on the machine of the run that has most of them."""
-        return self.processes if self.channel is None else math.ceil((1 + self.actors) / max(1, self.nodes))
+        """Return the number of processes on the machine of the run that has most of them.
+
+        Actors on a cluster of Ray are where it has what they reserve, so only the learner is known to be here.
+        """
+        if self.channel is None:
+            return self.processes
+        if self.channel.transport == "ray" and self.channel.ray.address is not None:
+            return 1
+        return math.ceil((1 + self.actors) / max(1, self.nodes))
 
     def workers(self) -> int:
         """Return the number of workers on all machines; with actors the learner is the only one."""

@@ -20,12 +20,12 @@ from regimen.envs.encoded_images.description import EncoderDescription, reads_fe
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
-from regimen.orchestration.preflight_report import PreflightContext, PreflightReport
+from regimen.orchestration.preflight_report import PreflightContext, PreflightReport, gpus_here
 from regimen.runs import inputs
 from regimen.runs.checkpoint_header import ForeignError, PolicyBundle
 from regimen.runs.inputs import agent_follows_policy, agent_of
 from regimen.runs.loggers.logger import not_installed
-from regimen.system.errors import CheckpointError, ConfigError, RegimenError, did_you_mean
+from regimen.system.errors import CheckpointError, ConfigError, PreflightError, RegimenError, did_you_mean
 from regimen.system.file_kinds import HDF5, this_is
 
 
@@ -208,19 +208,39 @@ def check_actors(composed: ComposedConfig, context: PreflightContext) -> Iterato
 
 
 def _ray_problems(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem if Ray is not installed, or a Ray of the run alone has fewer cores than its actors reserve."""
+    """Yield a problem if Ray is not installed, if no cluster is there, or if a Ray of the run alone has too little."""
     key, hardware = "hardware.channel.transport", composed.config.hardware
     for line in not_installed(composed.plain, "ray", "ray"):
         yield Problem(key, f"{key}=ray: {line} (or: make ray)")
     assert hardware.channel is not None
-    ray, cores = hardware.channel.ray, context.resources.cores
-    if ray.address is None and hardware.actors * ray.num_cpus > cores:
-        path = "hardware.channel.ray.num_cpus"
+    ray = hardware.channel.ray
+    if ray.address is not None:
+        if hardware.scheduler is None and not ray.problems(hardware.device):
+            yield from _cluster_problems(ray.address)
+        return
+    for name, unit, each, total in (
+        ("num_cpus", "cores", ray.num_cpus, context.resources.cores),
+        ("num_gpus", "GPUs", ray.num_gpus, gpus_here() if context.resources.here else None),
+    ):
+        if total is None or hardware.actors * each <= total:
+            continue
+        path = f"hardware.channel.ray.{name}"
+        less = f"{path}={ray.share_of(total, hardware.actors):g}" if total else f"hardware.device=cpu {path}=0"
         yield Problem(
             path,
-            f"{path}={ray.num_cpus:g}: {hardware.actors} actors reserve {hardware.actors * ray.num_cpus:g} cores, a "
-            f"Ray of the run has {cores}. Type {path}={ray.share_of(cores, hardware.actors):g}.",
+            f"{path}={each:g}: {hardware.actors} actors reserve {hardware.actors * each:g} {unit}, a Ray of the run "
+            f"has {total}. Type {less}.",
         )
+
+
+def _cluster_problems(address: str) -> Iterator[Problem]:
+    """Yield a problem if nothing listens at the address of a cluster of Ray."""
+    from regimen.agents.actor_learner import ray_cluster
+
+    try:
+        ray_cluster.require_listener(address)
+    except PreflightError as error:
+        yield Problem("hardware.channel.ray.address", str(error))
 
 
 def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:

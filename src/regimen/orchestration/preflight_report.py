@@ -17,6 +17,9 @@ DISK_BYTES = 200 * 10**6
 NVIDIA = (Path("/dev/nvidia0"), Path("/dev/dxg"))
 """Device files of an NVIDIA driver, on Linux and under WSL."""
 
+GPUS = (Path("/dev"), "nvidia[0-9]*")
+"""Folder and names of the device files of NVIDIA GPUs, which WSL does not have."""
+
 UNLIMITED = 2**60
 
 
@@ -63,6 +66,12 @@ def device_problems(hardware: HardwareCfg, resources: Resources) -> Iterator[str
         gpu_keys = ("gpus_per_node", "gpus_per_task", "gres")
         if not resources.here and not any(hardware.submitit.get(key) for key in gpu_keys):
             yield (f"hardware.device={device}: no GPU is requested from Slurm. Add hardware.submitit.gpus_per_node=1.")
+
+
+def gpus_here() -> int | None:
+    """Return the number of NVIDIA GPUs of this machine, None where it is unknown."""
+    folder, names = GPUS
+    return None if NVIDIA[1].exists() else len(list(folder.glob(names)))
 
 
 def interpreter_problems(sim: str, python: str) -> Iterator[str]:

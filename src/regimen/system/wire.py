@@ -78,6 +78,11 @@ def encode(message: Message) -> list[memoryview]:
     return [memoryview(FRAME.pack(MAGIC, len(tree), length)), *parts]
 
 
+def to_bytes(message: Message) -> bytes:
+    """Return a message as bytes, into which the arrays are copied; see `encode`."""
+    return b"".join(encode(message))
+
+
 def size(parts: Sequence[memoryview | bytes]) -> int:
     """Return the number of bytes of all parts."""
     return sum(map(len, parts))

@@ -22,7 +22,7 @@ def agreement(**changes: Any) -> Agreement:
 
 
 def received(message: wire.Message) -> wire.Message:
-    return wire.decode(b"".join(wire.encode(message)))
+    return wire.decode(wire.to_bytes(message))
 
 
 def test_the_same_configuration_is_taken() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,10 +17,13 @@ from agents.rlpd.touch import touch_config
 from helpers.messages import raises_naming
 from helpers.trainings import new_run
 from regimen.agents.actor_learner import processes
+from regimen.agents.actor_learner.agreement import Agreement
 from regimen.agents.actor_learner.channel import Mailbox
+from regimen.agents.actor_learner.learner_session import learner_session
 from regimen.agents.actor_learner.processes import ActorProcesses
+from regimen.config.schema import ChannelCfg, Config, HardwareCfg, RayCfg
 from regimen.runs.run import Run
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, PreflightError, StopRequested
 from regimen.system.message_client import ServerError
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -45,6 +52,42 @@ def test_an_actor_that_dies_before_its_first_row_is_tried_three_times(run: Run) 
     with raises_naming(ServerError, "actor0", "SIGKILL", "logs/actor0.log"):
         watch_until_it_fails(ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", mailbox))
     assert [warning.split()[0] for warning in run.record.warnings] == ["actor0", "actor0"]
+
+
+def test_actors_that_end_with_the_run_are_not_started_again(run: Run) -> None:
+    actors = ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", Mailbox({}, 10))
+    actors.start()
+    try:
+        run.stop_signal = signal.SIGTERM
+        for _ in range(100):
+            actors.watch()
+            time.sleep(0.05)
+        assert run.record.warnings == []
+        run.stop_signal = None
+        actors.watch()
+        assert len(run.record.warnings) == 1, "the actor had died"
+    finally:
+        actors.stop()
+
+
+def test_a_stop_while_the_channel_is_opened_is_no_failure(run: Run) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        ray = RayCfg(address=f"127.0.0.1:{probe.getsockname()[1]}")
+        hardware = HardwareCfg(actors=1, channel=ChannelCfg(transport="ray", ray=ray))
+        agreement = Agreement(None, {}, {}, {}, {}, 1)
+        training: Any = SimpleNamespace(steps_done=7)
+
+        def opened() -> None:
+            with learner_session(run, Config(hardware=hardware), training, {}, agreement, None, 10):
+                pytest.fail("no Ray is there")
+
+        with raises_naming(PreflightError, "hardware.channel.ray.address"):
+            opened()
+        run.stop_signal = signal.SIGTERM
+        with pytest.raises(StopRequested) as stopped:
+            opened()
+        assert stopped.value.step == 7
 
 
 def test_the_error_of_an_actor_is_the_error_of_the_run(run: Run) -> None:

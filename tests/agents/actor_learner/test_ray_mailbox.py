@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.messages import raises_naming
+from regimen.agents.actor_learner import ray_channel
 from regimen.agents.actor_learner.agreement import Agreement
 from regimen.agents.actor_learner.channel import RowSender
 from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
@@ -111,12 +112,42 @@ def test_an_answer_that_was_lost_is_given_again() -> None:
 
 def test_a_mailbox_takes_nothing_before_it_knows_what_the_learner_has() -> None:
     place = Place()
-    learner, channel = place.learner({"actor0.0.0": 3}), place.channel(patience_s=0.05)
+    learner, channel = place.learner({"actor0.0.0": 3}), place.channel()
+    channel.hurry(0.05)
     with raises_naming(ServerError, "mailbox", "started again"):
         channel.push(rows(0, 6), 0)
     learner.take()
     assert channel.push(rows(0, 6), 0) == 5
     assert taken(learner) == [4, 5]
+
+
+def test_an_actor_waits_with_a_mailbox_that_answers_for_its_learner() -> None:
+    place = Place()
+    learner = place.learner()
+    late = threading.Timer(2.5, learner.take)
+    late.start()
+    assert place.channel(patience_s=0.05).push(rows(0, 6), 0) == 5
+    late.join()
+
+
+def test_silence_of_the_mailbox_begins_with_the_first_question_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_channel, "SILENT_S", 0.3)
+    place = Place()
+    learner = place.learner()
+    for _ in range(2):  # an answer ends the silence
+        learner.take()
+        time.sleep(0.4)  # a checkpoint is written: no question, so no silence
+        place.lost = lambda: True
+        assert learner.take() == []
+        place.lost = lambda: False
+    learner.take()
+    place.lost = lambda: True
+    with raises_naming(ServerError, "mailbox", "has not answered", "resume="):
+        for _ in range(100):
+            learner.take()
+            time.sleep(0.02)
 
 
 def test_a_restarted_mailbox_is_warned_of_and_gets_the_weights_again() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names, raises_naming
+from regimen.agents.actor_learner.ray_actors import require_resources
 from regimen.config.compose import compose
 from regimen.config.schema import ChannelCfg, HardwareCfg, RayCfg
+from regimen.orchestration import preflight_report
 from regimen.orchestration.preflight import preflight
 from regimen.stages.actor import TOKEN_VARIABLE, ActorCfg
 from regimen.system import certificate
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, PreflightError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,7 +54,12 @@ def on_ray(actors: int = 1, device: str = "cpu", port: int | None = None, **ray:
         (HardwareCfg(processes=2, actors=1, channel=ChannelCfg()), ["processes=2", "hardware.processes=1"]),
         (HardwareCfg(nodes=2, actors=1, channel=ChannelCfg()), ["nodes=2", "hardware=slurm_actor_learner"]),
         (on_slurm(nodes=4, actors=2), ["nodes=4", "hardware.nodes=3", "hardware.actors=3"]),
+        (on_slurm(actors=1, submitit={"cpus_per_gpu": 4}), ["cpus_per_gpu=4", "hardware.submitit.cpus_per_task"]),
         (HardwareCfg(actors=2, scheduler="slurm"), ["actors=2", "hardware=slurm_actor_learner"]),
+        (hardware(host="10.0.0.5"), ["channel.host=10.0.0.5", "hardware.channel.port"]),
+        (hardware(transport="ray", token="a/file"), ["channel.token=…", "transport=ray", "not encrypted"]),
+        (hardware(transport="ray", tls_key="key.pem"), ["channel.tls_key=key.pem", "hardware.channel.transport=http"]),
+        (hardware(transport="ray", host="::1"), ["channel.host=::1", "hardware.channel.transport=http"]),
         (hardware(transport="zmq"), ["channel.transport=zmq", "http", "ray"]),
         (hardware(ray=RayCfg(num_cpus=0.5)), ["channel.ray", "hardware.channel.transport=ray"]),
         (on_ray(0), ["channel.transport=ray", "hardware.actors=1"]),
@@ -60,11 +67,13 @@ def on_ray(actors: int = 1, device: str = "cpu", port: int | None = None, **ray:
         (on_ray(address="ray://head:10001"), ["channel.ray.address=ray://head:10001", "auto", "6379"]),
         (on_ray(address="10.0.0.5"), ["channel.ray.address=10.0.0.5", "6379"]),
         (on_ray(num_cpus=1.5), ["channel.ray.num_cpus=1.5", "whole number"]),
+        (on_ray(num_cpus=float("inf")), ["channel.ray.num_cpus=inf", "whole number"]),
+        (on_ray(num_cpus=float("nan")), ["channel.ray.num_cpus=nan", "whole number"]),
         (on_ray(num_gpus=-1), ["channel.ray.num_gpus=-1"]),
         (on_ray(address="auto", resources={"simulator": 2.5}), ["channel.ray.resources.simulator=2.5"]),
         (on_ray(resources={"simulator": 0.5}), ["ray start --head", '{"simulator": 1}', "channel.ray.address=auto"]),
         (on_ray(device="cuda"), ["channel.ray.num_gpus=0", "hardware.channel.ray.num_gpus=0.25"]),
-        (on_ray(device="cuda:1", num_gpus=1), ["hardware.device=cuda"]),
+        (on_ray(device="cuda:1", num_gpus=1), ["device=cuda:1", "hardware.device=cuda"]),
     ],
 )
 def test_hardware_that_is_refused(settings: HardwareCfg, named: list[str]) -> None:
@@ -90,6 +99,11 @@ def test_several_nodes_need_something_to_make_a_certificate_with(monkeypatch: py
     (line,) = on_slurm(nodes=2, actors=1).problems({})
     assert_names(line, "nodes=2", "openssl", "pip install cryptography", "hardware.nodes=1")
     assert on_slurm(nodes=1, actors=1).problems({}) == []
+
+
+def test_actors_on_a_cluster_of_ray_take_nothing_of_this_machine() -> None:
+    assert on_ray(7).node_processes() == 8
+    assert on_ray(7, address="auto").node_processes() == 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +149,48 @@ def test_more_cores_than_a_ray_of_the_run_has_are_refused(tmp_path: Path, monkey
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     with raises_naming(ConfigError, "hardware.channel.ray.num_cpus=1", "4 actors", "num_cpus=0.5"):
         preflight(compose([*RAY, "hardware.actors=4"], [ROOT / "conf"]), tmp_path)
+
+
+def test_more_gpus_than_this_machine_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(preflight_report, "NVIDIA", (tmp_path / "nvidia0", tmp_path / "dxg"))
+    monkeypatch.setattr(preflight_report, "GPUS", (tmp_path, preflight_report.GPUS[1]))
+    with raises_naming(ConfigError, "hardware.channel.ray.num_gpus=1", "3 actors", "num_gpus=0.666"):
+        asked = ["hardware.actors=3", "hardware.channel.ray.num_cpus=0", "hardware.channel.ray.num_gpus=1"]
+        preflight(compose([*RAY, *asked], [ROOT / "conf"]), tmp_path)
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_the_start(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        key = f"hardware.channel.ray.address=127.0.0.1:{probe.getsockname()[1]}"
+        with raises_naming(ConfigError, key, "ray start --head"):
+            preflight(compose([*RAY, key], [ROOT / "conf"]), tmp_path)
+        probe.listen()
+        preflight(compose([*RAY, key], [ROOT / "conf"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "has", "named"),
+    [
+        (RayCfg(num_cpus=2), {"CPU": 3.0}, ["hardware.channel.ray.num_cpus=2", "num_cpus=1"]),
+        (RayCfg(num_gpus=1), {"CPU": 8.0}, ["hardware.channel.ray.num_gpus=1", "this machine has none"]),
+        (RayCfg("auto", num_gpus=1), {"CPU": 8.0}, ["no machine of the cluster", "--num-gpus=1"]),
+        (RayCfg("auto", resources={"sim": 0.5}), {"CPU": 8.0}, ["resources.sim=0.5", "no machine", '{"sim": 1}']),
+    ],
+)
+def test_what_ray_never_has_is_refused(cfg: RayCfg, has: dict[str, float], named: list[str]) -> None:
+    with raises_naming(PreflightError, *named):
+        require_resources(has, cfg, 2, pytest.fail)
+
+
+def test_a_cluster_that_may_grow_is_warned_of() -> None:
+    warnings: list[str] = []
+    require_resources({"CPU": 8.0, "sim": 1.0}, RayCfg("auto", resources={"sim": 1}), 2, warnings.append)
+    (line,) = warnings
+    assert_names(line, "hardware.channel.ray.resources.sim=1", "resources.sim=0.5")
+    require_resources({"CPU": 2.0}, RayCfg(), 2, pytest.fail)
 
 
 def test_an_agent_that_does_not_act_for_a_learner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,7 +220,7 @@ def test_an_actor_that_comes_after_the_end_or_is_ended_leaves_no_row_behind(tmp_
     try:
         agent = Rlpd(config.agent, env.io, 1, torch.device("cpu"), 0)
         values = agent.learner.actor.values.detach().numpy()
-        mailbox.publish(0, b"".join(wire.encode({"actor": values, "steps_done": 0})))
+        mailbox.publish(0, wire.to_bytes({"actor": values, "steps_done": 0}))
         sessions: list[ActorSession] = []
 
         def acted(name: str) -> int:

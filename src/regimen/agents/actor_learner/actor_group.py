@@ -78,7 +78,7 @@ class ActorGroup(ABC):
             self._start(number)
 
     def watch(self) -> None:
-        """Start an actor that died again.
+        """Start an actor that died again, unless the run is to stop: then a signal may have ended the actor as well.
 
         Raises:
             RegimenError: it failed with an error, or died several times before it sent a row.
@@ -87,6 +87,8 @@ class ActorGroup(ABC):
             end = self._end_of(number, name)
             if end is None:
                 continue
+            if self._run.stop_signal is not None:
+                return
             if end.account is not None:
                 raise _error(end.account, log_name(name))
             self._failures[number] = 0 if self._mailbox.received(name) >= 0 else self._failures[number] + 1

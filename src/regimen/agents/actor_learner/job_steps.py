@@ -31,6 +31,9 @@ ACCESS = "channel"
 ANSWER_S = 60.0
 ANY_PORT = 9
 
+STEP_S = 120
+"""Time for Slurm to give a step its place on a node, after which `srun` fails instead of asking again."""
+
 
 class JobSteps:
     """Starts processes on the nodes of this Slurm job.
@@ -66,6 +69,7 @@ class JobSteps:
             return command
         step = [f"--jobid={os.environ['SLURM_JOB_ID']}", f"--nodelist={node}", f"--cpus-per-task={self._cores}"]
         step += ["--nodes=1", "--ntasks=1", "--overlap", "--export=ALL", "--mpi=none", "--unbuffered"]
+        step.append(f"--immediate={STEP_S}")
         return ["srun", *step, f"--job-name=actor{number}", *command]
 
     def environment(self) -> dict[str, str]:
@@ -101,7 +105,8 @@ def job_steps(run: Run, hardware: HardwareCfg, token: str) -> Iterator[JobSteps 
         raise PreflightError(f"hardware.nodes={hardware.nodes}: this Slurm job has {len(nodes)}, {', '.join(nodes)}.")
     access = run.dir / ACCESS
     shutil.rmtree(access, ignore_errors=True)  # of a start that was killed
-    access.mkdir(mode=0o700)
+    access.mkdir(mode=0o700, exist_ok=True)  # where files of it are still open elsewhere, the folder remains
+    access.chmod(0o700)
     try:
         listening.write_token(access / "token", token)
         cores = hardware.submitit.get("cpus_per_task") or hardware.node_processes() * hardware.num_threads()

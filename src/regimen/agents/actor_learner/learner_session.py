@@ -19,6 +19,7 @@ from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
 from regimen.agents.actor_learner.processes import ActorProcesses
 from regimen.agents.training_session import TrainingSession
 from regimen.system import listening, wire
+from regimen.system.errors import RegimenError
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.agreement import Agreement
@@ -66,7 +67,7 @@ class LearnerSession:
     def publish(self, weights: wire.Message) -> None:
         """Make weights known to the actors; they must not change afterwards."""
         self.version += 1
-        self.mailbox.publish(self.version, b"".join(wire.encode(weights)))
+        self.mailbox.publish(self.version, wire.to_bytes(weights))
 
     def take(self, limit: int, save: Callable[[], Any]) -> list[Parcel]:
         """Wait for rows, and return at most `limit`.
@@ -118,6 +119,7 @@ def learner_session(
             restored from its last checkpoint.
 
     Raises:
+        StopRequested: a signal came, and the channels could not be opened.
         PreflightError: the address is in use, the certificate cannot be read, the nodes of the run are not there, or
             no Ray is reached.
     """
@@ -127,7 +129,11 @@ def learner_session(
     settings = MailboxSettings(spec, capacity, agreement, channel.push_steps, kept + capacity + unsent)
     opened = _on_ray if channel.transport == "ray" else _over_http
     with ExitStack() as stack:
-        mailbox, actors, farewell = stack.enter_context(opened(run, config.hardware, settings, last_ids))
+        try:
+            mailbox, actors, farewell = stack.enter_context(opened(run, config.hardware, settings, last_ids))
+        except RegimenError:  # a stop that was asked for meanwhile is no failure, and nothing is new since the start
+            run.check_stop(training.steps_done, lambda: None)
+            raise
         stack.callback(actors.stop)
         actors.start()
         yield LearnerSession(run, training, mailbox, actors)

@@ -38,7 +38,7 @@ class MailboxSettings:
 
     def encoded(self) -> bytes:
         """Return them as the bytes of a message."""
-        return b"".join(wire.encode(asdict(self)))
+        return wire.to_bytes(asdict(self))
 
     @classmethod
     def decoded(cls, data: bytes) -> MailboxSettings:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from regimen.agents.actor_learner import ray_cluster
 from regimen.agents.actor_learner.actor_group import END_GRACE_S, ActorGroup, End, account_of, log_name
 from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
-from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, asking, first_line
+from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, asking, last_line
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
@@ -35,8 +36,10 @@ START_S = 120.0
 CONTROL = "control"
 """Calls that are answered while an actor acts."""
 
+KEYS = {"CPU": "num_cpus", "GPU": "num_gpus"}
+"""Name of a resource in Ray -> its key; that of any other one is `resources.<name>`."""
+
 EXIT_TYPE = re.compile(r"Worker exit type: (\w+)")
-SHOWN = 200
 
 
 class ActingActor:
@@ -69,10 +72,10 @@ class ActingActor:
             steps = self._act(message, name, run)
         except Exception as error:
             if self._ended.is_set():
-                return _encoded({"steps": 0})  # the learner is gone, or ends: this is no failure of the actor
-            return _encoded(account_of(error, name, run))
+                return wire.to_bytes({"steps": 0})  # the learner is gone, or ends: this is no failure of the actor
+            return wire.to_bytes(account_of(error, name, run))
         print(f"{name} ends after {steps} steps", flush=True)
-        return _encoded({"steps": steps})
+        return wire.to_bytes({"steps": steps})
 
     def _act(self, message: wire.Message, name: str, run: Run | None) -> int:
         plain = wire.require_plain(message, "config", dict)
@@ -141,11 +144,11 @@ class RayActors(ActorGroup):
     def _launch(self, number: int, name: str) -> None:
         if number in self._actors:
             self._ray.kill(self._actors[number])
-        reserved = {"num_cpus": self._cfg.num_cpus, "num_gpus": self._cfg.num_gpus, "resources": self._cfg.resources}
-        actor = self._kind.options(name=name, max_restarts=0, **reserved).remote()
+        amounts = {"num_cpus": self._cfg.num_cpus, "num_gpus": self._cfg.num_gpus, "resources": self._cfg.resources}
+        actor = self._kind.options(name=name, max_restarts=0, **amounts).remote()
         self._actors[number], self._since[number] = actor, time.monotonic()
         self._ready[number] = actor.ready.remote()
-        self._acting[number] = actor.act.remote(_encoded({**self._order, "name": name}))
+        self._acting[number] = actor.act.remote(wire.to_bytes({**self._order, "name": name}))
 
     def _end_of(self, number: int, name: str) -> End | None:
         from ray.exceptions import RayError
@@ -169,13 +172,19 @@ class RayActors(ActorGroup):
         return f"it reserves {reserved(self._cfg)}, free are {free}. Reserve less, or end what else the cluster does."
 
     def stop(self) -> None:
-        """End all actors, by force where they do not end by themselves."""
+        """End all actors, by force where they do not end by themselves.
+
+        An error of Ray is no reason to raise here: what ended the learner says more, or is a stop that was asked for.
+        """
         for actor in self._actors.values():
-            actor.stop.options(concurrency_group=CONTROL).remote()
+            with suppress(Exception):  # Ray raises plain ones as well
+                actor.stop.options(concurrency_group=CONTROL).remote()
         if acting := list(self._acting.values()):
-            self._ray.wait(acting, num_returns=len(acting), timeout=END_GRACE_S)
+            with suppress(Exception):
+                self._ray.wait(acting, num_returns=len(acting), timeout=END_GRACE_S)
         for actor in self._actors.values():
-            self._ray.kill(actor)
+            with suppress(Exception):
+                self._ray.kill(actor)
         self._actors, self._acting = {}, {}
 
 
@@ -205,7 +214,7 @@ def on_ray(
     name = f"mailbox.{len(run.record.resumed)}"
     run.progress(note="starting Ray")
     with ray_cluster.connected(cfg, namespace) as ray:
-        _require_resources(ray, cfg, count)
+        require_resources(ray.cluster_resources(), cfg, count, run.warn)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )
@@ -217,19 +226,44 @@ def on_ray(
         try:
             yield mailbox, RayActors(run, count, cfg, mailbox, {"mailbox": name, "namespace": namespace})
         finally:
-            with suppress(ray.exceptions.RayError):
+            with suppress(Exception):  # Ray raises plain ones as well
                 ray.kill(handle)
 
 
-def _require_resources(ray: Any, cfg: RayCfg, count: int) -> None:
-    has = ray.cluster_resources()
+def require_resources(has: Mapping[str, float], cfg: RayCfg, count: int, warn: Callable[[str], None]) -> None:
+    """Raise where the actors can never have what they reserve; free amounts are not looked at.
+
+    Args:
+        has: name -> total amount, of a Ray of the run or of all machines of a cluster.
+        cfg: address, and what each actor reserves.
+        count: number of actors.
+        warn: called with a line where a cluster has less than they all reserve: it may grow.
+
+    Raises:
+        PreflightError: a Ray of the run has too little, or no machine of the cluster has any.
+    """
     for name, amount in reserved(cfg).items():
-        if amount * count > has.get(name, 0.0):
-            key, total = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, f"resources.{name}"), has.get(name, 0.0)
+        total = has.get(name, 0.0)
+        if amount * count <= total:
+            continue
+        key = f"hardware.channel.ray.{KEYS.get(name, f'resources.{name}')}"
+        asked = f"{key}={amount:g}: {count} actors reserve {amount * count:g} {name}"
+        less = f"Type {key}={cfg.share_of(total, count):g}, or fewer actors"
+        if cfg.address is None and total:
+            raise PreflightError(f"{asked}, Ray has {total:g}. {less}.")
+        if cfg.address is None:
+            raise PreflightError(f"{asked}, this machine has none. Leave {key} away.")
+        if not total:
             raise PreflightError(
-                f"hardware.channel.ray.{key}={amount:g}: {count} actors reserve {amount * count:g} {name}, Ray has "
-                f"{total:g}. Type hardware.channel.ray.{key}={cfg.share_of(total, count):g}, or fewer actors."
+                f"{asked}, no machine of the cluster has it. Type `ray start --address=<host:port of its head> "
+                f"{_option(name)}` on one that has it, or leave {key} away."
             )
+        warn(f"{asked}, the cluster has {total:g} so far; without more machines some actors do not start. {less}")
+
+
+def _option(name: str) -> str:
+    """Return the option of `ray start` by which a machine has a resource."""
+    return f"--{KEYS[name].replace('_', '-')}=1" if name in KEYS else f"--resources='{json.dumps({name: 1})}'"
 
 
 def _how(error: Exception) -> str:
@@ -237,9 +271,4 @@ def _how(error: Exception) -> str:
     found = EXIT_TYPE.search(str(error))
     if found:
         return f"the death of its process ({found[1]})"
-    last = str(error).strip().splitlines()[-1:] or [first_line(error)]
-    return f"an error of Ray ({last[0].strip()[:SHOWN]})"
-
-
-def _encoded(message: wire.Message) -> bytes:
-    return b"".join(wire.encode(message))
+    return f"an error of Ray ({last_line(error)})"

@@ -1,7 +1,7 @@
 """The channel over Ray: a mailbox in an actor of Ray, messages of `system/wire.py` as bytes, which Ray sends as such.
 
 The mailbox may be killed at any time. Ray starts it again with nothing in it, and it takes nothing until the learner
-has told which rows it has: actors send on from there. The learner repeats the number of the last answer that it got;
+has sent which rows it has: actors send on from there. The learner repeats the number of the last answer that it got;
 an answer that was lost on the way is given again, so that its rows are neither lost nor doubled.
 """
 
@@ -34,6 +34,8 @@ RESTARTS = 3
 
 MAX_MESSAGE = 256 * 2**20
 HERE = "the mailbox"
+SHOWN = 200
+"""Characters of an error of Ray that a message has."""
 
 Ask: TypeAlias = Callable[[bytes, float], bytes]
 """Sends the bytes of a message to a mailbox and returns those of its answer, within so many seconds."""
@@ -44,15 +46,23 @@ class SilentError(ServerError):
 
 
 def asking(mailbox: ActorHandle[Any]) -> Ask:
-    """Return what asks a `MailboxActor` by the handle that Ray gives; it raises `SilentError` for errors of Ray."""
+    """Return what asks a `MailboxActor` by the handle that Ray gives.
+
+    It raises `SilentError` for errors of Ray, after which the mailbox may answer again, and `ServerError` for the end
+    of a mailbox that Ray does not start again.
+    """
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, RayError
 
     def ask(data: bytes, seconds: float) -> bytes:
         try:
             answer: Any = ray.get(mailbox.answer.remote(data), timeout=seconds)
+        except ActorDiedError as error:
+            raise ServerError(
+                f"{HERE} ended, and Ray does not start it again: {last_line(error)}. Continue the run by `resume=`."
+            ) from None
         except RayError as error:
-            raise SilentError(first_line(error)) from None
+            raise SilentError(last_line(error)) from None
         return bytes(answer)
 
     return ask
@@ -80,7 +90,7 @@ class MailboxActor:
             answer = self._to_learner(path, message) if path.startswith("learner/") else self._to_actor(path, message)
         except Exception as error:
             return b"".join(Reply.error(error).parts)
-        return b"".join(wire.encode(answer))
+        return wire.to_bytes(answer)
 
     def _to_actor(self, path: str, message: wire.Message) -> wire.Message:
         if not self._known.wait(ROOM_S) or self._mailbox is None:
@@ -132,9 +142,13 @@ class RayClient:
             silent_s: longest wait for any.
         """
         self._ask, self._answer_s, self._silent_s = ask, answer_s, silent_s
+        self._hurried = False
 
     def post(self, path: str, message: wire.Message) -> wire.Message:
-        """Send a message and return the answer; see `request_channel.Client`."""
+        """Send a message and return the answer; see `request_channel.Client`.
+
+        A mailbox that waits for the learner answers, so this waits with it, until Ray ends one of them.
+        """
         data = _request(path, message)
         begun, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
@@ -142,7 +156,9 @@ class RayClient:
                 answer = _read(self._ask(data, self._answer_s))
                 if not answer.get("again"):
                     return answer
-                why = "it was started again, and the learner has not told it yet which rows it has"
+                why = "it was started again, and the learner has not sent it yet which rows it has"
+                if not self._hurried:
+                    begun = time.monotonic()
             except SilentError as error:
                 why = str(error)
             if time.monotonic() - begun + pause > self._silent_s:
@@ -153,6 +169,7 @@ class RayClient:
     def hurry(self, seconds: float) -> None:
         """Wait no longer than `seconds` for an answer from now on."""
         self._answer_s, self._silent_s = min(self._answer_s, seconds), min(self._silent_s, seconds)
+        self._hurried = True
 
     def close(self) -> None:
         """Do nothing: Ray keeps the connections."""
@@ -182,13 +199,13 @@ class RayMailbox:
         self._stats: list[tuple[str, dict[str, float]]] = []
         self._weights: tuple[int, np.ndarray] | None = None
         self._boot, self._number, self._restarts = "", 0, 0
-        self._heard = time.monotonic()
+        self._silent_since: float | None = None
 
     def take(self, wait_s: float = 0.0, limit: int | None = None) -> list[Parcel]:
         """Return rows that the learner does not have yet; see `Mailbox.take`.
 
         Raises:
-            ServerError: the mailbox has not answered for a minute, or dies again and again.
+            ServerError: the mailbox has not answered for a minute, or ends again and again.
             WireError: rows have other columns, types or shapes than expected, or some are missing.
         """
         answer = self._asked("learner/take", {"wait_s": float(wait_s), "limit": limit})
@@ -238,13 +255,14 @@ class RayMailbox:
         try:
             answer = _read(self._ask(_request(path, {**message, **state}), ANSWER_S))
         except SilentError as error:
-            if time.monotonic() - self._heard > SILENT_S:
+            self._silent_since = self._silent_since or time.monotonic()
+            if time.monotonic() - self._silent_since > SILENT_S:
                 raise ServerError(
                     f"{HERE} has not answered for {SILENT_S:g} s: {error}. Continue the run by `resume=`."
                 ) from None
             time.sleep(FIRST_PAUSE_S)
             return None
-        self._heard = time.monotonic()
+        self._silent_since = None
         for actor, last in wire.require_plain(answer, "received", dict).items():
             self._received[actor] = max(self._received.get(actor, -1), last)
         if (boot := wire.require_plain(answer, "boot", str)) != self._boot:
@@ -277,13 +295,13 @@ class RayMailbox:
         return Parcel(actor, first + known, {name: column[known:] for name, column in rows.items()})
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error of Ray, which may have many, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error of Ray, shortened, without its full stop: it has the reason."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:SHOWN].rstrip(".")
 
 
 def _request(path: str, message: wire.Message) -> bytes:
-    return b"".join(wire.encode({"path": path, "of": message}))
+    return wire.to_bytes({"path": path, "of": message})
 
 
 def _read(data: bytes) -> wire.Message:

@@ -69,7 +69,7 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
         settings = {"address": "local", "_temp_dir": str(folder), **own, **common}
     else:
         print(f"connecting to Ray at {cfg.address}: some seconds", flush=True)
-        _require_listener(cfg.address)
+        require_listener(cfg.address)
         _require_ray(cfg.address)
         path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
         settings = {"address": cfg.address, "runtime_env": {"env_vars": path}, **common}
@@ -106,9 +106,7 @@ def _start(ray: Any, settings: dict[str, Any]) -> None:
             ray.shutdown()
             for child in this.children():
                 if child not in before:
-                    for process in [*child.children(recursive=True), child]:
-                        with suppress(psutil.NoSuchProcess):
-                            process.kill()
+                    _kill(child)
             if attempt == STARTS:
                 raise ServerError(
                     f"Ray does not start on this machine, tried {STARTS} times: {_first_line(error)}. Continue the run "
@@ -117,20 +115,42 @@ def _start(ray: Any, settings: dict[str, Any]) -> None:
             print(f"Ray did not start: {_first_line(error)}; it is started again", flush=True)
 
 
+def _kill(process: psutil.Process) -> None:
+    """End a process and those that it started, some of which may end meanwhile."""
+    family = [process]
+    with suppress(psutil.NoSuchProcess):
+        family = [*process.children(recursive=True), process]
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block the signals of the run; they arrive afterwards.
+
+    A scheduler sends its signals to all processes; those that are started meanwhile inherit that they are blocked, so
+    that the learner can save its checkpoint first.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _init(ray: Any, settings: dict[str, Any]) -> None:
     """Start or connect; the signals of the run keep their handlers, and do not end what Ray starts.
 
-    Ray sets a handler of SIGTERM of its own. A scheduler sends its signals to all processes; those of Ray inherit that
-    they are blocked, so that the learner can save its checkpoint first.
+    Ray sets a handler of SIGTERM of its own.
     """
     handlers = {number: signal.getsignal(number) for number in signals.FORWARDED}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals.FORWARDED)
-    try:
-        ray.init(**settings)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with _signals_blocked():
+        try:
+            ray.init(**settings)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _new_folder() -> Path:
@@ -141,7 +161,7 @@ def _new_folder() -> Path:
     folder = temporary / f"{FOLDER}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise PreflightError(f"{folder} belongs to someone else. Remove it, or set TMPDIR to a folder of yours.")
+        raise PreflightError(f"{folder} belongs to another user. Remove it, or set TMPDIR to a folder of yours.")
     for old in folder.iterdir():
         if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -151,8 +171,11 @@ def _new_folder() -> Path:
     return own
 
 
-def _require_listener(address: str) -> None:
+def require_listener(address: str) -> None:
     """Raise unless something listens at an address; Ray itself would try for a minute.
+
+    Args:
+        address: `auto`, or host and port.
 
     Raises:
         PreflightError: nothing does.
@@ -161,7 +184,7 @@ def _require_listener(address: str) -> None:
         address = os.environ.get("RAY_ADDRESS") or _last_started() or ""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
-        return  # Ray has no address either, and says so at once
+        return  # Ray has no address either, and fails at once
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
             pass
@@ -177,9 +200,10 @@ def _require_ray(address: str) -> None:
     """
     code = "import sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, address], capture_output=True, text=True, timeout=PROBE_S, check=False
-        )
+        with _signals_blocked():  # one of them would end the probe, as if there were no Ray
+            done = subprocess.run(
+                [sys.executable, "-c", code, address], capture_output=True, text=True, timeout=PROBE_S, check=False
+            )
     except subprocess.TimeoutExpired:
         raise _unreachable(address, TimeoutError(f"it does not answer as Ray within {PROBE_S:g} s")) from None
     if done.returncode:
