@@ -30,7 +30,7 @@ class GymEnvCfg:
         kwargs: arguments of `gymnasium.make`.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
-        success_key: entry of the task's info with the success of an episode, such as is_success; null: none.
+        success_key: entry of the task's info with the success at the end of an episode, such as is_success; null: none.
         observation_noise: set by `stage=evaluate`; without effect in these tasks.
     """
 
@@ -149,7 +149,7 @@ class GymEnv:
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
 
     def _success(self, key: str, given: dict[str, Any], done: torch.Tensor) -> torch.Tensor:
-        """Return whether each env succeeds in this step, (N,) bool.
+        """Return whether the episode of each env ends in success with this step, (N,) bool.
 
         Args:
             key: entry of the task's info.
@@ -166,7 +166,7 @@ class GymEnv:
                 f"env.success_key={key}: the info of {self.cfg.id} has no such entry at the end of an "
                 f"episode. {did_you_mean(key, names) if names else 'It has none: type env.success_key=null.'}"
             )
-        return there & torch.from_numpy(np.broadcast_to(given.get(key, False), self.num_envs).astype(bool))
+        return there & done & torch.from_numpy(np.broadcast_to(given.get(key, False), self.num_envs).astype(bool))
 
     def _obs(self, observed: Any) -> Obs:
         """Return an observation of the vector, (N, d) or name -> (N, d), as the group `policy`."""

@@ -96,7 +96,10 @@ def space_problems(observation: Space[Any], action: Space[Any]) -> Iterator[str]
     Observations are a flat box or a Dict of them, actions a flat box of floats, or a choice.
     """
     remedy = "Choose another task, or register yours with a wrapper around it."
-    for name, space in entries(observation).items():
+    given = entries(observation)
+    if not given:
+        yield f"its observation is {observation}, which has no entry; expected a flat Box, or a Dict of them. {remedy}"
+    for name, space in given.items():
         if not _is_flat(space):
             what = f"its observation `{name}`" if name != "observation" else "its observation"
             yield f"{what} is {space}, expected a flat Box, or a Dict of flat Boxes. {remedy}"
