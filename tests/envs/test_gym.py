@@ -340,6 +340,19 @@ def test_a_task_without_images_is_refused_where_a_video_is_wanted():
     assert cfg.problems({"video": False}) == []
     [line] = cfg.problems({"video": True})
     assert_names(line, "Drift-v0", "rgb_array", "video=true")
+    [line] = cfg.problems({"choices": {"stage": "collect"}, "policy": "human"})
+    assert_names(line, "rgb_array", "policy=human")
+    human = {"interventions": {"enabled": True, "by": "human"}}
+    [line] = cfg.problems({"choices": {"stage": "train"}, "agent": human})
+    assert_names(line, "rgb_array", "agent.interventions.by=human")
+    assert cfg.problems({"choices": {"stage": "evaluate"}, "agent": human}) == []
+
+
+def test_the_task_of_a_human_is_drawn(compose_config):
+    overrides = ["task=gym", "env.id=CartPole-v1", "env.num_envs=1", "stage=collect", "policy=human", "agent=bc"]
+    env = GymEnv.open(compose_config(overrides))
+    assert env.vector.envs[0].render_mode == "rgb_array"
+    env.close()
 
 
 @pytest.mark.usefixtures("own_tasks")

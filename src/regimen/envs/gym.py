@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.config.structured import to_plain
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs import gym_registry
 from regimen.envs.finite import all_finite, bad_rows
@@ -51,7 +52,7 @@ class GymEnvCfg:
         length = self.episode_length_s
         if length is not None and not length > 0:
             lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
-        drawn = bool(config.get("video"))
+        drawn = gym_registry.drawn_for(config)
         return [*lines, *gym_registry.problems(self.id, self.kwargs, length is not None, drawn)]
 
 
@@ -91,7 +92,7 @@ class GymEnv:
     @classmethod
     def open(cls, config: Config) -> GymEnv:
         """Open the task of a run, and write the episode length into `config`, where the stages read it."""
-        env = cls(config.env, config.seed, config.video)
+        env = cls(config.env, config.seed, gym_registry.drawn_for(to_plain(config)) is not None)
         config.env.episode_length_s = env.max_episode_length * env.step_dt
         return env
 
@@ -245,7 +246,7 @@ class GymEnv:
         try:
             picture: np.ndarray = self.vector.envs[0].render()
         except DependencyNotInstalled as error:
-            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true away.") from error
+            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true, or the human, away.") from error
         return picture
 
     def close(self) -> None:
