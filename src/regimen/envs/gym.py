@@ -246,7 +246,9 @@ class GymEnv:
         try:
             picture: np.ndarray = self.vector.envs[0].render()
         except DependencyNotInstalled as error:
-            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true, or the human, away.") from error
+            raise PreflightError(
+                f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true, or the human, away."
+            ) from error
         return picture
 
     def close(self) -> None:

@@ -28,7 +28,14 @@ from regimen.data.transition_buffer import Minibatches, TransitionBuffer, Transi
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint, checkpoint_header
 from regimen.runs.run import Run
-from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError, PreflightError, StopRequested
+from regimen.system.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    IOMismatchError,
+    PreflightError,
+    StopRequested,
+)
 
 CPU = torch.device("cpu")
 ROWS = 6
@@ -164,7 +171,7 @@ def test_images_that_the_task_does_not_give_are_named():
 def test_images_without_three_channels_or_named_twice_are_refused():
     env = SeenTouchEnv(1)
     env.io.images["far"] = [*SEEN["far"][:2], 1]
-    with raises_naming(ConfigError, "agent.images=far", "x1", "3 channels"):
+    with raises_naming(ConfigError, "agent.images=far", "8x8x1", "3 channels"):
         Rlpd(rlpd_cfg(images=["far"]), env.io, 1, CPU, 0)
     lines = rlpd_cfg(images=["far", "near", "far"]).problems({"choices": {"stage": "evaluate"}, "env": {}})
     assert len(lines) == 1 and lines[0].startswith("images=") and "far is named" in lines[0]
@@ -175,7 +182,7 @@ def test_pictures_that_do_not_fit_are_refused_and_a_resume_counts_those_that_it_
     needed = config.agent.pixel_bytes(2, frame_bytes(SEEN))
     room = needed
     monkeypatch.setattr("regimen.agents.rlpd.agent.free_bytes", lambda device: room)
-    with raises_naming(PreflightError, "pictures", "env.images.size", "agent.replay_buffer_capacity="):
+    with raises_naming(PreflightError, "pictures", "env.images.size", "agent.replay_buffer_capacity"):
         finished(tmp_path, config)
     room, run = 2 * needed, new_run(tmp_path, config)
     run.stop_signal = signal.SIGTERM

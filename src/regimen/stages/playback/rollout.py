@@ -139,8 +139,8 @@ class FirstEpisodeStats:
     Attributes:
         running: (N,) bool, whether the first episode is still running.
         ends: name -> (N,) bool, how the first episode ended, one kind for each env: `success`, a termination by its
-            name (`terminated` for one without a name of its own, see `RESERVED`), `stalled` or `timed_out`. A time-out is `stalled` where the env did not come nearer to the goal in the
-            last steps, see `StallRule`.
+            name (`terminated` for one with a name of `RESERVED`), `stalled` or `timed_out`. A time-out is `stalled`
+            where the env did not come nearer to the goal in the last steps, see `StallRule`.
         fell: (N,) bool, whether the first episode ended by a termination that is no success.
         succeeded: (N,) bool, whether the first episode ended by the label `success` of the task; None without one.
         returns: (N,) sum of rewards.

@@ -297,7 +297,9 @@ class PolicyReport:
             falls = f"{overall.falls} of {overall.episodes}"
             rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
         yield html.table(["policy", *map(title_of, self.names), "falls"], rows)
-        yield html.paragraph("Second line: 95 % interval over episodes; of survival, success and each failure that of Wilson.", "quiet")
+        yield html.paragraph(
+            "Second line: 95 % interval over episodes; of survival, success and each failure that of Wilson.", "quiet"
+        )
 
     def _by_command(self) -> Iterator[str]:
         """Yield a figure of all metrics by command, and a table for each command, of a task with commands."""
