@@ -68,7 +68,9 @@ def test_a_restored_store_goes_on_as_the_first_one():
     stores = FrameStore(IMAGES), FrameStore(IMAGES)
     first, second = (made(8, store) for store in stores)
     first.push(steps(0, 11))
-    stores[1].load_state_dict(stores[0].state_dict())
+    state = stores[0].state_dict()
+    stores[1].load_state_dict(state)
+    assert "frames" not in state, "a copy of all pictures would stay in memory"
     second.load_state_dict(first.state_dict())
     for buffer, store in zip((first, second), stores, strict=True):
         buffer.push(steps(9, 6))

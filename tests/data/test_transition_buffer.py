@@ -44,6 +44,30 @@ def test_a_push_larger_than_the_buffer_keeps_its_end():
     assert_same(buffer.read(torch.arange(7, 11)), made(4, 7))
 
 
+def test_the_first_transitions_are_kept_however_many_come():
+    buffer = TransitionBuffer(7, SIZES, 2, CPU, kept=3)
+    for piece in made(24).pieces(5):
+        buffer.push(piece)
+    assert len(buffer) == 7 and buffer.next_id == 24
+    assert_same(buffer.read(torch.arange(3)), made(3))
+    assert_same(buffer.read(torch.arange(20, 24)), made(4, 20))
+    with raises_naming(DatasetError, 20, 23):
+        buffer.read(torch.tensor([19]))
+    again = TransitionBuffer(7, SIZES, 2, CPU, kept=3)
+    again.load_state_dict(buffer.state_dict())
+    for one in (buffer, again):
+        one.push(made(2, 24))
+    ids = torch.tensor([0, 2, 22, 25])
+    assert_same(again.read(ids), buffer.read(ids))
+
+
+def test_a_push_larger_than_what_is_overwritten_keeps_the_first_and_the_last():
+    buffer = TransitionBuffer(5, SIZES, 2, CPU, kept=3)
+    buffer.push(made(11))
+    assert_same(buffer.read(torch.arange(3)), made(3))
+    assert_same(buffer.read(torch.tensor([9, 10])), made(2, 9))
+
+
 @pytest.mark.parametrize(("first", "rows"), [(0, 5), (2, 3), (3, 2), (0, 2)])
 def test_repeated_ids_are_harmless(first, rows):
     buffer, again = (TransitionBuffer(8, SIZES, 2, CPU) for _ in range(2))

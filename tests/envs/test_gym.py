@@ -13,6 +13,7 @@ import torch
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from regimen.config.compose import compose_config
+from regimen.envs import gym_registry
 from regimen.envs.conformance.check import require_env
 from regimen.envs.gym import GymEnv, GymEnvCfg, state_of
 from regimen.runs import checkpoint
@@ -44,12 +45,12 @@ class Ramp(gymnasium.Env):
 class Parts(gymnasium.Wrapper):
     """`Ramp` whose observation has two parts; it succeeds where the last action was positive."""
 
-    def __init__(self, deep: bool = False, silent: bool = False) -> None:
+    def __init__(self, deep: bool = False, silent: bool = False, every: bool = False) -> None:
         super().__init__(Ramp())
         box = gymnasium.spaces.Box(-100, 100, (2,), np.float64)
         both = {"time": self.env.observation_space, "double": box}
         self.observation_space = gymnasium.spaces.Dict({"parts": gymnasium.spaces.Dict(both)} if deep else both)
-        self.silent = silent
+        self.silent, self.every = silent, every
 
     def reset(self, **given):
         obs, info = self.env.reset(**given)
@@ -57,7 +58,7 @@ class Parts(gymnasium.Wrapper):
 
     def step(self, action):
         obs, reward, terminated, truncated, info = self.env.step(action)
-        told = {} if self.silent or not terminated else {"is_success": bool(action[1] > 5), "tries": 1}
+        told = {} if self.silent or not (terminated or self.every) else {"is_success": bool(action[1] > 5), "tries": 1}
         return {"time": obs, "double": np.array([2 * obs[0], -obs[0]])}, reward, terminated, truncated, info | told
 
 
@@ -130,6 +131,16 @@ def test_success_is_what_the_task_reports_of_it():
     assert GymEnv(GymEnvCfg(id="Parts-v0"), seed=0).step(torch.zeros(8, 2))[-1]["labels"] == {}
 
 
+def test_success_counts_only_at_the_end_of_the_episode():
+    env = GymEnv(GymEnvCfg(id="Parts-v0", num_envs=2, kwargs={"every": True}, success_key="is_success"), seed=0)
+    seen = []
+    for step in range(5):
+        good = 1.0 if step < 4 else -1.0
+        *_, info = env.step(torch.tensor([[0.0, good], [0.0, -good]]))
+        seen.append(info["labels"]["success"].tolist())
+    assert seen == [[False, False]] * 4 + [[False, True]]
+
+
 @pytest.mark.parametrize(
     ("kwargs", "key", "names"),
     [
@@ -143,6 +154,12 @@ def test_an_info_without_the_success_that_is_wanted_is_refused(kwargs, key, name
         env.step(torch.zeros(2, 2))
     with raises_naming(ConfigError, *names):
         env.step(torch.zeros(2, 2))
+
+
+def test_a_dict_without_entries_is_no_observation():
+    box = gymnasium.spaces.Box(-1, 1, (2,))
+    (line,) = gym_registry.space_problems(gymnasium.spaces.Dict({}), box)
+    assert "Dict" in line and "no entry" in line
 
 
 def test_a_dict_within_a_dict_is_no_observation():
@@ -323,6 +340,19 @@ def test_a_task_without_images_is_refused_where_a_video_is_wanted():
     assert cfg.problems({"video": False}) == []
     [line] = cfg.problems({"video": True})
     assert_names(line, "Drift-v0", "rgb_array", "video=true")
+    [line] = cfg.problems({"choices": {"stage": "collect"}, "policy": "human"})
+    assert_names(line, "rgb_array", "policy=human")
+    human = {"interventions": {"enabled": True, "by": "human"}}
+    [line] = cfg.problems({"choices": {"stage": "train"}, "agent": human})
+    assert_names(line, "rgb_array", "agent.interventions.by=human")
+    assert cfg.problems({"choices": {"stage": "evaluate"}, "agent": human}) == []
+
+
+def test_the_task_of_a_human_is_drawn(compose_config):
+    overrides = ["task=gym", "env.id=CartPole-v1", "env.num_envs=1", "stage=collect", "policy=human", "agent=bc"]
+    env = GymEnv.open(compose_config(overrides))
+    assert env.vector.envs[0].render_mode == "rgb_array"
+    env.close()
 
 
 @pytest.mark.usefixtures("own_tasks")

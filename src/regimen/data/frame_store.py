@@ -24,6 +24,9 @@ DIGEST_BYTES = 16
 FRAMES_PER_TRANSITION = 1.1
 """Frames of a transition in an estimate: one, and one more at the end of each episode, of ten steps or more."""
 
+COPIES = 2
+"""How often the frames are in memory while a checkpoint is saved or loaded: in the store, and as one tensor."""
+
 
 def frame_bytes(images: Mapping[str, list[int]]) -> int:
     """Return the bytes of one frame: a picture of each camera, camera -> [H, W, C]."""
@@ -31,8 +34,8 @@ def frame_bytes(images: Mapping[str, list[int]]) -> int:
 
 
 def frames_bytes(transitions: int, frame: int) -> int:
-    """Return the estimated bytes of the frames of transitions, of `frame` bytes each."""
-    return int(FRAMES_PER_TRANSITION * transitions * frame)
+    """Return the estimated bytes of the frames of transitions, of `frame` bytes each, while a checkpoint is saved."""
+    return int(COPIES * FRAMES_PER_TRANSITION * transitions * frame)
 
 
 class FrameStore:
@@ -114,6 +117,9 @@ class FrameStore:
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict` of a store of the same cameras.
 
+        The frames are removed from `state`, so that they take twice their memory only until the end of this call. They
+        are copied one by one: views of the one tensor would keep its memory until the last of them is freed.
+
         Raises:
             DatasetError: naming what differs.
         """
@@ -121,7 +127,8 @@ class FrameStore:
             raise DatasetError(f"The saved pictures are {state['images']}, expected {self.images}.")
         numbers = state["numbers"].tolist()
         self._next = state["next"]
-        self._frames = {number: row.clone() for number, row in zip(numbers, state["frames"], strict=True)}
+        frames = state.pop("frames")
+        self._frames = {number: row.clone() for number, row in zip(numbers, frames, strict=True)}
         self._uses = dict(zip(numbers, state["uses"].tolist(), strict=True))
         self._numbers = {_digest(row): number for number, row in self._frames.items()}
 

@@ -14,6 +14,8 @@ import torch
 from regimen.system.errors import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from regimen.data.frame_store import FrameStore
     from regimen.envs.vec_env import Obs
     from regimen.runs.checkpoint_header import StateDict
@@ -51,8 +53,13 @@ class Transitions:
         """Return B."""
         return len(self.action)
 
-    def select(self, keep: torch.Tensor) -> Transitions:
-        """Return the steps chosen by a mask or by indices."""
+    def pieces(self, steps: int) -> Iterator[Transitions]:
+        """Yield all steps in order, at most `steps` at once, as views."""
+        for first in range(0, len(self), steps):
+            yield self.select(slice(first, first + steps))
+
+    def select(self, keep: torch.Tensor | slice) -> Transitions:
+        """Return the steps chosen by a mask, by indices, or by a slice as views."""
         obs, following = ({group: x[keep] for group, x in o.items()} for o in (self.obs, self.next_obs))
         rest = (self.action[keep], self.reward[keep], self.mask[keep], following, self.intervened[keep])
         return Transitions(obs, *rest)
@@ -132,12 +139,13 @@ class Minibatches:
 
 
 class TransitionBuffer:
-    """The last `capacity` transitions; each has an id, counted from 0 in the order in which they come.
+    """The first `kept` and the last of all others; each has an id, counted from 0 in the order in which they come.
 
     Attributes:
         sizes: width of each observation group.
         num_actions: A.
-        capacity: transitions kept.
+        capacity: transitions in a full buffer.
+        kept: the first transitions, which are never overwritten.
         next_id: id of the next transition: the number of those that came, the overwritten ones included.
         frames: has the images of the transitions; None without images.
     """
@@ -149,18 +157,21 @@ class TransitionBuffer:
         num_actions: int,
         device: torch.device,
         frames: FrameStore | None = None,
+        kept: int = 0,
     ) -> None:
         """Allocate.
 
         Args:
-            capacity: transitions kept.
+            capacity: transitions in a full buffer.
             sizes: width of each observation group.
             num_actions: A.
             device: of all tensors but images.
             frames: receives the images, also those of other buffers.
+            kept: the first transitions, fewer than `capacity`, which are never overwritten.
         """
         self.capacity, self.sizes, self.num_actions, self.next_id = capacity, dict(sizes), num_actions, 0
         self.width = sum(sizes.values())
+        self.kept, self._ring = kept, capacity - kept
         self._rows = torch.zeros(capacity, 2 * self.width + num_actions + NUM_SCALARS, device=device)
         self.frames = frames
         self._shown = torch.zeros(0 if frames is None else capacity, 2, dtype=torch.long)
@@ -183,15 +194,20 @@ class TransitionBuffer:
         first_id = self.next_id if first_id is None else first_id
         if first_id > self.next_id:
             raise DatasetError(f"Transitions {self.next_id} to {first_id - 1} are missing: push them first.")
-        rows = self._packed(transitions)[self.next_id - first_id :][-self.capacity :]
         last = max(self.next_id, first_id + len(transitions))
-        at = torch.arange(last - len(rows), last, device=rows.device) % self.capacity
+        ids = torch.arange(self.next_id, last)
+        ids = ids[(ids < self.kept) | (ids >= last - self._ring)]
+        at = self._at(ids)
         if self.frames is not None:
-            given = transitions.select(torch.arange(len(transitions) - len(rows), len(transitions)))
-            self._show(given, at.cpu(), self.frames)
-        self._rows[at] = rows
+            self._show(transitions.select(ids - first_id), at, self.frames)
+        packed = self._packed(transitions)
+        self._rows[at.to(packed.device)] = packed[(ids - first_id).to(packed.device)]
         self.next_id = last
         return last - 1
+
+    def _at(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the rows (B,) of transitions `ids` (B,)."""
+        return torch.where(ids < self.kept, ids, self.kept + (ids - self.kept) % max(1, self._ring))
 
     def _show(self, given: Transitions, at: torch.Tensor, frames: FrameStore) -> None:
         """Put the images of transitions to the rows `at` (B,), and release those of the overwritten transitions."""
@@ -225,13 +241,16 @@ class TransitionBuffer:
         Raises:
             DatasetError: one of them is not in the buffer.
         """
-        if len(ids) and not self.next_id - len(self) <= int(ids.min()) <= int(ids.max()) < self.next_id:
-            raise DatasetError(f"The buffer holds transitions {self.next_id - len(self)} to {self.next_id - 1}.")
-        rows = Minibatches(self._rows[ids % self.capacity], self.width, self.num_actions)
+        oldest = max(self.kept, self.next_id - self._ring)
+        if not bool(((ids >= 0) & (ids < self.next_id) & ((ids < self.kept) | (ids >= oldest))).all()):
+            first = f"0 to {self.kept - 1} and " if self.kept else ""
+            raise DatasetError(f"The buffer holds transitions {first}{oldest} to {self.next_id - 1}.")
+        at = self._at(ids)
+        rows = Minibatches(self._rows[at], self.width, self.num_actions)
         intervened = rows.rows[:, self.width + self.num_actions + 2].bool()
         obs, following = self._groups(rows.obs), self._groups(rows.next_obs)
         if self.frames is not None:
-            shown = self._shown[ids % self.capacity]
+            shown = self._shown[at]
             obs, following = obs | self.frames.read(shown[:, 0]), following | self.frames.read(shown[:, 1])
         return Transitions(obs, rows.action, rows.reward, rows.mask, following, intervened)
 

@@ -182,7 +182,7 @@ def evaluation(
         limits(ax, name, max(v.high for v in values))
         _label(ax, title_of(name), command)
     _survival(axes[len(bars)], labels, times, survival)
-    figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; survival: Wilson)", fontsize=9)
+    figure.supxlabel("dot: measured, with its 95 % interval (bootstrap; shares: Wilson)", fontsize=9)
     save(figure, out)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regimen.config.structured import to_plain
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs import gym_registry
 from regimen.envs.finite import all_finite, bad_rows
@@ -30,7 +31,7 @@ class GymEnvCfg:
         kwargs: arguments of `gymnasium.make`.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: as registered.
-        success_key: entry of the task's info with the success of an episode, such as is_success; null: none.
+        success_key: entry of the task's info with the success at the end of an episode, such as is_success; null: none.
         observation_noise: set by `stage=evaluate`; without effect in these tasks.
     """
 
@@ -51,7 +52,7 @@ class GymEnvCfg:
         length = self.episode_length_s
         if length is not None and not length > 0:
             lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
-        drawn = bool(config.get("video"))
+        drawn = gym_registry.drawn_for(config)
         return [*lines, *gym_registry.problems(self.id, self.kwargs, length is not None, drawn)]
 
 
@@ -91,7 +92,7 @@ class GymEnv:
     @classmethod
     def open(cls, config: Config) -> GymEnv:
         """Open the task of a run, and write the episode length into `config`, where the stages read it."""
-        env = cls(config.env, config.seed, config.video)
+        env = cls(config.env, config.seed, gym_registry.drawn_for(to_plain(config)) is not None)
         config.env.episode_length_s = env.max_episode_length * env.step_dt
         return env
 
@@ -149,7 +150,7 @@ class GymEnv:
         return obs, torch.from_numpy(reward).float(), terminal, cut, info
 
     def _success(self, key: str, given: dict[str, Any], done: torch.Tensor) -> torch.Tensor:
-        """Return whether each env succeeds in this step, (N,) bool.
+        """Return whether the episode of each env ends in success with this step, (N,) bool.
 
         Args:
             key: entry of the task's info.
@@ -166,7 +167,7 @@ class GymEnv:
                 f"env.success_key={key}: the info of {self.cfg.id} has no such entry at the end of an "
                 f"episode. {did_you_mean(key, names) if names else 'It has none: type env.success_key=null.'}"
             )
-        return there & torch.from_numpy(np.broadcast_to(given.get(key, False), self.num_envs).astype(bool))
+        return there & done & torch.from_numpy(np.broadcast_to(given.get(key, False), self.num_envs).astype(bool))
 
     def _obs(self, observed: Any) -> Obs:
         """Return an observation of the vector, (N, d) or name -> (N, d), as the group `policy`."""
@@ -245,7 +246,9 @@ class GymEnv:
         try:
             picture: np.ndarray = self.vector.envs[0].render()
         except DependencyNotInstalled as error:
-            raise PreflightError(f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true away.") from error
+            raise PreflightError(
+                f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true, or the human, away."
+            ) from error
         return picture
 
     def close(self) -> None:

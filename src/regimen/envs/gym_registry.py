@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
     from gymnasium.spaces import Box, Space
 
+    from regimen.config.yaml_io import PlainConfig
+
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
 """Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
 
@@ -60,14 +62,26 @@ def spec_of(task: str) -> EnvSpec:
     return gymnasium.registry[name]
 
 
-def problems(task: str, kwargs: dict[str, Any], timed: bool, drawn: bool) -> Iterator[str]:
+def drawn_for(config: PlainConfig) -> str | None:
+    """Return the setting of a run that needs pictures of env 0, a video or the window of a human; None without one."""
+    stage, policy = (config.get("choices") or {}).get("stage"), config.get("policy")
+    if config.get("video"):
+        return "video=true"
+    if stage == "collect" and policy == "human":
+        return "policy=human"
+    interventions = (config.get("agent") or {}).get("interventions") or {}
+    acts = stage in ("train", "actor") and interventions.get("enabled") and interventions.get("by") == "human"
+    return "agent.interventions.by=human" if acts else None
+
+
+def problems(task: str, kwargs: dict[str, Any], timed: bool, drawn: str | None) -> Iterator[str]:
     """Yield what prevents a run with a task, as far as it is known without opening a simulator.
 
     Args:
         task: its name.
         kwargs: arguments of `gymnasium.make`.
         timed: whether the configuration gives the length of an episode.
-        drawn: whether `render` will be called.
+        drawn: setting because of which `render` will be called; None if it will not.
     """
     try:
         spec = spec_of(task)
@@ -96,7 +110,10 @@ def space_problems(observation: Space[Any], action: Space[Any]) -> Iterator[str]
     Observations are a flat box or a Dict of them, actions a flat box of floats, or a choice.
     """
     remedy = "Choose another task, or register yours with a wrapper around it."
-    for name, space in entries(observation).items():
+    given = entries(observation)
+    if not given:
+        yield f"its observation is {observation}, which has no entry; expected a flat Box, or a Dict of them. {remedy}"
+    for name, space in given.items():
         if not _is_flat(space):
             what = f"its observation `{name}`" if name != "observation" else "its observation"
             yield f"{what} is {space}, expected a flat Box, or a Dict of flat Boxes. {remedy}"
@@ -129,7 +146,7 @@ def action_range(action: Box) -> tuple[np.ndarray, np.ndarray, bool]:
     return offset, np.where(both, (high - low) / 2, 1.0), bool(both.all())
 
 
-def _creator_problems(task: str, spec: EnvSpec, kwargs: dict[str, Any], drawn: bool) -> Iterator[str]:
+def _creator_problems(task: str, spec: EnvSpec, kwargs: dict[str, Any], drawn: str | None) -> Iterator[str]:
     """Yield what is wrong with the arguments of the task's class, its images, and its spaces if it is light to open."""
     from gymnasium.envs.registration import load_env_creator
 
@@ -141,14 +158,14 @@ def _creator_problems(task: str, spec: EnvSpec, kwargs: dict[str, Any], drawn: b
     metadata = getattr(creator, "metadata", None)  # of a wrapper it is a property, which only an object has
     modes = metadata.get("render_modes") if inspect.isclass(creator) and isinstance(metadata, dict) else None
     if drawn and modes is not None and "rgb_array" not in modes:
-        yield f"id={task}: cannot be drawn: its render_modes are {modes}, without rgb_array. Leave video=true away."
+        yield f"id={task}: cannot be drawn: its render_modes are {modes}, without rgb_array. Leave {drawn} away."
         return
     given = {**spec.kwargs, **kwargs, **({"render_mode": "rgb_array"} if drawn else {})}
     try:
         inspect.signature(creator).bind(**given)
     except TypeError as error:
         if drawn and "render_mode" not in inspect.signature(creator).parameters:
-            yield f"id={task}: cannot be drawn: its class takes no `render_mode`. Leave video=true away."
+            yield f"id={task}: cannot be drawn: its class takes no `render_mode`. Leave {drawn} away."
             return
         known = [name for name in inspect.signature(creator).parameters if name not in ("self", "render_mode")]
         wrong = next((name for name in given if name not in known), None)

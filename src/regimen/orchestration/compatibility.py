@@ -365,6 +365,12 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
         if composed.choices["stage"] != "train":
             yield Problem("", f"encoder={config.encoder}: the policy reads the images itself. Remove encoder=.")
             return
+        if config.policy:
+            told = (
+                f"encoder={config.encoder}: policy={config.policy} has an encoder of its own, which replaces this one"
+            )
+            yield Problem("", f"{told}. Remove encoder= or policy=.")
+            return
     else:
         _warn_of_privileged(config, report)
     if path is None:  # another run has yet to make it

@@ -184,6 +184,7 @@ def test_what_amp_would_fail_on_is_refused(tmp_path, task, arguments, names):
 def test_what_is_typed_as_amp_is_told_to_is_accepted(tmp_path):
     group = "+env.observations.motion={terms: {pose: {func: motion_pose}}}"
     preflight(compose(["task=humanoid_track", "agent=amp", group], [CONF]), tmp_path)
+    preflight(compose(["task=go2_amp", "agent=amp", "env.actions.joints=['F.*','R.*']"], [CONF]), tmp_path)
     clip = "+env.motion.clips.walk={file: go2_forward_0.4}"
     preflight(compose(["task=go2_flat", "agent=amp", group, clip], [CONF]), tmp_path)
 
@@ -197,10 +198,21 @@ def test_keys_that_a_users_algorithm_cannot_do_without(tmp_path, monkeypatch):
         "        self.optional = self.config.get('optional', 1)\n"
         "        if 'guarded' in self.config:\n"
         "            self.guarded = self.config['guarded']\n"
+        "        own(self.config, 2)\n"
+        "        config = {'local': 1}\n"
+        "        self.local = config['local'] + other({'of_a_helper': 1})\n"
+        "        try:\n"
+        "            self.config['tried']\n"
+        "        except KeyError:\n"
+        "            pass\n\n\n"
+        "def own(settings, more):\n"
+        "    return settings['of_a_function']\n\n\n"
+        "def other(config):\n"
+        "    return config['of_a_helper']\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     own = required_keys("own_algo:Mine") - required_keys("a2c_continuous")
-    assert own == {"needed"}
+    assert own == {"needed", "of_a_function"}
 
 
 def test_a_component_adds_the_keys_that_its_source_reads():

@@ -290,8 +290,9 @@ def test_a_clone_of_the_expert_reaches_the_goal_and_resumes_bit_for_bit(tmp_path
 @pytest.mark.slow
 def test_the_way_to_the_goal_is_learned_from_demonstrations(tmp_path):
     rates = {"actor_lr": 1e-3, "critic_lr": 1e-3, "tau": 0.02, "gamma": 0.9}
-    agent = {"max_steps": 600, "hidden": [64, 64], "batch_size": 64, "log_period": 50, **rates}
-    config = touch_config(1, interval=600, interventions={"enabled": False}, demonstrations={"episodes": 10}, **agent)
+    # After 600 steps the result depends on the rounding of the processor; after 1500 seeds 0 to 2 have .83 or more.
+    agent = {"max_steps": 1500, "hidden": [64, 64], "batch_size": 64, "log_period": 50, **rates}
+    config = touch_config(1, interval=1500, interventions={"enabled": False}, demonstrations={"episodes": 10}, **agent)
     policy = Rlpd.load_policy(saved(finished(tmp_path, config)), TouchEnv(1).io, CPU)
     obs = TouchEnv(100).reset(seed=1)
     action, _ = policy.act(obs, None)

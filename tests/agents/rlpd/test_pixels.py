@@ -23,12 +23,19 @@ from regimen.agents.rlpd.agent import Rlpd
 from regimen.agents.rlpd.pixels import PixelLearner
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.config.schema import Config
-from regimen.data.frame_store import FrameStore
+from regimen.data.frame_store import FrameStore, frame_bytes
 from regimen.data.transition_buffer import Minibatches, TransitionBuffer, Transitions
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint, checkpoint_header
 from regimen.runs.run import Run
-from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError, StopRequested
+from regimen.system.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    IOMismatchError,
+    PreflightError,
+    StopRequested,
+)
 
 CPU = torch.device("cpu")
 ROWS = 6
@@ -161,6 +168,34 @@ def test_images_that_the_task_does_not_give_are_named():
         Rlpd(rlpd_cfg(images=["far"]), TouchEnv(1).io, 1, CPU, 0)
 
 
+def test_images_without_three_channels_or_named_twice_are_refused():
+    env = SeenTouchEnv(1)
+    env.io.images["far"] = [*SEEN["far"][:2], 1]
+    with raises_naming(ConfigError, "agent.images=far", "8x8x1", "3 channels"):
+        Rlpd(rlpd_cfg(images=["far"]), env.io, 1, CPU, 0)
+    lines = rlpd_cfg(images=["far", "near", "far"]).problems({"choices": {"stage": "evaluate"}, "env": {}})
+    assert len(lines) == 1 and lines[0].startswith("images=") and "far is named" in lines[0]
+
+
+def test_pictures_that_do_not_fit_are_refused_and_a_resume_counts_those_that_it_has(tmp_path, monkeypatch):
+    config = seen_config(interventions={"enabled": False}, demonstrations={"episodes": 0})
+    needed = config.agent.pixel_bytes(2, frame_bytes(SEEN))
+    room = needed - 1
+    monkeypatch.setattr("regimen.agents.rlpd.agent.free_bytes", lambda device: room)
+    with raises_naming(PreflightError, "pictures", "env.images.size", "agent.replay_buffer_capacity"):
+        finished(tmp_path, config)
+    room, run = needed, new_run(tmp_path, config)
+    run.stop_signal = signal.SIGTERM
+    with pytest.raises(StopRequested):
+        train(run, config)
+    frames = saved(run)["training"]["agent"]["frames"]["frames"].nbytes
+    run.stop_signal = None
+    assert frames
+    room = needed - frames  # what is free beside the loaded pictures
+    train(run, config)
+    assert saved(run)["training"]["agent"]["online"]["next_id"] == 2 * config.agent.max_steps
+
+
 def test_demonstrations_of_a_file_bring_their_pictures(tmp_path):
     path = write_demonstrations(tmp_path / "seen.h5", task=SeenTouchEnv)
     given = demonstrations.read([path], SeenTouchEnv(1).io, ["policy"], images=["far"])
@@ -206,6 +241,24 @@ def test_rows_of_actors_keep_pictures():
     back = transitions_of(rows)
     for side in ("obs", "next_obs"):
         assert_equal(getattr(back, side), getattr(steps, side))
+
+
+def test_the_weights_that_actors_take_are_all_that_acts():
+    learner, acting = pixel_learner(critic_lr=0.01, actor_lr=0.01), pixel_learner()
+    learner.update(3, minibatches)
+    obs = random_obs(5)
+    images = {name: obs[name] for name in SEEN}
+
+    def act(one: PixelLearner) -> torch.Tensor:
+        return one.act(one.features(obs["policy"], images), deterministic=True)
+
+    assert not torch.allclose(act(acting), act(learner))
+    published = learner.acting_weights()
+    for name, values in acting.acting_weights().items():
+        values.copy_(published[name])
+    assert torch.equal(act(acting), act(learner))
+    for name, weight in learner.encoder.state_dict().items():
+        assert torch.equal(acting.encoder.state_dict()[name], weight), name
 
 
 def test_actors_send_pictures_and_act_with_the_newest_encoder(tmp_path):

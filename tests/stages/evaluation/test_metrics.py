@@ -77,6 +77,25 @@ def test_every_episode_has_one_kind_of_end_and_failures_have_wilson_shares(
     assert "out_of_reach 1" in capsys.readouterr().out
 
 
+def test_a_success_before_the_end_of_a_failed_episode_does_not_count() -> None:
+    episodes = FirstEpisodeStats(2, torch.device("cpu"))
+    for at_end in (0, 1):
+        label = {"labels": {"success": flags(1 - at_end, at_end)}}
+        episodes.add(torch.zeros(2), flags(at_end, at_end), flags(0, 0), label)
+    assert episodes.succeeded is not None and episodes.succeeded.tolist() == [False, True]
+    assert episodes.fell.tolist() == [True, False]
+
+
+def test_a_termination_with_the_name_of_a_kind_is_counted_as_terminated() -> None:
+    episodes = FirstEpisodeStats(4, torch.device("cpu"))
+    named = {"success": flags(0, 1, 0, 0), "timed_out": flags(0, 0, 1, 0), "stalled": flags(0, 0, 1, 0)}
+    info = {"labels": {"success": flags(1, 0, 0, 0)}, "ends": named}
+    episodes.add(torch.zeros(4), flags(1, 1, 1, 0), flags(0, 0, 0, 1), info, flags(0, 0, 0, 1))
+    ends = {kind: envs.tolist() for kind, envs in episodes.ends.items()}
+    assert ends["success"] == [True, False, False, False] and ends["stalled"] == [False, False, False, True]
+    assert ends["terminated"] == [False, True, True, False] and not any(ends["timed_out"])
+
+
 def test_ends_of_a_task_without_success_are_counted_and_no_columns(table: EpisodeResults) -> None:
     ended = replace(table, ends={"base_contact": table.fell, "timed_out": ~table.fell})
     whole, (_, walk) = compute_all_metrics(ended, [[0.0], [1.0]], 50, seed=0)

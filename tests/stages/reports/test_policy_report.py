@@ -122,7 +122,7 @@ def test_checkpoints_of_a_training_are_a_curve_and_no_seeds(make: Any, tmp_path:
     assert by_name["bc"]["overall"]["dropped"] == share(np.arange(50) < 30).to_dict()
     assert json.loads((run.dir / "result.json").read_text())["headline"]["success_bc"] == 0.4
     page = Outline((run.dir / "report/report.html").read_text())
-    assert page.texts["h2"] == ["Policies", "Checkpoints", "Lineage", "Runs"]
+    assert page.texts["h2"] == ["Policies", "Checkpoints", "Seeds", "Lineage", "Runs"]
     assert {"checkpoints.png"} <= {file.name for file in (run.dir / "report").iterdir()}
 
 
@@ -134,6 +134,22 @@ def test_a_policy_without_a_success_has_no_time_of_one(make: Any, tmp_path: Path
     other, told = make(insertion(root, "rlpd", 1, 1000, 0))
     assert "success_time_s" not in told["policies"][0]["overall"] and told["policies"][0]["overall"]["success"]
     assert not (other.dir / "report/checkpoints.png").exists()
+
+
+def test_a_failure_that_one_seed_lacks_is_none_of_its_episodes(make: Any, tmp_path: Path) -> None:
+    paths = [insertion(tmp_path / "outputs", "rlpd", seed, 1000, 10) for seed in (0, 1)]
+    result = json.loads(paths[0].read_text())
+    for row in (result["overall"], *result["commands"]):
+        row["terminated"], row["ends"]["terminated"] = share(np.arange(50) < 20).to_dict(), 20
+    paths[0].write_text(json.dumps(result))
+    _, told = make(*paths)
+    assert told["policies"][0]["overall"]["terminated"] == {"value": 0.2, "low": 0.0, "high": 0.4}
+
+
+def test_seeds_with_other_steps_are_no_curve(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    run, _ = make(insertion(root, "rlpd", 0, 1000, 10), insertion(root, "rlpd", 1, 2000, 20))
+    assert "Checkpoints" not in Outline((run.dir / "report/report.html").read_text()).texts["h2"]
 
 
 def test_a_task_with_motion_clips_has_the_distance_of_each_body(make: Any, tmp_path: Path) -> None:

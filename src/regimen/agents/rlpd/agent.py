@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,18 @@ COUNTED = ("return", "length", "intervention_count", "intervention_steps")
 """What is counted of each episode."""
 
 DISCOUNTED = "discounted_return"
+
+CHANNELS = 3
+"""Of a picture that the encoder reads."""
+
 SCORED = 50
 """Episodes over which the score of a checkpoint is averaged."""
 
 ROWS_AT_ONCE = 16
 """Rows of actors that are learned from between two publications of the weights, at most."""
+
+PUSHED_AT_ONCE = 1000
+"""Demonstrations that go into the buffer at once: it copies their pictures on the way."""
 
 CLOSED = "window_closed"
 """Report of an actor whose window was closed."""
@@ -344,7 +352,8 @@ class Rlpd:
         given = self._demonstrations(env, session)
         self._open_buffers(0 if given is None else len(given.transitions))
         if given is not None:
-            self.prior.push(self.penalty.charged(given))
+            for piece in self.penalty.charged(given).pieces(PUSHED_AT_ONCE):
+                self.prior.push(piece)
             count, steps = len(given.lengths), len(given.transitions)
             print(f"demo buffer size: {steps} transitions of {count} episodes", flush=True)
             if warning := discount_problem(float(np.median(given.lengths)), self.cfg.gamma):
@@ -365,18 +374,27 @@ class Rlpd:
         seed = self.seed + DEMONSTRATION_SEED
         return demos.record(env, cfg.noise, cfg.episodes, [*self.groups, *self.images], seed, on_step)
 
-    def _open_buffers(self, given: int) -> None:
-        """Allocate the buffers; `given` demonstrations are never overwritten."""
+    def _open_buffers(self, given: int, held: int = 0) -> None:
+        """Allocate the buffers; `given` demonstrations are never overwritten.
+
+        Args:
+            given: number of demonstrations.
+            held: bytes of pictures that are in memory already, of a checkpoint.
+
+        Raises:
+            PreflightError: the buffers do not fit into the free memory.
+        """
         capacity = min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs)
         width, count = sum(self.sizes.values()), self.io.num_actions
         frames = frames_bytes(given, frame_bytes(self.images)) + self.cfg.pixel_bytes(
             self.num_envs, frame_bytes(self.images)
         )
         needed, free = buffer_bytes(given + 2 * capacity, width, count), free_bytes(self.device)
-        room = free_bytes(torch.device("cpu"))
+        room = free_bytes(torch.device("cpu")) + held
         if self.images:
             print(
-                f"pictures in the buffers: about {frames / 2**20:.0f} MiB in the end, {room / 2**20:.0f} MiB are free"
+                f"pictures in the buffers: about {frames / 2**20:.0f} MiB while the last checkpoint is saved, "
+                f"{room / 2**20:.0f} MiB are free"
             )
         if frames > room:
             raise PreflightError(
@@ -391,7 +409,7 @@ class Rlpd:
                 f"agent.replay_buffer_capacity={int(0.9 * capacity * free / needed)}."
             )
         self.online = TransitionBuffer(capacity, self.sizes, count, self.device, self._frames)
-        self.prior = TransitionBuffer(given + capacity, self.sizes, count, self.device, self._frames)
+        self.prior = TransitionBuffer(given + capacity, self.sizes, count, self.device, self._frames, kept=given)
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -502,7 +520,9 @@ class Rlpd:
         return {**bundle, "training": training}
 
     def _restore_learner(self, state: StateDict) -> None:
-        self._open_buffers(state["given"] - min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs))
+        held = state["frames"]["frames"].nbytes if self._frames is not None else 0
+        capacity = min(self.cfg.replay_buffer_capacity, self.total_steps * self.num_envs)
+        self._open_buffers(state["given"] - capacity, held)
         for part in ("learner", "online", "prior"):
             getattr(self, part).load_state_dict(state[part])
         if self._frames is not None:
@@ -540,7 +560,7 @@ def _images_read(wanted: Sequence[str], io: IOSpec) -> dict[str, list[int]]:
     """Return the images that an agent names with their sizes.
 
     Raises:
-        ConfigError: the task does not give one of them.
+        ConfigError: the task does not give one of them, or one that has not three channels.
     """
     for name in wanted:
         if name not in io.images:
@@ -548,6 +568,11 @@ def _images_read(wanted: Sequence[str], io: IOSpec) -> dict[str, list[int]]:
                 did_you_mean(name, io.images) if io.images else "It gives none: set env.images, if it has that key."
             )
             raise ConfigError(f"agent.images={name}: the task gives no such image. {offered}")
+        if io.images[name][-1] != CHANNELS:
+            size = "x".join(map(str, io.images[name]))
+            raise ConfigError(
+                f"agent.images={name}: its size is {size}, expected {CHANNELS} channels. Remove it from agent.images."
+            )
     return {name: list(io.images[name]) for name in wanted}
 
 
@@ -596,10 +621,7 @@ class GripperPenalty:
         for actions in each:
             along = GripperPenalty(self.cost, self._io, 1)
             costs += [along.charge(action[None]) for action in actions]
-        every = torch.arange(len(given.transitions))
-        charged = given.transitions.select(every)
-        charged.reward = charged.reward - torch.cat(costs)
-        return charged
+        return replace(given.transitions, reward=given.transitions.reward - torch.cat(costs))
 
     def state_dict(self) -> StateDict:
         """Return which grippers are open."""

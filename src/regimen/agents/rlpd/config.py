@@ -139,7 +139,8 @@ class RlpdCfg:
         pixels: this encoder.
         random_steps: env steps with uniform random actions at the beginning.
         training_starts: transitions in the buffer before the first update.
-        replay_buffer_capacity: transitions kept of those of the training; demonstrations are all kept.
+        replay_buffer_capacity: transitions kept of those of the training, and as many of its interventions beside the
+            demonstrations, which are all kept.
         batch_size: transitions of one update, half of them demonstrations where there are any.
         utd: updates of the critics for each transition.
         cta_ratio: updates of the critics for one of actor and temperature.
@@ -200,7 +201,7 @@ class RlpdCfg:
         return buffer_bytes(2 * self.replay_buffer_capacity + 2 * rows, observation, action)
 
     def pixel_bytes(self, num_envs: int, frame: int) -> int:
-        """Return the approximate memory of the images in the buffers; see `AgentCfg`.
+        """Return the approximate memory of the images in the buffers while a checkpoint is saved; see `AgentCfg`.
 
         Interventions stay after the buffer of the training has dropped them.
         """
@@ -231,6 +232,8 @@ class RlpdCfg:
             *self._lines(("observations",), lambda value: value is None or value, "expected null or a group."),
             *self._lines(("images",), lambda value: value is None or value, "expected null or an image."),
         ]
+        if twice := sorted({name for name in self.images or () if (self.images or []).count(name) > 1}):
+            lines.append(f"images={self.images}: {', '.join(twice)} is named more than once. Name it once.")
         if self.max_steps < self.log_period:
             lines.append(f"max_steps={self.max_steps}: fewer than log_period={self.log_period}.")
         if self.subset > self.ensemble_size:

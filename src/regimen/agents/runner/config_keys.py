@@ -24,6 +24,11 @@ SETTINGS = (
 
 CENTRAL = ("algos_torch.central_value",)
 NETWORKS = ("algos_torch.network_builder",)
+CONDITIONAL = (
+    ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.Match, ast.FunctionDef, ast.ClassDef, ast.Lambda,
+)  # fmt: skip
+"""Nodes whose parts may not be evaluated."""
+
 UNREAD_NETWORK_KEYS = {"name", "regularizer", "learn_sigma"}
 """Keys in public network sections that no class of rl_games 1.6.5 reads."""
 
@@ -85,8 +90,8 @@ def _library_keys() -> tuple[set[str], set[str], set[str], set[str]]:
 def required_keys(algo: str) -> set[str]:
     """Return the keys of `params.config` without which an algorithm raises a KeyError.
 
-    Of the library's classes those that constructors read; of a user's modules all that are read by `config['x']` and
-    in no place by `config.get('x')` or `'x' in config`.
+    Of the library's classes those that constructors read; of a user's all that its methods read by `config['x']` and
+    that its modules read in no place by `config.get('x')` or `'x' in config`.
 
     Args:
         algo: name of an algorithm of rl_games, or `pkg.mod:Class` of a user's.
@@ -107,13 +112,86 @@ def required_keys(algo: str) -> set[str]:
 
 
 def _required_by_modules(target: str) -> set[str]:
-    """Return the keys of `config` that the modules of a user's class `pkg.mod:Class` cannot do without."""
-    modules = list(_own_modules(target))
-    nodes = [node for module in modules for statement in module.body for node in ast.walk(statement)]
-    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
-    read = {key for f in functions for name, key in _subscripts(_unconditional(f)) if name == "config"}
+    """Return the keys of `params.config` that the methods of a user's class `pkg.mod:Class` cannot do without.
+
+    They are read from `self.config` or `params['config']`, by a method of the class or of its bases, or by a function
+    of the same module that one of these is given to. What else is called `config` may be anything.
+    """
+    nodes = [node for module in _own_modules(target) for statement in module.body for node in ast.walk(statement)]
     asked = {key for name, key in _accesses(n for n in nodes if not isinstance(n, ast.Subscript)) if name == "config"}
+    read: set[str] = set()
+    for _, source, statement in ancestry(target):
+        if source.name.partition(".")[0] != LIBRARY:
+            for method in statement.body:
+                if isinstance(method, ast.FunctionDef):
+                    read |= _required_by(method, source, frozenset(), ())
     return read - asked
+
+
+def _required_by(
+    function: ast.FunctionDef, module: Module, names: frozenset[str], above: tuple[ast.FunctionDef, ...]
+) -> set[str]:
+    """Return the keys that a function reads whatever the settings are, and those that it calls with them.
+
+    Args:
+        function: of `module`.
+        module: where called functions are looked for.
+        names: of its parameters that are `params.config`.
+        above: the functions that call it.
+    """
+    nodes = list(_unconditional(function))
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_settings(value, names):
+                names |= {name}
+    keys: set[str] = set()
+    for node in nodes:
+        match node:
+            case ast.Subscript(value=holder, slice=ast.Constant(value=str(key))) if _is_settings(holder, names):
+                keys.add(key)
+            case ast.Call(func=func, args=given, keywords=named):
+                called, parameters = _called(module, func)
+                passed = {name for name, value in zip(parameters, given, strict=False) if _is_settings(value, names)}
+                passed |= {word.arg for word in named if word.arg and _is_settings(word.value, names)}
+                if called is not None and passed and called not in above:
+                    keys |= _required_by(called, module, frozenset(passed), (*above, function))
+    return keys
+
+
+def _is_settings(expression: ast.expr, names: frozenset[str]) -> bool:
+    """Whether an expression is `params.config`: `self.config`, `params['config']`, or one of `names`."""
+    match expression:
+        case ast.Attribute(value=ast.Name(id="self"), attr="config"):
+            return True
+        case ast.Subscript(value=ast.Name(id="params"), slice=ast.Constant(value="config")):
+            return True
+        case ast.Name(id=name):
+            return name in names
+    return False
+
+
+def _called(module: Module, expression: ast.expr) -> tuple[ast.FunctionDef | None, list[str]]:
+    """Return the function of `module` that `f(…)`, `Class(…)` or `Class.f(…)` calls, and the names of its arguments."""
+    match expression:
+        case ast.Name(id=name):
+            owner, name = None, name
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            pass
+        case _:
+            return None, []
+    found = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    function = found.get(owner or name)
+    bound = isinstance(function, ast.ClassDef)
+    if isinstance(function, ast.ClassDef):
+        wanted = name if owner else "__init__"
+        methods = {node.name: node for node in function.body if isinstance(node, ast.FunctionDef)}
+        function = methods.get(wanted)
+    elif owner:
+        return None, []
+    if not isinstance(function, ast.FunctionDef):
+        return None, []
+    bound = bound and not any(ast.unparse(decorator) == "staticmethod" for decorator in function.decorator_list)
+    return function, [argument.arg for argument in function.args.args][int(bound) :]
 
 
 def _modules(names: Iterable[str]) -> list[Module]:
@@ -162,7 +240,7 @@ def _holder(expression: ast.expr) -> str:
 def _unconditional(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes below one that are evaluated whatever the settings are."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If | ast.IfExp | ast.For | ast.FunctionDef | ast.Lambda):
+        if isinstance(child, CONDITIONAL):
             continue
         if not (isinstance(child, ast.Subscript) and isinstance(child.ctx, ast.Store)):
             yield child

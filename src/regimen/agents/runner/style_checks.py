@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from regimen.agents.runner.components import ancestry
 from regimen.config.static_types import class_variable
+from regimen.envs.robots.robot import load, match
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -83,8 +85,21 @@ def _task_problems(config: PlainConfig) -> Iterator[str]:
     clips = ((env.get("motion") or {}).get("clips") or {}).values()
     if not any(clips):
         yield f"{task} has no motion clips, whose style AMP learns. Type {CLIPS}, or task=go2_amp or task=humanoid_amp."
-    if (joints := (env.get("actions") or {}).get("joints")) and list(joints) != [".*"]:
+    joints = (env.get("actions") or {}).get("joints")
+    if joints and not _all_joints(joints, env.get("robot")):
         yield (
             f"{task}: env.actions.joints={joints}: AMP needs an action for each joint, as the clips have them all. "
             "Type env.actions.joints=['.*']."
         )
+
+
+def _all_joints(patterns: str | Sequence[str], robot: str | None) -> bool:
+    """Return whether patterns match all joints of a robot; True where the check of the robot reports them."""
+    if not robot:
+        return True
+    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    try:
+        names = load(robot).joints
+        return match(names, *wanted) == names
+    except (ConfigError, re.error):
+        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,17 @@ class EvaluationMetrics(JsonData):
     def failures(self) -> list[str]:
         """Names of the shares of failures, of a task with the label `success`."""
         return [name for name in self.ends if name in self.figures and name != SUCCESS]
+
+    def add_failures(self, names: Iterable[str]) -> None:
+        """Add the kinds of failure `names` that no episode ended by, as a share of 0 of the episodes.
+
+        Nothing is added to metrics without kinds of ends or without the label `success`, where the share is unknown.
+        """
+        if not self.ends or SUCCESS not in self.figures:
+            return
+        for name in names:
+            if name not in self.ends:
+                self.ends[name], self.figures[name] = 0, share(np.zeros(self.episodes, dtype=bool))
 
     def shown(self) -> list[str]:
         """Return the names of the metrics in display order: those of the task first, survival and return last."""

@@ -73,7 +73,8 @@ class MotionComparison(RolloutObserver):
     def results(self, run: Run) -> Json:
         """Return `dtw_by_body_cm`: body -> mean over the episodes with its 95 % interval.
 
-        Bodies whose origin no joint moves, such as the base and hips, are left out.
+        Bodies whose origin no joint moves, such as the base and hips, are left out; all of them where no clip is long
+        enough for a window.
 
         Raises:
             StopRequested: a signal asked to stop.

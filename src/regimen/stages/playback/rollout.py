@@ -129,6 +129,8 @@ class RolloutObserver:
 
 TERMINATED, STALLED, TIMED_OUT = "terminated", "stalled", "timed_out"
 """Kinds of ends beside `success` and the names of a task's terminations."""
+RESERVED = (SUCCESS, TERMINATED, STALLED, TIMED_OUT)
+"""A termination with one of these names is counted as `terminated`."""
 
 
 class FirstEpisodeStats:
@@ -137,8 +139,8 @@ class FirstEpisodeStats:
     Attributes:
         running: (N,) bool, whether the first episode is still running.
         ends: name -> (N,) bool, how the first episode ended, one kind for each env: `success`, a termination by its
-            name, `stalled` or `timed_out`. A time-out is `stalled` where the env did not come nearer to the goal in the
-            last steps, see `StallRule`.
+            name (`terminated` for one with a name of `RESERVED`), `stalled` or `timed_out`. A time-out is `stalled`
+            where the env did not come nearer to the goal in the last steps, see `StallRule`.
         fell: (N,) bool, whether the first episode ended by a termination that is no success.
         succeeded: (N,) bool, whether the first episode ended by the label `success` of the task; None without one.
         returns: (N,) sum of rewards.
@@ -177,7 +179,7 @@ class FirstEpisodeStats:
             terminated: (N,) bool.
             truncated: (N,) bool.
             info: of the step; `metrics`, {name: (N,)}, are averaged over the episode, and the label `success` (N,) bool
-                is that of a step that ends an episode well.
+                counts in the step that ends the episode.
             stalled: (N,) bool, which envs stall; None for a task without a distance to its goal.
         """
         counted, ended = self.running, terminated | truncated
@@ -190,7 +192,7 @@ class FirstEpisodeStats:
         success = info.get("labels", {}).get("success")
         if success is not None:
             before = torch.zeros_like(counted) if self.succeeded is None else self.succeeded
-            self.succeeded = before | (counted & success)
+            self.succeeded = before | (counted & ended & success)
             terminated = terminated & ~success
         self.fell |= counted & terminated
         self._add_ends(counted & ended, terminated, info.get("ends", {}), stalled)
@@ -205,7 +207,8 @@ class FirstEpisodeStats:
     ) -> None:
         """Give each first episode that ended, (N,) bool, the first kind that holds."""
         kinds = {} if self.succeeded is None else {SUCCESS: self.succeeded}
-        kinds |= {name: terminated & holds for name, holds in named.items()} | {TERMINATED: terminated}
+        kinds |= {name: terminated & holds for name, holds in named.items() if name not in RESERVED}
+        kinds[TERMINATED] = terminated
         if stalled is not None:
             kinds[STALLED] = stalled
         kinds[TIMED_OUT] = torch.ones_like(ended)

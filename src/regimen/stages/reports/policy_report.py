@@ -71,6 +71,16 @@ class PolicyGroup:
         return {count: [source for other, source in known if other == count] for count in counts}
 
     @cached_property
+    def has_curve(self) -> bool:
+        """Whether several checkpoints of one training are evaluated: those of several seeds are no curve."""
+        seen: dict[str, set[int]] = {}
+        for source in self.every:
+            run = source.input("policy")
+            if run is not None and source.transitions is not None:
+                seen.setdefault(run.id, set()).add(source.transitions)
+        return any(len(counts) > 1 for counts in seen.values())
+
+    @cached_property
     def trainings(self) -> list[Source]:
         """Trainings of the policies, if present."""
         return [run for source in self.evaluations if (run := source.input("policy")) is not None]
@@ -132,6 +142,9 @@ class PolicyReport:
         if all(SUCCESS in row.figures for row in overall):
             self.main = SUCCESS
             failures = dict.fromkeys(name for row in overall for name in row.failures)
+            for source in sources.evaluations:
+                for row in (source.evaluation.overall, *source.evaluation.commands):
+                    row.add_failures(failures)
             self.names = [SUCCESS, SUCCESS_TIME, *failures]
         self.drawn: str | None = None
 
@@ -205,7 +218,7 @@ class PolicyReport:
 
     def _by_checkpoint(self) -> Iterator[str]:
         """Yield figure and table of the main metric over transitions, where a training has several checkpoints."""
-        curves = [group for group in self.groups if len(group.by_transitions) > 1]
+        curves = [group for group in self.groups if group.has_curve]
         if not curves:
             return
         yield html.image(self._draw_checkpoints(curves), f"{self.main.capitalize()} over transitions of the training.")
@@ -284,7 +297,9 @@ class PolicyReport:
             falls = f"{overall.falls} of {overall.episodes}"
             rows.append([f"{group.label}\nseed {source.training_seed}", *cells, falls])
         yield html.table(["policy", *map(title_of, self.names), "falls"], rows)
-        yield html.paragraph("Second line: 95 % interval over episodes; of survival that of Wilson.", "quiet")
+        yield html.paragraph(
+            "Second line: 95 % interval over episodes; of survival, success and each failure that of Wilson.", "quiet"
+        )
 
     def _by_command(self) -> Iterator[str]:
         """Yield a figure of all metrics by command, and a table for each command, of a task with commands."""
