@@ -247,7 +247,7 @@ class GymEnv:
             picture: np.ndarray = self.vector.envs[0].render()
         except DependencyNotInstalled as error:
             raise PreflightError(
-                f"{self.cfg.id} cannot be drawn: {error}. Or leave video=true, or the human, away."
+                f"{self.cfg.id} cannot be drawn: {error}. Or leave away what shows it: video=true, or a human."
             ) from error
         return picture
 

@@ -366,10 +366,8 @@ def check_encoder(composed: ComposedConfig, context: PreflightContext) -> Iterat
             yield Problem("", f"encoder={config.encoder}: the policy reads the images itself. Remove encoder=.")
             return
         if config.policy:
-            told = (
-                f"encoder={config.encoder}: policy={config.policy} has an encoder of its own, which replaces this one"
-            )
-            yield Problem("", f"{told}. Remove encoder= or policy=.")
+            both = f"encoder={config.encoder}: policy={config.policy} has an encoder of its own"
+            yield Problem("", f"{both}, which replaces this one. Remove encoder= or policy=.")
             return
     else:
         _warn_of_privileged(config, report)

@@ -66,6 +66,16 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs
     assert rows == others
 
 
+def test_interventions_beyond_the_capacity_overwrite_no_demonstrations(tmp_path):
+    small = {"replay_buffer_capacity": 20, "max_steps": 40}
+    eager = saved(finished(tmp_path, touch_config(**small, interventions={"patience": 1, "hold": 15})))
+    alone = saved(finished(tmp_path, touch_config(**small, interventions={"enabled": False})))
+    prior, given = (state["training"]["agent"]["prior"] for state in (eager, alone))
+    demonstrated = given["next_id"]
+    assert prior["next_id"] > demonstrated + 20 and len(prior["rows"]) == demonstrated + 20
+    assert torch.equal(prior["rows"][:demonstrated], given["rows"])
+
+
 def test_a_stop_while_demonstrations_are_recorded_leaves_nothing_half_done(tmp_path):
     config = touch_config(max_steps=20)
     run = new_run(tmp_path, config)
