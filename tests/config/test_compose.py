@@ -352,7 +352,7 @@ def test_what_changed_between_two_compositions_is_read_again(lab: Path) -> None:
     write(lab / "agent/wrong.yaml", "x: 1\n")
     assert_names(refusal("experiment=e", "agent=wrong", lab=lab), "agent/wrong.yaml", "_target_")
     file.unlink()
-    assert_names(refusal("experiment=e", "name=a", lab=lab), "experiment=e", "go2_demo")
+    assert_names(refusal("experiment=e", "name=a", lab=lab), "experiment=e", "no experiment")
 
 
 def test_compositions_of_the_same_options_share_nothing_that_can_change(lab: Path) -> None:

@@ -185,4 +185,7 @@ def test_a_demonstrator_is_no_reference_to_a_run() -> None:
     assert inputs.references({"policy": "scripted", "stage": collecting}) == {}
     assert inputs.references({"policy": "mine", "stage": collecting}) == {"policy": "mine"}
     evaluating = {"_target_": "regimen.stages.evaluate.Evaluate"}
-    assert inputs.references({"policy": "scripted", "stage": evaluating}) == {"policy": "scripted"}
+    assert inputs.references({"policy": "scripted", "stage": evaluating}) == {}
+    assert inputs.references({"policy": "human", "stage": evaluating}) == {"policy": "human"}
+    training = {"_target_": "regimen.stages.train.Train"}
+    assert inputs.references({"policy": "scripted", "stage": training}) == {"policy": "scripted"}

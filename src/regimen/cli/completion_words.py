@@ -35,9 +35,9 @@ FLAGS = {
     "lineage": ("--out",),
     "rerun": ("--check",),
     "queue": ("--json",),
-    "list": ("--config-dir",),
-    "motion": ("--robot", "--quat-order", "--cycle", "--save", "--folder", "--facts"),
-    "check-env": ("--config-dir", "--describe"),
+    "list": ("--config-dir", "--python"),
+    "motion": ("--robot", "--quat-order", "--cycle", "--retarget", "--save", "--folder", "--facts"),
+    "check-env": ("--config-dir", "--describe", "--num-envs"),
     "launch.py": ("--help", "--multirun", "-m", "--config-dir", "--cfg", "--info"),
 }
 """Verb -> its flags, besides --help."""

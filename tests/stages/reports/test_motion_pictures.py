@@ -15,10 +15,10 @@ from helpers.fault_studies import made
 from regimen.config.motion_files import resolve_motion
 from regimen.config.schema import Config
 from regimen.config.structured import to_plain
+from regimen.display.video import BAR
 from regimen.envs.motion.clip import read_clip
 from regimen.envs.robots.robot import load
 from regimen.stages.reports.motion_pictures import STRIP_POSES, STRIP_TILE, RecordedMotion, draw
-from regimen.stages.reports.side_by_side_video import BAR
 from regimen.stages.reports.sources import Source
 
 pytestmark = pytest.mark.slow
