@@ -57,7 +57,7 @@ def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
         assert after[f"judge.seed_{i}"]["headline"]["distance"] < 0.5
     again = subprocess.run([*COMMAND, "dry_run=true"], timeout=300, **out)
     report = json.loads((tmp_path / "outputs" / after["report"]["id"] / "report/report.json").read_text())
-    assert [(row["policy"], row["seeds"]) for row in report["policies"]] == [("all", [0, 1, 2])]
+    assert [(row["policy"], row["seeds"]) for row in report["policies"]] == [("train", [0, 1, 2])]
     assert_names(again.stdout, "7 of 7")
 
 
