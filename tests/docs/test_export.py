@@ -19,7 +19,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
 def test_the_example_moves_the_joints_of_a_go2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     export("pretrained:go2_flat", "onnx")
-    [example] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    example = re.findall(r"```python\n(.*?)```", PAGE, re.S)[0]
     exec(compile(example, "docs/export.md", "exec"), {})
     said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     told = json.loads((tmp_path / "go2_flat.onnx.json").read_text())
