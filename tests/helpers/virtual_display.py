@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 
-NEEDED = [
+DISPLAY = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb: apt-get install xvfb"),
-    pytest.mark.skipif(ctypes.util.find_library("Xtst") is None, reason="needs libXtst: apt-get install libxtst6"),
     pytest.mark.skipif(importlib.util.find_spec("glfw") is None, reason="needs the extra [viewer]"),
 ]
 """Marks of tests that open a window."""
+NEEDED = [
+    *DISPLAY,
+    pytest.mark.skipif(ctypes.util.find_library("Xtst") is None, reason="needs libXtst: apt-get install libxtst6"),
+]
+"""Marks of tests that open a window and type into it."""
 
 KEYS = """
-import ctypes, sys
+import atexit, ctypes, sys, threading
 from regimen.display.window import no_window
 
 why = no_window("here", None)
@@ -44,8 +48,28 @@ def key(name, down):
 def point():
     xtest.XTestFakeMotionEvent(display, 0, 100, 100, 0)
     x11.XFlush(display)
+
+def steer(x, y):
+    for name, wanted in (("w", x > 0.05), ("s", x < -0.05), ("a", y > 0.05), ("d", y < -0.05)):
+        key(name, wanted)
+
+def type_beside(begin, again):
+    ended = threading.Event()
+
+    def typing():
+        point()
+        begin()
+        while not ended.wait(0.005):
+            again()
+
+    thread = threading.Thread(target=typing, daemon=True)
+    atexit.register(lambda: (ended.set(), thread.join()))
+    thread.start()
 """
-"""Begin of a program: `key(name, down)`, and `point()`, which puts the pointer over the window."""
+"""Begin of a program. `key(name, down)`; `point()` puts the pointer over the window; `steer(x, y)` holds the keys that
+lead there; `type_beside(begin, again)` types in a thread that ends before the interpreter does (a thread still inside
+torch would abort it).
+"""
 
 
 def run_on_display(program: str, *arguments: str, repo_root: Path, timeout_s: float = 120.0) -> str:

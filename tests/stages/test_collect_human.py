@@ -12,7 +12,7 @@ from regimen.data.demonstrations import iterate_demonstrations
 pytestmark = NEEDED
 
 TYPE = """
-import threading, time
+import time
 from pathlib import Path
 from helpers.demonstrated_env import DemonstratedEnv, DemonstratedEnvCfg
 from regimen.config.schema import Config
@@ -20,19 +20,13 @@ from regimen.stages.collect import Collect
 from regimen.stages.recording.config import CollectCfg
 from stages.test_collect import new_run
 
-def type_keys():
-    point()
+def abandon_one():
     key("w", True)  # an attempt that is broken off
     time.sleep(0.5)
     key("w", False)
     key("BackSpace", True)
     key("BackSpace", False)
     time.sleep(0.3)
-    while True:
-        x, y = (env.goal - env.position)[0].tolist()
-        for name, wanted in (("w", x > 0.05), ("s", x < -0.05), ("a", y > 0.05), ("d", y < -0.05)):
-            key(name, wanted)
-        time.sleep(0.005)
 
 class Watched(DemonstratedEnv):
     @classmethod
@@ -40,7 +34,7 @@ class Watched(DemonstratedEnv):
         global env
         env = DemonstratedEnv(1)
         env.step_dt = 0.05
-        threading.Thread(target=type_keys, daemon=True).start()
+        type_beside(abandon_one, lambda: steer(*(env.goal - env.position)[0].tolist()))
         return env
 
 DemonstratedEnv.open = Watched.open

@@ -161,7 +161,11 @@ def test_more_gpus_than_this_machine_has_are_refused(tmp_path: Path, monkeypatch
         preflight(compose([*RAY, *asked], [ROOT / "conf"]), tmp_path)
 
 
-def test_a_cluster_that_is_not_there_is_refused_before_the_start(tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_refused_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: find("json" if name == "ray" else name, *args))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         key = f"hardware.channel.ray.address=127.0.0.1:{probe.getsockname()[1]}"

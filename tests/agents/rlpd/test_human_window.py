@@ -14,19 +14,13 @@ from regimen.runs.run import Run
 pytestmark = NEEDED
 
 TRAIN = """
-import threading, time
+import time
 from pathlib import Path
 from agents.rlpd.touch import TouchEnv, touch_config
 from helpers.trainings import new_run, train
-from helpers.virtual_display import KEYS, NEEDED, run_on_display
 
-def type_keys():
-    point()
-    while True:  # every second second the point is steered to its goal
-        x, y = (env.goal - env.position)[0].tolist() if time.monotonic() % 2 < 1 else (0.0, 0.0)
-        for name, wanted in (("w", x > 0.05), ("s", x < -0.05), ("a", y > 0.05), ("d", y < -0.05)):
-            key(name, wanted)
-        time.sleep(0.005)
+def steer_half_the_time():
+    steer(*((env.goal - env.position)[0].tolist() if time.monotonic() % 2 < 1 else (0.0, 0.0)))
 
 class Watched(TouchEnv):
     @classmethod
@@ -34,7 +28,7 @@ class Watched(TouchEnv):
         global env
         env = TouchEnv(1)
         env.step_dt = 0.05
-        threading.Thread(target=type_keys, daemon=True).start()
+        type_beside(lambda: None, steer_half_the_time)
         return env
 
 TouchEnv.open = Watched.open

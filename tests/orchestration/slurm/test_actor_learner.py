@@ -110,9 +110,9 @@ def test_one_node_has_the_cores_of_all_and_survives_a_limit(cluster: Cluster) ->
 
 def test_two_nodes_lose_no_row_when_an_actor_is_killed_and_the_job_requeued(cluster: Cluster, address: str) -> None:
     run = submitted(cluster, *TWO_NODES)
+    victim = wait_acting(cluster, run, 3)["actor0"]
     job = cluster.job(run)
     assert (job["NumNodes"], job["NumCPUs"]) == ("2", "4")
-    victim = wait_acting(cluster, run, 3)["actor0"]
     access = cluster.dir(run) / "channel"
     assert access.stat().st_mode & 0o077 == 0
     token = (access / "token").read_bytes()
