@@ -33,7 +33,7 @@ from measure import alternate, ratio, report
 from regimen.agents.actor_learner import ray_cluster
 from regimen.agents.actor_learner.agreement import Agreement
 from regimen.agents.actor_learner.channel import Mailbox, RowSender
-from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
+from regimen.agents.actor_learner.http_channel import LearnerServer
 from regimen.agents.actor_learner.mailbox_settings import MailboxSettings
 from regimen.agents.actor_learner.ray_channel import MailboxActor, RayClient, RayMailbox, asking
 from regimen.agents.actor_learner.request_channel import RequestChannel
@@ -139,7 +139,7 @@ def other_process(*arguments: str) -> Iterator[None]:
 
 def over_http() -> list[RequestChannel]:
     """Return channels for both kinds of rows."""
-    return [HttpChannel(MessageClient(f"http://127.0.0.1:{PORT + k}", TOKEN, 30.0, 60.0), "actor") for k in (0, 1)]
+    return [RequestChannel(MessageClient(f"http://127.0.0.1:{PORT + k}", TOKEN, 30.0, 60.0), "actor") for k in (0, 1)]
 
 
 @contextmanager

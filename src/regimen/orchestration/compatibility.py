@@ -195,9 +195,7 @@ def check_actors(composed: ComposedConfig, context: PreflightContext) -> Iterato
     if stage != "train":
         yield Problem("", f"hardware={composed.choices['hardware']}: stage={stage} has no actors. Type hardware=cpu.")
     elif not getattr(config.agent, "ACTORS", False):
-        able = ", ".join(
-            n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "ACTORS")
-        )
+        able = ", ".join(_agents_declaring(composed, "ACTORS"))
         yield Problem(
             "",
             f"hardware={composed.choices['hardware']}: agent={agent} steps the envs in the process that learns. Agents "
@@ -259,9 +257,7 @@ def check_images(composed: ComposedConfig, context: PreflightContext) -> Iterato
     )
     if not acts or getattr(config.env, "images", None) is None or read:
         return
-    able = ", ".join(
-        n for n, target in _agents(composed) if static_types.class_variable({"_target_": target}, "IMAGES")
-    )
+    able = ", ".join(_agents_declaring(composed, "IMAGES"))
     others = f"Agents that read them: {able}; or s" if able else "S"
     if hasattr(config.agent, "images"):
         cameras = ", ".join(getattr(config.env.images, "cameras", ()))
@@ -470,6 +466,13 @@ def _agents_with(composed: ComposedConfig, method: str) -> Iterator[str]:
         with suppress(ConfigError):
             if method in static_types.methods(target):
                 yield name
+
+
+def _agents_declaring(composed: ComposedConfig, variable: str) -> Iterator[str]:
+    """Yield the names of the agents in the same folder of options whose class variable is true."""
+    for name, target in _agents(composed):
+        if static_types.class_variable({"_target_": target}, variable):
+            yield name
 
 
 def _agents(composed: ComposedConfig) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,7 @@ class Actor:
             StopRequested: the scheduler takes the machine away.
         """
         from regimen.agents.actor_learner.acting import act
-        from regimen.agents.actor_learner.http_channel import HttpChannel
+        from regimen.agents.actor_learner.request_channel import RequestChannel
         from regimen.system.message_client import MessageClient
 
         cfg = self.cfg
@@ -113,5 +113,5 @@ class Actor:
             run.check_stop(steps, lambda: None)
             return False
 
-        steps = act(config, HttpChannel(client, name), name, stopped, acting.append)
+        steps = act(config, RequestChannel(client, name), name, stopped, acting.append)
         run.finish({"samples": float(steps * config.env.num_envs)}, {"learner": cfg.learner, "actor": name})

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from regimen.agents.actor_learner.channel import Channel, InlineChannel, Mailbox, RowSender
-from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
+from regimen.agents.actor_learner.http_channel import LearnerServer
+from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.system.errors import ConfigError
 from regimen.system.message_client import FinishedError, MessageClient, ServerError
 from regimen.system.wire import WireError
@@ -33,7 +34,7 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
             return InlineChannel(mailbox, "a")
         server = LearnerServer(mailbox, TOKEN)
         server.start()
-        channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 0.3), "a")
+        channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.3), "a")
         opened.extend((channel.close, server.stop))
         return channel
 
@@ -136,7 +137,7 @@ def test_figures_whose_answer_was_lost_count_once(monkeypatch: pytest.MonkeyPatc
     mailbox = Mailbox(SPEC, 10)
     server = LearnerServer(mailbox, TOKEN)
     server.start()
-    channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
+    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
     receive, calls = MessageClient._reply_head, itertools.count()
 
     def breaks(self: MessageClient, file: Any) -> Any:
@@ -158,7 +159,7 @@ def test_a_learner_that_has_finished_waits_until_its_actors_heard_of_it() -> Non
     mailbox = Mailbox(SPEC, 10)
     server = LearnerServer(mailbox, TOKEN)
     server.start()
-    channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
+    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), "a")
     channel.push({}, 0)
     mailbox.finish()
     begun = time.monotonic()
@@ -261,7 +262,7 @@ def test_several_actors_at_once_lose_nothing() -> None:
     server.start()
 
     def act(name: str) -> None:
-        channel = HttpChannel(MessageClient(server.url, TOKEN, 10.0, 1.0), name)
+        channel = RequestChannel(MessageClient(server.url, TOKEN, 10.0, 1.0), name)
         sender = RowSender(channel, kept=200, batch=9)
         for number in range(100):
             sender.add(row(number))
@@ -285,7 +286,7 @@ def test_several_actors_at_once_lose_nothing() -> None:
 def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
     server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
     server.start()
-    channels = [HttpChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
+    channels = [RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "x" * count) for count in (80, 81)]
     assert channels[0].push({}, 0) == -1
     with pytest.raises(ServerError, match="81"):
         channels[1].push({}, 0)
@@ -297,7 +298,7 @@ def test_names_that_could_be_taken_for_one_another_are_refused() -> None:
 def test_a_learner_that_is_gone_is_an_error_in_time() -> None:
     server = LearnerServer(Mailbox(SPEC, 10), TOKEN)
     server.start()
-    channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "a")
+    channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 0.2), "a")
     channel.push({}, 0)
     server.stop()
     with pytest.raises(ServerError):

@@ -20,8 +20,9 @@ from helpers.trainings import new_run, train
 from regimen.agents.actor_learner.acting import act
 from regimen.agents.actor_learner.actor_session import ActorSession
 from regimen.agents.actor_learner.channel import Mailbox
-from regimen.agents.actor_learner.http_channel import HttpChannel, LearnerServer
+from regimen.agents.actor_learner.http_channel import LearnerServer
 from regimen.agents.actor_learner.learner_session import LearnerSession
+from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.agents.rlpd.agent import Rlpd
 from regimen.agents.rlpd.rows import row_spec, rows_of, transitions_of
 from regimen.config.schema import ChannelCfg, Config
@@ -68,7 +69,7 @@ class Actors:
         assert channel is not None
         client = MessageClient(f"http://127.0.0.1:{channel.port}", TOKEN, 20.0, 20.0)
         try:
-            act(self._config, HttpChannel(client, name), name, self._ended.is_set, self.sessions.append)
+            act(self._config, RequestChannel(client, name), name, self._ended.is_set, self.sessions.append)
         except BaseException as error:
             self.errors.append(error)
 
@@ -224,7 +225,7 @@ def test_an_actor_that_comes_after_the_end_or_is_ended_leaves_no_row_behind(tmp_
         sessions: list[ActorSession] = []
 
         def acted(name: str) -> int:
-            channel = HttpChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), name)
+            channel = RequestChannel(MessageClient(server.url, TOKEN, 5.0, 1.0), name)
             return act(config, channel, name, lambda: bool(sessions) and sessions[-1].steps >= 30, sessions.append)
 
         assert acted("a") == 30

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from regimen.agents.actor_learner.actor_group import END_GRACE_S, account_of, log_name
-from regimen.agents.actor_learner.http_channel import HttpChannel
+from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
 from regimen.system import files, listening, signals
@@ -59,7 +59,7 @@ def _act(run: Run, name: str, client: MessageClient, ended: threading.Event) -> 
     if getattr(config.sim, "MUJOCO", False):
         worker.keep_mujoco_log(run.logs / f"{log_name(name)}.mujoco.txt")
     print(f"{name} acts for the learner at {client.url} on {socket.gethostname()}", flush=True)
-    steps = act(config, HttpChannel(client, name), name, ended.is_set)
+    steps = act(config, RequestChannel(client, name), name, ended.is_set)
     print(f"{name} ends after {steps} steps", flush=True)
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 
 from regimen.agents.actor_learner.channel import Mailbox
-from regimen.agents.actor_learner.request_channel import Greet, RequestChannel, actor_of, answer
+from regimen.agents.actor_learner.request_channel import Greet, actor_of, answer
 from regimen.system import wire
-from regimen.system.message_client import FinishedError, MessageClient
+from regimen.system.message_client import FinishedError
 from regimen.system.message_server import MessageServer, Reply, Request, Tls
 
 
@@ -79,11 +79,3 @@ class LearnerServer:
                     self._seen.pop(actor, None)
                     self._heard.notify_all()
             raise
-
-
-class HttpChannel(RequestChannel):
-    """An actor's channel to a `LearnerServer`."""
-
-    def __init__(self, client: MessageClient, actor: str) -> None:
-        """Use a connection; see `RequestChannel`."""
-        super().__init__(client, actor)

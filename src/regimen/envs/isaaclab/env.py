@@ -179,10 +179,11 @@ class IsaacLabEnv:
         if name not in names:
             raise ConfigError(f"{self.cfg.id} has no command `{name}`. {did_you_mean(name, names)}")
         term = manager.get_term(name)
-        if term.command.data_ptr() != term.command.data_ptr() or tuple(values.shape) != tuple(term.command.shape):
+        command = term.command
+        if term.command.data_ptr() != command.data_ptr() or tuple(values.shape) != tuple(command.shape):
             raise ConfigError(
                 f"command `{name}` of {self.cfg.id} cannot be held at values of shape {tuple(values.shape)}: it has "
-                f"{tuple(term.command.shape)}, and must be stored by its term."
+                f"{tuple(command.shape)}, and must be stored by its term."
             )
         if name not in self._held:
             for method in ("_update_command", "_resample_command"):
@@ -295,7 +296,7 @@ def _floats(log: dict[str, Any]) -> dict[str, float]:
 
 
 def _remove_noise(cfg: Any) -> None:
-    for group in vars(getattr(cfg, "observations", None)).values() if hasattr(cfg, "observations") else ():
+    for group in vars(cfg.observations).values() if hasattr(cfg, "observations") else ():
         if hasattr(group, "enable_corruption"):
             group.enable_corruption = False
     if hasattr(cfg, "observation_noise_model"):

@@ -97,7 +97,7 @@ def _follow(cfg: Any, before: tuple[float, int], now: tuple[float, int], setting
     if cfg.sim.render_interval == decimation and "render_interval" not in (settings.get("sim") or {}):
         cfg.sim.render_interval = new_decimation
     periods = {dt: new_dt, dt * decimation: new_dt * new_decimation}
-    for name, sensor in vars(getattr(cfg, "scene", None) or object()).items() if hasattr(cfg, "scene") else ():
+    for name, sensor in vars(cfg.scene).items() if hasattr(cfg, "scene") else ():
         period = getattr(sensor, "update_period", None)
         if "update_period" in ((settings.get("scene") or {}).get(name) or {}):
             continue
