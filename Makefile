@@ -36,13 +36,13 @@ isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo
 
-test: $(READY) ## the fast suite (CPU only, under 4 minutes)
+test: $(READY) ## the fast suite (CPU only, about 4 minutes)
 	@echo "test: fast suite"
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	@$(PY) -m pytest -q -n 2 -m "not slow"
 
-test-slow: $(READY) ## the slower suites: trainings, kills, sweeps
+test-slow: $(READY) ## the slower suites: trainings, kills, sweeps; three at once, for they wait a lot
 	@echo "test-slow: slower suites"
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m slow
+	@$(PY) -m pytest -q -n 3 -m slow
 
 test-all: test test-slow ## the fast suite, then the slower ones
 

@@ -24,7 +24,8 @@ from measure import RESULTS, ROOT, machine
 
 TASK = ("task=gym", "env.id=pick_cube_peer:PickCube-v0", "env.success_key=succeed", "env.num_envs=1")
 NOISE, STEP_DM = 0.1, 0.25
-HAND, CUBE, GRIPPER = slice(15, 18), slice(18, 21), 14
+TO_CUBE = slice(18, 21)
+"""Columns of the observation: the cube's position from the hand, in dm."""
 
 
 class Expert:
@@ -38,7 +39,7 @@ class Expert:
     def act(self, obs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the action (1, 4) within ±1."""
         row = obs["policy"][0].numpy()
-        to_cube = row[CUBE] - row[HAND]
+        to_cube = row[TO_CUBE]
         wanted, grip = to_cube + np.array([0.0, 0.0, 0.6]), -1.0
         if self._closing or np.hypot(*to_cube[:2]) < 0.1:
             wanted = to_cube
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--demonstrations", type=int, default=20)
     args = parser.parse_args()
-    os.environ.setdefault("MUJOCO_GL", "egl")  # the scene makes a renderer, used or not
+    os.environ.setdefault("MUJOCO_GL", "egl")  # read when gym-hil imports MuJoCo
     found: dict[str, Any] = {}
     for seed in args.seeds:
         folder = args.folder / f"seed_{seed}"

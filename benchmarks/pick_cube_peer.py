@@ -4,8 +4,10 @@ gym-hil 0.1.14 is not part of this repository. It declares an older MuJoCo and p
 never imports: `pip install --no-deps --target DIR gym-hil==0.1.14`, and DIR on PYTHONPATH. Changed from outside:
 
 * its controller reads `MjData.qM`, which MuJoCo 4 does not have;
+* each scene makes a renderer, 160 MB with its meshes: here when it is drawn first;
 * `reset(seed=)` is ignored: the cube is drawn from numpy's global generator, which is seeded here;
-* positions in the observation are in dm from a point above the table, the gripper's command is 1 when it is closed.
+* positions in the observation are in dm, the hand's from a point above the table and the cube's from the hand (as
+  HIL-SERL observes poses: relative), the gripper's command is 1 when it is closed.
 
 Actions are those of its own wrapper: 2.5 cm along x, y and z, and the gripper.
 """
@@ -24,7 +26,7 @@ from gym_hil.envs import PandaPickCubeGymEnv
 from gym_hil.wrappers.hil_wrappers import DEFAULT_EE_STEP_SIZE, EEActionWrapper
 
 MIDDLE = np.array([0.4, 0.0, 0.1], np.float32)
-"""Point from which the positions in the observation are measured, in m."""
+"""Point from which the position of the hand is measured, in m."""
 
 GRIPPER, HAND = 14, slice(15, 18)
 """Columns of `agent_pos`: 7 joint angles, 7 velocities, the command of the gripper, the place of the hand."""
@@ -50,6 +52,28 @@ def _mend_controller() -> None:
         mj_fullM=lambda model, full, data: mujoco.mj_fullM(model, data, full),
     )
     gym_hil.mujoco_gym_env.opspace = lambda data, **rest: own(data=_Data(data), **rest)
+
+
+class _LazyRenderer:
+    """A renderer that is made for the first picture; the scene draws one before it is set up, which nobody sees."""
+
+    def __init__(self, model: mujoco.MjModel, height: int, width: int) -> None:
+        self._make = lambda: mujoco.Renderer(model, height=height, width=width)
+        self._made: mujoco.Renderer | None = None
+
+    def update_scene(self, data: mujoco.MjData, camera: int) -> None:
+        """Take what is to be drawn."""
+        self._made = self._made or self._make()
+        self._made.update_scene(data, camera=camera)
+
+    def render(self) -> np.ndarray | None:
+        """Return the picture."""
+        return self._made.render() if self._made is not None else None
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._made is not None:
+            self._made.close()
 
 
 class PickCube(gymnasium.Wrapper):
@@ -79,10 +103,11 @@ class PickCube(gymnasium.Wrapper):
 
     @staticmethod
     def _scaled(obs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        robot = obs["agent_pos"].copy()
-        robot[HAND], robot[GRIPPER] = 10 * (robot[HAND] - MIDDLE), robot[GRIPPER] / CLOSED
-        return {"agent_pos": robot, "environment_state": 10 * (obs["environment_state"] - MIDDLE)}
+        robot, hand = obs["agent_pos"].copy(), obs["agent_pos"][HAND]
+        robot[HAND], robot[GRIPPER] = 10 * (hand - MIDDLE), robot[GRIPPER] / CLOSED
+        return {"agent_pos": robot, "environment_state": 10 * (obs["environment_state"] - hand)}
 
 
 _mend_controller()
+gym_hil.mujoco_gym_env.mujoco = SimpleNamespace(**{**vars(mujoco), "Renderer": _LazyRenderer})
 gymnasium.register("PickCube-v0", PickCube, max_episode_steps=100)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from helpers import subprocesses
 from regimen.config.schema import Config
@@ -16,6 +19,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 ROOT = Path(__file__).resolve().parents[1]
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+"""File system in memory, and the bytes that must be free there."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +44,22 @@ def compose_config() -> Callable[[list[str]], Config]:
     return compose_config
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that need the one Slurm, where the suite runs in several."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else str(item.path)))
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    """Put temporary folders into memory where there is room: what is written durably waits for the disk otherwise."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+class ByFile(LoadScopeScheduling):
+    """Keeps the tests of a file in one process, and all that need the one Slurm."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "slurm" if "/slurm/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Distribute the tests over the processes of `-n`."""
+    return ByFile(config, log)

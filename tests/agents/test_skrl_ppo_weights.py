@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import pytest
 import torch
 
 from helpers.messages import raises_naming
@@ -84,6 +85,7 @@ def test_a_policy_that_reads_more_than_the_task_offers_is_refused(tmp_path: Path
     env.close()
 
 
+@pytest.mark.slow
 def test_the_policy_stands_still_while_the_value_network_warms_up(tmp_path: Path) -> None:
     config = training_config("reach", timesteps=96, num_envs=4)
     first = new_run(tmp_path, config)

@@ -67,6 +67,7 @@ def test_the_launcher_reads_the_module_without_importing_it(folder: Path, import
     assert static_types.load_cfg_class("my_robot.Holder")().kind is Robot
 
 
+@pytest.mark.slow
 def test_the_robot_is_composed_checked_and_opened(folder: Path) -> None:
     (folder / "my_robot.py").write_text(ROBOT.format(imports=NEW[0][0], robot=NEW[0][1]))
     assert_names(run(folder, "-m", "regimen.cli.main", "check-env", "task=mine", "--config-dir", "my_conf"), "mine")
@@ -75,6 +76,7 @@ def test_the_robot_is_composed_checked_and_opened(folder: Path) -> None:
     assert "FutureWarning" not in output
 
 
+@pytest.mark.slow
 def test_a_robot_that_is_imported_from_its_old_place_is_opened_with_a_warning(folder: Path) -> None:
     (folder / "my_robot.py").write_text(ROBOT.format(imports=OLD[0][0], robot=OLD[0][1]))
     names = ("opened", "FutureWarning", "regimen.robots", "regimen.envs.robots", "my_robot.py")

@@ -88,6 +88,7 @@ def test_the_file_tells_what_a_robot_has_to_know(tmp_path, name):
     assert io == IOSpec.from_dict(checkpoint.load(source)["io"])
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_an_onnx_file_runs_without_this_project_and_holds_nothing_of_this_machine(tmp_path):
     import onnxruntime

@@ -59,6 +59,7 @@ def launched(folder: Path, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_again_from_the_frozen_configuration(folder: Path) -> None:
     launched(folder, "seed=4")
     (folder / "conf/stage/act.yaml").write_text("_target_: nowhere.Nothing\n")
@@ -73,6 +74,7 @@ def test_again_from_the_frozen_configuration(folder: Path) -> None:
     assert (folder / "outputs" / again["id"] / ".hydra/overrides.yaml").exists()
 
 
+@pytest.mark.slow
 def test_another_result_is_told(folder: Path) -> None:
     launched(folder)
     module = folder / "lab_stage.py"

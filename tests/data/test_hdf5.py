@@ -40,6 +40,7 @@ def test_a_file_that_was_copied_in_part_is_named(tmp_path: Path, share: float) -
         read(path)
 
 
+@pytest.mark.slow
 def test_the_file_of_a_crashed_writer_is_read_and_ended_where_it_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def test_every_guide_is_followed() -> None:
     assert {path.name for path in (ROOT / "docs").glob("add_a*.md")} == GUIDES.keys()
 
 
+@pytest.mark.slow
 def test_the_robot_guide_names_a_mistake_in_the_model(tmp_path: Path) -> None:
     """What the page calls refused, is: the simulator names the joint, and nothing is tried."""
     for _, text in BLOCK.findall((ROOT / "docs/add_a_robot.md").read_text()):

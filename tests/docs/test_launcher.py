@@ -46,6 +46,7 @@ def test_the_plan_of_the_example(my_lab: Path) -> None:
     assert_names(wrong.stderr, "my_terms:joint_speed", "limt", "limit")
 
 
+@pytest.mark.slow
 def test_the_example_trains(my_lab: Path) -> None:
     done = call(my_lab, "agent.trainer.timesteps=24", "hardware.threads=1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
-    "reach": ["task=reach", "env.num_envs=16", "agent.trainer.timesteps=1920", "stage.checkpoint_interval=48"],
-    "go2_flat": ["task=go2_flat", "env.num_envs=16", "agent.trainer.timesteps=480", "stage.checkpoint_interval=48"],
+    "reach": ["task=reach", "env.num_envs=16", "agent.trainer.timesteps=960", "stage.checkpoint_interval=48"],
+    "go2_flat": ["task=go2_flat", "env.num_envs=16", "agent.trainer.timesteps=240", "stage.checkpoint_interval=48"],
 }
 
 

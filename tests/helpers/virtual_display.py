@@ -32,6 +32,7 @@ why = no_window("here", None)
 if why:
     sys.exit(f"skip: {why}")
 x11, xtest = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXtst.so.6")
+x11.XInitThreads()  # before any other call, as libX11 asks of programs with threads
 x11.XOpenDisplay.restype = ctypes.c_void_p
 x11.XStringToKeysym.restype = ctypes.c_ulong
 display = ctypes.c_void_p(x11.XOpenDisplay(None))
@@ -92,5 +93,5 @@ def run_on_display(program: str, *arguments: str, repo_root: Path, timeout_s: fl
             server.terminate()
     if "skip:" in done.stderr:
         pytest.skip(done.stderr)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout

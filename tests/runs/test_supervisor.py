@@ -407,6 +407,7 @@ def test_the_record_is_written_anew_if_it_was_lost(tmp_path: Path, name: str, co
     assert after["argv"] == before["argv"] and after["choices"] == before["choices"]
 
 
+@pytest.mark.slow
 def test_a_stuck_worker_is_killed_after_a_time_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import regimen.runs.timeouts as t\nt.STUCK_S = 2.0\n")
     monkeypatch.setitem(ENV, "PYTHONPATH", os.pathsep.join([str(tmp_path), ENV["PYTHONPATH"]]))

@@ -28,6 +28,7 @@ def test_threads_and_imports_of_a_light_stage(tmp_path: Path) -> None:
     assert run.status == "running"  # judging is the supervisor's
 
 
+@pytest.mark.slow
 def test_seed_decides_what_the_global_generators_draw(tmp_path: Path) -> None:
     drawn = []
     for seed in (1, 1, 2):

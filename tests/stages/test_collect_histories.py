@@ -192,6 +192,7 @@ def test_checkpoints_may_be_thinned_but_the_last_stays(tmp_path: Path) -> None:
         collect(tmp_path, CollectHistoriesCfg(mode="checkpoints", episodes=4), 2, runs=[training(tmp_path / "b", [1])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["noise", "checkpoints"])
 @pytest.mark.parametrize(("at", "dies"), [(100, False), (1, False), (150, True)])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies: bool, mode: str) -> None:

@@ -59,6 +59,7 @@ def distill(root: Path, config: Config) -> tuple[Run, dict[str, Any]]:
     return run, json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_detector_is_learned_and_judged_beside_its_baselines(tmp_path, capsys):
     run, result = distill(tmp_path, config_for(write_swing(tmp_path / "e.h5")))
     assert set(result["headline"]) == {"macro_f1", "delay_steps", "false_alarms_per_hour"}
@@ -114,6 +115,7 @@ def test_the_disaster_of_one_joint_is_refused_by_name(tmp_path):
         distill(tmp_path, config_for(path))
 
 
+@pytest.mark.slow
 def test_refused_data_are_taken_with_a_reason_and_the_reason_is_kept(tmp_path):
     made = table()
     made["labels/fault_joint"][made["labels/fault_joint"] == 0] = 1

@@ -7,6 +7,8 @@ times when nothing else of Regimen may be loaded.
 
 from __future__ import annotations
 
+import copy
+import functools
 import io
 from argparse import ArgumentParser
 from pathlib import Path
@@ -55,18 +57,25 @@ class OptionFiles(FileConfigSource):
         """
         path = (Path(self.path) / self._normalize_file_name(config_path)).resolve()
         text = read_text(path)
-        stream = io.StringIO(text)
-        stream.name = str(path)  # PyYAML names it in errors
-        try:
-            config = OmegaConf.load(stream)
-        except OSError as error:
-            raise ConfigErrors([f"{display_path(path)}: expected `key: value`, one on each line."]) from error
-        if isinstance(config, DictConfig) and "defaults" in config:
-            plain = OmegaConf.to_container(config)["defaults"]  # type: ignore[index,call-overload]
-            if _has_number(plain):
-                config.defaults = _with_text(plain, as_written(text)["defaults"])
+        config = copy.deepcopy(_parsed(path, text))  # Hydra takes the defaults list out of it
         header = ConfigSource._get_header_dict(text[:512])
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(path: Path, text: str) -> Container:
+    """Return the content of a file, read before if its text is the same: a composition reads most files twice."""
+    stream = io.StringIO(text)
+    stream.name = str(path)  # PyYAML names it in errors
+    try:
+        config = OmegaConf.load(stream)
+    except OSError as error:
+        raise ConfigErrors([f"{display_path(path)}: expected `key: value`, one on each line."]) from error
+    if isinstance(config, DictConfig) and "defaults" in config:
+        plain = OmegaConf.to_container(config)["defaults"]  # type: ignore[index,call-overload]
+        if _has_number(plain):
+            config.defaults = _with_text(plain, as_written(text)["defaults"])
+    return config
 
 
 def _has_number(value: Any) -> bool:

@@ -54,6 +54,7 @@ def test_an_actor_that_dies_before_its_first_row_is_tried_three_times(run: Run) 
     assert [warning.split()[0] for warning in run.record.warnings] == ["actor0", "actor0"]
 
 
+@pytest.mark.slow
 def test_actors_that_end_with_the_run_are_not_started_again(run: Run) -> None:
     actors = ActorProcesses(run, 1, "http://127.0.0.1:1", "token of a test", Mailbox({}, 10))
     actors.start()

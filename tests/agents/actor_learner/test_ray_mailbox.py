@@ -121,6 +121,7 @@ def test_a_mailbox_takes_nothing_before_it_knows_what_the_learner_has() -> None:
     assert taken(learner) == [4, 5]
 
 
+@pytest.mark.slow
 def test_an_actor_waits_with_a_mailbox_that_answers_for_its_learner() -> None:
     place = Place()
     learner = place.learner()
@@ -172,6 +173,7 @@ def test_a_mailbox_that_dies_again_and_again_ends_the_run() -> None:
             learner.take()
 
 
+@pytest.mark.slow
 def test_a_full_mailbox_makes_actors_wait() -> None:
     place = Place()
     learner, channel = place.learner(), place.channel()

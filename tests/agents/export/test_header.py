@@ -72,6 +72,7 @@ def test_it_is_judged_as_its_checkpoint_is(tmp_path):
     assert results[0]["policy"]["run"] == results[1]["policy"]["run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["torchscript", "onnx"])
 def test_an_image_that_the_policy_reads_keeps_its_size(tmp_path, form):
     if form == "onnx":

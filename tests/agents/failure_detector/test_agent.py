@@ -117,6 +117,7 @@ class Still:
         return state
 
 
+@pytest.mark.slow
 def test_it_is_judged_while_a_policy_acts(tmp_path, io):
     config = watch_config(tmp_path, io)
     config.env.events["change_joint_torque"].params |= {"probability": 1.0, "onset_s": [0.1, 0.2]}

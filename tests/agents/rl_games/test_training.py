@@ -221,6 +221,7 @@ def test_a_file_of_rl_games_is_read_without_running_code(tmp_path):
         agent.restore(str(tmp_path / "bad.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("params", "components"), [(PPO, {}), (SAC, {}), (OWN, RING)], ids=["ppo", "sac", "own"])
 def test_the_policy_is_the_models_mean_and_so_is_the_player(tmp_path, params, components):
     run = new_run(tmp_path, config := rl_games_config(changed(params, max_epochs=6), **components))
@@ -322,8 +323,8 @@ def test_cart_pole_is_learned_with_discrete_actions():
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["ppo", "sac", "ring"])
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted(tmp_path, agent):
-    command = [sys.executable, str(Path(__file__).with_name("kills.py")), agent, "3", str(tmp_path)]
+    command = [sys.executable, str(Path(__file__).with_name("kills.py")), agent, "2", str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(rounds) == 3 and all(found["equal"] for found in rounds), done.stdout + done.stderr[-2000:]
+    assert len(rounds) == 2 and all(found["equal"] for found in rounds), done.stdout + done.stderr[-2000:]

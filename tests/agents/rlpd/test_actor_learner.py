@@ -183,6 +183,7 @@ def test_an_actor_with_other_settings_is_refused_by_name(tmp_path: Path) -> None
         raise error
 
 
+@pytest.mark.slow
 def test_a_learner_that_is_killed_before_a_checkpoint_gets_every_row_again(tmp_path: Path) -> None:
     """Without a signal: the last checkpoint is as old as it can be, and all rows on their way are lost."""
     config = with_actors(touch_config(1, interval=25, max_steps=150), tmp_path / "token")  # rows of the log: every 10

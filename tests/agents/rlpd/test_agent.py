@@ -18,7 +18,8 @@ from regimen.agents.bc import Bc, BcCfg
 from regimen.agents.export.formats import TorchScript
 from regimen.agents.export.network import largest_difference, load, random_observations
 from regimen.agents.rlpd import demonstrations
-from regimen.agents.rlpd.agent import GripperPenalty, Rlpd
+from regimen.agents.rlpd.agent import Rlpd
+from regimen.agents.rlpd.gripper_penalty import GripperPenalty
 from regimen.agents.rlpd.intervention import ScriptedIntervener
 from regimen.config.schema import Config
 from regimen.envs.vec_env import IOSpec

@@ -109,6 +109,7 @@ def test_the_target_encoder_follows():
         assert not torch.equal(weight, first[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_envs", "changes"), [(1, {}), (2, {"images": ["far"], "replay_buffer_capacity": 30})])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs, changes):
     config = seen_config(num_envs, **changes)

@@ -182,6 +182,7 @@ def test_checkpoints_of_version_5_are_read_as_well(tmp_path, config, io):
     assert same.keys() == bundle["policy"]["actor"].keys()
 
 
+@pytest.mark.slow
 def test_the_raw_file_is_evaluated_where_its_joints_are_told(tmp_path, config):
     from helpers.trainings import new_run
     from regimen.orchestration.preflight import preflight

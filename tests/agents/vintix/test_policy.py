@@ -202,6 +202,7 @@ def test_sixteen_bits_are_refused_where_the_processor_has_none(monkeypatch):
         acting.act({"policy": torch.zeros(1, 3)}, None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sixteen_bits("cpu") is not None, reason="this processor has no bfloat16")
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_sixteen_bits_give_nearly_the_same_with_half_the_memory(use_cache):

@@ -152,6 +152,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, checks, 
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_the_order_of_datasets_gives_the_same_network(tmp_path):
     paths = two_groups(tmp_path)
     first, second = (distill(tmp_path, config_for(order, epochs=1)) for order in (paths, paths[::-1]))

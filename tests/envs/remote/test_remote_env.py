@@ -242,6 +242,7 @@ def test_an_env_that_cannot_be_closed_ends_no_server(server: Served, monkeypatch
         env.close()
 
 
+@pytest.mark.slow
 def test_a_client_that_only_thinks_keeps_its_envs(env: RemoteEnv) -> None:
     env.reset(seed=0)
     time.sleep(2.0)  # twice the lease

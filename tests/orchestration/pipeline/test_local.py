@@ -32,6 +32,7 @@ def made_at(pipes: Any) -> dict[str, float]:
     return {run: (pipes.folder / f"outputs/{run}/result.json").stat().st_mtime for run in pipes.runs()}
 
 
+@pytest.mark.slow
 def test_fan_out_and_in_then_nothing_is_repeated(pipes: Any) -> None:
     pipes.write(CHAIN)
     code, out = pipes.run("hardware.max_jobs=2")
@@ -85,6 +86,7 @@ def test_a_failure_stops_what_comes_after_it_and_the_same_command_continues(pipe
     assert list(pipes.statuses().values()).count("reused") == 2
 
 
+@pytest.mark.slow
 def test_what_ran_by_hand_is_used_and_force_repeats(pipes: Any) -> None:
     pipes.write("  - {name: a, stage: make}\n")
     by_hand = ["--config-dir", "conf", "task=idle", "sim=idle", "agent=idle", "stage=make", "name=by_hand"]
@@ -95,6 +97,7 @@ def test_what_ran_by_hand_is_used_and_force_repeats(pipes: Any) -> None:
     assert pipes.run("force=true")[0] == 0 and pipes.statuses() == {"a": "finished"} and len(pipes.runs()) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_output_and_all_that_read_it_are_made_again(pipes: Any) -> None:
     pipes.write("  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a@best}}\n")
     assert pipes.run()[0] == 0
@@ -110,6 +113,7 @@ def test_a_changed_output_and_all_that_read_it_are_made_again(pipes: Any) -> Non
     assert len(pipes.runs()) == 3
 
 
+@pytest.mark.slow
 def test_steps_work_side_by_side_up_to_max_jobs(pipes: Any) -> None:
     pipes.write(
         "  - {name: a, stage: act, foreach: {seed: [0, 1, 2]}, overrides: [stage.sleep_s=0.4, stage.company=2]}\n"
@@ -189,6 +193,7 @@ def test_a_killed_pipeline_leaves_runs_that_the_same_command_takes_up(pipes: Any
     assert len(pipes.runs()) == 2
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_prepared_fails_alone(pipes: Any) -> None:
     pipes.write(
         "  - {name: a, stage: make}\n  - {name: b, stage: make, inputs: {policy: a@77}}\n"

@@ -94,6 +94,7 @@ def test_mistakes(pipes: Any, text: str, arguments: list[str], names: list[str])
     assert_names(refusal(pipes, text, *arguments), *names)
 
 
+@pytest.mark.slow
 def test_it_runs_from_what_is_given(study: Any) -> None:
     """A given run takes the place of a step; its fan-out stays."""
     assert study.run()[0] == 0

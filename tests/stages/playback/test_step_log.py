@@ -51,6 +51,7 @@ def test_a_row_holds_what_was_seen_done_and_paid(tmp_path):
         assert ended.any() and (np.diff(file["episode"][:], axis=0) == ended[:-1]).all()
 
 
+@pytest.mark.slow
 def test_longer_than_an_episode_and_drawn(tmp_path):
     policy = tmp_path / "policy.pt"
     checkpoint.save(policy, bundle_for("skrl_ppo"))

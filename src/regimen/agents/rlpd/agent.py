@@ -8,9 +8,7 @@ buffers, those of the policy into that of the training alone. What an episode of
 from __future__ import annotations
 
 import time
-from collections import deque
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,8 @@ import torch
 
 from regimen.agents.rlpd import demonstrations as demos
 from regimen.agents.rlpd.config import HUMAN, PixelsCfg, RlpdCfg
+from regimen.agents.rlpd.episode_statistics import EpisodeStatistics
+from regimen.agents.rlpd.gripper_penalty import GripperPenalty
 from regimen.agents.rlpd.intervention import HumanIntervener, Intervener, Intervention, ScriptedIntervener
 from regimen.agents.rlpd.learner import Learner
 from regimen.agents.rlpd.networks import Perceptron
@@ -37,7 +37,7 @@ from regimen.system.errors import CheckpointError, ConfigError, PreflightError, 
 from regimen.system.seeding import seed_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from regimen.agents.actor_learner.actor_session import ActorSession
@@ -51,16 +51,8 @@ if TYPE_CHECKING:
 DEMONSTRATION_SEED, INTERVENTION_SEED = 10_000_000, 20_000_000
 """Added to the seed of the run, so that demonstrations, interventions and training draw different numbers."""
 
-COUNTED = ("return", "length", "intervention_count", "intervention_steps")
-"""What is counted of each episode."""
-
-DISCOUNTED = "discounted_return"
-
 CHANNELS = 3
 """Of a picture that the encoder reads."""
-
-SCORED = 50
-"""Episodes over which the score of a checkpoint is averaged."""
 
 ROWS_AT_ONCE = 16
 """Rows of actors that are learned from between two publications of the weights, at most."""
@@ -73,9 +65,6 @@ CLOSED = "window_closed"
 
 WINDOW_CLOSED = "the window was closed: no human intervenes from here on"
 HUMAN_RESUMED = "resumed with interventions of a human: the result is not that of an uninterrupted run, bit for bit"
-
-TURNS = 0.5
-"""Absolute command of the gripper beyond which it counts as opened or closed."""
 
 
 class Rlpd:
@@ -590,118 +579,3 @@ def _demonstrated(env: VecEnv, without: str) -> DemonstratedTask:
     if not isinstance(task, DemonstratedTask):
         raise ConfigError(f"The task has no scripted expert. Type agent.{without}.")
     return task
-
-
-class GripperPenalty:
-    """What the commands of the gripper cost: each one that turns it, see `RlpdCfg.gripper_penalty`."""
-
-    def __init__(self, cost: float, io: IOSpec, num_envs: int) -> None:
-        """Begin closed in N envs; `cost` 0 for a task without a gripper."""
-        self.cost, self._io = cost, io
-        self._opened = torch.zeros(num_envs, dtype=torch.bool)
-
-    def charge(self, action: torch.Tensor) -> torch.Tensor:
-        """Return the cost (N,) of actions (N, A)."""
-        if not self.cost:
-            return torch.zeros(len(action))
-        command = action[:, self._io.action.joints.index("gripper")].cpu()
-        opened = torch.where(command.abs() > TURNS, command > 0, self._opened)
-        turned, self._opened = opened != self._opened, opened
-        return self.cost * turned.float()
-
-    def reset(self, env_ids: torch.Tensor) -> None:
-        """Begin closed in the envs `env_ids` (n,)."""
-        self._opened[env_ids] = False
-
-    def charged(self, given: demos.Demonstrations) -> Transitions:
-        """Return the transitions of demonstrations with these costs."""
-        if not self.cost:
-            return given.transitions
-        each, costs = given.transitions.action.split(given.lengths), []
-        for actions in each:
-            along = GripperPenalty(self.cost, self._io, 1)
-            costs += [along.charge(action[None]) for action in actions]
-        return replace(given.transitions, reward=given.transitions.reward - torch.cat(costs))
-
-    def state_dict(self) -> StateDict:
-        """Return which grippers are open."""
-        return {"opened": self._opened.clone()}
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Restore `state_dict`."""
-        self._opened = state["opened"].clone()
-
-
-class EpisodeStatistics:
-    """Return, length, success and interventions of episodes, as means over those that ended in a log period."""
-
-    def __init__(self, num_envs: int, gamma: float) -> None:
-        """Begin episodes in N envs; `gamma` is the discount of a step."""
-        self.gamma, self._num_envs = gamma, num_envs
-        self._running = {name: torch.zeros(num_envs) for name in (*COUNTED, DISCOUNTED)}
-        self._ended: dict[str, list[float]] = {}
-        self._unaided: deque[float] = deque(maxlen=SCORED)
-        self._intervened = 0.0
-
-    def add(
-        self, reward: torch.Tensor, ended: torch.Tensor, chosen: Intervention, success: torch.Tensor | None
-    ) -> None:
-        """Count one step: reward (N,), ended (N,) bool, the actions, and whether the step succeeded (N,), if known."""
-        discount = self.gamma ** self._running["length"]
-        added = {"return": reward.cpu(), "length": torch.ones(len(reward)), DISCOUNTED: discount * reward.cpu()}
-        added |= {"intervention_count": chosen.began, "intervention_steps": chosen.intervened}
-        for name, total in self._running.items():
-            total += added[name]
-        self._intervened += float(chosen.intervened.float().mean())
-        if not ended.any():
-            return
-        values = {name: total[ended].tolist() for name, total in self._running.items()}
-        alone = (self._running["intervention_steps"][ended] == 0).float()
-        self._unaided.extend((alone * self._running[DISCOUNTED][ended]).tolist())
-        if success is not None:
-            values["success"] = success.cpu()[ended].float().tolist()
-        for name, rows in values.items():
-            self._ended.setdefault(name, []).extend(rows)
-        for total in self._running.values():
-            total[ended] = 0.0
-
-    def score(self) -> float | None:
-        """Return what the best checkpoint is chosen by, or None before the first episode ended.
-
-        It is the mean discounted return of the last episodes, 0 for one with an intervention: with help the return is
-        high from the beginning.
-        """
-        return sum(self._unaided) / len(self._unaided) if self._unaided else None
-
-    def means(self, steps: int) -> dict[str, float]:
-        """Return the means of the last `steps` env steps, and start over; without an episode only the share."""
-        rows_of = {name: rows for name, rows in self._ended.items() if name != DISCOUNTED}
-        means = {f"environment/episode/{name}": sum(rows) / len(rows) for name, rows in rows_of.items()}
-        means["environment/intervention_share"] = self._intervened / steps
-        self._ended, self._intervened = {}, 0.0
-        return means
-
-    def take(self) -> list[dict[str, float]]:
-        """Return the values of each episode that ended, for `receive` of another process, and remove them."""
-        rows = [dict(zip(self._ended, values, strict=True)) for values in zip(*self._ended.values(), strict=True)]
-        self._ended = {}
-        return rows
-
-    def receive(self, values: Mapping[str, float]) -> None:
-        """Add an episode that another process counted."""
-        for name, value in values.items():
-            self._ended.setdefault(name, []).append(value)
-        self._unaided.append(values.get(DISCOUNTED, 0.0) if values.get("intervention_steps") == 0 else 0.0)
-
-    def add_interventions(self, intervened: torch.Tensor) -> None:
-        """Count steps (B,) of another process, of N envs together, in which the expert acted."""
-        self._intervened += float(intervened.sum()) / self._num_envs
-
-    def state_dict(self) -> StateDict:
-        """Return the sums of the running episodes and the last scores; to be called after `means`."""
-        return {name: total.clone() for name, total in self._running.items()} | {"unaided": list(self._unaided)}
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Restore `state_dict`."""
-        self._running = {name: state[name].clone() for name in self._running}
-        self._unaided.extend(state["unaided"])
