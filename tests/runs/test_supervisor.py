@@ -70,6 +70,15 @@ def test_exit_code_0_without_result_is_a_failure(tmp_path: Path, act: str) -> No
     assert_names(info["reason"], "exit code 0", "result")
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as on a terminal: below nohup all processes ignore it, and the supervisor keeps that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(
     ("number", "status", "code"),
     [
@@ -268,6 +277,7 @@ def test_a_signal_after_the_end_of_the_worker_does_not_hide_how_it_ended(tmp_pat
         assert supervisor._wait(worker) == 0
 
 
+@pytest.mark.usefixtures("hangup")
 def test_a_closed_terminal_stops_neither_run_nor_record(tmp_path: Path) -> None:
     run = make_run(tmp_path, "loop")
     screen, terminal = pty.openpty()
