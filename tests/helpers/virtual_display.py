@@ -24,13 +24,19 @@ NEEDED = [
 ]
 """Marks of tests that open a window and type into it."""
 
-KEYS = """
-import atexit, ctypes, sys, threading
+WINDOW = """
+import sys
 from regimen.display.window import no_window
 
 why = no_window("here", None)
 if why:
     sys.exit(f"skip: {why}")
+"""
+"""Begin of a program that opens a window."""
+
+KEYS = f"""{WINDOW}
+import atexit, ctypes, threading
+
 x11, xtest = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXtst.so.6")
 x11.XInitThreads()  # before any other call, as libX11 asks of programs with threads
 x11.XOpenDisplay.restype = ctypes.c_void_p
@@ -67,14 +73,16 @@ def type_beside(begin, again):
     atexit.register(lambda: (ended.set(), thread.join()))
     thread.start()
 """
-"""Begin of a program. `key(name, down)`; `point()` puts the pointer over the window; `steer(x, y)` holds the keys that
-lead there; `type_beside(begin, again)` types in a thread that ends before the interpreter does (a thread still inside
-torch would abort it).
+"""Begin of a program that types, too.
+
+`key(name, down)`; `point()` puts the pointer over the window; `steer(x, y)` holds the keys that lead there;
+`type_beside(begin, again)` types in a thread that ends before the interpreter does (one still inside torch would abort
+it).
 """
 
 
 def run_on_display(program: str, *arguments: str, repo_root: Path, timeout_s: float = 120.0) -> str:
-    """Run a Python program, which begins with `KEYS`, on a display of its own; return its stdout."""
+    """Run a Python program, which begins with `WINDOW` or `KEYS`, on a display of its own; return its stdout."""
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:

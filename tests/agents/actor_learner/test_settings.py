@@ -138,9 +138,14 @@ def test_an_agent_or_stage_without_actors_is_refused(tmp_path: Path, arguments: 
 RAY = ["experiment=gear_rlpd", "hardware=actor_learner", "hardware.channel.transport=ray"]
 
 
+def install_ray(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    """Let Ray be found, or not, whether or not it is there."""
+    find, spec = importlib.util.find_spec, importlib.util.find_spec("json") if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: spec if name == "ray" else find(name, *args))
+
+
 def test_ray_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: None if name == "ray" else find(name, *args))
+    install_ray(monkeypatch, False)
     with raises_naming(ConfigError, "hardware.channel.transport=ray", "pip install", "[ray]", "make ray"):
         preflight(compose(RAY, [ROOT / "conf"]), tmp_path)
 
@@ -164,8 +169,7 @@ def test_more_gpus_than_this_machine_has_are_refused(tmp_path: Path, monkeypatch
 def test_a_cluster_that_is_not_there_is_refused_before_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: find("json" if name == "ray" else name, *args))
+    install_ray(monkeypatch, True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         key = f"hardware.channel.ray.address=127.0.0.1:{probe.getsockname()[1]}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.virtual_display import DISPLAY, KEYS, run_on_display
+from helpers.virtual_display import DISPLAY, WINDOW, run_on_display
 
 pytestmark = DISPLAY
 
 LOOK = """
+import threading
 import numpy as np, torch
 from regimen.stages.playback.viewer import Viewer
 from helpers.tasks import make_env
@@ -31,4 +32,4 @@ print("seen")
 
 
 def test_it_shows_env_0_and_goes_on_when_it_is_closed(repo_root: Path) -> None:
-    assert "seen" in run_on_display(KEYS + LOOK, repo_root=repo_root)
+    assert "seen" in run_on_display(WINDOW + LOOK, repo_root=repo_root)
