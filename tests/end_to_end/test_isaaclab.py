@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,11 +13,16 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names
+from helpers.subprocesses import popen, said
+from helpers.supervised_runs import wait_for
 from regimen.envs.isaaclab import installed
 from regimen.runs.checkpoint import load
 from regimen.system import host
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+from kill_resume import differences, worker_of  # noqa: E402
+
 PYTHON = host.made_interpreter("isaaclab")
 TASK = ["task=isaaclab", "env.id=Isaac-Velocity-Flat-H1", "env.num_envs=4", "env.episode_length_s=0.8"]
 SHORT = ["agent=rsl_rl_ppo", "agent.num_steps_per_env=8", "agent.max_iterations=2", "hardware.threads=1"]
@@ -68,6 +74,30 @@ def test_h1_is_trained_resumed_and_evaluated(tmp_path):
 
     out = launch(tmp_path, "stage=evaluate", *TASK, "policy=whole", "name=judged", "stage.envs_per_command=2")
     assert record(tmp_path, "judged")[1]["status"] == "finished", out
+
+
+@pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
+def test_a_killed_training_continues_bit_for_bit(tmp_path, task):
+    settings = ["task=isaaclab", f"env.id={task}", "env.num_envs=4", "env.episode_length_s=0.5", *SHORT]
+    settings += ["agent.max_iterations=8", "stage.checkpoint_interval=8"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    out = launch(whole, *settings, "name=whole")
+    run, info = record(whole, "whole")
+    assert info["status"] == "finished", out
+
+    launcher = popen([sys.executable, str(ROOT / "launch.py"), *settings, "name=killed"], cwd=killed)
+    last = wait_for(lambda: next(killed.glob("outputs/*/checkpoints/last.pt"), None), 600.0)
+    os.kill(worker_of(launcher.pid), signal.SIGKILL)
+    said(launcher)
+    assert load(last)["step"] < load(run / "checkpoints" / "last.pt")["step"]
+    out = launch(killed, "resume=killed")
+    assert record(killed, "killed")[1]["status"] == "finished", out
+    assert not differences(_trained(run), _trained(last.parents[1]))
+
+
+def _trained(run: Path) -> dict:
+    return {k: v for k, v in load(run / "checkpoints" / "last.pt").items() if k != "run"}
 
 
 def _nested(run: Path) -> list[str]:

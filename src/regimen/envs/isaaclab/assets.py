@@ -15,7 +15,7 @@ ROOT = "ISAACSIM_ASSET_ROOT"
 
 NVIDIA = "nvidia"
 
-ISAACLAB = "Isaac/IsaacLab"
+ISAACLAB, ISAACSIM = "Isaac/IsaacLab", "Isaac/Robots/IsaacSim"
 GROUND = f"{ISAACLAB}/Environments/Grid/default_ground_plane_checker_v1/default_ground_plane.usda"
 
 ENVS = Path(__file__).resolve().parents[1]
@@ -27,6 +27,8 @@ MODELS = {
     f"{ISAACLAB}/Robots/Unitree/H1/h1_minimal.usd": ENVS / "robots/h1/h1.xml",
     f"{ISAACLAB}/Robots/Unitree/Go2/go2.usd": ENVS / "robots/go2/go2.xml",
     f"{ISAACLAB}/Robots/Classic/Cartpole/cartpole.usd": ENVS / "isaaclab/models/cartpole.xml",
+    f"{ISAACSIM}/Ant/ant_instanceable.usd": ENVS / "isaaclab/models/ant.xml",
+    f"{ISAACLAB}/Robots/Classic/Humanoid28/humanoid_28.usd": ENVS / "robots/humanoid/humanoid.xml",
 }
 """File below the asset root -> model that it is written from."""
 

@@ -31,6 +31,9 @@ MANAGERS = (
 SKIPPED = frozenset(("_env", "env", "sim", "_sim", "stage", "_debug_vis_handle", "_visualizer", "_IO_descriptor"))
 """Attributes that lead away from the state."""
 
+DERIVED = "bvh_"
+"""Beginning of the names of arrays that ray casts compute from the shapes, and that nobody has written before."""
+
 FOREIGN = ("torch", "numpy", "gymnasium", "pxr", "logging", "threading", "weakref", "asyncio", "warp", "mujoco")
 """Packages whose objects are not walked; their tensors and arrays are values."""
 
@@ -93,7 +96,8 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]]:
         module = type(value).__module__.partition(".")[0]
         if module in FOREIGN or module == "builtins":
             return
-        yield from ((k, v) for k, v in getattr(value, "__dict__", {}).items() if k not in SKIPPED)
+        named = getattr(value, "__dict__", {}).items()
+        yield from ((k, v) for k, v in named if k not in SKIPPED and not str(k).startswith(DERIVED))
 
 
 def values(env: Any) -> Iterator[tuple[str, Any, Any, Any]]:

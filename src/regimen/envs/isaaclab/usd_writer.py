@@ -1,8 +1,9 @@
 """Write a robot's MJCF as the USD articulation that Isaac Lab's tasks expect.
 
 Every body is a child of the root prim, because contact sensors and terms of Isaac Lab find bodies by the pattern
-`Robot/<name>`. Masses, joints, limits, gains, armature and shapes are those of the compiled MJCF. Attributes are the
-standard ones of UsdPhysics, with the armature under the names that Newton and PhysX read.
+`Robot/<name>`. A body with several joints hangs on small links, `<joint>_link`, one for each joint but the last.
+Masses, joints, limits, gains, armature and shapes are those of the compiled MJCF. Attributes are the standard ones of
+UsdPhysics, with the armature under the names that Newton and PhysX read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ import mujoco
 import numpy as np
 
 DEGREES = 180.0 / math.pi
+
+LINK_SHARE = 0.02
+"""Share of a body's mass that each link between its joints has: a hinge of USD needs a body on both sides."""
+
+LINK_RADIUS = 0.05
+"""Radius in m of the solid sphere whose inertia a link has."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ class _Writer:
         geoms = range(first, first + int(model.body_geomnum[body]))
         for geom in (g for g in geoms if g in self.parts):
             inertial = inertial.without(self._part(geom))
+        for _ in self._links(body):
+            inertial = inertial.without(self._link(body))
         name = model.body(body).name
         self._rigid(name, self.data.xpos[body], self.data.xquat[body], inertial)
         for geom in geoms:
@@ -113,6 +122,16 @@ class _Writer:
         """Return the inertial of a geom that becomes a body: a solid sphere at its place in its present body."""
         mass, radius = self.parts[geom], float(self.model.geom_rbound[geom])
         return Inertial(mass, self.model.geom_pos[geom].copy(), 0.4 * mass * radius**2 * np.eye(3))
+
+    def _links(self, body: int) -> list[int]:
+        """Return the joints of a body but the last; each moves a link of its own."""
+        first = int(self.model.body_jntadr[body])
+        return list(range(first, first + int(self.model.body_jntnum[body]) - 1))
+
+    def _link(self, body: int) -> Inertial:
+        """Return the inertial of a link between the joints of a body: a solid sphere at the body's origin."""
+        mass = LINK_SHARE * float(self.model.body_mass[body])
+        return Inertial(mass, np.zeros(3), 0.4 * mass * LINK_RADIUS**2 * np.eye(3))
 
     def _rigid(self, name: str, position: np.ndarray, quat: np.ndarray, inertial: Inertial) -> None:
         """Define a rigid body at a pose of the world, relative to the robot's first body."""
@@ -168,25 +187,35 @@ class _Writer:
             UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
 
     def _joint(self, body: int) -> None:
-        """Define the joint between a body and its parent; a body without one is fixed to it, a free one has none.
+        """Define the joints between a body and its parent; a body without one is fixed to it, a free one has none.
 
         Raises:
-            ValueError: a body with several joints, or with a ball joint.
+            ValueError: a ball joint.
         """
-        from pxr import UsdPhysics
-
         model, count, joint = self.model, int(self.model.body_jntnum[body]), int(self.model.body_jntadr[body])
         name = model.body(body).name
         parent = int(model.body_parentid[body])
         above = model.body(parent).name if parent else None
+        position, quat = model.body_pos[body], model.body_quat[body]
         if count == 0:
-            self._fixed(above, name, model.body_pos[body], model.body_quat[body])
+            self._fixed(above, name, position, quat)
             return
-        kind = mujoco.mjtJoint(int(model.jnt_type[joint]))
-        if kind == mujoco.mjtJoint.mjJNT_FREE:
+        if mujoco.mjtJoint(int(model.jnt_type[joint])) == mujoco.mjtJoint.mjJNT_FREE:
             return
-        if count > 1 or kind == mujoco.mjtJoint.mjJNT_BALL:
-            raise ValueError(f"{name} has {count} joints, the first a {kind.name}: expected one hinge or slide")
+        for link in self._links(body):
+            below = f"{model.joint(link).name}_link"
+            self._rigid(below, self.data.xpos[body], self.data.xquat[body], self._link(body))
+            self._moved(link, above, below, position, quat)
+            above, position, quat = below, np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
+        self._moved(joint + count - 1, above, name, position, quat)
+
+    def _moved(self, joint: int, above: str | None, name: str, position: np.ndarray, quat: np.ndarray) -> None:
+        """Define a hinge or slide of which `name` is the lower body, at a pose of the upper one."""
+        from pxr import UsdPhysics
+
+        model, kind = self.model, mujoco.mjtJoint(int(self.model.jnt_type[joint]))
+        if kind == mujoco.mjtJoint.mjJNT_BALL:
+            raise ValueError(f"{model.joint(joint).name} of {name} is a {kind.name}: expected a hinge or slide")
         hinge = kind == mujoco.mjtJoint.mjJNT_HINGE
         path = self.path.AppendChild("joints").AppendChild(model.joint(joint).name)
         made = (UsdPhysics.RevoluteJoint if hinge else UsdPhysics.PrismaticJoint).Define(self.stage, path)
@@ -197,7 +226,7 @@ class _Writer:
             made.CreateUpperLimitAttr(float(model.jnt_range[joint, 1]) * unit)
         self._drive(made.GetPrim(), joint, "angular" if hinge else "linear", unit)
         turn, anchor = _x_axis_to(model.jnt_axis[joint]), model.jnt_pos[joint]
-        self._connect(made, above, name, model.body_pos[body], model.body_quat[body], anchor, turn)
+        self._connect(made, above, name, position, quat, anchor, turn)
 
     def _drive(self, prim: Any, joint: int, kind: str, unit: float) -> None:
         """Add gains, force limit and armature; those of a hinge are per degree."""
