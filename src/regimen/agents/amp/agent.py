@@ -104,7 +104,7 @@ class AMPAgent(A2CAgent):
         self.model.normalize_amp_input = self.style.normalize_amp_input
         network = self.model.a2c_network
         self.disc_parameters = [*network.disc_mlp.parameters(), *network.disc_logits.parameters()]
-        self.disc_optimizer = torch.optim.Adam(self.disc_parameters, lr=self.style.disc_learning_rate)
+        self.disc_optimizer = torch.optim.Adam(self.disc_parameters, lr=self.style.disc_learning_rate, fused=True)
         self.replay = ReplayRing(self.style.amp_replay_buffer_size, width, self.ppo_device)
         self.amp_generator = torch.Generator(self.ppo_device).manual_seed(int(torch.randint(2**31, ())))
         self.amp_stats: dict[str, float] = {}
@@ -165,7 +165,8 @@ class AMPAgent(A2CAgent):
         demo = self._demo(rows * self.style.disc_updates)
         self.model.normalize_amp(torch.cat((own[: len(demo)], demo)), update=True)
         for part in demo.split(rows):
-            self._update_discriminator(self._agent_rows(own, rows), part)
+            stats = self._update_discriminator(self._agent_rows(own, rows), part)
+        self.amp_stats |= {name: float(value) for name, value in stats.items()}
         kept = torch.rand(len(own), generator=self.amp_generator, device=own.device)
         self.replay.add(own[kept < self.style.amp_replay_keep_prob] if self.replay.is_full else own)
 
@@ -186,12 +187,15 @@ class AMPAgent(A2CAgent):
         drawn = torch.randint(len(own), (n - past,), generator=self.amp_generator, device=own.device)
         return torch.cat((own[drawn], self.replay.sample(past, self.amp_generator))) if past else own[drawn]
 
-    def _update_discriminator(self, agent: torch.Tensor, demo: torch.Tensor) -> None:
+    def _update_discriminator(self, agent: torch.Tensor, demo: torch.Tensor) -> dict[str, torch.Tensor]:
         """Take one step of the discriminator.
 
         Args:
             agent: (n, d) transitions of the agent.
             demo: (n, d) transitions of the clips.
+
+        Returns:
+            Name -> scalar, what is logged.
         """
         settings, model = self.style, self.model
         demo = model.normalize_amp(demo).requires_grad_()
@@ -207,11 +211,12 @@ class AMPAgent(A2CAgent):
         torch.nn.utils.clip_grad_norm_(self.disc_parameters, self.grad_norm)
         self.disc_optimizer.step()
         self.disc_optimizer.zero_grad(set_to_none=True)
-        self.amp_stats |= {
-            "losses/disc_loss": float(loss.detach()),
-            "losses/disc_grad_penalty": float(penalty.detach()),
-            "style/agent_logit": float(agent_logit.detach().mean()),
-            "style/demo_logit": float(demo_logit.detach().mean()),
-            "style/agent_accuracy": float((agent_logit < 0).float().mean()),
-            "style/demo_accuracy": float((demo_logit > 0).float().mean()),
+        agent_logit, demo_logit = agent_logit.detach(), demo_logit.detach()
+        return {
+            "losses/disc_loss": loss.detach(),
+            "losses/disc_grad_penalty": penalty.detach(),
+            "style/agent_logit": agent_logit.mean(),
+            "style/demo_logit": demo_logit.mean(),
+            "style/agent_accuracy": (agent_logit < 0).float().mean(),
+            "style/demo_accuracy": (demo_logit > 0).float().mean(),
         }
