@@ -15,6 +15,8 @@ HEAVY = {
     "genesis",
     "isaaclab",
     "isaacsim",
+    "mjlab",
+    "warp",
     "skrl",
     "rsl_rl",
     "gymnasium",

@@ -1,4 +1,4 @@
-"""`regimen list`: the options of a config group, components in the manner of rl_games, or the tasks of Isaac Lab."""
+"""`regimen list`: the options of a config group, components in the manner of rl_games, or the tasks of a library."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from regimen.agents.runner import components
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home, table
 from regimen.config.yaml_io import read_yaml
 from regimen.display import formatting
-from regimen.envs.isaaclab import installed
-from regimen.envs.isaaclab.catalogue import Catalogue
+from regimen.envs.foreign import installed
+from regimen.envs.foreign.catalogue import Catalogue
+from regimen.envs.foreign.library import Library
+from regimen.envs.isaaclab.library import ISAAC_LAB
+from regimen.envs.mjlab.library import MJLAB
 from regimen.system import host
 from regimen.system.errors import PreflightError
 
 COMPONENTS = "components"
-ISAACLAB = "isaaclab"
+LIBRARIES = {library.name: library for library in (ISAAC_LAB, MJLAB)}
+"""Verb -> library whose tasks it lists."""
 
 
 def list_verb(argv: list[str]) -> int:
-    """List the options of a group, all components, or Isaac Lab's tasks: `regimen list tasks`, `regimen list isaaclab`.
+    """List the options of a group, all components, or a library's tasks: `regimen list tasks`, `regimen list isaaclab`.
 
     Args:
         argv: the arguments after the verb.
@@ -28,37 +32,38 @@ def list_verb(argv: list[str]) -> int:
     groups = (*GROUPS, *MULTI_GROUPS, "pipeline")
     plurals = {g if g == "hardware" else f"{g}s": g for g in groups}
     parser = argparse.ArgumentParser(prog="regimen list", description="List the options of a group, or components.")
-    words = sorted([*plurals, COMPONENTS, ISAACLAB])
-    parser.add_argument("what", choices=words, help="group, components, or isaaclab: the tasks of Isaac Lab")
-    parser.add_argument("task", nargs="?", help="a task of Isaac Lab: list its configuration")
-    parser.add_argument("--python", help="interpreter with Isaac Lab, where `make isaaclab` has not made one")
+    words = sorted([*plurals, COMPONENTS, *LIBRARIES])
+    of = ", ".join(f"{name} (tasks of {library.title})" for name, library in LIBRARIES.items())
+    parser.add_argument("what", choices=words, help=f"group, components, {of}")
+    parser.add_argument("task", nargs="?", help="a task of a library: list its configuration")
+    parser.add_argument("--python", help="interpreter with the library, where `make <library>` has not made one")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of your own options")
     args = parser.parse_args(argv)
-    if args.task is not None and args.what != ISAACLAB:
+    if args.task is not None and args.what not in LIBRARIES:
         parser.error(f"{args.what} takes no further word")
-    if args.what == ISAACLAB:
-        print(_isaaclab(args.python, args.task))
+    if args.what in LIBRARIES:
+        print(_of_library(LIBRARIES[args.what], args.python, args.task))
         return 0
     folders = [config_home(), *args.config_dir]
     print(_components(folders) if args.what == COMPONENTS else table(plurals[args.what], folders))
     return 0
 
 
-def _isaaclab(python: str | None, task: str | None) -> str:
-    """Return one line for each task of Isaac Lab, or for each value of one task's configuration.
+def _of_library(library: Library, python: str | None, task: str | None) -> str:
+    """Return one line for each task of a library, or for each value of one task's configuration.
 
     Raises:
-        PreflightError: the interpreter has no Isaac Lab that fits.
+        PreflightError: the interpreter does not have the library in a version that fits.
     """
-    python = python or host.made_interpreter(ISAACLAB) or sys.executable
-    if lines := list(installed.problems(python)):
+    python = python or host.made_interpreter(library.name) or sys.executable
+    if lines := list(installed.problems(library, python)):
         raise PreflightError(" ".join(lines))
-    catalogue = Catalogue(python)
+    catalogue = Catalogue(library, python)
     if task is None:
         rows = [(name, f"agents: {', '.join(entry['agents']) or 'none'}") for name, entry in catalogue.tasks().items()]
         return "\n".join(formatting.table(rows))
     described = catalogue.description(task)
-    presets = [f"presets: {', '.join(described.presets) or 'none'}"]
+    presets = [f"presets: {', '.join(described.presets)}"] if described.presets else []
     return "\n".join([*presets, *formatting.table(list(described.rows()))])
 
 

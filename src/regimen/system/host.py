@@ -23,8 +23,8 @@ from regimen.system.json_data import CheckedJsonData
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
-    "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "newton", "warp-lang", "mujoco-warp", "h5py",
-    "tensorboard", "submitit", "ray",
+    "mujoco-core", "mujoco", "genesis-world", "isaaclab", "isaacsim", "newton", "mjlab", "warp-lang", "mujoco-warp",
+    "h5py", "tensorboard", "submitit", "ray",
 )  # fmt: skip
 """Distributions whose versions can change a result."""
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names, raises_naming
-from regimen.envs.isaaclab import assets, catalogue, installed, settings
+from regimen.envs.isaaclab import assets, installed, settings
 from regimen.envs.isaaclab.catalogue import Catalogue
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system.errors import ConfigError, PreflightError
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "isaaclab"
@@ -77,19 +78,6 @@ def test_an_unknown_task_and_preset_are_refused_with_the_nearest(h1):
     assert list(h1.preset_problems(["newton_mjwarp"])) == []
 
 
-def test_a_document_is_read_once_and_kept(tmp_path, monkeypatch):
-    asked = []
-
-    def read(python, arguments):
-        asked.append(arguments)
-        return {"tasks": {"A-Task": {"entry_point": "x:Y", "agents": []}}}
-
-    monkeypatch.setattr(catalogue, "_read", read)
-    for _ in range(2):
-        assert list(Catalogue("python", tmp_path / "kept").tasks()) == ["A-Task"]
-    assert asked == [["index"]]
-
-
 def test_an_interpreter_without_isaac_lab_is_named_with_what_it_lacks():
     lines = " ".join(installed.problems(sys.executable))
     assert_names(lines, "isaaclab", "newton", "make isaaclab", "hardware.interpreters.isaaclab")
@@ -101,7 +89,7 @@ def test_an_interpreter_with_other_versions_is_named_with_them(tmp_path):
     python.write_text("")
     (tmp_path / "pyvenv.cfg").write_text("")
     packages = tmp_path / "lib" / "python3.12" / "site-packages"
-    for name, begin in installed.NEEDED.items():
+    for name, begin in ISAAC_LAB.needed.items():
         version = "2.3.2" if name == "isaaclab" else f"{begin}.0"
         (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
     assert_names(only(installed.problems(str(python))), "isaaclab 2.3.2", "3.0")

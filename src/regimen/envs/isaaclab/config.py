@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from regimen.config.task_schema import EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
-
-if TYPE_CHECKING:
-    from regimen.envs.isaaclab.catalogue import TaskDescription
+from regimen.envs.foreign.config import evaluation_problems, without_event
 
 
 @dataclass
@@ -74,7 +71,7 @@ class IsaacLabEnvCfg:
 
     def switch_off_event(self, name: str) -> None:
         """Switch an event of the task off, for an evaluation without disturbances."""
-        self.isaac = {**self.isaac, "events": {**self.isaac.get("events", {}), name: None}}
+        self.isaac = without_event(self.isaac, name)
 
     def _task_problems(self, python: str) -> Iterator[str]:
         """Yield what is wrong with the task and its settings, by its catalogue."""
@@ -94,21 +91,5 @@ class IsaacLabEnvCfg:
         if described.kind not in ("manager", "direct"):
             yield f"id={self.id}: a {described.kind} task: expected a manager-based or direct one."
         yield from described.problems(self.isaac)
-        yield from self._evaluation_problems(described)
+        yield from evaluation_problems(described, self.isaac, self.evaluation, self.id)
         yield from assets.problems(self.assets, described.assets)
-
-    def _evaluation_problems(self, described: TaskDescription) -> Iterator[str]:
-        """Yield a line for each name of the evaluation that the task does not have, or that is switched off."""
-        from regimen.system.errors import did_you_mean
-
-        named = [("commands", name) for name in [self.evaluation.command] if name is not None]
-        named += [("events", name) for name in self.evaluation.disturbances]
-        for section, name in named:
-            names = described.names(section)
-            changed = self.isaac.get(section, {})
-            if name not in names:
-                yield f"evaluation names `{name}`, which is none of the {section} of {self.id}. " + did_you_mean(
-                    name, names
-                )
-            elif isinstance(changed, dict) and name in changed and changed[name] is None and section == "commands":
-                yield f"evaluation.command is `{name}`, but env.isaac.commands.{name} is switched off (null)."

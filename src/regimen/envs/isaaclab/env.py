@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.envs.foreign.held_terms import HeldTerms
+from regimen.envs.foreign.output import quiet as _quiet
+from regimen.envs.foreign.output import scalars as _floats
+from regimen.envs.foreign.output import vectors as _obs
+from regimen.envs.foreign.random_state import RandomState
 from regimen.envs.isaaclab import assets, settings, state, task_cfg
 from regimen.envs.isaaclab.catalogue import CACHE
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
 from regimen.envs.isaaclab.meaning import io_of
-from regimen.envs.isaaclab.random_state import RandomState
 from regimen.envs.vec_env import Obs, StepInfo
-from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
+from regimen.system.errors import CheckpointError, ConfigError, PreflightError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,7 @@ EYE = (3.0, -3.0, 1.5)
 """Position of the camera relative to the robot of env 0, in m."""
 
 
-class IsaacLabEnv:
+class IsaacLabEnv(HeldTerms):
     """N copies of a task of Isaac Lab. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
 
     The task's managers, or the task itself if it is a direct one, compute observations, rewards and ends, and reset the
@@ -168,55 +170,6 @@ class IsaacLabEnv:
             drawn = torch.randint(self.max_episode_length, (self.num_envs,), device=self.device)
         self.inner.episode_length_buf[:] = drawn
 
-    def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold a command at `values` (N, k): whatever the task draws is replaced by them.
-
-        Raises:
-            ConfigError: there is no such command, it is computed at each reading, or has another width.
-        """
-        manager: Any = getattr(self.inner, "command_manager", None)
-        names = manager.active_terms if manager is not None else []
-        if name not in names:
-            raise ConfigError(f"{self.cfg.id} has no command `{name}`. {did_you_mean(name, names)}")
-        term = manager.get_term(name)
-        command = term.command
-        if term.command.data_ptr() != command.data_ptr() or tuple(values.shape) != tuple(command.shape):
-            raise ConfigError(
-                f"command `{name}` of {self.cfg.id} cannot be held at values of shape {tuple(values.shape)}: it has "
-                f"{tuple(command.shape)}, and must be stored by its term."
-            )
-        if name not in self._held:
-            for method in ("_update_command", "_resample_command"):
-                setattr(term, method, self._then_hold(getattr(term, method), term, name))
-        self._held[name] = values.to(self.device, term.command.dtype).clone()
-        term.command.copy_(self._held[name])
-
-    def _then_hold(self, method: Any, term: Any, name: str) -> Any:
-        def call(*arguments: Any) -> None:
-            method(*arguments)
-            term.command.copy_(self._held[name])
-
-        return call
-
-    def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Hold an event at values (N,) each, from the next reset on: its class has a method `fix` that takes them.
-
-        Raises:
-            ConfigError: there is no such event, or it cannot be held.
-        """
-        manager: Any = getattr(self.inner, "event_manager", None)
-        modes = manager.active_terms if manager is not None else {}
-        names = [term for terms in modes.values() for term in terms]
-        if name not in names:
-            raise ConfigError(f"{self.cfg.id} has no event `{name}`. {did_you_mean(name, names)}")
-        term = manager.get_term_cfg(name).func
-        if not hasattr(term, "fix"):
-            raise ConfigError(
-                f"event `{name}` of {self.cfg.id} cannot be held: its function has no method `fix`, which a "
-                "`ManagerTermBase` of yours may have."
-            )
-        term.fix(**values)
-
     def state_dict(self) -> StateDict:
         """Return the full state; `values` is None where the simulator is not Newton, whose state alone is complete."""
         kept = state.read(self.inner) if self._complete else None
@@ -279,22 +232,6 @@ class IsaacLabEnv:
             self._opened.close()
 
 
-def _obs(observed: dict[str, Any]) -> Obs:
-    """Return group -> (N, d) float32, the terms of a group that is not concatenated one after the other."""
-    return {
-        name: (torch.cat(list(group.values()), dim=1) if isinstance(group, dict) else group).float()
-        for name, group in observed.items()
-    }
-
-
-def _floats(log: dict[str, Any]) -> dict[str, float]:
-    """Return the scalars of a log, read from the device at once."""
-    names = [name for name, value in log.items() if isinstance(value, torch.Tensor) and value.numel() == 1]
-    read = torch.stack([log[name].detach().float().reshape(()) for name in names]).tolist() if names else []
-    plain = {name: float(value) for name, value in log.items() if isinstance(value, int | float)}
-    return plain | dict(zip(names, read, strict=True))
-
-
 def _remove_noise(cfg: Any) -> None:
     for group in vars(cfg.observations).values() if hasattr(cfg, "observations") else ():
         if hasattr(group, "enable_corruption"):
@@ -315,15 +252,3 @@ def _visualizer(size: tuple[int, int]) -> Any:
     except ImportError as error:
         raise PreflightError(f"pictures need Newton's OpenGL viewer: {error}. Leave video=true away.") from error
     return NewtonGLVisualizerCfg(headless=True, window_width=size[0], window_height=size[1])
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep what Isaac Lab prints while it starts and ends; show it if that fails."""
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
-    except BaseException:
-        sys.stdout.write(printed.getvalue())
-        raise
