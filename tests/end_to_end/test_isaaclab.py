@@ -76,6 +76,59 @@ def test_h1_is_trained_resumed_and_evaluated(tmp_path):
     assert record(tmp_path, "judged")[1]["status"] == "finished", out
 
 
+NEWTON = "env.physics=newton_mjwarp"
+OPENED = {
+    "Isaac-Velocity-Flat-H1": [],
+    "Isaac-Velocity-Rough-H1": [],
+    "Isaac-Velocity-Flat-UnitreeGo2": [],
+    "Isaac-Velocity-Rough-UnitreeGo2": [],
+    "Isaac-Cartpole": [],
+    "Isaac-Cartpole-Direct": [],
+    "IsaacContrib-Cartpole-Showcase-Direct": [],
+    "Isaac-Ant": [],
+    "Isaac-Ant-Direct": [],
+    "IsaacContrib-Humanoid-AMP-Walk-Direct": [NEWTON],
+    "IsaacContrib-Humanoid-AMP-Run-Direct": [NEWTON],
+    "IsaacContrib-Humanoid-AMP-Dance-Direct": [NEWTON],
+}
+"""Tasks whose robots are among Regimen's models -> what they need besides their id."""
+
+STEP = """
+import json, sys, torch
+from regimen import compose, open_env
+for name, more in json.loads(sys.argv[1]).items():
+    env = open_env(compose(["task=isaaclab", f"env.id={name}", "env.num_envs=4", "env.episode_length_s=0.2", *more]))
+    obs, draws, ends = env.reset(seed=0), torch.Generator().manual_seed(0), 0
+    for _ in range(15):
+        obs, reward, terminated, truncated, info = env.step(2 * torch.rand(4, env.io.num_actions, generator=draws) - 1)
+        assert all(value.isfinite().all() for value in (*obs.values(), reward)), name
+        ended = terminated | truncated
+        ends += int(ended.sum())
+        assert not torch.equal(info["final_obs"]["policy"][ended], obs["policy"][ended]) or not ended.any(), name
+    assert ends >= 4, (name, ends)
+    sizes = {group: sum(terms.values()) for group, terms in env.io.observations.items()}
+    assert sizes == {group: value.shape[1] for group, value in obs.items()}, (name, sizes)
+    env.close()
+    print("stepped", name)
+"""
+
+
+def test_tasks_open_and_step_one_after_another_in_a_process():
+    command = [str(PYTHON), "-c", STEP, json.dumps(OPENED)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("stepped ")] == list(OPENED), (
+        done.stdout[-2000:] + done.stderr[-4000:]
+    )
+
+
+def test_a_task_of_isaac_sims_physics_is_refused_before_the_start(tmp_path):
+    task = ["task=isaaclab", "env.id=IsaacContrib-Humanoid-AMP-Walk-Direct"]
+    assert_names(launch(tmp_path, *task, "dry_run=true"), "isaacsim", NEWTON, "exit 2")
+    assert_names(launch(tmp_path, *task, "env.physics=newton_mjwrp", "dry_run=true"), "newton_mjwarp", "exit 2")
+    assert_names(launch(tmp_path, *task, NEWTON, "dry_run=true"), "exit 0")
+
+
 @pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
 def test_a_killed_training_continues_bit_for_bit(tmp_path, task):
     settings = ["task=isaaclab", f"env.id={task}", "env.num_envs=4", "env.episode_length_s=0.5", *SHORT]

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from regimen.config.task_schema import EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.envs.foreign.config import evaluation_problems, without_event
+from regimen.system.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.envs.foreign.catalogue import TaskDescription
+
+PHYSICS = {"newton_mjwarp": "newton", "ovphysx": "ovphysx", "isaacsim_physx": "isaacsim"}
+"""Simulators of a task -> the distribution that each needs."""
+
+CLASSES = {"PhysxCfg": "isaacsim_physx", "OvPhysxCfg": "ovphysx"}
+"""Class of `sim.physics` in a task's configuration -> its simulator, of those that `make isaaclab` does not install."""
 
 
 @dataclass
@@ -17,6 +28,8 @@ class IsaacLabEnvCfg:
     Attributes:
         id: its name, such as Isaac-Velocity-Flat-H1; `module:Id` imports your module first.
         presets: names of Isaac Lab's presets, such as newton_mjwarp; the task's defaults where there is none.
+        physics: simulator that takes the place of the task's own, one of `PHYSICS`, with default settings; a preset of
+            the same name is better where the task has one.
         isaac: values of the task's own configuration, by path: `env.isaac.decimation=8`; null switches a term off.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: the task's own.
@@ -31,6 +44,7 @@ class IsaacLabEnvCfg:
     _target_: str = "regimen.envs.isaaclab.IsaacLabEnv"
     id: str = "Isaac-Velocity-Flat-H1"
     presets: list[str] = field(default_factory=list)
+    physics: str | None = None
     isaac: PlainSection = field(default_factory=dict)
     num_envs: int = 64
     episode_length_s: float | None = None
@@ -90,6 +104,25 @@ class IsaacLabEnvCfg:
         yield from wrong
         if described.kind not in ("manager", "direct"):
             yield f"id={self.id}: a {described.kind} task: expected a manager-based or direct one."
+        yield from self._physics_problems(described, python)
         yield from described.problems(self.isaac)
         yield from evaluation_problems(described, self.isaac, self.evaluation, self.id)
         yield from assets.problems(self.assets, described.assets)
+
+    def _physics_problems(self, described: TaskDescription, python: str) -> Iterator[str]:
+        """Yield a line if the simulator is unknown, has a preset of the task's own, or is not installed."""
+        from regimen.envs.foreign.installed import versions
+
+        if self.physics is not None and self.physics not in PHYSICS:
+            yield f"physics={self.physics}: {did_you_mean(self.physics, PHYSICS)}"
+            return
+        if self.physics in described.presets:
+            yield f"physics={self.physics}: the task has settings for it. Type env.presets=[{self.physics}]"
+            return
+        own = described.tree["f"]["sim"]["f"].get("physics", {}).get("c")
+        name = self.physics or CLASSES.get(own)
+        if name is not None and not versions(python, [PHYSICS[name]])[PHYSICS[name]]:
+            yield (
+                f"physics={self.physics}: {self.id} is simulated by {name}, which {python} lacks: install "
+                f"{PHYSICS[name]} there, or type env.physics=newton_mjwarp, whose settings are general ones."
+            )

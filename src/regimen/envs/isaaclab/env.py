@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ __all__ = ["IsaacLabEnv", "IsaacLabEnvCfg"]
 
 KERNELS = "WARP_CACHE_PATH"
 """Environment variable with the folder of compiled kernels."""
+
+LONGEST_S = 0.005
+"""Longest step in s of Newton in a task that has no settings for it."""
 
 EYE = (3.0, -3.0, 1.5)
 """Position of the camera relative to the robot of env 0, in m."""
@@ -66,6 +70,8 @@ class IsaacLabEnv(HeldTerms):
         self._opened = contextlib.ExitStack()
         with self.random.own(), _quiet():
             self.inner = self._open()
+        self._final: dict[str, Any] | None = None
+        self._keep_final_observation()
         self.step_dt = float(self.inner.step_dt)
         self.max_episode_length = int(self.inner.max_episode_length)
         try:
@@ -93,9 +99,24 @@ class IsaacLabEnv(HeldTerms):
         self.kinematics()
         self.inner.common_step_counter = self.inner._sim_step_counter = 0
 
+    def _keep_final_observation(self) -> None:
+        """Keep the observation before a reset where a direct task replaces `extras`, in which Isaac Lab puts it."""
+        reset: Any = getattr(self.inner, "_reset_envs_from_buffer", None)
+        if reset is None:
+            return
+
+        def reset_and_keep() -> Any:
+            ids = reset()
+            self._final = self.inner.extras.get("final_obs")
+            return ids
+
+        self.inner._reset_envs_from_buffer = reset_and_keep
+
     def _configured(self, seed: int) -> Any:
         """Return the task's configuration with the values of the run."""
         cfg = task_cfg.load_cfg(self.cfg.id, self.cfg.presets)
+        if self.cfg.physics is not None:
+            cfg.sim.physics = _physics(self.cfg.physics, float(cfg.sim.dt))
         settings.apply(cfg, self.cfg.isaac)
         cfg.scene.num_envs, cfg.seed, cfg.sim.device = self.num_envs, seed, str(self.device)
         cfg.compute_final_obs = True
@@ -113,6 +134,7 @@ class IsaacLabEnv(HeldTerms):
 
         try:
             self._opened.enter_context(launch_simulation(self.task_cfg, {"device": str(self.device)}))
+            _share_host_memory()
             return gymnasium.make(self.task, cfg=self.task_cfg).unwrapped
         except FileNotFoundError as error:
             self._opened.close()
@@ -121,6 +143,9 @@ class IsaacLabEnv(HeldTerms):
                 f"{self.cfg.id} needs a file that cannot be read from {where}: {error}. Name a folder with Isaac Sim's "
                 f"assets: env.assets=<folder> or {assets.ROOT}=<folder>."
             ) from error
+        except SystemExit as error:  # how the launcher refuses a part that is not installed
+            self._opened.close()
+            raise PreflightError(f"Isaac Lab cannot start {self.cfg.id}; its reason is printed above.") from error
         except BaseException:
             self._opened.close()
             raise
@@ -143,7 +168,7 @@ class IsaacLabEnv(HeldTerms):
         obs, terminal = _obs(observed), terminated.clone()
         truncated = timed_out & ~terminal
         ended = bool((terminal | truncated).any())
-        final = _obs(extras["final_obs"]) if ended else obs
+        final = _obs(self._final or extras["final_obs"]) if ended else obs
         log = _floats(extras.get("log", {})) if ended else {}
         info: StepInfo = {"final_obs": final, "log": log, "labels": self._labels(), "metrics": self._metrics()}
         return obs, reward.float().clone(), terminal, truncated, info
@@ -230,6 +255,36 @@ class IsaacLabEnv(HeldTerms):
         with _quiet():
             self.inner.close()
             self._opened.close()
+
+
+def _physics(name: str, dt: float) -> Any:
+    """Return general settings of one of `PHYSICS` for a task that has none for it.
+
+    Newton takes the integrator that Isaac Lab's own tasks take for it, in which stiff actuators are stable, and steps
+    of at most 5 ms.
+    """
+    if name == "newton_mjwarp":
+        from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+
+        substeps = math.ceil(dt / LONGEST_S - 1e-6)
+        return NewtonCfg(solver_cfg=MJWarpSolverCfg(integrator="implicitfast"), num_substeps=substeps)
+    if name == "ovphysx":
+        from isaaclab_ov.physics import OvPhysxCfg
+
+        return OvPhysxCfg()
+    from isaaclab_physx.physics import PhysxCfg
+
+    return PhysxCfg()
+
+
+def _share_host_memory() -> None:
+    """Let OVPhysX take plain memory on a machine without CUDA: pinned memory needs a driver. Not exercised in CI."""
+    import warp
+
+    warp.init()
+    cpu = warp.get_device("cpu")
+    if not warp.is_cuda_available():
+        cpu.pinned_allocator = cpu.default_allocator
 
 
 def _remove_noise(cfg: Any) -> None:
