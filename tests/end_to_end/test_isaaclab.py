@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 
 from helpers.messages import assert_names
@@ -127,6 +128,73 @@ def test_a_task_of_isaac_sims_physics_is_refused_before_the_start(tmp_path):
     assert_names(launch(tmp_path, *task, "dry_run=true"), "isaacsim", NEWTON, "exit 2")
     assert_names(launch(tmp_path, *task, "env.physics=newton_mjwrp", "dry_run=true"), "newton_mjwarp", "exit 2")
     assert_names(launch(tmp_path, *task, NEWTON, "dry_run=true"), "exit 0")
+
+
+FAILURE = "regimen.envs.isaaclab.tasks:Regimen-Velocity-Flat-H1-Failure"
+
+FAIL = """
+import sys, torch
+from regimen import compose, open_env
+event = "env.isaac.events.change_joint_torque.params."
+env = open_env(compose(["task=isaaclab", f"env.id={sys.argv[1]}", "env.num_envs=4", "env.episode_length_s=2.0",
+    "env.isaac.events.push_robot=null", f"{event}mode=free", f"{event}severity=null", f"{event}onset_s=[0.1,0.2]",
+    f"{event}probability=1.0"]))
+knee = env.io.action.joints.index("left_knee")
+still = torch.zeros(4, env.io.num_actions)
+
+def angles(steps):
+    rows = []
+    for _ in range(steps):
+        obs, _, terminated, _, info = env.step(still)
+        rows.append(obs["policy"][:, 12 + knee])
+    return torch.stack(rows), info["labels"]
+
+env.reset(seed=0)
+_, labels = angles(20)
+joints = [env.io.action.joints[k] for k in labels["fault_joint"].tolist()]
+assert all(name.endswith(("hip_yaw", "hip_roll", "hip_pitch", "knee")) for name in joints), joints
+assert labels["fault_limit"].eq(0).all(), labels
+which = torch.tensor([knee, knee, -1, -1])
+env.fix_event("change_joint_torque", joint=which, onset_s=torch.full((4,), 0.1), severity=torch.zeros(4))
+env.reset(seed=0)
+before, labels = angles(4)
+assert labels["fault_joint"].eq(-1).all(), labels
+after, labels = angles(20)
+assert labels["fault_joint"].tolist() == which.tolist(), labels
+bent = (after[-1] - before[-1]).abs()
+assert bent[:2].min() > 2 * bent[2:].max() and bent[:2].min() > 0.3, bent  # without torque the knee gives way
+env.close()
+"""
+
+
+def test_a_joint_of_isaac_labs_h1_fails_as_one_of_ours_does():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    command = [str(PYTHON), "-c", FAIL, FAILURE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_h1_with_failures_is_trained_by_the_tasks_own_settings_filmed_and_recorded(tmp_path):
+    task = ["experiment=isaaclab_h1_failure", "env.num_envs=4", "env.episode_length_s=0.6", "hardware.threads=1"]
+    out = launch(tmp_path, *task, "agent.trainer.timesteps=24", "name=trained")
+    run, info = record(tmp_path, "trained")
+    assert info["status"] == "finished", out
+    agent = load(run / "checkpoints" / "last.pt")["agent"]["agent"]
+    assert (agent["entropy_loss_scale"], agent["gae_lambda"]) == (0.01, 0.95)  # those of Isaac Lab
+
+    film = ["video=true", "stage.video_seconds=0.4", "stage.envs_per_command=1"]
+    out = launch(tmp_path, *task, "stage=evaluate", "policy=trained", *film, "name=judged")
+    judged, info = record(tmp_path, "judged")
+    assert info["status"] == "finished", out
+    assert (judged / "video" / "eval.mp4").stat().st_size > 1000
+
+    out = launch(tmp_path, *task, "stage=collect", "policy=trained", "stage.steps=40", "name=collected")
+    collected, info = record(tmp_path, "collected")
+    assert info["status"] == "finished", out
+    with h5py.File(collected / "data" / "episodes.h5") as file:
+        names = []
+        file.visit(names.append)
+    assert any(name.endswith("fault_joint") for name in names), names
 
 
 @pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])

@@ -127,7 +127,8 @@ def take_agent_of_policy(composed: ComposedConfig, context: PreflightContext) ->
 def take_agent_of_task(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Set an agent with `from_task=true` to the settings that the task has for its library.
 
-    Values of experiments and arguments stay. The dataclass of such a task has a method `agent_settings`.
+    Values of experiments and arguments stay. The dataclass of such a task has a method `agent_settings`, that of such
+    an agent a name `LIBRARY`, and a method `of_task` if its keys are others than the task's.
     """
     config, agent = composed.config, composed.config.agent
     if not getattr(agent, "from_task", False):
@@ -137,10 +138,11 @@ def take_agent_of_task(composed: ComposedConfig, context: PreflightContext) -> I
         yield Problem("agent.from_task", told)
         return
     try:
-        own = config.env.agent_settings(agent.POLICY_FORMAT, composed.plain)
+        own = config.env.agent_settings(agent.LIBRARY, composed.plain)
     except RegimenError as error:
         yield Problem("agent.from_task", f"agent.from_task=true: {error}")
         return
+    own = agent.of_task(own) if hasattr(agent, "of_task") else own
     section = dict(composed.plain["agent"])
     section |= {name: value for name, value in own.items() if name in section}
     for path, value in flatten({"agent": composed.plain["agent"]}):

@@ -88,6 +88,7 @@ class RslRlPpoCfg:
 
     MOVED: ClassVar[dict[str, str]] = MOVED
     POLICY_FORMAT: ClassVar[str] = "rsl_rl"
+    LIBRARY: ClassVar[str] = "rsl_rl"
     _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
     num_steps_per_env: int = 24
     max_iterations: int = 400

@@ -80,8 +80,10 @@ class IsaacLabEnv(HeldTerms):
             self.close()
             raise
         self._held: dict[str, torch.Tensor] = {}
+        self._held_events: dict[str, dict[str, torch.Tensor]] = {}
         self._complete = state.newton_manager(self.inner) is not None
         self._make_buffers()
+        self._labelling = self._events_with("labels")
         self._opened_state = state.read(self.inner) if self._complete else None
 
     @classmethod
@@ -157,12 +159,22 @@ class IsaacLabEnv(HeldTerms):
         """
         if seed is not None and self._opened_state is not None:
             state.write(self.inner, self._opened_state)
+            for name, values in self._held_events.items():  # what an event holds was part of its state
+                super().fix_event(name, **values)
         with self.random.own():
             observed, _ = self.inner.reset(seed=seed)
         return _obs(observed)
 
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Hold an event at values (N,) each, from the next reset on. See `HeldTerms.fix_event`."""
+        super().fix_event(name, **values)
+        self._held_events[name] = values
+
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`."""
+        labels = {}  # of the physics that follows: a reset at the end of the step clears them
+        for term in self._labelling:
+            labels |= term.labels()
         with self.random.own():
             observed, reward, terminated, timed_out, extras = self.inner.step(action.to(self.device))
         obs, terminal = _obs(observed), terminated.clone()
@@ -170,7 +182,7 @@ class IsaacLabEnv(HeldTerms):
         ended = bool((terminal | truncated).any())
         final = _obs(self._final or extras["final_obs"]) if ended else obs
         log = _floats(extras.get("log", {})) if ended else {}
-        info: StepInfo = {"final_obs": final, "log": log, "labels": self._labels(), "metrics": self._metrics()}
+        info: StepInfo = {"final_obs": final, "log": log, "labels": labels | self._labels(), "metrics": self._metrics()}
         return obs, reward.float().clone(), terminal, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
@@ -180,6 +192,13 @@ class IsaacLabEnv(HeldTerms):
             return {}
         rows = manager._step_reward.float().T.clone()
         return dict(zip(manager.active_terms, rows, strict=True))
+
+    def _events_with(self, method: str) -> list[Any]:
+        """Return the functions of the event terms that have a method; those of Regimen are objects."""
+        manager: Any = getattr(self.inner, "event_manager", None)
+        modes = manager.active_terms if manager is not None else {}
+        terms = [manager.get_term_cfg(name).func for names in modes.values() for name in names]
+        return [term for term in terms if hasattr(term, method)]
 
     def _labels(self) -> dict[str, torch.Tensor]:
         """Return what ended an episode in the last step, name -> (N,) bool."""
@@ -194,6 +213,8 @@ class IsaacLabEnv(HeldTerms):
         with self.random.own():
             drawn = torch.randint(self.max_episode_length, (self.num_envs,), device=self.device)
         self.inner.episode_length_buf[:] = drawn
+        for term in self._events_with("stagger"):
+            term.stagger()
 
     def state_dict(self) -> StateDict:
         """Return the full state; `values` is None where the simulator is not Newton, whose state alone is complete."""
@@ -301,6 +322,8 @@ def _visualizer(size: tuple[int, int]) -> Any:
     Raises:
         PreflightError: it is not installed.
     """
+    import torch._dynamo  # noqa: F401  Triton's LLVM, which an optimiser imports, crashes if that of Mesa was first
+
     try:
         import pyglet  # noqa: F401
         from isaaclab_visualizers.newton import NewtonGLVisualizerCfg
