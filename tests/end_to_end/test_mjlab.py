@@ -34,6 +34,45 @@ pytestmark = [
 ]
 
 
+ONE_END = """
+import torch
+from regimen.config.compose import compose_config
+from regimen.envs import open_env
+
+config = compose_config(["task=mjlab", "env.id={task}", "env.num_envs=2", "video=true", "env.render_size=[64,48]"])
+env = open_env(config)
+env.reset(seed=0)
+inner = env.env.inner
+twist = inner.command_manager.get_term("twist")
+zero = torch.zeros(2, 12)
+for _ in range(3):
+    env.step(zero)
+inner.episode_length_buf[1] = env.max_episode_length - 1
+before = twist.metrics["error_vel_xy"].clone()
+obs, _, terminated, truncated, info = env.step(zero)
+assert truncated.tolist() == [False, True] and not terminated.any()
+
+robot = inner.scene["robot"].data
+error = (twist.command[:, :2] - robot.root_link_lin_vel_b[:, :2]).norm(dim=1)[0]
+added = twist.metrics["error_vel_xy"][0] - before[0]
+steps = twist.cfg.resampling_time_range[1] / env.step_dt
+assert torch.isclose(added, error / steps, rtol=0.2), (added, error / steps)  # once, not twice
+assert (obs["policy"][0] == info["final_obs"]["policy"][0]).all()
+assert (obs["policy"][1] != info["final_obs"]["policy"][1]).any()
+assert info["log"]["Episode_Termination/time_out"] == 1.0 and info["log"]["Episode_Termination/fell_over"] == 0.0
+
+held, state = {{name: rows.clone() for name, rows in obs.items()}}, env.state_dict()
+for _ in range(3):
+    env.step(zero)
+env.load_state_dict(state)
+env.reset(seed=1)
+assert all((obs[name] == rows).all() for name, rows in held.items()), "a restored state changed an observation"
+picture = env.render()
+assert picture.shape == (48, 64, 3) and picture.dtype == "uint8" and picture.std() > 0
+env.close()
+"""
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -57,6 +96,13 @@ def test_a_task_keeps_the_rules_of_the_contract(task):
     command = [sys.executable, "-m", "regimen.cli", "check-env", "--num-envs", "4", "task=mjlab", f"env.id={task}"]
     arguments = ["env.episode_length_s=0.6", *([HELD] if task == GO1 else [])]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_end_of_one_episode_leaves_the_others_and_held_observations_alone():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [str(PYTHON), "-c", ONE_END.format(task=GO1)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
