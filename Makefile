@@ -4,7 +4,7 @@ SHELL := bash
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup extras genesis rl_games ray isaaclab demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ ray: $(READY) ## install Ray (hardware.channel.transport=ray), 240 MB
 
 isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 5 GB (PYTHON=python3.12 for another)
 	@PYTHON="$(PYTHON)" bash tools/isaaclab.sh
+
+mjlab: ## make .venv-mjlab (task=mjlab): mjlab, MuJoCo Warp, 2 GB (PYTHON=python3.12 for another)
+	@PYTHON="$(PYTHON)" bash tools/mjlab.sh
 
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo

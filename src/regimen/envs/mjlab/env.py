@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,7 @@ class MjlabEnv(HeldTerms):
         self.cfg, self.num_envs, self.drawn = cfg, cfg.num_envs, render
         os.environ.setdefault(KERNELS, str(MJLAB.cache.expanduser() / "warp"))
         if render:
-            from regimen.envs.sims.render import pick_backend
-
-            os.environ["MUJOCO_GL"] = pick_backend()  # mjlab and mujoco read it when they are imported
+            _open_contexts_offscreen()
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
         with quiet():
             self.task_cfg = self._configured(seed)
@@ -212,6 +211,20 @@ class MjlabEnv(HeldTerms):
         """End the simulator."""
         with quiet():
             self.inner.close()
+
+
+def _open_contexts_offscreen() -> None:
+    """Let MuJoCo draw without a display. It chooses a library when it is imported, which a worker does early.
+
+    Raises:
+        PreflightError: no OpenGL library works.
+    """
+    from regimen.envs.sims.render import pick_backend
+
+    os.environ["MUJOCO_GL"] = pick_backend()
+    from mujoco.rendering.classic import gl_context
+
+    gl_context.GLContext = importlib.import_module(f"mujoco.{os.environ['MUJOCO_GL']}").GLContext
 
 
 def _obs(observed: dict[str, Any]) -> Obs:

@@ -28,8 +28,9 @@ MANAGERS = (
     "termination_manager",
 )
 
-SKIPPED = frozenset(("_env", "_cached_data", "_cache_valid"))
-"""Attributes that lead away from the state, and what sensors compute from it at the next reading."""
+SKIPPED = frozenset(("_env", "_cached_data", "_cache_valid", "_obs_buffer"))
+"""Attributes that lead away from the state, what sensors compute from it at the next reading, and observations: an
+agent has the same tensors, which a restored state may not change."""
 
 ELSEWHERE = (*FOREIGN, "mujoco_warp", "mjlab.sim", "mjlab.sensor.sensor_context", "mjlab.viewer")
 """Packages and modules whose objects are not walked."""
@@ -57,7 +58,11 @@ def values(env: Any) -> Iterator[Found]:
         yield from found.values(getattr(env, name), name, env, name)
     for name, value in vars(env).items():  # last: some are buffers of the managers
         public = not name.startswith("_") or name == "_sim_step_counter"
-        if public and name not in ("cfg", "extras") and isinstance(value, torch.Tensor | bool | int | float | dict):
+        if (
+            public
+            and name not in ("cfg", "extras", "obs_buf")
+            and isinstance(value, torch.Tensor | bool | int | float | dict)
+        ):
             yield from found.values(value, f"{OWN}.{name}", env, name)
 
 
