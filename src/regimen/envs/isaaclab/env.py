@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +12,7 @@ from regimen.envs.isaaclab import assets, settings, state, task_cfg
 from regimen.envs.isaaclab.catalogue import CACHE
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
 from regimen.envs.isaaclab.meaning import io_of
+from regimen.envs.isaaclab.quiet import quiet
 from regimen.envs.isaaclab.random_state import RandomState
 from regimen.envs.vec_env import Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, did_you_mean
@@ -57,12 +56,12 @@ class IsaacLabEnv:
         assets.prepare(cfg.assets)
         os.environ.setdefault(KERNELS, str(CACHE.expanduser() / "warp"))
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
-        with _quiet():
+        with quiet():
             self.task = task_cfg.load_registered(cfg.id)
             self.task_cfg = self._configured(seed)
         self.random = RandomState(self.device)
         self._opened = contextlib.ExitStack()
-        with self.random.own(), _quiet():
+        with self.random.own(), quiet():
             self.inner = self._open()
         self.step_dt = float(self.inner.step_dt)
         self.max_episode_length = int(self.inner.max_episode_length)
@@ -85,7 +84,7 @@ class IsaacLabEnv:
 
     def _make_buffers(self) -> None:
         """Reset and step once: assets make many buffers at their first use, which a state has to find."""
-        with self.random.own(), _quiet():
+        with self.random.own(), quiet():
             self.inner.reset()
             self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
         self.kinematics()
@@ -274,7 +273,7 @@ class IsaacLabEnv:
 
     def close(self) -> None:
         """End the simulator."""
-        with _quiet():
+        with quiet():
             self.inner.close()
             self._opened.close()
 
@@ -315,15 +314,3 @@ def _visualizer(size: tuple[int, int]) -> Any:
     except ImportError as error:
         raise PreflightError(f"pictures need Newton's OpenGL viewer: {error}. Leave video=true away.") from error
     return NewtonGLVisualizerCfg(headless=True, window_width=size[0], window_height=size[1])
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep what Isaac Lab prints while it starts and ends; show it if that fails."""
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
-    except BaseException:
-        sys.stdout.write(printed.getvalue())
-        raise
