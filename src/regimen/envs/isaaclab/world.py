@@ -7,7 +7,7 @@ which tells the solver. Newton keeps quaternions as x y z w, and the velocity of
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -77,12 +77,12 @@ class IsaacLabWorld:
         self._site_arm = self._site_offset - com[self._site_bodies]
         ranges = self.model.jnt_range[-len(self.joints) :]
         self.joint_range = torch.tensor(ranges, dtype=torch.float32, device=self.device)
-        self._sensor = self.scene["contact"].contact_view if "contact" in self.scene.keys() else None
+        self._sensor = self.scene.sensors.get("contact")
         if self._sensor is not None:
-            geoms = [int(name.rpartition("_")[2]) for name in self.scene["contact"].sensor_names]
+            geoms = [int(name.rpartition("_")[2]) for name in self._sensor.sensor_names]
             belongs = [[float(geom in own) for geom in geoms] for own in outline.monitored.values()]
             self._belongs = torch.tensor(belongs, device=self.device)  # (B, shapes)
-            self._forces = self.newton.tensor(self._sensor.total_force).view(self.num_envs, len(geoms), 3)
+            self._forces = self.newton.tensor(self._sensor.contact_view.total_force).view(self.num_envs, len(geoms), 3)
 
     def _store_nominal(self, robot: Robot) -> None:
         """Store nominal values, and the values that events change."""
