@@ -47,7 +47,7 @@ def works(num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], Non
     def bare() -> int:
         simulation.physics_manager.set_decimation(1)
         for target in targets:
-            robot.set_joint_position_target_index(target=target)
+            robot.actuators.target_command.set_position_index(value=target)
             for _ in range(substeps):
                 scene.write_data_to_sim()
                 simulation.step(render=False)

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     import mujoco
 
 
+def write_robot(prim: Any) -> None:
+    """Write that the robot does not collide with itself.
+
+    Args:
+        prim: root of the articulation.
+    """
+    from pxr import Sdf
+
+    prim.CreateAttribute("newton:selfCollisionEnabled", Sdf.ValueTypeNames.Bool).Set(False)
+
+
 def write_joint(prim: Any, model: mujoco.MjModel, joint: int) -> None:
     """Write passive damping, dry friction, and the parameters of the limit of a joint.
 

@@ -80,6 +80,8 @@ class _Writer:
         self.path = robot.GetPath()
         self.stage.SetDefaultPrim(robot)
         UsdPhysics.ArticulationRootAPI.Apply(robot)
+        if self.solver:
+            solver_attributes.write_robot(robot)
         UsdGeom.Scope.Define(self.stage, self.path.AppendChild("joints"))
         for body in range(1, self.model.nbody):
             self._body(body)

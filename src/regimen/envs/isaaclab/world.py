@@ -1,7 +1,7 @@
 """Isaac Lab's scene on Newton as a `World`: N copies of one of our robots, written as USD from its MJCF.
 
-The state is read and set in Newton's own arrays; parameters of joints and bodies go through Isaac Lab's articulation,
-which tells the solver. Newton keeps quaternions as x y z w, and the velocity of the centre of mass of the base.
+The state, and what episodes change often, are read and set in Newton's own arrays; gains and masses go through Isaac
+Lab's articulation, after which the solver derives its constants again. Newton keeps quaternions as x y z w, and the velocity of the centre of mass of the base.
 """
 
 from __future__ import annotations
@@ -165,7 +165,10 @@ class IsaacLabWorld:
     def set_joint_targets(self, targets: torch.Tensor) -> None:
         """Set position targets (N, J) in rad."""
         self._targets = targets.clone()
-        self.articulation.set_joint_position_target_index(target=self._targets)
+        self._send_targets()
+
+    def _send_targets(self) -> None:
+        self.articulation.actuators.target_command.set_position_index(value=self._targets)
 
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where the physics diverged and the robot was reset."""
@@ -194,7 +197,7 @@ class IsaacLabWorld:
             q = torch.cat((root_pose[:, :3], quat[:, [1, 2, 3, 0]], joint_pos), dim=1)
             qd = torch.cat((self._of_centre(quat, root_vel), joint_vel), dim=1)
         self._targets[env_ids] = joint_pos
-        self.articulation.set_joint_position_target_index(target=self._targets)
+        self._send_targets()
         self._place(env_ids, q, qd)
 
     def _of_centre(self, quat: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
@@ -210,7 +213,7 @@ class IsaacLabWorld:
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
         """Set the largest absolute torque (n, J) in N·m."""
         self._changed["effort"][env_ids] = limits
-        self.articulation.write_joint_effort_limit_to_sim_index(limits=limits.contiguous(), env_ids=_ids(env_ids))
+        self.newton.set_effort_limits(env_ids, limits)
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
@@ -222,9 +225,7 @@ class IsaacLabWorld:
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""
         self._changed["range"][env_ids] = ranges
-        self.articulation.write_joint_position_limit_to_sim_index(
-            limits=ranges.contiguous(), env_ids=_ids(env_ids), warn_limit_violation=False
-        )
+        self.newton.set_joint_ranges(env_ids, ranges)
 
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
         """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""

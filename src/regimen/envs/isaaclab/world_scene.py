@@ -186,10 +186,7 @@ def _scene_cfg(robot: Robot, model: mujoco.MjModel, outline: Outline, num_envs: 
 
     articulation = ArticulationCfg(
         prim_path="{ENV_REGEX_NS}/Robot",
-        spawn=sim_utils.UsdFileCfg(
-            usd_path=str(robot_usd(robot, model)),
-            articulation_props=sim_utils.ArticulationRootPropertiesCfg(enabled_self_collisions=False),
-        ),
+        spawn=sim_utils.UsdFileCfg(usd_path=str(robot_usd(robot, model))),
         init_state=ArticulationCfg.InitialStateCfg(
             pos=tuple(float(x) for x in model.body_pos[1]), joint_pos=per_joint(robot.default_joint_pos)
         ),

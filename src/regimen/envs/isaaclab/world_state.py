@@ -42,7 +42,6 @@ class NewtonArrays:
         self.manager.activate_newton_actuator_path()
         self._substeps = 0
         state, model, solver = self.manager.backend.state_0, self.manager.backend.model, self.manager._solver
-        self._solver = solver
 
         def rows(array: Any) -> torch.Tensor:
             whole = self.tensor(array)
@@ -57,6 +56,11 @@ class NewtonArrays:
         self.friction = torch.zeros(num_envs, 0, device=self.q.device)
         if any(articulation.num_shapes_per_body):
             self.friction = self.tensor(articulation.root_view.get_attribute("shape_material_mu", model))[:, 0]
+        count = len(articulation.joint_names)
+        limits = (model.joint_effort_limit, model.joint_limit_lower, model.joint_limit_upper)
+        self._effort, self._lower, self._upper = (rows(limit)[:, -count:] for limit in limits)
+        self._solver_effort = self.tensor(solver.mjw_model.jnt_actfrcrange)[:, -count:]
+        self._solver_range = self.tensor(solver.mjw_model.jnt_range)[:, -count:]
         order = self.tensor(solver.mjc_dof_to_newton_dof)[0]
         self.in_order = torch.equal(order.long(), torch.arange(len(order), device=order.device))
 
@@ -84,6 +88,20 @@ class NewtonArrays:
 
         ids = warp.from_torch(env_ids.to(torch.int32), dtype=warp.int32)
         self.manager.invalidate_fk(env_ids=ids, articulation_ids=self.articulation.root_view.articulation_ids)
+
+    def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
+        """Set the largest absolute torque (n, J) in N·m, in the model and in the solver.
+
+        Isaac Lab's writer has the solver derive all constants of all robots again, for half the time of a control step;
+        none depends on these limits, nor on the joint ranges.
+        """
+        self._effort[env_ids] = limits
+        self._solver_effort[env_ids] = torch.stack((-limits, limits), dim=-1)
+
+    def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
+        """Set the joint ranges (n, J, 2) in rad, in the model and in the solver."""
+        self._lower[env_ids], self._upper[env_ids] = ranges.unbind(-1)
+        self._solver_range[env_ids] = ranges
 
     def set_friction(self, env_ids: torch.Tensor, frictions: torch.Tensor) -> None:
         """Set the sliding friction (n, shapes) of the shapes of robots `env_ids` (n,)."""
