@@ -1,7 +1,8 @@
 """Isaac Lab's scene on Newton as a `World`: N copies of one of our robots, written as USD from its MJCF.
 
 The state, and what episodes change often, are read and set in Newton's own arrays; gains and masses go through Isaac
-Lab's articulation, after which the solver derives its constants again. Newton keeps quaternions as x y z w, and the velocity of the centre of mass of the base.
+Lab's articulation, after which the solver derives its constants again. Newton keeps quaternions as x y z w, and the
+velocity of the centre of mass of the base.
 """
 
 from __future__ import annotations
