@@ -1,4 +1,4 @@
-"""Tasks of Isaac Lab: its own configurations and managers behind the `VecEnv` contract, in their own interpreter."""
+"""Isaac Lab in an interpreter of its own: its tasks behind the `VecEnv` contract, and its scene as a `World`."""
 
 from typing import TYPE_CHECKING
 

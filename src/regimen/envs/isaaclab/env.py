@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.foreign.held_terms import HeldTerms
-from regimen.envs.foreign.output import quiet as _quiet
+from regimen.envs.foreign.output import quiet
 from regimen.envs.foreign.output import scalars as _floats
 from regimen.envs.foreign.output import vectors as _obs
 from regimen.envs.foreign.random_state import RandomState
@@ -63,12 +63,12 @@ class IsaacLabEnv(HeldTerms):
         assets.prepare(cfg.assets)
         os.environ.setdefault(KERNELS, str(CACHE.expanduser() / "warp"))
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
-        with _quiet():
+        with quiet():
             self.task = task_cfg.load_registered(cfg.id)
             self.task_cfg = self._configured(seed)
         self.random = RandomState(self.device)
         self._opened = contextlib.ExitStack()
-        with self.random.own(), _quiet():
+        with self.random.own(), quiet():
             self.inner = self._open()
         self._final: dict[str, Any] | None = None
         self._keep_final_observation()
@@ -95,7 +95,7 @@ class IsaacLabEnv(HeldTerms):
 
     def _make_buffers(self) -> None:
         """Reset and step once: assets make many buffers at their first use, which a state has to find."""
-        with self.random.own(), _quiet():
+        with self.random.own(), quiet():
             self.inner.reset()
             self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
         self.kinematics()
@@ -273,7 +273,7 @@ class IsaacLabEnv(HeldTerms):
 
     def close(self) -> None:
         """End the simulator."""
-        with _quiet():
+        with quiet():
             self.inner.close()
             self._opened.close()
 

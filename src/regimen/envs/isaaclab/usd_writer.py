@@ -17,6 +17,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from regimen.envs.isaaclab import solver_attributes
+
 DEGREES = 180.0 / math.pi
 
 LINK_SHARE = 0.02
@@ -48,7 +50,7 @@ def _steiner(mass: float, offset: np.ndarray) -> np.ndarray:
     return mass * (offset @ offset * np.eye(3) - np.outer(offset, offset))
 
 
-def write_usd(mjcf: Path, target: Path, parts: Mapping[str, float] | None = None) -> None:
+def write_usd(mjcf: Path, target: Path, parts: Mapping[str, float] | None = None, solver: bool = False) -> None:
     """Write `target`, a USD file, from the robot of an MJCF file.
 
     Args:
@@ -57,13 +59,15 @@ def write_usd(mjcf: Path, target: Path, parts: Mapping[str, float] | None = None
         parts: geom -> mass in kg: this geom becomes a body of its own with its name, fixed to the geom's body, whose
             mass, centre and inertia are reduced by those of a solid sphere, so that both together weigh what the body
             weighed.
+        solver: write passive joint damping, friction, and the parameters of contacts and limits as well, which a task
+            of Isaac Lab sets by itself.
     """
-    _Writer(mujoco.MjModel.from_xml_path(str(mjcf)), dict(parts or {})).write(target)
+    _Writer(mujoco.MjModel.from_xml_path(str(mjcf)), dict(parts or {}), solver).write(target)
 
 
 class _Writer:
-    def __init__(self, model: mujoco.MjModel, parts: dict[str, float]) -> None:
-        self.model, self.data = model, mujoco.MjData(model)
+    def __init__(self, model: mujoco.MjModel, parts: dict[str, float], solver: bool) -> None:
+        self.model, self.data, self.solver = model, mujoco.MjData(model), solver
         mujoco.mj_kinematics(model, self.data)
         self.parts = {model.geom(name).id: mass for name, mass in parts.items()}
         self.root = model.body(1)
@@ -83,6 +87,8 @@ class _Writer:
         self.path = robot.GetPath()
         self.stage.SetDefaultPrim(robot)
         UsdPhysics.ArticulationRootAPI.Apply(robot)
+        if self.solver:
+            solver_attributes.write_robot(robot)
         UsdGeom.Scope.Define(self.stage, self.path.AppendChild("joints"))
         for body in range(1, self.model.nbody):
             self._body(body)
@@ -185,6 +191,8 @@ class _Writer:
         shape.CreateDisplayColorAttr([_vector(color[:3])])
         if solid:
             UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
+            if self.solver:
+                solver_attributes.write_shape(shape.GetPrim(), self.path, model, geom)
 
     def _joint(self, body: int) -> None:
         """Define the joints between a body and its parent; a body without one is fixed to it, a free one has none.
@@ -242,6 +250,8 @@ class _Writer:
         armature = float(self.model.dof_armature[self.model.jnt_dofadr[joint]])
         for name in ("newton:armature", "physxJoint:armature"):
             prim.CreateAttribute(name, Sdf.ValueTypeNames.Float).Set(armature)
+        if self.solver:
+            solver_attributes.write_joint(prim, self.model, joint)
 
     def _fixed(self, above: str | None, name: str, position: np.ndarray, quat: np.ndarray | None = None) -> None:
         from pxr import UsdPhysics
