@@ -8,7 +8,7 @@ import pytest
 
 from helpers.messages import assert_names
 from regimen.config.compose import compose
-from regimen.envs.isaaclab import installed
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.envs.isaaclab.world_config import IsaacLabWorldCfg
 from regimen.envs.isaaclab.world_scene import read_outline
 from regimen.envs.robots.model_check import compile_model
@@ -27,7 +27,7 @@ def python(tmp_path: Path) -> str:
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     (tmp_path / "pyvenv.cfg").write_text("")
-    for name, begin in installed.NEEDED.items():
+    for name, begin in ISAAC_LAB.needed.items():
         folder = tmp_path / "lib" / "python3.12" / "site-packages"
         (folder / f"{name.replace('-', '_')}-{begin}.0.dist-info").mkdir(parents=True)
     return str(path)
