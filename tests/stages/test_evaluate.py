@@ -39,7 +39,7 @@ def save_policy(folder: Path, gain: float = 1.0, **changes: Any) -> Path:
 
 def evaluate(folder: Path, policy: Path | str | None, cfg: EvaluateCfg | None = None, **fields: Any) -> dict[str, Any]:
     cfg = cfg or EvaluateCfg(envs_per_command=16, bootstrap=100)
-    config = Config(env=PointEnvCfg(), stage=cfg, policy=str(policy) if policy else None, **fields)
+    config = Config(**{"env": PointEnvCfg(), "stage": cfg, "policy": str(policy) if policy else None, **fields})
     run = Run(create_run_dir(folder / "outputs", {"stage": asdict(cfg)}, ["launch.py"], []))
     Evaluate(cfg)(run, config)
     return {"dir": run.dir} | json.loads((run.dir / "result.json").read_text())
@@ -56,6 +56,14 @@ def test_a_policy_is_judged_per_command(tmp_path: Path) -> None:
     assert ahead["falls"] > 0, "it leaves the field before the episode ends"
     assert result["overall"]["episodes"] == 32
     assert result["headline"]["speed_error"] == result["overall"]["speed_error"]["value"]
+    assert is_drawn(result["dir"] / "figures" / "evaluation.png")
+
+
+def test_a_task_without_a_grid_of_commands_is_drawn_too(tmp_path: Path) -> None:
+    env = PointEnvCfg()
+    env.evaluation.grid, env.evaluation.command = [], None
+    result = evaluate(tmp_path, save_policy(tmp_path), env=env)
+    assert "forward_speed" in result["overall"]
     assert is_drawn(result["dir"] / "figures" / "evaluation.png")
 
 

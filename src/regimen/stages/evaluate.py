@@ -204,8 +204,14 @@ def assign_commands(cfg: EvaluationCfg, env: VecEnv) -> np.ndarray:
 
 
 def commanded_values(grid: list[list[float]]) -> dict[str, list[float]]:
-    """Return the commanded values by metric: the first value is the forward speed, the third the turning rate."""
+    """Return the commanded values by metric: the first value is the forward speed, the third the turning rate.
+
+    Args:
+        grid: commands; none of a task without a command.
+    """
+    if not grid:
+        return {}
     commanded = {"forward_speed": [command[0] for command in grid]}
-    if grid and len(grid[0]) == 3:
+    if len(grid[0]) == 3:
         commanded["turning_rate"] = [command[2] for command in grid]
     return commanded
