@@ -24,10 +24,17 @@ find_python() {
         "install 3.12, or pyenv install 3.12), or name one: make isaaclab PYTHON=/path/to/python3.12"
 }
 
+make_venv() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$1 cannot make environments. On Debian or Ubuntu type: sudo apt-get install python3.12-venv"
+    say "making $VENV with $("$1" --version)"
+    "$1" -m venv "$VENV"
+}
+
 pip() { "$VENV/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -c "$PINS" "$@"; }
 
 python=$(find_python)
-[ -x "$VENV/bin/python" ] || { say "making $VENV with $("$python" --version)"; "$python" -m venv "$VENV"; }
+[ -x "$VENV/bin/pip" ] || make_venv "$python"
 say "installing Isaac Lab, Newton and $(pin torch): 6 GB on disk, of which 4.5 GB are torch with the CUDA libraries that"
 say "it loads also on a machine without a GPU; where pip finds a CPU build of torch, 1.5 GB. Some minutes."
 pip "$(pin torch)"

@@ -172,7 +172,7 @@ class IsaacLabEnv(HeldTerms):
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`."""
-        labels = {}  # of the physics that follows: a reset at the end of the step clears them
+        labels: dict[str, torch.Tensor] = {}  # of the physics that follows: a reset at the end of the step clears them
         for term in self._labelling:
             labels |= term.labels()
         with self.random.own():

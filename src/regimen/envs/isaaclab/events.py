@@ -23,7 +23,7 @@ from regimen.envs.isaaclab.effort_limits import EffortLimits
 from regimen.envs.terms.events import change_joint_torque
 
 
-class ChangeJointTorque(ManagerTermBase):  # type: ignore[misc]
+class ChangeJointTorque(ManagerTermBase):
     """`regimen.envs.terms.events.change_joint_torque`: the same faults, draws, modes and labels."""
 
     def __init__(self, cfg: Any, env: Any) -> None:

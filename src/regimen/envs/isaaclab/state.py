@@ -30,10 +30,13 @@ MANAGERS = (
 RAYS = ("bvh_shape_enabled", "bvh_shape_world_transforms", "bvh_shape_bounds", "bvh_shape_count_enabled")
 """Arrays of Newton's model that ray casts compute from the shapes; until then they hold whatever the memory held."""
 
-SKIPPED = frozenset(
-    ("_env", "env", "sim", "_sim", "stage", "_debug_vis_handle", "_visualizer", "_IO_descriptor", *RAYS)
-)
-"""Attributes that lead away from the state, or that are computed before each use."""
+RETURNED = ("obs_buf", "_obs_buffer")
+"""Observations of the last step, which an agent may still hold: a restore must not write into them."""
+
+AWAY = ("_env", "env", "sim", "_sim", "stage", "_debug_vis_handle", "_visualizer", "_IO_descriptor")
+"""Attributes that lead away from the state."""
+
+SKIPPED = frozenset((*AWAY, *RAYS, *RETURNED))
 
 SOLVER_ARRAYS = ("qacc_warmstart", "time", "qpos", "qvel", "act", "ctrl", "qfrc_applied", "xfrc_applied", "qacc")
 """Arrays of the solver that outlive a step."""
@@ -52,17 +55,22 @@ def values(env: Any) -> Iterator[Found]:
     for name in MANAGERS:
         yield from found.values(getattr(env, name, None), name, env, name)
     for name, value in vars(env).items():  # last: some are buffers of the managers
-        if name.startswith("_") or name in ("cfg", "extras", "scene", "sim", *MANAGERS):
+        if name.startswith("_") or name in ("cfg", "extras", "scene", "sim", *MANAGERS, *RETURNED):
             continue
         if isinstance(value, torch.Tensor | bool | int | float | dict):
             yield from found.values(value, f"{OWN}.{name}", env, name)
     yield from found.values(env._sim_step_counter, f"{OWN}._sim_step_counter", env, "_sim_step_counter")
 
 
+def physics_manager(simulation: Any) -> Any:
+    """Return the class that computes the physics of an open simulation, which has its name until it is used."""
+    named: Any = simulation.physics_manager
+    return named if isinstance(named, type) else named._resolve()
+
+
 def newton_manager(env: Any) -> Any:
     """Return Newton's manager, a class, of an open environment; None where another simulator computes the physics."""
-    manager: Any = env.sim.physics_manager
-    manager = manager if isinstance(manager, type) else manager._resolve()  # a name until it is used
+    manager = physics_manager(env.sim)
     return manager if getattr(manager, "backend", None) is not None else None
 
 

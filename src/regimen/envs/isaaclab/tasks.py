@@ -24,7 +24,7 @@ SEVERITY = {
 
 
 @configclass
-class H1FailureEnvCfg(H1FlatEnvCfg):  # type: ignore[misc]
+class H1FailureEnvCfg(H1FlatEnvCfg):
     """H1 on flat ground, in whose episodes one leg joint loses its strength."""
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.envs.isaaclab.state import physics_manager
+
 if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import StateDict
 
@@ -36,8 +38,7 @@ class NewtonArrays:
             num_envs: N.
         """
         self.simulation, self.articulation = simulation, articulation
-        manager: Any = simulation.physics_manager
-        self.manager: Any = manager if isinstance(manager, type) else manager._resolve()
+        self.manager = physics_manager(simulation)
         # Steps of one control step are computed in one call: all actuators are implicit ones of the solver.
         self.manager.activate_newton_actuator_path()
         self._substeps = 0
