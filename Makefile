@@ -30,7 +30,7 @@ ray: $(READY) ## install Ray (hardware.channel.transport=ray), 240 MB
 	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@echo "ray: ready. Next: python launch.py experiment=gear_rlpd hardware=actor_learner hardware.channel.transport=ray"
 
-isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 5 GB (PYTHON=python3.12 for another)
+isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 6 GB (PYTHON=python3.12 for another)
 	@PYTHON="$(PYTHON)" bash tools/isaaclab.sh
 
 mjlab: ## make .venv-mjlab (task=mjlab): mjlab, MuJoCo Warp, 2 GB (PYTHON=python3.12 for another)
@@ -72,6 +72,6 @@ format: $(READY) ## let ruff format and sort everything, and fill the prose of t
 bench: $(READY) ## every benchmark: each prints a table and writes JSON
 	@set -e; for file in $$(ls benchmarks/*.py | grep -v _peer.py); do echo "bench: $$file"; $(PY) $$file; done
 
-clean: ## remove caches and builds; runs and .venv stay
-	@rm -rf build dist site .pytest_cache .ruff_cache .mypy_cache src/*.egg-info
+clean: ## remove caches and builds; runs and .venv* stay
+	@rm -rf build dist site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache MUJOCO_LOG.TXT src/*.egg-info
 	@find src tests conf benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

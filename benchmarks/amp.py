@@ -1,7 +1,7 @@
 """Training with AMP, samples a second: ours against skrl's and IsaacGymEnvs' on the same environments of ours.
 
     python benchmarks/amp.py                        # against skrl's
-    python benchmarks/amp.py --isaacgymenvs DIR     # and IsaacGymEnvs', out of a checkout; see amp_peers.py
+    python benchmarks/amp.py --isaacgymenvs DIR     # and IsaacGymEnvs', out of a checkout; see amp_peer.py
 
 The sides train in turn in one process with one thread, from the first env step to the end of the last update; ratios
 are those of medians. `--cpu` counts seconds of the processor, for a machine that others use as well.
@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from amp_peers import CHANGES, Side, isaacgymenvs_amp, skrl_amp
+from amp_peer import CHANGES, Side, isaacgymenvs_amp, skrl_amp
 from measure import ratio, report
 
 from regimen.agents.training_session import TrainingSession

@@ -25,7 +25,7 @@ CHUNK = 10
 
 
 def works(num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], None]]:
-    """Return the three kinds of work and what puts all at the same start; the policy acted beforehand, none pays."""
+    """Return the three kinds of work and what puts all at the same start; actions are made beforehand."""
     config = compose_config(["task=go2_flat", "sim=isaaclab", f"env.num_envs={num_envs}"])
     env, actions, start = walking(config, "go2_flat", CHUNK)
     world, substeps = env.world, config.env.decimation
@@ -57,7 +57,7 @@ def works(num_envs: int) -> tuple[dict[str, Callable[[], int]], Callable[[], Non
 
     def restore() -> None:
         env.load_state_dict(start)
-        world.step(substeps)  # the solver derives its constants again, which nobody's measurement contains
+        world.step(substeps)  # the solver derives its constants again, which is not measured
 
     return {"environment": full, "world": ours, "bare loop": bare}, restore
 

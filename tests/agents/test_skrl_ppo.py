@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from helpers.messages import raises_naming
 from helpers.tasks import make_env
 from helpers.trainings import new_run, train, training_config
-from regimen.agents.skrl_ppo import SkrlPpo, build
+from regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg, build
 from regimen.agents.training_session import TrainingSession
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
@@ -131,6 +131,18 @@ def test_successor_of_a_truncated_episode_is_the_observation_before_the_reset(tm
     assert truncated.all()
     assert torch.equal(seen[-1], info["final_obs"]["policy"])
     assert not torch.equal(seen[-1], obs["policy"])
+
+
+def test_settings_of_a_task_for_skrl_1_are_those_of_skrl_2():
+    given = {
+        "models": {"separate": False},
+        "agent": {"lambda": 0.9, "state_preprocessor": None, "learning_starts": 0, "experiment": {}, "rollouts": 8},
+        "trainer": {"timesteps": 16},
+    }
+    agent = {"gae_lambda": 0.9, "observation_preprocessor": None, "rollouts": 8}
+    assert SkrlPpoCfg.of_task(given) == {**given, "agent": agent}
+    unclipped = {"agent": {"value_clip": 0.2, "clip_predicted_values": False}}
+    assert SkrlPpoCfg.of_task(unclipped) == {"agent": {"value_clip": 0.0}}
 
 
 def test_same_seed_gives_the_same_initial_weights():

@@ -99,7 +99,8 @@ STEP = """
 import json, sys, torch
 from regimen import compose, open_env
 for name, more in json.loads(sys.argv[1]).items():
-    env = open_env(compose(["task=isaaclab", f"env.id={name}", "env.num_envs=4", "env.episode_length_s=0.2", *more]))
+    env = open_env(compose(["task=isaaclab", f"env.id={name}", "env.num_envs=4", "env.episode_length_s=0.2",
+        "env.observation_noise=false", *more]))
     obs, draws, ends = env.reset(seed=0), torch.Generator().manual_seed(0), 0
     for _ in range(15):
         obs, reward, terminated, truncated, info = env.step(2 * torch.rand(4, env.io.num_actions, generator=draws) - 1)
@@ -136,10 +137,14 @@ FAILURE = "regimen.envs.isaaclab.tasks:Regimen-Velocity-Flat-H1-Failure"
 FAIL = """
 import sys, torch
 from regimen import compose, open_env
-event = "env.isaac.events.change_joint_torque.params."
-env = open_env(compose(["task=isaaclab", f"env.id={sys.argv[1]}", "env.num_envs=4", "env.episode_length_s=2.0",
-    "env.isaac.events.push_robot=null", f"{event}mode=free", f"{event}severity=null", f"{event}onset_s=[0.1,0.2]",
-    f"{event}probability=1.0"]))
+
+def opened(mode):
+    event = "env.isaac.events.change_joint_torque.params."
+    return open_env(compose(["task=isaaclab", f"env.id={sys.argv[1]}", "env.num_envs=4", "env.episode_length_s=2.0",
+        "env.isaac.events.push_robot=null", f"{event}mode={mode}", f"{event}severity=null", f"{event}onset_s=[0.1,0.2]",
+        f"{event}probability=1.0"]))
+
+env = opened("free")
 knee = env.io.action.joints.index("left_knee")
 still = torch.zeros(4, env.io.num_actions)
 
@@ -164,6 +169,20 @@ after, labels = angles(20)
 assert labels["fault_joint"].tolist() == which.tolist(), labels
 bent = (after[-1] - before[-1]).abs()
 assert bent[:2].min() > 2 * bent[2:].max() and bent[:2].min() > 0.3, bent  # without torque the knee gives way
+env.close()
+
+env = opened("lock")
+env.reset(seed=0)
+first = env.kinematics()["robot/joint_pos"]
+draws = torch.Generator().manual_seed(0)
+for _ in range(30):
+    _, _, _, _, info = env.step(torch.rand(4, env.io.num_actions, generator=draws) - 0.5)
+locked = info["labels"]["fault_joint"].long()
+assert (locked >= 0).all(), locked
+moved = (env.kinematics()["robot/joint_pos"] - first)[torch.arange(4), locked]
+assert moved.abs().max() > 0.02, moved
+env.reset()
+assert torch.allclose(env.kinematics()["robot/joint_pos"], first, atol=1e-5)  # the pose of the task is what it was
 env.close()
 """
 

@@ -87,6 +87,7 @@ def test_an_interrupted_training_that_is_resumed_equals_an_uninterrupted_one(tmp
     second = last.parents[1]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=300)
+    assert record(parts, "arm")[1]["status"] != "finished"
     done = run(parts, *launch, f"resume={second.name}")
     assert record(parts, "arm")[1]["status"] == "finished", done.stdout + done.stderr
 

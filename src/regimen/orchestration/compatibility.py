@@ -131,7 +131,8 @@ def take_agent_of_task(composed: ComposedConfig, context: PreflightContext) -> I
     an agent a name `LIBRARY`, and a method `of_task` if its keys are others than the task's.
     """
     config, agent = composed.config, composed.config.agent
-    if not getattr(agent, "from_task", False):
+    acts = context.report.inputs.get("policy") is not None and agent_follows_policy(composed.plain)
+    if acts or not getattr(agent, "from_task", False):  # a policy has the agent that made it
         return
     if not hasattr(config.env, "agent_settings"):
         told = f"task={composed.choices['task']} has no settings for agents. Remove agent.from_task."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.messages import assert_names, raises_naming
+from helpers.recorded_library import recorded_interpreter
 from regimen.envs.isaaclab import assets, installed, settings
 from regimen.envs.isaaclab.catalogue import Catalogue
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
@@ -160,3 +162,31 @@ def test_an_event_is_switched_off_for_an_evaluation():
     cfg = IsaacLabEnvCfg(isaac={"events": {"other": {"mode": "reset"}}})
     cfg.switch_off_event("push_robot")
     assert cfg.isaac == {"events": {"other": {"mode": "reset"}, "push_robot": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"physics": "newton_mjwrp"}, ("physics=newton_mjwrp", "newton_mjwarp")),
+        ({"physics": "newton_mjwarp"}, ("env.presets=[newton_mjwarp]",)),
+        ({"id": "Kit", "physics": None}, ("id=Kit", "isaacsim", "env.physics=newton_mjwarp")),
+        ({"id": "Kit", "physics": "ovphysx"}, ("id=Kit", "ovphysx")),
+        (
+            {"id": "Kit", "physics": "newton_mjwarp", "isaac": {"sim": {"physics": {"solver": 1}}}},
+            ("env.isaac.sim.physics",),
+        ),
+    ],
+)
+def test_a_simulator_that_does_not_fit_is_refused_with_one_that_does(h1, tmp_path, monkeypatch, changes, named):
+    kit = copy.deepcopy(h1)
+    kit.presets = {}
+    kit.tree["f"]["sim"]["f"]["physics"] = {
+        "c": "PhysxCfg",
+        "n": False,
+        "f": {"solver": {"k": ["int"], "v": 0, "n": False}},
+    }
+    monkeypatch.setattr(Catalogue, "description", lambda _, task, presets=(): kit if task == "Kit" else h1)
+    python = recorded_interpreter(tmp_path, ISAAC_LAB, RECORDED)
+    config = {"hardware": {"interpreters": {"isaaclab": str(python)}}, "env": {"interpreter": "isaaclab"}}
+    assert_names(only(IsaacLabEnvCfg(**changes).problems(config)), *named)
+    assert IsaacLabEnvCfg(id="Kit", physics="newton_mjwarp").problems(config) == []

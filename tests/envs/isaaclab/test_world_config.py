@@ -1,4 +1,4 @@
-"""What stands against a start of `sim=isaaclab` is found before it, without importing Isaac Lab."""
+"""Problems of `sim=isaaclab` that are found before its start, without importing Isaac Lab."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ class HeldTerms:
     cfg: Any
     device: torch.device
     _held: dict[str, torch.Tensor]
+    _held_events: dict[str, dict[str, torch.Tensor]]
 
     def fix_command(self, name: str, values: torch.Tensor) -> None:
         """Hold a command at `values` (N, k): whatever the task draws is replaced by them.
@@ -65,3 +66,9 @@ class HeldTerms:
                 "`ManagerTermBase` of yours may have."
             )
         term.fix(**values)
+        self._held_events[name] = values
+
+    def hold_events_again(self) -> None:
+        """Hold the events again that were held: what they hold was part of a state that has been restored."""
+        for name, values in self._held_events.items():
+            self.fix_event(name, **values)

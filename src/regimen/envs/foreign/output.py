@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ def scalars(log: dict[str, Any]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
-    """Keep what a library prints while it starts and ends; show it if that fails."""
+def quiet() -> Iterator[None]:
+    """Keep what a library writes to stdout while it starts and ends; show it if that fails."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):

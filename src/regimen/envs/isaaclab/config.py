@@ -119,10 +119,12 @@ class IsaacLabEnvCfg:
         if self.physics in described.presets:
             yield f"physics={self.physics}: the task has settings for it. Type env.presets=[{self.physics}]"
             return
+        if self.physics is not None and "physics" in (self.isaac.get("sim") or {}):
+            yield f"physics={self.physics} replaces env.isaac.sim.physics: remove one of them."
         own = described.tree["f"]["sim"]["f"].get("physics", {}).get("c")
         name = self.physics or CLASSES.get(own)
         if name is not None and not versions(python, [PHYSICS[name]])[PHYSICS[name]]:
             yield (
-                f"physics={self.physics}: {self.id} is simulated by {name}, which {python} lacks: install "
+                f"id={self.id}: its simulator is {name}, which {python} lacks: install "
                 f"{PHYSICS[name]} there, or type env.physics=newton_mjwarp, whose settings are general ones."
             )

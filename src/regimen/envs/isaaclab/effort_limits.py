@@ -6,6 +6,11 @@ from typing import Any
 
 import torch
 
+from regimen.system.errors import ConfigError
+
+CLAMPS = ("max_motor_effort", "max_effort")
+"""Names of the torque limit of a group that Newton computes: of a DC motor, and of a plain one."""
+
 
 class EffortLimits:
     """Torque limits of an articulation.
@@ -35,6 +40,8 @@ class EffortLimits:
             ids = torch.tensor([asset.joint_names.index(joint) for joint in names], device=every.device)
             self._explicit[name] = ids
             self.nominal[ids] = self._read(name, group)
+        own = [joint for ids in self._explicit.values() for joint in ids.tolist()]
+        self._implicit = every[~torch.isin(every, torch.tensor(own, device=every.device, dtype=every.dtype))]
 
     def _read(self, name: str, group: Any) -> torch.Tensor:
         """Return the limits (k,) of a group of explicit actuators in N·m."""
@@ -62,13 +69,24 @@ class EffortLimits:
             from isaaclab.actuators.newton import write_group_parameter
 
             write_group_parameter(self.asset.actuators, name, "clamping", _attribute(group), values, env_ids=env_ids)
-        if len(self._explicit) < len(self.asset.actuators):
+        if len(self._implicit):
             self.asset.write_joint_effort_limit_to_sim_index(
-                limits=limits.contiguous(), env_ids=env_ids.to(torch.int32)
+                limits=limits[:, self._implicit].contiguous(),
+                joint_ids=self._implicit.to(torch.int32),
+                env_ids=env_ids.to(torch.int32),
             )
 
 
 def _attribute(group: Any) -> str:
-    """Return the name of the torque limit of a group that Newton computes: that of a DC motor or of a plain one."""
-    known = ("max_motor_effort", "max_effort")
-    return next(name for name in known if any(hasattr(part, name) for part in group.clamping))
+    """Return the one of `CLAMPS` that a group has.
+
+    Raises:
+        ConfigError: none.
+    """
+    for name in CLAMPS:
+        if any(hasattr(part, name) for part in group.clamping):
+            return name
+    raise ConfigError(
+        f"change_joint_torque: actuators {type(group).__name__} have no torque limit that can be set, none of "
+        f"{', '.join(CLAMPS)}. Leave their joints out of the event."
+    )

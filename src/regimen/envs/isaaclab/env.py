@@ -117,9 +117,9 @@ class IsaacLabEnv(HeldTerms):
     def _configured(self, seed: int) -> Any:
         """Return the task's configuration with the values of the run."""
         cfg = task_cfg.load_cfg(self.cfg.id, self.cfg.presets)
+        settings.apply(cfg, self.cfg.isaac)
         if self.cfg.physics is not None:
             cfg.sim.physics = _physics(self.cfg.physics, float(cfg.sim.dt))
-        settings.apply(cfg, self.cfg.isaac)
         cfg.scene.num_envs, cfg.seed, cfg.sim.device = self.num_envs, seed, str(self.device)
         cfg.compute_final_obs = True
         if self.cfg.episode_length_s is not None:
@@ -159,16 +159,10 @@ class IsaacLabEnv(HeldTerms):
         """
         if seed is not None and self._opened_state is not None:
             state.write(self.inner, self._opened_state)
-            for name, values in self._held_events.items():  # what an event holds was part of its state
-                super().fix_event(name, **values)
+            self.hold_events_again()
         with self.random.own():
             observed, _ = self.inner.reset(seed=seed)
         return _obs(observed)
-
-    def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Hold an event at values (N,) each, from the next reset on. See `HeldTerms.fix_event`."""
-        super().fix_event(name, **values)
-        self._held_events[name] = values
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`."""

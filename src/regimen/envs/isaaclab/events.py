@@ -97,6 +97,10 @@ class Robot:
         self.limits = EffortLimits(self.asset)
         self.effort_limit = self.limits.nominal
         self.joint_range = self.asset.data.joint_pos_limits.torch[0].clone()
+        data = self.asset.data  # what the writer of ranges changes besides
+        self._kept = [
+            (value, value.clone()) for value in (data.default_joint_pos.torch, data.soft_joint_pos_limits.torch)
+        ]
         self.world = self.state = self
 
     @property
@@ -120,7 +124,13 @@ class Robot:
         self.limits.set(env_ids, limits)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
-        """Set the joint ranges (n, J, 2) in rad."""
+        """Set the joint ranges (n, J, 2) in rad.
+
+        Isaac Lab's writer moves the default pose and the soft limits into the new range; both stay as they were here,
+        for a joint that is locked for an episode is the same joint in the next.
+        """
         self.asset.write_joint_position_limit_to_sim_index(
             limits=ranges.contiguous(), env_ids=env_ids.to(torch.int32), warn_limit_violation=False
         )
+        for value, kept in self._kept:
+            value[env_ids] = kept[env_ids]

@@ -68,7 +68,11 @@ class IsaacLabWorld:
     def _bind(self, robot: Robot, outline: world_scene.Outline) -> None:
         names = list(self.articulation.body_names)
         if list(self.articulation.joint_names) != self.joints or not self.newton.in_order:
-            raise ConfigError(f"robot {robot.name}: Newton orders its joints otherwise than its MJCF.")
+            own = ", ".join(self.articulation.joint_names)
+            raise ConfigError(
+                f"sim=isaaclab: the joints of `{robot.name}` are {', '.join(self.joints)}; Newton's are {own}. "
+                "List them in that order, in the robot and in its MJCF, or type sim=mujoco."
+            )
         self._base = names.index(robot.base_body)
         self._site_bodies = [names.index(body) for body, _ in outline.sites.values()]
         offsets = [offset for _, offset in outline.sites.values()]
@@ -235,7 +239,10 @@ class IsaacLabWorld:
             return
         mass = torch.maximum(self._base_mass + delta, 0.1 * self._base_mass)
         inertia = self._base_inertia * (mass / self._base_mass)[:, None, None]
-        where = {"body_ids": torch.tensor([self._base], dtype=torch.int32), "env_ids": _ids(env_ids)}
+        where = {
+            "body_ids": torch.tensor([self._base], dtype=torch.int32, device=self.device),
+            "env_ids": _ids(env_ids),
+        }
         self.articulation.set_masses_index(masses=mass[:, None].contiguous(), **where)
         self.articulation.set_inertias_index(inertias=inertia.contiguous(), **where)
 

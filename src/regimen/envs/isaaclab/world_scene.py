@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 CONTACTS = {"mjGEOM_SPHERE": 1, "mjGEOM_CAPSULE": 2, "mjGEOM_CYLINDER": 4, "mjGEOM_BOX": 4}
 """Largest number of contacts of a shape with a plane."""
 
-ROWS = 4
-"""Constraints of a contact: a pyramid of friction has four edges, a cone three components."""
+ROWS = {1: 1, 3: 4, 4: 6, 6: 10}
+"""Dimensions of a contact -> its constraints, at most: edges of a pyramid of friction."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ def robot_usd(robot: Robot, model: mujoco.MjModel) -> Path:
     """Return the USD file of a robot, named by the content of its model; it is written at first use.
 
     Raises:
-        ConfigError: a shape or joint that the writer does not know.
+        ConfigError: a shape or joint that the writer does not know, or a part of the MJCF that it does not write.
     """
     import mujoco
     import numpy as np
 
+    if lost := list(_not_written(model)):
+        raise ConfigError(f"sim=isaaclab cannot simulate the robot `{robot.name}`, which has {', '.join(lost)}.")
     content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, content)
     found = hashlib.sha256(content.tobytes())
@@ -87,9 +90,29 @@ def robot_usd(robot: Robot, model: mujoco.MjModel) -> Path:
         try:
             usd_writer.write_usd(robot.mjcf, unfinished, solver=True)
         except ValueError as error:
+            unfinished.unlink(missing_ok=True)
             raise ConfigError(f"sim=isaaclab cannot simulate the robot `{robot.name}`: {error}.") from error
         unfinished.rename(file)
     return file
+
+
+def _not_written(model: mujoco.MjModel) -> Iterator[str]:
+    """Yield the parts of an MJCF that a USD of this writer does not have."""
+    for count, what in (
+        (model.neq, "equality constraints"),
+        (model.ntendon, "tendons"),
+        (model.npair, "contact pairs"),
+    ):
+        if count:
+            yield what
+    solid = [g for g in range(model.ngeom) if model.geom_bodyid[g] != 0]
+    kind, affinity = model.geom_contype[solid], model.geom_conaffinity[solid]
+    touch = (kind[:, None] & affinity[None, :]) | (affinity[:, None] & kind[None, :])
+    body = model.geom_bodyid[solid]
+    parent = model.body_parentid[body]
+    related = (body[:, None] == body[None, :]) | (parent[:, None] == body[None, :]) | (body[:, None] == parent[None, :])
+    if ((touch != 0) & ~related).any():
+        yield "shapes that touch each other (contype, conaffinity)"
 
 
 def ground_usd() -> Path:
@@ -137,7 +160,7 @@ def open_scene(cfg: IsaacLabWorldCfg, robot: Robot, model: mujoco.MjModel, num_e
     from isaaclab.sim import SimulationContext
 
     outline = read_outline(model)
-    simulation_cfg = _simulation_cfg(cfg, outline, len(robot.joints), device)
+    simulation_cfg = _simulation_cfg(cfg, outline, _constraints(model, outline), device)
     opened = contextlib.ExitStack()
     try:
         opened.enter_context(launch_simulation(simulation_cfg, {"device": device}))
@@ -151,12 +174,18 @@ def open_scene(cfg: IsaacLabWorldCfg, robot: Robot, model: mujoco.MjModel, num_e
     return OpenScene(simulation, scene, opened)
 
 
-def _simulation_cfg(cfg: IsaacLabWorldCfg, outline: Outline, joints: int, device: str) -> Any:
+def _constraints(model: mujoco.MjModel, outline: Outline) -> int:
+    """Return the largest number of constraints of a robot: contacts, limits and dry friction of joints."""
+    edges = max((ROWS[int(dimensions)] for dimensions in model.geom_condim), default=0)
+    return edges * outline.contacts + int(model.jnt_limited.sum()) + int((model.dof_frictionloss > 0).sum())
+
+
+def _simulation_cfg(cfg: IsaacLabWorldCfg, outline: Outline, constraints: int, device: str) -> Any:
     from isaaclab.sim import SimulationCfg
     from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg, NewtonShapeCfg
 
     solver = MJWarpSolverCfg(
-        njmax=ROWS * outline.contacts + joints,
+        njmax=max(constraints, 1),
         nconmax=max(outline.contacts, 1),
         iterations=cfg.iterations,
         ls_iterations=cfg.ls_iterations,

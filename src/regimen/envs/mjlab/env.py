@@ -74,6 +74,7 @@ class MjlabEnv(HeldTerms):
             self.close()
             raise
         self._held: dict[str, torch.Tensor] = {}
+        self._held_events: dict[str, dict[str, torch.Tensor]] = {}
         self._make_buffers()
         self._opened_state = state.read(self.inner)
 
@@ -119,6 +120,7 @@ class MjlabEnv(HeldTerms):
         """
         if seed is not None:
             state.write(self.inner, self._opened_state)
+            self.hold_events_again()
         with self.random.own(), quiet():
             observed, _ = self.inner.reset(seed=seed)
         return _obs(observed)

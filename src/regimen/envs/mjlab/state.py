@@ -29,8 +29,8 @@ MANAGERS = (
 )
 
 SKIPPED = frozenset(("_env", "_cached_data", "_cache_valid", "_obs_buffer"))
-"""Attributes that lead away from the state, what sensors compute from it at the next reading, and observations: an
-agent has the same tensors, which a restored state may not change."""
+"""Attributes that lead away from the state, that sensors compute from it at the next reading, and observations, whose
+tensors an agent may still hold."""
 
 ELSEWHERE = (*FOREIGN, "mujoco_warp", "mjlab.sim", "mjlab.sensor.sensor_context", "mjlab.viewer")
 """Packages and modules whose objects are not walked."""

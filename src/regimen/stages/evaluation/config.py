@@ -88,7 +88,7 @@ class EvaluateCfg(PlaybackCfg):
     def num_envs(self, config: PlainConfig) -> int:
         """Return the number of envs that this stage opens for the run's plain `config`, regardless of env.num_envs."""
         evaluation = config["env"].get("evaluation") or {}
-        if self.faults and evaluation.get("fault_grid"):
+        if self.faults and evaluation.get("fault_grid") and "robot" in config["env"]:
             from regimen.stages.evaluation.fault_grid import fault_cases
 
             return sum(case.envs for case in fault_cases(evaluation["fault_grid"], config["env"]["robot"]))

@@ -51,6 +51,10 @@ def problems(evaluation: PlainConfig, env: PlainConfig) -> list[str]:
         env: the plain task.
     """
     grid, lines = evaluation.get("fault_grid"), []
+    if "robot" not in env:
+        return [
+            "faults=true: only for a task with a robot of Regimen (env.robot). Remove it, or choose task=h1_failure."
+        ]
     if not grid:
         return ["faults=true: this task has no env.evaluation.fault_grid. Take it away, or choose task=h1_failure."]
     if not (env.get("events") or {}).get(grid["event"]):
