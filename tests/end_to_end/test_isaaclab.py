@@ -14,16 +14,16 @@ from pathlib import Path
 import h5py
 import pytest
 
+from helpers.launches import ROOT, environment, launch, record, start
 from helpers.messages import assert_names
-from helpers.subprocesses import popen, said
+from helpers.subprocesses import said
 from helpers.supervised_runs import wait_for
 from regimen.envs.isaaclab import installed
 from regimen.runs.checkpoint import load
 from regimen.system import host
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
-from kill_resume import differences, worker_of  # noqa: E402
+from kill_resume import differences, worker_of
 
 PYTHON = host.made_interpreter("isaaclab")
 TASK = ["task=isaaclab", "env.id=Isaac-Velocity-Flat-H1", "env.num_envs=4", "env.episode_length_s=0.8"]
@@ -36,21 +36,6 @@ pytestmark = [
         PYTHON is None or bool(list(installed.problems(PYTHON))), reason="Isaac Lab is not installed: make isaaclab"
     ),
 ]
-
-
-def launch(folder: Path, *arguments: str) -> str:
-    """Start a run in `folder` and wait for its end; return what it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "launch.py"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-    return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
-
-
-def record(folder: Path, name: str) -> tuple[Path, dict]:
-    """The directory and the record of a run by its name."""
-    runs = [path.parent for path in folder.glob("outputs/*/run.json")]
-    (run,) = [path for path in runs if json.loads((path / "run.json").read_text())["name"] == name]
-    return run, json.loads((run / "run.json").read_text())
 
 
 @pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
@@ -118,8 +103,7 @@ for name, more in json.loads(sys.argv[1]).items():
 
 def test_tasks_open_and_step_one_after_another_in_a_process():
     command = [str(PYTHON), "-c", STEP, json.dumps(OPENED)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("stepped ")] == list(OPENED), (
         done.stdout[-2000:] + done.stderr[-4000:]
     )
@@ -188,9 +172,8 @@ env.close()
 
 
 def test_a_joint_of_isaac_labs_h1_fails_as_one_of_ours_does():
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     command = [str(PYTHON), "-c", FAIL, FAILURE]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
@@ -223,12 +206,11 @@ def test_a_killed_training_continues_bit_for_bit(tmp_path, task):
     settings = ["task=isaaclab", f"env.id={task}", "env.num_envs=4", "env.episode_length_s=0.5", *SHORT]
     settings += ["agent.max_iterations=8", "stage.checkpoint_interval=8"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir(), killed.mkdir()
     out = launch(whole, *settings, "name=whole")
     run, info = record(whole, "whole")
     assert info["status"] == "finished", out
 
-    launcher = popen([sys.executable, str(ROOT / "launch.py"), *settings, "name=killed"], cwd=killed)
+    launcher = start(killed, *settings, "name=killed")
     last = wait_for(lambda: next(killed.glob("outputs/*/checkpoints/last.pt"), None), 600.0)
     os.kill(worker_of(launcher.pid), signal.SIGKILL)
     said(launcher)
@@ -273,6 +255,5 @@ for name, model in assets.MODELS.items():
     moved = [p.GetName() for p in prims if p.IsA(UsdPhysics.RevoluteJoint) or p.IsA(UsdPhysics.PrismaticJoint)]
     assert moved == [compiled.joint(j).name for j in range(compiled.njnt) if compiled.jnt_type[j] != 0], moved
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([str(PYTHON), "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([str(PYTHON), "-c", code], capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,12 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.subprocesses import popen
+from helpers.launches import ROOT, environment, launch, record, start
 from helpers.supervised_runs import wait_for
 from regimen.envs.isaaclab import installed
 from regimen.system import host
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON = host.made_interpreter("isaaclab")
 FEW = ["sim=isaaclab", "hardware.threads=1"]
 REACH = ["task=reach", *FEW, "env.num_envs=4", "agent.trainer.timesteps=240", "stage.checkpoint_interval=48"]
@@ -34,22 +31,11 @@ pytestmark = [
 ]
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-
-
-def record(folder: Path, name: str) -> tuple[Path, dict]:
-    """The directory and the record of a run by its name."""
-    records = {path.parent: json.loads(path.read_text()) for path in folder.glob("outputs/*/run.json")}
-    ((directory, found),) = [(path, one) for path, one in records.items() if one["name"] == name]
-    return directory, found
-
-
 def test_events_have_their_effect():
     options = ["-o", "addopts=--import-mode=importlib", "-o", "filterwarnings=default", "--noconftest"]
     file = "tests/envs/isaaclab/test_world.py"
-    done = run(ROOT, str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, file)
+    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, file]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
 
@@ -57,39 +43,37 @@ def test_events_have_their_effect():
 @pytest.mark.parametrize("task", ["go2_flat", "h1_failure", "reach"])
 def test_a_task_keeps_the_rules_of_the_contract(task):
     arguments = [f"task={task}", "sim=isaaclab", "env.episode_length_s=0.8", "--num-envs", "4"]
-    done = run(ROOT, sys.executable, "-m", "regimen.cli", "check-env", *arguments)
+    command = [sys.executable, "-m", "regimen.cli", "check-env", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_walker_is_trained_and_evaluated_with_failures(tmp_path):
-    launch = [sys.executable, str(ROOT / "launch.py")]
-    done = run(tmp_path, *launch, *WALKER, "name=walker")
+    out = launch(tmp_path, *WALKER, "name=walker")
     directory, first = record(tmp_path, "walker")
-    assert first["status"] == "finished", done.stdout + done.stderr
+    assert first["status"] == "finished", out
     assert f"isaaclab: {PYTHON}" in (directory / "config.yaml").read_text()
 
     judged = ["stage=evaluate", "task=h1_failure", "policy=walker", "name=judged", "stage.envs_per_command=1"]
     short = ["env.episode_length_s=0.8"]
-    done = run(tmp_path, *launch, *judged, *FEW, *short)
-    assert record(tmp_path, "judged")[1]["status"] == "finished", done.stdout + done.stderr
+    out = launch(tmp_path, *judged, *FEW, *short)
+    assert record(tmp_path, "judged")[1]["status"] == "finished", out
 
 
 def test_an_interrupted_training_that_is_resumed_equals_an_uninterrupted_one(tmp_path):
-    launch = [sys.executable, str(ROOT / "launch.py")]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir(), parts.mkdir()
-    done = run(whole, *launch, *REACH, "name=arm")
+    out = launch(whole, *REACH, "name=arm")
     first, found = record(whole, "arm")
-    assert found["status"] == "finished", done.stdout + done.stderr
+    assert found["status"] == "finished", out
 
-    process = popen([*launch, *REACH, "name=arm"], cwd=parts)
+    process = start(parts, *REACH, "name=arm")
     last: Path = wait_for(lambda: next(parts.glob("outputs/*/checkpoints/last.pt"), None), seconds=300)
     second = last.parents[1]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=300)
     assert record(parts, "arm")[1]["status"] != "finished"
-    done = run(parts, *launch, f"resume={second.name}")
-    assert record(parts, "arm")[1]["status"] == "finished", done.stdout + done.stderr
+    out = launch(parts, f"resume={second.name}")
+    assert record(parts, "arm")[1]["status"] == "finished", out
 
     one, other = (torch.load(each / "checkpoints" / "last.pt", weights_only=True) for each in (first, second))
     names = [name for name, _ in leaves(one)]

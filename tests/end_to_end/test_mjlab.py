@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.launches import launch, record, start
 from helpers.messages import assert_names
-from helpers.subprocesses import popen
 from helpers.supervised_runs import wait_for
 from regimen.envs.foreign import installed
 from regimen.envs.mjlab.library import MJLAB
@@ -71,24 +70,6 @@ picture = env.render()
 assert picture.shape == (48, 64, 3) and picture.dtype == "uint8" and picture.std() > 0
 env.close()
 """
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return popen([sys.executable, str(ROOT / "launch.py"), *arguments], cwd=folder, env=environment)
-
-
-def launch(folder: Path, *arguments: str) -> str:
-    """Start a run in `folder` and wait for its end; return what it printed."""
-    return start(folder, *arguments).communicate()[0]
-
-
-def record(folder: Path, name: str) -> tuple[Path, dict]:
-    """The directory and the record of a run by its name."""
-    runs = [path.parent for path in folder.glob("outputs/*/run.json")]
-    (run,) = [path for path in runs if json.loads((path / "run.json").read_text())["name"] == name]
-    return run, json.loads((run / "run.json").read_text())
 
 
 @pytest.mark.parametrize("task", [GO1, "Mjlab-Lift-Cube-Yam", "Mjlab-Cartpole-Balance"])

@@ -229,7 +229,7 @@ def style(ax: Axes) -> None:
 def title_of(name: str) -> str:
     """Return a metric's name in words, with its unit where it is known."""
     unit = UNITS.get(name)
-    words = (name.removesuffix("_s") if unit == "s" else name).replace("_", " ")
+    words = name.removesuffix(f"_{unit}").replace("_", " ")
     return words + (f" ({unit})" if unit else "")
 
 
