@@ -38,29 +38,11 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
-def test_a_task_keeps_the_rules_of_the_contract(task):
-    command = [sys.executable, "-m", "regimen.cli", "check-env", "task=isaaclab", f"env.id={task}"]
-    arguments = ["env.episode_length_s=0.8"]
-    if "Velocity" in task:
-        held = "{command: base_velocity, grid: [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]}"
-        arguments.append(f"env.evaluation={held}")
-    done = subprocess.run([*command, *arguments, "--num-envs", "4"], capture_output=True, text=True, check=False)
+def test_a_task_keeps_the_rules_of_the_contract():
+    command = [sys.executable, "-m", "regimen.cli", "check-env", "task=isaaclab", "env.id=Isaac-Cartpole"]
+    command += ["env.episode_length_s=0.8", "--num-envs", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_h1_is_trained_resumed_and_evaluated(tmp_path):
-    out = launch(tmp_path, *TASK, *SHORT, "name=whole", "stage.checkpoint_interval=8")
-    run, whole = record(tmp_path, "whole")
-    assert whole["status"] == "finished", out
-    names = {name for line in (run / "metrics.jsonl").read_text().splitlines() for name in json.loads(line)}
-    assert {"Train/return", "Episode_Termination/time_out"} <= names | set(_nested(run))
-    bundle = load(run / "checkpoints" / "last.pt")
-    assert bundle["io"]["action"]["joints"][0] == "left_hip_yaw"
-    assert bundle["io"]["observations"]["policy"]["joint_pos"] == 19
-
-    out = launch(tmp_path, "stage=evaluate", *TASK, "policy=whole", "name=judged", "stage.envs_per_command=2")
-    assert record(tmp_path, "judged")[1]["status"] == "finished", out
 
 
 NEWTON = "env.physics=newton_mjwarp"
@@ -201,14 +183,17 @@ def test_h1_with_failures_is_trained_by_the_tasks_own_settings_filmed_and_record
     assert any(name.endswith("fault_joint") for name in names), names
 
 
-@pytest.mark.parametrize("task", ["Isaac-Velocity-Flat-H1", "Isaac-Cartpole"])
-def test_a_killed_training_continues_bit_for_bit(tmp_path, task):
-    settings = ["task=isaaclab", f"env.id={task}", "env.num_envs=4", "env.episode_length_s=0.5", *SHORT]
-    settings += ["agent.max_iterations=8", "stage.checkpoint_interval=8"]
+def test_a_killed_training_of_h1_continues_bit_for_bit(tmp_path):
+    settings = [*TASK, *SHORT, "env.episode_length_s=0.5", "agent.max_iterations=8", "stage.checkpoint_interval=8"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     out = launch(whole, *settings, "name=whole")
     run, info = record(whole, "whole")
     assert info["status"] == "finished", out
+    rows = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+    assert {"Train/return", "Episode_Termination/time_out"} <= {name for row in rows for name in row}
+    io = load(run / "checkpoints" / "last.pt")["io"]
+    assert io["action"]["joints"][0] == "left_hip_yaw"
+    assert io["observations"]["policy"]["joint_pos"] == 19
 
     launcher = start(killed, *settings, "name=killed")
     last = wait_for(lambda: next(killed.glob("outputs/*/checkpoints/last.pt"), None), 600.0)
@@ -222,11 +207,6 @@ def test_a_killed_training_continues_bit_for_bit(tmp_path, task):
 
 def _trained(run: Path) -> dict:
     return {k: v for k, v in load(run / "checkpoints" / "last.pt").items() if k != "run"}
-
-
-def _nested(run: Path) -> list[str]:
-    rows = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
-    return [name for row in rows for value in row.values() if isinstance(value, dict) for name in value]
 
 
 def test_a_dry_run_with_a_warm_catalogue_needs_no_simulator(tmp_path):

@@ -40,9 +40,8 @@ def test_events_have_their_effect():
     assert "passed" in done.stdout
 
 
-@pytest.mark.parametrize("task", ["go2_flat", "h1_failure", "reach"])
-def test_a_task_keeps_the_rules_of_the_contract(task):
-    arguments = [f"task={task}", "sim=isaaclab", "env.episode_length_s=0.8", "--num-envs", "4"]
+def test_a_task_keeps_the_rules_of_the_contract():
+    arguments = ["task=go2_flat", "sim=isaaclab", "env.episode_length_s=0.8", "--num-envs", "4"]
     command = [sys.executable, "-m", "regimen.cli", "check-env", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
