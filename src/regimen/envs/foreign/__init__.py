@@ -1,1 +1,1 @@
-"""What tasks of another library share, whose environments are built by managers: catalogue, settings, names, state."""
+"""Catalogue, settings, names and state of tasks of other libraries, whose environments are built by managers."""

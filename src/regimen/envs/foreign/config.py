@@ -1,4 +1,4 @@
-"""What the configurations of tasks of other libraries have in common."""
+"""Checks and changes of the configurations of tasks of other libraries."""
 
 from __future__ import annotations
 

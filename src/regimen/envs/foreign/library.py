@@ -1,4 +1,4 @@
-"""A library whose tasks Regimen opens, as the launcher knows it: nothing here imports it."""
+"""A library whose tasks Regimen opens, described without importing it."""
 
 from __future__ import annotations
 

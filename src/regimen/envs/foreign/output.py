@@ -1,4 +1,4 @@
-"""What an environment of a library returns and prints, in the form that Regimen has."""
+"""Observations, logs and printed text of an environment of a library, in the form that Regimen has."""
 
 from __future__ import annotations
 

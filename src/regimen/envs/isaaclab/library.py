@@ -1,4 +1,4 @@
-"""What the launcher knows of Isaac Lab."""
+"""Isaac Lab's names, versions and fields, without importing it."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def robot_usd(robot: Robot, model: mujoco.MjModel) -> Path:
     """Return the USD file of a robot, named by the content of its model; it is written at first use.
 
     Raises:
-        ConfigError: a shape or joint that the writer does not know, or a part of the MJCF that it does not write.
+        ConfigError: a shape or joint that the writer cannot write, or a part of the MJCF that it does not write.
     """
     import mujoco
     import numpy as np

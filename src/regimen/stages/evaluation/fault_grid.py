@@ -51,7 +51,7 @@ def problems(evaluation: PlainConfig, env: PlainConfig) -> list[str]:
         env: the plain task.
     """
     grid, lines = evaluation.get("fault_grid"), []
-    if "robot" not in env:
+    if grid and "robot" not in env:
         return [
             "faults=true: only for a task with a robot of Regimen (env.robot). Remove it, or choose task=h1_failure."
         ]
