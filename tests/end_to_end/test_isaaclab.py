@@ -18,7 +18,8 @@ from helpers.launches import ROOT, environment, launch, record, start
 from helpers.messages import assert_names
 from helpers.subprocesses import said
 from helpers.supervised_runs import wait_for
-from regimen.envs.isaaclab import installed
+from regimen.envs.foreign import installed
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.runs.checkpoint import load
 from regimen.system import host
 
@@ -33,7 +34,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("isaaclab"),
     pytest.mark.skipif(
-        PYTHON is None or bool(list(installed.problems(PYTHON))), reason="Isaac Lab is not installed: make isaaclab"
+        PYTHON is None or bool(list(installed.problems(ISAAC_LAB, PYTHON))),
+        reason="Isaac Lab is not installed: make isaaclab",
     ),
 ]
 

@@ -11,8 +11,9 @@ import pytest
 
 from helpers.messages import assert_names, raises_naming
 from helpers.recorded_library import recorded_interpreter
-from regimen.envs.isaaclab import assets, installed, settings
-from regimen.envs.isaaclab.catalogue import Catalogue
+from regimen.envs.foreign import installed
+from regimen.envs.foreign.catalogue import Catalogue
+from regimen.envs.isaaclab import assets, settings
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
 from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system.errors import ConfigError, PreflightError
@@ -23,7 +24,7 @@ H1 = "Isaac-Velocity-Flat-H1"
 
 @pytest.fixture(scope="module")
 def h1():
-    return Catalogue("no python is started", RECORDED).description(H1)
+    return Catalogue(ISAAC_LAB, "no python is started", RECORDED).description(H1)
 
 
 def only(lines) -> str:
@@ -75,13 +76,13 @@ def test_every_wrong_value_is_reported(h1):
 
 def test_an_unknown_task_and_preset_are_refused_with_the_nearest(h1):
     with raises_naming(ConfigError, H1):
-        Catalogue("no python is started", RECORDED).description("Isaac-Velocity-Flat-H2")
+        Catalogue(ISAAC_LAB, "no python is started", RECORDED).description("Isaac-Velocity-Flat-H2")
     assert_names(only(h1.preset_problems(["newton_mjwrp"])), "newton_mjwarp")
     assert list(h1.preset_problems(["newton_mjwarp"])) == []
 
 
 def test_an_interpreter_without_isaac_lab_is_named_with_what_it_lacks():
-    lines = " ".join(installed.problems(sys.executable))
+    lines = " ".join(installed.problems(ISAAC_LAB, sys.executable))
     assert_names(lines, "isaaclab", "newton", "make isaaclab", "hardware.interpreters.isaaclab")
 
 
@@ -94,12 +95,12 @@ def test_an_interpreter_with_other_versions_is_named_with_them(tmp_path):
     for name, begin in ISAAC_LAB.needed.items():
         version = "2.3.2" if name == "isaaclab" else f"{begin}.0"
         (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
-    assert_names(only(installed.problems(str(python))), "isaaclab 2.3.2", "3.0")
+    assert_names(only(installed.problems(ISAAC_LAB, str(python))), "isaaclab 2.3.2", "3.0")
 
 
 def test_a_reader_that_fails_is_told_by_its_last_line(tmp_path):
     with raises_naming(PreflightError, sys.executable):
-        Catalogue(sys.executable, tmp_path).tasks()  # this Python has no Isaac Lab
+        Catalogue(ISAAC_LAB, sys.executable, tmp_path).tasks()  # this Python has no Isaac Lab
 
 
 def test_files_that_a_task_needs_are_looked_for_before_the_start(tmp_path, monkeypatch):

@@ -3,16 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
-from regimen.config.task_schema import EvaluationCfg
-from regimen.config.yaml_io import PlainSection
-from regimen.envs.foreign.catalogue import TaskDescription
+from regimen.config.task_schema import EvaluationCfg, at_least_one
+from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
+from regimen.envs.foreign.library import Library
 from regimen.system.errors import did_you_mean
 
 
-def without_event(settings: PlainSection, name: str) -> PlainSection:
-    """Return settings of a task with an event switched off, for an evaluation without disturbances."""
-    return {**settings, "events": {**settings.get("events", {}), name: None}}
+class LibraryTaskCfg:
+    """Base of the dataclass of a library's task, which also has a field of the name `LIBRARY.settings`.
+
+    Attributes:
+        LIBRARY: whose task it is.
+        id: its name.
+        num_envs: environments stepped together.
+        episode_length_s: time after which an episode is truncated, in seconds; null: the task's own.
+    """
+
+    LIBRARY: ClassVar[Library]
+    id: str
+    num_envs: int
+    episode_length_s: float | None
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each value that is wrong, and for what the interpreter lacks."""
+        from regimen.envs.foreign import installed
+        from regimen.system.host import interpreter
+
+        lines = at_least_one(num_envs=self.num_envs)
+        length = self.episode_length_s
+        if length is not None and not length > 0:
+            lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
+        python = interpreter(config)
+        missing = list(installed.problems(self.LIBRARY, python))
+        return [*lines, *(missing or self.task_problems(python))]
+
+    def task_problems(self, python: str) -> Iterator[str]:
+        """Yield what is wrong with the task and its settings, by its catalogue.
+
+        Args:
+            python: interpreter of the library.
+        """
+        raise NotImplementedError
+
+    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
+        """Return the settings that the task has for an agent of a library, in its keys.
+
+        Args:
+            library: such as `rsl_rl`.
+            config: the run's configuration, plain.
+
+        Raises:
+            RegimenError: the task has none, or they cannot be read.
+        """
+        from regimen.system.host import interpreter
+
+        return Catalogue(self.LIBRARY, interpreter(config)).agent(self.id, library)
+
+    def switch_off_event(self, name: str) -> None:
+        """Switch an event of the task off, for an evaluation without disturbances."""
+        settings = getattr(self, self.LIBRARY.settings)
+        off = {**settings, "events": {**settings.get("events", {}), name: None}}
+        setattr(self, self.LIBRARY.settings, off)
 
 
 def evaluation_problems(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from regimen.envs.isaaclab.catalogue import CACHE
+from regimen.envs.isaaclab.library import ISAAC_LAB
 
 ROOT = "ISAACSIM_ASSET_ROOT"
 """Environment variable that Isaac Lab reads when it is imported."""
@@ -49,7 +49,7 @@ def root_of(assets: str | None) -> str | None:
 
 def own_folder() -> Path:
     """Return the folder of Regimen's own models, named by their content; it may be empty until `write_own`."""
-    return CACHE.expanduser() / "assets" / _content()
+    return ISAAC_LAB.cache.expanduser() / "assets" / _content()
 
 
 def problems(assets: str | None, needed: list[str]) -> Iterator[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from regimen.config.task_schema import EvaluationCfg, at_least_one
-from regimen.config.yaml_io import PlainConfig, PlainSection
-from regimen.envs.foreign.config import evaluation_problems, without_event
+from regimen.config.task_schema import EvaluationCfg
+from regimen.config.yaml_io import PlainSection
+from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
+from regimen.envs.foreign.config import LibraryTaskCfg, evaluation_problems
+from regimen.envs.foreign.library import Library
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from regimen.envs.foreign.catalogue import TaskDescription
 
 PHYSICS = {"newton_mjwarp": "newton", "ovphysx": "ovphysx", "isaacsim_physx": "isaacsim"}
 """Simulators of a task -> the distribution that each needs."""
@@ -22,7 +22,7 @@ CLASSES = {"PhysxCfg": "isaacsim_physx", "OvPhysxCfg": "ovphysx"}
 
 
 @dataclass
-class IsaacLabEnvCfg:
+class IsaacLabEnvCfg(LibraryTaskCfg):
     """A task registered with Isaac Lab.
 
     Attributes:
@@ -41,6 +41,7 @@ class IsaacLabEnvCfg:
         interpreter: name of the Python in `hardware.interpreters`.
     """
 
+    LIBRARY: ClassVar[Library] = ISAAC_LAB
     _target_: str = "regimen.envs.isaaclab.IsaacLabEnv"
     id: str = "Isaac-Velocity-Flat-H1"
     presets: list[str] = field(default_factory=list)
@@ -55,45 +56,12 @@ class IsaacLabEnvCfg:
     interpreter: str = "isaaclab"
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: PlainConfig) -> list[str]:
-        """Return one line for each value that is wrong, and for what the interpreter lacks."""
-        from regimen.envs.isaaclab import installed
-        from regimen.system.host import interpreter
-
-        lines = at_least_one(num_envs=self.num_envs)
-        length = self.episode_length_s
-        if length is not None and not length > 0:
-            lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
-        python = interpreter(config)
-        missing = list(installed.problems(python))
-        return [*lines, *(missing or self._task_problems(python))]
-
-    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
-        """Return the settings that the task has for an agent of a library, in its keys.
-
-        Args:
-            library: such as `rsl_rl`.
-            config: the run's configuration, plain.
-
-        Raises:
-            RegimenError: the task has none, or they cannot be read.
-        """
-        from regimen.envs.isaaclab.catalogue import Catalogue
-        from regimen.system.host import interpreter
-
-        return Catalogue(interpreter(config)).agent(self.id, library)
-
-    def switch_off_event(self, name: str) -> None:
-        """Switch an event of the task off, for an evaluation without disturbances."""
-        self.isaac = without_event(self.isaac, name)
-
-    def _task_problems(self, python: str) -> Iterator[str]:
+    def task_problems(self, python: str) -> Iterator[str]:
         """Yield what is wrong with the task and its settings, by its catalogue."""
         from regimen.envs.isaaclab import assets
-        from regimen.envs.isaaclab.catalogue import Catalogue
         from regimen.system.errors import RegimenError
 
-        catalogue = Catalogue(python)
+        catalogue = Catalogue(ISAAC_LAB, python)
         try:
             default = catalogue.description(self.id)
             wrong = list(default.preset_problems(self.presets))

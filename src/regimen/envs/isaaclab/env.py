@@ -15,8 +15,8 @@ from regimen.envs.foreign.output import scalars as _floats
 from regimen.envs.foreign.output import vectors as _obs
 from regimen.envs.foreign.random_state import RandomState
 from regimen.envs.isaaclab import assets, settings, state, task_cfg
-from regimen.envs.isaaclab.catalogue import CACHE
 from regimen.envs.isaaclab.config import IsaacLabEnvCfg
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.envs.isaaclab.meaning import io_of
 from regimen.envs.vec_env import Obs, StepInfo
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError
@@ -61,7 +61,7 @@ class IsaacLabEnv(HeldTerms):
         """
         self.cfg, self.num_envs, self.drawn = cfg, cfg.num_envs, render
         assets.prepare(cfg.assets)
-        os.environ.setdefault(KERNELS, str(CACHE.expanduser() / "warp"))
+        os.environ.setdefault(KERNELS, str(ISAAC_LAB.cache.expanduser() / "warp"))
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
         with quiet():
             self.task = task_cfg.load_registered(cfg.id)

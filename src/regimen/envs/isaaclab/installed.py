@@ -1,18 +1,11 @@
-"""Versions of Isaac Lab's packages in an interpreter, without importing them."""
+"""Print the versions of Isaac Lab's packages in this interpreter: `python -m regimen.envs.isaaclab.installed`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
-from regimen.envs.foreign import installed
+from regimen.envs.foreign.installed import print_versions
 from regimen.envs.isaaclab.library import ISAAC_LAB
 
-
-def problems(python: str) -> Iterator[str]:
-    """Yield a line if an interpreter lacks a package, or has one of a version that does not fit."""
-    yield from installed.problems(ISAAC_LAB, python)
-
-
 if __name__ == "__main__":
-    sys.exit(installed.print_versions(ISAAC_LAB))
+    sys.exit(print_versions(ISAAC_LAB))

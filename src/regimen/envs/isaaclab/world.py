@@ -14,7 +14,7 @@ import torch
 
 from regimen.envs.foreign.output import quiet
 from regimen.envs.isaaclab import world_scene
-from regimen.envs.isaaclab.catalogue import CACHE
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.envs.isaaclab.world_config import IsaacLabWorldCfg
 from regimen.envs.isaaclab.world_state import NewtonArrays
 from regimen.envs.robots.model_check import compile_model
@@ -53,7 +53,7 @@ class IsaacLabWorld:
         self.model = compile_model(robot)
         outline = world_scene.read_outline(self.model)
         self.bodies, self.sites = list(outline.monitored), list(outline.sites)
-        os.environ.setdefault("WARP_CACHE_PATH", str(CACHE.expanduser() / "warp"))
+        os.environ.setdefault("WARP_CACHE_PATH", str(ISAAC_LAB.cache.expanduser() / "warp"))
         with quiet():
             self._open = world_scene.open_scene(cfg, robot, self.model, num_envs, str(self.device))
         self.scene, self.simulation = self._open.scene, self._open.simulation

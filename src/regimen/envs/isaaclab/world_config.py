@@ -42,10 +42,11 @@ class IsaacLabWorldCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each value that is wrong, and for what the interpreter lacks."""
-        from regimen.envs.isaaclab import installed
+        from regimen.envs.foreign import installed
+        from regimen.envs.isaaclab.library import ISAAC_LAB
         from regimen.system.host import interpreter
 
-        return [*self._values(), *installed.problems(interpreter(config))]
+        return [*self._values(), *installed.problems(ISAAC_LAB, interpreter(config))]
 
     def _values(self) -> Iterator[str]:
         from regimen.config.task_schema import at_least_one

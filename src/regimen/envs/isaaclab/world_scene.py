@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.envs.isaaclab import usd_writer
-from regimen.envs.isaaclab.catalogue import CACHE
+from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def robot_usd(robot: Robot, model: mujoco.MjModel) -> Path:
     found = hashlib.sha256(content.tobytes())
     for module in (usd_writer.__file__, usd_writer.solver_attributes.__file__):
         found.update(Path(module).read_bytes())
-    file = CACHE.expanduser() / "robots" / f"{robot.name}-{found.hexdigest()[:12]}.usd"
+    file = ISAAC_LAB.cache.expanduser() / "robots" / f"{robot.name}-{found.hexdigest()[:12]}.usd"
     if not file.exists():
         unfinished = file.with_name(f"{os.getpid()}-{file.name}")
         try:
@@ -117,7 +117,7 @@ def _not_written(model: mujoco.MjModel) -> Iterator[str]:
 
 def ground_usd() -> Path:
     """Return the USD file of the ground plane, written at first use."""
-    file = CACHE.expanduser() / "robots" / f"ground-{hashlib.sha256(_source()).hexdigest()[:12]}.usda"
+    file = ISAAC_LAB.cache.expanduser() / "robots" / f"ground-{hashlib.sha256(_source()).hexdigest()[:12]}.usda"
     if not file.exists():
         unfinished = file.with_name(f"{os.getpid()}-{file.name}")
         usd_writer.write_ground(unfinished)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-from regimen.config.task_schema import EvaluationCfg, at_least_one
-from regimen.config.yaml_io import PlainConfig, PlainSection
+from regimen.config.task_schema import EvaluationCfg
+from regimen.config.yaml_io import PlainSection
 from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
-from regimen.envs.foreign.config import evaluation_problems, without_event
+from regimen.envs.foreign.config import LibraryTaskCfg, evaluation_problems
+from regimen.envs.foreign.library import Library
 from regimen.envs.mjlab.library import MJLAB
 
 
 @dataclass
-class MjlabEnvCfg:
+class MjlabEnvCfg(LibraryTaskCfg):
     """A task registered with mjlab.
 
     Attributes:
@@ -28,6 +30,7 @@ class MjlabEnvCfg:
         interpreter: name of the Python in `hardware.interpreters`.
     """
 
+    LIBRARY: ClassVar[Library] = MJLAB
     _target_: str = "regimen.envs.mjlab.MjlabEnv"
     id: str = "Mjlab-Velocity-Flat-Unitree-Go1"
     mjlab: PlainSection = field(default_factory=dict)
@@ -39,38 +42,7 @@ class MjlabEnvCfg:
     interpreter: str = "mjlab"
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
-    def problems(self, config: PlainConfig) -> list[str]:
-        """Return one line for each value that is wrong, and for what the interpreter lacks."""
-        from regimen.envs.foreign import installed
-        from regimen.system.host import interpreter
-
-        lines = at_least_one(num_envs=self.num_envs)
-        length = self.episode_length_s
-        if length is not None and not length > 0:
-            lines.append(f"episode_length_s={length}: expected seconds, more than 0, or null.")
-        python = interpreter(config)
-        missing = list(installed.problems(MJLAB, python))
-        return [*lines, *(missing or self._task_problems(python))]
-
-    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
-        """Return the settings that the task has for an agent of a library, in its keys.
-
-        Args:
-            library: such as `rsl_rl`.
-            config: the run's configuration, plain.
-
-        Raises:
-            RegimenError: the task has none, or they cannot be read.
-        """
-        from regimen.system.host import interpreter
-
-        return Catalogue(MJLAB, interpreter(config)).agent(self.id, library)
-
-    def switch_off_event(self, name: str) -> None:
-        """Switch an event of the task off, for an evaluation without disturbances."""
-        self.mjlab = without_event(self.mjlab, name)
-
-    def _task_problems(self, python: str) -> Iterator[str]:
+    def task_problems(self, python: str) -> Iterator[str]:
         """Yield what is wrong with the task and its settings, by its catalogue."""
         from regimen.system.errors import RegimenError
 
