@@ -3,38 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NAME=isaaclab
 PINS=constraints-isaaclab.txt
 VENV=.venv-isaaclab
+NEEDED=3.12
+WHY="Isaac Lab 3.0 requires"
+fits() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; }
+. tools/interpreter.sh
 
-say() { echo "isaaclab: $*"; }
-fail() { echo "isaaclab: $*" >&2; exit 1; }
-is_312() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; }
-pin() { grep -iE "^($1)==" "$PINS"; }
-
-find_python() {
-    local name
-    if [ -n "${PYTHON:-}" ]; then
-        is_312 "$PYTHON" && { echo "$PYTHON"; return; }
-        fail "PYTHON=$PYTHON is no Python 3.12, which Isaac Lab 3.0 requires."
-    fi
-    for name in python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python "$(uv python find 3.12 2>/dev/null || true)"; do
-        if [ -n "$name" ] && command -v "$name" >/dev/null 2>&1 && is_312 "$name"; then echo "$name"; return; fi
-    done
-    fail "no Python 3.12 found, which Isaac Lab 3.0 requires. Install one (apt-get install python3.12-venv, uv python" \
-        "install 3.12, or pyenv install 3.12), or name one: make isaaclab PYTHON=/path/to/python3.12"
-}
-
-make_venv() {
-    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$1 cannot make environments. On Debian or Ubuntu type: sudo apt-get install python3.12-venv"
-    say "making $VENV with $("$1" --version)"
-    "$1" -m venv "$VENV"
-}
-
-pip() { "$VENV/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -c "$PINS" "$@"; }
-
-python=$(find_python)
-[ -x "$VENV/bin/pip" ] || make_venv "$python"
+python=$(find_python python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python)
+make_venv "$python"
 say "installing Isaac Lab, Newton and $(pin torch): 6 GB on disk, of which 4.5 GB are torch with the CUDA libraries that"
 say "it loads also on a machine without a GPU; where pip finds a CPU build of torch, 1.5 GB. Some minutes."
 pip "$(pin torch)"

@@ -3,35 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NAME=mjlab
 PINS=constraints-mjlab.txt
 VENV=.venv-mjlab
-
-say() { echo "mjlab: $*"; }
-fail() { echo "mjlab: $*" >&2; exit 1; }
+NEEDED="3.11, 3.12 or 3.13"
+WHY="mjlab and this project require"
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }
-pin() { grep -iE "^($1)==" "$PINS"; }
-
-find_python() {
-    local name
-    if [ -n "${PYTHON:-}" ]; then
-        fits "$PYTHON" && { echo "$PYTHON"; return; }
-        fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13, which mjlab and this project require."
-    fi
-    for name in python3.11 python3.12 python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[123].*/bin/python \
-        "$(uv python find 3.11 2>/dev/null || true)"; do
-        if [ -n "$name" ] && command -v "$name" >/dev/null 2>&1 && fits "$name"; then echo "$name"; return; fi
-    done
-    fail "no Python 3.11, 3.12 or 3.13 found. Install one (apt-get install python3.11-venv, uv python install 3.11, or" \
-        "pyenv install 3.11), or name one: make mjlab PYTHON=/path/to/python3.11"
-}
-
-make_venv() {
-    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$1 cannot make environments. On Debian or Ubuntu type: sudo apt-get install" \
-            "$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-    say "making $VENV with $("$1" --version)"
-    "$1" -m venv "$VENV"
-}
+. tools/interpreter.sh
 
 requirements() { # of this project, without MuJoCo 4: mjlab pins another, in the same folder
     "$VENV/bin/python" - <<'END'
@@ -42,10 +20,8 @@ with open("pyproject.toml", "rb") as file:
 END
 }
 
-pip() { "$VENV/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -c "$PINS" "$@"; }
-
-python=$(find_python)
-[ -x "$VENV/bin/pip" ] || make_venv "$python"
+python=$(find_python python3.11 python3.12 python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[123].*/bin/python)
+make_venv "$python"
 say "installing mjlab, $(pin mujoco), $(pin mujoco-warp) and $(pin torch): 2 GB on disk where pip finds a CPU build of"
 say "torch, such as with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu, else 6 GB. One to five minutes."
 pip "$(pin torch)"
