@@ -19,7 +19,7 @@ from measure import ratio, report
 from skrl.envs.wrappers.torch import Wrapper
 from skrl.utils.runner.torch import Runner
 
-from regimen.agents.skrl_ppo import SkrlEnvStub, SkrlPpo, sections_for
+from regimen.agents.skrl_ppo.ppo import SkrlEnvStub, SkrlPpo, sections_for
 from regimen.agents.training_session import TrainingSession
 from regimen.config.compose import compose_config
 from regimen.envs import open_env

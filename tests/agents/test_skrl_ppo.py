@@ -12,7 +12,8 @@ from matplotlib.image import imread
 from helpers.messages import raises_naming
 from helpers.tasks import make_env
 from helpers.trainings import new_run, train, training_config
-from regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg, build
+from regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg
+from regimen.agents.skrl_ppo.ppo import build
 from regimen.agents.training_session import TrainingSession
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint

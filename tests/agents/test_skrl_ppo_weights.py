@@ -11,7 +11,8 @@ import torch
 from helpers.messages import raises_naming
 from helpers.tasks import CONF
 from helpers.trainings import new_run, train, training_config
-from regimen.agents.skrl_ppo import SkrlPolicy, SkrlPpo
+from regimen.agents.skrl_ppo import SkrlPpo
+from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.config.compose import compose_config
 from regimen.envs import open_env
 from regimen.envs.vec_env import IOSpec

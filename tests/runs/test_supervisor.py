@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -327,6 +328,29 @@ def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
     assert "stage=evaluate task=gym env.id=Hopper-v5 policy=" in outcome.next_command(run, Status.FINISHED, 0)
     run.config_path.write_text("env: {robot: k1}\n")
     assert "stage=evaluate task=gym policy=" in outcome.next_command(run, Status.FINISHED, 0)
+
+
+def test_the_next_command_has_what_was_typed_about_the_task(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "finish")
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "last.pt").touch()
+    task = [
+        "env.id=Isaac-Ant",
+        "env.physics=newton_mjwarp",
+        "env.isaac.events.push=null",
+        "hardware.interpreters.a=/b c",
+    ]
+    typed = ["task=isaaclab", *task, "env.num_envs=64", "agent=rsl_rl_ppo", "agent.max_iterations=2", "seed=3"]
+    argv = ["launch.py", "--config-dir", "my_conf", *typed]
+    change(run.dir, choices={"task": "isaaclab"}, overrides=typed, argv=argv)
+    run.config_path.write_text("env: {id: Isaac-Ant}\n")
+    words = shlex.split(outcome.next_command(run, Status.FINISHED, 0))
+    assert words[:3] == ["python", "launch.py", "stage=evaluate"] and words[-1].startswith("policy=")
+    assert words[3:5] == ["--config-dir", "my_conf"]
+    assert sorted(words[5:-1]) == sorted(["task=isaaclab", *task])
+    change(run.dir, overrides=["experiment=walk", "sim=isaaclab", "+env.more=1"], argv=["launch.py"])
+    words = shlex.split(outcome.next_command(run, Status.FINISHED, 0))
+    assert set(words[3:-1]) == {"experiment=walk", "task=isaaclab", "env.id=Isaac-Ant", "sim=isaaclab", "+env.more=1"}
 
 
 @pytest.mark.parametrize(

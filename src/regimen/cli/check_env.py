@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from regimen.config.compose import compose_config
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs.conformance.check import check_env, describe, factory
 from regimen.envs.conformance.rules import RULES
-from regimen.system import files, host
-
-if TYPE_CHECKING:
-    from regimen.config.schema import Config
+from regimen.envs.task_io import environment_of_child, other_interpreter
 
 
 def check_env_verb(argv: list[str]) -> int:
@@ -37,7 +30,7 @@ def check_env_verb(argv: list[str]) -> int:
     parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
     arguments = parser.parse_args(argv)
     config = compose_config(arguments.overrides, arguments.config_dir)
-    if (python := _other_interpreter(config)) is not None:
+    if (python := other_interpreter(config)) is not None:
         return _checked_by(python, argv)
     print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
     if arguments.describe:
@@ -54,16 +47,7 @@ def check_env_verb(argv: list[str]) -> int:
     return 1 if broken else 0
 
 
-def _other_interpreter(config: Config) -> str | None:
-    """Return the Python that the task has to be opened in, None if it is this one."""
-    named = getattr(config.env, "interpreter", None)
-    plain = {"env": {"interpreter": named}, "choices": config.choices, "hardware": asdict(config.hardware)}
-    python = host.interpreter(plain)
-    return python if Path(python).absolute() != Path(sys.executable).absolute() else None
-
-
 def _checked_by(python: str, argv: list[str]) -> int:
     """Check the task in another interpreter; return its exit code."""
-    paths = [str(files.PACKAGE.parent), os.environ.get("PYTHONPATH")]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return subprocess.run([python, "-m", "regimen.cli", "check-env", *argv], env=env, check=False).returncode
+    command = [python, "-m", "regimen.cli", "check-env", *argv]
+    return subprocess.run(command, env=environment_of_child(), check=False).returncode

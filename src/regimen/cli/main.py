@@ -18,7 +18,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("regimen.cli.list_options:list_verb", "list the options of a group: tasks, agents, sims, stages, …"),
     "check-env": ("regimen.cli.check_env:check_env_verb", "check every rule of the VecEnv contract on a task"),
     "publish": ("regimen.cli.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
-    "adopt": ("regimen.cli.adopt:adopt_verb", "write a policy from a checkpoint that rsl_rl or rl_games itself wrote"),
+    "adopt": (
+        "regimen.cli.adopt:adopt_verb",
+        "write a policy from a checkpoint of rsl_rl, skrl or rl_games",
+    ),
     "card": ("regimen.cli.card:card_verb", "describe a dataset and check whether it is fit for training"),
     "motion": (
         "regimen.cli.motion:motion_verb",

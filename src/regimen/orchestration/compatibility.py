@@ -125,14 +125,20 @@ def take_agent_of_policy(composed: ComposedConfig, context: PreflightContext) ->
 
 
 def take_agent_of_task(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Set an agent with `from_task=true` to the settings of the task, see `use_agent_of_task`."""
+    acts = context.report.inputs.get("policy") is not None and agent_follows_policy(composed.plain)
+    if not acts:  # a policy has the agent that made it
+        yield from use_agent_of_task(composed)
+
+
+def use_agent_of_task(composed: ComposedConfig) -> Iterator[Problem]:
     """Set an agent with `from_task=true` to the settings that the task has for its library.
 
     Values of experiments and arguments stay. The dataclass of such a task has a method `agent_settings`, that of such
     an agent a name `LIBRARY`, and a method `of_task` if its keys are others than the task's.
     """
     config, agent = composed.config, composed.config.agent
-    acts = context.report.inputs.get("policy") is not None and agent_follows_policy(composed.plain)
-    if acts or not getattr(agent, "from_task", False):  # a policy has the agent that made it
+    if not getattr(agent, "from_task", False):
         return
     if not hasattr(config.env, "agent_settings"):
         told = f"task={composed.choices['task']} has no settings for agents. Remove agent.from_task."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,20 @@ def preflight(
     return report
 
 
+def prepare_task(composed: ComposedConfig) -> None:
+    """Check that a command without a run can open the task; set the task's settings of the agent, if it takes them.
+
+    Args:
+        composed: checked configuration.
+
+    Raises:
+        ConfigError: all problems of the interpreter, of the task, or of its settings for the agent.
+    """
+    problems = [*_check_interpreter(composed), *_section_problems(composed, {"env": composed.config.env})]
+    problems = problems or list(compatibility.use_agent_of_task(composed))
+    raise_if_any([_located(composed, problem) for problem in problems])
+
+
 def _count_cores(composed: ComposedConfig) -> None:
     """Ask Slurm for the cores of a learner and its actors, where the request leaves the number to them."""
     hardware = composed.config.hardware
@@ -94,7 +108,7 @@ def _check_device(composed: ComposedConfig, context: PreflightContext) -> Iterat
     return _unlocated(device_problems(composed.config.hardware, context.resources))
 
 
-def _check_interpreter(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+def _check_interpreter(composed: ComposedConfig, context: PreflightContext | None = None) -> Iterator[Problem]:
     """Yield a problem if the interpreter cannot be executed; set the one that was made here, which the run records."""
     interpreters, name = composed.config.hardware.interpreters, host.interpreter_name(composed.plain)
     if name not in interpreters and (made := host.made_interpreter(name)):
@@ -153,7 +167,11 @@ def _check_sections(composed: ComposedConfig, context: PreflightContext) -> Iter
     config = composed.config
     sections = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
     sections |= {f"logger.{name}": logger for name, logger in config.logger.items()}
-    for node, section in {**sections, "hardware": config.hardware}.items():
+    return _section_problems(composed, {**sections, "hardware": config.hardware})
+
+
+def _section_problems(composed: ComposedConfig, sections: Mapping[str, Any]) -> Iterator[Problem]:
+    for node, section in sections.items():
         for line in section.problems(composed.plain) if hasattr(section, "problems") else ():
             path = f"{node}.{line.partition('=')[0]}"
             if "=" in line and composed.tree.has(path):

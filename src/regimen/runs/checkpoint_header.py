@@ -38,7 +38,7 @@ class PolicyBundle(TypedDict, total=False):
         detector: `classes`, `group` and `network` of a failure detector.
         encoder: `EncoderDescription` and `network` of an image encoder.
         training: all else that a resumed training needs.
-        adopted: origin of a policy of rsl_rl's own runner.
+        adopted: origin of a policy that `regimen adopt` made of a library's checkpoint.
     """
 
     format: int
@@ -57,18 +57,41 @@ class PolicyBundle(TypedDict, total=False):
     adopted: StateDict
 
 
+LIBRARIES = {"rsl_rl": "rsl_rl_ppo", "skrl": "skrl_ppo", "rl_games": "rl_games"}
+"""Library whose checkpoints become policies by `regimen adopt` -> the agent to type for it."""
+
 OF_RSL_RL = {"model_state_dict", "actor_state_dict"}
-"""Keys of what rsl_rl's own runner saves."""
+OF_RL_GAMES = {"epoch", "frame", "last_mean_rewards", "env_state", "critic_target"}
+OF_SKRL = {"value", "optimizer", "policy_optimizer", "critic_1", "target_policy", "observation_preprocessor"}
+"""Keys of what a library saves: each of rsl_rl's; of rl_games beside `model` or `actor`; of skrl beside `policy`."""
 
 
 class ForeignError(CheckpointError):
-    """A checkpoint of rsl_rl itself."""
+    """A checkpoint that a library itself wrote.
+
+    Attributes:
+        library: one of `LIBRARIES`.
+    """
+
+    def __init__(self, message: str, library: str) -> None:
+        super().__init__(message)
+        self.library = library
 
 
 class _Absent:
     """Placeholder of a tensor."""
 
     def __init__(self, *args: Any) -> None:
+        pass
+
+
+class _Opaque(_Absent):
+    """Placeholder of any object: its state and its items are dropped."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
 
@@ -84,6 +107,13 @@ class _PlainReader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         return _Absent()
+
+
+class _KeysReader(_PlainReader):
+    """Reads the keys of a checkpoint; every class becomes `_Opaque`, so that nothing of the file runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return collections.OrderedDict if (module, name) == ("collections", "OrderedDict") else _Opaque
 
 
 def read_plain(path: Path) -> PolicyBundle:
@@ -126,19 +156,58 @@ def _read(path: Path) -> Any:
             name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
             return _PlainReader(io.BytesIO(archive.read(name))).load()
     except Exception as error:  # of a damaged pickle: anything
+        if library := library_of_file(path):  # one that keeps other objects beside its tensors
+            raise _foreign(path, library) from error
         kind = this_is(path, ZIP) or f"{error or 'It has no data'}."
         raise CheckpointError(f"{path} is not a checkpoint of this launcher. {kind.strip()}") from error
 
 
+def library_of(content: Any) -> str | None:
+    """Return which of `LIBRARIES` wrote a checkpoint, by its keys; None if it was none of them.
+
+    Args:
+        content: of the file, its tensors left out or not.
+    """
+    keys = set(content) if isinstance(content, dict) else set()
+    if "format" in keys:  # a checkpoint of Regimen
+        return None
+    if keys & OF_RSL_RL:
+        return "rsl_rl"
+    if keys & {"model", "actor"} and keys & OF_RL_GAMES:
+        return "rl_games"
+    return "skrl" if isinstance(content, dict) and "policy" in keys and keys & OF_SKRL else None
+
+
+def library_of_file(path: Path) -> str | None:
+    """Return which of `LIBRARIES` wrote a file, without running what is in it; None if that cannot be seen.
+
+    Args:
+        path: any file.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            return library_of(_KeysReader(io.BytesIO(archive.read(name))).load())
+    except Exception:  # of a damaged pickle: anything
+        return None
+
+
 def require_regimen_checkpoint(path: Path, bundle: Any) -> None:
-    """Raise if a file was saved by rsl_rl's own runner.
+    """Raise if a file was saved by one of `LIBRARIES`.
 
     Raises:
         ForeignError: with the command that makes a policy of it.
     """
-    if isinstance(bundle, dict) and bundle.keys() & OF_RSL_RL:
-        raise ForeignError(
-            f"{path} is a checkpoint of rsl_rl itself, which does not say what it reads and which joints it moves. "
-            f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> task=<task>. "
-            "To evaluate it as it is: agent=rsl_rl_ppo stage.joints=[task], or in their order"
-        )
+    if library := library_of(bundle):
+        raise _foreign(path, library)
+
+
+def _foreign(path: Path, library: str) -> ForeignError:
+    agent = LIBRARIES[library]
+    raw = f" To evaluate it as it is: agent={agent} stage.joints=[task], or in their order"
+    return ForeignError(
+        f"{path} is a checkpoint of {library} itself, which does not say what it reads and which joints it moves. "
+        f"Make a policy of it once: regimen adopt {path} --joints <their order, or task> agent={agent} task=<task>."
+        + (raw if library == "rsl_rl" else ""),
+        library,
+    )

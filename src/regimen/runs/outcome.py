@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ BAD_INPUT = (
 
 NO_RESULT = "NoResult"
 """Kind of the failure of a worker that ended without a word."""
+
+TASK_SETTINGS = re.compile(r"[+~]*(experiment=|sim[=.]|env\.(?!num_envs=)|hardware\.interpreters\.)")
+"""Beginnings of arguments that belong to the task of a run, and so to the evaluation of what was trained in it."""
 
 LAST_LINES = 20
 REASON_LENGTH = 240
@@ -137,7 +142,7 @@ def next_command(run: Run, status: Status, exit_code: int) -> str:
             stage = "in_context" if acts and not clones else "evaluate"
             if _agent_has(run, "load_encoder"):
                 stage, made = "train", "agent=rlpd agent.observations=[policy] encoder"
-        return f"python launch.py stage={stage} {naming(task, run.config.get('env') or {})} {made}={name}"
+        return f"python launch.py stage={stage} {_task_of(run, task)} {made}={name}"
     if status == Status.DIVERGED and run.nan_dump.exists():
         return f"regimen replay {name} nan"
     if status == Status.DIVERGED:
@@ -157,6 +162,17 @@ def naming(task: str, env: Mapping[str, Any]) -> str:
         env: its configuration.
     """
     return f"task={shlex.quote(task)}" + (f" env.id={shlex.quote(env['id'])}" if "id" in env else "")
+
+
+def _task_of(run: Run, task: str) -> str:
+    """Return the arguments that open the task as the run has it: its name, and what was typed about it."""
+    record = run.record
+    folders = [value for flag, value in pairwise(record.argv) if flag in ("--config-dir", "-cd")]
+    typed = {text: text.partition("=")[0] for text in record.overrides if TASK_SETTINGS.match(text)}
+    words = [word for folder in folders for word in ("--config-dir", folder)]
+    words += [text for text, key in typed.items() if key == "experiment"]
+    more = [text for text, key in typed.items() if key not in ("experiment", "env.id")]
+    return " ".join([*map(shlex.quote, words), naming(task, run.config.get("env") or {}), *map(shlex.quote, more)])
 
 
 def _agent_has(run: Run, method: str) -> bool:

@@ -94,7 +94,9 @@ class Evaluate:
 
     def _adopt(self, config: Config) -> PolicyBundle:
         """Return the checkpoint bundle of a policy that rsl_rl itself saved."""
-        from regimen.agents.rsl_rl.adopt import adopt, io_of, joint_order
+        from regimen.agents.adoption import joint_order
+        from regimen.agents.rsl_rl.adopt import adopt
+        from regimen.envs.task_io import io_of
 
         io = io_of(config)
         return adopt(Path(str(config.policy)), config, io, joint_order(self.cfg.joints or [], io))[0]

@@ -106,9 +106,8 @@ def test_what_does_not_fit_is_named(config, io):
         adopt.adopt(path, config, go2.io, go2.io.action.joints)
     with raises_naming(IOMismatchError, "--joints", "shoulder, wrist", "shoulder, elbow"):
         adopt.adopt(path, config, io, ["shoulder", "wrist"])
-    old = foreign_checkpoint.read(path)
-    with raises_naming(ConfigError, "--joints task"):
-        adopt.reorder(old, io, JOINTS[::-1], None)
+    with raises_naming(ConfigError, "agent.actor.activation=elo", "elu"):
+        adopt.adopt(path, compose_config(["task=reach", "agent=rsl_rl_ppo", "agent.actor.activation=elo"]), io, JOINTS)
 
 
 @pytest.mark.parametrize("read", [read_plain, checkpoint.load])

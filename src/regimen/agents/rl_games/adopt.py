@@ -6,18 +6,15 @@ network, the task the former, the user the latter.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.agents.adoption import adopted_bundle, permutation, require_file_of
 from regimen.agents.rl_games.agent import RlGames
 from regimen.agents.runner import library
-from regimen.envs.term_binding import joint_terms
-from regimen.runs import checkpoint
-from regimen.system import files
-from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
+from regimen.system.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
@@ -45,24 +42,15 @@ def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> PolicyBu
         CheckpointError: it is no such file, or its network is another one.
         IOMismatchError: the joints are not those of the task.
     """
+    require_file_of(path, "rl_games")
     content = library.read_checkpoint(path)
     state = weights_of(path, content)
     made = RlGames(config.agent, io, config.env.num_envs, torch.device("cpu"), 0)
     _require_same(path, state, made.agent.model.state_dict(), io)
-    if joints != io.action.joints:
-        state = _reordered(state, io, joints, joint_terms(config.env))
-    epoch = content.get("epoch")
-    return {
-        "format": checkpoint.FORMAT,
-        "run": None,
-        "step": None,
-        "metric": None,
-        "adopted": {"file": path.name, "sha256": files.sha256(path), "iteration": epoch, "joints": joints},
-        "agent": asdict(config.agent),
-        "io": io.to_dict(),
-        "faults": [],
-        "policy": {"model": state, "num_envs": config.env.num_envs},
-    }
+    if (moved := permutation(io, joints, config)) is not None:
+        state = _reordered(state, *moved)
+    weights = {"model": state, "num_envs": config.env.num_envs}
+    return adopted_bundle(path, config.agent, io, weights, joints, content.get("epoch"))
 
 
 def weights_of(path: Path, content: StateDict) -> dict[str, torch.Tensor]:
@@ -102,21 +90,14 @@ def _require_same(path: Path, state: StateDict, like: StateDict, io: IOSpec) -> 
         )
 
 
-def _reordered(
-    state: dict[str, torch.Tensor], io: IOSpec, joints: list[str], terms: list[str] | None
-) -> dict[str, torch.Tensor]:
+def _reordered(state: dict[str, torch.Tensor], order: list[int], columns: list[int]) -> dict[str, torch.Tensor]:
     """Return the weights with the columns and rows that belong to joints in the task's order.
 
     Raises:
-        IOMismatchError: the joints are not those of the task.
-        ConfigError: the network has other layers, or the observations of joints are not declared.
+        ConfigError: the network has other layers.
     """
-    new = io.action.joints
-    if sorted(joints) != sorted(new):
-        raise IOMismatchError(f"--joints names {', '.join(joints)}; the task has {', '.join(new)}.")
-    if terms is None or not any(name.startswith(COLUMNS[0]) for name in state):
-        raise ConfigError("Joints can be reordered for networks of `mlp` on manager-based tasks: use --joints task.")
-    order, columns = io.joint_permutation(joints, terms)
+    if not any(name.startswith(COLUMNS[0]) for name in state):
+        raise ConfigError("Joints can be reordered for networks of `mlp` only: use --joints task.")
     moved = dict(state)
     for name, tensor in state.items():
         if name.startswith(COLUMNS) and tensor.ndim:

@@ -135,9 +135,9 @@ def _counts(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
 
 def _choices(agent: RslRlPpoCfg) -> list[str]:
     """Return a line for each name that the library does not accept, or silently replaces, as it does with schedules."""
-    activations, optimizers = (_known(f) for f in ("resolve_nn_activation", "resolve_optimizer"))
-    given = [(f"{model}.activation", getattr(agent, model).get("activation"), activations) for model in MODELS]
-    given.append(("algorithm.optimizer", agent.algorithm.get("optimizer"), optimizers))
+    known = activations()
+    given = [(f"{model}.activation", getattr(agent, model).get("activation"), known) for model in MODELS]
+    given.append(("algorithm.optimizer", agent.algorithm.get("optimizer"), _known("resolve_optimizer")))
     given.append(("algorithm.schedule", agent.algorithm.get("schedule"), SCHEDULES))
     given.append(("torch_compile_mode", agent.torch_compile_mode, COMPILE_MODES))
     return [
@@ -145,6 +145,11 @@ def _choices(agent: RslRlPpoCfg) -> list[str]:
         for key, value, choices in given
         if value is not None and value not in choices
     ]
+
+
+def activations() -> tuple[str, ...]:
+    """Return the names of activations that the library has."""
+    return _known("resolve_nn_activation")
 
 
 def _known(function: str) -> tuple[str, ...]:

@@ -7,22 +7,19 @@ normalisers next to it), version 5 an `actor_state_dict`. Python objects in the 
 from __future__ import annotations
 
 import itertools
-import pickle
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents import adoption
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
-from regimen.system.file_kinds import ZIP, this_is
 
 if TYPE_CHECKING:
     from regimen.agents.rsl_rl.config import RunnerSection
-    from regimen.runs.checkpoint_header import StateDict
 
 RENAMED = {
     r"actor\.(\d+\.\w+)": r"mlp.\1",
@@ -81,38 +78,14 @@ def read(path: Path) -> LegacyPolicy:
     Raises:
         CheckpointError: it is none, holds Python objects, or the network cannot be inferred.
     """
-    saved = _load(path)
+    saved = adoption.read(path, "rsl_rl")
     if "actor_state_dict" in saved:
         state = dict(saved["actor_state_dict"])
-    elif "model_state_dict" in saved:
+    else:
         state = _renamed(saved["model_state_dict"])
         state |= {f"obs_normalizer.{name}": value for name, value in (saved.get("obs_norm_state_dict") or {}).items()}
-    else:
-        raise CheckpointError(
-            f"{path} is no checkpoint of rsl_rl: expected `model_state_dict` or `actor_state_dict`, found "
-            f"{', '.join(map(str, list(saved)[:6]))}."
-        )
     checkpoint.require_weights(path, state, torch.isfinite, "actor")
     return _inferred(path, state, saved.get("iter"))
-
-
-def _load(path: Path) -> StateDict:
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path} (from {Path.cwd()}).")
-    if not zipfile.is_zipfile(path):
-        kind = this_is(path, ZIP) or "Its end is missing. "
-        raise CheckpointError(f"{path} is cut short or is no checkpoint. {kind}Torch writes them as zip files.")
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds Python objects beside its tensors, which could run code and are not read. Where it was "
-            "made, save it without them: d = torch.load(path, weights_only=False); d['infos'] = None; torch.save(d, "
-            "path)."
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path} is cut short or is no checkpoint: {error}.") from error
-    return saved if isinstance(saved, dict) else {}
 
 
 def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

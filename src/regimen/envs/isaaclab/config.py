@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from regimen.config.task_schema import EvaluationCfg
-from regimen.config.yaml_io import PlainSection
+from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
 from regimen.envs.foreign.config import LibraryTaskCfg, evaluation_problems
 from regimen.envs.foreign.library import Library
@@ -76,6 +76,20 @@ class IsaacLabEnvCfg(LibraryTaskCfg):
         yield from described.problems(self.isaac)
         yield from evaluation_problems(described, self.isaac, self.evaluation, self.id)
         yield from assets.problems(self.assets, described.assets)
+
+    def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
+        """Return the settings that the task has for an agent; sets of observations are filled in as rsl_rl does it."""
+        from regimen.system.host import interpreter
+
+        settings = super().agent_settings(library, config)
+        if library != "rsl_rl":
+            return settings
+        described = Catalogue(ISAAC_LAB, interpreter(config)).description(self.id, self.presets)
+        groups = described.names("observations")
+        if described.tree["f"].get("state_space", {}).get("v"):  # of a direct task
+            groups = [*groups, "critic"]
+        sets = {name: [name if name in groups else "policy"] for name in ("actor", "critic")}
+        return {**settings, "obs_groups": {**sets, **settings.get("obs_groups", {})}}
 
     def _physics_problems(self, described: TaskDescription, python: str) -> Iterator[str]:
         """Yield a line if the simulator is unknown, has a preset of the task's own, or is not installed."""

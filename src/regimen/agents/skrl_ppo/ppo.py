@@ -9,91 +9,19 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.skrl_ppo.config import RunnerSection, SkrlPpoCfg
+from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
-    from regimen.config.yaml_io import PlainSection
     from regimen.envs.vec_env import IOSpec, Obs, StepInfo, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
-
-
-RunnerSection = dict[str, Any]
-"""A section of a skrl Runner configuration, in skrl's keys."""
-
-
-RENAMED = {
-    "lambda": "gae_lambda",
-    "state_preprocessor": "observation_preprocessor",
-    "state_preprocessor_kwargs": "observation_preprocessor_kwargs",
-}
-"""Settings of PPO in skrl 1 -> in skrl 2."""
-
-REMOVED = ("random_timesteps", "learning_starts", "clip_predicted_values", "experiment")
-"""Settings of PPO in skrl 1 that skrl 2 does not have, and the folder of logs, which is the run's."""
-
-
-@dataclass
-class SkrlPpoCfg:
-    """The sections of a skrl Runner configuration.
-
-    Attributes:
-        models: networks of `policy` and `value`.
-        memory: rollout storage; a size of -1 takes `agent.rollouts`.
-        agent: hyperparameters of PPO.
-        trainer: `timesteps` is the number of steps of each env.
-        value_warmup_iterations: updates of the value network alone before the policy moves. A policy that comes from
-            another run has no critic: a new one misjudges it so much at first that its gait is lost.
-        from_task: whether the task's own settings for skrl replace those of the option; arguments and experiments
-            still count.
-    """
-
-    POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
-    LIBRARY: ClassVar[str] = "skrl"
-    _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
-    models: RunnerSection = field(default_factory=dict)
-    memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
-    agent: RunnerSection = field(
-        default_factory=dict,
-        metadata={
-            "library": ["skrl.agents.torch.ppo.ppo_cfg:PPO_CFG", "skrl.agents.torch.base:AgentCfg"],
-            "extra": ["class", "rewards_shaper_scale"],
-        },
-    )
-    trainer: RunnerSection = field(
-        default_factory=dict,
-        metadata={"library": ["skrl.trainers.torch.base:TrainerCfg"], "extra": ["class"]},
-    )
-    value_warmup_iterations: int = 0
-    from_task: bool = False
-
-    @staticmethod
-    def of_task(settings: PlainSection) -> PlainSection:
-        """Return a task's settings for skrl 1, as Isaac Lab has them, in the keys of skrl 2.
-
-        Args:
-            settings: `models`, `memory`, `agent` and `trainer`.
-        """
-        agent = {RENAMED.get(name, name): value for name, value in settings.get("agent", {}).items()}
-        if not agent.get("clip_predicted_values", True):
-            agent["value_clip"] = 0.0
-        agent = {name: value for name, value in agent.items() if name not in REMOVED}
-        return {**settings, "agent": agent}
-
-    def total_steps(self) -> int:
-        """Return the env steps per env of the whole training, a whole number of rollouts."""
-        rollouts = int(self.agent["rollouts"])
-        return max(1, int(self.trainer["timesteps"]) // rollouts) * rollouts
-
-    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
-        return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)
 
 
 class SkrlEnvStub:
@@ -306,39 +234,3 @@ def _extended(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[i
     value_extended = torch.ones_like(like) if key.endswith("variance") else torch.zeros_like(like)
     value_extended[..., columns] = value
     return value_extended
-
-
-class SkrlPolicy:
-    """A feed-forward policy that returns the mean action."""
-
-    def __init__(self, ppo: Any) -> None:
-        """Take the networks of a skrl agent."""
-        self.ppo = ppo
-        ppo.enable_training_mode(False, apply_to_models=True)
-
-    @torch.no_grad()
-    def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
-        """Return the mean action (N, A) for `obs["policy"]` (N, d)."""
-        inputs = {"observations": self.ppo._observation_preprocessor(obs["policy"]), "states": None}
-        _, outputs = self.ppo.policy.act(inputs, role="policy")
-        return outputs["mean_actions"], None
-
-    def reset(self, state: None, env_ids: torch.Tensor) -> None:
-        """Do nothing: the policy has no state."""
-
-    def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
-        """Return the network, normaliser included, and the observation group that it reads."""
-        return _MeanAction(self.ppo), ["policy"]
-
-
-class _MeanAction(torch.nn.Module):
-    """Normaliser and mean of a skrl policy, without the sample that its `act` also draws."""
-
-    def __init__(self, ppo: Any) -> None:
-        super().__init__()
-        self.normaliser, self.policy = ppo._observation_preprocessor, ppo.policy
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        inputs = {"observations": self.normaliser(obs), "states": None}
-        mean: torch.Tensor = self.policy.compute(inputs, "policy")[0]
-        return mean

@@ -1,0 +1,79 @@
+"""`SkrlPpoCfg`: the sections of a skrl Runner configuration, and the names that version 1 has for their keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainSection
+
+RunnerSection = dict[str, Any]
+"""A section of a skrl Runner configuration, in skrl's keys."""
+
+RENAMED = {
+    "lambda": "gae_lambda",
+    "state_preprocessor": "observation_preprocessor",
+    "state_preprocessor_kwargs": "observation_preprocessor_kwargs",
+}
+"""Settings of PPO in skrl 1 -> in skrl 2."""
+
+REMOVED = ("random_timesteps", "learning_starts", "clip_predicted_values", "experiment")
+"""Settings of PPO in skrl 1 that skrl 2 does not have, and the folder of logs, which is the run's."""
+
+
+@dataclass
+class SkrlPpoCfg:
+    """The sections of a skrl Runner configuration.
+
+    Attributes:
+        models: networks of `policy` and `value`.
+        memory: rollout storage; a size of -1 takes `agent.rollouts`.
+        agent: hyperparameters of PPO.
+        trainer: `timesteps` is the number of steps of each env.
+        value_warmup_iterations: updates of the value network alone before the policy moves. A policy that comes from
+            another run has no critic: a new one misjudges it so much at first that its gait is lost.
+        from_task: whether the task's own settings for skrl replace those of the option; arguments and experiments
+            still count.
+    """
+
+    POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
+    LIBRARY: ClassVar[str] = "skrl"
+    _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
+    models: RunnerSection = field(default_factory=dict)
+    memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
+    agent: RunnerSection = field(
+        default_factory=dict,
+        metadata={
+            "library": ["skrl.agents.torch.ppo.ppo_cfg:PPO_CFG", "skrl.agents.torch.base:AgentCfg"],
+            "extra": ["class", "rewards_shaper_scale"],
+        },
+    )
+    trainer: RunnerSection = field(
+        default_factory=dict,
+        metadata={"library": ["skrl.trainers.torch.base:TrainerCfg"], "extra": ["class"]},
+    )
+    value_warmup_iterations: int = 0
+    from_task: bool = False
+
+    @staticmethod
+    def of_task(settings: PlainSection) -> PlainSection:
+        """Return a task's settings for skrl 1, as Isaac Lab has them, in the keys of skrl 2.
+
+        Args:
+            settings: `models`, `memory`, `agent` and `trainer`.
+        """
+        agent = {RENAMED.get(name, name): value for name, value in settings.get("agent", {}).items()}
+        if not agent.get("clip_predicted_values", True):
+            agent["value_clip"] = 0.0
+        agent = {name: value for name, value in agent.items() if name not in REMOVED}
+        return {**settings, "agent": agent}
+
+    def total_steps(self) -> int:
+        """Return the env steps per env of the whole training, a whole number of rollouts."""
+        rollouts = int(self.agent["rollouts"])
+        return max(1, int(self.trainer["timesteps"]) // rollouts) * rollouts
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
+        return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)

@@ -1,0 +1,46 @@
+"""The trained policy of skrl."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from regimen.envs.vec_env import Obs
+
+
+class SkrlPolicy:
+    """A feed-forward policy that returns the mean action."""
+
+    def __init__(self, ppo: Any) -> None:
+        """Take the networks of a skrl agent."""
+        self.ppo = ppo
+        ppo.enable_training_mode(False, apply_to_models=True)
+
+    @torch.no_grad()
+    def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
+        """Return the mean action (N, A) for `obs["policy"]` (N, d)."""
+        inputs = {"observations": self.ppo._observation_preprocessor(obs["policy"]), "states": None}
+        _, outputs = self.ppo.policy.act(inputs, role="policy")
+        return outputs["mean_actions"], None
+
+    def reset(self, state: None, env_ids: torch.Tensor) -> None:
+        """Do nothing: the policy has no state."""
+
+    def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
+        """Return the network, normaliser included, and the observation group that it reads."""
+        return _MeanAction(self.ppo), ["policy"]
+
+
+class _MeanAction(torch.nn.Module):
+    """Normaliser and mean of a skrl policy, without the sample that its `act` also draws."""
+
+    def __init__(self, ppo: Any) -> None:
+        super().__init__()
+        self.normaliser, self.policy = ppo._observation_preprocessor, ppo.policy
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        inputs = {"observations": self.normaliser(obs), "states": None}
+        mean: torch.Tensor = self.policy.compute(inputs, "policy")[0]
+        return mean
