@@ -456,7 +456,7 @@ def check_policy(composed: ComposedConfig, context: PreflightContext) -> Iterato
         if detector is not None:
             yield from _or_unreadable("estimator", detector, lambda path: _compare_detector(path, composed, robot))
     elif policy is not None and not getattr(config.env, "robot", None) and getattr(config.stage, "LOADS_POLICY", False):
-        yield from _or_unreadable("policy", policy, lambda path: _of_another_agent(path, read_header(path), composed))
+        yield from _or_unreadable("policy", policy, lambda path: _compare_unopened(path, composed))
 
 
 def _or_unreadable(name: str, path: Path, compare: Callable[[Path], list[str]]) -> Iterator[Problem]:
@@ -513,6 +513,22 @@ def _of_another_agent(path: Path, bundle: PolicyBundle, composed: ComposedConfig
     ]
 
 
+def _compare_unopened(path: Path, composed: ComposedConfig) -> list[str]:
+    """Return the differences of a policy and a task whose observations and joints are known once it is open."""
+    try:
+        return _of_another_agent(path, read_header(path), composed)
+    except ForeignError as error:
+        if _joints_of(composed) is None or error.library != "rsl_rl":
+            raise
+        return _foreign_agent(composed)
+
+
+def _joints_of(composed: ComposedConfig) -> list[str] | None:
+    """Return `stage.joints` of an evaluation: the order of the joints in a checkpoint of rsl_rl itself."""
+    joints: list[str] | None = getattr(composed.config.stage, "joints", None)
+    return joints if composed.choices["stage"] == "evaluate" else None
+
+
 def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[str]:
     """Return the differences of a policy and a manager-based task.
 
@@ -520,11 +536,11 @@ def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[
     declares `WATCHES: ClassVar[bool] = True`: such an agent is evaluated while the policy acts without its estimate.
     """
     config, stage = composed.config, composed.choices["stage"]
-    joints = getattr(config.stage, "joints", None) if stage == "evaluate" else None
+    joints = _joints_of(composed)
     try:
         bundle = read_header(path)
-    except ForeignError:
-        if joints is None:
+    except ForeignError as error:
+        if joints is None or error.library != "rsl_rl":
             raise
         return _compare_foreign(joints, composed, robot)
     if joints is not None:
@@ -547,13 +563,18 @@ def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[
 
 def _compare_foreign(joints: list[str], composed: ComposedConfig, robot: Robot) -> list[str]:
     """Return the problems of evaluating a checkpoint written by rsl_rl itself."""
-    lines = []
-    if getattr(composed.config.agent, "POLICY_FORMAT", None) != "rsl_rl":
-        lines.append(f"agent={composed.choices['agent']}: this is a policy of rsl_rl. Set agent=rsl_rl_ppo.")
+    lines = _foreign_agent(composed)
     task_joints = match(robot.joints, *composed.config.env.actions.joints)
     if joints != ["task"] and sorted(joints) != sorted(task_joints):
         lines.append(f"stage.joints={joints}: expected, in the policy's order, {', '.join(task_joints)}; or [task].")
     return lines
+
+
+def _foreign_agent(composed: ComposedConfig) -> list[str]:
+    """Return a line if the agent does not take checkpoints of rsl_rl."""
+    if getattr(composed.config.agent, "POLICY_FORMAT", None) == "rsl_rl":
+        return []
+    return [f"agent={composed.choices['agent']}: this is a policy of rsl_rl. Set agent=rsl_rl_ppo."]
 
 
 def _compare_detector(path: Path, composed: ComposedConfig, robot: Robot) -> list[str]:
