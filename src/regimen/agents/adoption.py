@@ -1,4 +1,4 @@
-"""What the conversions of checkpoints of other libraries have in common: reading, sizes, order of joints, bundle.
+"""Common parts of the conversions of checkpoints of other libraries: reading, sizes, order of joints, bundle.
 
 Such a file holds weights, but names neither its observations nor its joints. The task gives the former, the user the
 latter; after that the policy is checked by name like any other.

@@ -25,7 +25,7 @@ from regimen.system.errors import ConfigError, PreflightError, RegimenError
 if TYPE_CHECKING:
     from regimen.config.schema import Config
 
-OPENED_S = 900.0
+OPENED_S = 1800.0
 """Time limit of a process that opens a task: kernels that were not compiled before take minutes on a loaded machine."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,3 +193,23 @@ def test_a_simulator_that_does_not_fit_is_refused_with_one_that_does(h1, tmp_pat
     config = {"hardware": {"interpreters": {"isaaclab": str(python)}}, "env": {"interpreter": "isaaclab"}}
     assert_names(only(IsaacLabEnvCfg(**changes).problems(config)), *named)
     assert IsaacLabEnvCfg(id="Kit", physics="newton_mjwarp").problems(config) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "sets"),
+    [
+        ({}, {"actor": ["policy"], "critic": ["policy"]}),
+        ({"critic": ["policy", "state"]}, {"actor": ["policy"], "critic": ["policy", "state"]}),
+    ],
+)
+def test_sets_of_observations_that_a_task_leaves_to_rsl_rl_are_filled_in(tmp_path, monkeypatch, declared, sets):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recorded = tmp_path / "recorded"
+    shutil.copytree(RECORDED, recorded)
+    for library in ("rsl_rl", "skrl"):
+        text = json.dumps({"settings": {"obs_groups": declared}})
+        (recorded / f"{H1}@{library}.json").write_text(text, encoding="utf-8")
+    python = recorded_interpreter(tmp_path / "venv", ISAAC_LAB, recorded)
+    config = {"hardware": {"interpreters": {"isaaclab": str(python)}}, "env": {"interpreter": "isaaclab"}}
+    assert IsaacLabEnvCfg().agent_settings("rsl_rl", config) == {"obs_groups": sets}
+    assert IsaacLabEnvCfg().agent_settings("skrl", config) == {"obs_groups": declared}

@@ -35,7 +35,7 @@ def adopt(path: Path, config: Config, io: IOSpec, joints: list[str]) -> tuple[Po
         ConfigError: the library has no such activation, or see `adoption.permutation`.
         IOMismatchError: it reads or writes other numbers of values than the task, or moves other joints.
     """
-    old, activation = foreign_checkpoint.read(path), config.agent.actor["activation"]
+    old, activation = foreign_checkpoint.read(path), config.agent.actor.get("activation")
     require_activation("agent.actor.activation", activation, activations())
     require_sizes(path, old.num_observations, old.num_actions, io, config)
     if (moved := permutation(io, joints, config)) is not None:

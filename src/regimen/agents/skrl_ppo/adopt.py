@@ -71,7 +71,8 @@ def _sections(cfg: SkrlPpoCfg, old: SkrlFile) -> dict[str, Any]:
 def _model(cfg: SkrlPpoCfg, role: str, layers: Layers) -> RunnerSection:
     """Return the section of a model: its own output and activations, the layers of the file."""
     section = copy.deepcopy(cfg.models[role])
-    given, key = section["network"][0].get("activations"), f"agent.models.{role}.network.0.activations"
+    network = section.get("network") or [{}]
+    given, key = network[0].get("activations"), f"agent.models.{role}.network.0.activations"
     names = given if isinstance(given, list) else [given]
     for name in names or [None]:
         require_activation(key, name, ACTIVATIONS)
