@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regimen.config.structured import build_config, to_plain
 from regimen.envs import open_env
@@ -97,10 +97,11 @@ def main(argv: list[str]) -> int:
         argv: the file to write.
     """
     config = build_config(json.load(sys.stdin))
+    answer: dict[str, Any] = {}
     try:
-        answer = {"io": _opened(config).to_dict()}
+        answer["io"] = _opened(config).to_dict()
     except RegimenError as error:
-        answer = {"error": str(error)}
+        answer["error"] = str(error)
     Path(argv[0]).write_text(json.dumps(answer), encoding="utf-8")
     return 0
 

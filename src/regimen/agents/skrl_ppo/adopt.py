@@ -89,6 +89,5 @@ def _reorder(old: SkrlFile, order: list[int], columns: list[int]) -> None:
             old.policy[name] = tensor[:, columns]
         elif name == LOG_STD or name.startswith(old.actor.last):
             old.policy[name] = tensor[order]
-    for name, tensor in (old.scaler or {}).items():
-        if tensor.ndim:
-            old.scaler[name] = tensor[columns]
+    if old.scaler is not None:
+        old.scaler = {name: tensor[columns] if tensor.ndim else tensor for name, tensor in old.scaler.items()}
