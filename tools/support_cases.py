@@ -19,8 +19,10 @@ class RunCase:
 
     Attributes:
         stage: option of `conf/stage`.
-        task: option of `conf/task`; of a run that opens no environment the task of its data, empty for imported data.
-        sim: option of `conf/sim`, or the library of a task that brings its own simulator; empty without a simulator.
+        task: option of `conf/task`, or `own` for a task of the test; of a run that opens no environment the task of its
+            data, empty for imported data.
+        sim: option of `conf/sim`, or the library of a task that brings its own simulator, `own` for one of the test;
+            empty without a simulator.
         agent: option of `conf/agent`, `scripted` or `human`; empty for a stage that uses none.
         env_id: name of the task in its library.
         physics: engine of Isaac Lab as typed; empty for the task's own.

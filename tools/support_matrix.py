@@ -23,6 +23,7 @@ SIMULATORS = {
     "mjlab": "mjlab",
     "gymnasium": "Gymnasium",
     "remote": "`sim=remote`",
+    "own": "a test's own",
     "": "none",
 }
 """Simulator of a case -> head of its column."""
@@ -33,7 +34,8 @@ Each entry is a run that a test started as a user starts it, with `launch.py`, `
 sweep, a pipeline or Slurm, and that finished in a test that passed. The links lead to the tests.
 `make support` runs the tests and writes this page; its data are in
 [runs.json](results/support/runs.json). The runs are short: an entry shows that the parts work
-together, not that a policy learns. [Measured](measured.md) has what was trained to the end.
+together, not that a policy learns. [Measured](measured.md) has what was trained to the end. The
+task `own` is one that a test brings along, as a user would.
 
 Not counted: tests that call an environment, a stage or an agent directly, `regimen check-env`,
 `regimen export` and the other commands. An empty cell is a combination that no test runs; it may

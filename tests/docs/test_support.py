@@ -82,7 +82,7 @@ def test_that_fails(tmp_path):
 
 def test_of_runs_that_do_not_count(tmp_path):
     finished(tmp_path, "d", status="failed")
-    finished(tmp_path, "e", choices={"task": "mine", "sim": "mujoco", "agent": "skrl_ppo", "stage": "train"})
+    finished(tmp_path, "e", choices={"task": "reach", "sim": "mujoco", "agent": "mine", "stage": "train"})
     (finished(tmp_path, "f") / "result.json").unlink()
     add(tmp_path, "g")
 

@@ -29,6 +29,9 @@ OWN_SIMULATOR = {
 }
 """`_target_` of a task -> simulator that it opens whatever `sim` is, empty for none; None where `sim` is opened."""
 
+OWN = "own"
+"""Task, and simulator of a task, that a test brings along."""
+
 WITHOUT_ENV = ("distill", "report")
 """Stages whose task is that of their data."""
 
@@ -50,7 +53,7 @@ def case_of(folder: Path, since: datetime) -> RunCase | None:
 
     Returns:
         None for a directory that is not the work of a supervisor and a worker since then, for a run that is not
-        finished, and for one of tasks, agents or stages that are no options of `conf/`.
+        finished, and for one whose agent or stage is no option of `conf/`.
     """
     with suppress(OSError, ValueError, RecordError):
         record = RunRecord.from_dict(json.loads((folder / FILE).read_text()))
@@ -71,10 +74,10 @@ def _is_finished(folder: Path, record: RunRecord, since: datetime) -> bool:
 
 
 def _is_of_regimen(config: Mapping[str, Any], choices: Mapping[str, str]) -> bool:
-    """Return whether task, simulator, agent and stage are options of `conf/`, and the task's class is in the table."""
-    targets = [str((config.get(key) or {}).get("_target_")) for key in ("env", "sim", "agent", "stage")]
-    options = all(_is_option(group, choices.get(group, "")) for group in ("task", "sim", "agent", "stage"))
-    return options and all(name.startswith("regimen.") for name in targets) and targets[0] in OWN_SIMULATOR
+    """Return whether agent and stage are options of `conf/`, of Regimen's own classes."""
+    targets = [str((config.get(key) or {}).get("_target_")) for key in ("agent", "stage")]
+    options = all(_is_option(group, choices.get(group, "")) for group in ("agent", "stage"))
+    return options and all(name.startswith("regimen.") for name in targets)
 
 
 def _is_option(group: str, name: str) -> bool:
@@ -93,7 +96,7 @@ def _case(config: dict[str, Any], record: RunRecord) -> RunCase:
     channel = hardware.get("channel") or {}
     return RunCase(
         stage=stage,
-        task=record.choices["task"] if opens_env else _of_input(record, "task"),
+        task=_option("task", record.choices.get("task")) or OWN if opens_env else _of_input(record, "task"),
         sim=_simulator(config, record.choices) if opens_env else "",
         agent=_agent(config, record),
         env_id=str(env.get("id") or "") if opens_env else "",
@@ -115,8 +118,8 @@ def _case(config: dict[str, Any], record: RunRecord) -> RunCase:
 def _simulator(config: dict[str, Any], choices: Mapping[str, str]) -> str:
     if class_variable(config["sim"], "OPENS_TASKS"):
         return choices["sim"]
-    own = OWN_SIMULATOR[config["env"]["_target_"]]
-    return choices["sim"] if own is None else own
+    own = OWN_SIMULATOR.get(config["env"]["_target_"], OWN)
+    return _option("sim", choices.get("sim")) or OWN if own is None else own
 
 
 def _agent(config: dict[str, Any], record: RunRecord) -> str:
