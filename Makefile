@@ -3,8 +3,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 READY := .venv/.ready
+SUPPORT := build/support.jsonl
+TESTS ?= tests
 
-.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all check docs format bench clean
+.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all support check docs format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,11 @@ test-slow: $(READY) ## the slower suites: trainings, kills, sweeps; three at onc
 	@$(PY) -m pytest -q -n 3 -m slow
 
 test-all: test test-slow ## the fast suite, then the slower ones
+
+support: $(READY) ## run the tests and write docs/support.md from the runs that they make (TESTS=tests/end_to_end: of some)
+	@echo "support: tests, with a record of their runs"
+	@rm -f $(SUPPORT); failed=0; $(PY) -m pytest -q -n 2 $(TESTS) --support-record $(SUPPORT) || failed=$$?; \
+		$(PY) tools/support_matrix.py $(SUPPORT) && exit $$failed
 
 check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
 	@echo "check: ruff"

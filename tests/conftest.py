@@ -18,6 +18,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+pytest_plugins = ["helpers.support_record"]
+
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
 """File system in memory, and the bytes that must be free there."""

@@ -1,0 +1,40 @@
+"""Our tasks in Genesis through the launcher: training, evaluation in both simulators, recorded episodes."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import h5py
+import pytest
+
+from helpers.launches import launch, record
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("genesis") is None, reason="Genesis is not installed: make genesis"),
+]
+
+REACH = ["task=reach", "hardware.threads=1"]
+
+
+def test_a_policy_is_trained_in_genesis_judged_in_both_simulators_and_recorded(tmp_path):
+    few = ["env.num_envs=4", "agent.trainer.timesteps=96"]
+    out = launch(tmp_path, *REACH, "sim=genesis", *few, "name=arm")
+    assert record(tmp_path, "arm")[1]["status"] == "finished", out
+
+    for sim in ("genesis", "mujoco"):
+        judged = ["stage=evaluate", "policy=arm", f"sim={sim}", "stage.envs_per_command=1", f"name=in_{sim}"]
+        out = launch(tmp_path, *REACH, *judged)
+        info = record(tmp_path, f"in_{sim}")[1]
+        assert info["status"] == "finished", out
+        assert info["choices"]["sim"] == sim
+        assert info["headline"]["survival"] == 1.0
+
+    collected = ["stage=collect", "policy=arm", "sim=genesis", "env.num_envs=2", "stage.steps=60", "name=recorded"]
+    out = launch(tmp_path, *REACH, *collected)
+    directory, info = record(tmp_path, "recorded")
+    assert info["status"] == "finished", out
+    with h5py.File(directory / "data" / "episodes.h5") as file:
+        names: list[str] = []
+        file.visit(names.append)
+    assert any(name.endswith("actions") or name.endswith("action") for name in names), names
