@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from regimen.config.task_schema import EvaluationCfg
 from regimen.config.yaml_io import PlainSection
-from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
+from regimen.envs.foreign.catalogue import TaskDescription
 from regimen.envs.foreign.config import LibraryTaskCfg, evaluation_problems
 from regimen.envs.foreign.library import Library
 from regimen.envs.isaaclab.library import ISAAC_LAB
@@ -61,11 +61,10 @@ class IsaacLabEnvCfg(LibraryTaskCfg):
         from regimen.envs.isaaclab import assets
         from regimen.system.errors import RegimenError
 
-        catalogue = Catalogue(ISAAC_LAB, python)
         try:
-            default = catalogue.description(self.id)
+            default = self.description(python)
             wrong = list(default.preset_problems(self.presets))
-            described = default if wrong or not self.presets else catalogue.description(self.id, self.presets)
+            described = default if wrong or not self.presets else self.description(python, self.presets)
         except RegimenError as error:
             yield f"id={self.id}: {error}"
             return
@@ -76,6 +75,10 @@ class IsaacLabEnvCfg(LibraryTaskCfg):
         yield from described.problems(self.isaac)
         yield from evaluation_problems(described, self.isaac, self.evaluation, self.id)
         yield from assets.problems(self.assets, described.assets)
+
+    def chosen_presets(self) -> list[str]:
+        """Return the chosen presets."""
+        return self.presets
 
     def _physics_problems(self, described: TaskDescription, python: str) -> Iterator[str]:
         """Yield a line if the simulator is unknown, has a preset of the task's own, or is not installed."""
