@@ -4,7 +4,7 @@
 say() { echo "$NAME: $*"; }
 fail() { echo "$NAME: $*" >&2; exit 1; }
 pin() { grep -iE "^($1)==" "$PINS"; }
-pip() { "$VENV/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -c "$PINS" "$@"; }
+pip() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c "$PINS" "$@"; }
 
 find_python() { # one of the candidates, or the one that PYTHON names
     local candidate first=${1#python}

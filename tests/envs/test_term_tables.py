@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,14 @@ def test_observation_groups_show_size_noise_and_scale() -> None:
     assert [row["size"] for row in rows.values()] == ["2", "2", "2", "3"]
     assert rows["joint_vel"]["scale"] == "0.1" and rows["target"]["params"] == "command=target"
     assert "noise" not in rows["joint_vel"], "a column without an entry is left out"
+
+
+def test_bounds_and_factors_of_a_library_are_shown_for_each_side_and_column() -> None:
+    env = PointEnv(1)
+    meaning = {"policy": {name: {"clip": [-1.0, 0.5], "scale": [2.0, 2.0]} for name in env.io.observations["policy"]}}
+    tables = term_tables(SimpleNamespace(), dataclasses.replace(env.io, meaning=meaning))
+    for row in rows_of(tables[0]).values():
+        assert (row["clip"], row["scale"]) == ("-1 … 0.5", "2")
 
 
 def test_a_group_that_extends_another_shows_both() -> None:

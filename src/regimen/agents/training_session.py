@@ -69,6 +69,7 @@ class TrainingSession:
         total_steps: env steps per env when the training is done.
         steps_restored: of these, how many an earlier process did.
         first_step_at: when this process had done its first env step, in seconds since the epoch.
+        first_step_cpu_s: seconds of the processor that it had used by then.
     """
 
     def __init__(self, run: Run, checkpoints: SessionCheckpoints, num_envs: int, total_steps: int) -> None:
@@ -92,11 +93,12 @@ class TrainingSession:
         self._clock = time.perf_counter()
         self._took = 0.0  # seconds a sample: times may be averaged, rates may not
         self.first_step_at: float | None = None
+        self.first_step_cpu_s: float | None = None
         self.steps_restored = 0
 
     def step(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, info: StepInfo) -> None:
         """Record one env step: reward, terminated, truncated (N,) and the env's info."""
-        self.first_step_at = self.first_step_at or time.time()
+        self._note_first_step()
         self.steps_done += 1
         self._return += reward.cpu()
         self._length += 1
@@ -111,6 +113,10 @@ class TrainingSession:
             self.lengths.extend(self._length[done].tolist())
             self._return[done], self._length[done] = 0.0, 0
 
+    def _note_first_step(self) -> None:
+        if self.first_step_at is None:
+            self.first_step_at, self.first_step_cpu_s = time.time(), time.process_time()
+
     def receive_episode(self, total_return: float, length: int) -> None:
         """Add an episode of another process, of `length` steps."""
         self.returns.append(total_return)
@@ -123,7 +129,7 @@ class TrainingSession:
 
     def receive_steps(self, total: int) -> None:
         """Set the env steps per env that other processes have done so far."""
-        self.first_step_at = self.first_step_at or time.time()
+        self._note_first_step()
         self.steps_done = total
 
     def end_iteration(

@@ -76,13 +76,26 @@ def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
     for name, size in io.observations[group].items():
         term, about = terms.get(name), meaning.get(name, {})
         noise = f"±{term.noise:g}" if term is not None and term.noise and env.observation_noise else NONE
-        scale, clip = about.get("scale"), about.get("clip")
         func = NONE if term is None else term.func
         params = NONE if term is None else _params(term)
-        row = (name, str(size), noise, NONE if clip is None else f"±{clip:g}", NONE if scale is None else f"{scale:g}")
+        row = (name, str(size), noise, _clip(about.get("clip")), _scale(about.get("scale")))
         rows.append((*row, func, params))
     title = f"Observation group {group}: {io.size(group)} values"
     return TextTable(title, ("term", ">size", ">noise", ">clip", ">scale", "func", "params"), tuple(rows))
+
+
+def _clip(clip: float | list[float] | None) -> str:
+    """Return the bounds of a term: a number is that of the absolute value, a list has the lower and the upper one."""
+    if isinstance(clip, list):
+        return " … ".join(f"{bound:g}" for bound in clip)
+    return NONE if clip is None else f"±{clip:g}"
+
+
+def _scale(scale: float | list[float] | None) -> str:
+    """Return the factor of a term; of one for each column, those that differ."""
+    if isinstance(scale, list):
+        return ", ".join(dict.fromkeys(f"{factor:g}" for factor in scale))
+    return NONE if scale is None else f"{scale:g}"
 
 
 def _group_terms(env: Any, group: str) -> Mapping[str, Any]:

@@ -274,7 +274,8 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
 
     A configuration dataclass may define `memory_bytes(num_envs, observation, action)`, and that of an agent which keeps
     images `pixel_bytes(num_envs, frame)`. The widths are upper bounds: a
-    term has at most as many values as the robot has joints, or 3. GPU memory of an agent is not included.
+    term has at most as many values as the robot has joints, or 3. GPU memory of an agent is not included. The dataclass
+    of a library's task has `task_bytes(num_envs, config)`, because its size is in the configuration of the library.
 
     Args:
         composed: checked configuration.
@@ -291,6 +292,9 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     acts_only = composed.choices["stage"] in ACTS_ONLY
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
+    if hasattr(config.env, "task_bytes"):  # it opens its own simulator
+        del sections["sim"]
+        parts["env"] += int(config.env.task_bytes(envs, composed.plain))
     for name, section in sections.items():
         if hasattr(section, "memory_bytes") and not (name == "agent" and elsewhere):
             parts[name] = int(section.memory_bytes(envs, observation, action))
@@ -332,11 +336,12 @@ def trains_in_several(composed: ComposedConfig) -> bool:
 
 
 def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Estimate the memory of a task with a robot, or of an agent that keeps images; yield a problem if it is not there.
+    """Estimate the memory where task or agent declare what they take; yield a problem if it is not there.
 
     An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
     """
-    if context.robot is None and not reads_pixels(composed):
+    is_declared = hasattr(composed.config.env, "task_bytes")
+    if context.robot is None and not is_declared and not reads_pixels(composed):
         return
     report, workers = context.report, context.resources.workers
     report.memory = estimate(composed, context.robot)

@@ -260,6 +260,6 @@ def _finish(run: Run, session: Any, wall_s: float) -> None:
     headline = {name: value for name, value in means.items() if value is not None}
     headline["samples"] = float(session.samples)
     samples = session.samples - session.samples_restored
-    speed = {"samples_per_s": samples / wall_s, "first_step_at": session.first_step_at}
-    run.finish(headline, {"iterations": session.iteration, **speed})
+    start = {"first_step_at": session.first_step_at, "first_step_cpu_s": session.first_step_cpu_s}
+    run.finish(headline, {"iterations": session.iteration, "samples_per_s": samples / wall_s, **start})
     run.draw("learning_curve.png", lambda path: learning_curve(run.dir / "metrics.jsonl", path))

@@ -72,6 +72,21 @@ class TaskDescription:
         """Return the names in a section, such as the terms of `events`; none if it does not have the section."""
         return list(self.tree["f"].get(section, {}).get("f", {}))
 
+    def value(self, path: str, settings: PlainSection) -> Any:
+        """Return the value of a leaf by the settings, else the task's own; None where it is switched off or absent.
+
+        Args:
+            path: such as `sim.dt`.
+            settings: such as `env.isaac`, plain.
+        """
+        node, given = self.tree, settings
+        for name in path.split("."):
+            node = node.get("f", {}).get(name, {})
+            given = given.get(name, {}) if isinstance(given, dict) else {}
+            if given is None:
+                return None
+        return node.get("v") if given == {} else given
+
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield the path and the value of each leaf of the configuration, as texts."""
         yield from _rows(self.tree, f"env.{self.library.settings}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from regimen.config.task_schema import EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
 from regimen.envs.foreign.library import Library
-from regimen.system.errors import did_you_mean
+from regimen.system.errors import RegimenError, did_you_mean
 
 
 class LibraryTaskCfg:
@@ -20,12 +21,14 @@ class LibraryTaskCfg:
         id: its name.
         num_envs: environments stepped together.
         episode_length_s: time after which an episode is truncated, in seconds; null: the task's own.
+        device: of the simulator and of all tensors.
     """
 
     LIBRARY: ClassVar[Library]
     id: str
     num_envs: int
     episode_length_s: float | None
+    device: str
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each value that is wrong, and for what the interpreter lacks."""
@@ -47,6 +50,46 @@ class LibraryTaskCfg:
             python: interpreter of the library.
         """
         raise NotImplementedError
+
+    def description(self, python: str, presets: Sequence[str] = ()) -> TaskDescription:
+        """Return the configuration of the task, read once by this object.
+
+        Args:
+            python: interpreter of the library.
+            presets: chosen presets.
+
+        Raises:
+            ConfigError, PreflightError: see `Catalogue.description`.
+        """
+        key = (python, self.id, *presets)
+        if key not in self._descriptions:
+            self._descriptions[key] = Catalogue(self.LIBRARY, python).description(self.id, presets)
+        return self._descriptions[key]
+
+    @functools.cached_property
+    def _descriptions(self) -> dict[tuple[str, ...], TaskDescription]:
+        return {}
+
+    def task_bytes(self, num_envs: int, config: PlainConfig) -> int:
+        """Return the estimated memory of N environments on the CPU, 0 of a task that cannot be described.
+
+        Args:
+            num_envs: N.
+            config: the run's configuration, plain.
+        """
+        from regimen.envs.foreign import memory
+        from regimen.system.host import interpreter
+
+        try:
+            described = self.description(interpreter(config), self.chosen_presets())
+        except RegimenError:  # `problems` has the reason
+            return 0
+        on_gpu = self.device.startswith("cuda")
+        return memory.of_task(described, getattr(self, self.LIBRARY.settings), num_envs, on_gpu)
+
+    def chosen_presets(self) -> Sequence[str]:
+        """Return the chosen presets, of a library that has them."""
+        return ()
 
     def agent_settings(self, library: str, config: PlainConfig) -> PlainSection:
         """Return the settings that the task has for an agent of a library, in its keys.

@@ -8,6 +8,27 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class TaskMemory:
+    """Sizes from which the memory of a task on a CPU is estimated, see `regimen.envs.foreign.memory`.
+
+    Attributes:
+        base: bytes beside those of any worker: imports of the library, its simulation, the scene.
+        env: bytes of an environment.
+        row: bytes of an environment for each row of constraints that the solver has room for.
+        rows: path of the number of these rows in the configuration of a task.
+        usual_rows: that number where the configuration leaves it to the simulator.
+        ground: bytes of a square metre of generated terrain.
+    """
+
+    base: int
+    env: int
+    row: int
+    rows: str
+    usual_rows: int
+    ground: int
+
+
+@dataclass(frozen=True)
 class Library:
     """A library of tasks.
 
@@ -19,6 +40,7 @@ class Library:
         needed: distribution -> beginning of the versions that fit; the library's own is the first.
         versions: distributions whose versions are part of the key of the cached catalogue, the library's own first.
         elsewhere: fields of a configuration that Regimen sets -> its key for them; None where there is none.
+        memory: sizes of its tasks, measured.
     """
 
     name: str
@@ -28,6 +50,7 @@ class Library:
     needed: Mapping[str, str]
     versions: tuple[str, ...]
     elsewhere: Mapping[str, str | None]
+    memory: TaskMemory
 
     @property
     def cache(self) -> Path:

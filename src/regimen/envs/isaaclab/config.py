@@ -61,11 +61,10 @@ class IsaacLabEnvCfg(LibraryTaskCfg):
         from regimen.envs.isaaclab import assets
         from regimen.system.errors import RegimenError
 
-        catalogue = Catalogue(ISAAC_LAB, python)
         try:
-            default = catalogue.description(self.id)
+            default = self.description(python)
             wrong = list(default.preset_problems(self.presets))
-            described = default if wrong or not self.presets else catalogue.description(self.id, self.presets)
+            described = default if wrong or not self.presets else self.description(python, self.presets)
         except RegimenError as error:
             yield f"id={self.id}: {error}"
             return
@@ -90,6 +89,10 @@ class IsaacLabEnvCfg(LibraryTaskCfg):
             groups = [*groups, "critic"]
         sets = {name: [name if name in groups else "policy"] for name in ("actor", "critic")}
         return {**settings, "obs_groups": {**sets, **settings.get("obs_groups", {})}}
+
+    def chosen_presets(self) -> list[str]:
+        """Return the chosen presets."""
+        return self.presets
 
     def _physics_problems(self, described: TaskDescription, python: str) -> Iterator[str]:
         """Yield a line if the simulator is unknown, has a preset of the task's own, or is not installed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regimen.envs.foreign.library import Library
+from regimen.envs.foreign.library import Library, TaskMemory
 
 ISAAC_LAB = Library(
     name="isaaclab",
@@ -28,4 +28,12 @@ ISAAC_LAB = Library(
         "sim.visualizer_cfgs": "video=true",
         "video_recorders": "video=true",
     },
+    memory=TaskMemory(
+        base=800 * 2**20,
+        env=150 * 2**10,
+        row=110,
+        rows="sim.physics.solver_cfg.njmax",
+        usual_rows=100,
+        ground=80_000,
+    ),
 )

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from regimen.config.task_schema import EvaluationCfg
 from regimen.config.yaml_io import PlainSection
-from regimen.envs.foreign.catalogue import Catalogue, TaskDescription
+from regimen.envs.foreign.catalogue import TaskDescription
 from regimen.envs.foreign.config import LibraryTaskCfg, evaluation_problems
 from regimen.envs.foreign.library import Library
 from regimen.envs.mjlab.library import MJLAB
@@ -47,7 +47,7 @@ class MjlabEnvCfg(LibraryTaskCfg):
         from regimen.system.errors import RegimenError
 
         try:
-            described = Catalogue(MJLAB, python).description(self.id)
+            described = self.description(python)
         except RegimenError as error:
             yield f"id={self.id}: {error}"
             return

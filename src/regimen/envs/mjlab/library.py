@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regimen.envs.foreign.library import Library
+from regimen.envs.foreign.library import Library, TaskMemory
 
 MJLAB = Library(
     name="mjlab",
@@ -28,4 +28,12 @@ MJLAB = Library(
         "viewer.width": "env.render_size=[<width>,<height>]",
         "viewer.height": "env.render_size=[<width>,<height>]",
     },
+    memory=TaskMemory(
+        base=330 * 2**20,
+        env=24 * 2**10,
+        row=110,
+        rows="sim.njmax",
+        usual_rows=300,
+        ground=0,
+    ),
 )

@@ -11,7 +11,7 @@ from regimen.runs.history.run_view import RunView
 from regimen.system import files, json_lines
 from regimen.system.errors import CheckpointError
 
-TIMED = ("run", "time_s", "wall_s", "samples_per_s", "first_step_at", "ref", "path")
+TIMED = ("run", "time_s", "wall_s", "samples_per_s", "first_step_at", "first_step_cpu_s", "ref", "path")
 """Keys of what differs between equal runs: identity, place and clock."""
 
 TIMED_METRIC = re.compile(r"Perf/.*|.* time \((s|ms)\)")
