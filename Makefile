@@ -41,6 +41,9 @@ mjlab: ## make .venv-mjlab (task=mjlab): mjlab, MuJoCo Warp, 2 GB (PYTHON=python
 demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where everything is
 	@$(PY) -m regimen.cli.demo
 
+# The suites start hundreds of interpreters: with this set, each of them compiles all modules again.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY) ## the fast suite (CPU only, about 4 minutes)
 	@echo "test: fast suite"
 	@$(PY) -m pytest -q -n 2 -m "not slow"

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
@@ -44,6 +45,28 @@ def compose_config() -> Callable[[list[str]], Config]:
     from regimen.config.compose import compose_config
 
     return compose_config
+
+
+@pytest.fixture
+def drawn_figures() -> None:
+    """Asked for by a test that looks at its figures, in a file where `blank_figures` is for all tests."""
+
+
+@pytest.fixture
+def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write each figure without what it shows: its layout takes longer than a short training or evaluation."""
+    if "drawn_figures" in request.fixturenames:
+        return
+    from matplotlib.figure import Figure
+
+    write = Figure.savefig
+
+    def blank(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        figure.clear()
+        figure.set_layout_engine("none")
+        write(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", blank)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,6 +19,8 @@ from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import DivergedError, IOMismatchError, StopRequested
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def flatten(value: object, path: str = "") -> dict[str, object]:
     """Leaves of nested dicts and lists by path."""
@@ -62,6 +64,8 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, task, nu
         }
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn_figures")
 def test_reach_is_learned(tmp_path):
     config = training_config("reach", timesteps=960, num_envs=64, interval=480)
     run = new_run(tmp_path, config)

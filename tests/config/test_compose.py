@@ -108,6 +108,22 @@ def test_every_stage_and_hardware_composes(stage: str, hardware: str) -> None:
     assert config["choices"] | {"stage": stage, "hardware": hardware} == config["choices"]
 
 
+def test_paths_follow_the_current_directory_and_options_stay_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf, elsewhere = tmp_path / "here" / "conf", tmp_path / "elsewhere"
+    write(conf / "task/mine.yaml", "# @package env\ndefaults: [reach]\nepisode_length_s: 3.0\n")
+    elsewhere.mkdir()
+    age(conf)
+    for folder, shown in ((conf.parent, "conf/task/mine.yaml"), (elsewhere, str(conf / "task/mine.yaml"))):
+        monkeypatch.chdir(folder)
+        for _ in range(2):
+            run = composed("task=mine", lab=conf)
+            assert run.tree.history["env.episode_length_s"][-1][0].label == shown
+            assert run.hydra_record()["hydra"]["runtime"]["cwd"] == str(folder)
+            assert composed("task=reach").hydra_record()["hydra"]["runtime"]["cwd"] == str(folder)
+
+
 def test_the_overrides_of_the_manual_work() -> None:
     config = composed(
         *("task=h1_failure", "env.events.change_joint_torque=null"),

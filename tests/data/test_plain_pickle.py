@@ -194,8 +194,8 @@ def test_a_huge_length_allocates_nothing(tmp_path: Path) -> None:
             tracemalloc.stop()
 
 
-DEEP = b")" + b"\x85" * 190_000
-"""A tuple in a tuple in a tuple …, whose hash overflows the stack of C."""
+DEEP = b")" + b"\x85" * 20_000
+"""A tuple in a tuple in a tuple …: ten times as deep, its hash overflows the stack of C."""
 
 WIDE = b")q\x01" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(1, 60))
 """A pair of twice the same pair of twice the same pair …: 2**59 values to a hash, a text or numpy."""

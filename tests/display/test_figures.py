@@ -44,8 +44,10 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Sheet]:
 
 
 @pytest.fixture
-def draw(tmp_path: Path, sheets: list[Sheet]) -> Draw:
-    """Return what draws the learning curve of rows of metrics, and returns its panels."""
+def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Return what draws the learning curve of rows of metrics, and returns its panels; no file is written."""
+    sheets: list[Sheet] = []
+    monkeypatch.setattr(figures, "save", lambda figure, out: sheets.append(figure))
 
     def drawn(rows: Sequence[dict[str, Any]]) -> list[Axes]:
         path = tmp_path / "metrics.jsonl"

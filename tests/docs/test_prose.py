@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,13 @@ STORED = {("src/regimen/envs/fault_estimate/oracle.py", "told")}
 STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
-def prose(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def prose(path: Path) -> list[tuple[int, str]]:
+    """Return (line, text) as `pieces` yields them, read once for all patterns."""
+    return list(pieces(path))
+
+
+def pieces(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line, text) of comments and strings of a module, comments of an option file, and prose of a page."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from regimen.config.task_schema import ManagerEnvCfg
+from regimen.config.yaml_io import read_yaml
 from regimen.envs.manager_env import ManagerEnv
 from regimen.envs.robots.robot import load
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
@@ -18,16 +19,22 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 def task_config(task: str, **changes: Any) -> ManagerEnvCfg:
     """Return the typed configuration of a task; `changes` are merged over it."""
-    layers: list[Any] = [OmegaConf.structured(ManagerEnvCfg)]
-    for name in [task, *_bases(task)][::-1]:
-        data = yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text())
+    return OmegaConf.to_object(OmegaConf.merge(_files_of(task), changes))
+
+
+@cache
+def _files_of(task: str) -> DictConfig:
+    """The file of a task over those that it names, merged; read once in a process, and not to be changed."""
+    layers: list[Any] = []
+    for name in (task, *_bases(task)):
+        data = read_yaml(CONF / "task" / f"{name}.yaml")
         data.pop("defaults", None)
-        layers.append(data)
-    return OmegaConf.to_object(OmegaConf.merge(*layers, changes))
+        layers.insert(0, data)
+    return OmegaConf.merge(OmegaConf.structured(ManagerEnvCfg), *layers)
 
 
 def _bases(task: str) -> list[str]:
-    data = yaml.safe_load((CONF / "task" / f"{task}.yaml").read_text())
+    data = read_yaml(CONF / "task" / f"{task}.yaml")
     return [d for d in data.get("defaults", []) if d != "_self_"]
 
 

@@ -25,6 +25,8 @@ from regimen.stages.recording.config import CollectCfg
 from regimen.system.errors import ConfigError, StopRequested
 from stages.test_evaluate import save_policy
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 GATE = GateCfg(at_least={"survival": 0.95}, at_most={"speed_error": 0.2})
 
 

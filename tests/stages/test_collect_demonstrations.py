@@ -27,6 +27,8 @@ from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, new_run
 from stages.test_evaluate import save_policy
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def collect(folder: Path, env: Any, policy: str = "scripted", **fields: Any) -> Path:
     """Return the file of a finished run."""

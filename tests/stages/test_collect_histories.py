@@ -28,6 +28,8 @@ from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.test_collect import Stopper, TracedEnv
 from stages.test_evaluate import save_policy
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 EPISODES = CollectHistoriesCfg(episodes=8)
 
 

@@ -32,6 +32,8 @@ from regimen.stages.distill import Distill, DistillCfg
 from regimen.system.errors import ConfigError, DatasetError, StopRequested
 from stages.pictures import is_drawn
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def detector_cfg(**training: Any) -> FailureGruCfg:
     learning = TrainingCfg(**({"epochs": 4, "batch_size": 16, "chunk": 20, "learning_rate": 1e-2} | training))
@@ -59,6 +61,7 @@ def distill(root: Path, config: Config) -> tuple[Run, dict[str, Any]]:
     return run, json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.slow
 def test_a_detector_is_learned_and_judged_beside_its_baselines(tmp_path, capsys):
     run, result = distill(tmp_path, config_for(write_swing(tmp_path / "e.h5")))

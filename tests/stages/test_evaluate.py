@@ -24,6 +24,8 @@ from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 from stages.pictures import frames, is_drawn
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def save_policy(folder: Path, gain: float = 1.0, **changes: Any) -> Path:
     bundle = {
@@ -45,6 +47,7 @@ def evaluate(folder: Path, policy: Path | str | None, cfg: EvaluateCfg | None = 
     return {"dir": run.dir} | json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_policy_is_judged_per_command(tmp_path: Path) -> None:
     result = evaluate(tmp_path, save_policy(tmp_path))
     still, ahead = result["commands"]
@@ -59,6 +62,7 @@ def test_a_policy_is_judged_per_command(tmp_path: Path) -> None:
     assert is_drawn(result["dir"] / "figures" / "evaluation.png")
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_task_without_a_grid_of_commands_is_drawn_too(tmp_path: Path) -> None:
     env = PointEnvCfg()
     env.evaluation.grid, env.evaluation.command = [], None

@@ -26,6 +26,8 @@ from regimen.stages.in_context_evaluation.results import EpisodeSeries, EpisodeS
 from regimen.system.errors import ConfigError, StopRequested
 from stages.pictures import is_drawn
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 PATH = [1] * 4 + [4] * 4 + ([2] * 8 + [3] + [1] * 8 + [3]) * 5
 """Moves from the centre to a corner, then along all columns."""
 
@@ -107,6 +109,7 @@ def result_of(run: Run) -> dict[str, Any]:
     return json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_who_remembers_improves_and_who_is_told_no_rewards_does_not(tmp_path: Path, small: InContextCfg) -> None:
     run = start(tmp_path, small)
     InContext(small)(run, config_of(tmp_path, small))

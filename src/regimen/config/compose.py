@@ -289,7 +289,7 @@ class _Composition:
             self.selection.hydra = HydraNode(
                 node, typing.cast(PlainConfig, OmegaConf.to_container(node, enum_to_str=True))
             )
-        return self.selection.hydra
+        return self.selection.hydra.in_folder(Path.cwd())
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
         """Apply the arguments to the values of the files."""

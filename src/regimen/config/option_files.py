@@ -6,6 +6,7 @@ options changes.
 
 from __future__ import annotations
 
+import copy
 import time
 import typing
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf, flag_override
 
 from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
@@ -45,6 +46,15 @@ class HydraNode:
 
     config: DictConfig
     plain: PlainConfig
+
+    def in_folder(self, folder: Path) -> HydraNode:
+        """Return the node as Hydra composes it in another current directory."""
+        if self.plain["runtime"]["cwd"] == str(folder):
+            return self
+        config, plain = copy.deepcopy(self.config), copy.deepcopy(self.plain)
+        with flag_override(config, ["readonly", "struct"], False):
+            config.runtime.cwd = plain["runtime"]["cwd"] = str(folder)
+        return HydraNode(config, plain)
 
 
 @dataclass(eq=False)
@@ -103,7 +113,8 @@ def select_options(locator: ErrorLocator, name: str) -> SelectedOptions:
         ConfigError: a file or a type cannot be used.
     """
     chosen = [choice_argument(o) for o in group_overrides(locator.loader, locator.parsed)]
-    key = (Path.cwd(), name, *(d.resolve() for d in locator.dirs), *chosen)
+    # The paths in messages depend on the current directory where a folder of options is in it.
+    key = (name, *(d.resolve() for d in locator.dirs), *map(display_path, locator.dirs), *chosen)
     stamp, selection = _selected.get(key, (None, None))
     if selection is None or stamp != _stamp(selection.places) or not selection.is_current():
         started = time.time_ns()

@@ -27,6 +27,8 @@ from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.system.errors import CheckpointError, ConfigError, IOMismatchError
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 JOINTS = [f"{side}_{joint}" for side in ("left", "right") for joint in ("hip_yaw", "hip_roll", "hip_pitch", "knee")]
 CFG = FailureGruCfg(model=ModelCfg(hidden=8), decision=DecisionCfg(0.3, 3))
 
@@ -117,6 +119,7 @@ class Still:
         return state
 
 
+@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.slow
 def test_it_is_judged_while_a_policy_acts(tmp_path, io):
     config = watch_config(tmp_path, io)

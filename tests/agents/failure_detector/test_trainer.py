@@ -35,11 +35,18 @@ def test_broken_joints_are_learned(sets, head):
     assert not trained.net.training
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(sets) -> tuple[Memory, Training]:
+    """What a training without a stop keeps, and the training."""
+    keeper = Memory()
+    whole = training(sets, keeper, dropout=0.3)
+    whole.fit()
+    return keeper, whole
+
+
 @pytest.mark.parametrize("stop_after", [2, 5, 9])  # in the first epoch, in a later one, at the end of one
-def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(sets, stop_after):
-    whole, parts = Memory(), Memory()
-    first = training(sets, whole, dropout=0.3)
-    first.fit()
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(sets, uninterrupted, stop_after):
+    (whole, first), parts = uninterrupted, Memory()
     with pytest.raises(StopRequested):
         training(sets, parts, QuietRun(stop_after), dropout=0.3).fit()
     second = training(sets, parts, dropout=0.3)

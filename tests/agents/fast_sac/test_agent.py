@@ -22,6 +22,8 @@ from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError, PreflightError, StopRequested
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 TIMES = ("time_s", "Perf/samples_per_s", "Perf/collect_s", "Perf/learn_s")
 
 

@@ -25,6 +25,8 @@ from regimen.stages.distill import Distill
 from regimen.system.errors import CheckpointError, DatasetError, PreflightError, StopRequested
 from stages.pictures import is_drawn
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CPU = torch.device("cpu")
 
 
@@ -41,6 +43,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_places_are_learned_from_labels_and_their_error_is_in_millimetres(tmp_path, squares, capsys):
     run, result = distill(tmp_path, encoder_config(squares, epochs=8))
     (place,) = result["errors"]

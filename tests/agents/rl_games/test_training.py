@@ -31,6 +31,8 @@ from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, StopRequested
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = "helpers.rl_games_parts"
 RING = {"algo": {"ring": f"{PARTS}:RingAgent"}, "model": {"quiet": f"{PARTS}:QuietModel"}}

@@ -26,6 +26,8 @@ from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, DivergedError, IOMismatchError, StopRequested
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 RECURRENT = {"class_name": "RNNModel", "rnn_type": "lstm", "rnn_hidden_dim": 8}
 CURIOUS: dict[str, Any] = {
     "rnd_cfg": {"weight": 0.5, "num_outputs": 2, "predictor_hidden_dims": [8], "target_hidden_dims": [8]}
@@ -259,6 +261,7 @@ def test_kill_9_then_resume_equals_uninterrupted(tmp_path, monkeypatch):
     test_resume.test_kill_9_then_resume_equals_uninterrupted(tmp_path, "rsl_rl")
 
 
+@pytest.mark.usefixtures("drawn_figures")
 @pytest.mark.slow
 def test_reach_is_learned(tmp_path):
     cfg = config("reach", 40, 64)

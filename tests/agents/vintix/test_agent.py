@@ -32,6 +32,8 @@ from regimen.runs.status import Status
 from regimen.stages.distill import DistillCfg
 from regimen.system.errors import CheckpointError, ConfigError, DatasetError, IOMismatchError
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.mark.parametrize(
     ("agent", "sizes", "parameters"),

@@ -21,6 +21,8 @@ from regimen.stages.report import Report, ReportCfg
 from regimen.system.errors import ConfigError
 from stages.reports.test_report import Outline
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 COMMANDS = [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
 
 

@@ -12,6 +12,8 @@ from regimen.display.intervals import share
 from regimen.stages.reports.sources import HEALTHY, ORACLE, TOLERANT, Sources
 from regimen.stages.reports.survival import Study, compare
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def study_of(*paths: Path) -> Study:
     return Study.of(Sources.read(paths).fault_evaluations)
