@@ -1,7 +1,8 @@
 """Training, samples a second end to end, against skrl's own SequentialTrainer on the same environment and settings.
 
 `python benchmarks/ppo_vs_skrl.py`: both train the same skrl PPO agent on go2_flat, each with its own logging as a user
-would have it (ours: TensorBoard, metrics, progress; skrl: TensorBoard every rollout), checkpoints off in both.
+would have it (ours: TensorBoard, metrics, progress; skrl: TensorBoard every rollout), checkpoints off in both. With
+`--cpu` both have one thread, and samples per CPU second are compared: where other work shares the cores.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import copy
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,19 +69,19 @@ class NoCheckpoints:
         return None
 
 
-def ours(config: Any, folder: Path) -> float:
-    """Return samples a second of our loop."""
+def ours(config: Any, folder: Path, clock: Callable[[], float]) -> float:
+    """Return samples a second of `clock` of our loop."""
     env = open_env(config)
     agent = SkrlPpo(config.agent, env.io, env.num_envs, env.device, config.seed)
     run = Run(create_run_dir(folder, asdict(config), [], []))
     session = TrainingSession(run, NoCheckpoints(), env.num_envs, agent.total_steps)
-    started = time.perf_counter()
+    started = clock()
     agent.learn(env, session, None)
-    return agent.total_steps * env.num_envs / (time.perf_counter() - started)
+    return agent.total_steps * env.num_envs / (clock() - started)
 
 
-def theirs(config: Any, folder: Path) -> float:
-    """Return samples a second of skrl's trainer."""
+def theirs(config: Any, folder: Path, clock: Callable[[], float]) -> float:
+    """Return samples a second of `clock` of skrl's trainer."""
     env = open_env(config)
     cfg = sections_for(config.agent, env.io, env.device, config.seed)
     cfg["agent"]["experiment"] = {
@@ -91,9 +93,9 @@ def theirs(config: Any, folder: Path) -> float:
     cfg["trainer"]["headless"] = True
     env.reset(seed=0)
     runner = Runner(SkrlEnv(env), copy.deepcopy(cfg))
-    started = time.perf_counter()
+    started = clock()
     runner.trainer.train()
-    return config.agent.total_steps() * env.num_envs / (time.perf_counter() - started)
+    return config.agent.total_steps() * env.num_envs / (clock() - started)
 
 
 def main() -> None:
@@ -101,18 +103,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--iterations", type=int, default=6)
+    parser.add_argument("--cpu", action="store_true", help="one thread, CPU seconds")
     args = parser.parse_args()
-    config = compose_config(["task=go2_flat", f"agent.trainer.timesteps={24 * args.iterations}"])
+    threads = ["hardware.threads=1"] if args.cpu else []
+    config = compose_config(["task=go2_flat", f"agent.trainer.timesteps={24 * args.iterations}", *threads])
+    clock = time.process_time if args.cpu else time.perf_counter
     torch.set_num_threads(config.hardware.num_threads())
     rates: dict[str, list[float]] = {"Regimen": [], "skrl SequentialTrainer": []}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(args.repeats + 1):
             for name, work in (("Regimen", ours), ("skrl SequentialTrainer", theirs)):
-                value = work(config, Path(folder))
+                value = work(config, Path(folder), clock)
                 if repeat:
                     rates[name].append(value)
     ratios = {"Regimen / skrl": ratio(rates["Regimen"], rates["skrl SequentialTrainer"])}
-    report(Path(__file__).stem, rates, ratios, "samples/s")
+    name = Path(__file__).stem + ("_cpu" if args.cpu else "")
+    report(name, rates, ratios, "samples per CPU s" if args.cpu else "samples/s")
 
 
 if __name__ == "__main__":
