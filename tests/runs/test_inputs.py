@@ -43,6 +43,13 @@ def test_names_and_values_of_references() -> None:
     assert inputs.references({"policy": None, "data": []}) == {}
 
 
+def test_the_policy_below_a_task_is_an_input() -> None:
+    config = {"env": {"low_level": {"policy": "walker@best"}}}
+    assert inputs.references(config) == {inputs.LOW_LEVEL: "walker@best"}
+    inputs.put(config, inputs.LOW_LEVEL, Path("/here"))
+    assert config["env"]["low_level"]["policy"] == "/here"
+
+
 def test_the_run_that_a_file_belongs_to(tmp_path: Path) -> None:
     parent = make_parent(tmp_path)
     assert inputs.owner(parent.checkpoints / "best.pt") == parent.id

@@ -10,7 +10,7 @@ import pytest
 from regimen.runs.signature import code_signature, config_signature, continued
 
 CONFIG: dict[str, Any] = {
-    "env": {"num_envs": 4},
+    "env": {"num_envs": 4, "low_level": {"policy": "/somewhere/walker.pt", "decimation": 25}},
     "agent": {"learning_rate": 0.1},
     "hardware": {"device": "cpu", "threads": 2, "max_jobs": 1, "nodes": 1, "processes": 1, "submitit": {}},
     "choices": {"task": "reach", "hardware": "cpu", "experiment": "none"},
@@ -34,6 +34,7 @@ def with_(**changes: Any) -> dict[str, Any]:
         {"name": "walker"},
         {"logger": {"csv": {"_target_": "regimen.runs.loggers.forwarder.csv.Csv"}}},
         {"policy": "/elsewhere/policy.pt"},
+        {"env": {"num_envs": 4, "low_level": {"policy": "/elsewhere/walker.pt", "decimation": 25}}},
         {"hardware": {**CONFIG["hardware"], "scheduler": "slurm", "submitit": {"partition": "low"}}},
         {"choices": {**CONFIG["choices"], "hardware": "slurm", "experiment": "mine"}},
     ],

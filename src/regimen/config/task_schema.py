@@ -242,6 +242,31 @@ class EstimateCfg:
 
 
 @dataclass
+class LowLevelCfg:
+    """A trained policy that follows the actions of the agent as its commands, see `regimen.envs.low_level`.
+
+    Attributes:
+        policy: run reference or file; null: the agent moves the joints itself.
+        command: its command of forward speed, sideways speed and turning rate.
+        observations: group of observations that the agent reads as its `policy`.
+        goal: command that is the optimal action, for tasks whose solution is known; null for others.
+        decimation: steps of the low-level policy for each action.
+        speed: at an action of length 1, in m/s.
+        heading_stiffness: turning rate for each rad between heading and wanted direction, in 1/s.
+        turning_rate: largest turning rate, in rad/s.
+    """
+
+    policy: str | None = None
+    command: str = "base_velocity"
+    observations: str = "commanding"
+    goal: str | None = None
+    decimation: int = 25
+    speed: float = 0.8
+    heading_stiffness: float = 1.5
+    turning_rate: float = 0.8
+
+
+@dataclass
 class ManagerEnvCfg:
     """A task in Isaac Lab's manager vocabulary, for every sim that implements `World`.
 
@@ -254,6 +279,7 @@ class ManagerEnvCfg:
         observations: groups of terms; agents read `policy`.
         metrics: figures of each step, averaged over an episode by `stage=evaluate`, beside those of the commands.
         motion: motion clips that the robot imitates.
+        low_level: policy whose commands are the actions of the agent.
 
     `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
     be compared with the task before the simulator starts.
@@ -276,6 +302,7 @@ class ManagerEnvCfg:
     metrics: dict[str, TermCfg | None] = field(default_factory=dict)
     motion: MotionCfg = field(default_factory=MotionCfg)
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
+    low_level: LowLevelCfg = field(default_factory=LowLevelCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
 
     def problems(self, config: PlainConfig) -> list[str]:
@@ -284,7 +311,25 @@ class ManagerEnvCfg:
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
         lines += self.actions.problems() + self.motion.problems() + self.estimate.problems()
+        lines += self._low_level_problems()
         return lines + self._estimate_problems(config.get("estimator"))
+
+    def _low_level_problems(self) -> list[str]:
+        """Return one line for each name of `low_level` that the task does not have."""
+        low = self.low_level
+        if low.policy is None:
+            return []
+        lines = [f"low_level.{line}" for line in at_least_one(decimation=low.decimation)]
+        for key, name, names in (
+            ("command", low.command, self.commands),
+            ("observations", low.observations, self.observations),
+            ("goal", low.goal, self.commands),
+        ):
+            if name is not None and name not in names:
+                lines.append(f"low_level.{key}={name}: {did_you_mean(name, names)}")
+        if self.estimate.mode is not None:
+            lines.append("estimate.mode: not together with low_level.policy. Set env.estimate.mode=null.")
+        return lines
 
     def _estimate_problems(self, estimator: str | None) -> list[str]:
         """Return a line if an estimate is requested without joints or estimator."""

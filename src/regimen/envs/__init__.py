@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
+    from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import VecEnv
 
 
 def open_env(config: Config) -> VecEnv:
     """Open the simulator and build the task's environment.
 
-    It is wrapped where an encoder reads its images, unless the agent reads these itself, and where the policy observes
-    a fault estimate.
+    It is wrapped where an encoder reads its images, unless the agent reads these itself, where the policy observes a
+    fault estimate, and where its actions are commands of a low-level policy.
 
     Args:
         config: the whole configuration; `env._target_` names the class, whose `open` builds the environment. Where the
@@ -32,6 +33,11 @@ def open_env(config: Config) -> VecEnv:
         from regimen.envs.encoded_images.wrapper import EncodedEnv
 
         env = EncodedEnv.wrap(env, config)
+    low_level = getattr(config.env, "low_level", None)
+    if low_level is not None and low_level.policy is not None:
+        from regimen.envs.low_level.wrapper import CommandingEnv
+
+        return watch(CommandingEnv.wrap(cast("ManagerEnv", env), config), config)
     mode = resolve_mode(getattr(config.env, "estimate", None), config.estimator)
     if mode is None:
         return watch(env, config)

@@ -29,6 +29,12 @@ def to_matrix(quat: torch.Tensor) -> torch.Tensor:
     return (_MAP.to(quat) @ products).view(3, 3, -1)
 
 
+def heading(quat: torch.Tensor) -> torch.Tensor:
+    """Return the rotation about the vertical (N,) in rad, -pi to pi, of unit quaternions (N, 4)."""
+    w, x, y, z = quat.unbind(1)
+    return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
 def from_euler(roll: torch.Tensor, pitch: torch.Tensor, heading: torch.Tensor) -> torch.Tensor:
     """Return quaternions (N, 4) of rotations about x, then y, then z (N,) in rad."""
     cr, sr, cp, sp = torch.cos(roll / 2), torch.sin(roll / 2), torch.cos(pitch / 2), torch.sin(pitch / 2)

@@ -18,6 +18,7 @@ from regimen.config.validation import Checker, Problem
 from regimen.config.yaml_io import PlainSection, flatten, read_yaml
 from regimen.envs.encoded_images.description import EncoderDescription, reads_features
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
+from regimen.envs.low_level.description import commanding_io
 from regimen.envs.robots.robot import Robot, match
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.orchestration.preflight_report import PreflightContext, PreflightReport, gpus_here
@@ -56,13 +57,17 @@ def _task_io(policy: IOSpec, config: Config, robot: Robot) -> IOSpec:
     for name, group in env.observations.items():
         inherited = groups.get(group.extends or "", {})
         groups[name] = inherited | {key: term for key, term in group.terms.items() if term is not None}
-    sizes = {g: {n: policy.observations.get(g, {}).get(n, 0) for n in terms} for g, terms in groups.items()}
-    meaning = {g: {n: _meaning(t, policy, g, n, robot) for n, t in terms.items()} for g, terms in groups.items()}
+    low = env.low_level
+    named = {g: "policy" if low.policy is not None and g == low.observations else g for g in groups}  # in the policy
+    sizes = {g: {n: policy.observations.get(named[g], {}).get(n, 0) for n in terms} for g, terms in groups.items()}
+    meaning = {g: {n: _meaning(t, policy, named[g], n, robot) for n, t in terms.items()} for g, terms in groups.items()}
     joints = match(robot.joints, *env.actions.joints)
     offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
     scale = robot.action_scale(joints, env.actions.scale, env.actions.unit)
     action = ActionSpec(list(joints), scale, offset, env.actions.clip)
     io = IOSpec(sizes, action, config.sim.dt * env.decimation, meaning)
+    if low.policy is not None:
+        return commanding_io(io, low)
     estimated = resolve_mode(env.estimate, config.estimator)
     return with_estimate(io, list(match(robot.joints, *env.estimate.joints))) if estimated else io
 

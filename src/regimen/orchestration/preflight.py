@@ -137,8 +137,8 @@ def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iter
     config, stage, report = composed.config, composed.choices["stage"], context.report
     accepted = getattr(config.stage, "TAKES", (*inputs.SINGLE, *inputs.LISTS))
     for name, reference in inputs.references(composed.plain).items():
-        key = name.partition(".")[0]
-        if key not in accepted:
+        key = name if name == inputs.LOW_LEVEL else name.partition(".")[0]
+        if key not in (*accepted, inputs.LOW_LEVEL):
             reads = " and ".join(accepted) or "no input"
             line = f"{name}={reference}: stage={stage} reads {reads}. Remove it, or choose another stage."
             yield Problem("", line)

@@ -23,13 +23,15 @@ SINGLE = ("policy", "estimator", "encoder")
 LISTS = ("data", "runs", "experts")
 """Keys that hold any number: references to datasets, to runs whose results are read, and to policies."""
 
+LOW_LEVEL = "env.low_level.policy"
+"""Key of the policy that follows the actions of the agent."""
 
 LARGE_BYTES = 256 * 2**20
 """Larger files are judged by their time of change where a run is only shown or advised on."""
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:
-    """Return input name -> reference: `policy`, `estimator`, `encoder`, and `data.0`, `data.1`, …, `runs.0`, ….
+    """Return input name -> reference: `policy`, `estimator`, `encoder`, `LOW_LEVEL`, `data.0`, …, `runs.0`, ….
 
     A `policy` that the stage declares in `DEMONSTRATORS: ClassVar[tuple[str, ...]]` is no reference.
 
@@ -40,6 +42,7 @@ def references(config: dict[str, Any]) -> dict[str, str]:
     if named["policy"] in (static_types.class_variable(config.get("stage") or {}, "DEMONSTRATORS") or ()):
         named["policy"] = None  # a word that the stage itself understands, and no file
     named |= {f"{key}.{i}": ref for key in LISTS for i, ref in enumerate(config.get(key) or [])}
+    named[LOW_LEVEL] = ((config.get("env") or {}).get("low_level") or {}).get("policy")
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 
 
@@ -72,11 +75,11 @@ def resolve(name: str, reference: str) -> Path:
 
 def put(config: dict[str, Any], name: str, path: Path) -> None:
     """Put the path of an input at its place in a plain configuration."""
-    key, _, number = name.partition(".")
-    if number:
-        config[key][int(number)] = str(path)
-    else:
-        config[key] = str(path)
+    *parents, last = name.split(".")
+    place: Any = config
+    for key in parents:
+        place = place[key]
+    place[int(last) if isinstance(place, list) else last] = str(path)
 
 
 def read(files: Mapping[str, Path], references: Mapping[str, str]) -> dict[str, InputEntry]:

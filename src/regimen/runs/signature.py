@@ -29,6 +29,8 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
         checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
     """
     kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
+    if low_level := (kept.get("env") or {}).get("low_level"):
+        low_level.pop("policy", None)  # a path as well
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
     if inputs.agent_follows_policy(config):  # whose checksum counts

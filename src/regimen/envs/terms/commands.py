@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.envs.symmetry import Image
@@ -185,6 +185,67 @@ class GaitClock:
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return no metrics: the clock is not a goal."""
         return {}
+
+
+DIRECTIONS = 96
+SECTORS = 16
+GOALS = ("train", "held_out", "all")
+
+
+class HiddenDirection:
+    """A direction in the plane of the world that only shows in rewards; each env keeps its own over episodes.
+
+    There are 96 directions, evenly spaced; those in every fourth of 16 sectors are `held_out`, the others are `train`,
+    the same for every seed. All of them are drawn equally often. A task does not observe `value`.
+
+    Attributes:
+        value: (N, 2) unit vector, world frame.
+    """
+
+    def __init__(self, env: TermEnv, goals: str = "all") -> None:
+        """Prepare the draws.
+
+        Args:
+            env: the environment.
+            goals: which directions are drawn: `train`, `held_out` or `all`.
+
+        Raises:
+            ConfigError: `goals` is none of these.
+        """
+        if goals not in GOALS:
+            raise ConfigError(f"HiddenDirection: goals={goals}: {did_you_mean(goals, GOALS)}")
+        self.env = env
+        index = torch.arange(DIRECTIONS, device=env.device)
+        held_out = index * SECTORS // DIRECTIONS % 4 == 0
+        chosen = index[{"train": ~held_out, "held_out": held_out, "all": index >= 0}[goals]]
+        self._angles = 2.0 * math.pi * (chosen + 0.5) / DIRECTIONS
+        self.value = torch.zeros(env.num_envs, 2, device=env.device)
+        self.fixed: torch.Tensor | None = None
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draw a direction for each env, without replacement as long as there are others."""
+        count, env = len(self._angles), self.env
+        order = [torch.argsort(env.rand(count)) for _ in range(-(-env.num_envs // count))]
+        angle = self._angles[torch.cat(order)[: env.num_envs]]
+        self.value = torch.stack((angle.cos(), angle.sin()), dim=1)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Draw new directions if the environment itself restarts with a seed; a new episode keeps its own."""
+        if self.env.common_step_counter == 0 and self.fixed is None:
+            self._draw()
+
+    def step(self) -> None:
+        """Do nothing: directions are constant."""
+
+    def fix(self, values: torch.Tensor) -> None:
+        """Hold `values` (N, 2), made unit vectors."""
+        self.fixed = _require_shape("HiddenDirection", values, self.value)
+        self.value = torch.nn.functional.normalize(self.fixed, dim=1)
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Return the speed along the direction, (N,) m/s."""
+        return {"progress_speed": (self.env.state.world.root_lin_vel[:, :2] * self.value).sum(1)}
 
 
 class UniformPlanarTarget:

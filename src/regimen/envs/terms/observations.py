@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.envs.rotations import multiply, rotate, to_matrix
+from regimen.envs.rotations import heading, multiply, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
 from regimen.envs.term_env import require_motion
 
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 def base_lin_vel(env: TermEnv) -> torch.Tensor:
     """Linear velocity of the base in its own frame, (N, 3) m/s."""
     return env.state.lin_vel
+
+
+def base_heading(env: TermEnv) -> torch.Tensor:
+    """Cosine and sine of the heading of the base in the world frame, (N, 2)."""
+    angle = heading(env.state.root_quat)
+    return torch.stack((angle.cos(), angle.sin()), dim=1)
+
+
+def base_planar_vel_w(env: TermEnv) -> torch.Tensor:
+    """Horizontal velocity of the base in the world frame, (N, 2) m/s."""
+    return env.state.world.root_lin_vel[:, :2]
+
+
+def base_displacement(env: TermEnv) -> torch.Tensor:
+    """Horizontal position of the base relative to the start of the episode, world frame, (N, 2) m."""
+    return env.state.root_pos[:, :2] - env.reset_root_pose[:, :2]
 
 
 @mirrors("axial")

@@ -64,6 +64,11 @@ def track_velocity_relative(
     return share.clamp(-0.5, 1.0) * turning - sideways_weight * speed[:, 1].abs()
 
 
+def progress_along(env: TermEnv, command: str) -> torch.Tensor:
+    """Speed along a direction in the plane, a command of unit vectors in the world frame, m/s."""
+    return (env.state.world.root_lin_vel[:, :2] * env.commands[command].value).sum(1)
+
+
 def lin_vel_z_l2(env: TermEnv) -> torch.Tensor:
     """Squared vertical velocity of the base, (m/s)²."""
     return env.state.lin_vel[:, 2].square()
