@@ -24,19 +24,22 @@ def nodes(name: str, *arguments: str) -> dict[str, graph.Node]:
     return {node.name: node for node in graph.expand(pipeline)}
 
 
-@pytest.mark.parametrize("size", ["small", "point"])
-def test_dark_room(size: str) -> None:
-    found = nodes("dark_room", f"size={size}")
+@pytest.mark.parametrize(("name", "size"), [("dark_room", "small"), ("dark_room", "point"), ("go2_hidden", "small")])
+def test_hidden_goals(name: str, size: str) -> None:
+    found = nodes(name, f"size={size}")
     known = Counter(node.step.name for node in found.values())
     assert known == {"histories": 1, "solutions": 1, "model": 2, "cloned": 2, "unrewarded": 2, "judge": 2}
     inputs = {key: str(link) for key, link in found["judge.seed_1"].inputs.items()}
     assert inputs == {"policy": "model.seed_1", "experts.0": "cloned.seed_1", "experts.1": "unrewarded.seed_1"}
 
 
-def test_what_is_learnt_from_and_what_is_judged_have_no_goal_in_common() -> None:
-    found = nodes("dark_room")
-    assert "env.goals=train" in found["histories"].overrides
-    assert "env.goals=held_out" in found["judge.seed_0"].overrides
+@pytest.mark.parametrize(
+    ("name", "key"), [("dark_room", "env.goals"), ("go2_hidden", "env.commands.direction.params.goals")]
+)
+def test_what_is_learnt_from_and_what_is_judged_have_no_goal_in_common(name: str, key: str) -> None:
+    found = nodes(name)
+    assert f"{key}=train" in found["histories"].overrides
+    assert f"{key}=held_out" in found["judge.seed_0"].overrides
     assert "agent.model.mask_rewards=true" in found["unrewarded.seed_0"].overrides
 
 
@@ -67,8 +70,13 @@ def judged(folder: Path) -> dict[str, Any]:
 
 
 @SLOW
-def test_a_tiny_dark_room_from_histories_to_the_picture(tmp_path: Path) -> None:
-    said = launched(tmp_path, "pipeline=dark_room", "size=tiny", "hardware.threads=1")
+@pytest.mark.parametrize(
+    ("pipeline", "episodes", "envs", "context"), [("dark_room", 4, 8, 100), ("go2_hidden", 3, 2, 16)]
+)
+def test_a_tiny_study_from_histories_to_the_picture(
+    tmp_path: Path, pipeline: str, episodes: int, envs: int, context: int
+) -> None:
+    said = launched(tmp_path, f"pipeline={pipeline}", "size=tiny", "hardware.threads=1")
     assert_names(said, "6 of 6")
     result = judged(tmp_path)
     assert set(result["baselines"]) == {
@@ -78,9 +86,9 @@ def test_a_tiny_dark_room_from_histories_to_the_picture(tmp_path: Path) -> None:
         "demonstrator",
         "random",
     }
-    assert result["num_episodes"] == 4 and len(result["episode_returns"]) == 8
-    assert result["context_len"] == 100
-    assert "0 of 6" not in launched(tmp_path, "pipeline=dark_room", "size=tiny", "hardware.threads=1", "dry_run=true")
+    assert (result["num_episodes"], len(result["episode_returns"])) == (episodes, envs)
+    assert result["context_len"] == context
+    assert "0 of 6" not in launched(tmp_path, f"pipeline={pipeline}", "size=tiny", "hardware.threads=1", "dry_run=true")
 
 
 @SLOW
