@@ -76,13 +76,19 @@ def _observation_group(env: Any, io: IOSpec, group: str) -> TextTable:
     for name, size in io.observations[group].items():
         term, about = terms.get(name), meaning.get(name, {})
         noise = f"±{term.noise:g}" if term is not None and term.noise and env.observation_noise else NONE
-        scale, clip = about.get("scale"), about.get("clip")
+        scale, clip = _numbers(about.get("scale"), ", "), _numbers(about.get("clip"), " … ", "±")
         func = NONE if term is None else term.func
         params = NONE if term is None else _params(term)
-        row = (name, str(size), noise, NONE if clip is None else f"±{clip:g}", NONE if scale is None else f"{scale:g}")
-        rows.append((*row, func, params))
+        rows.append((name, str(size), noise, clip, scale, func, params))
     title = f"Observation group {group}: {io.size(group)} values"
     return TextTable(title, ("term", ">size", ">noise", ">clip", ">scale", "func", "params"), tuple(rows))
+
+
+def _numbers(value: Any, between: str, sign: str = "") -> str:
+    """Return a number, or a list of them as tasks of libraries have for scales of columns and for limits of a clip."""
+    if value is None:
+        return NONE
+    return between.join(f"{v:g}" for v in value) if isinstance(value, list) else f"{sign}{value:g}"
 
 
 def _group_terms(env: Any, group: str) -> Mapping[str, Any]:

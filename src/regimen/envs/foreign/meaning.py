@@ -105,7 +105,7 @@ def _meaning(env: Any, cfg: Any, size: int, actions: list[str]) -> TermMeaning:
     found: TermMeaning = {"func": getattr(cfg.func, "__name__", type(cfg.func).__name__)}
     for key in ("scale", "clip"):
         value = getattr(cfg, key)
-        found[key] = value.flatten().tolist() if isinstance(value, torch.Tensor) else _plain(value)
+        found[key] = _plain(value)
     history = int(cfg.history_length or 0)
     if history:
         found["history"] = history
@@ -134,6 +134,9 @@ def _entities(cfg: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Return a tuple or a tensor as a list, and a tensor of one value as a number."""
+    if isinstance(value, torch.Tensor):
+        return value.item() if value.numel() == 1 else value.flatten().tolist()
     return list(value) if isinstance(value, tuple) else value
 
 
