@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_a_task_without_managers_has_observations_and_actions() -> None:
     tables = term_tables(cfg, env.io)
     assert [table.columns[0] for table in tables] == ["term", "name"]
     assert [row[1] for row in tables[0].rows] == [str(size) for size in env.io.observations["policy"].values()]
+
+
+def test_a_scale_of_each_column_and_the_limits_of_a_clip_are_shown() -> None:
+    env = PointEnv(1)
+    (group, terms), *_ = env.io.observations.items()
+    meaning = {group: {next(iter(terms)): {"scale": [0.2, 1.0], "clip": [-1.0, 3.0]}}}
+    table, *_ = term_tables(SimpleNamespace(), replace(env.io, meaning=meaning))
+    row = rows_of(table)[next(iter(terms))]
+    assert (row["scale"], row["clip"]) == ("0.2, 1", "-1 … 3")
 
 
 def test_the_verb_describes_a_task_and_tries_no_rule(capsys: pytest.CaptureFixture[str]) -> None:

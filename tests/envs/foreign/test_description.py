@@ -13,11 +13,11 @@ from helpers.messages import assert_names, raises_naming
 from regimen.envs.foreign import settings, walk
 from regimen.envs.foreign.catalogue import TaskDescription
 from regimen.envs.foreign.description import describe
-from regimen.envs.foreign.library import Library
+from regimen.envs.foreign.library import Library, TaskMemory
 from regimen.envs.foreign.walk import Walk
 from regimen.system.errors import CheckpointError, ConfigError
 
-LIBRARY = Library("mine", "Mine", "mine", "mine.reader", {}, ("mine",), {})
+LIBRARY = Library("mine", "Mine", "mine", "mine.reader", {}, ("mine",), {}, TaskMemory(0, 0, 0, "rows", 0, 0))
 
 
 class View(enum.Enum):

@@ -9,81 +9,47 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.foreign import settings
-from regimen.envs.foreign.held_terms import HeldTerms
+from regimen.envs.foreign.library_env import LibraryEnv
 from regimen.envs.foreign.output import quiet, scalars, vectors
-from regimen.envs.foreign.random_state import RandomState
 from regimen.envs.mjlab import state, task_cfg
 from regimen.envs.mjlab.config import MjlabEnvCfg
 from regimen.envs.mjlab.groups import renamed
 from regimen.envs.mjlab.library import MJLAB
 from regimen.envs.mjlab.meaning import io_of
-from regimen.envs.vec_env import Obs, StepInfo
-from regimen.system.errors import ConfigError, PreflightError
+from regimen.envs.vec_env import IOSpec, Obs, StepInfo
+from regimen.system.errors import PreflightError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from regimen.config.schema import Config
     from regimen.runs.checkpoint_header import StateDict
 
 __all__ = ["MjlabEnv", "MjlabEnvCfg"]
-
-KERNELS = "WARP_CACHE_PATH"
-"""Environment variable with the folder of compiled kernels."""
 
 ENDS = "Episode_Termination/"
 """Beginning of the names under which mjlab counts the ends of episodes."""
 
 
-class MjlabEnv(HeldTerms):
+class MjlabEnv(LibraryEnv):
     """N copies of a task of mjlab. See `regimen.envs.vec_env.VecEnv` for the meaning of each method.
 
     The task's managers compute observations, rewards and ends. mjlab is opened with `auto_reset=False`: its step then
     returns the observation at the end of an episode, and the envs that ended are reset after it, as mjlab's
-    documentation says. What the task draws comes from generators of the environment's own. Metrics are the reward
-    terms of the step, labels the terminations, each by its name. The observation group `actor` is named `policy`.
+    documentation says. Metrics are the reward terms of the step, labels the terminations, each by its name. The
+    observation group `actor` is named `policy`.
     """
 
-    def __init__(self, cfg: MjlabEnvCfg, seed: int, render: bool = False) -> None:
-        """Start the simulator and build the task.
+    LIBRARY = MJLAB
 
-        Args:
-            cfg: the task.
-            seed: of everything random.
-            render: whether `render` will be called.
+    def __init__(self, cfg: MjlabEnvCfg, seed: int, render: bool = False) -> None:
+        """Start the simulator and build the task. See `LibraryEnv`.
 
         Raises:
-            ConfigError: a setting that does not fit, or a task whose observations are no vectors.
             PreflightError: `render` without an OpenGL library.
         """
-        self.cfg, self.num_envs, self.drawn = cfg, cfg.num_envs, render
-        os.environ.setdefault(KERNELS, str(MJLAB.cache.expanduser() / "warp"))
         if render:
             _open_contexts_offscreen()
-        self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
-        with quiet():
-            self.task_cfg = self._configured(seed)
-        self.random = RandomState(self.device)
-        with self.random.own(), quiet():
-            self.inner = self._open()
-        self.step_dt = float(self.inner.step_dt)
-        self.max_episode_length = int(self.inner.max_episode_length)
-        try:
-            self.io = io_of(self.inner, cfg.id)
-        except ConfigError:
-            self.close()
-            raise
-        self._held: dict[str, torch.Tensor] = {}
-        self._held_events: dict[str, dict[str, torch.Tensor]] = {}
-        self._make_buffers()
-        self._opened_state = state.read(self.inner)
-
-    @classmethod
-    def open(cls, config: Config) -> MjlabEnv:
-        """Open the task of a run, and write the episode length into `config`, where the stages read it."""
-        env = cls(config.env, config.seed, config.video)
-        config.env.episode_length_s = env.max_episode_length * env.step_dt
-        return env
+        super().__init__(cfg, seed, render)
 
     def _configured(self, seed: int) -> Any:
         """Return the task's configuration with the values of the run."""
@@ -105,31 +71,29 @@ class MjlabEnv(HeldTerms):
             self.task_cfg, device=str(self.device), render_mode="rgb_array" if self.drawn else None
         )
 
+    def _io(self) -> IOSpec:
+        return io_of(self.inner, self.cfg.id)
+
     def _make_buffers(self) -> None:
-        """Step once between two resets: terms make some buffers at their first use, which a state has to find."""
-        with self.random.own(), quiet():
-            self.inner.reset()
-            self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
-            self.inner.common_step_counter = self.inner._sim_step_counter = 0
-            self.inner.reset()
+        self.inner.reset()
+        self.inner.step(torch.zeros(self.num_envs, self.io.num_actions, device=self.device))
+        self.inner.common_step_counter = self.inner._sim_step_counter = 0
+        self.inner.reset()
 
-    def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; with a seed, from the state in which they were opened: it always gives the same start.
+    def _read_state(self) -> StateDict:
+        return state.read(self.inner)
 
-        mjlab's own reset leaves a curriculum and the generators of a term as they are.
-        """
-        if seed is not None:
-            state.write(self.inner, self._opened_state)
-            self.hold_events_again()
-        with self.random.own(), quiet():
-            observed, _ = self.inner.reset(seed=seed)
-        return _obs(observed)
+    def _write_state(self, values: StateDict) -> None:
+        state.write(self.inner, values)
+
+    def _obs(self, observed: dict[str, Any]) -> Obs:
+        return {renamed(name, observed): rows for name, rows in vectors(observed).items()}
 
     def step(self, action: torch.Tensor) -> tuple[Obs, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
         """Step all envs by actions (N, A). See `VecEnv.step`."""
         with self.random.own():
             observed, reward, terminated, timed_out, extras = self.inner.step(action.to(self.device))
-            obs, reward, terminal = _obs(observed), reward.float().clone(), terminated.clone()
+            obs, reward, terminal = self._obs(observed), reward.float().clone(), terminated.clone()
             ended = terminal | timed_out
             if self.inner.cfg.is_finite_horizon:  # the time limit belongs to the task: there is no value after it
                 terminal = ended
@@ -155,38 +119,9 @@ class MjlabEnv(HeldTerms):
             metrics[name][~ended] = rows[~ended]
         found = scalars(log | extras["log"])
         counts = {name: value / len(ids) for name, value in found.items() if name.startswith(ENDS)}
-        new = _obs(observed)
+        new = self._obs(observed)
         mask = ended[:, None]
         return {name: torch.where(mask, new[name], rows) for name, rows in obs.items()}, found | counts
-
-    def _metrics(self) -> dict[str, torch.Tensor]:
-        """Return the reward terms of the last step, per second and weighted, name -> (N,)."""
-        manager = self.inner.reward_manager
-        return dict(zip(manager.active_terms, manager._step_reward.float().T.clone(), strict=True))
-
-    def _labels(self) -> dict[str, torch.Tensor]:
-        """Return what ended an episode in the last step, name -> (N,) bool."""
-        manager = self.inner.termination_manager
-        return {name: manager.get_term(name).clone() for name in manager.active_terms}
-
-    def stagger(self) -> None:
-        """Set the envs to random times of their episodes, so that they do not all time out in the same step."""
-        with self.random.own():
-            drawn = torch.randint(self.max_episode_length, (self.num_envs,), device=self.device)
-        self.inner.episode_length_buf[:] = drawn
-
-    def state_dict(self) -> StateDict:
-        """Return the full state."""
-        return {"random": self.random.state_dict(), "values": state.read(self.inner)}
-
-    def load_state_dict(self, kept: StateDict) -> None:
-        """Restore `state_dict`.
-
-        Raises:
-            CheckpointError: it is the state of another task.
-        """
-        self.random.load_state_dict(kept["random"])
-        state.write(self.inner, kept["values"])
 
     def kinematics(self) -> dict[str, torch.Tensor]:
         """Return positions and velocities of the joints and roots of all entities, name -> (N, ...)."""
@@ -227,8 +162,3 @@ def _open_contexts_offscreen() -> None:
     from mujoco.rendering.classic import gl_context
 
     gl_context.GLContext = importlib.import_module(f"mujoco.{os.environ['MUJOCO_GL']}").GLContext
-
-
-def _obs(observed: dict[str, Any]) -> Obs:
-    """Return group -> (N, d) float32, by Regimen's names of the groups."""
-    return {renamed(name, observed): rows for name, rows in vectors(observed).items()}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from regimen.envs.foreign.meaning import observations, row
+import torch
+
+from regimen.envs.foreign.meaning import ActionTerm, io_of_managers, limits_of, targets
 from regimen.envs.mjlab.groups import renamed
-from regimen.envs.vec_env import ActionSpec, IOSpec
+from regimen.envs.vec_env import IOSpec
 
 
 def io_of(env: Any, task: str) -> IOSpec:
@@ -19,42 +21,26 @@ def io_of(env: Any, task: str) -> IOSpec:
     Raises:
         ConfigError: a group that is no vector.
     """
-    terms = [env.action_manager.get_term(name) for name in env.action_manager.active_terms]
-    groups, meaning = observations(env, task, [target for term in terms for target in _targets(term)])
+    names = env.action_manager.active_terms
+    io = io_of_managers(env, task, [_action_term(env, name) for name in names])
+    groups = io.observations
     return IOSpec(
         {renamed(name, groups): sizes for name, sizes in groups.items()},
-        _action(env, terms),
-        float(env.step_dt),
-        {renamed(name, groups): found for name, found in meaning.items()},
+        io.action,
+        io.step_dt,
+        {renamed(name, groups): found for name, found in io.meaning.items()},
     )
 
 
-def _targets(term: Any) -> list[str]:
-    """Return the joints, tendons or sites that a term moves, one for each of its values, or names made of its own."""
-    targets = list(getattr(term, "target_names", ()) or ())
-    return (
-        targets if len(targets) == term.action_dim else [f"{type(term).__name__}_{i}" for i in range(term.action_dim)]
-    )
+def _action_term(env: Any, name: str) -> ActionTerm:
+    term = env.action_manager.get_term(name)
+    moved = targets(term, getattr(term, "target_names", None))
+    return ActionTerm(name, moved, getattr(term, "scale", 1.0), getattr(term, "offset", 0.0), _limits(env, term, moved))
 
 
-def _action(env: Any, terms: list[Any]) -> ActionSpec:
-    joints: list[str] = []
-    scale: list[float] = []
-    offset: list[float] = []
-    limits: list[list[float]] = []
-    for name, term in zip(env.action_manager.active_terms, terms, strict=True):
-        targets = _targets(term)
-        joints += [f"{name}/{target}" if len(terms) > 1 else target for target in targets]
-        scale += row(getattr(term, "scale", 1.0), len(targets))
-        offset += row(getattr(term, "offset", 0.0), len(targets))
-        limits += _limits(env, term, targets)
-    return ActionSpec(joints, scale, offset, limits=limits if len(limits) == len(joints) else None)
-
-
-def _limits(env: Any, term: Any, joints: list[str]) -> list[list[float]]:
-    """Return the limits of the joints of a term that sets positions; nothing for another."""
+def _limits(env: Any, term: Any, joints: list[str]) -> torch.Tensor | None:
+    """Return the limits of the joints of a term that sets positions, (k, 2) in rad or m; None for another."""
+    if type(term).__name__ != "JointPositionAction":
+        return None
     entity = env.scene[term.cfg.entity_name]
-    if type(term).__name__ != "JointPositionAction" or any(joint not in entity.joint_names for joint in joints):
-        return []
-    bounds = entity.data.soft_joint_pos_limits[0]
-    return [[float(v) for v in bounds[entity.joint_names.index(joint)]] for joint in joints]
+    return limits_of(joints, entity, entity.data.soft_joint_pos_limits[0])

@@ -199,7 +199,7 @@ class CollectHistoriesCfg:
             return [f"mode={self.mode}: reads policy=, not runs=[…]. Take them away, or set stage.mode=checkpoints."]
         from regimen.config.static_types import class_variable
 
-        solved = ((config["env"] or {}).get("low_level") or {}).get("goal")  # other tasks say so once they are open
+        solved = ((config["env"] or {}).get("low_level") or {}).get("goal")  # known of other tasks once they are open
         if config.get("policy") is None and class_variable(config["env"], "MANAGER_BASED") and not solved:
             return [f"mode={self.mode}: needs a policy: policy=<run reference>, <file> or pretrained:<name>."]
         return []
