@@ -32,6 +32,7 @@ def opened(num_envs=8, policy=WALKER, seed=0, goals="all", **changes):
     return CommandingEnv.wrap(open_config(cfg, seed), _Opened(cfg))
 
 
+@pytest.mark.slow
 def test_contract():
     require_env(lambda n: opened(n, decimation=2, episode_length_s=0.4))
 
