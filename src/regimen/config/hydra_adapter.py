@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import copy
 import functools
-import io
-import re
+import typing
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import hydra
-import yaml
 from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
@@ -42,13 +39,11 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf._utils import get_yaml_loader
+from omegaconf import Container, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from regimen.config.yaml_io import PlainConfig, as_written, parse_yaml, read_text
-from regimen.system.errors import ConfigErrors
-from regimen.system.files import display_path
+from regimen.config.option_content import option_content
+from regimen.config.yaml_io import PlainConfig, read_text
 
 
 class HydraLoader(ConfigLoaderImpl):
@@ -195,7 +190,7 @@ class OptionFiles(FileConfigSource):
         """Return the content and the header of one file; `SharedFiles.load_config` has its errors."""
         text = self.text(config_path)
         header = ConfigSource._get_header_dict(text[:512])
-        plain, config = _parsed(text, str(self._file(config_path)))
+        plain, config = option_content(text, str(self._file(config_path)))
         return FileContent(self.provider, f"file://{self.path}", config, header, plain=plain)
 
     def _file(self, config_path: str) -> Path:
@@ -220,7 +215,7 @@ class PackageFiles(ImportlibResourcesConfigSource):
     def _read_config(self, res: Any) -> ConfigResult:
         text = res.read_text(encoding="utf-8")
         header = ConfigSource._get_header_dict(text[:512])
-        plain, config = _parsed(text, str(res))
+        plain, config = option_content(text, str(res))
         return FileContent(self.provider, f"pkg://{self.path}", config, header, plain=plain)
 
 
@@ -257,7 +252,7 @@ class HydraSections(CopiedFiles):
         """Return a copy of the content, of an option file that of its section for Hydra."""
         if config_path.startswith("hydra/"):
             return super().copied(config_path, loaded)
-        return OmegaConf.masked_copy(loaded.config, "hydra")
+        return OmegaConf.masked_copy(typing.cast(DictConfig, loaded.config), "hydra")
 
     def has_section(self, default: ResultDefault) -> bool:
         """Return whether a selected option file has a section for Hydra."""
@@ -380,88 +375,6 @@ def _has_options_of_hydra(files: CachingConfigRepository) -> bool:
 
 def _line(override: Override) -> str:
     return override.input_line or ""
-
-
-def _parsed(text: str, name: str) -> tuple[Any, Container]:
-    """Return the content of a YAML file as OmegaConf reads it; numbers in its defaults list are text.
-
-    The parser of libyaml takes a fifth of the time; errors come from that of Python, whose messages say more. OmegaConf
-    takes most of the time of a composition, so it gets what Hydra reads of a file: its keys, its defaults list and its
-    section for Hydra.
-
-    Args:
-        text: of the file.
-        name: of the file, in errors.
-
-    Returns:
-        plain: the content.
-        config: what Hydra reads of it.
-    """
-    try:
-        plain = None if READ_DIFFERENTLY.search(text) else parse_yaml(text, _FastLoader)
-    except (yaml.YAMLError, RecursionError):
-        plain = None
-    if isinstance(plain, dict) and _is_simple(plain):
-        config: Container = OmegaConf.create({key: _outline(key, value) for key, value in plain.items()})
-    else:
-        stream = io.StringIO(text)
-        stream.name = name  # PyYAML names it in errors
-        try:
-            config = OmegaConf.load(stream)
-        except OSError as error:
-            raise ConfigErrors([f"{display_path(Path(name))}: expected `key: value`, one on each line."]) from error
-        plain = OmegaConf.to_container(config)
-    if isinstance(config, DictConfig) and "defaults" in config:
-        defaults = OmegaConf.to_container(config)["defaults"]  # type: ignore[index,call-overload]
-        if _has_number(defaults):
-            config.defaults = _with_text(defaults, as_written(text)["defaults"])
-        del plain["defaults"]  # Hydra takes it out as well
-    return plain, config
-
-
-READ_DIFFERENTLY = re.compile(r"[\t!?]|[|>]#")
-"""Tabs, tags and a few others: libyaml accepts some of those that PyYAML refuses."""
-
-
-def _is_simple(value: Any) -> bool:
-    """Return whether OmegaConf accepts a value and returns it unchanged; others are left to OmegaConf itself."""
-    if isinstance(value, dict):
-        return all(type(key) is str and _is_simple(below) for key, below in value.items())
-    if isinstance(value, list):
-        return all(map(_is_simple, value))
-    return type(value) in (int, float, bool, NoneType) or (type(value) is str and "${" not in value) or _is_valid(value)
-
-
-def _is_valid(value: Any) -> bool:
-    """Return whether a value is text whose interpolations OmegaConf can parse."""
-    try:
-        return type(value) is str and isinstance(OmegaConf.create([value]), ListConfig)
-    except OmegaConfBaseException:
-        return False
-
-
-def _outline(key: str, value: Any) -> Any:
-    """Return a value of a file if Hydra reads it, else an empty one in place of a mapping or a list."""
-    return type(value)() if isinstance(value, dict | list) and key not in ("defaults", "hydra") else value
-
-
-class _FastLoader(*((yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()), get_yaml_loader()):  # type: ignore[misc]
-    """OmegaConf's rules, such as those for numbers and duplicate keys, for the parser of libyaml."""
-
-
-def _has_number(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(map(_has_number, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, int | float)
-
-
-def _with_text(value: Any, written: Any) -> Any:
-    """Return a defaults list in which numbers are the text that was written."""
-    if isinstance(value, dict):
-        return {key: _with_text(below, written.get(str(key))) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_with_text(below, text) for below, text in zip(value, written, strict=True)]
-    return written if isinstance(value, int | float) else value
 
 
 def make_loader(config_dirs: list[Path]) -> HydraLoader:
