@@ -37,6 +37,25 @@ def seconds_of(*arguments: str) -> float:
     return time.perf_counter() - started
 
 
+COMPOSITIONS = """
+import time
+from pathlib import Path
+from regimen.config.compose import compose
+for task in ("reach", "go2_flat", "h1_flat", "go2_flat"):
+    began = time.process_time()
+    compose([f"task={task}"], [Path("conf")])
+    print(time.process_time() - began)
+"""
+"""Prints the CPU seconds of the first composition of a process, of two other tasks, and of one again."""
+
+
+def compositions() -> list[float]:
+    """Return CPU seconds of four compositions in one process."""
+    command = [sys.executable, "-c", COMPOSITIONS]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [float(line) for line in done.stdout.splitlines()]
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -55,10 +74,13 @@ def main() -> None:
     for _ in range(args.repeats):
         for name, work in works.items():
             rows[name].append(work())
+    composed = [compositions() for _ in range(args.repeats)]
+    for number, name in enumerate(("first composition, CPU", "of a second task", "of a third task", "again")):
+        rows[name] = [seconds[number] for seconds in composed]
     facts = machine()
     print(f"startup: {facts['cores']} cores, load {facts['load']}")
     for name, values in rows.items():
-        print(f"  {name:38}{np.median(values):7.2f} s   ({min(values):.2f} … {max(values):.2f})")
+        print(f"  {name:38}{np.median(values):8.3f} s   ({min(values):.3f} … {max(values):.3f})")
     RESULTS.mkdir(exist_ok=True)
     data = {"machine": facts, "seconds": rows}
     (RESULTS / "startup.json").write_text(json.dumps(data, indent=1) + "\n")

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
 from regimen.config.compose import ComposedConfig, compose
+from regimen.config.overrides import make_loader
 from regimen.config.schema import Config
 from regimen.config.structured import build, field_types, load_config, to_plain
 from regimen.config.task_schema import EventTermCfg, ManagerEnvCfg
@@ -411,3 +414,50 @@ def test_a_further_composition_is_quick(lab: Path) -> None:
         composed("task=lean", f"seed={seed}", lab=lab)
         seconds.append(time.process_time() - began)
     assert sorted(seconds)[2] < 0.05, "the files are read again for each job of a sweep"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["task=reach"],
+        ["experiment=go2_genesis", "hydra.mode=RUN"],
+        ["hydra/sweeper=basic", "logger=[csv]", "task=go2_flat"],
+        ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=3"],
+    ],
+)
+def test_the_node_of_hydra_equals_the_one_that_hydra_composes(overrides: list[str]) -> None:
+    hydra = make_loader([CONF]).load_configuration("config", overrides, RunMode.RUN).hydra
+    node = compose(overrides, [CONF], sweep=True).node
+    assert node.plain == OmegaConf.to_container(node.config, enum_to_str=True)
+    assert node.plain == OmegaConf.to_container(hydra, enum_to_str=True)
+    assert OmegaConf.get_type(node.config) is OmegaConf.get_type(hydra)
+
+
+def test_settings_of_hydra_in_an_experiment_are_in_its_node(lab: Path) -> None:
+    text = "# @package _global_\n# E\nhydra:\n  job:\n    env_set:\n      MODEL: ${seed}\n"
+    write(lab / "experiment/variables.yaml", text)
+    made = composed("experiment=variables", "seed=7", lab=lab)
+    assert made.hydra_record()["hydra"]["job"]["env_set"] == {"MODEL": "${seed}"}
+    assert made.environment() == {"MODEL": "7"}
+    assert composed("task=reach", lab=lab).environment() == {}
+    write(lab / "experiment/variables.yaml", text.replace("MODEL", "OTHER"))
+    assert composed("experiment=variables", lab=lab).environment() == {"OTHER": "0"}
+
+
+def test_options_of_hydra_in_a_folder_of_the_user_are_read_again(lab: Path) -> None:
+    text = "# @package hydra.sweeper\n_target_: hydra._internal.core_plugins.basic_sweeper.BasicSweeper\n"
+    option = lab / "hydra/sweeper/mine.yaml"
+    for batch in (3, 4):
+        write(option, f"{text}max_batch_size: {batch}\nparams: null\n")
+        made = compose(["hydra/sweeper=mine"], [CONF, lab], sweep=True)
+        assert made.hydra_record()["hydra"]["sweeper"]["max_batch_size"] == batch
+
+
+def test_the_composition_of_another_task_is_quick() -> None:
+    composed("task=reach")
+    seconds = []
+    for task in ("go2_flat", "h1_flat", "go2_amp", "h1_failure"):
+        began = time.process_time()
+        composed(f"task={task}", "hardware.max_jobs=3")
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 0.1, "Hydra's own options are composed again for each task"

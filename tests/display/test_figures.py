@@ -148,3 +148,17 @@ def test_evaluation_draws_intervals_and_survival(tmp_path: Path, sheets: list[Sh
     np.testing.assert_array_equal([line.get_ydata() for line in survival.lines], curves)
     with Image.open(out) as image:
         assert image.format == "PNG"
+
+
+def test_panels_legends_and_footnote_of_a_learning_curve_do_not_overlap(tmp_path: Path, sheets: list[Sheet]) -> None:
+    names = ["Train/return", *(f"Loss/loss_{k}" for k in range(30)), *(f"Episode_Reward/term_{k}" for k in range(12))]
+    rows = [{"step": k} | {name: 1e-3 * k for name in names} for k in range(3)]
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures.learning_curve(metrics, tmp_path / "curve.png")
+    (sheet,) = sheets
+    footnote = next(text for text in sheet.texts if text.get_text())
+    boxes = [ax.get_tightbbox() for ax in sheet.axes] + [footnote.get_window_extent()]
+    for number, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= sheet.bbox.x1 and box.y1 <= sheet.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[:number])

@@ -57,14 +57,18 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 """Options of `hydra/sweeper/sampler`: class and arguments with their defaults."""
 
 
+PROVIDER = "regimen_optuna_sweeper"
+"""Name under which the options are stored."""
+
+
 def register() -> None:
     """Store the options of the sweeper; also in place of those of hydra-optuna-sweeper, which needs optuna 2."""
     if importlib.util.find_spec("optuna") is None:
         return
     store = ConfigStore.instance().store
-    store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="regimen_optuna_sweeper")
+    store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider=PROVIDER)
     for name, node in SAMPLERS.items():
-        store(group="hydra/sweeper/sampler", name=name, node=node, provider="regimen_optuna_sweeper")
+        store(group="hydra/sweeper/sampler", name=name, node=node, provider=PROVIDER)
 
 
 register()

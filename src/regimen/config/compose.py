@@ -14,14 +14,13 @@ from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from regimen.config import hydra_settings, interpolation, pasted, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
-from regimen.config.hydra_adapter import choice_argument
-from regimen.config.option_files import HydraNode, SelectedOptions, group_overrides, select_options
+from regimen.config.hydra_adapter import HydraNode, choice_argument
+from regimen.config.option_files import SelectedOptions, group_overrides, select_options
 from regimen.config.overrides import check_choices, make_loader, parse
 from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
@@ -128,6 +127,11 @@ class ComposedConfig:
     def hydra(self) -> DictConfig:
         """Hydra's view with its `hydra` node; a new one at each access, because launchers write into it."""
         return _hydra_view(self.node.config, self.tree, self.overrides)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that `hydra.job.env_set` sets, interpolations resolved."""
+        is_set = self.node.plain["job"]["env_set"]
+        return {str(k): str(v) for k, v in self.hydra.hydra.job.env_set.items()} if is_set else {}
 
     def hydra_record(self) -> PlainConfig:
         """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
@@ -284,11 +288,8 @@ class _Composition:
         """
         texts = [*self.selection.hydra_arguments, *map(choice_argument, chosen)]
         if self.selection.hydra is None:
-            load = self.locator.loader.load_configuration
-            node = self.locator.translate_errors(lambda: load(self.name, texts, RunMode.RUN)).hydra
-            self.selection.hydra = HydraNode(
-                node, typing.cast(PlainConfig, OmegaConf.to_container(node, enum_to_str=True))
-            )
+            compose_node, selected = self.locator.loader.hydra_node, self.selection.selection
+            self.selection.hydra = self.locator.translate_errors(lambda: compose_node(selected, texts))
         return self.selection.hydra.in_folder(Path.cwd())
 
     def _apply_arguments(self, overrides: list[Override]) -> None:

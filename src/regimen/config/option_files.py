@@ -6,7 +6,6 @@ options changes.
 
 from __future__ import annotations
 
-import copy
 import time
 import typing
 from collections.abc import Iterator, Mapping
@@ -16,13 +15,19 @@ from typing import Any
 
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf, flag_override
 
 from regimen.config import hydra_settings, static_types, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, MULTI_GROUPS
-from regimen.config.hydra_adapter import HydraLoader, choice_argument, group_exists, load_file, quoted
+from regimen.config.hydra_adapter import (
+    HydraLoader,
+    HydraNode,
+    Selection,
+    choice_argument,
+    group_exists,
+    load_file,
+    quoted,
+)
 from regimen.config.hydra_settings import FileSetting
 from regimen.config.provenance import SCHEMA, ProvenanceTree, ValueSource
 from regimen.config.schema import Config
@@ -40,23 +45,6 @@ GRID_SWEEPER = "regimen"
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class HydraNode:
-    """Hydra's own node, as a configuration and as plain data; not to be changed."""
-
-    config: DictConfig
-    plain: PlainConfig
-
-    def in_folder(self, folder: Path) -> HydraNode:
-        """Return the node as Hydra composes it in another current directory."""
-        if self.plain["runtime"]["cwd"] == str(folder):
-            return self
-        config, plain = copy.deepcopy(self.config), copy.deepcopy(self.plain)
-        with flag_override(config, ["readonly", "struct"], False):
-            config.runtime.cwd = plain["runtime"]["cwd"] = str(folder)
-        return HydraNode(config, plain)
-
-
 @dataclass(eq=False)
 class SelectedOptions:
     """The selected options, before arguments are applied.
@@ -72,6 +60,7 @@ class SelectedOptions:
         sweeper: option of `hydra/sweeper`.
         hydra_arguments: what the files choose and set for Hydra itself, as arguments.
         unused: lines about settings of an experiment for another stage than the chosen one.
+        selection: the files as Hydra selects them.
         hydra: Hydra's own node, composed at its first use.
     """
 
@@ -85,6 +74,7 @@ class SelectedOptions:
     sweeper: str
     hydra_arguments: list[str]
     unused: list[str]
+    selection: Selection
     hydra: HydraNode | None = None
 
     def sweep_settings(self) -> list[str]:
@@ -168,17 +158,14 @@ class _Reader:
         locator = self.locator
         hydra_choices = self._read_experiments()
         chosen = [*hydra_choices, *chosen]
-        defaults_list = locator.translate_errors(
-            lambda: locator.loader.compute_defaults_list(self.name, chosen, RunMode.RUN)
-        )
-        known_choices = defaults_list.overrides.known_choices
-        choices = typing.cast(dict[str, str], {group: known_choices.get(group) for group in GROUPS})
-        raise_if_any([line for d in defaults_list.defaults for line in _unknown_group(d)])
-        self.known_choices = known_choices
-        places = list(self._places(defaults_list.defaults))
-        self._merge_files(defaults_list.defaults, chosen)
+        selection = locator.translate_errors(lambda: locator.loader.select(self.name, chosen))
+        self.known_choices = selection.known_choices
+        choices = typing.cast(dict[str, str], {group: self.known_choices.get(group) for group in GROUPS})
+        raise_if_any([line for d in selection.defaults for line in _unknown_group(d)])
+        places = list(self._places([*selection.hydra, *selection.defaults]))
+        self._merge_files(selection.defaults, chosen)
         raise_if_any(list(hydra_settings.file_problems(self.settings)))
-        sweeper = str(known_choices.get("hydra/sweeper"))
+        sweeper = str(self.known_choices.get("hydra/sweeper"))
         arguments = [*hydra_choices, *hydra_settings.text_arguments(self.settings, quoted)]
         return SelectedOptions(
             choices,
@@ -191,6 +178,7 @@ class _Reader:
             sweeper,
             arguments,
             self.unused,
+            selection,
         )
 
     def _places(self, defaults: list[ResultDefault]) -> Iterator[Path]:
@@ -238,14 +226,12 @@ class _Reader:
         strange = section.keys() - {f.name for f in fields(self.types["stage"])}
         if not strange:
             return
-        load = self.locator.loader.compute_defaults_list
-        own = self.locator.translate_errors(lambda: load(self.name, others, RunMode.RUN)).overrides.known_choices[
-            "stage"
-        ]
+        select = self.locator.loader.select
+        own = self.locator.translate_errors(lambda: select(self.name, others)).known_choices["stage"]
         if own in (None, stage):
             return
         where = f"stage/{own}"
-        kind = self._class(str(typing.cast(DictConfig, self._load(where)[0])["_target_"]), f"{where}.yaml")
+        kind = self._class(str(self._load(where)[0]["_target_"]), f"{where}.yaml")
         for_own = [key for key in section if key in strange & {f.name for f in fields(kind)}]
         for key in for_own:
             del section[key]
@@ -274,8 +260,7 @@ class _Reader:
             path = default.config_path or ""
             if path.split("/")[0] in ("hydra", ""):
                 continue
-            config, hydra_choices = self._load(path)
-            data = OmegaConf.to_container(config, resolve=False)
+            data, hydra_choices = self._load(path)
             file, *hidden = [d / f"{path}.yaml" for d in self.locator.dirs if (d / f"{path}.yaml").is_file()]
             raise_if_any(
                 [
@@ -298,7 +283,7 @@ class _Reader:
                 self.settings += hydra_settings.file_settings(section, source, primary=not group)
             yield _placed(data, source.package), source
 
-    def _load(self, path: str) -> tuple[Container, dict[str, str]]:
+    def _load(self, path: str) -> tuple[Any, dict[str, str]]:
         return self.locator.translate_errors(lambda: load_file(self.locator.loader, path))
 
     def _read_experiments(self) -> list[str]:

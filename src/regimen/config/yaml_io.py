@@ -73,14 +73,18 @@ def read_text(path: Path) -> str:
     return re.sub(r"\r\n?", "\n", text)
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, loader: Any = LOADER) -> Any:
     """Return YAML text as plain data.
+
+    Args:
+        text: one document.
+        loader: class of PyYAML whose rules apply.
 
     Raises:
         yaml.YAMLError: it is not valid YAML.
     """
     _require_shallow(text)
-    return yaml.load(text, Loader=LOADER)
+    return yaml.load(text, Loader=loader)
 
 
 def _require_shallow(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 COLORS = ("#3b6fb6", "#d1762f", "#3f8f5b", "#b04a5a", "#7a5ea8", "#8a6d3b", "#4a9aa5", "#777777")
 MAX_PANELS = 15
+PANEL_HEIGHT = 2.0
+"""Height of the axes in a learning curve, inches."""
+
+DPI = 120
 ORDER = ("Train", "Metrics", "Episode_Reward", "Episode_Termination", "Loss", "Policy", "Learning", "Perf")
 """Prefixes of metrics, most important first."""
 UNITS = {
@@ -65,6 +70,16 @@ class Panel:
     left_out: int = 0
     shared: bool = False
 
+    @property
+    def legend_columns(self) -> int:
+        """Columns of its legend: one where the names are long."""
+        return 1 if any(len(name.split("/", 1)[-1]) > 28 for name in self.names) else 2
+
+    @property
+    def legend_rows(self) -> int:
+        """Rows of its legend."""
+        return -(-(len(self.names) + (self.left_out > 0)) // self.legend_columns)
+
 
 def learning_curve(metrics_jsonl: Path, out: Path) -> None:
     """Draw the metrics of a run over its steps: returns first, then reward terms, then losses.
@@ -77,15 +92,47 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
     panels = _panels(rows)
     shown = panels[:MAX_PANELS]
     figure, axes = sheet(max(len(shown), 1), columns=3)
+    figure.set_layout_engine("none")  # it takes longer than all else; `_place` is enough for panels of one kind
     window = len(rows) // 40 if len(rows) >= SMOOTH_FROM else 1
     for ax, panel in zip(axes, shown, strict=False):
         for name, color in zip(panel.names, COLORS, strict=False):
             _curve(ax, points_of(rows, name), color, name.split("/", 1)[-1], window)
         _label(ax, panel.title, "")
         if panel.shared:
-            _legend_below(ax, panel.left_out)
-    figure.supxlabel(_footnote(window, block, [panel.title for panel in panels[MAX_PANELS:]]), fontsize=9)
+            _legend_below(ax, panel)
+    notes = _footnote(window, block, [panel.title for panel in panels[MAX_PANELS:]]).splitlines()
+    footnote = "\n".join(textwrap.fill(line, 50 * min(3, len(axes))) for line in notes)
+    _place(figure, axes, shown, lines=len(footnote.splitlines()))
+    figure.supxlabel(footnote, fontsize=9, y=0.1 / figure.get_figheight(), va="bottom")
     save(figure, out)
+
+
+def _place(figure: Figure, axes: Sequence[Axes], panels: Sequence[Panel], lines: int) -> None:
+    """Set the height of the learning curve and the place of its axes, rows of panels with room for their legends.
+
+    Args:
+        figure: the learning curve.
+        axes: one for each panel, perhaps more.
+        panels: what the axes show.
+        lines: lines of the footnote.
+    """
+    columns = min(3, len(axes))
+    starts = range(0, len(axes), columns)
+    below = [max([0.3, *(0.4 + 0.165 * p.legend_rows for p in panels[i : i + columns] if p.shared)]) for i in starts]
+    bottom = 0.2 + 0.17 * lines
+    width, height = figure.get_figwidth(), bottom + sum(below) + len(below) * (PANEL_HEIGHT + 0.35)
+    figure.set_figheight(height)
+    top = height
+    for start, room in zip(starts, below, strict=True):
+        top -= 0.35 + PANEL_HEIGHT
+        for column, ax in enumerate(axes[start : start + columns]):
+            left = width / columns * column + 0.62
+            ax.xaxis.set_label_coords(
+                0.5, -0.2
+            )  # without it the place of each label is computed, of empty ones as well
+            ax.yaxis.set_label_coords(-0.2, 0.5)
+            ax.set_position((left / width, top / height, (width / columns - 0.72) / width, PANEL_HEIGHT / height))
+        top -= room
 
 
 def _curve(ax: Axes, points: np.ndarray, color: str, label: str, window: int) -> None:
@@ -234,15 +281,16 @@ def title_of(name: str) -> str:
 
 
 def _label(ax: Axes, title: str, xlabel: str) -> None:
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title, fontsize=10, y=1.0)  # a place that is not searched for
     ax.set_xlabel(xlabel, fontsize=8)
 
 
-def _legend_below(ax: Axes, left_out: int) -> None:
+def _legend_below(ax: Axes, panel: Panel) -> None:
     """Draw the legend below the panel, where it covers no curve."""
-    if left_out:
-        ax.plot([], [], color="none", label=f"and {left_out} smaller, not drawn")
-    ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, handlelength=1.2)
+    if panel.left_out:
+        ax.plot([], [], color="none", label=f"and {panel.left_out} smaller, not drawn")
+    place: dict[str, Any] = {"bbox_to_anchor": (0.5, -0.1), "ncols": panel.legend_columns, "handlelength": 1.2}
+    ax.legend(loc="upper center", fontsize=8, frameon=False, **place)
 
 
 def sheet(panels: int, columns: int, size: tuple[float, float] = (4.2, 2.8)) -> tuple[Figure, list[Axes]]:
@@ -254,7 +302,7 @@ def sheet(panels: int, columns: int, size: tuple[float, float] = (4.2, 2.8)) -> 
     columns = min(columns, panels)
     rows = -(-panels // columns)
     layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), layout=layout)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.3), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
@@ -265,6 +313,10 @@ def sheet(panels: int, columns: int, size: tuple[float, float] = (4.2, 2.8)) -> 
 
 
 def save(figure: Figure, out: Path) -> None:
-    """Write a figure as PNG `out`."""
+    """Write a figure of `sheet` as PNG `out`.
+
+    `Figure.savefig` draws it twice, to lay it out and to write it.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    canvas: Any = figure.canvas
+    canvas.print_png(out)

@@ -83,7 +83,7 @@ def create_run(
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.hydra_record(), "overrides": composed.overrides}.items():
             (folder / f"{name}.yaml").write_text(redacted(as_yaml(data)), encoding="utf-8")
-    os.environ.update({str(k): str(v) for k, v in composed.node.config.job.env_set.items()})
+    os.environ.update(composed.environment())
     return run
 
 
