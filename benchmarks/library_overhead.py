@@ -97,7 +97,8 @@ def _rounds(
 
 def _seconds_of_steps(inner: Any) -> list[float]:
     """Return a list to which each later call of the library's `step` adds its seconds."""
-    step, seconds = inner.step, []
+    step = inner.step
+    seconds: list[float] = []
 
     def timed(action: torch.Tensor) -> Any:
         started = time.process_time()
