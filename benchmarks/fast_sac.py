@@ -11,6 +11,7 @@ made-up transitions, as wide as those of task k1_walk. Measurements alternate in
 seconds: with one thread these are seconds on a core that nobody else uses. holosoma keeps the critics' observations
 apart from the actor's, so ours beside it does so too; FastTD3 has one group, and so has ours beside it. FastTD3 is
 another algorithm with less to do: no density of actions, no temperature, no layer norm (a row of ours is without, too).
+The last row, the bound, is the matrix products of our updates with nothing between them.
 
 Before anything is measured holosoma's learner and ours get the same weights and the same minibatch, and have to find
 the same loss of the critics.
@@ -23,6 +24,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ import torch
 from fast_sac_peer import CHANGES, FastTD3, Holosoma, Sizes, Step, find
 from measure import RESULTS, alternate, ratio, report
 
-from regimen.agents.fast_sac.agent import FastSac
+from regimen.agents.fast_sac.agent import PART_ROWS, FastSac
 from regimen.agents.fast_sac.config import FastSacCfg
 from regimen.data.replay_buffer import Batch
 from regimen.envs.vec_env import ActionSpec, IOSpec
@@ -41,6 +43,7 @@ SIZES = {
 }
 """As conf/agent/fast_sac.yaml and fast_sac_gpu.yaml have them; envs and steps in the ring are chosen here."""
 
+BOUND = "matrix products of ours alone"
 OURS, APART, PLAIN = "ours, one group", "ours, critics' own group", "ours, one group, no layer norm"
 
 
@@ -84,6 +87,45 @@ def ours(sizes: Sizes, given: list[Step], groups: tuple[str, ...], compiled: boo
         after = dict.fromkeys(groups, step.following)
         agent.ring.add(step.action, step.reward, step.ended & ~step.cut, step.ended, after, after)
     return agent
+
+
+class Products:
+    """The matrix products of our updates: forward, and backward to the weights and inputs that need a gradient."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes, self.rows = sizes, min(PART_ROWS, sizes.batch)
+        self.actor = self._weights(sizes.observations, sizes.actor, 2 * sizes.actions)
+        self.critics = [self._weights(sizes.observations + sizes.actions, sizes.critic, sizes.atoms) for _ in range(2)]
+
+    def _weights(self, inputs: int, hidden: int, outputs: int) -> list[torch.Tensor]:
+        widths = (inputs, hidden, hidden // 2, hidden // 4, outputs)
+        return [torch.randn(n, k) / k**0.5 for k, n in pairwise(widths)]
+
+    def _through(self, net: list[torch.Tensor], weights: bool, inputs: bool) -> None:
+        """Go through a network, and back for the gradients of its weights, its inputs, or both."""
+        x = [torch.ones(self.rows, net[0].shape[1])]
+        for layer in net:
+            x.append(x[-1] @ layer.t())
+        gradient = x[-1]
+        for k in reversed(range(len(net) if weights or inputs else 0)):
+            if weights:
+                gradient.t() @ x[k]
+            if k or inputs:
+                gradient = gradient @ net[k]
+
+    def learn(self) -> int:
+        """Do the products of the updates after an env step; return the updates."""
+        for k in range(1, self.sizes.updates + 1):
+            for _ in range(self.sizes.batch // self.rows):
+                self._through(self.actor, weights=False, inputs=False)
+                for net in self.critics:
+                    self._through(net, weights=False, inputs=False)
+                    self._through(net, weights=True, inputs=False)
+                if k % self.sizes.policy_frequency == 0:
+                    self._through(self.actor, weights=True, inputs=False)
+                    for net in self.critics:
+                        self._through(net, weights=False, inputs=True)
+        return self.sizes.updates
 
 
 def difference(peer: Holosoma, agent: FastSac) -> float:
@@ -140,7 +182,7 @@ def main() -> None:
             print(f"same weights, same minibatch: the critics' losses differ by {apart:.1e} of their size")
             if apart > 1e-4:
                 raise SystemExit("the two do not compute the same: there is nothing to compare")
-    rows, pairs = measure(learners, peers, args.steps, args.repeats)
+    rows, pairs = measure(learners, peers, Products(sizes), args.steps, args.repeats)
     name = f"fast_sac_{args.size}" + ("_compiled" if args.compile else "") + ("" if peers else "_alone")
     report(name, rows, {label: ratio(rows[a], rows[b]) for label, a, b in pairs}, "updates/CPU min")
     known = json.loads((RESULTS / f"{name}.json").read_text())
@@ -149,10 +191,10 @@ def main() -> None:
 
 
 def measure(
-    learners: dict[str, Any], peers: list[Holosoma | FastTD3], count: int, repeats: int
+    learners: dict[str, Any], peers: list[Holosoma | FastTD3], products: Products, count: int, repeats: int
 ) -> tuple[dict[str, list[float]], list[tuple[str, str, str]]]:
     """Return updates a minute by name, and which two rows a ratio is made of."""
-    pairs = []
+    pairs = [(f"{OURS} / bound", OURS, BOUND)]
     works: dict[str, Callable[[], int]] = {
         name: partial(repeat, partial(learn, agent), count) for name, agent in learners.items()
     }
@@ -160,6 +202,8 @@ def measure(
         works[peer.name] = partial(repeat, peer.learn, count)
         beside = (APART,) if isinstance(peer, Holosoma) else (OURS, PLAIN)
         pairs += [(f"{row} / {peer.name}", row, peer.name) for row in beside]
+        pairs.append((f"bound / {peer.name}", BOUND, peer.name))
+    works[BOUND] = partial(repeat, products.learn, count)
     return alternate(works, repeats, clock=cpu_minutes), pairs
 
 

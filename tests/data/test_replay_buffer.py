@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regimen.data.replay_buffer import ReplayRing, ring_bytes
+from regimen.data.replay_buffer import Batch, ReplayRing, ring_bytes
 
 N, A, GAMMA = 3, 2, 0.9
 CPU = torch.device("cpu")
@@ -135,3 +135,21 @@ def test_episodes_that_are_ended_lead_no_return_into_the_next_ones():
     assert torch.equal(batch.next_obs["policy"], last)
     assert torch.equal(batch.reward, rows[5]["reward"]) and torch.all(batch.discount == GAMMA)
     assert torch.equal(ring.read(env, torch.ones(N, dtype=torch.long), GAMMA, 3).obs["policy"], first)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(32, [32]), (33, [32, 1]), (64, [32, 32]), (80, [32, 32, 16]), (7, [7])])
+def test_parts_of_a_batch_are_all_of_its_rows_in_order(rows, sizes):
+    obs, following = {"policy": torch.randn(rows, 4)}, {"policy": torch.randn(rows, 4)}
+    batch = Batch(obs, torch.randn(rows, A), torch.randn(rows), torch.rand(rows), following)
+    parts = batch.parts(32)
+    assert [len(part.reward) for part in parts] == sizes
+    for name in ("action", "reward", "discount"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
+    assert torch.equal(torch.cat([part.obs["policy"] for part in parts]), obs["policy"])
+    assert torch.equal(torch.cat([part.next_obs["policy"] for part in parts]), following["policy"])
+
+
+def test_parts_are_of_nearly_equal_size():
+    rows = 1040
+    batch = Batch({}, torch.zeros(rows, A), torch.zeros(rows), torch.zeros(rows), {})
+    assert [len(part.reward) for part in batch.parts(1024)] == [528, 512]

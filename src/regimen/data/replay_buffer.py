@@ -48,8 +48,22 @@ class Batch:
 
     def minibatch(self, k: int) -> Batch:
         """Return entry `k` of the first dimension."""
-        obs, following = ({group: x[k] for group, x in o.items()} for o in (self.obs, self.next_obs))
-        return Batch(obs, self.action[k], self.reward[k], self.discount[k], following)
+        return self._at(k)
+
+    def parts(self, most: int) -> list[Batch]:
+        """Return all B entries of the first dimension in order, in parts of nearly equal size.
+
+        Args:
+            most: size of a part at most, a multiple of 16. So are all parts but the last, because random numbers for
+                the parts are then those for all rows at once: PyTorch draws normal numbers in groups of 16 on a CPU.
+        """
+        rows = len(self.reward)
+        size = -(-rows // (16 * -(-rows // most))) * 16
+        return [self._at(slice(start, start + size)) for start in range(0, rows, size)]
+
+    def _at(self, index: int | slice) -> Batch:
+        obs, following = ({group: x[index] for group, x in o.items()} for o in (self.obs, self.next_obs))
+        return Batch(obs, self.action[index], self.reward[index], self.discount[index], following)
 
 
 class ReplayRing:

@@ -196,6 +196,22 @@ def test_the_actors_update_leaves_no_gradient_in_the_critics():
     assert all(p.grad is not None for p in agent.actor.parameters())
 
 
+@pytest.mark.parametrize("critic_type", ["c51", "scalar"])
+@pytest.mark.parametrize("rows", [64, 60])
+def test_an_update_in_parts_is_that_of_the_rows_at_once(monkeypatch, critic_type, rows):
+    agents, stats = [sac_agent(num_envs=rows, critic_type=critic_type, max_grad_norm=1.0) for _ in range(2)], []
+    for agent, most in zip(agents, (1024, 32), strict=True):
+        monkeypatch.setattr(fast_sac, "PART_ROWS", most)
+        fill(agent, 10)
+        torch.manual_seed(1)
+        agent._learn_from_ring()
+        stats.append({name: float(value) for name, value in agent._stats.items()})
+    assert stats[1] == pytest.approx(stats[0], rel=1e-4, abs=1e-6)
+    for one, other in zip(*(agent._weights() for agent in agents), strict=True):
+        # A gradient that is zero but for rounding moves a weight by the learning rate in any direction.
+        assert (one - other).abs().median() < 1e-6 and torch.allclose(one, other, atol=5e-3)
+
+
 def test_critics_read_their_own_group():
     agent = sac_agent(critic_observations="critic")
     assert agent.critics.nets[0][0].in_features == 5 + 2
@@ -270,7 +286,7 @@ def test_amp_is_off_on_a_cpu_and_where_it_is_on_only_the_networks_have_16_bits(c
     losses, targets = [], []
     for agent in agents:
         torch.manual_seed(1)
-        loss, log_prob, (target, _) = agent._critic_loss(made_batch())
+        loss, (log_prob, target, _) = agent._critic_loss(made_batch())
         assert {x.dtype for x in (loss, log_prob, target)} == {torch.float32}
         losses.append(loss.detach())
         targets.append(target)
@@ -363,7 +379,7 @@ def test_compiled_losses_are_those_of_the_plain_ones():
     losses = []
     for agent in (plain, compiled):
         agent.actor.high, agent.actor.low = -20.0, -20.5  # hardly any noise: the two draw differently
-        loss, _, _ = agent._critic_loss(batch)
+        loss, _ = agent._critic_loss(batch)
         loss.backward()
         grads = torch.cat([p.grad.flatten() for p in agent.critics.parameters()])
         losses.append((loss.detach(), grads, agent._actor_loss(batch).detach()))

@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -33,8 +33,25 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 BETAS = (0.9, 0.95)
+PART_ROWS = 1024
+"""Rows of a minibatch that go through the networks at once on a CPU: their activations then stay in its caches."""
+
 SATURATED = 0.05
 """Share of the targets' probability mass outside the support above which a warning is given."""
+
+
+class _Targets(NamedTuple):
+    """The critics' targets for some rows.
+
+    Attributes:
+        log_prob: (B,) log density of the actions that follow.
+        target: (E, B) values, or (E, B, Z) distributions.
+        made_of: the same of the target networks.
+    """
+
+    log_prob: torch.Tensor
+    target: torch.Tensor
+    made_of: torch.Tensor
 
 
 class FastSac:
@@ -204,7 +221,7 @@ class FastSac:
                 self._update_actor(batch)
             with torch.no_grad():
                 torch._foreach_lerp_(self._followers, self._led, cfg.tau)
-        self._stats |= self._measured(batch, *targets)
+        self._stats |= self._measured(batch, targets)
 
     def _mirrored(self, batch: Batch) -> Batch:
         """Return a batch (U, B, …) with the mirror image of each transition in the same minibatch, (U, 2 B, …)."""
@@ -229,23 +246,30 @@ class FastSac:
         obs, following = ({g: self.norms[g](x) for g, x in o.items()} for o in (batch.obs, batch.next_obs))
         return Batch(obs, batch.action, batch.reward, batch.discount, following)
 
-    def _update_critics(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _update_critics(self, batch: Batch) -> list[_Targets]:
         """Move the critics towards their targets, and the temperature towards its target entropy.
 
         Returns:
-            Log density (B,) of the actions that follow, the critics' targets, and what these were made of.
+            The critics' targets for each part of the minibatch.
         """
-        loss, log_prob, (target, made_of) = self._critic_loss(batch)
-        self._descend(loss, self.critic_optimiser)
+        targets: list[_Targets] = []
+
+        def loss_of(part: Batch) -> torch.Tensor:
+            loss, found = self._critic_loss(part)
+            targets.append(found)
+            return loss
+
+        loss = self._descend(loss_of, batch, self.critic_optimiser)
         # The gradient of -alpha (log pi + target) with respect to log alpha.
+        log_prob = torch.cat([part.log_prob for part in targets])
         gap = data_parallel.total((log_prob + self.target_entropy).mean()) / world_size()
         self.log_alpha.grad = -self.log_alpha.detach().exp() * gap
         self.alpha_optimiser.step()
-        self._stats |= {"Loss/critic": loss.detach(), "Loss/alpha": self.log_alpha.grad}
-        return log_prob, target, made_of
+        self._stats |= {"Loss/critic": loss, "Loss/alpha": self.log_alpha.grad}
+        return targets
 
-    def _distance_to_target(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        """Return the critics' loss, the log density (B,) of the actions that follow, and the result of `_targets`."""
+    def _distance_to_target(self, batch: Batch) -> tuple[torch.Tensor, _Targets]:
+        """Return the critics' loss, and what they are regressed to."""
         group = self.cfg.critic_observations
         with self._cast():
             with torch.no_grad():
@@ -254,7 +278,7 @@ class FastSac:
                 target, made_of = self._targets(outputs, batch, self.log_alpha.exp() * log_prob)
             predicted = self.critics.each(batch.obs[group], batch.action)
         losses = [self._distance(x, y) for x, y in zip(predicted, target, strict=True)]
-        return torch.stack(losses).sum(), log_prob, (target, made_of)
+        return torch.stack(losses).sum(), _Targets(log_prob, target, made_of)
 
     def _distance(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error or cross-entropy of a critic's outputs (B, Z) to its target (B) or (B, Z)."""
@@ -282,10 +306,10 @@ class FastSac:
         moved = torch.addcmul((batch.reward - discount * cost)[:, None], discount[:, None], support)
         return project(probs, moved, support), probs
 
-    def _measured(
-        self, batch: Batch, log_prob: torch.Tensor, target: torch.Tensor, made_of: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _measured(self, batch: Batch, targets: list[_Targets]) -> dict[str, torch.Tensor]:
         """Return scalars of the last minibatch to log; in every update they would need some percent of its time."""
+        log_prob = torch.cat([part.log_prob for part in targets])
+        target, made_of = (torch.cat(parts, dim=1) for parts in zip(*(t[1:] for t in targets), strict=True))
         support, values = self.critics.support, target
         stats: dict[str, torch.Tensor] = {}
         if self.cfg.critic_type == "c51":
@@ -299,11 +323,9 @@ class FastSac:
     def _update_actor(self, batch: Batch) -> None:
         for weights in self._led:
             weights.requires_grad = False  # their gradients are not needed
-        loss = self._actor_loss(batch)
-        self._descend(loss, self.actor_optimiser)
+        self._stats["Loss/actor"] = self._descend(self._actor_loss, batch, self.actor_optimiser)
         for weights in self._led:
             weights.requires_grad = True
-        self._stats["Loss/actor"] = loss.detach()
 
     def _policy_loss(self, batch: Batch) -> torch.Tensor:
         with self._cast():
@@ -313,14 +335,29 @@ class FastSac:
         value = values.amin(0) if self.cfg.use_cdq else values.mean(0)
         return (self.log_alpha.detach().exp() * log_prob - value).mean()
 
-    def _descend(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
-        parameters = optimiser.param_groups[0]["params"]
+    def _descend(
+        self, loss_of: Callable[[Batch], torch.Tensor], batch: Batch, optimiser: torch.optim.Optimizer
+    ) -> torch.Tensor:
+        """Make a step along the gradient of a minibatch's mean loss, and return this loss.
+
+        On a CPU the gradients are summed over parts of the minibatch.
+
+        Args:
+            loss_of: returns the mean loss of the rows of a part.
+            batch: the minibatch.
+            optimiser: of the weights to change.
+        """
+        parameters, losses = optimiser.param_groups[0]["params"], []
         optimiser.zero_grad()
-        loss.backward()
+        for part in batch.parts(PART_ROWS) if self.device.type == "cpu" else [batch]:
+            loss = loss_of(part) * (len(part.reward) / len(batch.reward))
+            loss.backward()
+            losses.append(loss.detach())
         data_parallel.average([p.grad for p in parameters])
         if self.cfg.max_grad_norm > 0:
             nn.utils.clip_grad_norm_(parameters, self.cfg.max_grad_norm, foreach=True)
         optimiser.step()
+        return torch.stack(losses).sum()
 
     def _losses(self, session: TrainingSession) -> dict[str, float]:
         """Return the scalars of the last update; warn of a support that is too small.
