@@ -56,7 +56,7 @@ test-all: test test-slow ## the fast suite, then the slower ones
 
 support: $(READY) ## run the tests and write docs/support.md from the runs that they make (TESTS=tests/end_to_end: of some)
 	@echo "support: tests, with a record of their runs"
-	@rm -f $(SUPPORT); failed=0; $(PY) -m pytest -q -n 2 $(TESTS) --support-record $(SUPPORT) || failed=$$?; \
+	@rm -f $(SUPPORT); failed=0; $(PY) -m pytest -q -n 2 $(TESTS) --support-record=$(SUPPORT) || failed=$$?; \
 		$(PY) tools/support_matrix.py $(SUPPORT) && exit $$failed
 
 check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
