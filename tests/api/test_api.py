@@ -107,8 +107,8 @@ def test_a_run_is_launched_found_and_looked_at(lab: Path, capsys: pytest.Capture
     assert {row.id for row in regimen.find_runs()} == {failed.id, run.id}  # both may have started in one second
     assert [row.id for row in regimen.find_runs(status=["finished", "killed"], since="1h")] == [run.id]
     assert [row.id for row in regimen.find_runs("status!=failed", seed=5, sort="name")] == [run.id]
-    rows = [dataclasses.asdict(row) for row in regimen.find_runs()]
-    assert json.loads(json.dumps(rows))[1]["headline"] == {"score": 5.0}
+    rows = {row.id: dataclasses.asdict(row) for row in regimen.find_runs()}
+    assert json.loads(json.dumps(rows))[run.id]["headline"] == {"score": 5.0}
     with raises_naming(ConfigError, "stats", "status"):
         regimen.find_runs(stats="failed")
     with raises_naming(RunReferenceError, "frist", "first"):
