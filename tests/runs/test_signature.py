@@ -69,6 +69,13 @@ def test_the_content_of_the_inputs_counts() -> None:
     assert config_signature(CONFIG, {"policy": "cd34"}) != config_signature(CONFIG, INPUTS)
 
 
+def test_the_policy_below_a_task_is_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])  # has a folder `pretrained`
+    below = [{"policy": text} for text in ("pretrained:go2_flat", "/somewhere/walker.pt")]
+    one, other = (code_signature(with_(env={"num_envs": 4, "low_level": low})) for low in below)
+    assert one == other
+
+
 def test_an_edit_of_a_users_module_changes_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     module = tmp_path / "signed_stage.py"

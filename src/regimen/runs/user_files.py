@@ -49,6 +49,14 @@ MAX_FILES = 5000
 """What is larger is not copied: the copy has a symbolic link to the original."""
 
 
+def _without_inputs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without `env.low_level.policy`, an input that has its own checksum."""
+    env = config.get("env") or {}
+    if not (env.get("low_level") or {}).get("policy"):
+        return config
+    return {**config, "env": {**env, "low_level": {**env["low_level"], "policy": None}}}
+
+
 @dataclass
 class Folder:
     """The content of a folder of the user, as it is copied.
@@ -76,7 +84,7 @@ class UserFiles:
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Args: config: resolved plain configuration."""
-        self.config = config
+        self.config = config = _without_inputs(config)
         names = {text.replace(":", ".").partition(".")[0] for text in _targets(config)} - {"regimen"}
         self.modules = sorted({path for name in names for path in _local(name)})
         self.roots = _outermost({_project(path.parent) for path in self.modules})
