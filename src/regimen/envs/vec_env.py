@@ -184,6 +184,32 @@ class IOSpec:
             raise IOMismatchError(f"The {what} does not fit this environment:\n  " + "\n  ".join(lines))
 
 
+class EnvWrapper:
+    """What a wrapper leaves to the environment that it wraps; it has the attributes and other methods of `VecEnv`."""
+
+    _inner: VecEnv
+
+    def stagger(self) -> None:
+        """Set the envs to random times of their episodes."""
+        self._inner.stagger()
+
+    def fix_command(self, name: str, values: torch.Tensor) -> None:
+        """Hold command `name` at `values` (N, k)."""
+        self._inner.fix_command(name, values)
+
+    def fix_event(self, name: str, **values: torch.Tensor) -> None:
+        """Hold event `name` at the given values, each (N,)."""
+        self._inner.fix_event(name, **values)
+
+    def render(self) -> np.ndarray:
+        """Return an image of env 0, (H, W, 3) uint8."""
+        return self._inner.render()
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._inner.close()
+
+
 def is_solved(env: object) -> TypeGuard[SolvedTask]:
     """Return whether an environment has an `optimal_action`."""
     return hasattr(env, "optimal_action")

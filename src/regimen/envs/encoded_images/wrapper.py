@@ -9,11 +9,10 @@ import torch
 
 from regimen.config.targets import resolve
 from regimen.envs.encoded_images.description import EncoderDescription
+from regimen.envs.vec_env import EnvWrapper
 from regimen.system.errors import CheckpointError, IOMismatchError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, StepInfo, VecEnv
     from regimen.runs.checkpoint_header import StateDict
@@ -33,7 +32,7 @@ class FrozenEncoder(Protocol):
         ...
 
 
-class EncodedEnv:
+class EncodedEnv(EnvWrapper):
     """A `VecEnv` with features in place of the images of another one, at the end of the group `policy`.
 
     Every agent that reads vectors learns from pictures this way, and what it keeps of a step are features alone. A
@@ -120,18 +119,6 @@ class EncodedEnv:
         """Begin new episodes with the generators of a state that cannot be restored; return the observations."""
         return self._encoded(self._inner.restart(state))  # type: ignore[attr-defined]
 
-    def stagger(self) -> None:
-        """Set the envs to random times of their episodes."""
-        self._inner.stagger()
-
-    def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k)."""
-        self._inner.fix_command(name, values)
-
-    def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Hold event `name` at the given values, each (N,)."""
-        self._inner.fix_event(name, **values)
-
     def state_dict(self) -> StateDict:
         """Return the state of the environment; the encoder has none."""
         return self._inner.state_dict()
@@ -139,11 +126,3 @@ class EncodedEnv:
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self._inner.load_state_dict(state)
-
-    def render(self) -> np.ndarray:
-        """Return an image of env 0, (H, W, 3) uint8."""
-        return self._inner.render()
-
-    def close(self) -> None:
-        """Free the simulator."""
-        self._inner.close()

@@ -11,12 +11,11 @@ from regimen.envs.fault_estimate.columns import HEALTHY, SINCE_CLIP_S, with_esti
 from regimen.envs.fault_estimate.oracle import Oracle
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.robots.robot import match
+from regimen.envs.vec_env import EnvWrapper
 from regimen.system.errors import ConfigError, IOMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from regimen.config.schema import Config
     from regimen.envs.fault_estimate.estimator import Estimator
@@ -53,7 +52,7 @@ class _EstimateSource(Protocol):
     def load_state_dict(self, state: StateDict) -> None: ...
 
 
-class EstimatedEnv:
+class EstimatedEnv(EnvWrapper):
     """A `VecEnv` that appends a fault estimate to the group `policy` of another one.
 
     `fault_probability` (1 + C) are the probabilities of healthy and of each joint that can fail, those of an oracle
@@ -79,7 +78,8 @@ class EstimatedEnv:
         Raises:
             IOMismatchError: if a detector has other classes.
         """
-        self.env, self.num_envs, self.device = env, env.num_envs, env.device
+        self.env = self._inner = env
+        self.num_envs, self.device = env.num_envs, env.device
         self.step_dt, self.max_episode_length = env.step_dt, env.max_episode_length
         self.io = with_estimate(env.io, list(joints))
         self._classes = _class_table(joints, numbered).to(self.device)
@@ -147,18 +147,6 @@ class EstimatedEnv:
         older = torch.where(age > 0, (age + self.step_dt / SINCE_CLIP_S).clamp_max(1.0), age)
         return torch.cat((self._columns[:, :-1], older), dim=1)
 
-    def stagger(self) -> None:
-        """Set the envs to random times of their episodes."""
-        self.env.stagger()
-
-    def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k)."""
-        self.env.fix_command(name, values)
-
-    def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Hold event `name` at the given values, each (N,)."""
-        self.env.fix_event(name, **values)
-
     def state_dict(self) -> StateDict:
         """Return the state of the environment and of the estimate, and the last columns."""
         return {"env": self.env.state_dict(), "estimate": self._source.state_dict(), "told": self._columns.clone()}
@@ -168,14 +156,6 @@ class EstimatedEnv:
         self.env.load_state_dict(state["env"])
         self._source.load_state_dict(state["estimate"])
         self._columns = state["told"].clone()
-
-    def render(self) -> np.ndarray:
-        """Return an image of env 0, (H, W, 3) uint8."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Free the simulator."""
-        self.env.close()
 
 
 class _OracleEstimate:

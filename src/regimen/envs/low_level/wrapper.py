@@ -16,13 +16,11 @@ import torch
 from regimen.config.targets import resolve
 from regimen.envs.low_level.description import commanding_io
 from regimen.envs.rotations import heading
-from regimen.envs.vec_env import IOSpec
+from regimen.envs.vec_env import EnvWrapper, IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from regimen.config.schema import Config
     from regimen.config.task_schema import LowLevelCfg
     from regimen.envs.manager_env import ManagerEnv
@@ -33,7 +31,7 @@ STANDING = 0.05
 """Share of the largest speed below which the robot stands."""
 
 
-class CommandingEnv:
+class CommandingEnv(EnvWrapper):
     """A `VecEnv` on top of a manager-based task and a policy of it.
 
     Rewards of the steps of the low level are summed, metrics averaged; labels are those of the last step. An episode
@@ -51,7 +49,8 @@ class CommandingEnv:
             policy: the low-level policy, see `regimen.agents.base.Policy`.
             cfg: of the low level.
         """
-        self.env, self._policy, self._cfg = env, policy, cfg
+        self.env = self._inner = env
+        self._policy, self._cfg = policy, cfg
         self.num_envs, self.device = env.num_envs, env.device
         self.io = commanding_io(env.io, cfg)
         self.step_dt = self.io.step_dt
@@ -142,18 +141,6 @@ class CommandingEnv:
         """Return the state that a NaN dump keeps, name -> (N, ...)."""
         return self.env.kinematics()
 
-    def stagger(self) -> None:
-        """Set the envs to random times of their episodes."""
-        self.env.stagger()
-
-    def fix_command(self, name: str, values: torch.Tensor) -> None:
-        """Hold command `name` at `values` (N, k)."""
-        self.env.fix_command(name, values)
-
-    def fix_event(self, name: str, **values: torch.Tensor) -> None:
-        """Hold event `name` at the given values, each (N,)."""
-        self.env.fix_event(name, **values)
-
     def state_dict(self) -> StateDict:
         """Return the state of the task, and the observation and memory of the low-level policy."""
         obs = {group: values.clone() for group, values in self._obs.items()}
@@ -164,14 +151,6 @@ class CommandingEnv:
         self.env.load_state_dict(state["env"])
         self._obs = {group: values.clone() for group, values in state["obs"].items()}
         self._memory = state["memory"]
-
-    def render(self) -> np.ndarray:
-        """Return an image of env 0, (H, W, 3) uint8."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Free the simulator."""
-        self.env.close()
 
 
 class SolvedCommandingEnv(CommandingEnv):
