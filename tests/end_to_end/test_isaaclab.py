@@ -12,13 +12,12 @@ from ctypes.util import find_library
 from pathlib import Path
 
 import h5py
-import pytest
 
 from helpers.launches import ROOT, environment, launch, record, start
+from helpers.library_marks import needs
 from helpers.messages import assert_names
 from helpers.subprocesses import said
 from helpers.supervised_runs import wait_for
-from regimen.envs.foreign import installed
 from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.runs.checkpoint import load
 from regimen.system import host
@@ -30,14 +29,7 @@ PYTHON = host.made_interpreter("isaaclab")
 TASK = ["task=isaaclab", "env.id=Isaac-Velocity-Flat-H1", "env.num_envs=4", "env.episode_length_s=0.8"]
 SHORT = ["agent=rsl_rl_ppo", "agent.num_steps_per_env=8", "agent.max_iterations=2", "hardware.threads=1"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("isaaclab"),
-    pytest.mark.skipif(
-        PYTHON is None or bool(list(installed.problems(ISAAC_LAB, PYTHON))),
-        reason="Isaac Lab is not installed: make isaaclab",
-    ),
-]
+pytestmark = needs(ISAAC_LAB)
 
 
 def test_a_task_keeps_the_rules_of_the_contract():

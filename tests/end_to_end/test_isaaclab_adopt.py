@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from helpers.launches import ROOT, environment, launch, record
+from helpers.library_marks import needs
 from helpers.messages import assert_names
 from regimen.config.targets import resolve
-from regimen.envs.foreign import installed
 from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
@@ -22,14 +22,7 @@ PYTHON = host.made_interpreter("isaaclab")
 TASK = ["task=isaaclab", "env.id=Isaac-Cartpole"]
 SHORT = ["env.episode_length_s=0.8", "stage.envs_per_command=2"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("isaaclab"),
-    pytest.mark.skipif(
-        PYTHON is None or bool(list(installed.problems(ISAAC_LAB, PYTHON))),
-        reason="Isaac Lab is not installed: make isaaclab",
-    ),
-]
+pytestmark = needs(ISAAC_LAB)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from helpers.launches import ROOT, environment, launch, record, start
+from helpers.library_marks import needs
 from helpers.supervised_runs import wait_for
-from regimen.envs.foreign import installed
 from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system import host
 
@@ -23,14 +22,7 @@ REACH = ["task=reach", *FEW, "env.num_envs=4", "agent.trainer.timesteps=240", "s
 WALKER = ["task=h1_failure", *FEW, "env.num_envs=4", "env.episode_length_s=0.8", "agent=rsl_rl_ppo"]
 WALKER += ["agent.num_steps_per_env=8", "agent.max_iterations=2"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("isaaclab"),
-    pytest.mark.skipif(
-        PYTHON is None or bool(list(installed.problems(ISAAC_LAB, PYTHON))),
-        reason="Isaac Lab is not installed: make isaaclab",
-    ),
-]
+pytestmark = needs(ISAAC_LAB)
 
 
 def test_events_have_their_effect():

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from helpers.launches import ROOT, environment, launch, record, start
+from helpers.library_marks import needs
 from helpers.messages import assert_names
 from helpers.supervised_runs import wait_for
-from regimen.envs.foreign import installed
 from regimen.envs.mjlab.library import MJLAB
 from regimen.runs.checkpoint import load
 from regimen.system import host
@@ -28,13 +28,7 @@ TRAIN = [
 ]
 HELD = "env.evaluation={command: twist, grid: [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], disturbances: [push_robot]}"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("mjlab"),
-    pytest.mark.skipif(
-        PYTHON is None or bool(list(installed.problems(MJLAB, PYTHON))), reason="mjlab is not installed: make mjlab"
-    ),
-]
+pytestmark = needs(MJLAB)
 
 
 OPENED = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from regimen.runs import code_snapshot, inputs
 from regimen.runs.code_snapshot import LENGTH
+from regimen.runs.user_files import without_low_level_policy
 
 IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "nan_dump")
 """Keys of the whole configuration that cannot change what is learned or measured."""
@@ -28,9 +29,9 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
         config: resolved plain configuration.
         checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
     """
-    kept = {k: v for k, v in copy.deepcopy(config).items() if k not in (*IRRELEVANT, *INPUT_KEYS)}
-    if low_level := (kept.get("env") or {}).get("low_level"):
-        low_level.pop("policy", None)  # a path as well
+    kept = {
+        k: v for k, v in copy.deepcopy(without_low_level_policy(config)).items() if k not in (*IRRELEVANT, *INPUT_KEYS)
+    }
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
     if inputs.agent_follows_policy(config):  # whose checksum counts

@@ -49,7 +49,7 @@ MAX_FILES = 5000
 """What is larger is not copied: the copy has a symbolic link to the original."""
 
 
-def _without_inputs(config: dict[str, Any]) -> dict[str, Any]:
+def without_low_level_policy(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration without `env.low_level.policy`, an input that has its own checksum."""
     env = config.get("env") or {}
     if not (env.get("low_level") or {}).get("policy"):
@@ -84,7 +84,7 @@ class UserFiles:
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Args: config: resolved plain configuration."""
-        self.config = config = _without_inputs(config)
+        self.config = config = without_low_level_policy(config)
         names = {text.replace(":", ".").partition(".")[0] for text in _targets(config)} - {"regimen"}
         self.modules = sorted({path for name in names for path in _local(name)})
         self.roots = _outermost({_project(path.parent) for path in self.modules})
