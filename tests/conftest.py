@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -57,16 +58,17 @@ def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Write each figure without what it shows: its layout takes longer than a short training or evaluation."""
     if "drawn_figures" in request.fixturenames:
         return
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    write = Figure.savefig
+    write = FigureCanvasAgg.print_png  # `figures.save` calls it, and so does `Figure.savefig`
 
-    def blank(figure: Figure, *args: Any, **kwargs: Any) -> None:
-        figure.clear()
-        figure.set_layout_engine("none")
-        write(figure, *args, **kwargs)
+    @functools.wraps(write)  # its signature has what `savefig` may pass on
+    def blank(canvas: FigureCanvasAgg, *args: Any, **kwargs: Any) -> None:
+        canvas.figure.clear()
+        canvas.figure.set_layout_engine("none")
+        write(canvas, *args, **kwargs)
 
-    monkeypatch.setattr(Figure, "savefig", blank)
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", blank)
 
 
 @pytest.hookimpl(tryfirst=True)

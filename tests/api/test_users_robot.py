@@ -83,6 +83,7 @@ def test_a_robot_that_is_imported_from_its_old_place_is_opened_with_a_warning(fo
     assert_names(run(folder, "open.py"), *names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "code", "names"),
     [

@@ -92,6 +92,7 @@ def test_an_unknown_metric_offers_the_near_one(capsys: pytest.CaptureFixture[str
     assert_names(said, "Train/retrun", "Train/return")
 
 
+@pytest.mark.slow
 def test_runs_without_curves_show_their_figures(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in outputs.glob("*/metrics.jsonl"):
         file.unlink()

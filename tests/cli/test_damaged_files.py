@@ -148,6 +148,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regimen.system.files.repository_root", lambda: None)  # where `publish` writes
 
 
+@pytest.mark.slow
 @given(st.sampled_from(FILES + FOLDERS), st.sampled_from(DAMAGES), st.sampled_from(VERBS), st.integers(0, 2**16))
 @settings(
     max_examples=int(os.environ.get("REGIMEN_FUZZ", "60")), deadline=None, derandomize=True, database=None,

@@ -47,6 +47,7 @@ def test_what_was_shown_is_not_unfolded_again(outputs: Path, capsys: pytest.Capt
         assert any(shown.startswith(line) for shown in capsys.readouterr().out.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["family.png", "sub/family.svg"])
 def test_the_picture(outputs: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (outputs / "b2-data/data/episodes.h5").unlink()

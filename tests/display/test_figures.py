@@ -150,6 +150,7 @@ def test_evaluation_draws_intervals_and_survival(tmp_path: Path, sheets: list[Sh
         assert image.format == "PNG"
 
 
+@pytest.mark.slow
 def test_panels_legends_and_footnote_of_a_learning_curve_do_not_overlap(tmp_path: Path, sheets: list[Sheet]) -> None:
     names = ["Train/return", *(f"Loss/loss_{k}" for k in range(30)), *(f"Episode_Reward/term_{k}" for k in range(12))]
     rows = [{"step": k} | {name: 1e-3 * k for name in names} for k in range(3)]

@@ -130,6 +130,7 @@ def test_the_probe_reports_what_failed() -> None:
     assert_names(render._why_not("no_such_backend") or "", "mujoco.no_such_backend")
 
 
+@pytest.mark.slow
 def test_a_process_that_never_closes_its_renderer_ends_quietly(backend: str) -> None:
     code = (
         "import mujoco; from regimen.envs.sims.render import Renderer; from regimen.envs.robots.robot import load\n"

@@ -37,6 +37,7 @@ def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_example(my_lab: Path) -> None:
     done = call(my_lab, "dry_run=true")
     assert done.returncode == 0, done.stderr

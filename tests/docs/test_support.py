@@ -91,9 +91,8 @@ def test_that_is_skipped(): ...
 """
 
 
-@pytest.mark.parametrize(
-    "processes", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)], ids=["one process", "two"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one process", "two"])
 def test_runs_of_tests_that_pass_are_recorded(tmp_path: Path, processes: list[str]) -> None:
     (tmp_path / "test_runs.py").write_text(RUNS)
     file = tmp_path / "new" / "recording.jsonl"

@@ -21,11 +21,13 @@ def python(folder: Path, does: str) -> str:
     return f"hardware.interpreters.mujoco={path}"
 
 
+@pytest.mark.slow
 def test_another_interpreter_reads_the_same(tmp_path: Path) -> None:
     there = compose_config(["task=reach", python(tmp_path, f'exec {sys.executable} "$@"')])
     assert io_of(there).to_dict() == io_of(compose_config(["task=reach"])).to_dict()
 
 
+@pytest.mark.slow
 def test_errors_of_the_other_interpreter_are_told(tmp_path: Path) -> None:
     broken = compose_config(["task=reach", python(tmp_path, "echo libcuda is missing >&2; exit 7")])
     with raises_naming(PreflightError, tmp_path / "python", 7, "libcuda"):

@@ -170,5 +170,5 @@ class RunLife(RuleBasedStateMachine):
         assert unpack([pack(row)], [row.path]) == [row], "an index keeps all of it"
 
 
-TestRunLife = RunLife.TestCase
+TestRunLife = pytest.mark.slow(RunLife.TestCase)
 TestRunLife.settings = settings(max_examples=20, stateful_step_count=20, deadline=None, derandomize=True, database=None)

@@ -29,6 +29,7 @@ def test_a_directory_that_is_gone_is_no_crash(tmp_path: Path) -> None:
     assert corrected_record(tmp_path / "gone", 1).status == "killed"
 
 
+@pytest.mark.slow
 def test_supervisors_start_and_are_seen_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     runs = [make_run(tmp_path, act) for act in ("finish", "fail")]

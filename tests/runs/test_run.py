@@ -62,6 +62,7 @@ def test_creating_is_fast_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert min(times) < 0.05
 
 
+@pytest.mark.slow
 def test_fifty_runs_in_the_same_instant(tmp_path: Path) -> None:
     at = str(time.time() + 1.0)
     command = [sys.executable, "-c", TEN_RUNS, str(tmp_path), at]

@@ -134,6 +134,7 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.mark.slow
 def test_want_of_memory_is_told_by_the_kernels_count(tmp_path: Path, small_group: Path) -> None:
     run = make_run(tmp_path, "take_memory")
     enter = partial((small_group / "cgroup.procs").write_text, "0")
@@ -220,6 +221,7 @@ def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
     assert info["signature"] == first["signature"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_with_other_code_is_signed_by_neither(tmp_path: Path) -> None:
     run = make_run(tmp_path, "loop")
     mine = recorded(run)["signature"]["code"]
@@ -423,6 +425,7 @@ def test_the_end_is_told_though_the_directory_is_gone(tmp_path: Path) -> None:
     assert not run.dir.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"])
 def test_the_record_is_written_anew_if_it_was_lost(tmp_path: Path, name: str, content: bytes | None) -> None:

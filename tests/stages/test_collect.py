@@ -163,6 +163,7 @@ class Stopper:
         self.calls += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "dies"), [(100, False), (1, False), (190, True), (50, True)])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies: bool) -> None:
     cfg = CollectCfg(steps=200, checkpoint_interval=64, action_noise=0.05)

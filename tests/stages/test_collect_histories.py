@@ -123,6 +123,7 @@ def test_actions_are_mixed_with_the_noise_they_say(tmp_path: Path, traced: list[
     assert spread[epsilon > 0.5].max() > 0.4
 
 
+@pytest.mark.slow
 def test_returns_rise_and_scores_are_measured(tmp_path: Path) -> None:
     run = collect(tmp_path, CollectHistoriesCfg(episodes=30), 16)
     found = content(run)

@@ -152,6 +152,7 @@ def test_a_second_dataset_may_come_from_a_policy_that_is_told_more(tmp_path):
         distill(tmp_path, config_for([paths[0], odd], epochs=1))
 
 
+@pytest.mark.slow
 def test_data_without_any_fault_are_judged_without_claims(tmp_path):
     made = table(num_envs=12)
     made["labels/fault_joint"][:] = -1
@@ -181,6 +182,7 @@ def test_preflight_asks_for_data_and_neither_for_a_policy_nor_for_room_for_envs(
         preflight(compose([*words, f"data=[{path}]", "policy=pretrained:h1_flat"], [CONF]), tmp_path)
 
 
+@pytest.mark.slow
 def test_what_to_type_next_names_the_detector(tmp_path):
     config = config_for(write_swing(tmp_path / "e.h5"), epochs=1)
     run, _ = distill(tmp_path / "outputs", config)

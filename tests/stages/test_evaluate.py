@@ -71,6 +71,7 @@ def test_a_task_without_a_grid_of_commands_is_drawn_too(tmp_path: Path) -> None:
     assert is_drawn(result["dir"] / "figures" / "evaluation.png")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
     policy = save_policy(tmp_path)
     results = [evaluate(tmp_path, policy, seed=seed) for seed in (0, 0, 1)]
@@ -205,6 +206,7 @@ def evaluate_touch(folder: Path, policy: str) -> dict[str, Any]:
     return json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("opening", "kind"), [(0.0, "stalled"), (1.0, "terminated")])
 def test_the_kinds_of_failure_are_told_apart(tmp_path: Path, opening: float, kind: str) -> None:
     changes = {"agent": {"_target_": "stages.test_evaluate.Still"}, "io": TouchEnv(1).io.to_dict()}

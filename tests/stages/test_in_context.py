@@ -141,6 +141,7 @@ def test_masked_rewards_of_the_policy_itself(tmp_path: Path, small: InContextCfg
     assert missing_names(recorded(run)["warnings"][0], "random"), "that score is known"
 
 
+@pytest.mark.slow
 def test_a_given_demonstrator_takes_the_place_of_the_task_s_own(tmp_path: Path, small: InContextCfg) -> None:
     run, expert = start(tmp_path, small), str(save_policy(tmp_path, "Stays"))
     InContext(small)(run, config_of(tmp_path, small, experts=[expert]))
@@ -154,6 +155,7 @@ def test_a_policy_that_is_told_no_rewards_is_refused(tmp_path: Path, small: InCo
         InContext(small)(start(tmp_path, small), config_of(tmp_path, small, "Stays"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_the_policies_that_are_done(tmp_path: Path, small: InContextCfg, monkeypatch) -> None:
     whole = start(tmp_path / "whole", small)
     InContext(small)(whole, config_of(tmp_path, small))

@@ -33,6 +33,7 @@ def sent(message: dict[str, Any]) -> dict[str, Any]:
     return wire.decode(wire.to_bytes(message))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), PLAIN, max_size=4))
 def test_plain_values_arrive_as_they_were(message: dict[str, Any]) -> None:

@@ -30,6 +30,8 @@ from regimen.runs import checkpoint
 from regimen.stages.train import TrainCfg
 from regimen.system.errors import ConfigError, StopRequested
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.mark.parametrize("loss", ["lsgan", "bce"])
 def test_the_reward_grows_with_the_logit_and_is_bounded(loss):

@@ -134,6 +134,7 @@ def test_it_is_judged_while_a_policy_acts(tmp_path, io):
     assert evaluate(tmp_path, config)[1]["detector"] == result["detector"], "the same seed, the same figures"
 
 
+@pytest.mark.slow
 def test_baselines_beside_the_detector_are_judged_too(tmp_path, io):
     config = watch_config(tmp_path, io)
     frame = FrameNet(io.size("discriminator"), 9, FRAME_HIDDEN)

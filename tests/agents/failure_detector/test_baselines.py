@@ -38,6 +38,7 @@ def test_the_rule_is_tuned_to_the_limit(tmp_path):
     assert all(LIMIT < t < 10.0 for t in rule.thresholds.tolist()), "above every broken peak, below every healthy one"
 
 
+@pytest.mark.slow
 def test_baselines_are_trained_kept_and_go_on_after_a_stop(tmp_path):
     sets = open_sets(write_swing(tmp_path / "e.h5"))
     whole = Baselines.fit(sets, CFG, QuietRun(), tmp_path / "whole.pt", 0)

@@ -26,6 +26,7 @@ def training(sets: FrameSets, keeper: Memory, run: QuietRun | None = None, cfg: 
     return Training(net, sets, cfg, run or QuietRun(), keeper, seed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["softmax", "multi_label"])
 def test_broken_joints_are_learned(sets, head):
     trained = training(sets, Memory(), cfg=TrainingCfg(8, 8, 16, 20, 1e-2), head=head)
@@ -44,6 +45,7 @@ def uninterrupted(sets) -> tuple[Memory, Training]:
     return keeper, whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [2, 5, 9])  # in the first epoch, in a later one, at the end of one
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(sets, uninterrupted, stop_after):
     (whole, first), parts = uninterrupted, Memory()
@@ -128,6 +130,7 @@ def test_a_loss_that_is_not_finite_is_told(sets):
         broken.fit()
 
 
+@pytest.mark.slow
 def test_progress_names_epoch_and_score(sets):
     run = QuietRun()
     trained = training(sets, Memory(), run)

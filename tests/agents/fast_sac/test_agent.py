@@ -27,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("blank_figures")
 TIMES = ("time_s", "Perf/samples_per_s", "Perf/collect_s", "Perf/learn_s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_envs", "changes"),
-    [(16, {}), pytest.param(4, {"num_steps": 3, "critic_type": "scalar"}, marks=pytest.mark.slow)],
+    [(16, {}), (4, {"num_steps": 3, "critic_type": "scalar"})],
 )
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs, changes):
     config = sac_config("reach", num_envs, steps=96, num_updates=2, **changes)  # the ring of 64 wraps
@@ -51,6 +52,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs
     assert rows == others
 
 
+@pytest.mark.slow
 def test_without_the_ring_a_resumed_training_fills_a_new_one_first(tmp_path):
     config = sac_config("reach", 4, steps=24, learning_starts=8, save_buffer=False)
     run = new_run(tmp_path, config)
@@ -150,6 +152,7 @@ def test_clipped_double_q_takes_the_critic_that_values_the_action_least():
     assert float(agent._policy_loss(made_batch(2))) == pytest.approx(-(1.0 + 2.0) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic_type", ["c51", "scalar"])
 def test_critics_learn_the_return_of_a_terminated_step(critic_type):
     agent = sac_agent(critic_type=critic_type, critic_learning_rate=1e-2)
@@ -161,6 +164,7 @@ def test_critics_learn_the_return_of_a_terminated_step(critic_type):
     assert (value - batch.reward).abs().mean() < 0.4
 
 
+@pytest.mark.slow
 def test_the_actor_finds_the_action_that_the_critics_value():
     agent = sac_agent(critic_learning_rate=3e-3, actor_learning_rate=3e-3, v_min=-12.0, v_max=2.0,
                       critic_hidden_dim=64)  # fmt: skip
@@ -259,6 +263,7 @@ def line_of_the_minibatch(screen: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_mirror_images_are_taken_where_a_task_has_them_and_else_refused_when_demanded(tmp_path, capsys):
     config = sac_config("k1_walk", 4, steps=12)
     train(new_run(tmp_path, config), config)
@@ -304,6 +309,7 @@ def test_a_ring_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
     sac_agent(64, buffer_size=int(fits))  # what it says to type fits
 
 
+@pytest.mark.slow
 def test_returns_beyond_the_support_are_warned_of(tmp_path):
     config = sac_config("reach", 4, steps=24, v_min=-0.01, v_max=0.01)
     run = new_run(tmp_path, config)

@@ -43,6 +43,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_figures")
 def test_places_are_learned_from_labels_and_their_error_is_in_millimetres(tmp_path, squares, capsys):
     run, result = distill(tmp_path, encoder_config(squares, epochs=8))
@@ -82,6 +83,7 @@ def test_losses_of_several_targets_are_added(tmp_path, squares):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop_at", "memory_gb"), [(3, 1.0), (16, 4e-4)])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, squares, monkeypatch, stop_at, memory_gb):
     augmentation = AugmentationCfg(shift=2, brightness=0.2)

@@ -57,12 +57,13 @@ def trained(folder: Any, config: Config) -> dict[str, Any]:
     return final(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "components"),
     [
-        pytest.param(PPO, {}, id="ppo", marks=pytest.mark.slow),
-        pytest.param(RECURRENT, {}, id="recurrent", marks=pytest.mark.slow),
-        pytest.param(SAC, {}, id="sac", marks=pytest.mark.slow),
+        pytest.param(PPO, {}, id="ppo"),
+        pytest.param(RECURRENT, {}, id="recurrent"),
+        pytest.param(SAC, {}, id="sac"),
         pytest.param(OWN, RING, id="a user's agent with a ring"),
     ],
 )
@@ -246,6 +247,7 @@ def test_the_policy_is_the_models_mean_and_so_is_the_player(tmp_path, params, co
     assert groups == ["policy"] and torch.equal(network(obs["policy"]), policy.act(obs, None)[0])
 
 
+@pytest.mark.slow
 def test_a_player_of_the_user_plays_the_games_asked_for(tmp_path):
     bundle = trained(tmp_path, rl_games_config(changed(PPO, max_epochs=1), player=RING["player"]))
     still = RlGames.play(bundle, PointEnv(2, length=10, noise=0.0), "patient", 3, games_num=5)
@@ -275,6 +277,7 @@ def test_a_policy_of_another_architecture_is_refused():
         build(PPO).load_policy_state({"actor": {}})
 
 
+@pytest.mark.slow
 def test_a_new_episode_of_an_env_that_cannot_restore_its_state(tmp_path):
     state = trained(tmp_path, rl_games_config(RECURRENT))["training"]["agent"]
     env = PointEnv(8)

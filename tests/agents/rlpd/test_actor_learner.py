@@ -98,6 +98,7 @@ def last_row(run: Run) -> dict[str, float]:
     return run.metrics()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["a"], ["a", "b"]])
 def test_updates_buffers_and_figures_are_those_of_one_process(tmp_path: Path, names: list[str]) -> None:
     inline = new_run(tmp_path, touch_config(2))
@@ -129,6 +130,7 @@ def stop_after_a_row(run: Run, ended: threading.Event) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_stopped_learner_resumes_with_every_row_once(tmp_path: Path) -> None:
     config = with_actors(touch_config(1, interval=20, max_steps=200), tmp_path / "token")
     run = new_run(tmp_path, config)

@@ -52,6 +52,7 @@ def saved(run: Run) -> dict:
     return checkpoint.load(run.checkpoints / "last.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_envs", "changes"), [(1, {}), (3, {"gripper_penalty": 0.1, "random_steps": 12})])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs, changes):
     config = touch_config(num_envs, **changes)

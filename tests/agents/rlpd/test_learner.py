@@ -110,6 +110,7 @@ def test_critics_learn_the_reward_of_a_terminated_step():
     assert agent.measured()["critic_loss"] < 0.02
 
 
+@pytest.mark.slow
 def test_the_actor_finds_the_action_that_the_critics_value():
     agent = learner(critic_lr=3e-3, actor_lr=3e-3, batch_size=64, cta_ratio=1, target_entropy=-6.0)
     steps = made_steps(2000)

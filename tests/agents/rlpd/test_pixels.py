@@ -124,6 +124,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs
     assert saved(whole)["training"]["agent"]["learner"]["updates"] > 20
 
 
+@pytest.mark.slow
 def test_pictures_of_a_training_are_kept_once(tmp_path):
     state = saved(finished(tmp_path, seen_config(2)))["training"]["agent"]
     transitions = state["online"]["next_id"] + state["prior"]["next_id"]
@@ -178,6 +179,7 @@ def test_images_without_three_channels_or_named_twice_are_refused():
     assert len(lines) == 1 and lines[0].startswith("images=") and "far is named" in lines[0]
 
 
+@pytest.mark.slow
 def test_pictures_that_do_not_fit_are_refused_and_a_resume_counts_those_that_it_has(tmp_path, monkeypatch):
     config = seen_config(interventions={"enabled": False}, demonstrations={"episodes": 0})
     needed = config.agent.pixel_bytes(2, frame_bytes(SEEN))
@@ -197,6 +199,7 @@ def test_pictures_that_do_not_fit_are_refused_and_a_resume_counts_those_that_it_
     assert saved(run)["training"]["agent"]["online"]["next_id"] == 2 * config.agent.max_steps
 
 
+@pytest.mark.slow
 def test_demonstrations_of_a_file_bring_their_pictures(tmp_path):
     path = write_demonstrations(tmp_path / "seen.h5", task=SeenTouchEnv)
     given = demonstrations.read([path], SeenTouchEnv(1).io, ["policy"], images=["far"])
@@ -262,6 +265,7 @@ def test_the_weights_that_actors_take_are_all_that_acts():
         assert torch.equal(acting.encoder.state_dict()[name], weight), name
 
 
+@pytest.mark.slow
 def test_actors_send_pictures_and_act_with_the_newest_encoder(tmp_path):
     config = with_actors(seen_config(1, log_period=10), tmp_path / "token")
     run = new_run(tmp_path, config)
@@ -275,6 +279,7 @@ def test_actors_send_pictures_and_act_with_the_newest_encoder(tmp_path):
     assert policy.act(random_obs(2), None)[0].abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_the_time_that_is_left_is_told_with_the_faster_way(tmp_path, capsys):
     finished(tmp_path, seen_config(1, max_steps=80))
     told = [line for line in capsys.readouterr().out.splitlines() if "encoder=" in line]

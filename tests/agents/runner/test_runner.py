@@ -14,6 +14,8 @@ from helpers.rl_games_parts import PPO, PatientPlayer, RingAgent, WideBuilder, c
 from regimen.agents.runner import Runner
 from regimen.system.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 OWN = changed(PPO, ring_shift=1, max_epochs=2, network={"name": "wide", "width_factor": 2})
 OWN |= {"algo": {"name": "ring"}, "seed": 0}
 

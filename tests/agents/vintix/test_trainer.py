@@ -108,6 +108,7 @@ def test_only_weights_of_linear_layers_decay():
     assert len(decayed["params"]) + len(others["params"]) == len(names)
 
 
+@pytest.mark.slow
 def test_it_learns_and_keeps_an_epoch_by_the_number_that_is_complete(tmp_path):
     path = histories(tmp_path / "h", count=4)
     run = distill(tmp_path, config_for([path], epochs=5, save_every=2, learning_rate=1e-2))
@@ -161,6 +162,7 @@ def test_the_order_of_datasets_gives_the_same_network(tmp_path):
     assert {"Train/action_loss/a", "Train/action_loss/b"} <= first.metrics()[-2].keys()
 
 
+@pytest.mark.slow
 def test_other_data_than_planned_are_refused_on_resume(tmp_path):
     config = config_for([histories(tmp_path / "h")], epochs=1)
     run = distill(tmp_path, config)

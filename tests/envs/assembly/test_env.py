@@ -63,6 +63,7 @@ def test_groups_actions_and_step_time():
     assert (env.io.action.clip, env.step_dt, env.max_episode_length) == (1.0, 0.1, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_expert_completes_the_task_without_warnings_of_mujoco(task):
     env = opened(task, 12)

@@ -340,6 +340,7 @@ def test_require_env_raises_with_one_line_per_broken_rule() -> None:
         require_env(BothEnds)
 
 
+@pytest.mark.slow
 def test_the_command_checks_a_task_of_the_repository(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_env_verb(["task=reach", "env.episode_length_s=0.5", "hardware.threads=1"]) == 0
     lines = capsys.readouterr().out.splitlines()

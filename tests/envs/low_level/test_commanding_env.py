@@ -37,6 +37,7 @@ def test_contract():
     require_env(lambda n: opened(n, decimation=2, episode_length_s=0.4))
 
 
+@pytest.mark.slow
 def test_the_solution_walks_along_the_hidden_direction_and_against_it_is_punished():
     env = opened(16)
     env.reset(seed=1)

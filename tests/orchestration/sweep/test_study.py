@@ -62,6 +62,7 @@ def test_jobs_have_the_values_as_they_were_typed() -> None:
     assert "best_value: 1.0" in Path("optimization_results.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_study_continues_from_its_database(capsys: pytest.CaptureFixture[str]) -> None:
     first = run(storage="sqlite:///s.db")
     second = run(storage="sqlite:///s.db", sampler={"_target_": "optuna.samplers.TPESampler"}, n_trials=1)

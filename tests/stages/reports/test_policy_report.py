@@ -154,6 +154,7 @@ def test_seeds_with_other_steps_are_no_curve(make: Any, tmp_path: Path) -> None:
     assert "Checkpoints" not in Outline((run.dir / "report/report.html").read_text()).texts["h2"]
 
 
+@pytest.mark.slow
 def test_a_task_with_motion_clips_has_the_distance_of_each_body(make: Any, tmp_path: Path) -> None:
     bodies = [{"hand": figure(2.0), "foot": figure(value)} for value in (4.0, 6.0)]
     paths = [
@@ -176,6 +177,7 @@ def test_bodies_that_only_one_evaluation_has_are_left_out(make: Any, tmp_path: P
     assert [list(policy["dtw_by_body_cm"]) for policy in told["policies"]] == [["foot"], ["foot"]]
 
 
+@pytest.mark.slow
 def test_groups_are_named_by_the_steps_of_a_pipeline(make: Any, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     paths = [judged(root, agent, seed, 1.0) for agent in ("amp", "ppo") for seed in (0, 1)]

@@ -66,6 +66,7 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
     assert compare(study_of(evaluation(tmp_path, "a", "oracle", 5)), HEALTHY, ORACLE) == []
 
 
+@pytest.mark.slow
 def test_a_gain_of_nothing_covers_zero(tmp_path: Path) -> None:
     """Nominal coverage: of 200 pairs of equal policies about 5 % may seem different."""
     rng, wrong = np.random.default_rng(0), 0
