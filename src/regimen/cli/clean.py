@@ -12,6 +12,7 @@ from regimen.cli.run_filters import choose_runs, filter_parser, join_sort_flag
 from regimen.display import formatting
 from regimen.display.formatting import duration
 from regimen.runs import code_snapshot
+from regimen.runs.checkpoint_header import BEST_JUDGED
 from regimen.runs.history import removal, retention
 from regimen.runs.history.filters import SPAN, moment, parse
 from regimen.runs.index.index import ROOTS, Index
@@ -133,7 +134,8 @@ def _checkpoints(
 def _intermediate(folder: Path) -> Iterator[Path]:
     """Yield the checkpoints of a run that are neither the best nor the last."""
     steps = sorted((folder / "checkpoints").glob("step_*.pt"))
-    ends = [path for name in ("best", "last") for path in [folder / "checkpoints" / f"{name}.pt"] if path.exists()]
+    named = [folder / "checkpoints" / name for name in ("best.pt", BEST_JUDGED, "last.pt")]
+    ends = [path for path in named if path.exists()]
     for step in steps if ends else steps[:-1]:
         if not any(step.samefile(end) for end in ends):
             yield step

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regimen.config.groups import GROUPS, MULTI_GROUPS, config_home
 from regimen.config.motion_files import shipped_motions
+from regimen.runs.checkpoint_header import BEST_JUDGED
 from regimen.runs.history.filters import GROUPS as GROUP_FILTERS
 from regimen.runs.history.filters import KEYS, ORDER, TIMES
 from regimen.runs.index.index import ROOTS, Index
@@ -202,4 +203,6 @@ def _checkpoints(typed: str, rows: Sequence[RunSummary]) -> list[str]:
     if len(runs) != 1:
         return []
     files = [path.stem.removeprefix("step_") for path in (runs[0].dir / "checkpoints").glob("*.pt")]
+    judged = BEST_JUDGED.removesuffix(".pt")
+    files = ["best_return" if stem == judged else stem for stem in files]
     return [f"{name}@{stem.lstrip('0') or '0' if stem.isdecimal() else stem}" for stem in files]

@@ -68,6 +68,7 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
         "patch_bytes": len(run.patch),
         "parents": [_relative(row) for row in family.parents(run.row)],
         "children": [_relative(row) for row in family.children(run.row)],
+        "judged": _judged(run),
         "progress": files.read_json(run.dir / "progress.json") if run.status.is_open else None,
         "next": _next(run),
     }
@@ -135,6 +136,7 @@ def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[s
     yield "time", [_times(run)]
     yield "attempts", [f"resumed {when(row.at)}, it was {row.previous_status}" for row in record.resumed]
     yield "headline", table([(name, figure(value)) for name, value in run.headline.items()])
+    yield "judged", _judged_lines(found["judged"])
     yield "code", _code(run)
     yield "versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]
     yield "inputs", table([(name, _input(row), row["state"]) for name, row in found["inputs"].items()])
@@ -147,6 +149,42 @@ def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[s
     yield "notes", [f"{when(note.at)}  {note.text}" for note in record.notes]
     yield "error", _last_words(run)
     yield "next", [found["next"]]
+
+
+def _judged(run: RunView) -> dict[str, Any] | None:
+    """Return the criterion, and for each simulator the best and the newest evaluation; None without any."""
+    criterion, rows = run.criterion, run.judgements()
+    if criterion is None or not rows:
+        return None
+    metric, own = criterion.metric, run.choices.get("sim")
+    sims: dict[str, Any] = {}
+    for sim in dict.fromkeys([str(own), *(row.sim for row in rows)]):
+        of_sim = [row for row in rows if row.sim == sim]
+        best = criterion.best(of_sim)
+        if best is not None:
+            both = {"best": best, "newest": of_sim[-1]}
+            figures = {name: (row, row.overall(metric)) for name, row in both.items()}
+            sims[sim] = {name: {"step": row.step, **value.to_dict()} for name, (row, value) in figures.items() if value}
+            sims[sim]["judgements"] = len(of_sim)
+    return {"metric": metric, "counts": criterion.end_in_words, "own": own, "sims": sims}
+
+
+def _judged_lines(judged: dict[str, Any] | None) -> list[str]:
+    if judged is None:
+        return []
+    lines = [f"{judged['metric']}, of the 95 % interval the {judged['counts']} counts"]
+    for sim, found in judged["sims"].items():
+        best, newest, count = found["best"], found.get("newest"), found["judgements"]
+        shown = f"{sim}: best at step {best['step']}: {_interval(best)}"
+        shown += " = @best" if sim == judged["own"] else ""
+        if newest is not None and newest["step"] != best["step"]:
+            shown += f"; newest at step {newest['step']}: {_interval(newest)}"
+        lines.append(f"{shown}; {count} checkpoint{'s' * (count != 1)}")
+    return lines
+
+
+def _interval(value: dict[str, Any]) -> str:
+    return f"{figure(value['value'])} ({figure(value['low'])} … {figure(value['high'])})"
 
 
 def _end(run: RunView, found: dict[str, Any]) -> str:

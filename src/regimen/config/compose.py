@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from regimen.config import hydra_settings, interpolation, pasted, structured
+from regimen.config import further_sims, hydra_settings, interpolation, pasted, structured
 from regimen.config.error_location import ErrorLocator
 from regimen.config.groups import GROUPS, config_home
 from regimen.config.hydra_adapter import HydraNode, choice_argument
@@ -275,6 +275,7 @@ class _Composition:
         if plain is None:
             plain = locator.translate_errors(lambda: _resolved(_hydra_view(node.config, tree, texts)))
             self._refuse(self._check(plain))
+        further_sims.fill_in(plain, locator.dirs)
         config = self._build(plain)
         choices, types = dict(selection.choices), dict(selection.types)
         settings = selection.sweep_settings()

@@ -233,6 +233,32 @@ def evaluation(
     save(figure, out)
 
 
+def judged_curves(curves: Mapping[str, Mapping[str, Sequence[tuple[int, Interval]]]], out: Path) -> None:
+    """Draw figures of the checkpoints of a training with their intervals, one panel for each.
+
+    Args:
+        curves: metric -> simulator -> (step, figure); nothing is written without any.
+        out: PNG to write.
+    """
+    if not curves:
+        return
+    shown = dict(list(curves.items())[:MAX_PANELS])
+    sims = list(dict.fromkeys(sim for by_sim in shown.values() for sim in by_sim))
+    figure, axes = sheet(len(shown), columns=3)
+    for ax, (metric, by_sim) in zip(axes, shown.items(), strict=False):
+        for sim, points in by_sim.items():
+            color = COLORS[sims.index(sim) % len(COLORS)]
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            ax.plot(steps, [v.value for v in values], color=color, linewidth=1.6, marker=".", label=sim)
+            ax.fill_between(steps, [v.low for v in values], [v.high for v in values], color=color, alpha=0.2, lw=0)
+        limits(ax, metric, max(v.high for points in by_sim.values() for _, v in points))
+        _label(ax, title_of(metric), "")
+        if len(sims) > 1:
+            ax.legend(fontsize=8, frameon=False)
+    figure.supxlabel("horizontal: steps of each env; band: 95 % interval over episodes", fontsize=9)
+    save(figure, out)
+
+
 def limits(ax: Axes, name: str, high: float) -> None:
     """Set the lower limit of shares and errors to zero, so that a small difference looks small."""
     if name in ("survival", "success"):

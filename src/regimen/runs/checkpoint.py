@@ -7,7 +7,7 @@ import pickle
 import random
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from regimen.runs import checkpoint_header
-from regimen.runs.checkpoint_header import StateDict
+from regimen.runs.checkpoint_header import BEST_JUDGED, StateDict
 from regimen.runs.run import Run
 from regimen.system.errors import CheckpointError
 from regimen.system.file_kinds import ZIP, this_is
@@ -129,7 +129,7 @@ class Checkpoints:
         Args:
             run: the run.
             interval: steps between two checkpoints.
-            keep: how many of the newest `step_*.pt` stay; the targets of `last` and `best` always do.
+            keep: how many of the newest `step_*.pt` stay; the targets of `last`, `best` and `best_judged` always do.
         """
         self.folder = run.checkpoints
         self._run = run
@@ -138,7 +138,8 @@ class Checkpoints:
         if run.leads:
             for cut in self.folder.glob(".*.tmp"):  # what a killed attempt was writing
                 cut.unlink(missing_ok=True)
-        self._saved = next((step_of(path) for path in self.steps() if _same(path, self.last)), 0)
+        last = newest(self.folder)
+        self._saved = 0 if last is None else step_of(last)
         self._best: float | None = load(self.best).get("metric") if self.best.exists() else None
 
     @property
@@ -150,6 +151,11 @@ class Checkpoints:
     def best(self) -> Path:
         """The checkpoint with the highest metric."""
         return self.folder / "best.pt"
+
+    @property
+    def saved(self) -> int:
+        """Step of the newest checkpoint, 0 before the first; the same in all workers."""
+        return self._saved
 
     def steps(self) -> list[Path]:
         """Return the `step_*.pt` files, oldest first."""
@@ -163,31 +169,36 @@ class Checkpoints:
         """
         return step // self._interval > self._saved // self._interval
 
-    def save(self, step: int, bundle: Mapping[str, Any], metric: float | None = None) -> Path:
+    def save(
+        self, step: int, bundle: Mapping[str, Any], metric: float | None = None, links: Sequence[Path] = ()
+    ) -> Path:
         """Write the checkpoint of `step`, point `last` (and `best`) to it, remove old ones; return its path.
 
         Args:
             step: environment steps per env so far.
             bundle: see `save`; `format`, `run`, `step` and `metric` are added.
             metric: higher is better; None (or not a number) never becomes the best.
+            links: further names of the file, which exist before `last` leads to it.
         """
         path = self.folder / f"step_{step:09d}.pt"
         if not self._run.leads:  # the first worker writes; all count alike
             self._saved = step
             return path
         save(path, {**bundle, "format": FORMAT, "run": self._run.id, "step": step, "metric": metric})
+        for link in links:
+            point(link, path)
         if metric is not None and metric == metric and (self._best is None or metric > self._best):
-            _point(self.best, path)
+            point(self.best, path)
             self._best = float(metric)
             self._run.artifact(self.best, "checkpoint")
-        _point(self.last, path)  # after `best`: work cut off in between continues from before and finds it again
+        point(self.last, path)  # after `best`: work cut off in between continues from before and finds it again
         self._saved = step
         self._run.artifact(self.last, "checkpoint")
         self._prune()
         return path
 
     def _prune(self) -> None:
-        targets = [target for target in (self.last, self.best) if target.exists()]
+        targets = [t for t in (self.last, self.best, self.folder / BEST_JUDGED) if t.exists()]
         for path in self.steps()[: -self._keep]:
             if not any(_same(path, target) for target in targets):
                 path.unlink()
@@ -269,7 +280,13 @@ class _Sink:
         self._file.flush()
 
 
-def _point(link: Path, target: Path) -> None:
+def newest(folder: Path) -> Path | None:
+    """Return the `step_*.pt` that `last.pt` of a folder of checkpoints leads to; None where there is none."""
+    last = folder / "last.pt"
+    return next((path for path in sorted(folder.glob("step_*.pt"), reverse=True) if _same(path, last)), None)
+
+
+def point(link: Path, target: Path) -> None:
     """Make `link` the same file as `target`, atomically; a copy where the file system has no hard links."""
     tmp = link.with_name(f".{link.name}.tmp")
     tmp.unlink(missing_ok=True)
@@ -285,10 +302,11 @@ def _point(link: Path, target: Path) -> None:
 
 def _same(path: Path, other: Path) -> bool:
     """Whether both names lead to the same file, or, where hard links are missing, to files written as copies."""
-    if not other.exists():
+    try:
+        mine, its = path.stat(), other.stat()
+    except FileNotFoundError:  # a process beside a training may look at a checkpoint that is being removed
         return False
-    mine, its = path.stat(), other.stat()
-    return path.samefile(other) or (mine.st_size, mine.st_mtime_ns) == (its.st_size, its.st_mtime_ns)
+    return os.path.samestat(mine, its) or (mine.st_size, mine.st_mtime_ns) == (its.st_size, its.st_mtime_ns)
 
 
 def _require_plain(value: Any, where: str) -> None:

@@ -17,6 +17,9 @@ from regimen.system.errors import CheckpointError
 from regimen.system.file_kinds import ZIP, this_is
 from regimen.system.files import open_regular
 
+BEST_JUDGED = "best_judged.pt"
+"""Name of the checkpoint that was judged best, of a training with `stage.evaluation.every`."""
+
 StateDict = dict[str, Any]
 """Tensors and plain values by name, nested in dicts, lists and tuples: all that a checkpoint can hold."""
 

@@ -24,7 +24,7 @@ from regimen.system.errors import PreflightError
 
 ATTEMPTS, ATTEMPT_S = 5, 0.05
 
-WRITTEN = ("checkpoints", "data", "figures", "logs", "tb", "videos", "report", ".hydra")
+WRITTEN = ("checkpoints", "judging", "data", "figures", "logs", "tb", "videos", "report", ".hydra")
 """Folders of a run that Regimen itself writes to; loggers have folders of their own."""
 
 

@@ -52,9 +52,7 @@ class MetricsLog:
     def __init__(self, folder: Path) -> None:
         """Args: folder: the run directory."""
         self.path = folder / "metrics.jsonl"
-        self._tb_folder = folder / "tb"
-        self._tb_file: Path | None = None
-        self._purge_step: int | None = None
+        self._events = EventFiles(folder / "tb")
         self._start = time.monotonic()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -68,7 +66,7 @@ class MetricsLog:
         row = {"step": int(step), "time_s": round(time.monotonic() - self._start, 3), **plain(values)}
         with open_own(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
-        self._write_event(int(step), values)
+        self._events.write(int(step), values)
 
     def rewind(self, step: int) -> None:
         """Remove the rows after `step`: a resumed run writes those steps again.
@@ -79,28 +77,48 @@ class MetricsLog:
         if self.path.exists():
             kept = (line.rstrip(b"\n") + b"\n" for line in json_lines.lines(self.path) if _step_of(line) <= step)
             write_atomic(self.path, kept)
-        self._purge_step = step + 1
-        self._tb_file = None
+        self._events.rewind(step)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what was written so far, oldest first; empty before the first `write`."""
         return [row for row in json_lines.rows(self.path) if json_lines.number_of(row, "step") is not None]
 
-    def _write_event(self, step: int, values: dict[str, float]) -> None:
+
+class EventFiles:
+    """Writer of scalars for TensorBoard in a folder of its own; nothing is opened before the first `write`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: receives the event files; made at the first `write`, below an existing one."""
+        self._folder = folder
+        self._file: Path | None = None
+        self._purge_step: int | None = None
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Append the scalars of one step, visible to readers at once.
+
+        Args:
+            step: environment steps per env so far.
+            values: name -> value.
+        """
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-        if self._tb_file is None:
-            self._begin_events()
+        if self._file is None:
+            self._begin()
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
         self._append(Event(wall_time=time.time(), step=step, summary=summary))
 
-    def _begin_events(self) -> None:
+    def rewind(self, step: int) -> None:
+        """Have TensorBoard drop everything after `step` with the next `write`, which begins a new file."""
+        self._purge_step = step + 1
+        self._file = None
+
+    def _begin(self) -> None:
         """Begin a new file; after a rewind it makes TensorBoard drop later steps of earlier files."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        self._tb_folder.mkdir(exist_ok=True)
-        self._tb_file = self._tb_folder / f"events.out.tfevents.{time.time_ns() / 1e9:.6f}.{socket.gethostname()}"
+        self._folder.mkdir(exist_ok=True)
+        self._file = self._folder / f"events.out.tfevents.{time.time_ns() / 1e9:.6f}.{socket.gethostname()}"
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if self._purge_step is not None:
             start = SessionLog(status=SessionLog.START)
@@ -109,8 +127,8 @@ class MetricsLog:
     def _append(self, event: Any) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-        assert self._tb_file is not None
-        with open_own(self._tb_file, "ab") as file:
+        assert self._file is not None
+        with open_own(self._file, "ab") as file:
             RecordWriter(file).write(event.SerializeToString())
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from regimen.display.formatting import duration, visible
+from regimen.runs.checkpoint_header import BEST_JUDGED
 from regimen.runs.index import summary
 from regimen.runs.index.index import ROOTS, Index
 from regimen.runs.index.summary import RunSummary
@@ -64,8 +65,10 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Sequence
     """Return the checkpoint file that `ref` names.
 
     Args:
-        ref: a run (see `resolve_run`), optionally with `@best`, `@last`, `@<step>` or, of an agent that keeps such,
-            `@<NNNN>_epoch` (default: best if there is one, else last); a file; or `pretrained:<name>`.
+        ref: a run (see `resolve_run`), optionally with `@best`, `@best_return`, `@last`, `@<step>` or, of an agent
+            that keeps such, `@<NNNN>_epoch` (default: best if there is one, else last); a file; or `pretrained:<name>`.
+            `@best` is the checkpoint judged best of a training that was evaluated alongside (`stage.evaluation`), of
+            any other the one with the highest return, which `@best_return` always names.
         roots: folders of runs and of sweeps.
         pretrained: folders of published policies; by default those of `pretrained_folders`.
 
@@ -218,7 +221,9 @@ def _not_found(ref: str, runs: list[RunSummary]) -> str:
 def _checkpoint(folder: Path, which: str) -> Path:
     checkpoints = folder / "checkpoints"
     steps = sorted(int(path.stem.removeprefix("step_")) for path in checkpoints.glob("step_*.pt"))
-    names = {"best": checkpoints / "best.pt", "last": checkpoints / "last.pt"}
+    judged, by_return = checkpoints / BEST_JUDGED, checkpoints / "best.pt"
+    names = {"best": judged if judged.exists() else by_return, "last": checkpoints / "last.pt"}
+    names |= {"best_return": by_return} if judged.exists() or which == "best_return" else {}
     there = [name for name, path in names.items() if path.exists()]
     if not there and not steps:
         run = summary.read(os.path.relpath(folder))

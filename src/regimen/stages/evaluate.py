@@ -18,6 +18,7 @@ from regimen.data.episode_collector import scripted_demonstrator
 from regimen.display import figures
 from regimen.stages.evaluation.config import EvaluateCfg
 from regimen.stages.evaluation.metrics import (
+    EPISODES,
     EpisodeResults,
     EvaluationMetrics,
     EvaluationResult,
@@ -47,7 +48,7 @@ class Evaluate:
         self.cfg = cfg
 
     def __call__(self, run: Run, config: Config) -> None:
-        """Evaluate `config.policy`; write result.json, a figure, and the video of `video=true`.
+        """Evaluate `config.policy`; write result.json, the episodes, a figure, and the video of `video=true`.
 
         The dataclass of an agent that is no policy, such as a failure detector, names its own evaluation as
         `EVALUATOR: ClassVar[str] = "pkg.mod:function"`; it is called with `run`, `config` and `EvaluateCfg`.
@@ -68,6 +69,8 @@ class Evaluate:
         with opened_env(config) as env:
             episodes, observed = self.roll_out(run, config, env, bundle)
             step_dt = env.step_dt
+        episodes.write(run.dir / EPISODES)
+        run.artifact(run.dir / EPISODES, "table")
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
         result = self._result(config, bundle, overall, by_command)

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.stages.alongside.config import AlongsideCfg
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.learner_session import LearnerSession
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
+    from regimen.config.yaml_io import PlainConfig
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.checkpoint import Checkpoints
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
     from regimen.runs.run import Run
+    from regimen.stages.alongside.companions import Companions
 
 
 @dataclass
 class TrainCfg:
-    """Checkpoints of a training.
+    """Checkpoints of a training, and their evaluation while it runs.
 
     Attributes:
         checkpoint_interval: env steps per env between two checkpoints.
         keep_checkpoints: number of `step_*.pt` beside `last` and `best`.
+        evaluation: of the checkpoints, by a process beside the training.
     """
 
     TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder", "data")
@@ -34,6 +39,16 @@ class TrainCfg:
     _target_: str = "regimen.stages.train.Train"
     checkpoint_interval: int = 480
     keep_checkpoints: int = 3
+    evaluation: AlongsideCfg = field(default_factory=AlongsideCfg)
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each invalid value."""
+        found = self.evaluation.problems(config, self.checkpoint_interval)
+        return [f"evaluation.{line}" for line in found]
+
+
+class EndOfTraining(Exception):
+    """A checkpoint is saved, and the evaluation alongside ends the training with it."""
 
 
 class Train:
@@ -76,18 +91,25 @@ class Train:
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn_from`. Type hardware=cpu.")
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
-        record = _Record(checkpoints, run, config, env)
+        companions = _companions(run, self.cfg.evaluation)
+        record = _Record(checkpoints, config, env, companions)
         session = TrainingSession(run, record, env.num_envs, agent.total_steps)
         if config.data:
             agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
-        if config.hardware.channel is not None:
-            _learn_from_actors(self.cfg, run, config, env, agent, session, record)
-        else:
-            resume = _begin(run, config, env, agent, session)
-            agent.learn(env, session, resume)
-            env.close()
-        if run.leads:
-            _finish(run, session, time.perf_counter() - started)
+        try:
+            if config.hardware.channel is not None:
+                _learn_from_actors(self.cfg, run, config, env, agent, session, record)
+            else:
+                resume = _begin(run, config, env, agent, session)
+                with suppress(EndOfTraining):
+                    record.end_if_judged()
+                    agent.learn(env, session, resume)
+                env.close()
+            if run.leads:
+                _finish(run, session, time.perf_counter() - started, record)
+        finally:
+            if companions is not None:
+                companions.stop()
 
 
 class _Record:
@@ -95,10 +117,15 @@ class _Record:
 
     Attributes:
         actors: of a training by actors, whose envs are theirs: the numbers of their rows take the place of the envs.
+        companions: evaluate checkpoints; None without an evaluation alongside, and in all workers but the first.
+        stopped: why the evaluation ended the training before its last step; None if it did not.
     """
 
-    def __init__(self, checkpoints: Checkpoints, run: Run, config: Config, env: VecEnv) -> None:
+    def __init__(self, checkpoints: Checkpoints, config: Config, env: VecEnv, companions: Companions | None) -> None:
         self.checkpoints, self.due, self.env = checkpoints, checkpoints.due, env
+        self.companions = companions
+        self.stopped: str | None = None
+        self._may_stop = config.stage.evaluation.every is not None and config.stage.evaluation.stops
         self.actors: LearnerSession | None = None
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
 
@@ -119,7 +146,40 @@ class _Record:
         if others:
             training = {**training, "workers": others}
         checkpoint = {**head, "policy": bundle.get("policy"), "training": training}
-        self.checkpoints.save(session.steps_done, checkpoint, metric)
+        companions, step, due = self.companions, session.steps_done, self.due(session.steps_done)
+        links = companions.links(step, self.checkpoints.saved) if companions is not None else []
+        self.checkpoints.save(step, checkpoint, metric, links)
+        if companions is not None:
+            companions.watch()
+        if due and step < session.total_steps:
+            self.end_if_judged()
+
+    def end_if_judged(self) -> None:
+        """End the training, in all workers, where its evaluations ask for it.
+
+        Raises:
+            EndOfTraining: they do.
+        """
+        from regimen.system import distributed
+
+        if not self._may_stop:
+            return
+        self.stopped = self.companions.stop_reason() if self.companions is not None else None
+        if distributed.any_worker(self.stopped is not None):
+            if self.stopped is not None:
+                print(f"the training ends: {self.stopped}", flush=True)
+            raise EndOfTraining
+
+
+def _companions(run: Run, cfg: AlongsideCfg) -> Companions | None:
+    """Start the evaluation alongside, if there is one, from the worker that writes the record."""
+    if cfg.every is None or not run.leads:
+        return None
+    from regimen.stages.alongside.companions import Companions
+
+    companions = Companions(run)
+    companions.start()
+    return companions
 
 
 def _faults(config: Config, env: VecEnv) -> list[str]:
@@ -183,7 +243,9 @@ def _learn_from_actors(
     kept = (cfg.checkpoint_interval + config.agent.log_period) * agreement.num_envs
     with learner_session(run, config, session, agent.row_spec(), agreement, last_ids, kept) as actors:
         record.actors = actors
-        agent.learn_from(actors)
+        with suppress(EndOfTraining):
+            record.end_if_judged()
+            agent.learn_from(actors)
 
 
 def _restart(run: Run, env: Any, agent: Any, training: StateDict) -> StateDict:
@@ -253,13 +315,24 @@ def _load_weights(path: Path, env: VecEnv, agent: Any) -> None:
     agent.load_policy_state(state)
 
 
-def _finish(run: Run, session: Any, wall_s: float) -> None:
-    from regimen.display.figures import learning_curve
+def _finish(run: Run, session: Any, wall_s: float, record: _Record) -> None:
+    from regimen.display.figures import judged_curves, learning_curve
+    from regimen.runs.checkpoint_header import BEST_JUDGED
 
     means = {"return": session.mean_return(), "episode_length": session.mean_length()}
     headline = {name: value for name, value in means.items() if value is not None}
     headline["samples"] = float(session.samples)
     samples = session.samples - session.samples_restored
     start = {"first_step_at": session.first_step_at, "first_step_cpu_s": session.first_step_cpu_s}
-    run.finish(headline, {"iterations": session.iteration, "samples_per_s": samples / wall_s, **start})
+    result = {"iterations": session.iteration, "samples_per_s": samples / wall_s, **start}
+    companions = record.companions
+    if companions is not None:
+        companions.finish(session.steps_done)
+        headline |= companions.headline()
+        result["evaluation"] = companions.result(record.stopped)
+        if (best := run.checkpoints / BEST_JUDGED).exists():
+            run.artifact(best, "checkpoint")
+    run.finish(headline, result)
     run.draw("learning_curve.png", lambda path: learning_curve(run.dir / "metrics.jsonl", path))
+    if companions is not None:
+        run.draw("judged.png", lambda path: judged_curves(companions.curves(), path))

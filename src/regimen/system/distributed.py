@@ -108,13 +108,23 @@ def sync_stop_signal(signal: int | None) -> int | None:
     Args:
         signal: signal that this worker received, or None.
     """
+    return _largest(signal or 0) or None
+
+
+def any_worker(flag: bool) -> bool:
+    """Return whether any of the workers passes true; all of them have to call it."""
+    return bool(_largest(int(flag)))
+
+
+def _largest(number: int) -> int:
+    """Return the largest of the numbers that the workers pass."""
     if world_size() == 1:
-        return signal
+        return number
     import torch
     from torch import distributed
 
     if not distributed.is_initialized():
-        return signal
-    number = torch.tensor(signal or 0)
-    distributed.all_reduce(number, op=distributed.ReduceOp.MAX)
-    return int(number) or None
+        return number
+    value = torch.tensor(number)
+    distributed.all_reduce(value, op=distributed.ReduceOp.MAX)
+    return int(value)

@@ -7,6 +7,9 @@ import math
 SUCCESS, PHASE = "success", "phase"
 """Labels of a step: whether the episode ended in success with it; index of the phase of the task."""
 
+TERMINATED, STALLED, TIMED_OUT = "terminated", "stalled", "timed_out"
+"""Kinds of ends of an episode beside `success` and the names of a task's terminations."""
+
 DISCOUNTS = (0.97, 0.99, 0.995, 0.999)
 """Discounts on the data card; the first is that of RLPD in this project and of HIL-SERL."""
 

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from regimen.runs.history.run_view import RunView
+from regimen.runs.judgements import FILE
 from regimen.system import files, json_lines
 from regimen.system.errors import CheckpointError
 
@@ -27,7 +28,7 @@ def differences(a: RunView, b: RunView) -> list[str]:
         a: the first run.
         b: the second run, of the same configuration.
     """
-    found = [*_checkpoints(a, b), *_metrics(a, b), *_results(a, b), *_datasets(a, b)]
+    found = [*_checkpoints(a, b), *_metrics(a, b), *_judgements(a, b), *_results(a, b), *_datasets(a, b)]
     return found if len(found) <= MOST else [*found[:MOST], f"… and {len(found) - MOST} more"]
 
 
@@ -62,6 +63,14 @@ def _metrics(a: RunView, b: RunView) -> Iterator[str]:
             if name not in said:
                 said.add(name)
                 yield f"metrics.jsonl: {line} at step {steps[0]}, where it differs first"
+
+
+def _judgements(a: RunView, b: RunView) -> Iterator[str]:
+    """Yield what differs between the evaluations alongside the trainings."""
+    old, new = (
+        {f"step {row.step} in {row.sim}": files.plain(row.figures) for row in run.judgements()} for run in (a, b)
+    )
+    yield from (f"{FILE}: {line}" for line in unequal(old, new))
 
 
 def _results(a: RunView, b: RunView) -> Iterator[str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.yaml_io import flatten
-from regimen.runs import inputs
+from regimen.runs import inputs, judgements
 from regimen.runs.index import liveness
 from regimen.runs.index.summary import RunSummary, summary
+from regimen.runs.judgements import Criterion, Judgement
 from regimen.runs.metrics import MetricsLog
 from regimen.runs.record import FILE, RecordError, RunRecord
 from regimen.runs.record_parts import InputEntry
@@ -99,6 +100,15 @@ class RunView:
     def metrics(self) -> list[dict[str, Any]]:
         """Return all rows logged so far: `step` (env steps per env), `time_s` and the metrics by name."""
         return MetricsLog(self.dir).rows()
+
+    def judgements(self) -> list[Judgement]:
+        """Return the evaluations of the checkpoints of a training that was evaluated alongside, by step."""
+        return judgements.read(self.dir)
+
+    @property
+    def criterion(self) -> Criterion | None:
+        """The figure by which these checkpoints are compared; None for a run without such an evaluation."""
+        return judgements.criterion(self.config)
 
     @property
     def patch(self) -> bytes:

@@ -17,6 +17,7 @@ from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
 from regimen.stages.evaluation.metrics import (
+    EPISODES,
     EpisodeResults,
     FaultEvaluationResult,
     FaultMetrics,
@@ -51,15 +52,10 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     cases = fault_cases(asdict(grid), config.env.robot)
     with opened_env(config) as env:
         episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
-    index, seed = episodes.command_of_env, config.seed
-    by_case = [_metrics(episodes, index == k, case, grid, cfg, seed) for k, case in enumerate(cases)]
-    faulty = _metrics(episodes, index > 0, None, grid, cfg, seed)
-    joints = {
-        name: _metrics(
-            episodes, np.isin(index, [k for k, c in enumerate(cases) if c.joint == name]), None, grid, cfg, seed
-        )
-        for name in dict.fromkeys(case.joint for case in cases if case.joint)
-    }
+    episodes.write(run.dir / EPISODES)
+    run.artifact(run.dir / EPISODES, "table")
+    seed = config.seed
+    by_case, joints, faulty = compute_fault_metrics(episodes, cases, grid, cfg.bootstrap, seed)
     _print(by_case[0], joints, faulty)
     result = FaultEvaluationResult(
         policy=PolicyOrigin(config.policy, bundle.get("run"), bundle.get("step")),
@@ -80,6 +76,31 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     run.finish(_headline(faulty, by_case[0]), result.to_dict() | observed)
     of_joint = {name: [m for m in by_case if m.case and m.case.joint == name] for name in joints}
     run.draw("faults.png", lambda path: _draw(path, of_joint))
+
+
+def compute_fault_metrics(
+    episodes: EpisodeResults, cases: Sequence[FaultCase], grid: FaultGridCfg, resamples: int, seed: int
+) -> tuple[list[FaultMetrics], dict[str, FaultMetrics], FaultMetrics]:
+    """Return the metrics of each case, of each joint over its severities, and of all faults together.
+
+    Args:
+        episodes: all episodes, with the index of the case as their command.
+        cases: the first is the healthy one.
+        grid: has the onset of the faults.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+    """
+    index = episodes.command_of_env
+
+    def metrics(rows: np.ndarray, case: FaultCase | None = None) -> FaultMetrics:
+        return _metrics(episodes, rows, case, grid, resamples, seed)
+
+    by_case = [metrics(index == k, case) for k, case in enumerate(cases)]
+    joints = {
+        name: metrics(np.isin(index, [k for k, c in enumerate(cases) if c.joint == name]))
+        for name in dict.fromkeys(case.joint for case in cases if case.joint)
+    }
+    return by_case, joints, metrics(index > 0)
 
 
 def _roll_out(
@@ -107,9 +128,9 @@ def _joint_numbers(cases: list[FaultCase], config: Config) -> list[int]:
 
 
 def _metrics(
-    episodes: EpisodeResults, rows: np.ndarray, case: FaultCase | None, grid: FaultGridCfg, cfg: EvaluateCfg, seed: int
+    episodes: EpisodeResults, rows: np.ndarray, case: FaultCase | None, grid: FaultGridCfg, resamples: int, seed: int
 ) -> FaultMetrics:
-    metrics = compute_metrics(episodes, rows, None, cfg.bootstrap, seed)
+    metrics = compute_metrics(episodes, rows, None, resamples, seed)
     fell = episodes.columns["episode_length_s"][rows & episodes.fell] - grid.onset_s
     from_onset = fell[fell >= 0.0]
     return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regimen.data.episodes.lengths import SUCCESS
+from regimen.data.episodes.lengths import SUCCESS, TERMINATED
 from regimen.display.intervals import Figure, bootstrap, magnitude, share
 from regimen.stages.evaluation.fault_grid import FaultCase
-from regimen.stages.playback.rollout import TERMINATED, FirstEpisodeStats
+from regimen.system import files
+from regimen.system.errors import DatasetError
 from regimen.system.json_data import Json, JsonData
+
+if TYPE_CHECKING:
+    from regimen.stages.playback.rollout import FirstEpisodeStats
+
+EPISODES = "episodes.csv"
+"""File of an evaluation with one row for each episode."""
+
+ENV, COMMAND, FELL, SUCCEEDED, END = "env", "command", "end:fell", "end:succeeded", "end:by:"
+"""Columns of that file beside the metrics: number of the env, index of its command, 0 or 1 for each kind of end."""
 
 SUCCESS_TIME = "success_time_s"
 """Figure of the time to success, over the successes."""
@@ -110,6 +124,43 @@ class EpisodeResults:
         ends = {kind: envs.cpu().numpy() for kind, envs in episodes.ends.items()}
         ends = {kind: envs for kind, envs in ends.items() if envs.any() or kind != TERMINATED}
         return cls(command_of_env, arrays, episodes.fell.cpu().numpy(), succeeded, ends)
+
+    def write(self, path: Path) -> None:
+        """Write one row for each episode, as CSV; `read` returns the same values, bit for bit."""
+        flags = {FELL: self.fell} | ({} if self.succeeded is None else {SUCCEEDED: self.succeeded})
+        flags |= {f"{END}{kind}": envs for kind, envs in self.ends.items()}
+        columns: list[list[object]] = [list(range(len(self.fell))), self.command_of_env.tolist()]
+        columns += [envs.astype(int).tolist() for envs in flags.values()]
+        columns += [np.asarray(values, dtype=np.float64).tolist() for values in self.columns.values()]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([ENV, COMMAND, *flags, *self.columns])
+        writer.writerows(zip(*columns, strict=True))
+        files.write_atomic(path, text.getvalue().encode())
+
+    @classmethod
+    def read(cls, path: Path) -> EpisodeResults:
+        """Read what `write` wrote; metrics are float64.
+
+        Raises:
+            DatasetError: the file is missing, or damaged.
+        """
+        try:
+            rows = list(csv.reader(io.StringIO(files.read_bytes(path).decode())))
+            head, table = rows[0], np.array(rows[1:], dtype=np.float64)
+            named = dict(zip(head, table.T, strict=True))
+            flags = {name: named.pop(name).astype(bool) for name in head if name.startswith("end:")}
+            index = named.pop(COMMAND).astype(int)
+            if (named.pop(ENV) != np.arange(len(index))).any():
+                raise ValueError("its envs are not 0, 1, 2, …")
+            ends = {name.removeprefix(END): envs for name, envs in flags.items() if name.startswith(END)}
+            return cls(index, named, flags[FELL], flags.get(SUCCEEDED), ends)
+        except (OSError, ValueError, LookupError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise DatasetError(
+                f"{files.display_path(path)} cannot be read: {why}. Repeat the evaluation, which writes it; an older "
+                "one has none."
+            ) from error
 
 
 def compute_metrics(

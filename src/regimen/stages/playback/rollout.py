@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.agents.base import InContextPolicy
-from regimen.data.episodes.lengths import SUCCESS
+from regimen.data.episodes.lengths import STALLED, SUCCESS, TERMINATED, TIMED_OUT
 from regimen.display.text_tables import print_tables
 from regimen.envs.stall import StallRule
 from regimen.envs.term_tables import term_tables
@@ -127,8 +127,6 @@ class RolloutObserver:
         """Release resources."""
 
 
-TERMINATED, STALLED, TIMED_OUT = "terminated", "stalled", "timed_out"
-"""Kinds of ends beside `success` and the names of a task's terminations."""
 RESERVED = (SUCCESS, TERMINATED, STALLED, TIMED_OUT)
 """A termination with one of these names is counted as `terminated`."""
 
