@@ -44,7 +44,12 @@ def compare_verb(argv: list[str]) -> int:
     parser.add_argument(
         "--out", type=Path, help="figure to write, .png, .svg or .pdf (default outputs/compare-<task>-<hash>.png)"
     )
+    parser.add_argument(
+        "--paired", action="store_true", help="evaluations on the same episodes: difference from the first, with a test"
+    )
     args = parser.parse_args(argv)
+    if args.paired:
+        return _compare_paired(args)
     require_figure_path(args.out)
     runs, left_out = select(args.runs)
     groups = grouped(runs)
@@ -62,6 +67,16 @@ def compare_verb(argv: list[str]) -> int:
         return 0
     draw(out, args.metric, {k: v for k, v in curves.items() if v}, figures)
     print(f"\n{out}")
+    return 0
+
+
+def _compare_paired(args: argparse.Namespace) -> int:
+    """Compare evaluations episode by episode; nothing is drawn."""
+    from regimen.cli import compare_paired
+
+    if args.out is not None or args.metric != METRIC:
+        raise ConfigError("--paired draws no figure. Leave out --out and --metric, or --paired.")
+    print("\n".join(map(visible_lines, compare_paired.report(args.runs))))
     return 0
 
 

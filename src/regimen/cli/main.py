@@ -51,6 +51,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "replay": ("regimen.cli.replay:replay_verb", "play the last steps of a run that became NaN or infinite"),
     "diff": ("regimen.cli.diff:diff_verb", "differences between two runs: settings, code, packages, metrics"),
     "compare": ("regimen.cli.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
+    "gate": ("regimen.cli.gate:gate_verb", "check an evaluation against requirements: exit code 0 or 1, for CI"),
+    "verify": ("regimen.cli.verify:verify_verb", "make the figures of an evaluation again, and repeat it"),
     "lineage": ("regimen.cli.lineage:lineage_verb", "show the parents and children of a run"),
     "note": ("regimen.cli.annotate:note_verb", "add a note to the record of a run, or list its notes"),
     "tag": ("regimen.cli.annotate:tag_verb", "add tags to a run, or remove them with -tag"),

@@ -49,7 +49,7 @@ def rerun_verb(argv: list[str]) -> int:
         raise_if_any(check([run.config]))
     with signals.handled(signals.leave):
         again = create(run, ["regimen", "rerun", *argv])
-        code = _start(again, run.config)
+        code = start(again, run.config)
     return code or compare_results(run, open_view_dir(again.dir))
 
 
@@ -165,8 +165,13 @@ def _scheduled(config: dict[str, Any]) -> bool:
     return bool((config.get("hardware") or {}).get("scheduler"))
 
 
-def _start(run: Run, config: dict[str, Any]) -> int:
-    """Run on this machine, or submit to the scheduler of the configuration."""
+def start(run: Run, config: dict[str, Any]) -> int:
+    """Start a run that `create` made, on this machine or by the scheduler of its configuration; return the exit code.
+
+    Args:
+        run: not started.
+        config: of the original.
+    """
     from regimen.runs.supervisor import supervise
 
     with outcome.not_started(run):

@@ -90,6 +90,72 @@ def share(hits: np.ndarray) -> Figure:
     return Figure(float(np.mean(hits)), float(interval.low), float(interval.high))
 
 
+PERMUTATIONS = 9999
+"""Sign changes that the test of a paired difference draws, where there are more."""
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Difference of two samples whose values belong together by pairs.
+
+    Attributes:
+        pairs: number of pairs.
+        mean: of the second minus the first, with its bootstrap 95 % interval.
+        p: two-sided probability of a difference as large without an effect: of two shares by McNemar's exact test, else
+            by a permutation test that changes the signs of the differences.
+        effect: size of the effect, with the sign of the difference: of two shares Cohen's g, the share of the second
+            among the pairs that differ minus a half; else d_z, the mean over the standard deviation of the differences.
+        effect_name: `g` or `d_z`.
+    """
+
+    pairs: int
+    mean: Figure
+    p: float
+    effect: float
+    effect_name: str
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, resamples: int = RESAMPLES) -> PairedDifference:
+    """Return the difference of two samples, the second minus the first.
+
+    Args:
+        first: (n,) one value per episode; values of 0 and 1 alone are a share.
+        second: (n,) of the same episodes.
+        resamples: of the bootstrap; the draws are the same at each call.
+    """
+    from scipy import stats
+
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    differences = second - first
+    mean = bootstrap(differences, resamples, seed=0)
+    if np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():
+        gained, changed = int((differences > 0).sum()), int((differences != 0).sum())
+        p = float(stats.binomtest(gained, changed, 0.5).pvalue) if changed else 1.0
+        return PairedDifference(len(differences), mean, p, gained / changed - 0.5 if changed else 0.0, "g")
+    p, spread = 1.0, float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    if differences.any() and len(differences) > 1:
+        test = stats.permutation_test(
+            (differences,), _mean, permutation_type="samples", n_resamples=PERMUTATIONS, vectorized=True, batch=500,
+            rng=0,
+        )  # fmt: skip
+        p = float(test.pvalue)
+    effect = mean.value / spread if spread > 0 else float(np.sign(mean.value)) * float("inf") if mean.value else 0.0
+    return PairedDifference(len(differences), mean, p, effect, "d_z")
+
+
+def _mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    return np.asarray(np.mean(values, axis=axis))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return probabilities of several tests corrected by Holm's method, in the same order."""
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
+    return corrected
+
+
 def iqm(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Return the mean of the middle half of `values` along `axis`; of fewer than four values their mean."""
     from scipy import stats

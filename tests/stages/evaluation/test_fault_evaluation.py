@@ -17,8 +17,8 @@ from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.evaluate import Evaluate
 from regimen.stages.evaluation.config import EvaluateCfg
-from regimen.stages.evaluation.fault_evaluation import _metrics
 from regimen.stages.evaluation.fault_grid import FaultCase
+from regimen.stages.evaluation.fault_metrics import fault_metrics
 from regimen.stages.evaluation.metrics import EpisodeResults
 from stages.pictures import is_drawn
 
@@ -72,7 +72,7 @@ def test_time_to_fall_counts_from_the_onset_and_only_falls_after_it(compose_conf
     table = EpisodeResults(np.ones(4, dtype=int), columns, np.array([True, True, True, False]))
     everyone = np.ones(4, dtype=bool)
     grid, cfg = config.env.evaluation.fault_grid, EvaluateCfg(bootstrap=20)
-    judged = _metrics(table, everyone, FaultCase("left_knee", 50.0, 4), grid, cfg.bootstrap, seed=0)
+    judged = fault_metrics(table, everyone, FaultCase("left_knee", 50.0, 4), grid, cfg.bootstrap, seed=0)
     assert judged.time_to_fall_s == pytest.approx(1.5)
     assert judged.metrics.falls == 3
-    assert _metrics(table, ~table.fell, None, grid, cfg.bootstrap, seed=0).time_to_fall_s is None
+    assert fault_metrics(table, ~table.fell, None, grid, cfg.bootstrap, seed=0).time_to_fall_s is None

@@ -16,13 +16,13 @@ from regimen.display.figures import COLORS, error_bars, save, sheet, style
 from regimen.display.text_tables import TextTable, print_tables
 from regimen.envs.fault_estimate.columns import resolve_mode
 from regimen.stages.evaluation.fault_grid import FaultCase, case_of_env, fault_cases
+from regimen.stages.evaluation.fault_metrics import compute_fault_metrics
 from regimen.stages.evaluation.metrics import (
     EPISODES,
     EpisodeResults,
     FaultEvaluationResult,
     FaultMetrics,
     PolicyOrigin,
-    compute_metrics,
 )
 from regimen.stages.playback.observers import make_observers
 from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from regimen.config.schema import Config
-    from regimen.config.task_schema import FaultGridCfg
     from regimen.envs.vec_env import VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
@@ -78,31 +77,6 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     run.draw("faults.png", lambda path: _draw(path, of_joint))
 
 
-def compute_fault_metrics(
-    episodes: EpisodeResults, cases: Sequence[FaultCase], grid: FaultGridCfg, resamples: int, seed: int
-) -> tuple[list[FaultMetrics], dict[str, FaultMetrics], FaultMetrics]:
-    """Return the metrics of each case, of each joint over its severities, and of all faults together.
-
-    Args:
-        episodes: all episodes, with the index of the case as their command.
-        cases: the first is the healthy one.
-        grid: has the onset of the faults.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
-    """
-    index = episodes.command_of_env
-
-    def metrics(rows: np.ndarray, case: FaultCase | None = None) -> FaultMetrics:
-        return _metrics(episodes, rows, case, grid, resamples, seed)
-
-    by_case = [metrics(index == k, case) for k, case in enumerate(cases)]
-    joints = {
-        name: metrics(np.isin(index, [k for k, c in enumerate(cases) if c.joint == name]))
-        for name in dict.fromkeys(case.joint for case in cases if case.joint)
-    }
-    return by_case, joints, metrics(index > 0)
-
-
 def _roll_out(
     run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: PolicyBundle, cases: list[FaultCase]
 ) -> tuple[EpisodeResults, Json]:
@@ -125,15 +99,6 @@ def _joint_numbers(cases: list[FaultCase], config: Config) -> list[int]:
 
     names = load(config.env.robot).joints
     return [names.index(case.joint) if case.joint else -1 for case in cases]
-
-
-def _metrics(
-    episodes: EpisodeResults, rows: np.ndarray, case: FaultCase | None, grid: FaultGridCfg, resamples: int, seed: int
-) -> FaultMetrics:
-    metrics = compute_metrics(episodes, rows, None, resamples, seed)
-    fell = episodes.columns["episode_length_s"][rows & episodes.fell] - grid.onset_s
-    from_onset = fell[fell >= 0.0]
-    return FaultMetrics(case, metrics, float(np.median(from_onset)) if len(from_onset) else None)
 
 
 def _headline(faulty: FaultMetrics, healthy: FaultMetrics) -> dict[str, float]:
