@@ -14,8 +14,10 @@ import pytest
 from helpers.messages import assert_names
 from helpers.run_directories import add, add_file
 from regimen.cli import main
-from regimen.runs import inputs
+from regimen.display.intervals import Figure
+from regimen.runs import inputs, judgements
 from regimen.runs.history.run_view import CHANGED, GONE
+from regimen.runs.judgements import Judgement
 from regimen.system import host
 
 
@@ -149,3 +151,21 @@ def test_nothing_heavy_is_imported(outputs: Path) -> None:
     code = "import sys; from regimen.cli.main import main; c = main(['show', 'a']) or main(['lineage', 'a'])"
     code += "; sys.exit(c or len({'torch', 'numpy', 'matplotlib', 'scipy', 'hydra'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_checkpoints_that_were_judged_are_shown_with_the_best(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"stage": {"evaluation": {"every": 10}}, "env": {"evaluation": {"headline": "lin_vel_error"}}}
+    folder = add(outputs, "a", config=config)
+    for sim, step, value in (("mujoco", 10, 0.5), ("mujoco", 20, 0.2), ("mujoco", 30, 0.3), ("genesis", 30, 0.9)):
+        figures = {"all/lin_vel_error": Figure(value, value - 0.05, value + 0.05)}
+        judgements.append(folder, Judgement(step, sim, "0" * 64, figures))
+    judged = as_json(capsys, "a")["judged"]
+    assert judged["sims"]["mujoco"]["best"] == {"step": 20, "value": 0.2, "low": pytest.approx(0.15), "high": 0.25}
+    assert judged["sims"]["mujoco"]["newest"]["step"] == 30 and judged["sims"]["genesis"]["judgements"] == 1
+    lines = shown(capsys, "a").splitlines()
+    [own] = [line for line in lines if "mujoco: " in line]
+    assert_names(own, "20", "0.2", "0.25", "@best")
+    [elsewhere] = [line for line in lines if "genesis: " in line]
+    assert "@best" not in elsewhere

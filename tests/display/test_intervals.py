@@ -7,7 +7,17 @@ from itertools import product
 import numpy as np
 import pytest
 
-from regimen.display.intervals import Figure, bootstrap, common_curve, iqm, iqm_interval, magnitude, share
+from regimen.display.intervals import (
+    Figure,
+    bootstrap,
+    common_curve,
+    holm,
+    iqm,
+    iqm_interval,
+    magnitude,
+    paired_difference,
+    share,
+)
 
 
 def test_bootstrap_interval_of_a_mean_is_the_textbook_one() -> None:
@@ -90,3 +100,37 @@ def test_curves_meet_on_common_steps() -> None:
     steps, values = common_curve([one, other], points=4)
     assert steps.tolist() == [5, 10, 15, 20]
     np.testing.assert_allclose(values, [steps, 10 * steps])
+
+
+def test_a_paired_difference_sees_what_two_samples_hide() -> None:
+    rng = np.random.default_rng(5)
+    first = rng.normal(0.0, 10.0, 60)
+    second = first + rng.normal(0.5, 0.5, 60)
+    found = paired_difference(first, second, 2000)
+    assert found.pairs == 60 and found.p < 0.001 and found.mean.low > 0.3
+    assert found.effect_name == "d_z" and found.effect == pytest.approx(
+        (second - first).mean() / (second - first).std(ddof=1)
+    )
+    nothing = paired_difference(first, rng.permutation(first), 500)
+    assert nothing.p > 0.2 and nothing.mean.low < 0 < nothing.mean.high
+    same = paired_difference(first, first, 500)
+    assert (same.p, same.effect) == (1.0, 0.0) and same.mean == Figure(0.0, 0.0, 0.0)
+
+
+def test_few_pairs_have_the_exact_probability_of_their_signs() -> None:
+    found = paired_difference(np.zeros(6), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), 100)
+    assert found.p == pytest.approx(2 / 2**6), "all six signs agree in two of 64 cases"
+
+
+def test_shares_have_mcnemars_exact_test_and_cohens_g() -> None:
+    first, second = np.zeros(20), np.zeros(20)
+    first[0], second[1:7] = 1.0, 1.0
+    found = paired_difference(first, second, 500)
+    assert found.mean.value == pytest.approx(5 / 20)
+    assert found.p == pytest.approx(2 * (1 + 7) / 2**7), "one of seven that changed, by the binomial"
+    assert (found.effect_name, found.effect) == ("g", pytest.approx(6 / 7 - 0.5))
+
+
+def test_holms_correction_is_that_of_the_textbook() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []

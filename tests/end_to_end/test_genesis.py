@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 
 import h5py
 import pytest
 
 from helpers.launches import launch, record
+from regimen.system import json_lines
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,9 +20,18 @@ REACH = ["task=reach", "hardware.threads=1"]
 
 
 def test_a_policy_is_trained_in_genesis_judged_in_both_simulators_and_recorded(tmp_path):
-    few = ["env.num_envs=4", "agent.trainer.timesteps=96"]
-    out = launch(tmp_path, *REACH, "sim=genesis", *few, "name=arm")
-    assert record(tmp_path, "arm")[1]["status"] == "finished", out
+    few = ["env.num_envs=4", "agent.trainer.timesteps=96", "stage.checkpoint_interval=96"]
+    judged = ["stage.evaluation.every=96", "stage.evaluation.envs_per_command=1", "stage.evaluation.sims=[mujoco]"]
+    out = launch(tmp_path, *REACH, "sim=genesis", *few, *judged, "name=arm")
+    directory, info = record(tmp_path, "arm")
+    assert info["status"] == "finished" and info["warnings"] == [], out
+    curves = {row["sim"]: row for row in json_lines.rows(directory / "evaluation.jsonl")}
+    assert curves.keys() == {"genesis", "mujoco"}
+    assert curves["genesis"]["checkpoint"] == curves["mujoco"]["checkpoint"]
+    distances = {sim: row["Evaluation/all/distance"]["value"] for sim, row in curves.items()}
+    assert distances["genesis"] != distances["mujoco"], "each has its own physics"
+    best = json.loads((directory / "result.json").read_text())["evaluation"]["best"]
+    assert best["value"] == distances["genesis"], "the simulator of the training decides"
 
     for sim in ("genesis", "mujoco"):
         judged = ["stage=evaluate", "policy=arm", f"sim={sim}", "stage.envs_per_command=1", f"name=in_{sim}"]

@@ -165,3 +165,16 @@ def test_a_save_that_is_cut_off_leaves_best_not_behind_last(run: Run, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         Checkpoints(run, interval=10).save(10, BUNDLE, metric=1.0)
     assert names(run) == ["best.pt", "step_000000010.pt"]
+
+
+def test_the_one_judged_best_is_kept_and_further_names_exist_before_last(run: Run, tmp_path: Path) -> None:
+    checkpoints, waiting = Checkpoints(run, interval=100, keep=1), tmp_path / "waiting"
+    waiting.mkdir()
+    first = checkpoints.save(100, BUNDLE, None, [waiting / "step_000000100.pt"])
+    checkpoint.point(run.checkpoints / "best_judged.pt", waiting / "step_000000100.pt")
+    for step in (200, 300):
+        checkpoints.save(step, BUNDLE)
+    assert first.exists() and names(run) == ["best_judged.pt", "last.pt", "step_000000100.pt", "step_000000300.pt"]
+    newest = checkpoint.newest(run.checkpoints)
+    assert newest is not None and newest.name == "step_000000300.pt"
+    assert checkpoint.load(run.checkpoints / "best_judged.pt")["step"] == 100

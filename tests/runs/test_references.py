@@ -64,6 +64,18 @@ def test_latest_policy_is_of_the_newest_run_that_has_one(roots: tuple[Path, Path
     assert path.parent.parent.name.startswith("20260101-12") and path.name == "last.pt"
 
 
+def test_best_is_the_one_judged_best_where_checkpoints_were_judged(roots: tuple[Path, Path]) -> None:
+    assert resolve_policy("20260101-10@best", roots) == resolve_policy("20260101-10@best_return", roots)
+    judged = next(roots[0].glob("*-10*")) / "checkpoints" / "best_judged.pt"
+    judged.write_text("judged")
+    assert resolve_policy("20260101-10@best", roots) == resolve_policy("20260101-10", roots) == judged.resolve()
+    assert resolve_policy("20260101-10@best_return", roots).name == "best.pt"
+    with raises_naming(RunReferenceError, "@500", "@best", "@best_return", "@last"):
+        resolve_policy("20260101-10@500", roots)
+    with raises_naming(RunReferenceError, ID.format("12"), "@last"):
+        resolve_policy("lonely@best_return", roots)
+
+
 def test_which_checkpoint(roots: tuple[Path, Path]) -> None:
     assert resolve_policy("20260101-10@last", roots).name == "last.pt"
     assert resolve_policy("20260101-10@480", roots).name == "step_000000480.pt"

@@ -39,7 +39,7 @@ def report(words: Sequence[str]) -> Iterator[str]:
     yield from (f"{letter} = {word}" for word, letter in letters.items())
     yield ""
     rows: list[Sequence[str]] = [
-        ("figure", "A", "", "other", "other − A", "95 % interval", "p", "p (Holm)", "effect"),
+        ("figure", "A", "other", "", "other − A", "95 % interval", "p", "p (Holm)", "effect"),
         *((row.figure, figure(row.first), letters.get(row.group, row.group), *_cells(row)) for row in found),
     ]
     yield from table(rows)
@@ -49,18 +49,10 @@ def report(words: Sequence[str]) -> Iterator[str]:
 
 
 def _cells(row: PairedFigure) -> tuple[str, ...]:
-    difference = row.difference
-    mean = difference.mean
-    interval = f"{figure(mean.low)} … {figure(mean.high)}"
-    effect = f"{difference.effect_name} {difference.effect:+.2f}"
-    return (
-        figure(row.first),
-        figure(row.second),
-        figure(mean.value),
-        interval,
-        *map(_p, (difference.p, row.p_holm)),
-        effect,
-    )
+    found = row.difference
+    interval = f"{figure(found.mean.low)} … {figure(found.mean.high)}"
+    effect = f"{found.effect_name} {found.effect:+.2f}"
+    return (figure(row.second), figure(found.mean.value), interval, _p(found.p), _p(row.p_holm), effect)
 
 
 def _p(value: float) -> str:

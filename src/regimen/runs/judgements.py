@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regimen.config.yaml_io import PlainConfig
-from regimen.display.intervals import Figure
 from regimen.system import files, json_lines
 from regimen.system.json_data import Json
+
+if TYPE_CHECKING:
+    from regimen.display.intervals import Figure
 
 FILE = "evaluation.jsonl"
 """File of the run directory with one row for each judgement."""
@@ -72,6 +74,8 @@ class Judgement:
         Raises:
             KeyError, TypeError, ValueError: the row is none of a judgement.
         """
+        from regimen.display.intervals import Figure  # numpy, which a look at a run without judgements does not need
+
         named = {name.removeprefix(PREFIX): value for name, value in row.items() if name.startswith(PREFIX)}
         figures = {name: Figure(**value) for name, value in named.items() if None not in value.values()}
         times = (float(row.get("wall_s") or 0.0), float(row.get("cpu_s") or 0.0))

@@ -118,9 +118,7 @@ class Companions:
     def stop(self) -> None:
         """End all companions, whatever they do."""
         for process in self._processes.values():
-            if process.stdin is not None:
-                with suppress(OSError):
-                    process.stdin.close()
+            _close_stdin(process)
         for process in self._processes.values():
             try:
                 process.wait(2.0)
@@ -167,6 +165,7 @@ class Companions:
 
     def _handle_end(self, sim: str, process: subprocess.Popen[bytes]) -> None:
         code = process.returncode
+        _close_stdin(process)
         account = files.read_json(waiting.account(self._run, sim))
         judged = len(judgements.read(self._run.dir, sim))
         self._failures[sim] = 1 if judged > self._judged[sim] else self._failures[sim] + 1
@@ -195,6 +194,12 @@ class Companions:
                 self._processes.pop(sim, None)
                 return
         self._processes[sim] = process
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
 
 
 def _send_finish(process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from regimen.config import static_types
 from regimen.config.structured import build
 from regimen.config.yaml_io import PlainSection
 from regimen.runs.judgements import DIRECTIONS
@@ -96,6 +95,8 @@ class AlongsideCfg:
         return grid_problems(env["evaluation"] or {}, env.get("commands") or {})
 
     def _sim_problems(self, config: PlainConfig) -> list[str]:
+        from regimen.config import static_types
+
         lines, own = [], (config.get("choices") or {}).get("sim")
         if self.sims and not static_types.class_variable(config["env"], "MANAGER_BASED"):
             return [f"sims={self.sims}: this task has a simulator of its own. Remove it."]
