@@ -18,6 +18,7 @@ from regimen.runs.history import filters as query
 from regimen.runs.history.groups import grouped, same_seeds
 from regimen.runs.history.run_view import RunView, open_view, open_view_dir
 from regimen.runs.index.index import Index
+from regimen.runs.judgements import PREFIX
 from regimen.runs.status import Status
 from regimen.system import json_lines
 from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
@@ -169,19 +170,31 @@ def headlines(runs: Sequence[RunView]) -> dict[str, np.ndarray]:
 
 def _curves(runs: Sequence[RunView], metric: str) -> list[np.ndarray]:
     """Return (k, 2) step and value for each run that logged the metric."""
+    import numpy as np
+
     from regimen.display.figures import MOST_ROWS, points_of
 
     found = []
     for run in runs:
-        points = points_of(json_lines.thinned(run.dir / "metrics.jsonl", MOST_ROWS, metric)[0], metric)
+        if metric.startswith(PREFIX):
+            points = np.array(_judged_points(run, metric.removeprefix(PREFIX)), dtype=float).reshape(-1, 2)
+        else:
+            points = points_of(json_lines.thinned(run.dir / "metrics.jsonl", MOST_ROWS, metric)[0], metric)
         found += [points] if len(points) else []
     return found
+
+
+def _judged_points(run: RunView, name: str) -> list[tuple[int, float]]:
+    """Return step and value of a figure of the evaluations alongside a training, in its own simulator."""
+    rows = [row for row in run.judgements() if row.sim == run.choices.get("sim")]
+    return [(row.step, row.figures[name].value) for row in rows if name in row.figures]
 
 
 def _metrics(runs: Sequence[RunView]) -> set[str]:
     """Return the names of all metrics that the runs logged."""
     rows = (row for run in runs for row in json_lines.thinned(run.dir / "metrics.jsonl", MOST_NAMED)[0])
-    return {name for row in rows for name in row} - {"step", "time_s"}
+    judged = {f"{PREFIX}{name}" for run in runs for row in run.judgements() for name in row.figures}
+    return judged | {name for row in rows for name in row} - {"step", "time_s"}
 
 
 def _digest(runs: Sequence[RunView]) -> str:
