@@ -54,6 +54,10 @@ class Act:
         run.artifact(figure, "figure")
         run.finish({"return": 12.5}, {"torch": "torch" in sys.modules, "threads": os.environ["OMP_NUM_THREADS"]})
 
+    def judge_in_vain(self, run: Run) -> None:
+        """End as a training whose evaluation failed."""
+        run.finish({"return": 1.0}, {"evaluation": {"stopped": None, "problem": "the evaluation in mars failed: dust"}})
+
     def flood(self, run: Run) -> None:
         """Print 200 MB in lines and 200 MB in one line."""
         part = b"x" * 2**20

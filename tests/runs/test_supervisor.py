@@ -46,6 +46,13 @@ def test_normal_end(tmp_path: Path) -> None:
     assert not run.reserve.exists()
 
 
+def test_an_evaluation_that_failed_beside_a_training_is_in_the_last_line(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "judge_in_vain")
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("finished", 0)
+    assert_names(screen.strip().splitlines()[-1], "finished", "return 1", "mars", "dust")
+
+
 def test_exception_is_told_with_its_last_lines(tmp_path: Path) -> None:
     run = make_run(tmp_path, "fail")
     info, screen = ended(start(run), run)

@@ -14,6 +14,7 @@ from typing import Any
 from regimen.display import console
 from regimen.display.formatting import duration, figure, size, table, visible, when
 from regimen.runs import outcome
+from regimen.runs.history.judged import Judged, JudgedCheckpoint, judged
 from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state, open_view
 from regimen.runs.index.summary import RunSummary, seconds
@@ -58,7 +59,7 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
     """
     inputs = {name: {**row.to_dict(), "state": run.input_state(name, verify)} for name, row in run.inputs.items()}
     artifacts = [{**row.to_dict(), "state": _artifact_state(run, row, verify)} for row in run.record.artifacts]
-    family = Lineage.known()
+    family, checkpoints = Lineage.known(), judged(run)
     found = {
         **run.record.to_dict(),
         "status": run.status,
@@ -68,7 +69,7 @@ def gather(run: RunView, verify: bool = False) -> dict[str, Any]:
         "patch_bytes": len(run.patch),
         "parents": [_relative(row) for row in family.parents(run.row)],
         "children": [_relative(row) for row in family.children(run.row)],
-        "judged": _judged(run),
+        "judged": None if checkpoints is None else checkpoints.to_dict(),
         "progress": files.read_json(run.dir / "progress.json") if run.status.is_open else None,
         "next": _next(run),
     }
@@ -136,7 +137,7 @@ def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[s
     yield "time", [_times(run)]
     yield "attempts", [f"resumed {when(row.at)}, it was {row.previous_status}" for row in record.resumed]
     yield "headline", table([(name, figure(value)) for name, value in run.headline.items()])
-    yield "judged", _judged_lines(found["judged"])
+    yield "judged", _judged(judged(run))
     yield "code", _code(run)
     yield "versions", [", ".join(f"{name} {version}" for name, version in record.versions.items())]
     yield "inputs", table([(name, _input(row), row["state"]) for name, row in found["inputs"].items()])
@@ -151,40 +152,20 @@ def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[s
     yield "next", [found["next"]]
 
 
-def _judged(run: RunView) -> dict[str, Any] | None:
-    """Return the criterion, and for each simulator the best and the newest evaluation; None without any."""
-    criterion, rows = run.criterion, run.judgements()
-    if criterion is None or not rows:
-        return None
-    metric, own = criterion.metric, run.choices.get("sim")
-    sims: dict[str, Any] = {}
-    for sim in dict.fromkeys([str(own), *(row.sim for row in rows)]):
-        of_sim = [row for row in rows if row.sim == sim]
-        best = criterion.best(of_sim)
-        if best is not None:
-            both = {"best": best, "newest": of_sim[-1]}
-            figures = {name: (row, row.overall(metric)) for name, row in both.items()}
-            sims[sim] = {name: {"step": row.step, **value.to_dict()} for name, (row, value) in figures.items() if value}
-            sims[sim]["judgements"] = len(of_sim)
-    return {"metric": metric, "counts": criterion.end_in_words, "own": own, "sims": sims}
-
-
-def _judged_lines(judged: dict[str, Any] | None) -> list[str]:
-    if judged is None:
+def _judged(found: Judged | None) -> list[str]:
+    if found is None:
         return []
-    lines = [f"{judged['metric']}, of the 95 % interval the {judged['counts']} counts"]
-    for sim, found in judged["sims"].items():
-        best, newest, count = found["best"], found.get("newest"), found["judgements"]
-        shown = f"{sim}: best at step {best['step']}: {_interval(best)}"
-        shown += " = @best" if sim == judged["own"] else ""
-        if newest is not None and newest["step"] != best["step"]:
-            shown += f"; newest at step {newest['step']}: {_interval(newest)}"
-        lines.append(f"{shown}; {count} checkpoint{'s' * (count != 1)}")
+    lines = [f"{found.metric}, of the 95 % interval the {found.counts} counts"]
+    for sim, one in found.sims.items():
+        shown = f"{sim}: best at step {one.best.step}: {_interval(one.best)}{' = @best' * (sim == found.own)}"
+        if one.newest is not None and one.newest.step != one.best.step:
+            shown += f"; newest at step {one.newest.step}: {_interval(one.newest)}"
+        lines.append(f"{shown}; {one.judgements} checkpoint{'s' * (one.judgements != 1)}")
     return lines
 
 
-def _interval(value: dict[str, Any]) -> str:
-    return f"{figure(value['value'])} ({figure(value['low'])} … {figure(value['high'])})"
+def _interval(one: JudgedCheckpoint) -> str:
+    return f"{figure(one.value)} ({figure(one.low)} … {figure(one.high)})"
 
 
 def _end(run: RunView, found: dict[str, Any]) -> str:

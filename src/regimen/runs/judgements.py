@@ -94,11 +94,11 @@ def append(folder: Path, judgement: Judgement) -> None:
 
 
 def read(folder: Path, sim: str | None = None) -> list[Judgement]:
-    """Return the judgements of a run by step, those in its own simulator or in all; damaged rows are left out.
+    """Return the judgements of a run by step; damaged rows are left out.
 
     Args:
         folder: the run directory.
-        sim: only those in this simulator.
+        sim: only those in this simulator; None: in all.
     """
     found: dict[tuple[int, str], Judgement] = {}
     for row in json_lines.rows(folder / FILE):

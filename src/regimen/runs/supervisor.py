@@ -286,13 +286,15 @@ def _signs_of_work(run: Run) -> list[int]:
 
 def _last_line(run: Run, end: Outcome, wall_s: float, lost: str) -> str:
     headline, command = "", ""
-    evaluation = (files.read_json(run.dir / "result.json") or {}).get("evaluation") or {}
-    beside = [evaluation.get("stopped"), evaluation.get("problem")] if isinstance(evaluation, dict) else []
+    evaluation = (files.read_json(run.dir / "result.json") or {}).get("evaluation")
+    beside = [evaluation.get(key) for key in ("stopped", "problem")] if isinstance(evaluation, dict) else []
     with suppress(OSError, RegimenError, ValueError):  # of files that were removed or damaged meanwhile
         figures = run.record.headline.items()
         headline = ", ".join(f"{name} {value:.4g}" for name, value in figures if value is not None)
         command = outcome.next_command(run, end.status, end.exit_code)
-    detail = "; ".join(filter(None, [end.reason or headline, *beside, lost]))
+    detail = "; ".join(
+        filter(None, [end.reason or headline, *(text for text in beside if isinstance(text, str)), lost])
+    )
     parts = [
         f"{end.status} (exit code {end.exit_code}): {os.path.relpath(run.dir)} after {wall_s:.1f} s",
         f" — {detail}" if detail else "",

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from regimen.stages.alongside.companions import Companions
 
 
+COMPANION_BYTES = 600 * 2**20
+"""Memory of a process that evaluates checkpoints, without its envs: that of a worker."""
+
+
 @dataclass
 class TrainCfg:
     """Checkpoints of a training, and their evaluation while it runs.
@@ -43,8 +47,14 @@ class TrainCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
+        if self.checkpoint_interval < 1 or self.keep_checkpoints < 1:
+            return ["checkpoint_interval and keep_checkpoints: expected 1 or more, such as 480 and 3."]
         found = self.evaluation.problems(config, self.checkpoint_interval)
         return [f"evaluation.{line}" for line in found]
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the bytes of the processes beside the training, without their envs."""
+        return 0 if self.evaluation.every is None else (1 + len(self.evaluation.sims)) * COMPANION_BYTES
 
 
 class EndOfTraining(Exception):
@@ -74,6 +84,7 @@ class Train:
         from regimen.envs import open_env
         from regimen.envs.term_tables import term_tables
         from regimen.runs.checkpoint import Checkpoints
+        from regimen.stages.alongside.companions import companions_of
         from regimen.system import distributed
 
         started = time.perf_counter()
@@ -91,12 +102,11 @@ class Train:
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn_from`. Type hardware=cpu.")
         agent = agent_class(config.agent, env.io, env.num_envs, torch.device(config.hardware.device), config.seed)
         checkpoints = Checkpoints(run, self.cfg.checkpoint_interval, self.cfg.keep_checkpoints)
-        companions = _companions(run, self.cfg.evaluation)
-        record = _Record(checkpoints, config, env, companions)
-        session = TrainingSession(run, record, env.num_envs, agent.total_steps)
-        if config.data:
-            agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
-        try:
+        with companions_of(run, self.cfg.evaluation.every) as companions:
+            record = _Record(checkpoints, config, env, companions)
+            session = TrainingSession(run, record, env.num_envs, agent.total_steps)
+            if config.data:
+                agent.use_data([Path(path) for path in config.data], config.choices.get("task"))
             if config.hardware.channel is not None:
                 _learn_from_actors(self.cfg, run, config, env, agent, session, record)
             else:
@@ -107,9 +117,6 @@ class Train:
                 env.close()
             if run.leads:
                 _finish(run, session, time.perf_counter() - started, record)
-        finally:
-            if companions is not None:
-                companions.stop()
 
 
 class _Record:
@@ -169,17 +176,6 @@ class _Record:
             if self.stopped is not None:
                 print(f"the training ends: {self.stopped}", flush=True)
             raise EndOfTraining
-
-
-def _companions(run: Run, cfg: AlongsideCfg) -> Companions | None:
-    """Start the evaluation alongside, if there is one, from the worker that writes the record."""
-    if cfg.every is None or not run.leads:
-        return None
-    from regimen.stages.alongside.companions import Companions
-
-    companions = Companions(run)
-    companions.start()
-    return companions
 
 
 def _faults(config: Config, env: VecEnv) -> list[str]:

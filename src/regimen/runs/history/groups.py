@@ -14,6 +14,9 @@ from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
 SECTIONS = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
 """Choice -> the part of the configuration that it fills."""
 
+ALONGSIDE = "stage.evaluation."
+"""Beginning of the keys of the evaluation alongside a training."""
+
 NOT_CHOICES = ("hardware", "experiment")
 ONLY_GROUP = "all"
 
@@ -67,6 +70,8 @@ def _decides(key: str) -> bool:
     first, _, rest = key.partition(".")
     if first == "hardware":
         return rest in RELEVANT_HARDWARE and rest != "threads"  # which change the last bits only
+    if key.startswith(ALONGSIDE):  # which changes no training, unless it ends one
+        return key.removeprefix(ALONGSIDE) in ("patience", "stop_at")
     return first not in ("seed", *IRRELEVANT, *INPUT_KEYS, *NOT_CHOICES)
 
 

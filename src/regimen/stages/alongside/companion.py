@@ -108,7 +108,6 @@ class _Judge:
         self._run, self._config, self._sim, self._criterion, self._stack = run, config, sim, criterion, stack
         self._env: VecEnv | None = None
         self._events = EventFiles(run.dir / "tb" / f"evaluation_{sim}")
-        self._point_to_best(None)
 
     def judge(self, path: Path) -> None:
         """Evaluate a checkpoint, unless its row exists already; record it, and remove it from those that wait."""
@@ -117,8 +116,8 @@ class _Judge:
             if self._criterion is not None and judgement.overall(self._criterion.metric) is None:
                 near = did_you_mean(self._criterion.metric, judgement.metrics())
                 raise ConfigError(f"stage.evaluation.metric: no figure `{self._criterion.metric}` is measured. {near}")
+            self._write_events(judgement)  # first: after a kill in between they are written twice, and the row once
             judgements.append(self._run.dir, judgement)
-            self._write_events(judgement)
         self._point_to_best(path)
         path.unlink()
 
@@ -165,21 +164,12 @@ class _Judge:
             scalars |= {tag: figure.value, f"{tag}/low": figure.low, f"{tag}/high": figure.high}
         self._events.write(judgement.step, scalars)
 
-    def _point_to_best(self, path: Path | None) -> None:
-        """Point `best_judged.pt` to a checkpoint that is the best so far.
-
-        Args:
-            path: the evaluated checkpoint; None to find the best again among those that wait and are evaluated, after
-                a companion was killed in between.
-        """
-        if self._criterion is None:
-            return
-        best = self._criterion.best(judgements.read(self._run.dir, self._sim))
-        if best is None:
-            return
-        file = waiting.file_of(self._run, self._sim, best.step) if path is None else path
-        if file.is_file() and waiting.step_of(file) == best.step:
-            waiting.point_to(self._run, file)
+    def _point_to_best(self, path: Path) -> None:
+        """Point `best_judged.pt` to the evaluated checkpoint if it is the best so far."""
+        if self._criterion is not None:
+            best = self._criterion.best(judgements.read(self._run.dir, self._sim))
+            if best is not None and best.step == waiting.step_of(path):
+                waiting.point_to(self._run, path)
 
 
 if __name__ == "__main__":

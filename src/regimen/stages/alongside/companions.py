@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,25 @@ FAILURES = 3
 POLL_S = 0.1
 OF_A_GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 """Variables of a worker among several, which a companion is not."""
+
+
+@contextmanager
+def companions_of(run: Run, every: int | None) -> Iterator[Companions | None]:
+    """Start the evaluation alongside a training, and end it with the training; yield None where there is none.
+
+    Args:
+        run: of the training; only the worker that writes the record starts any.
+        every: env steps per env between two evaluated checkpoints; None: none is evaluated.
+    """
+    if every is None or not run.leads:
+        yield None
+        return
+    companions = Companions(run)
+    try:
+        companions.start()
+        yield companions
+    finally:
+        companions.stop()
 
 
 class Companions:
@@ -100,17 +120,17 @@ class Companions:
                 checkpoint.point(waiting.file_of(self._run, sim, waiting.step_of(last)), last)
         for process in self._processes.values():
             _send_finish(process)
-        while running := [sim for sim, process in self._processes.items() if process.poll() is None]:
+        while True:
+            self._restart_the_dead()
+            running = [sim for sim, process in self._processes.items() if process.poll() is None]
+            if not running:
+                break
             left = sum(len(waiting.checkpoints(self._run, sim)) for sim in running)
-            self._run.progress(
-                note=f"evaluating the last {left} checkpoints" if left > 1 else "evaluating the last one"
-            )
+            what = f"the last {left} checkpoints" if left > 1 else "the last checkpoint"
+            self._run.progress(note=f"evaluating {what}")
             if self._run.stop_signal is not None:
-                self.stop()
                 raise StopRequested(self._run.stop_signal, step)
             time.sleep(POLL_S)
-            self._restart_the_dead()
-        self._restart_the_dead()
         self._run.progress(note=None)
         self._run.artifact(self._run.dir / judgements.FILE, "judgements")
         shutil.rmtree(self._run.dir / waiting.FOLDER, ignore_errors=True)  # what an evaluation that failed left
