@@ -15,6 +15,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -91,10 +92,8 @@ def main() -> None:
     try:
         run = PausingRun(create_run_dir(root, asdict(config), ["launch.py"], arguments, repository=root))
         run.pairs, run.rows, run.due = args.pairs, [], lambda step: step % every == 0
-        try:
+        with suppress(StopRequested):
             Train(config.stage)(run, config)
-        except StopRequested:
-            pass
         started = time.perf_counter()
         checkpoint.point(root / "link.pt", run.checkpoints / "last.pt")
         link_ms = 1000 * (time.perf_counter() - started)

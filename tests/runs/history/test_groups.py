@@ -50,6 +50,14 @@ def test_another_agent_is_named_without_all_its_settings(tmp_path: Path) -> None
     assert list(grouped(runs[1:])) == ["agent=skrl_ppo", "agent=mine"]
 
 
+def test_an_evaluation_beside_a_training_makes_no_other_group_unless_it_may_end_it(tmp_path: Path) -> None:
+    def followed(name: str, **evaluation: object) -> RunView:
+        return open_view_dir(add(tmp_path, name, None, {"stage": {"evaluation": evaluation}}))
+
+    runs = [followed("a", every=None), followed("b", every=480, patience=None), followed("c", every=480, patience=3)]
+    assert list(map(len, grouped(runs).values())) == [2, 1]
+
+
 def test_policies_of_several_seeds_are_one_kind(tmp_path: Path) -> None:
     judged = []
     for rate in (0.001, 0.01):
