@@ -9,7 +9,7 @@ import pytest
 
 from helpers.run_directories import add, add_file
 from regimen.cli import main
-from regimen.cli.diff import differing
+from regimen.runs.history.run_diff import differing
 
 
 @pytest.fixture

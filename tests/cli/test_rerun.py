@@ -90,7 +90,7 @@ def test_another_result_is_told(folder: Path) -> None:
 
 
 def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from regimen.cli.rerun import cautions
+    from regimen.orchestration.repeated_run import cautions
     from regimen.runs.history.run_view import open_view
 
     policy = add_file(add(folder / "outputs", "teacher"), "checkpoints/best.pt", "weights")
@@ -108,7 +108,7 @@ def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.Cap
 
 
 def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
-    from regimen.cli.rerun import cautions, create
+    from regimen.orchestration.repeated_run import cautions, create
     from regimen.runs.history.run_view import open_view
 
     git = {"commit": "1" * 40, "branch": "main", "dirty": False}
@@ -123,7 +123,7 @@ def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:
 
 
 def test_the_same_files_at_another_commit_are_said_to_be_the_same(folder: Path) -> None:
-    from regimen.cli.rerun import cautions
+    from regimen.orchestration.repeated_run import cautions
     from regimen.runs.history.run_view import open_view
     from regimen.runs.signature import code_signature
 

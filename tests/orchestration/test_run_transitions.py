@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from helpers.supervised_runs import make_run
-from regimen.cli.annotate import add_note
 from regimen.orchestration.slurm import job_states, requeue
 from regimen.orchestration.slurm.executor import record_job, record_process
 from regimen.orchestration.slurm.job_states import JobState
 from regimen.orchestration.supervisor_pool import corrected_record
 from regimen.runs import outcome
+from regimen.runs.history.annotations import add_note
 from regimen.runs.index.summary import pack, read, unpack
 from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import LOCAL, QueueEntry, RunError, Signature

@@ -14,14 +14,12 @@ from regimen.cli.lineage import require_figure_path
 from regimen.display.figures import COLORS, style, title_of
 from regimen.display.formatting import figure, table, visible_lines
 from regimen.display.intervals import common_curve, iqm, iqm_interval
-from regimen.runs.history import filters as query
-from regimen.runs.history.groups import grouped, same_seeds
-from regimen.runs.history.run_view import RunView, open_view, open_view_dir
-from regimen.runs.index.index import Index
+from regimen.runs.history.comparison import cautions, group_figures, headlines, select, split
+from regimen.runs.history.groups import grouped
+from regimen.runs.history.run_view import RunView
 from regimen.runs.judgements import PREFIX
-from regimen.runs.status import Status
 from regimen.system import json_lines
-from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +57,7 @@ def compare_verb(argv: list[str]) -> int:
         raise ConfigError(f"No run logged `{args.metric}`. {did_you_mean(args.metric, _metrics(runs))}")
     print("\n".join(map(visible_lines, report(runs, groups, left_out))))
     out = args.out or Path("outputs") / f"compare-{runs[0].choices.get('task')}-{_digest(runs)}.png"
-    differing, _ = _split(runs)
+    differing, _ = split(runs)
     figures = {
         label: {k: v for k, v in headlines(members).items() if k in differing} for label, members in groups.items()
     }
@@ -81,36 +79,6 @@ def _compare_paired(args: argparse.Namespace) -> int:
     return 0
 
 
-def select(words: Sequence[str]) -> tuple[list[RunView], list[RunView]]:
-    """Return the finished runs that match references and filters, and the matching runs that did not finish.
-
-    Args:
-        words: run references, and filters `key=value` that must all match.
-
-    Raises:
-        RunReferenceError: no finished run matches, or the runs have several tasks or stages.
-    """
-    filters = [word for word in words if "=" in word and not Path(word).exists()]
-    found = [open_view(word) for word in words if word not in filters]
-    if filters:
-        rows = query.select(query.parse(filters), Index().rows())
-        found += [open_view_dir(row.dir) for row in rows if row.unreadable is None]
-    runs = list({run.dir: run for run in found}.values())
-    finished = sorted((run for run in runs if run.status == Status.FINISHED), key=lambda run: run.id)
-    if not finished:
-        states = ", ".join(f"{run.id} {run.status}" for run in runs[:5]) or "no run matches"
-        raise RunReferenceError(f"no finished run to compare: {states}.")
-    for group in ("task", "stage"):
-        options = {str(run.choices.get(group)): run.id for run in finished}
-        if len(options) > 1:
-            named = ", ".join(f"{option} ({run_id})" for option, run_id in options.items())
-            raise RunReferenceError(
-                f"Metrics of different {group}s cannot be compared: {named}. Name runs of one {group}, for example "
-                f"with {group}={next(iter(options))}."
-            )
-    return finished, [run for run in runs if run.status != Status.FINISHED]
-
-
 def report(runs: Sequence[RunView], groups: Mapping[str, list[RunView]], left_out: Sequence[RunView]) -> Iterator[str]:
     """Yield the table of headline metrics, and cautions.
 
@@ -125,47 +93,15 @@ def report(runs: Sequence[RunView], groups: Mapping[str, list[RunView]], left_ou
     yield f"{choices.get('stage')} of {choices.get('task')}: {len(runs)} runs, {len(groups)} groups"
     yield ""
     rows = [("figure", "group", "n", "IQM", "95 % interval", "min … max")]
-    differing, same = _split(runs)
-    for name in differing:
-        for label, members in groups.items():
-            values = headlines(members).get(name)
-            if values is not None:
-                ends = intervals.iqm_interval(values)
-                between = f"{figure(float(ends[0]))} … {figure(float(ends[1]))}" if ends else "–"
-                extent = f"{figure(float(values.min()))} … {figure(float(values.max()))}"
-                middle = figure(float(intervals.iqm(values)))
-                rows.append((name, label, str(len(values)), middle, between, extent))
+    differing, same = split(runs)
+    for row in group_figures(groups, differing):
+        between = f"{figure(row.interval[0])} … {figure(row.interval[1])}" if row.interval else "–"
+        extent = f"{figure(float(row.values.min()))} … {figure(float(row.values.max()))}"
+        rows.append((row.metric, row.group, str(len(row.values)), figure(row.middle), between, extent))
     yield from table(rows) if differing else []
     if same:
         yield f"\nthe same in all runs: {', '.join(f'{name} {figure(value)}' for name, value in same.items())}"
-    yield from _cautions(groups, left_out, intervals.FEW_RUNS)
-
-
-def _split(runs: Sequence[RunView]) -> tuple[list[str], dict[str, float]]:
-    """Return the headline metrics that differ between runs, and the values of those that are equal."""
-    values = headlines(runs)
-    same = {name: float(v[0]) for name, v in values.items() if len(v) == len(runs) > 1 and (v == v[0]).all()}
-    return [name for name in values if name not in same], same
-
-
-def _cautions(groups: Mapping[str, list[RunView]], left_out: Sequence[RunView], few: int) -> Iterator[str]:
-    small = [label for label, members in groups.items() if len(members) < few]
-    if small:
-        yield f"\nfewer than {few} seeds, so that an interval means little: {'; '.join(small)}"
-    for label, members in groups.items():
-        if seeds := same_seeds(members):
-            yield f"\nthe same seed more than once, counted as if independent: {label}: {', '.join(map(str, seeds))}"
-    if left_out:
-        yield f"\nleft out, not finished: {', '.join(f'{run.id} ({run.status})' for run in left_out)}"
-
-
-def headlines(runs: Sequence[RunView]) -> dict[str, np.ndarray]:
-    """Return headline metric -> (n,) values of the runs that have it."""
-    import numpy as np
-
-    names = dict.fromkeys(name for run in runs for name in run.headline)
-    values = {name: [run.headline[name] for run in runs if run.headline.get(name) is not None] for name in names}
-    return {name: np.array(numbers, dtype=float) for name, numbers in values.items() if numbers}
+    yield from (f"\n{line}" for line in cautions(groups, left_out, intervals.FEW_RUNS))
 
 
 def _curves(runs: Sequence[RunView], metric: str) -> list[np.ndarray]:

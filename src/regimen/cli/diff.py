@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from regimen.display.formatting import duration, figure, table, visible, visible_lines
+from regimen.display.formatting import figure, table, visible, visible_lines
 from regimen.runs.history.code_diff import CodeDifference, code_difference
-from regimen.runs.history.run_view import RunView, open_view, settings
+from regimen.runs.history.run_diff import differences
+from regimen.runs.history.run_view import RunView, open_view
 from regimen.system import files
 
 ABSENT = "–"
-HOST = ("name", "system", "cores", "gpus", "python")
 NO_DIFFERENCE = "no difference"
 
 
@@ -38,24 +38,6 @@ def diff_verb(argv: list[str]) -> int:
         if args.code and code.text:
             print(f"\n{visible_lines(code.text)}", end="")
     return 0
-
-
-def differences(a: RunView, b: RunView) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return section -> name -> (value in a, value in b) of all differences; None for an absent value."""
-    hosts = [{key: getattr(run.record.host, key, None) for key in HOST} for run in (a, b)]
-    return {
-        "settings": differing(settings(a), settings(b)),
-        "inputs": differing(_inputs(a), _inputs(b)),
-        "packages": differing(a.record.versions, b.record.versions),
-        "host": differing(*hosts),
-        "run": differing(_end(a), _end(b)),
-        "headline": differing(a.headline, b.headline),
-    }
-
-
-def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return key -> (value in a, value in b) where they differ, in the order of `a`, then of `b`."""
-    return {key: (a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)}
 
 
 def describe(a: RunView, b: RunView, code: CodeDifference) -> Iterator[str]:
@@ -94,20 +76,6 @@ def _distance(a: Any, b: Any) -> tuple[str, str]:
     if not isinstance(a, int | float) or not isinstance(b, int | float):
         return "", ""
     return f"{b - a:+.4g}", f"{(b - a) / abs(a):+.1%}" if a else ""
-
-
-def _inputs(run: RunView) -> dict[str, str]:
-    """Return input -> start of its checksum; its path does not matter."""
-    return {name: f"sha256 {str(entry.sha256)[:12]}" for name, entry in run.inputs.items()}
-
-
-def _end(run: RunView) -> dict[str, Any]:
-    return {
-        "status": run.status,
-        "resumed": len(run.record.resumed),
-        "duration": duration(run.record.wall_s),
-        "peak memory (GiB)": run.record.peak_memory_gib,
-    }
 
 
 def _value(value: Any) -> str:

@@ -6,6 +6,7 @@ import argparse
 
 from regimen.cli import rerun
 from regimen.display.console import say
+from regimen.orchestration import repeated_run
 from regimen.runs import outcome
 from regimen.runs.history.run_view import open_view, open_view_dir
 from regimen.runs.status import Status
@@ -34,10 +35,10 @@ def verify_verb(argv: list[str]) -> int:
     if args.record:
         return code
     run = evaluated.run
-    for line in rerun.cautions(run):
+    for line in repeated_run.cautions(run):
         say(f"warning: {line}")
     with signals.handled(signals.leave):
-        again = rerun.create(run, ["regimen", "verify", *argv])
+        again = repeated_run.create(run, ["regimen", "verify", *argv])
         if failed := rerun.start(again, run.config):
             return failed
     repeated = open_view_dir(again.dir)

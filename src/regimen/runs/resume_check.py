@@ -59,7 +59,7 @@ def alternative(run: Run) -> str:
     if record.pipeline:  # it makes the step again
         return shlex.join(["python", "launch.py", *arguments])
     if not arguments or any(a in ("-m", "--multirun") for a in arguments):  # one job of a sweep
-        arguments = [*_config_dirs(arguments), *record.overrides]
+        arguments = [*config_dirs(arguments), *record.overrides]
     dropped = ("policy", "resume", "pipeline", "dry_run") if record.stage == "train" else ("resume", "dry_run")
     kept = [a for a in arguments if a.lstrip("+").partition("=")[0] not in dropped]
     if record.stage == "train" and _has_readable_checkpoint(run):
@@ -105,7 +105,7 @@ def _has_readable_checkpoint(run: Run) -> bool:
     return False
 
 
-def _config_dirs(arguments: list[str]) -> list[str]:
+def config_dirs(arguments: list[str]) -> list[str]:
     """Return the options among the arguments that name a folder of options, with their values."""
     found = []
     for name, value in pairwise([*arguments, ""]):

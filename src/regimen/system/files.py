@@ -300,3 +300,17 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(lines.encode()).hexdigest()
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return what `sha256` does; a file is read once in a process for each inode, size and modification time of it."""
+    stat = path.stat()
+    if path.is_dir():  # its own time does not change with the content of its files
+        return sha256(path)
+    key = (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if key not in _checksums:
+        _checksums[key] = sha256(path)
+    return _checksums[key]
+
+
+_checksums: dict[tuple[str, int, int, int], str] = {}

@@ -14,7 +14,7 @@ from helpers.user_folder import write
 from regimen.orchestration.pipeline import jobs, reuse
 from regimen.runs import files_read
 from regimen.runs.index.summary import RunSummary
-from regimen.runs.record_parts import QueueEntry, Signature
+from regimen.runs.record_parts import PipelineStep, QueueEntry, Signature
 from regimen.runs.status import Status
 from regimen.system import files
 
@@ -134,3 +134,30 @@ def test_a_run_whose_worker_still_saves_is_not_taken_away(ready: Any) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert reuse.find_matching_run(ready, [stopped]).state == "running"
     assert reuse.find_matching_run(ready, [stopped]).state == "resumable"
+
+
+def made_run(run_id: str, began: float, **fields: Any) -> RunSummary:
+    row = run("finished", run_id, began=began, **fields)
+    write(Path(row.path) / "config.yaml", f"video: false\nchoices: {{stage: train}}\nseed: {fields.get('seed', 0)}\n")
+    return row
+
+
+def why(row: RunSummary, *others: RunSummary) -> list[str]:
+    from regimen.runs.run import Run
+
+    return reuse.why_made_again(row, [*others, row], Run(row.dir).config)
+
+
+def test_why_a_step_was_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    step = PipelineStep("p", "small", "train")
+    now = made_run("now", 9.0, pipeline=step, seed=3)
+    assert why(now) == []
+    assert why(now, made_run("later", 10.0)) == []
+    assert_names(" ".join(why(now, made_run("code", 1.0, signature_code="e" * 16))), "code")
+    damaged = made_run("damaged", 2.0)
+    write(damaged.dir / "checkpoints/last.pt", "other weights")
+    assert_names(" ".join(why(now, damaged)), "damaged", "checkpoints/last.pt")
+    assert_names(" ".join(why(now, made_run("whole", 3.0))), "whole", "force")
+    before = made_run("before", 4.0, pipeline=PipelineStep("o", "small", "train"), seed=2, signature_config="f" * 16)
+    assert_names(" ".join(why(now, before)), "before", "seed", 2, 3)

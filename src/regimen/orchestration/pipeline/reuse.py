@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regimen.config.yaml_io import flatten
 from regimen.orchestration.pipeline.jobs import ROOT, Job, PreparedJob, prepare
 from regimen.runs import files_read, lock, resume_check
 from regimen.runs.index.index import Index
@@ -90,27 +91,52 @@ def why_not_reusable(folder: Path, config: dict[str, Any]) -> Iterator[str]:
         path = folder / artifact.path
         if not path.is_file():
             yield f"{artifact.path} is missing"
-        elif path.stat().st_size != artifact.bytes or _hash(path) != artifact.sha256:
+        elif path.stat().st_size != artifact.bytes or files.remembered_sha256(path) != artifact.sha256:
             yield f"{artifact.path} has changed since"
     needs_video = config["video"] and config["choices"]["stage"] in STAGES_WITH_VIDEO
     if needs_video and not any(artifact.kind == "video" for artifact in artifacts):
         yield "it has no video"
 
 
+def why_made_again(run: RunSummary, rows: Sequence[RunSummary], config: dict[str, Any]) -> list[str]:
+    """Return why a step was run although runs of the same step existed; empty if there is no such run.
+
+    Args:
+        run: the run that was made.
+        rows: all runs.
+        config: frozen configuration of the run.
+    """
+    finished = [row for row in rows if row.status == Status.FINISHED and row.began < run.began and row.id != run.id]
+    same = [row for row in finished if row.signature_config and row.signature_config == run.signature_config]
+    lines = []
+    for row in same:
+        reasons = list(why_not_reusable(row.dir, config))
+        if row.signature_code != run.signature_code:
+            reasons += list(files_read.changed(row.dir)) or ["the code has changed since"]
+        lines += [f"{row.id}: {reason}" for reason in reasons or ["it was asked for again (force)"]]
+    if same or run.pipeline is None:
+        return lines
+    step = run.pipeline
+    others = [r for r in finished if r.pipeline and (r.pipeline.name, r.pipeline.step) == (step.name, step.step)]
+    if not others:
+        return []
+    latest = max(others, key=lambda row: row.began)
+    before, now = (dict(flatten(one)) for one in (_frozen(latest.dir), config))
+    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key) and key != "name"]
+    return [f"{latest.id}: {key} was {before.get(key)}, now {now.get(key)}" for key in keys] or [
+        f"{latest.id}: its inputs had another content"
+    ]
+
+
+def _frozen(folder: Path) -> dict[str, Any]:
+    try:
+        return Run(folder).config
+    except RegimenError:
+        return {}
+
+
 STAGES_WITH_VIDEO = ("evaluate", "report")
 """Stages that write a video with `video=true`."""
-
-
-def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file, cached by path, size and modification time."""
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _hashes:
-        _hashes[key] = files.sha256(path)
-    return _hashes[key]
-
-
-_hashes: dict[tuple[str, int, int], str] = {}
 
 
 def _is_resumable(row: RunSummary) -> bool:

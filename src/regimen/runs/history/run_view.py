@@ -168,7 +168,7 @@ def file_state(path: Path, sha256: str | None, since: str | None, read_all: bool
         if inputs.is_large(path) and not read_all:
             older = since is not None and not inputs.written_since(path, since)
             return "not written since, not read (--verify reads it)" if older else "written since, --verify reads it"
-        return UNCHANGED if files.sha256(path) == sha256 else CHANGED
+        return UNCHANGED if files.remembered_sha256(path) == sha256 else CHANGED
     except FileNotFoundError:
         return GONE
     except OSError as error:

@@ -134,7 +134,7 @@ class Index:
         that no process works on has the status `lost`.
         """
         with without_garbage_collection():
-            found = [run for root in self.roots for run in _rows(root)]
+            found = [run for root in self.roots for run, _ in read_root(root)]
             liveness.judge(found)
             return sorted(found, key=lambda run: (run.began, run.id), reverse=True)
 
@@ -151,32 +151,41 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _rows(root: Path) -> list[RunSummary]:
-    """Return the runs of one root; cache those that had to be read."""
+def read_root(root: Path) -> list[tuple[RunSummary, Stamp | None]]:
+    """Return the runs of one root as recorded; cache those that had to be read.
+
+    Args:
+        root: folder of runs and of sweeps.
+
+    Returns:
+        Each run with the stamp of its run.json; None where that was written so recently that it may change unseen.
+    """
     store = Store(root)
     kept = store.load()
     settled = time.time_ns() - SETTLED_NS
-    found: list[RunSummary] = []
-    unchanged: dict[str, str] = {}
+    found: list[tuple[RunSummary, Stamp | None]] = []
+    unchanged: dict[str, Kept] = {}
     changed: dict[str, Kept] = {}
     gone = set(kept)
-    for run, stamp in _scan(root):
+    for run, stamp in scan(root):
         known = kept.get(run)
         if known is not None and known.stamp == stamp:
-            unchanged[f"{root}/{run}"] = known.text
+            unchanged[f"{root}/{run}"] = known
         elif (fresh := summary.read(f"{root}/{run}")) is not None:
-            found.append(fresh)
-            if stamp.mtime_ns < settled:
+            is_settled = stamp.mtime_ns < settled
+            found.append((fresh, stamp if is_settled else None))
+            if is_settled:
                 changed[run] = Kept(stamp, summary.pack(fresh))
         else:
             continue
         gone.discard(run)
     if changed or gone:
         store.save(changed, gone)
-    return found + summary.unpack(list(unchanged.values()), list(unchanged))
+    rows = summary.unpack([entry.text for entry in unchanged.values()], list(unchanged))
+    return found + [(row, entry.stamp) for row, entry in zip(rows, unchanged.values(), strict=True)]
 
 
-def _scan(root: Path) -> Iterator[tuple[str, Stamp]]:
+def scan(root: Path) -> Iterator[tuple[str, Stamp]]:
     """Yield (path below the root, stamp of its run.json) of every run."""
     for name in _folders(str(root)):
         stamp = _stamp(f"{root}/{name}/run.json")
