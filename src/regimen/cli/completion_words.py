@@ -29,6 +29,7 @@ FLAGS = {
     "runs": ("--sort", "--limit", "--json", "--csv"),
     "export": ("--sort", "--out", "--config-dir"),
     "clean": ("--sort", "--older", "--checkpoints", "--yes"),
+    "ui": ("--port", "--host", "--no-browser", "--tls-certificate", "--tls-key"),
     "show": ("--verify", "--json"),
     "replay": ("--env", "--speed", "--window", "--film", "--table"),
     "diff": ("--code", "--json"),
@@ -103,6 +104,8 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
         return shipped_motions()
     if verb == "check-env":
         return _launch(arguments, Path("launch.py"))
+    if verb == "ui":
+        return ()
     rows = Index().rows()
     if verb == "export" and typed.startswith("format="):
         return ("format=onnx", "format=torchscript")
@@ -116,7 +119,8 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     if verb == "replay" and before:
         return ("nan",)
     if verb in SCHEDULED:
-        return [*_plans(), *_names(rows, lambda run: run.queue is not None)]
+        is_running = (Status.RUNNING,) if verb == "cancel" else ()
+        return [*_plans(), *_names(rows, lambda run: run.queue is not None or run.status in is_running)]
     return filters if verb in FILTERED and verb != "compare" else [*filters, *_names(rows), *_checkpoints(typed, rows)]
 
 

@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "clean": ("regimen.cli.clean:clean_verb", "list old runs that can be removed, and remove them with --yes"),
     "completion": ("regimen.cli.completion:completion_verb", "print the completion script of a shell, bash or zsh"),
+    "ui": ("regimen.cli.ui:ui_verb", "page of all runs in a browser: curves, films, lineage, notes, resume"),
     "show": ("regimen.cli.show:show_verb", "one run: configuration, result, files, and reasons for doubt"),
     "replay": ("regimen.cli.replay:replay_verb", "play the last steps of a run that became NaN or infinite"),
     "diff": ("regimen.cli.diff:diff_verb", "differences between two runs: settings, code, packages, metrics"),
