@@ -64,3 +64,17 @@ def test_import_regimen_imports_no_torch_and_no_hydra(tmp_path: Path) -> None:
     code = "import json, sys, regimen\nprint(json.dumps([0, sorted({n.partition('.')[0] for n in sys.modules})]))"
     _, modules = modules_after(code, tmp_path)
     assert modules & (HEAVY | {"hydra", "omegaconf"}) == set()
+
+
+def test_the_page_of_runs_imports_what_it_shows_and_no_more(tmp_path: Path) -> None:
+    pytest.importorskip("orjson", reason="NiceGUI is not installed: make extras")
+    code = (
+        "import json, sys\n"
+        "from regimen.ui.quick_start import without_client_libraries\n"
+        "with without_client_libraries():\n"
+        "    import regimen.ui.server\n"
+        "print(json.dumps([0, sorted({name.partition('.')[0] for name in sys.modules})]))"
+    )
+    _, modules = modules_after(code, tmp_path)
+    assert modules & (HEAVY | {"hydra", "omegaconf", "aiohttp", "requests"}) == set()
+    assert "nicegui" in modules

@@ -1,6 +1,9 @@
-"""Marks of the tests that need the interpreter of another library."""
+"""Marks of the tests that need the interpreter of another library, or a browser."""
 
 from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -15,3 +18,13 @@ def needs(library: Library) -> list[pytest.MarkDecorator]:
     missing = python is None or bool(list(installed.problems(library, python)))
     reason = f"{library.title} is not installed: make {library.name}"
     return [pytest.mark.slow, pytest.mark.xdist_group(library.name), pytest.mark.skipif(missing, reason=reason)]
+
+
+def needs_browser() -> list[pytest.MarkDecorator]:
+    """Return the marks of slow tests in a browser: in one process, and skipped where anything of it is missing."""
+    missing = [name for name in ("nicegui", "playwright") if find_spec(name) is None]
+    reasons = [f"{name} is not installed: make extras" for name in missing]
+    if shutil.which("chromium") is None:
+        reasons.append("there is no chromium: apt-get install chromium")
+    skip = pytest.mark.skipif(bool(reasons), reason="; ".join(reasons) or "nothing is missing")
+    return [pytest.mark.slow, pytest.mark.xdist_group("browser"), skip]
