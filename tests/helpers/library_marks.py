@@ -20,9 +20,9 @@ def needs(library: Library) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow, pytest.mark.xdist_group(library.name), pytest.mark.skipif(missing, reason=reason)]
 
 
-def needs_browser() -> list[pytest.MarkDecorator]:
+def needs_browser(library: str = "nicegui") -> list[pytest.MarkDecorator]:
     """Return the marks of slow tests in a browser: in one process, and skipped where anything of it is missing."""
-    missing = [name for name in ("nicegui", "playwright") if find_spec(name) is None]
+    missing = [name for name in (library, "playwright") if find_spec(name) is None]
     reasons = [f"{name} is not installed: make extras" for name in missing]
     if shutil.which("chromium") is None:
         reasons.append("there is no chromium: apt-get install chromium")

@@ -21,6 +21,7 @@ from helpers.subprocesses import PATIENCE_S
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),  # 3D without a GPU
 )
 
 

@@ -50,6 +50,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ui": ("regimen.cli.ui:ui_verb", "page of all runs in a browser: curves, films, lineage, notes, resume"),
     "show": ("regimen.cli.show:show_verb", "one run: configuration, result, files, and reasons for doubt"),
     "replay": ("regimen.cli.replay:replay_verb", "play the last steps of a run that became NaN or infinite"),
+    "watch": ("regimen.cli.watch:watch_verb", "watch a policy in the browser, also one that is being trained"),
     "diff": ("regimen.cli.diff:diff_verb", "differences between two runs: settings, code, packages, metrics"),
     "compare": ("regimen.cli.compare:compare_verb", "groups of seeds: IQM with intervals, learning curves"),
     "gate": ("regimen.cli.gate:gate_verb", "check an evaluation against requirements: exit code 0 or 1, for CI"),

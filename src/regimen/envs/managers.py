@@ -33,7 +33,11 @@ COMMAND_PARTS = ("value", "reset", "step", "metrics")
 
 
 class RewardManager(Stateful):
-    """Weighted sum of the reward terms times the step time, and the sum of each term over the episode."""
+    """Weighted sum of the reward terms times the step time, and the sum of each term over the episode.
+
+    Attributes:
+        last: (N, K) what each term added to the reward of the last step.
+    """
 
     def __init__(self, env: TermEnv, terms: Mapping[str, RewardTermCfg | None]) -> None:
         """Bind the terms; a weight of 0 drops one."""
@@ -45,6 +49,7 @@ class RewardManager(Stateful):
         self._configured = torch.tensor([t.weight for t in used.values()], device=env.device) * env.step_dt
         self.weights = self._configured.clone()
         self.episode_sum = torch.zeros(env.num_envs, len(used), device=env.device)
+        self.last = torch.zeros_like(self.episode_sum)
 
     def compute(self) -> torch.Tensor:
         """Return the reward (N,) of this step.
@@ -60,6 +65,7 @@ class RewardManager(Stateful):
         if not all_finite(reward):
             raise self._diverged(terms, reward)
         self.episode_sum += values
+        self.last = values
         return reward
 
     def _diverged(self, terms: list[torch.Tensor], reward: torch.Tensor) -> DivergedError:

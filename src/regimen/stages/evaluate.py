@@ -29,6 +29,7 @@ from regimen.stages.evaluation.metrics import (
     print_table,
     survival_curve,
 )
+from regimen.stages.playback.browser_viewer import open_page, play_freely
 from regimen.stages.playback.observers import make_observers
 from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
+    from regimen.stages.playback.browser_page import BrowserPage
     from regimen.system.json_data import Json
 
 
@@ -66,9 +68,23 @@ class Evaluate:
             from regimen.stages.evaluation.fault_evaluation import evaluate_faults
 
             return evaluate_faults(run, config, self.cfg, bundle)
-        with opened_env(config) as env:
-            episodes, observed = self.roll_out(run, config, env, bundle)
-            step_dt = env.step_dt
+        with opened_env(config) as env, open_page(self.cfg, run, config, env) as page:
+            episodes, observed = self.roll_out(run, config, env, bundle, page)
+            self._finish(run, config, bundle, episodes, observed, env.step_dt, started)
+            if page is not None and bundle is not None:
+                play_freely(run, env, load_policy(bundle, env, config.seed), page)
+
+    def _finish(
+        self,
+        run: Run,
+        config: Config,
+        bundle: PolicyBundle | None,
+        episodes: EpisodeResults,
+        observed: Json,
+        step_dt: float,
+        started: float,
+    ) -> None:
+        """Print, record and draw what the episodes show."""
         episodes.write(run.dir / EPISODES)
         run.artifact(run.dir / EPISODES, "table")
         grid = config.env.evaluation.grid or [[]]
@@ -119,7 +135,12 @@ class Evaluate:
         return config
 
     def roll_out(
-        self, run: Run, config: Config, env: VecEnv, bundle: PolicyBundle | None
+        self,
+        run: Run,
+        config: Config,
+        env: VecEnv,
+        bundle: PolicyBundle | None,
+        page: BrowserPage | None = None,
     ) -> tuple[EpisodeResults, Json]:
         """Roll out the first episodes; return their results and the entries of the observers for result.json.
 
@@ -128,6 +149,7 @@ class Evaluate:
             config: prepared by `prepare`.
             env: of this config.
             bundle: checkpoint of the policy; None for the scripted expert of the task.
+            page: that shows the episodes.
 
         Raises:
             ConfigError: the task has no scripted expert.
@@ -136,7 +158,7 @@ class Evaluate:
         policy = ScriptedPolicy(env, config.seed) if bundle is None else load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
         stats = FirstEpisodeStats(env.num_envs, env.device)
-        observers = make_observers(self.cfg, run, config, env)
+        observers = make_observers(self.cfg, run, config, env, page)
         observed = roll_out(run, env, policy, stats, config.seed, observers)
         episodes = EpisodeResults.of(stats, command_of_env, env.step_dt)
         for observer in observers:

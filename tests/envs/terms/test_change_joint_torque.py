@@ -182,3 +182,25 @@ def test_fixed_faults_outlive_a_restored_state_and_must_fit():
         )
     with raises_naming(ConfigError, "reset_base", "change_joint_torque"):
         env.fix_event("reset_base", joint=torch.zeros(2))
+
+
+def test_a_fault_begun_by_hand_holds_at_once_and_in_later_episodes_until_it_is_ended():
+    env = open_failure(4, probability=1.0, onset_s=[0.0, 0.0])
+    step(env)
+    fault = env.events.terms["change_joint_torque"]
+    knee, nominal = env.joints.index("right_knee"), env.effort_limit.clone()
+    fault.start_now(knee, 60.0)
+    for _ in range(2):
+        labels = step(env)
+        assert labels["fault_joint"].tolist() == [knee] * 4
+        expected = nominal.repeat(4, 1)
+        expected[:, knee] = 60.0
+        assert torch.equal(limits(env), expected), "no other joint is broken any more"
+    env.reset()
+    assert step(env)["fault_joint"].tolist() == [knee] * 4
+    fault.start_now(-1, 0.0)
+    assert step(env)["fault_joint"].tolist() == [-1] * 4 and torch.equal(limits(env), nominal.repeat(4, 1))
+    env.reset()
+    assert step(env)["fault_joint"].tolist() == [-1] * 4
+    with raises_naming(ConfigError, "0 to 18"):
+        fault.start_now(19, 60.0)

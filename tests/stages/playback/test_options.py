@@ -44,6 +44,14 @@ def problems(config: dict[str, Any], **stage: Any) -> list[str]:
             ["viewer=true", "sim=mujoco", "sim.viewer=true", "video=true"],
         ),
         ({"viewer": True}, {"hardware": {"scheduler": "slurm"}}, ["viewer=true", "scheduler", "video=true"]),
+        ({"viewer": "window"}, {}, ["viewer=window", "true", "browser"]),
+        ({"viewer": "browser", "real_time": True}, {}, ["real_time", "browser"]),
+        ({"viewer": "browser", "viewer_port": 0}, {}, ["viewer_port=0", "8080"]),
+        (
+            {"viewer": "browser"},
+            {"env": {"_target_": "regimen.envs.gym.GymEnv"}, "choices": {"task": "gym"}},
+            ["viewer=browser", "task=gym", "video=true"],
+        ),
         (
             {"real_time": True},
             {"agent": {"_target_": "regimen.agents.failure_detector.FailureGru"}},

@@ -63,6 +63,11 @@ class UniformVelocityCommand:
         self.time_left = torch.zeros(env.num_envs, device=env.device)
         self.fixed: torch.Tensor | None = None
 
+    @property
+    def ranges(self) -> list[tuple[float, float]]:
+        """Lowest and highest value that is drawn, of each of the three."""
+        return list(zip(self._low.tolist(), (self._low + self._width).tolist(), strict=True))
+
     def reset(self, env_ids: torch.Tensor) -> None:
         """Draw new commands for `env_ids`."""
         if self.fixed is not None:

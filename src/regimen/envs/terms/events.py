@@ -224,6 +224,24 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         self.fixed_onset = (onset_s / self.env.step_dt).round().int().masked_fill(joint < 0, -1)
         self.fixed_severity = severity.float().clone()
 
+    def start_now(self, joint: int, severity: float) -> None:
+        """Begin the same fault in all envs with the next step, in place of any other, and keep it in later episodes.
+
+        Args:
+            joint: number of the joint, -1 for none.
+            severity: in the unit of the mode.
+
+        Raises:
+            ConfigError: the robot does not have the joint.
+        """
+        n, device = len(self.joint), self.joint.device
+        severities = torch.full((n,), severity, device=device)
+        self.fix(torch.full((n,), joint, device=device), torch.zeros(n, device=device), severities)
+        self._clear(self.active.nonzero().squeeze(1))
+        self.joint.fill_(joint)
+        self.severity.copy_(severities)
+        self.onset.copy_(self.env.episode_length if joint >= 0 else self.fixed_onset)
+
     def reset(self, env_ids: torch.Tensor) -> None:
         """Clear the faults of `env_ids` and draw the next ones."""
         self._clear(env_ids[self.active[env_ids]])

@@ -24,6 +24,7 @@ from regimen.stages.evaluation.metrics import (
     FaultMetrics,
     PolicyOrigin,
 )
+from regimen.stages.playback.browser_viewer import open_page
 from regimen.stages.playback.observers import make_observers
 from regimen.stages.playback.rollout import FirstEpisodeStats, opened_env, roll_out
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle
     from regimen.runs.run import Run
     from regimen.stages.evaluation.config import EvaluateCfg
+    from regimen.stages.playback.browser_page import BrowserPage
     from regimen.system.json_data import Json
 
 
@@ -49,8 +51,8 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
     """
     started, grid = time.perf_counter(), config.env.evaluation.fault_grid
     cases = fault_cases(asdict(grid), config.env.robot)
-    with opened_env(config) as env:
-        episodes, observed = _roll_out(run, config, cfg, env, bundle, cases)
+    with opened_env(config) as env, open_page(cfg, run, config, env) as page:
+        episodes, observed = _roll_out(run, config, cfg, env, bundle, cases, page)
     episodes.write(run.dir / EPISODES)
     run.artifact(run.dir / EPISODES, "table")
     seed = config.seed
@@ -78,7 +80,13 @@ def evaluate_faults(run: Run, config: Config, cfg: EvaluateCfg, bundle: PolicyBu
 
 
 def _roll_out(
-    run: Run, config: Config, cfg: EvaluateCfg, env: VecEnv, bundle: PolicyBundle, cases: list[FaultCase]
+    run: Run,
+    config: Config,
+    cfg: EvaluateCfg,
+    env: VecEnv,
+    bundle: PolicyBundle,
+    cases: list[FaultCase],
+    page: BrowserPage | None,
 ) -> tuple[EpisodeResults, Json]:
     """Hold command and faults fixed, one case per env, and roll out the first episodes; see `Evaluate.roll_out`."""
     grid, command = config.env.evaluation.fault_grid, config.env.evaluation.command
@@ -90,7 +98,7 @@ def _roll_out(
     env.fix_event(grid.event, joint=torch.tensor(numbers)[index].to(env.device), onset_s=onset, severity=severity)
     env.fix_command(command, torch.tensor([grid.command], device=env.device).repeat(env.num_envs, 1))
     stats = FirstEpisodeStats(env.num_envs, env.device, metrics_from=round(grid.onset_s / env.step_dt))
-    observed = roll_out(run, env, policy, stats, config.seed, make_observers(cfg, run, config, env))
+    observed = roll_out(run, env, policy, stats, config.seed, make_observers(cfg, run, config, env, page))
     return EpisodeResults.of(stats, index, env.step_dt), observed
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.run import Run
+    from regimen.stages.playback.browser_page import BrowserPage
     from regimen.stages.playback.options import PlaybackCfg
     from regimen.system.json_data import Json
 
@@ -22,7 +23,9 @@ BEHIND = 0.95
 """Real-time factor below which a run warns."""
 
 
-def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> list[RolloutObserver]:
+def make_observers(
+    cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv, page: BrowserPage | None = None
+) -> list[RolloutObserver]:
     """Return the observers that `cfg` and `config.video` enable.
 
     Args:
@@ -30,6 +33,7 @@ def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> l
         run: receives the files.
         config: of the run.
         env: the observed env.
+        page: that shows the rollout, of `browser_viewer.open_page`.
     """
     observers: list[RolloutObserver] = []
     if getattr(env, "motion", None) is not None:
@@ -43,7 +47,11 @@ def make_observers(cfg: PlaybackCfg, run: Run, config: Config, env: VecEnv) -> l
 
         head = {"task": config.choices.get("task"), "policy": config.policy, "seed": config.seed, "run": run.id}
         observers.append(StepLog(run.logs / "steps.h5", env, cfg.log_env_ids, cfg.log_steps, head))
-    if cfg.viewer:
+    if page is not None:
+        from regimen.stages.playback.browser_viewer import PageObserver
+
+        observers.append(PageObserver(run, page))
+    elif cfg.viewer:
         from regimen.stages.playback.viewer import Viewer
 
         observers.append(Viewer(env))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
+BROWSER = "browser"
+"""Value of `viewer` for a page in the browser."""
 
 
 @dataclass
@@ -23,7 +27,8 @@ class PlaybackCfg:
         video_seconds: length of the video of `video=true` in s; the video ends with the first episode at the latest.
         video_length: length of the video in steps instead, across episodes.
         real_time: whether each step lasts its nominal time; the real-time factor is recorded.
-        viewer: whether a window shows env 0; needs a display.
+        viewer: true: a window shows env 0, which needs a display; browser: a page shows the first envs, on loopback.
+        viewer_port: of that page; the next free one if it is in use.
         log_data: whether every step of some envs is written to `logs/steps.h5`, with joints and commands.
         log_steps: steps in that log, across episodes.
         log_env_ids: env ids in that log.
@@ -32,7 +37,8 @@ class PlaybackCfg:
     video_seconds: float = 10.0
     video_length: int | None = None
     real_time: bool = False
-    viewer: bool = False
+    viewer: bool | str = False
+    viewer_port: int = 8080
     log_data: bool = False
     log_steps: int = 5000
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
@@ -53,7 +59,11 @@ def problems(cfg: PlaybackCfg, config: PlainConfig, num_envs: int) -> list[str]:
         lines.append(f"video_length={cfg.video_length}: no video is recorded. Type video=true too.")
     if cfg.log_data:
         lines += _log_problems(cfg.log_steps, cfg.log_env_ids, num_envs)
-    if cfg.viewer:
+    if cfg.viewer == BROWSER:
+        lines += _browser_problems(cfg, config)
+    elif isinstance(cfg.viewer, str):
+        lines.append(f"viewer={cfg.viewer}: expected true, false or {BROWSER}.")
+    elif cfg.viewer:
         lines += _viewer_problems(config)
     return lines + _evaluator_problems(cfg, config)
 
@@ -68,6 +78,20 @@ def _log_problems(steps: int, env_ids: list[int], num_envs: int) -> list[str]:
             f"log_env_ids={env_ids}: there is no env {', '.join(map(str, beyond))}. The stage opens envs 0 to "
             f"{num_envs - 1}; stage.envs_per_command sets their number."
         )
+    return lines
+
+
+def _browser_problems(cfg: PlaybackCfg, config: PlainConfig) -> list[str]:
+    lines = []
+    if not static_types.class_variable(config.get("env") or {}, "MANAGER_BASED"):
+        task = (config.get("choices") or {}).get("task")
+        lines.append(f"viewer={BROWSER}: task={task} has no robot that the page could show. {INSTEAD}")
+    if importlib.util.find_spec("viser") is None:
+        lines.append(f"viewer={BROWSER}: needs viser. Type: {sys.executable} -m pip install -e '.[viewer]'.")
+    if cfg.real_time:
+        lines.append(f"real_time=true: the page of viewer={BROWSER} sets the speed. Remove it.")
+    if not 0 < cfg.viewer_port < 65536:
+        lines.append(f"viewer_port={cfg.viewer_port}: expected a port, such as 8080.")
     return lines
 
 

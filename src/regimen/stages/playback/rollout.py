@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -66,33 +67,54 @@ def roll_out(
     Raises:
         StopRequested: a signal asked to stop.
     """
-    learner = policy if isinstance(policy, InContextPolicy) else None
     last_step = max((observer.last_step for observer in observers), default=0)
     task, stall = getattr(env, "env", env), StallRule(env.num_envs)
     measured = task if isinstance(task, DemonstratedTask) else None
     with torch.inference_mode(), ExitStack() as stack:
         for observer in observers:
             stack.enter_context(observer)
-        obs, state = env.reset(seed=seed), None
+        loop = PolicyLoop(env, policy, env.reset(seed=seed))
         for step in range(max(env.max_episode_length, last_step)):
             run.check_stop(step, lambda: None)
             for observer in observers:
-                observer.on_step_start(step, obs)
+                observer.on_step_start(step, loop.obs)
             stalled = None if measured is None else stall.observe(measured.distance_to_goal()).to(env.device)
-            action, state = policy.act(obs, state)
-            obs, reward, terminated, truncated, info = env.step(action)
-            if learner is not None:
-                state = learner.observe(state, reward)
+            action, reward, terminated, truncated, info = loop.step()
             episodes.add(reward, terminated, truncated, info, stalled)
             for observer in observers:
                 observer.on_step_end(action, reward, terminated, truncated)
-            ended = (terminated | truncated).nonzero().squeeze(1)
-            if len(ended):
-                state = policy.reset(state, ended)
             if step + 1 >= last_step and (episodes.finished or step + 1 >= env.max_episode_length):
                 break
             run.progress(iteration=step + 1, iterations=max(env.max_episode_length, last_step), note="evaluating")
     return {key: value for observer in observers for key, value in observer.results(run).items()}
+
+
+@dataclass
+class PolicyLoop:
+    """A policy that acts in all envs of a batch, step by step.
+
+    Attributes:
+        env: the envs.
+        policy: of them.
+        obs: present observations.
+        state: of the policy; None before its first action.
+    """
+
+    env: VecEnv
+    policy: Policy
+    obs: Obs
+    state: Any = None
+
+    def step(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, StepInfo]:
+        """Act once; return actions (N, A), rewards (N,), terminated and truncated (N,) bool, and info of the step."""
+        action, self.state = self.policy.act(self.obs, self.state)
+        self.obs, reward, terminated, truncated, info = self.env.step(action)
+        if isinstance(self.policy, InContextPolicy):
+            self.state = self.policy.observe(self.state, reward)
+        ended = (terminated | truncated).nonzero().squeeze(1)
+        if len(ended):
+            self.state = self.policy.reset(self.state, ended)
+        return action, reward, terminated, truncated, info
 
 
 class RolloutObserver:
