@@ -56,6 +56,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gate": ("regimen.cli.gate:gate_verb", "check an evaluation against requirements: exit code 0 or 1, for CI"),
     "verify": ("regimen.cli.verify:verify_verb", "make the figures of an evaluation again, and repeat it"),
     "lineage": ("regimen.cli.lineage:lineage_verb", "show the parents and children of a run"),
+    "mcp": ("regimen.cli.mcp:mcp_verb", "serve the history to tools over stdio, by the Model Context Protocol"),
     "note": ("regimen.cli.annotate:note_verb", "add a note to the record of a run, or list its notes"),
     "tag": ("regimen.cli.annotate:tag_verb", "add tags to a run, or remove them with -tag"),
     "rerun": ("regimen.cli.rerun:rerun_verb", "repeat a run, and compare the results bit for bit"),

@@ -6,11 +6,13 @@ import signal
 import time
 from pathlib import Path
 
+from regimen.orchestration import repeated_run
 from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs.history.run_view import RunView, open_view_dir
+from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.system.errors import RegimenError
+from regimen.system.errors import RegimenError, raise_if_any
 
 POLL_S = 0.2
 
@@ -22,10 +24,10 @@ class LaunchedRun(Run):
     `regimen.open_run(run.id)` finds it again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Args: folder: an existing run directory."""
+    def __init__(self, folder: Path, supervisors: SupervisorPool | None = None) -> None:
+        """Args: folder: an existing run directory; supervisors: where that of this run belongs, by default its own."""
         super().__init__(folder)
-        self._supervisors = SupervisorPool()
+        self._supervisors = supervisors or SupervisorPool()
 
     def start(self) -> None:
         """Start the supervisor and return; what it prints goes to logs/supervisor.log."""
@@ -73,3 +75,29 @@ class LaunchedRun(Run):
                 f"Run {self.id} is not worked on by this process. Stop it with: regimen cancel {self.id}"
             )
         self._supervisors.on_signal(signal.SIGINT)
+
+
+def start_again(run: RunView, supervisors: SupervisorPool | None = None) -> LaunchedRun:
+    """Repeat a run as `regimen rerun` does, in the background or on its scheduler; return the new run.
+
+    Args:
+        run: the original; `repeated_run.cautions` has the reasons why its result may differ.
+        supervisors: where that of the new run belongs, by default its own.
+
+    Raises:
+        RunReferenceError: it cannot be repeated.
+    """
+    for _ in repeated_run.cautions(run):
+        pass  # raises where an input is gone
+    scheduled = repeated_run.is_scheduled(run.config)
+    if scheduled:
+        from regimen.orchestration.slurm.submit import check, submit
+
+        raise_if_any(check([run.config]))
+    again = LaunchedRun(repeated_run.create(run, ["regimen", "rerun", run.id]).dir, supervisors)
+    with not_started(again):
+        if scheduled:
+            submit([again])
+        else:
+            again.start()
+    return again

@@ -12,15 +12,15 @@ from markupsafe import Markup
 from nicegui import ui
 
 from regimen.orchestration import repeated_run
+from regimen.orchestration.launched_run import start_again
 from regimen.orchestration.slurm.cancellation import cancel_named
 from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs import resume_check
 from regimen.runs.history.run_view import RunView
 from regimen.runs.lock import is_free
-from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.system.errors import RegimenError, raise_if_any
+from regimen.system.errors import RegimenError
 from regimen.ui import markup
 from regimen.ui.dialogs import refuse
 from regimen.ui.history import History
@@ -110,19 +110,7 @@ def rerun(run: RunView) -> str:
     Raises:
         RegimenError: it cannot be repeated.
     """
-    for _ in repeated_run.cautions(run):
-        pass  # raises where an input is gone
-    scheduled = repeated_run.is_scheduled(run.config)
-    if scheduled:
-        from regimen.orchestration.slurm.submit import check, submit
-
-        raise_if_any(check([run.config]))
-    again = repeated_run.create(run, ["regimen", "rerun", run.id])
-    with not_started(again):
-        if scheduled:
-            submit([again])
-        else:
-            _supervisors.start(again)
+    again = start_again(run, _supervisors)
     return f"{again.id} repeats {run.id}. After its end: regimen rerun {again.id} --check"
 
 
