@@ -17,9 +17,9 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" bash tools/setup.sh
 	@touch $@
 
-extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook, encoders, ui
-	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio, ipykernel, EfficientNet-Lite0 and nicegui"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders,ui]'
+extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook, encoders, ui, mcp, trackio
+	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio, ipykernel, EfficientNet-Lite0, nicegui, viser, mcp and trackio"
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders,ui,mcp,trackio]'
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh

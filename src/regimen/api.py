@@ -5,13 +5,9 @@ Each function imports what it needs when it is called: `import regimen` loads ne
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from regimen.runs.status import Status
-from regimen.system.secrets import redacted
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
@@ -124,54 +120,11 @@ def launch(overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), wai
         ConfigError: the configuration is wrong, or this machine cannot do it; nothing was started.
         PreflightError: the run directory cannot be made.
     """
-    from regimen.config.compose import compose
-    from regimen.config.groups import config_home
     from regimen.config.static_modules import use_current_folder
-    from regimen.display.console import say
-    from regimen.orchestration.launched_run import LaunchedRun
-    from regimen.orchestration.new_run import check_scheduler, create_run
-    from regimen.orchestration.preflight import preflight
-    from regimen.runs import code_snapshot
-    from regimen.runs.outcome import not_started
-    from regimen.runs.supervisor import supervise
-    from regimen.system.errors import ConfigError
+    from regimen.orchestration import launched_run
 
     use_current_folder()
-    composed = compose(_arguments(overrides), [config_home(), *map(Path, config_dirs)])
-    if composed.config.dry_run:
-        raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
-    report = preflight(composed, OUTPUTS)
-    check_scheduler([composed])
-    for line in dict.fromkeys(report.warnings):
-        say(f"warning: {line}")
-    scheduled = composed.config.hardware.scheduler
-    status, code = Status.RUNNING, None
-    if scheduled:
-        status, code = Status.QUEUED, str(code_snapshot.take(composed.plain))
-    run = LaunchedRun(create_run(composed, OUTPUTS, report, status=status, code=code).dir)
-    argv = ["launch.py", *map(redacted, composed.overrides)]
-    run.change(lambda record: setattr(record, "argv", argv))
-    with not_started(run):
-        if scheduled:
-            _submit(run, wait)
-        elif not wait:
-            run.start()
-        elif threading.current_thread() is threading.main_thread():
-            supervise(run)
-        else:  # where signals cannot be handled
-            run.start()
-            run.wait()
-    return run
-
-
-def _submit(run: LaunchedRun, wait: bool) -> None:
-    """Give a run to its scheduler, and wait for its end if asked."""
-    from regimen.orchestration.slurm import submit
-    from regimen.orchestration.slurm.wait import wait as wait_for
-
-    submit.submit([run])
-    if wait:
-        wait_for([run])
+    return launched_run.launch(_arguments(overrides), OUTPUTS, [Path(folder) for folder in config_dirs], wait)
 
 
 def open_run(reference: str | Path) -> RunView:

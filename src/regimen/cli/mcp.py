@@ -18,8 +18,14 @@ from typing import Any
 
 from regimen.system.errors import ConfigError, RegimenError
 
+OUTPUTS = Path("outputs")
 MOST_RUNS = 200
 MOST_POINTS = 500
+LISTED = (
+    *("id", "name", "stage", "task", "agent", "sim", "status", "seed", "headline", "overrides", "started"),
+    *("wall_s", "tags", "sweep", "reason"),
+)
+"""What a list has of a run."""
 INSTRUCTIONS = """Runs of robot-learning experiments: trainings, evaluations, datasets. A run is named by its id, a
 beginning of it, its name or `latest`. Begin with list_runs. Before launch, try the same arguments with dry_run."""
 
@@ -52,12 +58,14 @@ def list_runs(filters: list[str] | None = None, sort: str = "-started", limit: i
         sort: keys or headline metrics separated by commas; `-` reverses, such as `-return`.
         limit: number of runs at most.
     """
-    from regimen.api import find_runs
+    from regimen.orchestration.slurm.job_states import ask_schedulers
+    from regimen.runs.history.filters import order, parse, select
+    from regimen.runs.index.index import Index
 
-    runs = find_runs(*(filters or []), sort=sort)
-    names = ("id", "name", "stage", "task", "agent", "sim", "status", "seed", "headline", "overrides", "started")
-    names += ("wall_s", "tags", "sweep", "reason")
-    rows = [{name: getattr(run, name) for name in names} for run in runs[: max(1, min(limit, MOST_RUNS))]]
+    wanted, found = parse(filters or []), Index().rows()
+    ask_schedulers(found)
+    runs = order(select(wanted, found), sort)
+    rows = [{name: getattr(run, name) for name in LISTED} for run in runs[: max(1, min(limit, MOST_RUNS))]]
     return _as_json({"matching": len(runs), "runs": rows})
 
 
@@ -142,12 +150,11 @@ def dry_run(arguments: list[str]) -> str:
     from regimen.orchestration.new_run import check_scheduler
     from regimen.orchestration.preflight import preflight
 
-    root = Path("outputs")
     composed = compose(arguments, [config_home()])
-    report = preflight(composed, root)
+    report = preflight(composed, OUTPUTS)
     check_scheduler([composed])
     warnings = [f"warning: {line}" for line in dict.fromkeys(report.warnings)]
-    return "\n".join([describe(composed, report, run_directory(root, composed.plain)), *warnings])
+    return "\n".join([describe(composed, report, run_directory(OUTPUTS, composed.plain)), *warnings])
 
 
 def launch(arguments: list[str]) -> str:
@@ -156,9 +163,9 @@ def launch(arguments: list[str]) -> str:
     Args:
         arguments: as of `regimen launch`, without sweeps.
     """
-    from regimen import api
+    from regimen.orchestration import launched_run
 
-    return _started(api.launch(arguments, wait=False))
+    return _started(launched_run.launch(arguments, OUTPUTS, [], wait=False))
 
 
 def rerun(run: str) -> str:

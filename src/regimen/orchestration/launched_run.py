@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from regimen.config.compose import compose
+from regimen.config.groups import config_home
+from regimen.display.console import say
 from regimen.orchestration import repeated_run
+from regimen.orchestration.new_run import check_scheduler, create_run
+from regimen.orchestration.preflight import preflight
 from regimen.orchestration.supervisor_pool import SupervisorPool
+from regimen.runs import code_snapshot
 from regimen.runs.history.run_view import RunView, open_view_dir
 from regimen.runs.outcome import not_started
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.system.errors import RegimenError, raise_if_any
+from regimen.runs.supervisor import supervise
+from regimen.system.errors import ConfigError, RegimenError, raise_if_any
+from regimen.system.secrets import redacted
 
 POLL_S = 0.2
 
@@ -75,6 +85,56 @@ class LaunchedRun(Run):
                 f"Run {self.id} is not worked on by this process. Stop it with: regimen cancel {self.id}"
             )
         self._supervisors.on_signal(signal.SIGINT)
+
+
+def launch(arguments: Sequence[str], root: Path, config_dirs: Sequence[Path], wait: bool) -> LaunchedRun:
+    """Start one run, as `regimen launch` does; see `regimen.launch`.
+
+    Args:
+        arguments: `key=value`, without sweeps.
+        root: folder of the runs.
+        config_dirs: folders of options beside those of the current folder.
+        wait: whether to return when the run has ended.
+
+    Raises:
+        ConfigError: the configuration is wrong, or this machine cannot do it; nothing was started.
+        PreflightError: the run directory cannot be made.
+    """
+    composed = compose(list(arguments), [config_home(), *config_dirs])
+    if composed.config.dry_run:
+        raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
+    report = preflight(composed, root)
+    check_scheduler([composed])
+    for line in dict.fromkeys(report.warnings):
+        say(f"warning: {line}")
+    scheduled = composed.config.hardware.scheduler
+    status, code = Status.RUNNING, None
+    if scheduled:
+        status, code = Status.QUEUED, str(code_snapshot.take(composed.plain))
+    run = LaunchedRun(create_run(composed, root, report, status=status, code=code).dir)
+    argv = ["launch.py", *map(redacted, composed.overrides)]
+    run.change(lambda record: setattr(record, "argv", argv))
+    with not_started(run):
+        if scheduled:
+            _submit(run, wait)
+        elif not wait:
+            run.start()
+        elif threading.current_thread() is threading.main_thread():
+            supervise(run)
+        else:  # where signals cannot be handled
+            run.start()
+            run.wait()
+    return run
+
+
+def _submit(run: LaunchedRun, wait: bool) -> None:
+    """Give a run to its scheduler, and wait for its end if asked."""
+    from regimen.orchestration.slurm import submit
+    from regimen.orchestration.slurm.wait import wait as wait_for
+
+    submit.submit([run])
+    if wait:
+        wait_for([run])
 
 
 def start_again(run: RunView, supervisors: SupervisorPool | None = None) -> LaunchedRun:
