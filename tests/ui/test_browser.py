@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("history")
     (folder / "mine" / "pipeline").mkdir(parents=True)
     (folder / "mine" / "pipeline" / "small.yaml").write_text(PIPELINE)
-    sweep = launches.start(folder, "-m", *SMALL, "seed=0,1", "name=swept", "hardware.max_jobs=1")
+    sweep = launches.start(folder, "-m", *SMALL, "seed=1,2", "name=swept", "hardware.max_jobs=1")
     assert "exit 0" in launches.launch(folder, "--config-dir", "mine", "pipeline=small")
     assert sweep.wait(PATIENCE_S) == 0
     end_all()

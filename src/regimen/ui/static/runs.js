@@ -37,11 +37,11 @@ window.regimenRuns = (() => {
 
   const datasource = {
     async getRows(parameters) {
-      const wanted = address(filter, parameters.startRow, parameters.endRow);
+      const text = filter, wanted = address(text, parameters.startRow, parameters.endRow);
       try {
-        const data = prefetched?.address === wanted ? prefetched.data : await ask(filter, parameters.startRow, parameters.endRow);
+        const data = prefetched?.address === wanted ? prefetched.data : await ask(text, parameters.startRow, parameters.endRow);
         prefetched = null;
-        if (!data.problem) describe(data);
+        if (!data.problem && text === filter) describe(data);  // a late answer to an earlier filter describes nothing
         parameters.successCallback(data.rows, data.count);
         if (data.count === 0) api.showNoRowsOverlay(); else api.hideOverlay();
       } catch (error) {
