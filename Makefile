@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 
 extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, onnx, viewer, gym, notebook, encoders, ui, mcp, trackio
 	@echo "extras: installing mlflow, wandb, optuna, pyarrow, onnxruntime, glfw, imageio, ipykernel, EfficientNet-Lite0, nicegui, viser, mcp and trackio"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders,ui,mcp,trackio]'
+	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mlflow,wandb,optuna,lerobot,onnx,viewer,gym,notebook,encoders,ui,mcp,trackio]'
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh
@@ -29,7 +29,7 @@ rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB
 
 ray: $(READY) ## install Ray (hardware.channel.transport=ray), 240 MB
 	@echo "ray: installing"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@echo "ray: ready. Next: python launch.py experiment=gear_rlpd hardware=actor_learner hardware.channel.transport=ray"
 
 isaaclab: ## make .venv-isaaclab (task=isaaclab): Python 3.12, Isaac Lab, Newton, 6 GB (PYTHON=python3.12 for another)
@@ -70,7 +70,7 @@ check: $(READY) ## ruff (lint and format), mypy, and the layers of imports
 
 docs: $(READY) ## build the pages and the API reference as a site in site/; a broken link fails
 	@echo "docs: installing mkdocs-material and mkdocstrings, where they are missing"
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@echo "docs: building site/"
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 

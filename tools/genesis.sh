@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 say() { echo "genesis: $*"; }
 
 say "installing genesis-world (2 GB, some minutes on a slow line)"
-.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[genesis]'
+bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[genesis]'
 
 missing=$(.venv/bin/python -c 'from regimen.envs.sims.genesis_scene import packages; print(*packages())')
 if [ -n "$missing" ]; then

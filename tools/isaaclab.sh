@@ -17,7 +17,7 @@ say "installing Isaac Lab, Newton and $(pin torch): 6 GB on disk, of which 4.5 G
 say "it loads also on a machine without a GPU; where pip finds a CPU build of torch, 1.5 GB. Some minutes."
 pip "$(pin torch)"
 say "installing this project"
-pip -e .
+bash tools/alone.sh "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -c "$PINS" -e .
 say "installing Isaac Lab and Newton"
 # Without their requirements: Isaac Lab asks for torch 2.11 and 4 GB of packages that its tasks do not import, Newton for
 # another mujoco.

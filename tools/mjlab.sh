@@ -28,7 +28,7 @@ pip "$(pin torch)"
 say "installing this project"
 requirements >"$VENV/requirements.txt"
 pip -r "$VENV/requirements.txt"
-"$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -e .
+bash tools/alone.sh "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -e .
 say "installing mjlab and MuJoCo Warp; pip names requirements of mjlab and viser that are left out on purpose"
 # Without their requirements: mjlab asks for another rsl-rl-lib than this project's, and for packages that its tasks do
 # not import. They do import its viewers, viser and wandb.

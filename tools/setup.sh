@@ -48,6 +48,6 @@ torch=$(grep '^torch==' constraints.txt)
 say "installing $torch (the largest part, some minutes on a slow line)"
 .venv/bin/pip install -qq --disable-pip-version-check "$torch"
 say "installing the other pinned dependencies and this project"
-.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 video_libraries
 say "ready. Next: make demo, or .venv/bin/python launch.py --help"
