@@ -8,12 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from regimen.config.compose import compose
-from regimen.config.groups import config_home
 from regimen.display.console import say
 from regimen.orchestration import repeated_run
-from regimen.orchestration.new_run import check_scheduler, create_run
-from regimen.orchestration.preflight import preflight
 from regimen.orchestration.supervisor_pool import SupervisorPool
 from regimen.runs import code_snapshot
 from regimen.runs.history.run_view import RunView, open_view_dir
@@ -100,6 +96,11 @@ def launch(arguments: Sequence[str], root: Path, config_dirs: Sequence[Path], wa
         ConfigError: the configuration is wrong, or this machine cannot do it; nothing was started.
         PreflightError: the run directory cannot be made.
     """
+    from regimen.config.compose import compose  # Hydra, which a look at a run does not need
+    from regimen.config.groups import config_home
+    from regimen.orchestration.new_run import check_scheduler, create_run
+    from regimen.orchestration.preflight import preflight
+
     composed = compose(list(arguments), [config_home(), *config_dirs])
     if composed.config.dry_run:
         raise ConfigError("dry_run=true starts no run: regimen.compose checks a configuration without starting it.")
