@@ -49,7 +49,7 @@ class HookedRun(Run):
 
 def config_with(**evaluation: Any) -> Config:
     config = training_config("reach", STEPS, num_envs=8, interval=INTERVAL)
-    config.stage.evaluation = AlongsideCfg(**({"every": INTERVAL, **FEW} | evaluation))
+    config.stage.evaluation = AlongsideCfg(**({"every": INTERVAL, "nice": 0, **FEW} | evaluation))
     config.stage.keep_checkpoints = 1
     return config
 
