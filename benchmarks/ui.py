@@ -112,34 +112,28 @@ def start_times(folder: Path, repeats: int) -> list[float]:
     return times
 
 
-def first_paints(browser: Any, url: str, repeats: int) -> tuple[list[float], list[float]]:
-    """Return seconds to the first paint and to the rows of the table, each with an empty cache of the browser."""
-    paints, tables = [], []
+def paints(browser: Any, url: str, repeats: int, first_visit: bool) -> tuple[list[float], list[float]]:
+    """Return seconds to the first paint and to the rows of the table.
+
+    Args:
+        browser: with a new context for each repeat.
+        url: with the token.
+        repeats: measurements.
+        first_visit: whether everything is loaded and the token exchanged; else what was loaded before is in the cache.
+    """
+    first, tables = [], []
     for _ in range(repeats):
         context = browser.new_context(viewport={"width": 1400, "height": 900})
         page = context.new_page()
         page.goto(url)
         page.wait_for_function("() => performance.getEntriesByName('regimen-table').length")
-        page.reload()  # without the step of the token; what was loaded is in the cache now, as at every later visit
-        page.wait_for_function("() => performance.getEntriesByName('regimen-table').length")
-        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000)
+        if not first_visit:
+            page.reload()
+            page.wait_for_function("() => performance.getEntriesByName('regimen-table').length")
+        first.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000)
         tables.append(page.evaluate("performance.getEntriesByName('regimen-table')[0].startTime") / 1000)
         context.close()
-    return paints, tables
-
-
-def cold_paints(browser: Any, url: str, repeats: int) -> tuple[list[float], list[float]]:
-    """Return what `first_paints` does, for the first visit of a browser: everything is loaded, the token exchanged."""
-    paints, tables = [], []
-    for _ in range(repeats):
-        context = browser.new_context(viewport={"width": 1400, "height": 900})
-        page = context.new_page()
-        page.goto(url)
-        page.wait_for_function("() => performance.getEntriesByName('regimen-table').length")
-        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000)
-        tables.append(page.evaluate("performance.getEntriesByName('regimen-table')[0].startTime") / 1000)
-        context.close()
-    return paints, tables
+    return first, tables
 
 
 def filters(page: Any, repeats: int) -> list[float]:
@@ -184,10 +178,12 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         found["start to page served (s)"] = start_times(folder, args.repeats)
         with server(folder) as (url, process, _):
-            found["first visit: first paint (s)"], found["first visit: rows of the table (s)"] = cold_paints(
-                browser, url, args.repeats
+            found["first visit: first paint (s)"], found["first visit: rows of the table (s)"] = paints(
+                browser, url, args.repeats, first_visit=True
             )
-            found["first paint (s)"], found["rows of the table (s)"] = first_paints(browser, url, args.repeats)
+            found["first paint (s)"], found["rows of the table (s)"] = paints(
+                browser, url, args.repeats, first_visit=False
+            )
             page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
             page.goto(url)
             page.wait_for_function("() => performance.getEntriesByName('regimen-table').length")

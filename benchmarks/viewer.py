@@ -26,6 +26,7 @@ from regimen.envs import open_env
 from regimen.runs.references import resolve_policy
 from regimen.stages.playback.browser_page import BrowserPage
 from regimen.stages.playback.browser_viewer import play
+from regimen.stages.playback.options import PORT
 
 FLAGS = "--headless --no-sandbox --no-first-run --disable-background-networking --use-angle=swiftshader"
 COUNT = """
@@ -44,7 +45,8 @@ def measure(task: str, policy: str, envs: int, seconds: float, size: tuple[int, 
 
     config = compose_config([f"task={task}", f"env.num_envs={envs}"])
     env = open_env(config)
-    page = BrowserPage(env, task, interactive=True)
+    page = BrowserPage(env, task, PORT)
+    page.add_interventions()
     acting = load_policy(load_bundle(str(resolve_policy(policy))), env, 0)
     player = threading.Thread(target=play, args=(env, page, acting, lambda: False))
     player.start()

@@ -6,11 +6,16 @@ import argparse
 import subprocess
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regimen.config.structured import load_config
 from regimen.envs.task_io import environment_of_child, other_interpreter
 from regimen.runs.references import resolve_policy
+from regimen.stages.playback.options import PORT
 from regimen.system.errors import ConfigError, RunReferenceError
+
+if TYPE_CHECKING:
+    from regimen.config.schema import Config
 
 
 def watch_verb(argv: list[str]) -> int:
@@ -25,7 +30,7 @@ def watch_verb(argv: list[str]) -> int:
     )
     parser.add_argument("policy", help="run reference, also <run>@best or <run>@<step>, or pretrained:<name>")
     parser.add_argument("--envs", type=int, default=1, help="robots, by default %(default)s")
-    parser.add_argument("--port", type=int, default=8080, help="by default %(default)s, or the next free one")
+    parser.add_argument("--port", type=int, default=PORT, help="by default %(default)s, or the next free one")
     parser.add_argument("--seed", type=int, default=0, help="of the envs, by default %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     args = parser.parse_args(argv)
@@ -34,15 +39,14 @@ def watch_verb(argv: list[str]) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError(f"--port {args.port}: expected a port, such as 8080.")
     checkpoint = resolve_policy(args.policy)
-    config_file = _config_of(checkpoint)
-    config = load_config(config_file)
+    config = load_config(_config_of(checkpoint))
     if not getattr(config.env, "MANAGER_BASED", False):
         task = config.choices.get("task")
         raise ConfigError(f"task={task} has no robot that the page could show. For a film: stage=evaluate video=true.")
     if (python := other_interpreter(config)) is not None:
         command = [python, "-m", "regimen.cli", "watch", *argv]
         return subprocess.run(command, env=environment_of_child(), check=False).returncode
-    _serve(args, checkpoint, config_file)
+    _serve(args, checkpoint, config)
     return 0
 
 
@@ -61,7 +65,7 @@ def _config_of(checkpoint: Path) -> Path:
     )
 
 
-def _serve(args: argparse.Namespace, checkpoint: Path, config_file: Path) -> None:
+def _serve(args: argparse.Namespace, checkpoint: Path, config: Config) -> None:
     import torch
 
     from regimen.agents.base import Policy
@@ -74,10 +78,11 @@ def _serve(args: argparse.Namespace, checkpoint: Path, config_file: Path) -> Non
     from regimen.stages.playback.rollout import opened_env
 
     torch.set_num_threads(1)
-    config = Evaluate(EvaluateCfg()).prepare(load_config(config_file))
+    config = Evaluate(EvaluateCfg()).prepare(config)
     config.env.num_envs, config.seed = args.envs, args.seed
     with opened_env(config) as env:
-        page = BrowserPage(env, f"{config.choices.get('task')}: {args.policy}", args.port, interactive=True)
+        page = BrowserPage(env, f"{config.choices.get('task')}: {args.policy}", args.port)
+        page.add_interventions()
         try:
 
             def load(path: Path) -> Policy:

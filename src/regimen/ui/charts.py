@@ -109,15 +109,7 @@ def curves(title: str, lines: Sequence[Line], x_name: str, log: bool, legend: bo
             "splitLine": {"show": False},
             "axisLabel": {"color": INK, "fontSize": 10, "hideOverlap": True, ":formatter": SHORT},
         },
-        "yAxis": {
-            "type": "log" if log else "value",
-            "scale": True,
-            "splitNumber": 4,
-            "axisLine": {"show": False},
-            "axisTick": {"show": False},
-            "axisLabel": {"color": INK, "fontSize": 10, ":formatter": SHORT},
-            "splitLine": {"lineStyle": {"color": FAINT}},
-        },
+        "yAxis": _axis_of_values("log" if log else "value"),
         "dataZoom": [
             {"type": "inside", "filterMode": "none", "throttle": 60, "zoomOnMouseWheel": "ctrl"},
             {
@@ -145,6 +137,18 @@ SHORT = """value => { const size = Math.abs(value);
     if (size >= limit) return Number((value / limit).toPrecision(3)) + unit;
   return String(Number(value.toPrecision(3))); }"""
 """JavaScript: a number of an axis in few characters."""
+
+
+def _axis_of_values(kind: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "scale": True,
+        "splitNumber": 4,
+        "axisLine": {"show": False},
+        "axisTick": {"show": False},
+        "axisLabel": {"color": INK, "fontSize": 10, ":formatter": SHORT},
+        "splitLine": {"lineStyle": {"color": FAINT}},
+    }
 
 
 def _series(line: Line, log: bool) -> list[dict[str, Any]]:
@@ -226,15 +230,7 @@ def intervals(title: str, marks: Sequence[IntervalMark]) -> dict[str, Any]:
             "splitLine": {"show": False},
             "axisLine": {"lineStyle": {"color": FAINT}, "onZero": False},
         },
-        "yAxis": {
-            "type": "value",
-            "scale": True,
-            "splitNumber": 4,
-            "axisLine": {"show": False},
-            "axisTick": {"show": False},
-            "axisLabel": {"color": INK, "fontSize": 10, ":formatter": SHORT},
-            "splitLine": {"lineStyle": {"color": FAINT}},
-        },
+        "yAxis": _axis_of_values("value"),
         "series": series,
     }
 

@@ -40,14 +40,8 @@ def window() -> Iterator[Callable[..., Any]]:
         yield opened
 
 
-class InBrowser:
-    """Marks of the tests that open the page."""
-
-    marks = needs_browser("viser")
-
-
 def in_browser(test: Any) -> Any:
-    for mark in InBrowser.marks:
+    for mark in needs_browser("viser"):
         test = mark(test)
     return test
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from regimen.envs.manager_env import ManagerEnv
     from regimen.envs.vec_env import VecEnv
 
-PORT = 8080
 SHOWN_ENVS = 64
 """Robots in the picture at most."""
 SPACING = 2.0
@@ -88,14 +87,13 @@ class BrowserPage:
         pictures: states that were sent to the page.
     """
 
-    def __init__(self, env: VecEnv, title: str, port: int = PORT, interactive: bool = False) -> None:
+    def __init__(self, env: VecEnv, title: str, port: int) -> None:
         """Serve the page.
 
         Args:
             env: whose robots it shows; the first `SHOWN_ENVS` of them.
             title: of the page, plain text.
             port: of the page; the next free one if it is in use.
-            interactive: whether commands, pushes, resets and faults are available from the beginning.
         """
         import viser
 
@@ -110,7 +108,6 @@ class BrowserPage:
         self._pace: deque[tuple[float, float]] = deque(maxlen=50)
         self._build_scene()
         self._build_controls(title)
-        self._act_on = _Interventions(self, self._server.gui, env, self._task) if interactive else None
         self._curve: deque[tuple[float, float, float]] = deque(maxlen=max(2, round(CURVE_S / env.step_dt)))
         self._curve_joint = 0
         self._time, self._restart, self.pictures = 0.0, False, 0
@@ -162,8 +159,9 @@ class BrowserPage:
     def draw(self) -> None:
         """Show the present state of the robots."""
         self._drawn = time.perf_counter()
-        states = {n: v[: self._shown].cpu().numpy() for n, v in self._task.kinematics().items()}
-        positions, turns = self._poses.at(states["root_pos"], states["root_quat"], states["joint_pos"])
+        state = self._task.state
+        shown = (v[: self._shown].cpu().numpy() for v in (state.root_pos, state.root_quat, state.joint_pos))
+        positions, turns = self._poses.at(*shown)
         positions += self._origins[:, None]
         moved = positions[self.controls.env, 0] * (1.0, 1.0, 0.0) if self.controls.follow else np.zeros(3)
         positions -= moved.astype(np.float32)
@@ -177,8 +175,8 @@ class BrowserPage:
         self.pictures += 1
 
     def add_interventions(self) -> None:
-        """Make commands, pushes, resets and faults available."""
-        self._act_on = self._act_on or _Interventions(self, self._server.gui, self._env, self._task)
+        """Make commands, pushes, resets and faults available; called once."""
+        _Interventions(self, self._server.gui, self._env, self._task)
 
     def enqueue(self, work: Callable[[], None]) -> None:
         """Have the rollout do `work` before its next step; for the page's threads."""

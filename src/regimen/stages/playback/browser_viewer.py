@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.display.console import say
+from regimen.runs.checkpoint import step_of
 from regimen.stages.playback.options import BROWSER
 from regimen.stages.playback.rollout import PolicyLoop, RolloutObserver
 
@@ -137,7 +138,7 @@ class Checkpoints:
         return self._load(wanted)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
+        return sorted(self._folder.glob("step_*.pt"), key=step_of)
 
     def _newest(self) -> Path:
         return (self._files() or [self.chosen])[-1]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
 
 INSTEAD = "For a video type video=true instead."
+PORT = 8080
+"""Port of the page of `viewer=browser` and `regimen watch`, unless another one is named."""
 BROWSER = "browser"
 """Value of `viewer` for a page in the browser."""
 
@@ -38,7 +40,7 @@ class PlaybackCfg:
     video_length: int | None = None
     real_time: bool = False
     viewer: bool | str = False
-    viewer_port: int = 8080
+    viewer_port: int = PORT
     log_data: bool = False
     log_steps: int = 5000
     log_env_ids: list[int] = field(default_factory=lambda: [0, 1, 2])
