@@ -57,7 +57,7 @@ def test_the_policy_is_found_by_name_judged_and_filmed(trained: Path) -> None:
     assert result["overall"]["distance"]["value"] < 0.2, "an untrained arm stays about 0.35 m away"
     assert [row["episodes"] for row in result["commands"]] == [64, 64, 64]
     assert record["parents"] == [the_run(trained, "arm").name]
-    assert {a["kind"] for a in record["artifacts"]} == {"figure", "video"}
+    assert {a["kind"] for a in record["artifacts"]} == {"figure", "table", "video"}
 
 
 def test_a_policy_of_another_task_is_refused_by_name(trained: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from helpers.recorded_runs import ago, record_run
 from regimen.cli import main
+from regimen.system.errors import RunReferenceError
 
 pytest.importorskip("orjson", reason="NiceGUI is not installed: make extras")
 
@@ -68,6 +70,12 @@ def test_a_new_run_is_found_after_a_refresh(history: History) -> None:
     assert history.refresh() and history.version > before
     assert "e" in [run.id for run in history.select("status=failed").runs]
     assert history.open("e").id == "e"
+
+
+def test_a_run_that_was_deleted_since_the_last_look_is_not_there(history: History) -> None:
+    shutil.rmtree("outputs/c")
+    with pytest.raises(RunReferenceError, match="no run c "):
+        history.open("c")
 
 
 def test_cells_are_text_and_columns_are_chosen_by_name(history: History) -> None:

@@ -124,7 +124,7 @@ class History:
             RunReferenceError: there is no run of this id (any more), or its record cannot be read.
         """
         row = self.find(run_id)
-        if row is None:
+        if row is None or not row.dir.is_dir():
             raise RunReferenceError(f"There is no run {run_id} below outputs or multirun (any more).")
         return open_view_dir(row.dir)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class _Page:
 
     def __init__(self, history: History, run: RunView, choice: Choice) -> None:
         self._history, self._run = history, run
-        self._stamp: object = None
+        self._seen: object = self._stamps()
         self._head()
         with ui.element("div").classes("columns"):
             with ui.element("div"):
@@ -139,13 +139,14 @@ class _Page:
 
     async def _look(self) -> None:
         """Renew what changed: the record, the progress, the log."""
-        stamp = [_stamp(self._run.dir / name) for name in ("run.json", "progress.json", "logs/worker.log")]
-        stamp += [_stamp(self._run.dir / folder) for folder in run_files.FOLDERS]
-        if stamp == self._stamp and not self._run.status.is_open:
-            return
-        is_first, self._stamp = self._stamp is None, stamp
-        if not is_first:
+        stamps = self._stamps()
+        if stamps != self._seen or self._run.status.is_open:
+            self._seen = stamps
             await self._renew_all()
+
+    def _stamps(self) -> object:
+        names = ("run.json", "progress.json", "logs/worker.log", *run_files.FOLDERS)
+        return [_stamp(self._run.dir / name) for name in names]
 
     def _renew(self) -> None:
         ui.timer(0.01, self._renew_all, once=True)
@@ -156,6 +157,7 @@ class _Page:
             self._run = self._history.open(before.id)
         except RegimenError as error:
             self._state.set_content(str(markup.notice("warn", str(error).splitlines())))
+            self._seen = None  # half-written or deleted: the next look reads it again
             return
         run = self._run
         self._state.set_content(str(_state(run)))
@@ -401,7 +403,7 @@ def _origin(origin: str, now: Any) -> str:
     return markup.text(origin)
 
 
-def _stamp(path: Path) -> Iterator[int] | tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         stat = path.stat()
     except OSError:
