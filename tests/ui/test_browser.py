@@ -21,6 +21,9 @@ from helpers.library_marks import needs_browser
 from helpers.recorded_runs import change, record_run
 from helpers.subprocesses import PATIENCE_S, end_all
 from helpers.ui_server import Served, Watched, chromium, served
+from regimen.display.intervals import Figure
+from regimen.runs import judgements
+from regimen.runs.judgements import Judgement
 from regimen.runs.record import read_record
 
 pytestmark = needs_browser()
@@ -290,6 +293,29 @@ def test_runs_that_go_or_break_leave_the_rest(browser: Watched, server: Served, 
     change(made.folder / "outputs" / "odd", status="finished")
     browser.until("() => document.querySelector('[row-id=odd] .status')?.textContent === 'finished'")
     change(made.folder / "outputs" / "odd", status="failed")
+
+
+JUDGED = """count => {
+  const at = document.querySelector("#judged .nicegui-echart");
+  const series = at && getElement(Number(at.id.slice(1)))?.chart?.getOption().series;
+  return series?.length && series.at(-1).data.length === count ? series.map((one) => one.data) : null;
+}"""
+
+
+def test_judged_checkpoints_stand_among_the_curves_with_their_intervals(
+    browser: Watched, server: Served, made: Made
+) -> None:
+    followed = record_run(made.folder / "outputs", "followed")
+    (followed / "config.yaml").write_text("stage: {evaluation: {every: 10, metric: survival}}\n")
+    for count, value in enumerate([0.5, 0.75], 1):
+        figures = {"all/survival": Figure(value, value - 0.25, value + 0.125)}
+        judgements.append(followed, Judgement(10 * count, "mujoco", "0" * 64, figures))
+        if count == 1:
+            browser.until("() => document.querySelector('[row-id=followed]')")
+            browser.page.goto(f"{server.base}/run/followed")
+        low, height, line = browser.until(JUDGED, count)
+        assert [low[-1], height[-1], line[-1]] == [[10 * count, value - 0.25], [10 * count, 0.375], [10 * count, value]]
+    shutil.rmtree(followed)
 
 
 def test_a_training_grows_is_cancelled_resumed_and_outlives_the_page(

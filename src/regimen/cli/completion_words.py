@@ -42,9 +42,13 @@ FLAGS = {
     "list": ("--config-dir", "--python"),
     "motion": ("--robot", "--quat-order", "--cycle", "--retarget", "--save", "--folder", "--facts"),
     "check-env": ("--config-dir", "--describe", "--num-envs"),
+    "terrain": ("--config-dir", "--out"),
     "launch.py": ("--help", "--multirun", "-m", "--config-dir", "--cfg", "--info"),
 }
 """Verb -> its flags, besides --help."""
+
+COMPOSING = ("check-env", "terrain")
+"""Verbs that take the overrides of launch.py."""
 
 FILTERED = ("runs", "export", "clean", "compare")
 """Verbs that take filters."""
@@ -102,7 +106,7 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
         return ("bash", "zsh")
     if verb == "motion":
         return shipped_motions()
-    if verb == "check-env":
+    if verb in COMPOSING:
         return _launch(arguments, Path("launch.py"))
     if verb == "ui":
         return ()

@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "launch": ("regimen.cli.launch:launch_verb", "start a run, a sweep or a pipeline, as `python launch.py` does"),
     "list": ("regimen.cli.list_options:list_verb", "list the options of a group: tasks, agents, sims, stages, …"),
     "check-env": ("regimen.cli.check_env:check_env_verb", "check every rule of the VecEnv contract on a task"),
+    "terrain": ("regimen.cli.terrain:terrain_verb", "draw the uneven ground of a task, and list its kinds"),
     "publish": ("regimen.cli.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
     "adopt": (
         "regimen.cli.adopt:adopt_verb",

@@ -86,6 +86,92 @@ class EventTermCfg(TermCfg):
 
 
 @dataclass
+class TerrainKindCfg(TermCfg):
+    """One kind of ground.
+
+    Attributes:
+        proportion: share of the columns, relative to the other kinds.
+    """
+
+    proportion: float = 1.0
+
+
+@dataclass
+class TerrainCfg:
+    """Uneven ground: square tiles, columns of kinds along y and levels of difficulty along x.
+
+    Attributes:
+        kinds: name -> function of a tile and parameters; null leaves one out.
+        levels: rows of difficulty, from 0 to 1; each is a tile further along x.
+        columns: tiles along y, shared among the kinds by their proportions.
+        tile_size: side length of a tile in m.
+        cell: distance between two points of the height field in m.
+        border: width of the flat ground around all tiles in m.
+        start_level: highest level at which robots start in the first episode; null: any.
+        difficulty: of the tiles where there is one level only.
+        seed: of random heights and places; another one gives other ground of the same kinds.
+    """
+
+    kinds: dict[str, TerrainKindCfg | None] = field(default_factory=dict)
+    levels: int = 10
+    columns: int = 20
+    tile_size: float = 8.0
+    cell: float = 0.1
+    border: float = 10.0
+    start_level: int | None = None
+    difficulty: float = 1.0
+    seed: int = 0
+
+    @property
+    def used(self) -> dict[str, TerrainKindCfg]:
+        """The kinds that are not switched off."""
+        return {name: kind for name, kind in self.kinds.items() if kind is not None}
+
+    @property
+    def tile_points(self) -> int:
+        """Points of the height field along one side of a tile."""
+        return round(self.tile_size / self.cell)
+
+    @property
+    def border_points(self) -> int:
+        """Points of the height field across the border."""
+        return round(self.border / self.cell)
+
+    @property
+    def points(self) -> tuple[int, int]:
+        """Points of the height field along x and y."""
+        around = 2 * self.border_points + 1
+        return self.levels * self.tile_points + around, self.columns * self.tile_points + around
+
+    def memory_bytes(self) -> int:
+        """Return the approximate memory of the ground, 0 where its values are invalid."""
+        if self.problems():
+            return 0
+        x, y = self.points
+        return 6 * 4 * x * y  # float32: ours, the simulator's, and copies while it is built
+
+    def problems(self) -> list[str]:
+        """Return one line for each invalid value."""
+        lines = [] if self.used else ["terrain.kinds: none; expected one, or env.terrain=null for flat ground."]
+        lines += at_least_one(**{"terrain.levels": self.levels, "terrain.columns": self.columns})
+        if not self.cell > 0:
+            return [*lines, f"terrain.cell={self.cell:g}: expected m, more than 0."]
+        if self.tile_points < 8:
+            lines.append(f"terrain.tile_size={self.tile_size:g}: expected at least 8 cells, {8 * self.cell:g} m.")
+        if not 0 <= self.border < float("inf"):
+            lines.append(f"terrain.border={self.border:g}: expected m, 0 or more.")
+        if not 0 <= self.difficulty <= 1:
+            lines.append(f"terrain.difficulty={self.difficulty:g}: expected 0 to 1.")
+        if self.start_level is not None and not 0 <= self.start_level < self.levels:
+            lines.append(f"terrain.start_level={self.start_level}: expected 0 to {self.levels - 1}, or null for any.")
+        bad = {name: kind.proportion for name, kind in self.used.items() if not 0 <= kind.proportion < float("inf")}
+        lines += [f"terrain.kinds.{name}.proportion={share:g}: expected 0 or more." for name, share in bad.items()]
+        if self.used and not bad and not sum(kind.proportion for kind in self.used.values()) > 0:
+            lines.append("terrain.kinds: every proportion is 0; expected one above 0.")
+        return lines
+
+
+@dataclass
 class ActionCfg:
     """Joint position targets: `default_pose + scale * unit * action`.
 
@@ -279,6 +365,7 @@ class ManagerEnvCfg:
         observations: groups of terms; agents read `policy`.
         metrics: figures of each step, averaged over an episode by `stage=evaluate`, beside those of the commands.
         motion: motion clips that the robot imitates.
+        terrain: uneven ground; null: flat.
         low_level: policy whose commands are the actions of the agent.
 
     `MANAGER_BASED` declares that observations, actions and rewards are terms of the configuration, so that a policy can
@@ -301,6 +388,7 @@ class ManagerEnvCfg:
     curriculum: dict[str, TermCfg | None] = field(default_factory=dict)
     metrics: dict[str, TermCfg | None] = field(default_factory=dict)
     motion: MotionCfg = field(default_factory=MotionCfg)
+    terrain: TerrainCfg | None = None
     estimate: EstimateCfg = field(default_factory=EstimateCfg)
     low_level: LowLevelCfg = field(default_factory=LowLevelCfg)
     evaluation: EvaluationCfg = field(default_factory=EvaluationCfg)
@@ -311,6 +399,7 @@ class ManagerEnvCfg:
         if not self.episode_length_s > 0:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
         lines += self.actions.problems() + self.motion.problems() + self.estimate.problems()
+        lines += self.terrain.problems() if self.terrain is not None else []
         lines += self._low_level_problems()
         return lines + self._estimate_problems(config.get("estimator"))
 

@@ -22,8 +22,8 @@ EVENT_MODES = ("startup", "reset", "interval")
 RANGE = tuple[float, float]
 """Annotation of a parameter that is a range: lowest and highest value."""
 
-SUPPLIED = ("env", "env_ids")
-"""Leading parameters of a term that the manager passes."""
+SUPPLIED = ("env", "env_ids", "tile", "difficulty")
+"""Leading parameters of a term or of a kind of ground that are not in the configuration."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.sims.world import WorldState
 from regimen.envs.symmetry import Symmetry
 from regimen.envs.term_binding import as_slice, match_ids
+from regimen.envs.terrain.grid import build_terrain
+from regimen.envs.terrain.placement import Placement
 from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import ConfigError
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from regimen.envs.manager_base import Stateful
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
+    from regimen.envs.terrain.grid import Terrain
     from regimen.runs.checkpoint_header import StateDict
 
 SOFT_LIMIT_FACTOR = 0.9
@@ -68,7 +71,9 @@ class ManagerEnv:
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
     """
 
-    def __init__(self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int) -> None:
+    def __init__(
+        self, cfg: ManagerEnvCfg, robot: Robot, world: World, seed: int, terrain: Terrain | None = None
+    ) -> None:
         """Build the managers.
 
         Args:
@@ -76,6 +81,7 @@ class ManagerEnv:
             robot: names, gains and default pose.
             world: N copies of the robot.
             seed: of the generator.
+            terrain: the ground of `world`; None where it is flat.
         """
         self.cfg, self.robot, self.world = cfg, robot, world
         self.num_envs, self.device = world.num_envs, world.device
@@ -85,6 +91,9 @@ class ManagerEnv:
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self._read_robot(robot)
         self._allocate()
+        self.terrain: Placement | None = None
+        if cfg.terrain is not None and terrain is not None:
+            self.terrain = Placement(terrain, self.num_envs, cfg.terrain.start_level, self.device)
         self.state = self._read()
         self.motion = MotionLibrary.open(cfg.motion, robot, self.step_dt, self.device)
         self.commands = CommandManager(self, cfg.commands)
@@ -102,8 +111,11 @@ class ManagerEnv:
     def open(cls, config: Config) -> ManagerEnv:
         """Open the simulator `config.sim` with the task's robot, and build the task."""
         robot = load_robot(config.env.robot)
-        world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, config.hardware.num_threads())
-        return cls(config.env, robot, world, config.seed)
+        terrain = build_terrain(config.env.terrain) if config.env.terrain is not None else None
+        ground = {} if terrain is None else {"ground": terrain.ground}
+        threads = config.hardware.num_threads()
+        world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, threads, **ground)
+        return cls(config.env, robot, world, config.seed, terrain)
 
     def _read_robot(self, robot: Robot) -> None:
         device = self.device
@@ -160,6 +172,11 @@ class ManagerEnv:
         """Velocity of each sole, (N, F, 3) m/s, world frame."""
         return self.state.site_vel[:, self._foot_sites]
 
+    def height_above_ground(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the height of places (..., 3) in the world frame above the ground below them, (...) m."""
+        heights = places[..., 2]
+        return heights if self.terrain is None else heights - self.terrain.ground.at(places)
+
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, reseed the generator and repeat the startup events."""
         if seed is not None:
@@ -168,6 +185,8 @@ class ManagerEnv:
             self.common_step_counter = 0
             self.rewards.restart()
             self.curriculum.restart()
+            if self.terrain is not None:
+                self.terrain.restart(self.rand)
         all_ids = torch.arange(self.num_envs, device=self.device)
         if not self._started:
             self.events.startup(all_ids)
@@ -176,8 +195,12 @@ class ManagerEnv:
         return self.observations.compute(self.observations.draw_noise())
 
     def _reset_envs(self, env_ids: torch.Tensor) -> None:
+        if self.terrain is not None:
+            self.reset_root_pose[env_ids] = self.default_root_pose
         self.events.reset(env_ids)
         self._require_start(env_ids)
+        if self.terrain is not None:
+            self.reset_root_pose[env_ids] = self.terrain.place(env_ids, self.reset_root_pose[env_ids])
         self.world.reset(
             env_ids,
             self.reset_root_pose[env_ids],
@@ -339,8 +362,8 @@ class ManagerEnv:
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 
-    def _managers(self) -> dict[str, Stateful]:
-        return {
+    def _managers(self) -> dict[str, Stateful | Placement]:
+        managers: dict[str, Stateful | Placement] = {
             "commands": self.commands,
             "events": self.events,
             "rewards": self.rewards,
@@ -349,6 +372,7 @@ class ManagerEnv:
             "metrics": self.metrics,
             "observations": self.observations,
         }
+        return managers if self.terrain is None else managers | {"terrain": self.terrain}
 
     def close(self) -> None:
         """Free the simulator."""

@@ -18,6 +18,7 @@ import torch
 from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
 from regimen.envs.term_env import MirroredCommand
+from regimen.envs.terrain.scan_grid import ScanGrid
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
@@ -36,8 +37,8 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
     Args:
         kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
             each of its joints), `action` (one for each joint that acts), `command` (the value of the one it names),
-            `scalar` (a height), `key_bodies` (positions of the key bodies) or `pose` (root position, quaternion,
-            joints and key bodies).
+            `scalar` (a height), `scan` (heights on a grid), `key_bodies` (positions of the key bodies) or `pose` (root
+            position, quaternion, joints and key bodies).
     """
 
     def declare(term: Term) -> Term:
@@ -142,6 +143,9 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
         command = env.commands[cfg.params.get("command", default)]
         image: Image | None = command.image() if isinstance(command, MirroredCommand) else None
         return image
+    if kind == "scan":
+        order = ScanGrid.of(cfg.params).mirrored()
+        return order, [1.0] * len(order)
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
         "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from regimen.envs.robot_state import RobotState
     from regimen.envs.robots.robot import Robot
     from regimen.envs.sims.world import World
+    from regimen.envs.terrain.placement import Placement
 
 
 def require_motion(env: TermEnv, term: str) -> MotionLibrary:
@@ -102,11 +103,13 @@ class TermEnv(Protocol):
         effort_limit: (J,) N·m, nominal.
         stiffness: (J,) N·m/rad, nominal.
         damping: (J,) N·m·s/rad, nominal.
-        reset_root_pose: (N, 7) m and quaternion, where the base starts at the next reset; written by reset events.
+        reset_root_pose: (N, 7) m and quaternion, where the base starts at the next reset; written by reset events. On
+            uneven ground they write it as on flat ground at the origin, and it is moved to the tile of each env then.
         reset_root_vel: (N, 6) m/s in the world frame and rad/s in the base frame, likewise.
         reset_joint_pos: (N, J) rad, likewise.
         reset_joint_vel: (N, J) rad/s, likewise.
         motion: the motion clips of the section `motion`; None without clips.
+        terrain: uneven ground and the tile of each env; None where the ground is flat, at height 0.
     """
 
     num_envs: int
@@ -137,6 +140,7 @@ class TermEnv(Protocol):
     reset_joint_pos: torch.Tensor
     reset_joint_vel: torch.Tensor
     motion: MotionLibrary | None
+    terrain: Placement | None
 
     @property
     def commands(self) -> CommandTerms:
@@ -161,6 +165,10 @@ class TermEnv(Protocol):
     @property
     def foot_vel(self) -> torch.Tensor:
         """Velocity of the sole of each foot, (N, feet, 3) m/s, world frame."""
+        ...
+
+    def height_above_ground(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the height of places (..., 3) in the world frame above the ground below them, (...) m."""
         ...
 
     def rand(self, *shape: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import Robot, load, match
-from regimen.orchestration import compatibility
+from regimen.orchestration import compatibility, terrain_check
 from regimen.orchestration.preflight_report import (
     PreflightContext,
     PreflightReport,
@@ -285,10 +285,11 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     config = composed.config
     envs = envs or envs_of_a_worker(composed)
     action = len(robot.joints) if robot else 8
-    groups = composed.plain["env"].get("observations", {}).values()
-    observation = sum(max(action, 3) * len(group.get("terms") or {}) for group in groups)
+    observation = terrain_check.observation_width(composed.plain["env"], max(action, 3))
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
+    if ground := getattr(config.env, "terrain", None):
+        parts |= {"ground": size} if (size := ground.memory_bytes()) else {}
     acts_only = composed.choices["stage"] in ACTS_ONLY
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
@@ -398,6 +399,7 @@ CHECKS: list[Check] = [
     _check_sections,
     _check_robot,
     compatibility.check_policy,
+    terrain_check.check_terrain,
     check_memory,
     _check_nan_dump,
     _check_folder,

@@ -49,6 +49,7 @@ class Line:
         band: (k, 3) places, lower and upper ends of an interval; None without one.
         color: number of its colour.
         faint: whether it is one of many behind another.
+        marked: whether each point has a symbol, for a few points far apart.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Line:
     band: np.ndarray | None = None
     color: int = 0
     faint: bool = False
+    marked: bool = False
 
 
 def curves(title: str, lines: Sequence[Line], x_name: str, log: bool, legend: bool) -> dict[str, Any]:
@@ -173,6 +175,8 @@ def _series(line: Line, log: bool) -> list[dict[str, Any]]:
         found.append(base | quiet | look | {"data": _points(line.raw, log)})
     width, opacity = (1, 0.3) if line.faint else (1.8, 1)
     look = {"lineStyle": {"width": width, "opacity": opacity, "color": color}, "z": 1 if line.faint else 3}
+    if line.marked:
+        look |= {"showSymbol": True, "symbol": "circle", "symbolSize": 6}
     found.append(base | (quiet if line.faint else {}) | look | {"data": _points(line.points, log)})
     return found
 

@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     import mujoco
 
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.terrain.height_field import HeightField
+
+GROUND, GROUND_DEPTH = "ground", 1.0
+"""Name of the height field, and how far it reaches below its lowest point, in m."""
 
 TOLERANCE = 1e-3
 """Largest relative difference of a gain, a limit or an armature that counts as equal."""
 
 
-def compile_model(robot: Robot, dt: float | None = None) -> mujoco.MjModel:
+def compile_model(robot: Robot, dt: float | None = None, ground: HeightField | None = None) -> mujoco.MjModel:
     """Return the compiled model of `robot`, which matches its description.
 
     Args:
         robot: names the MJCF.
         dt: physics step in seconds; None for that of the MJCF.
+        ground: height field that takes the place of the floor; None leaves the MJCF as it is.
 
     Raises:
         ConfigError: the file is missing or no MJCF, MuJoCo does not compile it, or it does not match `robot`.
@@ -44,6 +49,8 @@ def compile_model(robot: Robot, dt: float | None = None) -> mujoco.MjModel:
         spec = mujoco.MjSpec.from_file(os.fspath(robot.mjcf))
         spec.option.timestep = spec.option.timestep if dt is None else dt
         spec.memory = 1 << 20  # the default arena is 14 MB for each thread's MjData
+        if ground is not None:
+            lay_ground(spec, ground, robot)
         model = spec.compile()
     except (ValueError, mujoco.FatalError) as error:
         text = " ".join(str(error).split())
@@ -52,6 +59,41 @@ def compile_model(robot: Robot, dt: float | None = None) -> mujoco.MjModel:
         ) from error
     require_matching_model(model, robot)
     return model
+
+
+def lay_ground(spec: mujoco.MjSpec, ground: HeightField, robot: Robot) -> None:
+    """Replace the floor of a model, its one plane, by a height field of the same material and friction.
+
+    Args:
+        spec: the model.
+        ground: heights.
+        robot: for the message.
+
+    Raises:
+        ConfigError: the model has no floor, or more than one.
+    """
+    import mujoco
+
+    planes = [geom for geom in spec.worldbody.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]
+    if len(planes) != 1:
+        raise ConfigError(
+            f"The model {robot.mjcf} of the Robot `{robot.name}` has {len(planes)} planes in its world body; uneven "
+            "ground replaces exactly one, the floor."
+        )
+    heights = ground.heights.numpy()
+    low, high = float(heights.min()), float(heights.max())
+    half = [(end - start) / 2 for start, end in zip(ground.start, ground.end, strict=True)]
+    rows = heights.T  # MuJoCo's rows lie along y
+    spec.add_hfield(
+        name=GROUND,
+        nrow=rows.shape[0],
+        ncol=rows.shape[1],
+        size=[*half, max(high - low, 1e-3), GROUND_DEPTH],
+        userdata=rows.ravel(),
+    )
+    floor = planes[0]
+    floor.type, floor.hfieldname = mujoco.mjtGeom.mjGEOM_HFIELD, GROUND
+    floor.pos = [ground.start[0] + half[0], ground.start[1] + half[1], low]
 
 
 def require_matching_model(model: mujoco.MjModel, robot: Robot) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import mujoco
 
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.sims.ground_window import GroundWindow
     from regimen.envs.sims.render import Renderer
+    from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
 # Model fields that events change per robot; saved with the state when they have been.
@@ -40,6 +42,7 @@ class MujocoWorldCfg:
     """
 
     MUJOCO: ClassVar[bool] = True
+    TERRAIN: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
@@ -52,7 +55,9 @@ class MujocoWorldCfg:
 class MujocoWorld:
     """N copies of one robot in one `Batch`. See `regimen.envs.sims.world.World` for the meaning of each method."""
 
-    def __init__(self, cfg: MujocoWorldCfg, robot: Robot, num_envs: int, threads: int) -> None:
+    def __init__(
+        self, cfg: MujocoWorldCfg, robot: Robot, num_envs: int, threads: int, ground: HeightField | None = None
+    ) -> None:
         """Compile the robot's MJCF and allocate the batch.
 
         Args:
@@ -60,11 +65,12 @@ class MujocoWorld:
             robot: names, gains and the MJCF.
             num_envs: N.
             threads: physics threads; results do not depend on it.
+            ground: heights that take the place of the floor of the MJCF; None leaves it as it is.
         """
         from mujoco.batch import Batch
 
         self.cfg, self.num_envs, self.device, self.dt = cfg, num_envs, torch.device("cpu"), cfg.dt
-        self.model = compile_model(robot, cfg.dt)
+        self.model = compile_model(robot, cfg.dt, ground)
         self.batch = Batch(self.model, num_envs, max(1, threads))
         self.joints = list(robot.joints)
         self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
@@ -75,7 +81,9 @@ class MujocoWorld:
         self._joint_ids = np.arange(self.model.njnt)[-len(self.joints) :]
         self.joint_range = torch.from_numpy(self.model.jnt_range[self._joint_ids].copy()).float()
         self._bind()
+        self._robot, self._ground = robot, ground
         self._renderer: Renderer | None = None
+        self._window: GroundWindow | None = None
 
     def _bind(self) -> None:
         bind = self.batch.bind
@@ -180,13 +188,23 @@ class MujocoWorld:
         """Return an image (H, W, 3) uint8 of one robot."""
         import mujoco
 
+        from regimen.envs.sims.ground_window import GroundWindow
         from regimen.envs.sims.render import Renderer
 
         if self._renderer is None:
             width, height = self.cfg.render_size
-            self._renderer = Renderer(self.model, width, height)
+            if self._ground is not None:
+                self._window = GroundWindow(self._robot, self._ground)
+            drawn = self.model if self._window is None else self._window.model
+            self._renderer = Renderer(drawn, width, height)
         data = self.batch.get_data(env_id)
-        mujoco.mj_forward(self.model, data)
+        if self._window is None:
+            mujoco.mj_forward(self.model, data)
+            return self._renderer.render(data)
+        data = self._window.at(data)
+        if self._window.moved:
+            self._renderer.upload_heights()
+            self._window.moved = False
         return self._renderer.render(data)
 
     def state_dict(self) -> StateDict:

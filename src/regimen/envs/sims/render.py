@@ -129,7 +129,7 @@ class Renderer:
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[list(hidden)] = 0
-        self._sun = _sun(model)
+        self._sun = None if model.nhfield else _sun(model)  # shadows lie on a plane
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._finalizer = weakref.finalize(self, _free, self._drawing, self._context)
@@ -150,6 +150,13 @@ class Renderer:
             mujoco.mjv_updateCamera(self._model, data, _camera(self._model, name), self._scene)
             images.append(self._draw())
         return images
+
+    def upload_heights(self) -> None:
+        """Take over the height field of the model, after it was changed."""
+        import mujoco
+
+        self._context.make_current()
+        mujoco.mjr_uploadHField(self._model, self._drawing, 0)
 
     def _update(self, data: mujoco.MjData) -> None:
         """Fill the scene."""

@@ -1,6 +1,7 @@
 """The simulator interface of the manager-based environment.
 
-A World simulates N copies of one robot on flat ground. It returns float32 torch tensors on its own device, accepts
+A World simulates N copies of one robot on flat ground, or on a height field that they share without touching each
+other. It returns float32 torch tensors on its own device, accepts
 position targets, and changes the parameters of each copy for events. Terms use no other part of a simulator.
 """
 
@@ -53,6 +54,8 @@ class WorldState:
 
 class World(Protocol):
     """N copies of one robot. A class `X` is made by `X(cfg, robot, num_envs, threads)`, `cfg` being the `sim` group.
+
+    A class whose `XCfg` has `TERRAIN: ClassVar[bool] = True` takes `ground: HeightField` as well, for uneven ground.
 
     Attributes:
         num_envs: N.

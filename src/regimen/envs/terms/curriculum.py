@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.system.errors import ConfigError
+
 if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
 
@@ -24,6 +26,36 @@ def modify_reward_weight(
     if env.common_step_counter >= num_steps:
         env.rewards.set_weight(rewards, weight)
     return float(env.rewards.weights[rewards][0]) / env.step_dt
+
+
+def terrain_levels(env: TermEnv, env_ids: torch.Tensor, command: str = "base_velocity", share: float = 0.5) -> float:
+    """Move robots to harder ground that walked off their tile, and to easier ground that walked too short a way.
+
+    As in legged_gym (Rudin et al. 2022): up where the way from the start, in a straight line, is longer than half a
+    tile; down where it is shorter than `share` of what the command asked for in a whole episode.
+
+    Args:
+        env: the task, on uneven ground.
+        env_ids: (n,).
+        command: of a velocity in the base frame, m/s.
+        share: of the commanded way.
+
+    Returns:
+        The mean level.
+
+    Raises:
+        ConfigError: the ground is flat.
+    """
+    if env.terrain is None:
+        raise ConfigError("curriculum terrain_levels needs uneven ground, env.terrain.")
+    if len(env_ids):
+        way = env.state.root_pos[env_ids, :2] - env.reset_root_pose[env_ids, :2]
+        walked = torch.linalg.vector_norm(way, dim=1)
+        speed = torch.linalg.vector_norm(env.commands[command].value[env_ids, :2], dim=1)
+        up = walked > env.terrain.terrain.tile_size / 2
+        down = (walked < speed * env.max_episode_length * env.step_dt * share) & ~up
+        env.terrain.move(env_ids, up, down, env.rand(len(env_ids)))
+    return float(env.terrain.levels.float().mean())
 
 
 class RewardScaleByEpisodeLength:

@@ -1,4 +1,4 @@
-"""Observation terms: functions of the env that return (N, d) float32."""
+"""Observation terms: functions of the env, and classes with parameters, that return (N, d) float32."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from regimen.envs.rotations import heading, multiply, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
 from regimen.envs.term_env import require_motion
+from regimen.envs.terrain.scan_grid import SIZE, SPACING, ScanGrid
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
@@ -91,8 +93,65 @@ def site_position(env: TermEnv, sites: torch.Tensor | slice = slice(None)) -> to
 
 @mirrors("scalar")
 def base_pos_z(env: TermEnv) -> torch.Tensor:
-    """Height of the base, (N, 1) m."""
-    return env.state.root_pos[:, 2:]
+    """Height of the base above the ground, (N, 1) m."""
+    return env.height_above_ground(env.state.root_pos)[:, None]
+
+
+@mirrors("scan")
+class height_scan:  # noqa: N801 - a term is named as in Isaac Lab
+    """Height of the base above the ground at places around the robot, minus `offset`, (N, P) m.
+
+    The places are a grid that turns with the heading. On flat ground all of them are the height of the base.
+    """
+
+    def __init__(
+        self,
+        env: TermEnv,
+        size: list[float] | tuple[float, float] = SIZE,
+        spacing: float = SPACING,
+        offset: float = 0.5,
+        drop_out: float = 0.0,
+    ) -> None:
+        """Prepare the grid.
+
+        Args:
+            env: the task.
+            size: length along the robot's x axis and width along its y axis in m.
+            spacing: distance between neighbouring places in m.
+            offset: subtracted, so that values are around 0; about the height of the base in m.
+            drop_out: share of the values that are missing in a step, which reads as 0.
+
+        Raises:
+            ConfigError: the values describe no grid.
+        """
+        grid = ScanGrid(size, spacing)
+        if problems := grid.problems():
+            raise ConfigError(f"height_scan: {'; '.join(problems)}.")
+        self.env, self.offset, self.drop_out = env, offset, drop_out
+        self.x, self.y = torch.tensor(grid.places(), device=env.device).unbind(1)
+        self._missing: torch.Tensor | None = None
+        self.step()
+
+    def __call__(self) -> torch.Tensor:
+        """Return (N, P)."""
+        state, terrain = self.env.state, self.env.terrain
+        height = state.root_pos[:, 2:3] - self.offset
+        if terrain is None:
+            scan = height.expand(-1, len(self.x)).clone()
+        else:
+            w, x, y, z = state.root_quat.unbind(1)
+            forward, left = 1.0 - 2.0 * (y * y + z * z), 2.0 * (w * z + x * y)
+            length = torch.sqrt(forward * forward + left * left).clamp_min(1e-6)
+            cos, sin = (forward / length)[:, None], (left / length)[:, None]
+            places_x = torch.addcmul(state.root_pos[:, 0:1] + cos * self.x, sin, self.y, value=-1.0)
+            places_y = torch.addcmul(state.root_pos[:, 1:2] + sin * self.x, cos, self.y)
+            scan = height - terrain.ground.at_xy(places_x, places_y)
+        return scan if self._missing is None else scan.masked_fill_(self._missing, 0.0)
+
+    def step(self) -> None:
+        """Draw which values are missing; nothing is drawn without `drop_out`."""
+        if self.drop_out > 0.0:
+            self._missing = self.env.rand(self.env.num_envs, len(self.x)) < self.drop_out
 
 
 @mirrors("key_bodies")

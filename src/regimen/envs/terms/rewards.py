@@ -85,8 +85,8 @@ def flat_orientation_l2(env: TermEnv) -> torch.Tensor:
 
 
 def base_height_l2(env: TermEnv, target_height: float) -> torch.Tensor:
-    """Squared distance of the base's height from `target_height`, m²."""
-    return (env.state.root_pos[:, 2] - target_height).square()
+    """Squared distance of the base's height above the ground from `target_height`, m²."""
+    return (env.height_above_ground(env.state.root_pos) - target_height).square()
 
 
 def joint_torques_l2(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
@@ -159,9 +159,9 @@ def gait_contact(env: TermEnv, command: str = "gait") -> torch.Tensor:
 
 
 def feet_height_exp(env: TermEnv, height: float, std: float, command: str = "gait") -> torch.Tensor:
-    """Mean over feet of exp(-(z - z*)² / std²): z* follows a half sine of `height` m through the swing, 0 in stance."""
+    """Mean over feet of exp(-(z - z*)² / std²), z above ground; z* is a half sine of `height` m in swing, else 0."""
     target = height * env.commands[command].swing_height
-    return torch.exp(-(env.foot_pos[:, :, 2] - target).square() / std**2).mean(1)
+    return torch.exp(-(env.height_above_ground(env.foot_pos) - target).square() / std**2).mean(1)
 
 
 def site_distance(env: TermEnv, command: str) -> torch.Tensor:

@@ -21,8 +21,8 @@ def illegal_contact(env: TermEnv, threshold: float = 1.0, bodies: torch.Tensor |
 
 
 def root_height_below_minimum(env: TermEnv, minimum_height: float) -> torch.Tensor:
-    """The base is lower than `minimum_height` m."""
-    return env.state.root_pos[:, 2] < minimum_height
+    """The base is lower than `minimum_height` m above the ground."""
+    return env.height_above_ground(env.state.root_pos) < minimum_height
 
 
 def bad_orientation(env: TermEnv, limit_angle: float) -> torch.Tensor:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from regimen.display.formatting import duration, size, when
+from regimen.runs import judgements
 from regimen.runs.history import run_report
 from regimen.runs.history.config_origin import setting_origins
 from regimen.runs.history.judged import judged
@@ -26,6 +27,7 @@ from regimen.ui.curve_panel import Choice, CurvePanel
 from regimen.ui.dialogs import edit_notes, edit_tags
 from regimen.ui.evaluation_tables import evaluation_tables
 from regimen.ui.history import History
+from regimen.ui.judged_charts import JudgedCharts
 from regimen.ui.layout import section, static
 
 LOOK_S = 2.0
@@ -82,6 +84,7 @@ class _Page:
         static(Markup("<div style='height:.9rem'></div>"))
         with section("Curves", "curves"):
             CurvePanel(history, {run.record.name or run.id: [run]}, choice)
+            self._judged = JudgedCharts(run)
         self._media = ui.element("div")
         self._show_media()
         self._result = ui.element("div")
@@ -145,7 +148,7 @@ class _Page:
             await self._renew_all()
 
     def _stamps(self) -> object:
-        names = ("run.json", "progress.json", "logs/worker.log", *run_files.FOLDERS)
+        names = ("run.json", "progress.json", judgements.FILE, "logs/worker.log", *run_files.FOLDERS)
         return [_stamp(self._run.dir / name) for name in names]
 
     def _renew(self) -> None:
@@ -162,6 +165,7 @@ class _Page:
         run = self._run
         self._state.set_content(str(_state(run)))
         self._notes.set_content(str(_notes(run)))
+        self._judged.renew(run)
         if self._log is not None:
             self._log.set_content(str(_log_text(run.dir)))
         if run_files.listed(run) != run_files.listed(before) or run.status != before.status:

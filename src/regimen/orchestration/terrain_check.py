@@ -1,0 +1,72 @@
+"""Check before the start that a simulator can have the ground of a task, and that its terms fit the ground."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from regimen.config.compose import ComposedConfig
+from regimen.config.validation import Problem
+from regimen.config.yaml_io import PlainSection
+from regimen.envs.terrain.scan_grid import ScanGrid
+from regimen.orchestration.preflight_report import PreflightContext
+
+SCAN, LEVELS = "height_scan", "terrain_levels"
+MOTION = ("MotionCommand", "reset_from_motion", "reset_to_motion_command")
+"""Terms that follow clips, which were recorded on flat ground."""
+
+
+def is_scan(term: Any) -> bool:
+    """Return whether the plain configuration of an observation term is a height scan."""
+    return isinstance(term, dict) and term.get("func") == SCAN
+
+
+def observation_width(env: PlainSection, per_joint: int) -> int:
+    """Return the largest width of all observation groups together.
+
+    Args:
+        env: plain configuration of the task.
+        per_joint: the most values that a term has which is no scan.
+    """
+    groups = env.get("observations", {}).values()
+    terms = [term for group in groups for term in (group.get("terms") or {}).values()]
+    return sum(_scan(term).count if is_scan(term) and not _scan(term).problems() else per_joint for term in terms)
+
+
+def check_terrain(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
+    """Yield a problem for a simulator without uneven ground, a scan larger than it, and terms that need flat ground."""
+    env, plain = composed.config.env, composed.plain["env"]
+    scans = {
+        f"env.observations.{group}.terms.{name}": _scan(term)
+        for group, section in plain.get("observations", {}).items()
+        for name, term in (section.get("terms") or {}).items()
+        if is_scan(term)
+    }
+    for path, scan in scans.items():
+        for problem in scan.problems():
+            yield Problem(f"{path}.params", f"`{path}.params.{problem}.")
+    ground = getattr(env, "terrain", None)
+    if ground is None:
+        for name, term in (plain.get("curriculum") or {}).items():
+            if isinstance(term, dict) and term.get("func") == LEVELS:
+                path = f"env.curriculum.{name}"
+                yield Problem(path, f"`{path}` needs uneven ground, env.terrain: set {path}=null.")
+    if ground is None or ground.problems():
+        return
+    if not getattr(composed.config.sim, "TERRAIN", False):
+        what = f"sim={composed.choices['sim']} has no uneven ground"
+        yield Problem("env.terrain", f"{what}: choose sim=mujoco, or flat ground (env.terrain=null).")
+    extent = [points * ground.cell for points in ground.points]
+    for path, scan in scans.items():
+        if not scan.problems() and any(side > most for side, most in zip(scan.size, extent, strict=True)):
+            most = " x ".join(f"{side:g}" for side in extent)
+            yield Problem(f"{path}.params.size", f"`{path}.params.size={list(scan.size)}`: the ground has {most} m.")
+    for section in ("commands", "events"):
+        for name, term in (plain.get(section) or {}).items():
+            if isinstance(term, dict) and str(term.get("func")).rpartition(":")[2] in MOTION:
+                path = f"env.{section}.{name}"
+                yield Problem(path, f"`{path}` follows motion clips on flat ground: set env.terrain=null.")
+
+
+def _scan(term: PlainSection) -> ScanGrid:
+    return ScanGrid.of(term.get("params") or {})
