@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
-from helpers import subprocesses
+from helpers import long_files, subprocesses
 from regimen.config.schema import Config
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -79,11 +81,23 @@ def pytest_configure() -> None:
 
 
 class ByFile(LoadScopeScheduling):
-    """Keeps the tests of a file in one process, and all that need the one Slurm."""
+    """Keeps the tests of a file in one process, and all that need the one Slurm; the longest start first."""
+
+    _ordered = False
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         return "slurm" if "/slurm/" in file else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if not self._ordered:
+            longest_first = sorted(self.workqueue.items(), key=lambda unit: -_duration(list(unit[1])))
+            self.workqueue, self._ordered = OrderedDict(longest_first), True
+        super()._assign_work_unit(node)
+
+
+def _duration(nodeids: list[str]) -> float:
+    return long_files.duration(nodeids[0].split("::")[0], len(nodeids))
 
 
 @pytest.hookimpl(optionalhook=True)

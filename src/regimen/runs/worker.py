@@ -25,6 +25,7 @@ from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, signals
 from regimen.system.errors import DivergedError, RegimenError, StopRequested
 from regimen.system.seeding import own_seed, seed_all
+from regimen.system.torch_import import postpone_compiler
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -89,6 +90,7 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     from regimen.config.targets import resolve
     from regimen.runs.loggers.forwarder import open_loggers
 
+    postpone_compiler()
     config = load_config(run.config_path)
     seed_all(own_seed(config.seed))
     if run.leads:

@@ -5,8 +5,11 @@ The environment of each worker holds RANK, LOCAL_RANK and WORLD_SIZE, set by tor
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,17 +92,21 @@ def destroy_process_group() -> None:
 
 
 def exit_process(code: int) -> NoReturn:
-    """Exit; one of several workers exits at once, without finalizing the interpreter.
+    """Exit from the main thread without finalizing the interpreter, which takes most of a second after torch.
 
-    A thread of gloo may still hold the tensors of the last message, and releases them under the interpreter's lock.
-    If the interpreter is being finalized by then, the process aborts although nothing failed (seen with PyTorch 2.13
-    on busy cores; PyTorch's pull request 179291 has the reason).
+    Threads that are no daemons are waited for and `atexit` functions are called, as by `sys.exit`; only what is still
+    referenced is left to the kernel. One of several workers does not even wait: a thread of gloo may still hold the
+    tensors of the last message, and releases them under the interpreter's lock. If the interpreter is being finalized
+    by then, the process aborts although nothing failed (seen with PyTorch 2.13 on busy cores; PyTorch's pull request
+    179291 has the reason).
     """
-    if world_size() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    if world_size() == 1:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or its reader has gone
+            stream.flush()
+    os._exit(code)
 
 
 def sync_stop_signal(signal: int | None) -> int | None:

@@ -20,7 +20,7 @@ from regimen.agents.actor_learner.actor_group import END_GRACE_S, account_of, lo
 from regimen.agents.actor_learner.request_channel import RequestChannel
 from regimen.runs import worker
 from regimen.runs.run import Run
-from regimen.system import files, listening, signals
+from regimen.system import distributed, files, listening, signals
 from regimen.system.message_client import MessageClient
 
 TOKEN_VARIABLE = "REGIMEN_CHANNEL_TOKEN"
@@ -74,4 +74,4 @@ def _watch_learner(ended: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    distributed.exit_process(main())

@@ -19,6 +19,7 @@ import torch
 
 from regimen.envs.robots.robot import Robot
 from regimen.system.errors import ConfigError, PreflightError
+from regimen.system.source_lookup import modules_by_name
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
@@ -109,7 +110,8 @@ def start(cfg: GenesisWorldCfg) -> Any:
     # Genesis' packages load the standard library's distutils; setuptools, which torch.compile needs, has to be first.
     import_module("setuptools")
     try:
-        import genesis as gs
+        with modules_by_name():
+            import genesis as gs
     except ImportError as error:
         raise PreflightError(f"sim=genesis {INSTALL.format(python=sys.executable)} ({error})") from error
     if not gs._initialized:

@@ -23,7 +23,7 @@ from regimen.runs.judgements import ALL, Criterion, Judgement
 from regimen.runs.metrics import EventFiles
 from regimen.runs.worker_group import NonLeaderRun
 from regimen.stages.alongside import waiting
-from regimen.system import files, signals
+from regimen.system import distributed, files, signals
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -173,4 +173,4 @@ class _Judge:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    distributed.exit_process(main())
