@@ -30,8 +30,8 @@ def flat_and_rough(num_envs: int, settings: list[str]) -> tuple[ManagerEnv, Mana
     rough = ManagerEnv.open(compose_config(["task=go2_rough", *shared]))
     rough.reset(seed=0)
     assert rough.terrain is not None
-    middle = torch.full((num_envs,), rough.terrain.terrain.levels // 2)
-    rough.terrain.fix(middle, rough.terrain.columns)
+    middle = [rough.terrain.terrain.levels // 2] * num_envs
+    rough.terrain.fix(middle, rough.terrain.columns.tolist())
     rough.reset()
     for action in actions:  # past the fall from the spawn height
         rough.step(action)

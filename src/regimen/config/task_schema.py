@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
@@ -143,6 +145,13 @@ class TerrainCfg:
         around = 2 * self.border_points + 1
         return self.levels * self.tile_points + around, self.columns * self.tile_points + around
 
+    def column_kinds(self) -> list[str]:
+        """Return the kind of each column, side by side and each with its share; of valid values."""
+        kinds, shares = list(self.used), [kind.proportion for kind in self.used.values()]
+        ends = list(accumulate(share / sum(shares) for share in shares))
+        places = ((column + 0.5) / self.columns for column in range(self.columns))
+        return [kinds[min(bisect_left(ends, place), len(kinds) - 1)] for place in places]
+
     def memory_bytes(self) -> int:
         """Return the approximate memory of the ground, 0 where its values are invalid."""
         if self.problems():
@@ -240,6 +249,7 @@ class EvaluationCfg:
         faults: events that cause faults; `stage=collect` switches them off in its check of the policy.
         gate: bounds of that check; none by default.
         fault_grid: faults of `stage.faults=true`.
+        levels: levels of uneven ground on which each kind is evaluated; empty: the lowest, the middle, the highest.
     """
 
     command: str | None = None
@@ -249,6 +259,7 @@ class EvaluationCfg:
     faults: list[str] = field(default_factory=list)
     gate: GateCfg = field(default_factory=GateCfg)
     fault_grid: FaultGridCfg | None = None
+    levels: list[int] = field(default_factory=list)
 
 
 @dataclass

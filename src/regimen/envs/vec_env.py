@@ -324,6 +324,7 @@ class VecEnv(Protocol):
 
     * `symmetry`: `regimen.envs.symmetry.Symmetry`, the mirror image of observations and actions, or None;
     * `curriculum`: `levels` (k,) and `set_levels`, averaged over the processes of one training;
+    * `terrain`: `regimen.envs.terrain.placement.Placement`, uneven ground and the tile of each env, or None;
     * `motion`: `regimen.envs.motion.library.MotionLibrary`, the clips that the robot imitates, or None;
     * `discrete_actions`: True where an action is the one-hot code of one of A choices, as `io.action.discrete` records;
     * `optimal_action()`, see `SolvedTask`;

@@ -17,6 +17,13 @@ from regimen.config.task_schema import switch_off_events
 from regimen.data.episode_collector import scripted_demonstrator
 from regimen.display import figures
 from regimen.stages.evaluation.config import EvaluateCfg
+from regimen.stages.evaluation.ground import (
+    assign_ground,
+    compute_ground_metrics,
+    draw_ground_metrics,
+    print_ground,
+)
+from regimen.stages.evaluation.ground_cases import ground_cases
 from regimen.stages.evaluation.metrics import (
     EPISODES,
     EpisodeResults,
@@ -90,9 +97,14 @@ class Evaluate:
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
         result = self._result(config, bundle, overall, by_command)
+        cases = ground_cases(asdict(config.env)) if hasattr(config.env, "terrain") else []
+        result.ground = compute_ground_metrics(episodes, cases, len(grid), self.cfg.bootstrap, config.seed)
         result.env_steps = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
         result.wall_s = time.perf_counter() - started
         print_table(overall, by_command)
+        if result.ground:
+            print_ground(result.ground)
+            run.draw("ground.png", lambda path: draw_ground_metrics(path, result.ground))
         run.finish(headline(overall, config.env.evaluation.headline), result.to_dict() | observed)
         run.draw("evaluation.png", lambda path: self._draw(path, episodes, by_command, config))
 
@@ -157,6 +169,8 @@ class Evaluate:
         """
         policy = ScriptedPolicy(env, config.seed) if bundle is None else load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
+        if getattr(env, "terrain", None) is not None:
+            assign_ground(ground_cases(asdict(config.env)), env, len(config.env.evaluation.grid or [[]]))
         stats = FirstEpisodeStats(env.num_envs, env.device)
         observers = make_observers(self.cfg, run, config, env, page)
         observed = roll_out(run, env, policy, stats, config.seed, observers)

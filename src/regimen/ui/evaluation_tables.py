@@ -9,12 +9,15 @@ from markupsafe import Markup
 from regimen.display.formatting import figure
 from regimen.ui import markup
 
-ROWS = {"commands": "command", "joints": "joint", "cells": "fault"}
+ROWS = {"commands": "command", "ground": "ground", "joints": "joint", "cells": "fault"}
 """Part of a result that holds rows of figures -> what a row is."""
+
+LABELS = ("kind", "level", "joint", "severity", "case", "name")
+"""Fields of a row that say what it is, beside its command."""
 
 
 def evaluation_tables(result: dict[str, Any]) -> Markup:
-    """Return the figures of a result by command, joint and fault, and over all of them; empty without any.
+    """Return the figures of a result by command, ground, joint and fault, and over all of them; empty without any.
 
     Args:
         result: content of a result.json, of any stage.
@@ -64,5 +67,5 @@ def _label(row: Any) -> str:
     command = row.get("command")
     if isinstance(command, list) and command:
         return ", ".join(figure(value) for value in command)
-    names = [str(row[name]) for name in ("joint", "severity", "case", "name") if row.get(name) is not None]
+    names = [str(row[name]) for name in LABELS if row.get(name) is not None]
     return " ".join(names) or "all"

@@ -14,7 +14,7 @@ from regimen.config.task_schema import TerrainCfg, TerrainKindCfg
 from regimen.envs.robots.model_check import compile_model
 from regimen.envs.robots.robot import load
 from regimen.envs.sims.ground_window import GroundWindow
-from regimen.envs.terrain.grid import Terrain, build_terrain, columns_of_kinds
+from regimen.envs.terrain.grid import Terrain, build_terrain
 from regimen.envs.terrain.height_field import HeightField
 from regimen.system.errors import ConfigError
 
@@ -103,10 +103,18 @@ def test_the_seed_decides_and_a_tile_does_not_depend_on_the_others() -> None:
     assert np.array_equal(tile(beside, 1), tile(one, 1))
 
 
-def test_columns_are_shared_by_proportion() -> None:
-    assert columns_of_kinds({"a": 1.0, "b": 3.0}, 4) == ["a", "b", "b", "b"]
-    assert columns_of_kinds({"a": 1.0, "b": 0.0, "c": 1.0}, 3).count("b") == 0
-    assert columns_of_kinds({"a": 1.0}, 3) == ["a", "a", "a"]
+@pytest.mark.parametrize(
+    ("shares", "columns"),
+    [
+        ({"a": 1.0, "b": 3.0}, ["a", "b", "b", "b"]),
+        ({"a": 1.0, "b": 0.0, "c": 1.0}, ["a", "a", "c"]),
+        ({"a": 1.0}, ["a", "a", "a"]),
+        ({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}, ["a", "b", "b", "c", "c", "c", "d", "d", "d", "d"]),
+    ],
+)
+def test_columns_are_shared_by_proportion(shares: dict[str, float], columns: list[str]) -> None:
+    kinds = {name: TerrainKindCfg(func="flat", proportion=share) for name, share in shares.items()}
+    assert TerrainCfg(kinds={**kinds, "off": None}, columns=len(columns)).column_kinds() == columns
 
 
 @pytest.mark.parametrize(

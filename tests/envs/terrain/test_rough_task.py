@@ -125,7 +125,7 @@ def test_a_robot_that_walks_off_its_tile_gets_harder_ground_and_one_that_stays_e
 def test_fixed_tiles_stay() -> None:
     env = rough(4)
     assert env.terrain is not None
-    levels, columns = torch.tensor([9, 0, 5, 9]), torch.tensor([0, 7, 11, 19])
+    levels, columns = [9, 0, 5, 9], [0, 7, 11, 19]
     env.terrain.fix(levels, columns)
     env.reset(seed=1)
     env.terrain.move(torch.arange(4), torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool), torch.rand(4))

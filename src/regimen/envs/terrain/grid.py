@@ -62,7 +62,7 @@ def build_terrain(cfg: TerrainCfg) -> Terrain:
     """
     used = cfg.used
     points, border = cfg.tile_points, cfg.border_points
-    kinds = columns_of_kinds({name: kind.proportion for name, kind in used.items()}, cfg.columns)
+    kinds = cfg.column_kinds()
     makers = {name: _maker(name, kind) for name, kind in used.items()}
     heights = np.zeros(cfg.points, dtype=np.float32)
     origins = np.zeros((cfg.levels, cfg.columns, 3), dtype=np.float32)
@@ -82,18 +82,6 @@ def build_terrain(cfg: TerrainCfg) -> Terrain:
             origins[level, column] = (*place, middle.max())
     ground = HeightField(torch.from_numpy(heights), cfg.cell, (start[0], start[1]))
     return Terrain(ground, torch.from_numpy(origins), kinds, points * cfg.cell)
-
-
-def columns_of_kinds(proportions: dict[str, float], columns: int) -> list[str]:
-    """Return the kind of each column, so that each has its share of them, in order.
-
-    Args:
-        proportions: kind -> share relative to the others.
-        columns: C.
-    """
-    ends = np.cumsum(list(proportions.values())) / sum(proportions.values())
-    places = np.searchsorted(ends, (np.arange(columns) + 0.5) / columns)
-    return [list(proportions)[i] for i in np.minimum(places, len(ends) - 1)]
 
 
 def _maker(name: str, kind: TerrainKindCfg) -> Callable[..., np.ndarray]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from regimen.envs.terrain.grid import Terrain
     from regimen.runs.checkpoint_header import StateDict
@@ -70,14 +70,15 @@ class Placement:
         placed[:, 2] += self.ground.at(around).amax(1)
         return placed
 
-    def fix(self, levels: torch.Tensor, columns: torch.Tensor) -> None:
+    def fix(self, levels: Sequence[int], columns: Sequence[int]) -> None:
         """Hold all robots on the given tiles from their next reset on.
 
         Args:
-            levels: (N,) int64.
-            columns: (N,) int64.
+            levels: N.
+            columns: N.
         """
-        self.levels, self.columns, self._fixed = levels.clone(), columns.clone(), True
+        self.levels, self.columns = (torch.tensor(values, device=self.levels.device) for values in (levels, columns))
+        self._fixed = True
 
     def move(self, env_ids: torch.Tensor, up: torch.Tensor, down: torch.Tensor, draws: torch.Tensor) -> None:
         """Change the levels of `env_ids` (n,) by one; above the highest one a level is drawn.

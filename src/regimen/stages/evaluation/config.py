@@ -18,7 +18,8 @@ class EvaluateCfg(PlaybackCfg):
     """Evaluate `policy` on the task: a run, a file, or `scripted`, the expert of the task without noise.
 
     Attributes:
-        envs_per_command: envs, and so episodes, for each command of `env.evaluation.grid`; sets `env.num_envs`.
+        envs_per_command: envs, and so episodes, for each command of `env.evaluation.grid`; sets `env.num_envs`. On
+            uneven ground the number is rounded up, so that each kind has as many at each level.
         episode_length_s: length of an episode in s; null: the task's.
         disturbances: whether the events of `env.evaluation.disturbances` stay active.
         observation_noise: whether observations are noisy, as in training.
@@ -53,11 +54,12 @@ class EvaluateCfg(PlaybackCfg):
             lines.append("video_seconds and episode_length_s: expected more than 0 s.")
         if self.games_num is not None and (self.player is None or self.games_num < 1):
             lines.append(f"games_num={self.games_num}: expected 1 or more, with stage.player=<name>.")
+        from regimen.stages.evaluation.ground_cases import level_problems
         from regimen.stages.playback import options
 
         if config.get("policy") in self.DEMONSTRATORS:
             lines += self._scripted_problems(env)
-        lines += grid_problems(evaluation, env.get("commands") or {})
+        lines += grid_problems(evaluation, env.get("commands") or {}) + level_problems(env)
         lines += options.problems(self, config, self.num_envs(config))
         if self.faults:
             from regimen.stages.evaluation.fault_grid import problems
@@ -92,11 +94,19 @@ class EvaluateCfg(PlaybackCfg):
             from regimen.stages.evaluation.fault_grid import fault_cases
 
             return sum(case.envs for case in fault_cases(evaluation["fault_grid"], config["env"]["robot"]))
-        return self.envs_for(evaluation.get("grid") or [])
+        from regimen.stages.evaluation.ground_cases import ground_cases
 
-    def envs_for(self, grid: list[list[float]]) -> int:
-        """Return the number of envs for these commands; a task without commands counts as one command."""
-        return self.envs_per_command * max(1, len(grid))
+        each = max(1, len(ground_cases(config["env"])))
+        return self.envs_for(evaluation.get("grid") or [], each)
+
+    def envs_for(self, grid: list[list[float]], cases: int = 1) -> int:
+        """Return the number of envs for these commands; a task without commands counts as one command.
+
+        Args:
+            grid: the commands.
+            cases: kinds and levels of uneven ground, of which each has as many envs.
+        """
+        return -(-self.envs_per_command // cases) * cases * max(1, len(grid))
 
 
 def grid_problems(evaluation: PlainConfig, commands: PlainConfig) -> list[str]:

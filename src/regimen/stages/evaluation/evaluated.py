@@ -19,6 +19,8 @@ from regimen.runs.history.run_view import UNCHANGED, RunView, file_state
 from regimen.runs.status import Status
 from regimen.stages.evaluation.fault_grid import fault_cases
 from regimen.stages.evaluation.fault_metrics import compute_fault_metrics
+from regimen.stages.evaluation.ground import compute_ground_metrics
+from regimen.stages.evaluation.ground_cases import ground_cases
 from regimen.stages.evaluation.metrics import (
     EPISODES,
     SUCCESS_TIME,
@@ -97,6 +99,9 @@ class Evaluated:
             commands = (env.get("evaluation") or {}).get("grid") or [[]]
             overall, by_command = compute_all_metrics(self.episodes, commands, resamples, seed)
             parts = {"overall": overall, "commands": by_command}
+            if tiles := ground_cases(env):
+                ground = compute_ground_metrics(self.episodes, tiles, len(commands), resamples, seed)
+                parts["ground"] = [row.to_dict() for row in ground]
         plain: Json = files.plain(parts)
         return plain
 

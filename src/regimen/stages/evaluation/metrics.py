@@ -251,6 +251,31 @@ class FaultMetrics(JsonData):
 
 
 @dataclass
+class GroundMetrics(JsonData):
+    """Metrics of the episodes on one kind of ground.
+
+    Attributes:
+        kind: its name in `env.terrain.kinds`.
+        level: row of difficulty.
+        metrics: over all commands.
+    """
+
+    kind: str
+    level: int
+    metrics: EvaluationMetrics
+
+    def to_dict(self) -> Json:
+        """Return plain data for result.json; the metrics lie beside the other fields."""
+        metrics = {name: value for name, value in self.metrics.to_dict().items() if name != "command"}
+        return {"kind": self.kind, "level": self.level, **metrics}
+
+    @classmethod
+    def from_dict(cls, data: Json) -> GroundMetrics:
+        """Return the metrics of plain data."""
+        return cls(data["kind"], data["level"], EvaluationMetrics.from_dict(data))
+
+
+@dataclass
 class PolicyOrigin(JsonData):
     """Evaluated policy: file, run and step of its training."""
 
@@ -290,6 +315,7 @@ class EvaluationResult(PolicyEvaluation):
         observation_noise: whether observations were noisy.
         overall: metrics over all commands.
         commands: metrics of each command.
+        ground: metrics on each kind of uneven ground at each level that is evaluated; empty on flat ground.
         env_steps: steps of all first episodes.
     """
 
@@ -298,7 +324,12 @@ class EvaluationResult(PolicyEvaluation):
     observation_noise: bool = True
     overall: EvaluationMetrics
     commands: list[EvaluationMetrics]
+    ground: list[GroundMetrics] = field(default_factory=list)
     env_steps: int = 0
+
+    def to_dict(self) -> Json:
+        """Return plain data for result.json; `ground` is there on uneven ground only."""
+        return {name: value for name, value in super().to_dict().items() if value != [] or name != "ground"}
 
 
 @dataclass(kw_only=True)
