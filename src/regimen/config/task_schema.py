@@ -14,8 +14,15 @@ from regimen.config.motion_files import resolve_motion
 from regimen.config.yaml_io import PlainConfig, PlainSection
 from regimen.system.errors import ConfigError, did_you_mean
 
+MOST_DELAY = 1000
+"""Steps of the longest delay: as many values of each env are kept."""
+
 ACTION_UNITS = ("rad", "saturation")
 """Units of an action's scale: radians, or the angle at which a joint's motor saturates."""
+
+
+NOISE_KINDS = ("uniform", "gaussian")
+DELAYS_DRAWN = ("episode", "step")
 
 
 @dataclass
@@ -37,15 +44,43 @@ class TermCfg:
 class ObservationTermCfg(TermCfg):
     """One part of an observation group.
 
+    Noise and bias are added while `env.observation_noise` is on; then come clip, scale, delay and history.
+
     Attributes:
-        noise: half width of the uniform noise added while `env.observation_noise` is on; unit of the term.
+        noise: size of the noise of each step, in the unit of the term: half width of `uniform`, standard deviation of
+            `gaussian`.
+        noise_kind: `uniform` or `gaussian`.
+        bias: half width of a uniform error that is constant for an episode, in the unit of the term.
         scale: factor applied after the noise.
         clip: bound on the absolute value, applied before the scale; null for none.
+        delay: least and greatest delay in control steps.
+        delay_drawn: when a delay is drawn: `episode`, or `step` for one that jitters.
+        history: number of values that are read, the oldest first; null: that of the group.
     """
 
     noise: float = 0.0
+    noise_kind: str = "uniform"
+    bias: float = 0.0
     scale: float = 1.0
     clip: float | None = None
+    delay: tuple[int, int] = field(default=(0, 0), metadata={"least": 0, "ordered": True})
+    delay_drawn: str = "episode"
+    history: int | None = None
+
+    def problems(self) -> list[str]:
+        """Return the rest of a line, such as `bias=-1: …`, for each invalid value."""
+        lines = []
+        for name, value, words in (
+            ("noise_kind", self.noise_kind, NOISE_KINDS),
+            ("delay_drawn", self.delay_drawn, DELAYS_DRAWN),
+        ):
+            if value not in words:
+                lines.append(f"{name}={value}: {did_you_mean(value, words)}")
+        if not self.bias >= 0:
+            lines.append(f"bias={self.bias:g}: expected 0 or more.")
+        if self.history is not None and self.history < 1:
+            lines.append(f"history={self.history}: expected 1 or more.")
+        return lines
 
 
 @dataclass
@@ -54,9 +89,11 @@ class ObservationGroupCfg:
 
     Attributes:
         extends: an earlier group whose very values, noise included, stand before the terms of this one.
+        history: number of values that are read of each term, the oldest first, unless the term has its own.
     """
 
     extends: str | None = None
+    history: int = 1
     terms: dict[str, ObservationTermCfg | None] = field(default_factory=dict)
 
 
@@ -189,18 +226,26 @@ class ActionCfg:
         scale: how many units an action of 1 moves a joint.
         unit: `rad`, or `saturation`: each joint's own angle at which its motor saturates, effort limit / stiffness.
         clip: bound on the absolute action before scaling; null for none.
+        delay: least and greatest number of control steps after which an action takes effect; until then the default
+            pose is held.
+        delay_drawn: when a delay is drawn: `episode`, or `step` for one that jitters.
     """
 
     joints: list[str] = field(default_factory=lambda: [".*"])
     scale: float = MISSING
     unit: str = "rad"
     clip: float | None = 100.0
+    delay: tuple[int, int] = field(default=(0, 0), metadata={"least": 0, "ordered": True})
+    delay_drawn: str = "episode"
 
     def problems(self) -> list[str]:
-        """Return a line if the unit is unknown."""
-        if self.unit not in ACTION_UNITS:
-            return [f"actions.unit={self.unit}: {did_you_mean(self.unit, ACTION_UNITS)}"]
-        return []
+        """Return a line for each unknown word."""
+        words = {"unit": (self.unit, ACTION_UNITS), "delay_drawn": (self.delay_drawn, DELAYS_DRAWN)}
+        return [
+            f"actions.{name}={value}: {did_you_mean(value, known)}"
+            for name, (value, known) in words.items()
+            if value not in known
+        ]
 
 
 @dataclass
@@ -411,8 +456,22 @@ class ManagerEnvCfg:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
         lines += self.actions.problems() + self.motion.problems() + self.estimate.problems()
         lines += self.terrain.problems() if self.terrain is not None else []
-        lines += self._low_level_problems()
+        lines += self._observation_problems() + self._low_level_problems()
         return lines + self._estimate_problems(config.get("estimator"))
+
+    def _observation_problems(self) -> list[str]:
+        """Return one line for each invalid value of an observation, and each delay longer than an episode."""
+        longest, lines = 0, []
+        for name, group in self.observations.items():
+            if group.history < 1:
+                lines.append(f"observations.{name}.history={group.history}: expected 1 or more.")
+            for key, term in group.terms.items():
+                if term is not None:
+                    lines += [f"observations.{name}.terms.{key}.{problem}" for problem in term.problems()]
+                    longest = max(longest, term.delay[1])
+        if longest > MOST_DELAY or self.actions.delay[1] > MOST_DELAY:
+            lines.append(f"delay={max(longest, self.actions.delay[1])}: expected {MOST_DELAY} steps at most.")
+        return lines
 
     def _low_level_problems(self) -> list[str]:
         """Return one line for each name of `low_level` that the task does not have."""

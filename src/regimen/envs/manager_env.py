@@ -25,6 +25,7 @@ from regimen.envs.managers import (
 )
 from regimen.envs.motion.library import MotionLibrary
 from regimen.envs.observation_manager import ObservationManager
+from regimen.envs.past_values import Part, PastValues
 from regimen.envs.robot_state import RobotState
 from regimen.envs.robots.robot import load as load_robot
 from regimen.envs.sims.world import WorldState
@@ -149,6 +150,10 @@ class ManagerEnv:
         self.reset_joint_vel = torch.zeros(n, joints, device=device)
         self._start_shapes = {name: getattr(self, name).shape for name in STARTS}
         self.common_step_counter = 0
+        delay, acting = self.cfg.actions.delay, len(self._acting)
+        part = Part(acting, delay=(delay[0], delay[1]), jitters=self.cfg.actions.delay_drawn == "step")
+        self._past_actions = PastValues([part], n, device, self.rand) if delay[1] > 0 else None
+        self._no_action = torch.zeros(acting, device=device)
 
     def _action_spec(self) -> ActionSpec:
         cfg, names = self.cfg.actions, [self.joints[i] for i in self._acting.tolist()]
@@ -208,6 +213,8 @@ class ManagerEnv:
             self.reset_joint_pos[env_ids],
             self.reset_joint_vel[env_ids],
         )
+        if self._past_actions is not None:
+            self._past_actions.reset(env_ids)
         self.episode_length[env_ids] = 0
         self.action[env_ids], self.previous_action[env_ids] = 0.0, 0.0
         for manager in (self.commands, self.rewards, self.terminations, self.metrics, self.observations):
@@ -268,6 +275,9 @@ class ManagerEnv:
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
+        if self._past_actions is not None:
+            action = self._past_actions.read(action, before=self._no_action)
+            self._past_actions.step()
         self._targets[:, self._acting_columns] = self._acting_pose + action * self._acting_scale
         self.world.set_joint_targets(self._targets)
 
@@ -346,6 +356,7 @@ class ManagerEnv:
             "terms": {n: m.state_dict() for n, m in self._managers().items()},
             "started": self._started,
             "steps": self.common_step_counter,
+            **({} if self._past_actions is None else {"past_actions": self._past_actions.state_dict()}),
         }
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -359,6 +370,8 @@ class ManagerEnv:
             setattr(self, name, value.clone())
         for name, manager in self._managers().items():
             manager.load_state_dict(state["terms"].get(name, {}))  # checkpoints of older versions have no curriculum
+        if self._past_actions is not None:
+            self._past_actions.load_state_dict(state["past_actions"])
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 

@@ -120,11 +120,19 @@ def _group_image(env: TermEnv, io: IOSpec, groups: Mapping[str, ObservationGroup
     for name, width in io.observations[group].items():
         joints = io.meaning[group][name].get("joints", env.joints)
         image = _term_image(env, _term(groups, group, name), joints, io.action.joints)
-        if image is None or len(image[0]) != width:
+        history = io.meaning[group][name].get("history", 1)
+        if image is None or len(image[0]) * history != width:
             return None
+        image = _repeated(image, history)
         order += [len(signs) + column for column in image[0]]
         signs += image[1]
     return order, signs
+
+
+def _repeated(image: Image, times: int) -> Image:
+    """Return the image of columns that stand side by side several times."""
+    order, signs = image
+    return [step * len(order) + column for step in range(times) for column in order], signs * times
 
 
 def _term(groups: Mapping[str, ObservationGroupCfg], group: str, name: str) -> ObservationTermCfg:

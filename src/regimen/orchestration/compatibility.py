@@ -60,7 +60,11 @@ def _task_io(policy: IOSpec, config: Config, robot: Robot) -> IOSpec:
     low = env.low_level
     named = {g: "policy" if low.policy is not None and g == low.observations else g for g in groups}  # in the policy
     sizes = {g: {n: policy.observations.get(named[g], {}).get(n, 0) for n in terms} for g, terms in groups.items()}
-    meaning = {g: {n: _meaning(t, policy, named[g], n, robot) for n, t in terms.items()} for g, terms in groups.items()}
+    steps = {g: env.observations[g].history for g in groups}
+    meaning = {
+        g: {n: _meaning(t, policy, named[g], n, robot, steps[g]) for n, t in terms.items()}
+        for g, terms in groups.items()
+    }
     joints = match(robot.joints, *env.actions.joints)
     offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
     scale = robot.action_scale(joints, env.actions.scale, env.actions.unit)
@@ -72,9 +76,22 @@ def _task_io(policy: IOSpec, config: Config, robot: Robot) -> IOSpec:
     return with_estimate(io, list(match(robot.joints, *env.estimate.joints))) if estimated else io
 
 
-def _meaning(term: ObservationTermCfg, policy: IOSpec, group: str, name: str, robot: Robot) -> PlainSection:
-    """Return scale, clip and joints of a term; bodies and sites, which a simulator resolves, are the policy's."""
+def _meaning(
+    term: ObservationTermCfg, policy: IOSpec, group: str, name: str, robot: Robot, history: int
+) -> PlainSection:
+    """Return scale, clip, joints and history of a term; bodies and sites, which a simulator resolves, are the policy's.
+
+    Args:
+        term: of the task.
+        policy: its observations and actions.
+        group: of the term, in the policy.
+        name: of the term.
+        robot: of the task.
+        history: of the term's group.
+    """
     meaning: PlainSection = {"scale": term.scale, "clip": term.clip}
+    if (steps := history if term.history is None else term.history) > 1:
+        meaning["history"] = steps
     patterns = term.params.get("joints")
     if patterns is not None:
         meaning["joints"] = list(match(robot.joints, *([patterns] if isinstance(patterns, str) else patterns)))

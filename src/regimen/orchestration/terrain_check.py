@@ -28,9 +28,13 @@ def observation_width(env: PlainSection, per_joint: int) -> int:
         env: plain configuration of the task.
         per_joint: the most values that a term has which is no scan.
     """
-    groups = env.get("observations", {}).values()
-    terms = [term for group in groups for term in (group.get("terms") or {}).values()]
-    return sum(_scan(term).count if is_scan(term) and not _scan(term).problems() else per_joint for term in terms)
+    width = 0
+    for group in env.get("observations", {}).values():
+        for term in (group.get("terms") or {}).values():
+            values = _scan(term).count if is_scan(term) and not _scan(term).problems() else per_joint
+            of_term = term.get("history") if isinstance(term, dict) else None
+            width += values * (of_term or group.get("history") or 1)
+    return width
 
 
 def check_terrain(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
