@@ -12,7 +12,7 @@ from regimen.envs.terms import rewards, terminations
 
 
 def make(n: int = 2, **state: torch.Tensor) -> SimpleNamespace:
-    """An env of which only the given readings exist."""
+    """An env on flat ground of which only the given readings exist."""
     command = SimpleNamespace(value=torch.zeros(n, 3), moving=torch.tensor([True, False]))
     gait = SimpleNamespace(stance=torch.tensor([[True, False], [True, True]]), swing_height=torch.zeros(n, 2))
     return SimpleNamespace(
@@ -20,6 +20,7 @@ def make(n: int = 2, **state: torch.Tensor) -> SimpleNamespace:
         commands={"base_velocity": command, "gait": gait},
         step_dt=0.02,
         num_envs=n,
+        height_above_ground=lambda places: places[..., 2],
     )
 
 
