@@ -26,17 +26,14 @@ def task_config(task: str, **changes: Any) -> ManagerEnvCfg:
 @cache
 def _files_of(task: str) -> DictConfig:
     """The file of a task over those that it names, merged; read once in a process, and not to be changed."""
-    layers: list[Any] = []
-    for name in (task, *_bases(task)):
-        data = read_yaml(CONF / "task" / f"{name}.yaml")
-        data.pop("defaults", None)
-        layers.insert(0, data)
-    return OmegaConf.merge(OmegaConf.structured(ManagerEnvCfg), *layers)
+    return OmegaConf.merge(OmegaConf.structured(ManagerEnvCfg), *_layers(task))
 
 
-def _bases(task: str) -> list[str]:
+def _layers(task: str) -> list[dict[str, Any]]:
+    """The contents of the files of a task, the base of all first."""
     data = read_yaml(CONF / "task" / f"{task}.yaml")
-    return [d for d in data.get("defaults", []) if d != "_self_"]
+    bases = [name for name in data.pop("defaults", []) if name != "_self_"]
+    return [*(layer for base in bases for layer in _layers(base)), data]
 
 
 def make_env(task: str, num_envs: int, seed: int = 0, threads: int = 1, **changes: Any) -> ManagerEnv:

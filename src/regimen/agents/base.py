@@ -9,6 +9,7 @@ implements the protocols of what it can do, and nothing else:
 | `Agent` | train | `total_steps`, `learn`, `load_policy_state`, `load_policy` |
 | `DemonstratedAgent` | train with `data=` | `use_data` |
 | `ActorLearnerAgent` | train with actors of its own, actor | `prepare`, `row_spec`, `learn_from`, `act` |
+| `TaughtAgent` | train with `policy=` as its teacher | `use_teacher` |
 | `ExtendableAgent` | train from the policy of another run | `extend_observations` |
 | `OfflineAgent` | distill | `open_data`, `fit` |
 | `EstimatorAgent` | any with `estimator=` | `load_estimator` |
@@ -193,6 +194,15 @@ class ActorLearnerAgent(Protocol):
             env: new, in another process than the learner's.
             session: to the learner.
         """
+        ...
+
+
+@runtime_checkable
+class TaughtAgent(Protocol):
+    """An agent that learns from the policy that `policy=` names, and does not begin with its weights."""
+
+    def use_teacher(self, policy: Policy) -> None:
+        """Take the teacher, of the same task; called before `learn`, in a resumed run as well."""
         ...
 
 

@@ -77,7 +77,8 @@ class Train:
         """
         import torch
 
-        from regimen.agents.base import ActorLearnerAgent, DemonstratedAgent, LearningAgent
+        from regimen.agents.base import ActorLearnerAgent, DemonstratedAgent, LearningAgent, TaughtAgent
+        from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -110,6 +111,8 @@ class Train:
             if config.hardware.channel is not None:
                 _learn_from_actors(self.cfg, run, config, env, agent, session, record)
             else:
+                if isinstance(agent, TaughtAgent):
+                    agent.use_teacher(load_policy(load_bundle(config.policy), env, config.seed))
                 resume = _begin(run, config, env, agent, session)
                 with suppress(EndOfTraining):
                     record.end_if_judged()
@@ -289,11 +292,12 @@ def _own_part(training: StateDict) -> StateDict:
 
 def _begin_from_inputs(config: Config, env: VecEnv, agent: Any) -> None:
     """Load the weights with which a training begins: of an encoder that the agent trains further, and of a policy."""
+    from regimen.agents.base import TaughtAgent
     from regimen.runs import checkpoint
 
     if config.encoder and getattr(config.agent, "images", None):
         agent.use_encoder(checkpoint.load(Path(config.encoder)))
-    if config.policy:
+    if config.policy and not isinstance(agent, TaughtAgent):
         _load_weights(Path(config.policy), env, agent)
 
 

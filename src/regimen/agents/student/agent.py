@@ -1,0 +1,217 @@
+"""DAgger: the student acts, the teacher says what it would have done, and the student learns that.
+
+S. Ross, G. Gordon, D. Bagnell (2011), A Reduction of Imitation Learning and Structured Prediction to No-Regret Online
+Learning. As in the distillation of legged robots since Lee et al. (2020), only the newest rollout is learned from: with
+thousands of envs it has states enough, and old ones are those of a worse student.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from regimen.agents.student.config import StudentCfg
+from regimen.agents.student.network import StudentNet
+from regimen.agents.training_session import require_finite
+from regimen.system.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regimen.agents.base import Policy
+    from regimen.agents.training_session import TrainingSession
+    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.runs.checkpoint_header import PolicyBundle, StateDict
+
+
+class Student:
+    """Learns from a teacher.
+
+    Attributes:
+        net: the student's network.
+    """
+
+    def __init__(self, cfg: StudentCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> None:
+        """Build the network.
+
+        Args:
+            cfg: hyperparameters.
+            io: of the task.
+            num_envs: N.
+            device: of the network.
+            seed: of weights, envs and draws.
+        """
+        torch.manual_seed(seed)
+        self.cfg, self.io, self.device, self.seed = cfg, io, device, seed
+        self.net = _network(cfg, io, device)
+        self._optimiser = torch.optim.Adam(self.net.parameters(), lr=cfg.learning_rate, fused=device.type == "cpu")
+        self._teacher: Policy | None = None
+        self._generator = torch.Generator().manual_seed(seed)
+        self._acts_first = torch.rand(num_envs, generator=self._generator)
+        self._starts = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._state = self.net.initial_state(num_envs)
+        self._teacher_state: Any = None
+
+    @property
+    def total_steps(self) -> int:
+        """Env steps per env of the whole training."""
+        return self.cfg.total_steps()
+
+    def use_teacher(self, policy: Policy) -> None:
+        """Learn from this policy."""
+        self._teacher = policy
+
+    def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
+        """Train until `total_steps`. See `LearningAgent.learn`.
+
+        Raises:
+            ConfigError: there is no teacher.
+        """
+        if self._teacher is None:
+            raise ConfigError("agent=student needs a teacher: policy=<run reference>.")
+        threads = torch.get_num_threads()
+        if resume is None:
+            obs = env.reset(seed=self.seed)
+            env.stagger()
+        else:
+            obs = self._restore(resume)
+        while session.steps_done < self.total_steps:
+            torch.set_num_threads(1)  # some hundred rows are slower with several; the update is large enough
+            obs, rollout = self._collect(env, session, obs)
+            torch.set_num_threads(threads)
+            losses = self._update(*rollout)
+            require_finite(self.net.state_dict(), "student")
+            session.end_iteration(losses, partial(self._checkpoint_state, obs))
+
+    @torch.no_grad()
+    def _collect(
+        self, env: VecEnv, session: TrainingSession, obs: Obs
+    ) -> tuple[Obs, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+        """Step the envs; return the last observations, and the inputs, labels, starts of episodes and first state."""
+        assert self._teacher is not None
+        inputs, labels, starts, first = [], [], [], self._state
+        share = self.cfg.teacher_share * max(0.0, 1.0 - 2.0 * session.steps_done / self.total_steps)
+        taught = (self._acts_first < share)[:, None]
+        for _ in range(self.cfg.rollout):
+            label, self._teacher_state = self._teacher.act(obs, self._teacher_state)
+            seen = _inputs(obs, self.cfg.observations, self.device)
+            state = None if self._state is None else self._state * ~self._starts[:, None]
+            action, self._state = self.net(seen, state)
+            inputs.append(seen)
+            labels.append(label.to(self.device))
+            starts.append(self._starts)
+            acting = torch.where(taught.to(label.device), label, action.to(label.device))
+            obs, reward, terminated, truncated, info = env.step(acting.to(env.device))
+            session.step(reward, terminated, truncated, info)
+            ended = terminated | truncated
+            self._starts = ended.to(self.device)
+            if bool(ended.any()):
+                self._teacher_state = self._teacher.reset(self._teacher_state, ended.nonzero().squeeze(1))
+        return obs, (torch.stack(inputs), torch.stack(labels), torch.stack(starts), first)
+
+    def _update(
+        self, inputs: torch.Tensor, labels: torch.Tensor, starts: torch.Tensor, state: torch.Tensor | None
+    ) -> dict[str, float]:
+        """Learn the labels (T, N, A) of the inputs (T, N, d); return the losses."""
+        cfg, net = self.cfg, self.net
+        net.norm.update(net.norm.sums(inputs.flatten(0, 1)))
+        if net.cell is None:  # single steps in any order
+            inputs, labels, starts = (x.flatten(0, 1)[None] for x in (inputs, labels, starts))
+        count, total = inputs.shape[1], 0.0
+        for _ in range(cfg.epochs):
+            order = torch.randperm(count, generator=self._generator).to(self.device)
+            for part in order.chunk(cfg.mini_batches):
+                before = None if state is None else state[part]
+                action = net.over_time(inputs[:, part], before, starts[:, part])
+                loss = (action - labels[:, part]).square().mean()
+                self._optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.grad_norm_clip)
+                self._optimiser.step()
+                total += float(loss.detach())
+        return {"Loss/imitation": total / (cfg.epochs * cfg.mini_batches)}
+
+    def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
+        training = {
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "acts_first": self._acts_first.clone(),
+            "starts": self._starts.clone(),
+            "state": None if self._state is None else self._state.clone(),
+            "teacher_state": self._teacher_state,
+            "obs": {name: value.clone() for name, value in obs.items()},
+        }
+        return {"policy": {"net": self.net.state_dict()}, "training": training}
+
+    def _restore(self, state: StateDict) -> Obs:
+        self.net.load_state_dict(state["net"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self._acts_first, self._starts = state["acts_first"].clone(), state["starts"].clone()
+        self._state, self._teacher_state = state["state"], state["teacher_state"]
+        return {name: value.clone() for name, value in state["obs"].items()}
+
+    @classmethod
+    def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> StudentPolicy:
+        """Return the policy of a checkpoint."""
+        cfg = StudentCfg(**bundle["agent"])
+        net = _network(cfg, io, device)
+        net.load_state_dict(bundle["policy"]["net"])
+        return StudentPolicy(net, list(cfg.observations))
+
+
+class StudentPolicy:
+    """A trained student.
+
+    Attributes:
+        groups: observation groups that it reads.
+    """
+
+    def __init__(self, net: StudentNet, groups: list[str]) -> None:
+        """Take the network."""
+        self.net, self.groups = net.eval(), groups
+
+    @torch.no_grad()
+    def act(self, obs: Obs, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the action (N, A) and the state of the GRU (N, h), None for a feed-forward network."""
+        action, state = self.net(_inputs(obs, self.groups, self.net.norm.mean.device), state)
+        return action, state
+
+    def reset(self, state: torch.Tensor | None, env_ids: torch.Tensor) -> torch.Tensor | None:
+        """Return the state with the rows `env_ids` (n,) at the start of an episode."""
+        return None if state is None else state.index_fill(0, env_ids.to(state.device), 0.0)
+
+    def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
+        """Return the network and the groups that it reads.
+
+        Raises:
+            CheckpointError: the network is recurrent.
+        """
+        from regimen.system.errors import CheckpointError
+
+        if self.net.cell is not None:
+            raise CheckpointError("This student is recurrent (agent.recurrent); a feed-forward one can be exported.")
+        return _Action(self.net), self.groups
+
+
+class _Action(torch.nn.Module):
+    """The action of a feed-forward student, of one tensor for each group."""
+
+    def __init__(self, net: StudentNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *obs: torch.Tensor) -> torch.Tensor:
+        action: torch.Tensor = self.net(torch.cat(obs, dim=1))[0]
+        return action
+
+
+def _network(cfg: StudentCfg, io: IOSpec, device: torch.device) -> StudentNet:
+    return StudentNet(cfg, sum(io.size(group) for group in cfg.observations), io.num_actions, device)
+
+
+def _inputs(obs: Obs, groups: list[str], device: torch.device) -> torch.Tensor:
+    """Return the observations of the groups side by side, (N, d)."""
+    parts = [obs[group].to(device) for group in groups]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
