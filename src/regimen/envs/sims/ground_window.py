@@ -35,12 +35,9 @@ class GroundWindow:
         """
         import mujoco
 
-        self._heights = ground.heights.cpu().numpy()
-        self._cell, self._start = ground.cell, np.array(ground.start)
-        self._count = np.minimum(self._heights.shape, round(SIDE_M / ground.cell) + 1)
-        x, y = self._count
-        self.model = compile_model(robot, ground=HeightField(ground.heights[:x, :y].cpu(), ground.cell, ground.start))
-        self._low, high = float(self._heights.min()), float(self._heights.max())
+        self._ground = HeightField(ground.heights.cpu(), ground.cell, ground.start)
+        self.model = compile_model(robot, ground=self._ground.window(ground.start, SIDE_M))
+        self._low, high = float(ground.heights.min()), float(ground.heights.max())
         self._range = max(high - self._low, 1e-3)
         self._geom = int(np.flatnonzero(self.model.geom_type == mujoco.mjtGeom.mjGEOM_HFIELD)[0])
         self.model.hfield_size[0, 2] = self._range
@@ -62,11 +59,9 @@ class GroundWindow:
         return self._data
 
     def _move(self, place: np.ndarray) -> None:
-        first = np.round((place - self._start) / self._cell).astype(int) - self._count // 2
-        x, y = np.clip(first, 0, self._heights.shape - self._count)
-        part = self._heights[x : x + self._count[0], y : y + self._count[1]]
-        self.model.hfield_data[:] = ((part.T - self._low) / self._range).ravel()
-        half = (self._count - 1) * self._cell / 2
-        self.model.geom_pos[self._geom] = [*(self._start + np.array([x, y]) * self._cell + half), self._low]
+        part = self._ground.window(place.tolist(), SIDE_M)
+        self.model.hfield_data[:] = ((part.heights.numpy().T - self._low) / self._range).ravel()
+        middle = [(start + end) / 2 for start, end in zip(part.start, part.end, strict=True)]
+        self.model.geom_pos[self._geom] = [*middle, self._low]
         self._middle = place
         self.moved = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -35,6 +36,21 @@ class HeightField:
         """Place (x, y) of the last point in m."""
         x, y = ((n - 1) * self.cell for n in self.heights.shape)
         return self.start[0] + x, self.start[1] + y
+
+    def window(self, place: Sequence[float], side: float) -> HeightField:
+        """Return the square part around a place, as large everywhere and within the ground, as far as that is.
+
+        Args:
+            place: x and y in m.
+            side: length of a side in m.
+        """
+        size = [min(n, round(side / self.cell) + 1) for n in self.heights.shape]
+        middle = [round((p - start) / self.cell) for p, start in zip(place, self.start, strict=True)]
+        x, y = (
+            min(max(m - n // 2, 0), total - n) for m, n, total in zip(middle, size, self.heights.shape, strict=True)
+        )
+        part = self.heights[x : x + size[0], y : y + size[1]]
+        return HeightField(part, self.cell, (self.start[0] + x * self.cell, self.start[1] + y * self.cell))
 
     @cached_property
     def _twist(self) -> torch.Tensor:

@@ -26,6 +26,8 @@ SHOWN_ENVS = 64
 """Robots in the picture at most."""
 SPACING = 2.0
 """m between the origins of neighbours in the picture."""
+GROUND_SIDE_M, GROUND_MARGIN_M = 20.0, 5.0
+"""Side length of the part of uneven ground that is shown, and how far from its middle a robot walks before it moves."""
 FRAME_S = 1 / 60
 """Shortest time between two pictures, in s."""
 SIGNALS_ORDER = 1e6
@@ -101,7 +103,9 @@ class BrowserPage:
         self._wanted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._poses = BodyPoses(self._task.robot, self._task.joints)
         self._shown = min(env.num_envs, SHOWN_ENVS)
-        self._origins = _grid(self._shown)
+        self._terrain: Any = getattr(self._task, "terrain", None)  # whose tiles keep the robots apart
+        self._origins = _grid(self._shown) if self._terrain is None else np.zeros((self._shown, 3), np.float32)
+        self._ground_at = np.full(2, np.inf)
         self._server: Any = viser.ViserServer(host="127.0.0.1", port=port, label=title, verbose=False)
         self.address = f"http://localhost:{self._server.get_port()}"
         self._drawn = self._signalled = self._due = 0.0
@@ -163,16 +167,36 @@ class BrowserPage:
         shown = (v[: self._shown].cpu().numpy() for v in (state.root_pos, state.root_quat, state.joint_pos))
         positions, turns = self._poses.at(*shown)
         positions += self._origins[:, None]
-        moved = positions[self.controls.env, 0] * (1.0, 1.0, 0.0) if self.controls.follow else np.zeros(3)
+        middle = positions[self.controls.env, 0].copy()
+        moved = middle * (1.0, 1.0, 0.0) if self.controls.follow else np.zeros(3)
+        if self._terrain is not None:
+            moved = np.array([*middle[:2], float(self._terrain.origins[self.controls.env, 2])])
+            self._draw_ground(middle[:2])
         positions -= moved.astype(np.float32)
         with self._server.atomic():
-            self._ground.position = tuple(-np.mod(moved, 1.0))
+            self._ground.position = tuple(-np.mod(moved, 1.0) if self._terrain is None else -moved)
             for mesh, handle in self._handles:
                 handle.batched_positions = np.ascontiguousarray(positions[:, mesh.body])
                 handle.batched_wxyzs = np.ascontiguousarray(turns[:, mesh.body])
             self._draw_forces(positions)
         self._server.flush()
         self.pictures += 1
+
+    def _draw_ground(self, place: np.ndarray) -> None:
+        """Show the uneven ground around a place (2,), in m; the same part until the place is far from its middle."""
+        if np.abs(place - self._ground_at).max() <= GROUND_MARGIN_M:
+            return
+        part = self._terrain.terrain.ground.window(place.tolist(), GROUND_SIDE_M)
+        heights = part.heights.cpu().numpy()
+        x, y = (start + np.arange(n) * part.cell for start, n in zip(part.start, heights.shape, strict=True))
+        vertices = np.stack([*np.meshgrid(x, y, indexing="ij"), heights], axis=-1).reshape(-1, 3)
+        index = np.arange(heights.size).reshape(heights.shape)
+        low, up, right, high = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+        faces = np.concatenate([np.stack(f, axis=-1).reshape(-1, 3) for f in ((low, right, high), (low, high, up))])
+        self._ground = self._server.scene.add_mesh_simple(
+            "/ground", vertices.astype(np.float32), faces.astype(np.uint32), color=(150, 158, 168), flat_shading=True
+        )
+        self._ground_at = place.copy()
 
     def add_interventions(self) -> None:
         """Make commands, pushes, resets and faults available; called once."""
@@ -208,9 +232,9 @@ class BrowserPage:
         scene = self._server.scene
         scene.set_up_direction("+z")
         self._server.initial_camera.position, self._server.initial_camera.look_at = (1.9, -1.9, 1.3), (0.0, 0.0, 0.4)
-        self._ground = scene.add_grid(
-            "/ground", infinite_grid=True, cell_size=0.5, section_size=1.0, fade_distance=30.0
-        )
+        if self._terrain is None:
+            grid = {"cell_size": 0.5, "section_size": 1.0, "fade_distance": 30.0}
+            self._ground = scene.add_grid("/ground", infinite_grid=True, **grid)
         turns = np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (self._shown, 1))
         self._handles = [
             (
