@@ -189,6 +189,7 @@ class ManagerEnv:
             self._started = False
             self.common_step_counter = 0
             self.rewards.restart()
+            self.events.restart()
             self.curriculum.restart()
             if self.terrain is not None:
                 self.terrain.restart(self.rand)

@@ -289,6 +289,12 @@ class EventManager(Stateful):
         self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
         self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
 
+    def restart(self) -> None:
+        """Set what events changed for longer than an episode back to where it was before all of them."""
+        for term in self.terms.values():
+            if isinstance(term, RestartableTerm):
+                term.restart()
+
     def startup(self, env_ids: torch.Tensor) -> None:
         """Fire the startup events."""
         for name, term in self.terms.items():

@@ -223,10 +223,10 @@ class StaggeredTerm(Protocol):
 
 @runtime_checkable
 class RestartableTerm(Protocol):
-    """A curriculum term that changes the task."""
+    """A curriculum term or an event that changes the task for longer than an episode."""
 
     def restart(self) -> None:
-        """Set the task back to where the curriculum begins."""
+        """Set the task back to where it was before, at a seeded reset."""
         ...
 
 

@@ -14,7 +14,7 @@ from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import Robot, load, match
-from regimen.orchestration import compatibility, terrain_check
+from regimen.orchestration import compatibility, randomization_check, terrain_check
 from regimen.orchestration.preflight_report import (
     PreflightContext,
     PreflightReport,
@@ -400,6 +400,7 @@ CHECKS: list[Check] = [
     _check_robot,
     compatibility.check_policy,
     terrain_check.check_terrain,
+    randomization_check.check_randomization,
     check_memory,
     _check_nan_dump,
     _check_folder,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from regimen.envs.robots.model_check import compile_model
+from regimen.envs.sims.mujoco_quantities import CONSTANTS, EXPANDED, MujocoQuantities
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
     from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
-# Model fields that events change per robot; saved with the state when they have been.
-_EXPANDABLE = (
-    "actuator_forcerange", "actuator_gainprm", "actuator_biasprm",
-    "jnt_range", "geom_friction", "body_mass", "body_inertia",
-)  # fmt: skip
+_EXPANDABLE = EXPANDED
+"""Model fields that events change per robot; saved with the state when they have been."""
 
 
 @dataclass
@@ -43,6 +41,7 @@ class MujocoWorldCfg:
 
     MUJOCO: ClassVar[bool] = True
     TERRAIN: ClassVar[bool] = True
+    RANDOMIZES: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
@@ -81,6 +80,7 @@ class MujocoWorld:
         self._joint_ids = np.arange(self.model.njnt)[-len(self.joints) :]
         self.joint_range = torch.from_numpy(self.model.jnt_range[self._joint_ids].copy()).float()
         self._bind()
+        self._quantities = MujocoQuantities(self.model, self.batch, self.joints, self._joint_ids)
         self._robot, self._ground = robot, ground
         self._renderer: Renderer | None = None
         self._window: GroundWindow | None = None
@@ -127,6 +127,7 @@ class MujocoWorld:
         """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
         # Rows 3 to 6: bad position, velocity, acceleration, control; column 1 counts, and starts over when MuJoCo
         # resets a robot, so it is cleared before and read after.
+        self._quantities.derive()
         self.batch.warning[:, 3:7] = 0
         self.batch.step(nstep=substeps)
         return torch.from_numpy(self.batch.warning[:, 3:7, 1].sum(axis=1) > 0)
@@ -141,6 +142,7 @@ class MujocoWorld:
     ) -> None:
         """Put the robots `env_ids` (n,) into a state, with fresh sensors and no memory of the solver."""
         ids = env_ids.numpy()
+        self._quantities.derive()
         if self._floating:
             self._qpos[ids, :7], self._qvel[ids, :6] = root_pose.numpy(), root_vel.numpy()
         self._qpos[ids, self._q0 :], self._qvel[ids, self._v0 :] = joint_pos.numpy(), joint_vel.numpy()
@@ -177,6 +179,18 @@ class MujocoWorld:
     def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
         """Set the sliding friction (n,) of floor and robot: a contact takes the larger of the two."""
         self.batch.expand("geom_friction")[env_ids.numpy(), :, 0] = friction.numpy()[:, None]
+
+    def names_of(self, quantity: str) -> list[str]:
+        """Return the names of the bodies, joints or shapes that have a quantity."""
+        return self._quantities.names(quantity)
+
+    def nominal(self, quantity: str) -> torch.Tensor:
+        """Return the values of a quantity in the model, (K,) float64 in the order of `names_of`."""
+        return torch.from_numpy(self._quantities.nominal(quantity)).double()
+
+    def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
+        """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k)."""
+        self._quantities.set(quantity, env_ids.numpy(), columns.numpy(), values.numpy())
 
     def push(self, env_ids: torch.Tensor, velocity: torch.Tensor) -> None:
         """Add (n, 6) to the base velocity."""
@@ -225,7 +239,7 @@ class MujocoWorld:
             if self.batch.expanded(name) is not None or name in state["expanded"]:
                 saved = state["expanded"].get(name)
                 self.batch.expand(name)[:] = getattr(self.model, name)[None] if saved is None else saved.numpy()
-        if "body_mass" in state["expanded"] or self.batch.expanded("body_mass") is not None:
+        if any(name in state["expanded"] or self.batch.expanded(name) is not None for name in CONSTANTS):
             self.batch.set_const()
         self.batch.state[:] = state["rows"].numpy()
 

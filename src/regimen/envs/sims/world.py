@@ -55,7 +55,8 @@ class WorldState:
 class World(Protocol):
     """N copies of one robot. A class `X` is made by `X(cfg, robot, num_envs, threads)`, `cfg` being the `sim` group.
 
-    A class whose `XCfg` has `TERRAIN: ClassVar[bool] = True` takes `ground: HeightField` as well, for uneven ground.
+    A class whose `XCfg` has `TERRAIN: ClassVar[bool] = True` takes `ground: HeightField` as well, for uneven ground. A
+    class whose `XCfg` has `RANDOMIZES: ClassVar[bool] = True` is a `RandomizedWorld`.
 
     Attributes:
         num_envs: N.
@@ -136,4 +137,20 @@ class World(Protocol):
 
     def close(self) -> None:
         """Free the simulator."""
+        ...
+
+
+class RandomizedWorld(World, Protocol):
+    """A simulator whose robots may differ in each of `regimen.envs.sims.quantities.QUANTITIES`."""
+
+    def names_of(self, quantity: str) -> list[str]:
+        """Return the names of the bodies, joints or shapes that have a quantity."""
+        ...
+
+    def nominal(self, quantity: str) -> torch.Tensor:
+        """Return the values of a quantity in the model, (K,) float64 in the order of `names_of`."""
+        ...
+
+    def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
+        """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k) float64."""
         ...

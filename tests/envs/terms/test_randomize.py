@@ -1,0 +1,189 @@
+"""The event `randomize`: each quantity reaches the physics of its robot, from the nominal value, and is restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.messages import raises_naming
+from helpers.tasks import CONF, make_env
+from regimen.config.compose import compose
+from regimen.envs.conformance.check import require_env
+from regimen.envs.manager_env import ManagerEnv
+from regimen.envs.sims.quantities import QUANTITIES
+from regimen.orchestration.preflight import preflight
+from regimen.system.errors import ConfigError, ConfigErrors
+
+FIELD = {
+    **{f"com_{axis}": ("body_ipos", i) for i, axis in enumerate("xyz")},
+    **{f"link_{axis}": ("body_pos", i) for i, axis in enumerate("xyz")},
+    "body_mass": ("body_mass", None),
+    "joint_friction": ("dof_frictionloss", None),
+    "joint_damping": ("dof_damping", None),
+    "armature": ("dof_armature", None),
+    "joint_spring": ("jnt_stiffness", None),
+    "joint_low": ("jnt_range", 0),
+    "joint_high": ("jnt_range", 1),
+    "stiffness": ("actuator_gainprm", 0),
+    "damping": ("actuator_biasprm", 2),
+    "torque_limit": ("actuator_forcerange", 1),
+    "friction": ("geom_friction", 0),
+    "torsional_friction": ("geom_friction", 1),
+    "rolling_friction": ("geom_friction", 2),
+    "contact_time": ("geom_solref", 0),
+    "contact_damping": ("geom_solref", 1),
+    "contact_depth": ("geom_solimp", 2),
+    "contact_margin": ("geom_margin", None),
+    "shape_size": ("geom_size", 0),
+}
+"""Where a single value of a quantity is in MuJoCo's model; three others change several fields."""
+
+OFF = dict.fromkeys(("physics_material", "add_base_mass", "push_robot"))
+
+
+def event(quantity: str, between: tuple[float, float], mode: str = "startup", **params: Any) -> dict[str, Any]:
+    return {"func": "randomize", "mode": mode, "params": {"quantity": quantity, "between": list(between), **params}}
+
+
+def go2(num_envs: int = 3, task: str = "go2_flat", **events: Any) -> ManagerEnv:
+    env = make_env(task, num_envs, observation_noise=False, events={**OFF, **events})
+    env.reset(seed=0)
+    return env
+
+
+def term(env: ManagerEnv, name: str = "drawn") -> Any:
+    return env.events.terms[name]
+
+
+def in_model(env: ManagerEnv, quantity: str, robot: int) -> np.ndarray:
+    """The values of a quantity in the model of one robot, of what has the quantity."""
+    field, component = FIELD[quantity]
+    values = np.array(env.world.batch.expanded(field)[robot])
+    values = values if component is None else values[..., component]
+    return -values if quantity == "damping" else values
+
+
+@pytest.mark.parametrize("quantity", FIELD)
+def test_each_quantity_is_in_the_model_of_its_robot(quantity: str) -> None:
+    env = go2(drawn=event(quantity, (0.001, 0.01), operation="add"))
+    drawn = term(env).values
+    assert drawn.shape[1] > 1 and not torch.equal(drawn[0], drawn[1])
+    for robot in range(3):
+        values = in_model(env, quantity, robot)
+        assert set(np.round(drawn[robot].numpy(), 9)) <= set(np.round(values.ravel(), 9))
+
+
+def test_the_table_is_complete() -> None:
+    assert set(FIELD) | {"body_inertia", "motor_strength"} == set(QUANTITIES) and len(QUANTITIES) >= 25
+
+
+def test_a_repeated_draw_starts_from_the_nominal_value() -> None:
+    env = go2(drawn=event("body_mass", (1.5, 1.5), mode="reset", of="base"))
+    mass = term(env).values.clone()
+    for _ in range(3):
+        env.reset()
+    assert torch.equal(term(env).values, mass)
+    assert float(mass[0, 0]) == pytest.approx(1.5 * 6.921, rel=1e-5)
+    inertia = env.world.batch.expanded("body_inertia")[0, 1] / env.world.model.body_inertia[1]
+    assert inertia == pytest.approx(1.5), "scaled alike"
+
+
+def test_operations_and_distributions() -> None:
+    def values(between: tuple[float, float], count: int = 2000, **params: Any) -> torch.Tensor:
+        return term(go2(count, "reach", drawn=event("joint_damping", between, **params))).values[:, 0]
+
+    nominal = float(make_env("reach", 1).world.nominal("joint_damping")[0])
+    uniform = values((0.5, 1.5)) / nominal
+    assert 0.5 <= uniform.min() < 0.52 and 1.48 < uniform.max() <= 1.5
+    assert values((2.0, 3.0), operation="absolute").min() >= 2.0
+    added = values((1.0, 1.5), operation="add") - nominal
+    assert added.min() >= 1.0 - 1e-5 and added.max() <= 1.5 + 1e-5
+    logs = (values((0.1, 10.0), operation="absolute", distribution="log_uniform")).log10()
+    assert float(logs.mean()) == pytest.approx(0.0, abs=0.05) and float((logs < -0.5).float().mean()) > 0.2
+    normal = values((1.0, 3.0), operation="absolute", distribution="gaussian")
+    assert float(normal.mean()) == pytest.approx(2.0, abs=0.05) and float(normal.std()) == pytest.approx(0.48, abs=0.05)
+    assert normal.min() >= 1.0 and normal.max() <= 3.0
+
+
+def test_a_shared_draw_is_the_same_for_all_names_of_a_robot() -> None:
+    scaled = term(go2(drawn=event("stiffness", (0.5, 1.5), shared=True))).values / go2().stiffness
+    assert torch.allclose(scaled, scaled[:, :1].expand_as(scaled), atol=1e-5) and len(scaled[:, 0].unique()) == 3
+
+
+def standing(env: ManagerEnv) -> tuple[float, float]:
+    """Force on all feet in N and largest torque in N·m of a robot that stands, over half a second."""
+    loads, torques = [], []
+    for step in range(75):
+        env.step(torch.zeros(env.num_envs, env.io.num_actions))
+        if step >= 50:
+            loads.append(float(env.foot_force.sum(1).mean()))
+            torques.append(float(env.state.joint_torque.abs().max()))
+    return sum(loads) / len(loads), max(torques)
+
+
+def test_the_physics_follows() -> None:
+    still = {"reset_base": None, "reset_robot_joints": None}
+    plain, heavy, weak = (
+        standing(go2(2, **still, **drawn))
+        for drawn in (
+            {},
+            {"drawn": event("body_mass", (1.2, 1.2))},
+            {"drawn": event("motor_strength", (0.1, 0.1))},
+        )
+    )
+    assert heavy[0] == pytest.approx(1.2 * plain[0], rel=0.05)
+    assert weak[1] < 0.5 * plain[1]
+
+
+def test_names_choose_bodies_and_labels_are_those_of_the_step() -> None:
+    drawn = event("friction", (0.5, 1.5), mode="reset", of=".*_foot", labelled=True)
+    env = go2(4, drawn=drawn)
+    labels = env.step(torch.zeros(4, 12))[-1]["labels"]
+    assert set(labels) == {f"friction_{leg}_foot" for leg in ("FL", "FR", "RL", "RR")}
+    assert torch.equal(labels["friction_FR_foot"], term(env).values[:, 1].float())
+    with raises_naming(ConfigError, "basee", "base"):
+        go2(drawn=event("body_mass", (1.0, 2.0), of="basee"))
+
+
+def many(first: int) -> dict[str, Any]:
+    """An event for each quantity; of three neighbours one at the startup, one at resets and one at intervals."""
+    factors = ("motor_strength", "body_inertia", "body_mass", "stiffness", "damping")
+    modes, events = ("startup", "reset", "interval"), {}
+    for number, quantity in enumerate(QUANTITIES, first):
+        between = {"joint_low": (-0.05, 0.0), "joint_high": (0.0, 0.05)}.get(quantity, (0.0001, 0.002))
+        scaled = {"operation": "scale"} if quantity in factors else {"operation": "add"}
+        drawn = event(quantity, (0.95, 1.05) if quantity in factors else between, mode=modes[number % 3], **scaled)
+        events[quantity] = drawn | ({"interval_range_s": [0.1, 0.3]} if number % 3 == 2 else {})
+    return events
+
+
+@pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_all_at_once_keep_the_contract_restored_in_the_middle_included(first: int) -> None:
+    require_env(lambda n: make_env("go2_flat", n, events={**OFF, **many(first)}, episode_length_s=1.0), num_envs=4)
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ("quantity: body_mas, between: [1, 2]", ["env.events.drawn.params.quantity", "body_mass"]),
+        ("quantity: body_mass, between: [1, 2], operation: time", ["operation", "scale"]),
+        ("quantity: body_mass, between: [1, 2], distribution: normal", ["distribution", "uniform"]),
+        ("quantity: body_mass, between: [0, 2], distribution: log_uniform", ["between"]),
+        ("quantity: body_mass, between: [2, 1]", ["between"]),
+        ("quantity: body_mass", ["between"]),
+    ],
+)
+def test_bad_settings_are_refused_before_the_start(tmp_path: Path, override: str, names: list[str]) -> None:
+    words = ["task=go2_flat", f"+env.events.drawn={{func: randomize, mode: reset, params: {{{override}}}}}"]
+    with raises_naming((ConfigError, ConfigErrors), *names):  # type: ignore[arg-type]
+        preflight(compose(words, [CONF]), tmp_path)
+
+
+def test_another_simulator_refuses_a_quantity_by_name(tmp_path: Path) -> None:
+    drawn = "+env.events.drawn={func: randomize, mode: reset, params: {quantity: com_x, between: [0, 1]}}"
+    with raises_naming((ConfigError, ConfigErrors), "com_x", "genesis", "env.events.drawn"):  # type: ignore[arg-type]
+        preflight(compose(["task=go2_flat", "sim=genesis", drawn], [CONF]), tmp_path)
