@@ -36,7 +36,7 @@ def check(folder: Path, *overrides: str) -> dict[str, int]:
         (["env.terrain.start_level=10"], ["env.terrain.start_level", "9"]),
         (["env.terrain.cell=0.0005"], ["memory"]),
         ([f"{SCAN}.params.spacing=0"], [f"{SCAN}.params.spacing"]),
-        ([f"{SCAN}.params={{size: [300.0, 1.0]}}"], [f"{SCAN}.params.size", "180"]),
+        ([f"{SCAN}.params={{size: [300.0, 1.0]}}"], [f"{SCAN}.params.size", "200"]),
         (["+env.events.clip={func: reset_from_motion, mode: reset}"], ["env.events.clip", "env.terrain=null"]),
     ],
 )

@@ -145,7 +145,7 @@ class TerrainCfg:
         columns: tiles along y, shared among the kinds by their proportions.
         tile_size: side length of a tile in m.
         cell: distance between two points of the height field in m.
-        border: width of the flat ground around all tiles in m.
+        border: width of the flat ground around all tiles in m; beyond it there is nothing.
         start_level: highest level at which robots start in the first episode; null: any.
         difficulty: of the tiles where there is one level only.
         seed: of random heights and places; another one gives other ground of the same kinds.
@@ -156,7 +156,7 @@ class TerrainCfg:
     columns: int = 20
     tile_size: float = 8.0
     cell: float = 0.1
-    border: float = 10.0
+    border: float = 20.0
     start_level: int | None = None
     difficulty: float = 1.0
     seed: int = 0

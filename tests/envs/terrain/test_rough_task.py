@@ -122,6 +122,18 @@ def test_a_robot_that_walks_off_its_tile_gets_harder_ground_and_one_that_stays_e
     assert log["Curriculum/terrain_levels"] == pytest.approx(sum(levels) / 6)
 
 
+def test_an_episode_ends_before_the_edge_of_the_ground() -> None:
+    env, flat = rough(3), make_env("go2_flat", 3)
+    flat.reset(seed=0)
+    assert env.terrain is not None
+    (x, y), (far_x, far_y) = env.terrain.ground.start, env.terrain.ground.end
+    places = torch.tensor([[x + 0.9, 0.0], [0.0, far_y + 5.0], [far_x - 1.1, y + 1.1]])
+    for task in (env, flat):
+        task.state.root_pos[:, :2] = places
+    assert terminations.terrain_out_of_bounds(env).tolist() == [True, True, False]
+    assert terminations.terrain_out_of_bounds(flat).tolist() == [False, False, False]
+
+
 def test_fixed_tiles_stay() -> None:
     env = rough(4)
     assert env.terrain is not None

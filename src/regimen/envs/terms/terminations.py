@@ -25,6 +25,15 @@ def root_height_below_minimum(env: TermEnv, minimum_height: float) -> torch.Tens
     return env.height_above_ground(env.state.root_pos) < minimum_height
 
 
+def terrain_out_of_bounds(env: TermEnv, margin: float = 1.0) -> torch.Tensor:
+    """The base is less than `margin` m from the edge of the uneven ground, or beyond it; never true on flat ground."""
+    if env.terrain is None:
+        return torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
+    ground, place = env.terrain.ground, env.state.root_pos[:, :2]
+    low, high = (torch.tensor(edge, device=env.device) for edge in (ground.start, ground.end))
+    return ((place < low + margin) | (place > high - margin)).any(1)
+
+
 def bad_orientation(env: TermEnv, limit_angle: float) -> torch.Tensor:
     """The base is tilted by more than `limit_angle` rad from upright."""
     return torch.acos((-env.state.gravity[:, 2]).clamp(-1.0, 1.0)) > limit_angle
