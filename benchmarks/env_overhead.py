@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gait import walking
+from gait import engine, environment, walking
 from measure import alternate, ratio, report
 
 from regimen.config.compose import compose_config
@@ -24,20 +24,8 @@ def works(task: str, num_envs: int, settings: list[str]) -> tuple[dict[str, Call
     """Return the two kinds of work and what puts both at the same start; the policy acted beforehand, neither pays."""
     config = compose_config([f"task={task}", f"env.num_envs={num_envs}", *settings])
     env, actions, start = walking(config, task, CHUNK)
-    batch, substeps = env.world.batch, config.env.decimation
-
-    def full() -> int:
-        for action in actions:
-            env.step(action)
-        return CHUNK * num_envs
-
-    def raw() -> int:
-        for action in actions:
-            env.world.set_joint_targets(env.default_joint_pos + config.env.actions.scale * action)
-            batch.step(nstep=substeps)
-        return CHUNK * num_envs
-
-    return {"environment": full, "Batch.step alone": raw}, lambda: env.load_state_dict(start)
+    kinds = {"environment": environment(env, actions), "Batch.step alone": engine(env, actions)}
+    return kinds, lambda: env.load_state_dict(start)
 
 
 def main() -> None:

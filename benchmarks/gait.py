@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 
 from regimen.config.schema import Config
@@ -30,3 +33,27 @@ def walking(config: Config, task: str, steps: int) -> tuple[VecEnv, list[torch.T
         actions.append(policy.act(obs, None)[0])
         obs, *_ = env.step(actions[-1])
     return env, actions, env.state_dict()
+
+
+def environment(env: Any, actions: Sequence[torch.Tensor]) -> Callable[[], int]:
+    """Return a work that steps an environment by the actions, and returns the number of env steps."""
+
+    def work() -> int:
+        for action in actions:
+            env.step(action)
+        return len(actions) * int(env.num_envs)
+
+    return work
+
+
+def engine(env: Any, actions: Sequence[torch.Tensor]) -> Callable[[], int]:
+    """Return a work that advances the batch of an environment alone, by the targets of the same actions."""
+    scale, substeps = env.cfg.actions.scale, env.cfg.decimation
+
+    def work() -> int:
+        for action in actions:
+            env.world.set_joint_targets(env.default_joint_pos + scale * action)
+            env.world.batch.step(nstep=substeps)
+        return len(actions) * int(env.num_envs)
+
+    return work

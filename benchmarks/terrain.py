@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from gait import walking
+from gait import engine, environment, walking
 from measure import alternate, ratio, report
 
 from regimen.config.compose import compose_config
@@ -49,32 +48,15 @@ def main() -> None:
     settings = ["hardware.threads=1"] if args.cpu else []
     flat, rough, actions, flat_start, rough_start = flat_and_rough(args.num_envs, settings)
 
-    def environment(env: ManagerEnv) -> Callable[[], int]:
-        def work() -> int:
-            for action in actions:
-                env.step(action)
-            return CHUNK * args.num_envs
-
-        return work
-
-    def engine(env: ManagerEnv) -> Callable[[], int]:
-        def work() -> int:
-            for action in actions:
-                env.world.set_joint_targets(env.default_joint_pos + env.cfg.actions.scale * action)
-                env.world.batch.step(nstep=env.cfg.decimation)  # type: ignore[attr-defined]
-            return CHUNK * args.num_envs
-
-        return work
-
     def restore() -> None:
         flat.load_state_dict(flat_start)
         rough.load_state_dict(rough_start)
 
     works = {
-        "rough, with scan": environment(rough),
-        "flat": environment(flat),
-        "rough, Batch.step alone": engine(rough),
-        "flat, Batch.step alone": engine(flat),
+        "rough, with scan": environment(rough, actions),
+        "flat": environment(flat, actions),
+        "rough, Batch.step alone": engine(rough, actions),
+        "flat, Batch.step alone": engine(flat, actions),
     }
     rates = alternate(works, args.repeats, before=restore, clock=clock)
     ratios = {

@@ -8,12 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from regimen.config.schema import Config, HardwareCfg
 from regimen.config.task_schema import ManagerEnvCfg
 from regimen.config.yaml_io import read_yaml
 from regimen.envs.manager_env import ManagerEnv
-from regimen.envs.robots.robot import load
-from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
-from regimen.envs.terrain.grid import build_terrain
+from regimen.envs.sims.mujoco import MujocoWorldCfg
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -43,7 +42,5 @@ def make_env(task: str, num_envs: int, seed: int = 0, threads: int = 1, **change
 
 def open_config(cfg: ManagerEnvCfg, seed: int = 0, threads: int = 1) -> ManagerEnv:
     """Open a typed task on MuJoCo."""
-    robot, terrain = load(cfg.robot), None if cfg.terrain is None else build_terrain(cfg.terrain)
-    ground = None if terrain is None else terrain.ground
-    world = MujocoWorld(MujocoWorldCfg(), robot, cfg.num_envs, threads, ground)
-    return ManagerEnv(cfg, robot, world, seed, terrain)
+    hardware = HardwareCfg(threads=threads)
+    return ManagerEnv.open(Config(env=cfg, sim=MujocoWorldCfg(), hardware=hardware, seed=seed))

@@ -92,9 +92,7 @@ class ManagerEnv:
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self._read_robot(robot)
         self._allocate()
-        self.terrain: Placement | None = None
-        if cfg.terrain is not None and terrain is not None:
-            self.terrain = Placement(terrain, self.num_envs, cfg.terrain.start_level, self.device)
+        self.terrain = None if terrain is None else Placement(terrain, self.num_envs, self.device)
         self.state = self._read()
         self.motion = MotionLibrary.open(cfg.motion, robot, self.step_dt, self.device)
         self.commands = CommandManager(self, cfg.commands)

@@ -144,9 +144,9 @@ class _ObservationGroup:
         self.clip = clip if bool(clip.isfinite().any()) else None
         gaussian = _spread([(float(c.noise_kind == "gaussian"), d) for c, d in columns], env)[self.noisy] > 0
         self.gaussian = gaussian if bool(gaussian.any()) else None
-        bias = _spread([(c.bias, d) for c, d in columns], env)
-        self.bias_width = bias if noise and bool(bias.any()) else None
-        self.bias = torch.zeros(env.num_envs, len(bias), device=env.device)
+        self.bias_width = _spread([(c.bias, d) for c, d in columns], env)
+        has_bias = noise and bool(self.bias_width.any())
+        self.bias = torch.zeros(env.num_envs, len(self.bias_width), device=env.device) if has_bias else None
 
     def draw_noise(self) -> torch.Tensor:
         assert self.noise is not None
@@ -157,18 +157,18 @@ class _ObservationGroup:
         return draws.mul_(self.noise)
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        if self.bias_width is not None:
+        if self.bias is not None:
             draws = self.env.rand(len(env_ids), len(self.bias_width)).mul_(2.0).sub_(1.0)
             self.bias[env_ids] = draws * self.bias_width
         if self.past is not None:
             self.past.reset(env_ids)
 
     def state_dict(self) -> StateDict:
-        state: StateDict = {} if self.bias_width is None else {"bias": self.bias.clone()}
+        state: StateDict = {} if self.bias is None else {"bias": self.bias.clone()}
         return state | ({} if self.past is None else {"past": self.past.state_dict()})
 
     def load_state_dict(self, state: StateDict) -> None:
-        if "bias" in state:
+        if self.bias is not None and "bias" in state:
             self.bias = state["bias"].clone()
         if self.past is not None and "past" in state:
             self.past.load_state_dict(state["past"])
@@ -178,7 +178,7 @@ class _ObservationGroup:
         obs = torch.cat(
             [require_output(env, self.paths[n], f(), (count, self.widths[n])) for n, f in self.terms.items()], dim=1
         )
-        if self.bias_width is not None:
+        if self.bias is not None:
             obs += self.bias
         if noise is not None:
             obs[:, self.noisy] += noise

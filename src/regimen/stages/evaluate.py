@@ -97,7 +97,7 @@ class Evaluate:
         grid = config.env.evaluation.grid or [[]]
         overall, by_command = compute_all_metrics(episodes, grid, self.cfg.bootstrap, config.seed)
         result = self._result(config, bundle, overall, by_command)
-        cases = ground_cases(asdict(config.env)) if hasattr(config.env, "terrain") else []
+        cases = ground_cases(asdict(config.env))
         result.ground = compute_ground_metrics(episodes, cases, len(grid), self.cfg.bootstrap, config.seed)
         result.env_steps = round(float(episodes.columns["episode_length_s"].sum()) / step_dt)
         result.wall_s = time.perf_counter() - started
@@ -169,8 +169,7 @@ class Evaluate:
         """
         policy = ScriptedPolicy(env, config.seed) if bundle is None else load_policy(bundle, env, config.seed)
         command_of_env = assign_commands(config.env.evaluation, env)
-        if getattr(env, "terrain", None) is not None:
-            assign_ground(ground_cases(asdict(config.env)), env, len(config.env.evaluation.grid or [[]]))
+        assign_ground(ground_cases(asdict(config.env)), env, len(config.env.evaluation.grid or [[]]))
         stats = FirstEpisodeStats(env.num_envs, env.device)
         observers = make_observers(self.cfg, run, config, env, page)
         observed = roll_out(run, env, policy, stats, config.seed, observers)

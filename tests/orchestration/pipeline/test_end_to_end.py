@@ -61,7 +61,7 @@ def test_killed_in_the_middle_and_continued(tmp_path: Path) -> None:
     assert_names(again.stdout, "7 of 7")
 
 
-@pytest.mark.parametrize("name", ["reach_study", "go2_walk"])
+@pytest.mark.parametrize("name", ["reach_study", "go2_walk", "go2_stairs"])
 def test_the_shipped_pipelines_are_sound(tmp_path: Path, name: str) -> None:
     command = [sys.executable, str(ROOT / "launch.py"), f"pipeline={name}", "dry_run=true"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

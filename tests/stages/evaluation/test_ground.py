@@ -14,7 +14,9 @@ import torch
 
 from helpers.messages import assert_names
 from helpers.tasks import make_env, task_config
+from regimen.config.compose import compose_config
 from regimen.config.schema import Config
+from regimen.envs import open_env
 from regimen.envs.sims.mujoco import MujocoWorldCfg
 from regimen.envs.vec_env import IOSpec, Obs
 from regimen.runs import checkpoint
@@ -95,6 +97,14 @@ def test_envs_of_each_command_take_turns_on_the_tiles_and_share_the_columns_of_a
     index = case_of_env(cases, 48, commands=4)
     for command in range(4):
         assert sorted(index[command::4]) == sorted(list(range(6)) * 2)
+
+
+def test_tiles_are_those_of_the_task_below_a_fault_estimate() -> None:
+    joints = "env.estimate.joints=[.*_calf_joint]"
+    env = open_env(compose_config(["task=go2_rough", "env.num_envs=21", "env.estimate.mode=none", joints]))
+    cases = ground_cases(asdict(task_config("go2_rough")))
+    assign_ground(cases, env, commands=1)
+    assert env.env.terrain.levels.tolist() == [case.level for case in cases]
 
 
 def test_figures_of_a_case_are_those_of_its_episodes() -> None:

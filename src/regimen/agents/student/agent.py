@@ -117,7 +117,7 @@ class Student:
         net.norm.update(net.norm.sums(inputs.flatten(0, 1)))
         if net.cell is None:  # single steps in any order
             inputs, labels, starts = (x.flatten(0, 1)[None] for x in (inputs, labels, starts))
-        count, total = inputs.shape[1], 0.0
+        count, total = inputs.shape[1], torch.zeros((), device=self.device)
         for _ in range(cfg.epochs):
             order = torch.randperm(count, generator=self._generator).to(self.device)
             for part in order.chunk(cfg.mini_batches):
@@ -128,8 +128,8 @@ class Student:
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.grad_norm_clip)
                 self._optimiser.step()
-                total += float(loss.detach())
-        return {"Loss/imitation": total / (cfg.epochs * cfg.mini_batches)}
+                total += loss.detach()
+        return {"Loss/imitation": float(total) / (cfg.epochs * cfg.mini_batches)}
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         training = {

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
-_EXPANDABLE = EXPANDED
-"""Model fields that events change per robot; saved with the state when they have been."""
-
 
 @dataclass
 class MujocoWorldCfg:
@@ -152,16 +149,12 @@ class MujocoWorld:
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
         """Set the largest absolute torque (n, J) in N·m."""
-        field = self.batch.expand("actuator_forcerange")
-        ids, values = env_ids.numpy(), limits.numpy()
-        field[ids, :, 0], field[ids, :, 1] = -values, values
+        self._quantities.set_all("torque_limit", env_ids.numpy(), limits.numpy())
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
-        ids, kp = env_ids.numpy(), stiffness.numpy()
-        self.batch.expand("actuator_gainprm")[ids, :, 0] = kp
-        bias = self.batch.expand("actuator_biasprm")
-        bias[ids, :, 1], bias[ids, :, 2] = -kp, -damping.numpy()
+        self._quantities.set_all("stiffness", env_ids.numpy(), stiffness.numpy())
+        self._quantities.set_all("damping", env_ids.numpy(), damping.numpy())
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""
@@ -169,12 +162,8 @@ class MujocoWorld:
 
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
         """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""
-        ids, nominal = env_ids.numpy(), self.model.body_mass[self._base]
-        mass = np.maximum(nominal + delta.numpy().astype(np.float64), 0.1 * nominal)
-        self.batch.expand("body_mass")[ids, self._base] = mass
-        inertia = self.model.body_inertia[self._base][None] * (mass / nominal)[:, None]
-        self.batch.expand("body_inertia")[ids, self._base] = inertia
-        self.batch.set_const(ids)
+        mass = self.model.body_mass[self._base] + delta.numpy().astype(np.float64)
+        self._quantities.set("body_mass", env_ids.numpy(), np.array([self._base - 1]), mass[:, None])
 
     def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
         """Set the sliding friction (n,) of floor and robot: a contact takes the larger of the two."""
@@ -223,7 +212,7 @@ class MujocoWorld:
 
     def state_dict(self) -> StateDict:
         """Return state rows and changed model fields as tensors."""
-        changed = {n: self.batch.expanded(n) for n in _EXPANDABLE}
+        changed = {n: self.batch.expanded(n) for n in EXPANDED}
         return {
             "rows": torch.from_numpy(self.batch.state.copy()),
             "expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None},
@@ -235,7 +224,7 @@ class MujocoWorld:
         Derived outputs are not part of it: they hold the last call's until the next step, and the environment keeps the
         reading it made.
         """
-        for name in _EXPANDABLE:
+        for name in EXPANDED:
             if self.batch.expanded(name) is not None or name in state["expanded"]:
                 saved = state["expanded"].get(name)
                 self.batch.expand(name)[:] = getattr(self.model, name)[None] if saved is None else saved.numpy()

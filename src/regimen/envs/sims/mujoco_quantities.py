@@ -54,7 +54,7 @@ EXPANDED = (
     *dict.fromkeys(field.name for field in FIELDS.values()),
     *("body_mass", "body_inertia", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
 )
-"""Fields that quantities change."""
+"""Fields that events change per robot; they are saved with the state when they have been."""
 
 CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature")
 """Those of them from which MuJoCo derives constants."""
@@ -136,6 +136,10 @@ class MujocoQuantities:
             array[np.ix_(ids, rows) if field.component is None else (*np.ix_(ids, rows), field.component)] = values
         if quantity in ("body_mass", "body_inertia") or (quantity in FIELDS and FIELDS[quantity].is_constant):
             self._changed.update(ids.tolist())
+
+    def set_all(self, quantity: str, ids: np.ndarray, values: np.ndarray) -> None:
+        """Set a quantity of some robots `ids` (n,), of all that has it: values (n, K)."""
+        self.set(quantity, ids, np.arange(values.shape[1]), values)
 
     def derive(self) -> None:
         """Compute the constants of the robots that were changed since the last call."""

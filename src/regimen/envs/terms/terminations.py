@@ -29,9 +29,13 @@ def terrain_out_of_bounds(env: TermEnv, margin: float = 1.0) -> torch.Tensor:
     """The base is less than `margin` m from the edge of the uneven ground, or beyond it; never true on flat ground."""
     if env.terrain is None:
         return torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
-    ground, place = env.terrain.ground, env.state.root_pos[:, :2]
-    low, high = (torch.tensor(edge, device=env.device) for edge in (ground.start, ground.end))
-    return ((place < low + margin) | (place > high - margin)).any(1)
+    ground = env.terrain.ground
+    outside = [
+        (env.state.root_pos[:, axis] < ground.start[axis] + margin)
+        | (env.state.root_pos[:, axis] > ground.end[axis] - margin)
+        for axis in (0, 1)
+    ]
+    return outside[0] | outside[1]
 
 
 def bad_orientation(env: TermEnv, limit_angle: float) -> torch.Tensor:

@@ -33,12 +33,14 @@ class Terrain:
         origins: (L, C, 3) m, middle of each tile; z is the height of the platform there.
         kinds: name of the kind of each column, C.
         tile_size: side length of a tile in m.
+        start_level: highest level of the first episode.
     """
 
     ground: HeightField
     origins: torch.Tensor
     kinds: list[str]
     tile_size: float
+    start_level: int
 
     @property
     def levels(self) -> int:
@@ -81,7 +83,8 @@ def build_terrain(cfg: TerrainCfg) -> Terrain:
             place = ((x + points // 2) * cfg.cell + start[0], (y + points // 2) * cfg.cell + start[1])
             origins[level, column] = (*place, middle.max())
     ground = HeightField(torch.from_numpy(heights), cfg.cell, (start[0], start[1]))
-    return Terrain(ground, torch.from_numpy(origins), kinds, points * cfg.cell)
+    start_level = cfg.levels - 1 if cfg.start_level is None else cfg.start_level
+    return Terrain(ground, torch.from_numpy(origins), kinds, points * cfg.cell, start_level)
 
 
 def _maker(name: str, kind: TerrainKindCfg) -> Callable[..., np.ndarray]:

@@ -28,13 +28,12 @@ class Placement:
         columns: (N,) int64.
     """
 
-    def __init__(self, terrain: Terrain, num_envs: int, start_level: int | None, device: torch.device) -> None:
+    def __init__(self, terrain: Terrain, num_envs: int, device: torch.device) -> None:
         """Spread the robots over the columns, all at the lowest level.
 
         Args:
             terrain: the ground.
             num_envs: N.
-            start_level: highest level of the first episode; None: any.
             device: of all tensors.
         """
         self.terrain = terrain
@@ -42,7 +41,6 @@ class Placement:
         self.columns = torch.arange(num_envs, device=device) * terrain.columns // num_envs
         self.levels = torch.zeros(num_envs, dtype=torch.long, device=device)
         self._origins = terrain.origins.to(device)
-        self._highest = terrain.levels - 1 if start_level is None else start_level
         self._fixed = False
         probes = torch.linspace(-AROUND_M, AROUND_M, PROBES, device=device)
         self._probes = torch.cartesian_prod(probes, probes)
@@ -60,7 +58,7 @@ class Placement:
         """
         draws = rand(len(self.levels))
         if not self._fixed:
-            self.levels = (draws * (self._highest + 1)).long()
+            self.levels = (draws * (self.terrain.start_level + 1)).long()
 
     def place(self, env_ids: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
         """Return poses (n, 7) on flat ground moved to the tiles of `env_ids` (n,), above the ground there."""

@@ -26,14 +26,14 @@ def case_of_env(cases: list[GroundCase], num_envs: int, commands: int) -> np.nda
 
 
 def assign_ground(cases: list[GroundCase], env: VecEnv, commands: int) -> None:
-    """Hold each env on the tile of its case; several of one case are spread over its columns."""
-    placement: Any = getattr(env, "terrain", None)
-    if placement is None:
+    """Hold each env on the tile of its case; several of one case are spread over its columns. Nothing without cases."""
+    if not cases:
         return
+    task: Any = getattr(env, "env", env)  # below all wrappers
     turn = np.arange(env.num_envs) // commands
     chosen = [cases[i] for i in case_of_env(cases, env.num_envs, commands)]
     columns = [case.columns[turn[i] // len(cases) % len(case.columns)] for i, case in enumerate(chosen)]
-    placement.fix([case.level for case in chosen], columns)
+    task.terrain.fix([case.level for case in chosen], columns)
 
 
 def compute_ground_metrics(
