@@ -29,6 +29,7 @@ def hardware(scheduler: str = "slurm", **submitit: Any) -> dict[str, Any]:
         ("submitit_local", {"mem_gb": 4}, ["submitit_local"]),
         ("submitit_local", {"cpus_per_task": 4}, ["hardware.threads"]),
         ("slurm", {"timeout_min": 2, "signal_delay_s": 120}, ["signal_delay_s", "timeout_min=3"]),
+        ("slurm", {"timeout_min": 1, "signal_delay_s": 55}, ["signal_delay_s", "timeout_min=2"]),
         ("slurm", {"signal_delay_s": 3600}, ["timeout_min=61"]),
         ("slurm", {"signal_delay_s": 0}, ["seconds"]),
         ("slurm", {"cpus_per_gpu": 4}, ["gpus_per_node"]),

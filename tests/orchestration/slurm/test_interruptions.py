@@ -144,8 +144,8 @@ def test_preemption_announced_by_sigterm_alone(cluster: Cluster) -> None:
 
 
 def test_a_time_limit_is_survived(cluster: Cluster) -> None:
-    """A limit of one minute, announced 55 s before it by Slurm itself."""
-    limit = ["hardware.submitit.timeout_min=1", "hardware.submitit.signal_delay_s=55"]
+    """The shortest limit that leaves a job time to start, announced by Slurm itself 30 to 60 s after the start."""
+    limit = ["hardware.submitit.timeout_min=2", "hardware.submitit.signal_delay_s=60"]
     run = cluster.count("stage.restarts=1", *limit)
     info = whole(cluster, run["id"])
     assert len(info["resumed"]) == len(info["queue"]["restarts"]) == 1

@@ -60,6 +60,9 @@ WITHOUT_EFFECT = {
 NO_LIMIT = 1_000_000
 """Disables submitit's own limit of restarts; the module `requeue` decides about restarts."""
 
+START_S = 60
+"""Time in s that a job needs before it handles signals: 30 for its imports, 30 as Slurm checks limits so seldom."""
+
 SIGNAL_DELAY_S = 30
 """Time in s before the time limit at which a job on this machine gets the signal to save."""
 
@@ -95,11 +98,11 @@ def _contradictions(hardware: dict[str, Any]) -> Iterator[str]:
     """Yield a line for values of `hardware.submitit` that exclude each other, or that Slurm would not use."""
     given = {k: v for k, v in hardware["submitit"].items() if v is not None}
     limit_s, notice_s = 60 * _number(given, "timeout_min", 60), _number(given, "signal_delay_s", 120)
-    if notice_s >= limit_s:
+    if notice_s + START_S > limit_s:
         yield (
-            f"`hardware.submitit.timeout_min={limit_s / 60:g}` is not longer than the notice before it, "
-            f"`hardware.submitit.signal_delay_s={notice_s:g}` s: the job would be stopped at once. "
-            f"Set timeout_min={math.floor(notice_s / 60) + 1} or more, or a shorter signal_delay_s."
+            f"`hardware.submitit.timeout_min={limit_s / 60:g}` leaves less than {START_S} s before the notice of "
+            f"`hardware.submitit.signal_delay_s={notice_s:g}` s: the signal could reach a job that is still starting. "
+            f"Set timeout_min={math.ceil((notice_s + START_S) / 60)} or more, or a shorter signal_delay_s."
         )
     for keys in EXCLUSIVE:
         if len(both := [key for key in keys if given.get(key)]) > 1:
