@@ -17,7 +17,7 @@ implements the protocols of what it can do, and nothing else:
 | `AssembledAgent` | assemble | `assemble` |
 
 `AgentCfg` lists what its dataclass may declare. A policy is a `Policy`; one that can be exported is a
-`FeedForwardPolicy`, one that learns in context an `InContextPolicy`.
+`FeedForwardPolicy`, one with named layers a `LatentPolicy`, one that learns in context an `InContextPolicy`.
 """
 
 from __future__ import annotations
@@ -74,6 +74,23 @@ class FeedForwardPolicy(Policy, Protocol):
 
         Raises:
             CheckpointError: the network is recurrent.
+        """
+        ...
+
+
+@runtime_checkable
+class LatentPolicy(Policy, Protocol):
+    """A policy with named layers; a student predicts one that encodes what the student does not see."""
+
+    def latent(self, obs: Obs, layer: str) -> torch.Tensor:
+        """Return the output (N, k) of a layer.
+
+        Args:
+            obs: as for `act`.
+            layer: its name.
+
+        Raises:
+            ConfigError: naming the layers that there are.
         """
         ...
 

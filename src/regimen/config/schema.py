@@ -276,7 +276,8 @@ class Config:
         encoder: run reference or file of an image encoder, in a started run the file.
         data: run references or files of datasets, in a started run the files.
         runs: run references of runs whose results are read, in a started run their result.json.
-        experts: run references or files of policies, each for one fault, in a started run the files.
+        experts: run references or files of policies, each for one fault or some kinds of ground, in a started run the
+            files.
         logger: name -> logger of metrics beside TensorBoard.
         nan_dump: steps of a NaN dump: what came before a value that is not finite; 0 for no dump.
         wait: whether the launcher waits until submitted jobs have ended.

@@ -554,8 +554,9 @@ def _joints_of(composed: ComposedConfig) -> list[str] | None:
 def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[str]:
     """Return the differences of a policy and a manager-based task.
 
-    The policy may read fewer terms than the task offers in the stages `train` and `assemble`, and with an agent that
-    declares `WATCHES: ClassVar[bool] = True`: such an agent is evaluated while the policy acts without its estimate.
+    The policy may read fewer terms than the task offers in the stages `train`, unless it is a teacher, and `assemble`,
+    and with an agent that declares `WATCHES: ClassVar[bool] = True`: such an agent is evaluated while the policy acts
+    without its estimate.
     """
     config, stage = composed.config, composed.choices["stage"]
     joints = _joints_of(composed)
@@ -573,7 +574,8 @@ def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[
         return [f"policy={path} {EXPORTED}"]
     if other := _of_another_agent(path, bundle, composed):
         return other
-    partial = stage in ("train", "assemble") or getattr(config.agent, "WATCHES", False)
+    taught = stage == "train" and "use_teacher" in static_types.methods(config.agent._target_)
+    partial = not taught and (stage in ("train", "assemble") or getattr(config.agent, "WATCHES", False))
     ios = bundle.get("ios", [bundle["io"]])  # a model of several groups of tasks: the best match
     lines = min((mismatches(io, config, robot, partial) for io in ios), key=len)
     if not lines:

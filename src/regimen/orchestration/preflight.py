@@ -14,7 +14,7 @@ from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import Robot, load, match
-from regimen.orchestration import compatibility, randomization_check, terrain_check
+from regimen.orchestration import compatibility, randomization_check, teacher_check, terrain_check
 from regimen.orchestration.preflight_report import (
     PreflightContext,
     PreflightReport,
@@ -399,6 +399,7 @@ CHECKS: list[Check] = [
     _check_sections,
     _check_robot,
     compatibility.check_policy,
+    teacher_check.check_teachers,
     terrain_check.check_terrain,
     randomization_check.check_randomization,
     check_memory,

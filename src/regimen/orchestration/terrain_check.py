@@ -11,7 +11,7 @@ from regimen.config.yaml_io import PlainSection
 from regimen.envs.terrain.scan_grid import ScanGrid
 from regimen.orchestration.preflight_report import PreflightContext
 
-SCAN, LEVELS = "height_scan", "terrain_levels"
+SCAN, LEVELS = "height_scan", "TerrainLevels"
 MOTION = ("MotionCommand", "reset_from_motion", "reset_to_motion_command")
 """Terms that follow clips, which were recorded on flat ground."""
 

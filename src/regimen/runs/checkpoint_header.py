@@ -37,6 +37,7 @@ class PolicyBundle(TypedDict, total=False):
         io: `IOSpec.to_dict` of the policy.
         ios: the same for each group of tasks of a model of several.
         faults: joints that failed in the training.
+        ground: kinds of uneven ground in the training.
         policy: weights, in the keys of the agent.
         detector: `classes`, `group` and `network` of a failure detector.
         encoder: `EncoderDescription` and `network` of an image encoder.
@@ -53,6 +54,7 @@ class PolicyBundle(TypedDict, total=False):
     io: StateDict
     ios: list[StateDict]
     faults: list[str]
+    ground: list[str]
     policy: StateDict
     detector: StateDict
     encoder: StateDict

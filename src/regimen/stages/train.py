@@ -13,6 +13,7 @@ from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.actor_learner.learner_session import LearnerSession
+    from regimen.agents.base import Policy
     from regimen.agents.training_session import TrainingSession
     from regimen.config.schema import Config
     from regimen.config.yaml_io import PlainConfig
@@ -37,7 +38,7 @@ class TrainCfg:
         evaluation: of the checkpoints, by a process beside the training.
     """
 
-    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder", "data")
+    TAKES: ClassVar[tuple[str, ...]] = ("policy", "estimator", "encoder", "data", "experts")
     NEEDS: ClassVar[str] = "learn"
     LOADS_POLICY: ClassVar[bool] = True
     _target_: str = "regimen.stages.train.Train"
@@ -78,7 +79,6 @@ class Train:
         import torch
 
         from regimen.agents.base import ActorLearnerAgent, DemonstratedAgent, LearningAgent, TaughtAgent
-        from regimen.agents.policy_file import load_bundle, load_policy
         from regimen.agents.training_session import TrainingSession
         from regimen.config.targets import resolve
         from regimen.display.text_tables import print_tables
@@ -95,6 +95,8 @@ class Train:
             raise ConfigError(f"agent={config.choices.get('agent')} has no `learn`, which stage=train calls.")
         if config.data and not issubclass(agent_class, DemonstratedAgent):
             raise ConfigError(f"data=: agent={config.choices.get('agent')} learns without data. Remove data=.")
+        if config.experts and not issubclass(agent_class, TaughtAgent):
+            raise ConfigError(f"experts=: agent={config.choices.get('agent')} has no teachers. Remove experts=.")
         config.env.num_envs = distributed.share_of(config.env.num_envs)
         env = open_env(config)
         if run.leads:
@@ -112,7 +114,7 @@ class Train:
                 _learn_from_actors(self.cfg, run, config, env, agent, session, record)
             else:
                 if isinstance(agent, TaughtAgent):
-                    agent.use_teacher(load_policy(load_bundle(config.policy), env, config.seed))
+                    agent.use_teacher(_teacher(config, env))
                 resume = _begin(run, config, env, agent, session)
                 with suppress(EndOfTraining):
                     record.end_if_judged()
@@ -138,6 +140,7 @@ class _Record:
         self._may_stop = config.stage.evaluation.every is not None and config.stage.evaluation.stops
         self.actors: LearnerSession | None = None
         self.head = {"agent": asdict(config.agent), "io": env.io.to_dict(), "faults": _faults(config, env)}
+        self.head["ground"] = _kinds_of_ground(config)
 
     def save(self, session: TrainingSession, bundle: PolicyBundle, metric: float | None) -> None:
         from regimen.envs.vec_env import restores
@@ -187,6 +190,29 @@ def _faults(config: Config, env: VecEnv) -> list[str]:
 
     evaluation = getattr(config.env, "evaluation", None)
     return fault_joints(config, env) if evaluation is not None and evaluation.faults else []
+
+
+def _kinds_of_ground(config: Config) -> list[str]:
+    """Return the kinds of uneven ground in the training; a student with several teachers selects them by it."""
+    terrain = getattr(config.env, "terrain", None)
+    return [] if terrain is None else sorted(set(terrain.column_kinds()))
+
+
+def _teacher(config: Config, env: VecEnv) -> Policy:
+    """Return the teacher of a student, `policy=`, or with `experts=` a policy that is another one on their ground."""
+    from regimen.agents.policy_file import load_bundle, load_policy
+    from regimen.agents.student.config import teacher_of_kind
+    from regimen.agents.student.teachers import GroundTeachers
+
+    first = load_policy(load_bundle(config.policy), env, config.seed)
+    if not config.experts:
+        return first
+    bundles = [load_bundle(path) for path in config.experts]
+    kinds = config.env.terrain.column_kinds()
+    teacher = teacher_of_kind(list(dict.fromkeys(kinds)), [bundle.get("ground", []) for bundle in bundles])
+    task: Any = getattr(env, "env", env)  # below all wrappers
+    of_env = [teacher[kinds[column]] for column in task.terrain.columns.tolist()]
+    return GroundTeachers([first, *(load_policy(b, env, config.seed) for b in bundles)], of_env, env.device)
 
 
 def _begin(run: Run, config: Config, env: VecEnv, agent: Any, session: TrainingSession) -> StateDict | None:

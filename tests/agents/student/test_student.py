@@ -14,9 +14,13 @@ from helpers.messages import assert_names, raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg, ToGoal
 from helpers.tasks import CONF, make_env
 from helpers.trainings import new_run, train
+from regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg
 from regimen.agents.student import Student, StudentCfg
+from regimen.agents.student.config import LatentCfg, teacher_of_kind
+from regimen.agents.student.teachers import GroundTeachers
 from regimen.config.compose import compose
 from regimen.config.schema import Config, HardwareCfg
+from regimen.config.structured import build
 from regimen.envs.vec_env import IOSpec
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
@@ -110,7 +114,7 @@ def test_what_is_learned_over_time_is_what_acts() -> None:
     for step in range(6):
         action, state = net(obs[step], state * ~starts[step, :, None])
         acted.append(action)
-    assert torch.allclose(net.over_time(obs, first, starts), torch.stack(acted), atol=1e-6)
+    assert torch.allclose(net.over_time(obs, first, starts)[0], torch.stack(acted), atol=1e-6)
 
 
 def test_the_exported_network_is_the_policy_and_a_recurrent_one_is_refused() -> None:
@@ -147,6 +151,11 @@ def test_it_reads_its_own_group_of_a_task_and_the_teacher_another() -> None:
         (["agent.teacher_share=2"], ["teacher_share"]),
         (["agent.rollout=0"], ["rollout"]),
         (["agent.stepz=1"], ["agent.stepz", "steps"]),
+        (["policy=pretrained:go2_flat"], ["policy.height_scan", "go2_blind"]),
+        (["policy=pretrained:go2_flat", "agent.latent={layer: ground, size: 0}"], ["agent", "latent"]),
+        (["task=go2_flat", "policy=pretrained:go2_flat", "experts=[pretrained:go2_flat]"], ["experts", "env.terrain"]),
+        (["agent=skrl_ppo", "experts=[pretrained:go2_flat]"], ["agent=skrl_ppo", "agent=student"]),
+        (["policy=pretrained:go2_flat", "experts=[pretrained:go2_flat]"], ["experts[0]", "stairs_up"]),
     ],
 )
 def test_bad_settings_are_refused_by_name(tmp_path: Path, overrides: list[str], names: list[str]) -> None:
@@ -158,3 +167,85 @@ def test_the_teacher_is_no_beginning_and_may_be_of_any_agent(tmp_path: Path) -> 
     words = ["task=go2_flat", "agent=student", "agent.observations=[policy]", "policy=pretrained:go2_flat"]
     report = preflight(compose(words, [CONF]), tmp_path)
     assert_names(str(report.inputs["policy"]), "go2_flat")
+
+
+ENCODED = {"name": "ground", "input": "OBSERVATIONS[:, 2:]", "layers": [3], "activations": "tanh"}
+ACTED = {"name": "net", "input": "concatenate([OBSERVATIONS[:, :2], ground])", "layers": [8], "activations": "elu"}
+
+
+def encoding_teacher(folder: Path) -> str:
+    """A policy of skrl with a layer `ground` of 3 values."""
+    io = PointEnv(1).io
+    settings = compose(["task=reach", "agent=skrl_ppo"], [CONF]).plain["agent"]
+    settings["models"]["policy"]["network"] = [ENCODED, ACTED]
+    agent = SkrlPpo(build(SkrlPpoCfg, settings), io, 2, torch.device("cpu"), seed=3)
+    path = folder / "encoding.pt"
+    bundle = {"format": 1, "run": "taught", "agent": settings, "io": io.to_dict(), "policy": agent.policy_state()}
+    checkpoint.save(path, bundle | {"step": 1, "samples": 1})
+    return str(path)
+
+
+@pytest.mark.parametrize("recurrent", [None, 16])
+def test_a_student_predicts_the_layer_of_its_teacher_and_acts_by_it(tmp_path: Path, recurrent: int | None) -> None:
+    cfg = config(tmp_path, 240, recurrent=recurrent, latent=LatentCfg("ground", 3))
+    cfg.policy = encoding_teacher(tmp_path)
+    run = new_run(tmp_path, cfg)
+    train(run, cfg)
+    rows = run.metrics()
+    for loss in ("Loss/latent", "Loss/imitation"):
+        assert rows[-1][loss] < 0.2 * rows[0][loss], loss
+    bundle = last(run)
+    policy = Student.load_policy(bundle, IOSpec.from_dict(bundle["io"]), torch.device("cpu"))
+    obs = PointEnv(4).reset(seed=0)
+    acted, _ = policy.act(obs, None)
+    torch.nn.init.zeros_(policy.net.adapter[-1].weight)
+    assert not torch.equal(policy.act(obs, None)[0], acted)
+
+
+@pytest.mark.parametrize(
+    ("latent", "names"),
+    [
+        (LatentCfg("groun", 3), ["agent.latent.layer", "ground"]),
+        (LatentCfg("ground", 4), ["agent.latent.size=3"]),
+        (None, []),
+    ],
+)
+def test_a_layer_that_the_teacher_lacks_is_named(tmp_path: Path, latent: LatentCfg | None, names: list[str]) -> None:
+    cfg = config(tmp_path, 8, latent=latent or LatentCfg("ground", 3))
+    if latent is not None:
+        cfg.policy = encoding_teacher(tmp_path)
+    with raises_naming(ConfigError, *(names or ["agent.latent", "skrl_ppo"])):
+        train(new_run(tmp_path, cfg), cfg)
+
+
+class Counting:
+    """A recurrent policy whose action is its number, and the steps since the episode began."""
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def act(self, obs: dict[str, torch.Tensor], state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        state = torch.zeros(len(obs["policy"])) if state is None else state + 1
+        return torch.stack((torch.full_like(state, self.number), state + 0 * obs["policy"][:, 0]), 1), state
+
+    def reset(self, state: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
+        return state.index_fill(0, env_ids, -1.0)
+
+
+def test_each_teacher_acts_in_its_own_envs_with_its_own_memory() -> None:
+    teachers = GroundTeachers([Counting(0), Counting(1), Counting(2)], [2, 0, 2, 1, 0], torch.device("cpu"))
+    obs, state = {"policy": torch.zeros(5, 3)}, None
+    for _ in range(3):
+        action, state = teachers.act(obs, state)
+    assert action.tolist() == [[2, 2], [0, 2], [2, 2], [1, 2], [0, 2]]
+    action, _ = teachers.act(obs, teachers.reset(state, torch.tensor([2, 4])))
+    assert action.tolist() == [[2, 3], [0, 3], [2, 0], [1, 3], [0, 0]]
+
+
+def test_an_expert_teaches_on_the_ground_that_is_its_own() -> None:
+    kinds = ["stairs", "slope", "flat", "gaps"]
+    assert teacher_of_kind(kinds, [["stairs", "flat"], ["slope", "flat"]]) == dict(
+        zip(kinds, [1, 2, 0, 0], strict=True)
+    )
+    with raises_naming(ConfigError, "experts[1]", "flat"):
+        teacher_of_kind(kinds, [["stairs", "flat"], ["flat"]])

@@ -104,22 +104,37 @@ def test_the_mirror_image_of_a_scan_swaps_left_and_right() -> None:
     assert torch.equal(image, obs[:, start:].view(2, 17, 11).flip(2))
 
 
-def test_a_robot_that_walks_off_its_tile_gets_harder_ground_and_one_that_stays_easier() -> None:
+def test_a_robot_that_follows_its_command_gets_harder_ground_and_one_that_stays_easier() -> None:
     env = rough(6)
     assert env.terrain is not None
     env.terrain.levels[:] = torch.tensor([2, 2, 2, 0, 9, 2])
     env.commands["base_velocity"].value[:] = torch.tensor([1.0, 0.0, 0.0])
-    start = env.reset_root_pose[:, :2].clone()
-    way = torch.tensor([[4.5, 0.0], [0.0, 1.0], [0.0, 3.9], [0.1, 0.0], [0.0, -5.0], [3.0, 0.0]])
-    env.state.root_pos[:, :2] = start + way
-    env.commands["base_velocity"].value[2, 0] = 0.1  # a slow command is followed by a short way
-    env.commands["base_velocity"].value[5, 0] = 0.1
-    ids = torch.arange(6)
-    log = env.curriculum.step(ids)
+    env.commands["base_velocity"].value[[2, 5], 0] = 0.1  # a slow command is followed by a short way
+    none, steps = torch.arange(0), round(20.0 / env.step_dt)
+    speed = torch.tensor([0.5, 0.1, 0.1, 0.1, 0.5, 0.0])
+    env.state.yaw_lin_vel[:] = torch.stack((speed, torch.ones(6)), 1)  # what is walked sideways does not count
+    env.episode_length[:] = steps
+    for _ in range(steps - 1):
+        env.curriculum.step(none)
+    assert env.terrain.levels.tolist() == [2, 2, 2, 0, 9, 2]
+    log = env.curriculum.step(torch.arange(6))
     levels = env.terrain.levels.tolist()
-    assert levels[:4] == [3, 1, 2, 0] and levels[5] == 2
+    assert levels[:4] == [3, 1, 2, 0] and levels[5] == 1
     assert 0 <= levels[4] <= 9, "beyond the highest level any of them"
     assert log["Curriculum/terrain_levels"] == pytest.approx(sum(levels) / 6)
+
+
+def test_a_robot_that_falls_early_is_measured_by_a_whole_episode() -> None:
+    env = rough(2)
+    assert env.terrain is not None
+    env.terrain.levels[:] = 4
+    env.commands["base_velocity"].value[:] = torch.tensor([1.0, 0.0, 0.0])
+    env.state.yaw_lin_vel[:] = torch.tensor([1.0, 0.0])
+    env.episode_length[:] = 10
+    for _ in range(10):
+        env.curriculum.step(torch.arange(0))
+    env.curriculum.step(torch.tensor([1]))
+    assert env.terrain.levels.tolist() == [4, 3]
 
 
 def test_an_episode_ends_before_the_edge_of_the_ground() -> None:
@@ -160,7 +175,5 @@ def test_levels_are_saved_and_a_restored_env_continues_bit_for_bit() -> None:
 
 
 def test_the_curriculum_needs_uneven_ground() -> None:
-    env = make_env("go2_flat", 2, curriculum={"terrain_levels": {"func": "terrain_levels"}})
-    with raises_naming(ConfigError, "terrain_levels", "env.terrain"):
-        env.reset(seed=0)
-        env.curriculum.step(torch.arange(2))
+    with raises_naming(ConfigError, "TerrainLevels", "env.terrain"):
+        make_env("go2_flat", 2, curriculum={"terrain_levels": {"func": "TerrainLevels"}})

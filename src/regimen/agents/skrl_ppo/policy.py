@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.system.errors import ConfigError, did_you_mean
+
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
 
@@ -27,6 +29,26 @@ class SkrlPolicy:
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
         """Do nothing: the policy has no state."""
+
+    @torch.no_grad()
+    def latent(self, obs: Obs, layer: str) -> torch.Tensor:
+        """Return the output (N, k) of a network of `agent.models.policy.network`, by its name.
+
+        Raises:
+            ConfigError: naming the networks that there are.
+        """
+        policy, outputs = self.ppo.policy, []
+        container = getattr(policy, f"{layer}_container", None)
+        if container is None:
+            names = [name.removesuffix("_container") for name, _ in policy.named_children()]
+            raise ConfigError(f"agent.latent.layer={layer}: {did_you_mean(layer, names)}")
+        hook = container.register_forward_hook(lambda module, given, output: outputs.append(output))
+        try:
+            _MeanAction(self.ppo)(obs["policy"])
+        finally:
+            hook.remove()
+        latent: torch.Tensor = outputs[0]
+        return latent
 
     def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
         """Return the network, normaliser included, and the observation group that it reads."""

@@ -2,26 +2,51 @@
 
 S. Ross, G. Gordon, D. Bagnell (2011), A Reduction of Imitation Learning and Structured Prediction to No-Regret Online
 Learning. As in the distillation of legged robots since Lee et al. (2020), only the newest rollout is learned from: with
-thousands of envs it has states enough, and old ones are those of a worse student.
+thousands of envs it has states enough, and old ones are those of a worse student. With `agent.latent` a layer of the
+teacher, which encodes what the student does not see, is learned beside the actions: Lee et al. (2020), Learning
+quadrupedal locomotion over challenging terrain, eq. 2, and RMA (Kumar et al. 2021).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.base import LatentPolicy
 from regimen.agents.student.config import StudentCfg
 from regimen.agents.student.network import StudentNet
 from regimen.agents.training_session import require_finite
+from regimen.config.structured import build
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
+    from regimen.agents.student.config import LatentCfg
     from regimen.agents.training_session import TrainingSession
     from regimen.envs.vec_env import IOSpec, Obs, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
+
+
+@dataclass
+class _Rollout:
+    """A rollout and what the teacher would have done in it.
+
+    Attributes:
+        inputs: (T, N, d) of the student.
+        labels: (T, N, A) actions of the teacher.
+        latents: (T, N, k) of the teacher; None without them.
+        starts: (T, N) bool, where an episode begins.
+        state: (N, h) of the GRU before the first step; None for a feed-forward network.
+    """
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    latents: torch.Tensor | None
+    starts: torch.Tensor
+    state: torch.Tensor | None
 
 
 class Student:
@@ -58,7 +83,16 @@ class Student:
         return self.cfg.total_steps()
 
     def use_teacher(self, policy: Policy) -> None:
-        """Learn from this policy."""
+        """Learn from this policy.
+
+        Raises:
+            ConfigError: it has no latent, which `agent.latent` asks for.
+        """
+        if self.cfg.latent is not None and not isinstance(policy, LatentPolicy):
+            raise ConfigError(
+                f"agent.latent.layer={self.cfg.latent.layer}: this teacher has no named layers; one of agent=skrl_ppo "
+                "has. Type agent.latent=null."
+            )
         self._teacher = policy
 
     def learn(self, env: VecEnv, session: TrainingSession, resume: StateDict | None) -> None:
@@ -79,21 +113,21 @@ class Student:
             torch.set_num_threads(1)  # some hundred rows are slower with several; the update is large enough
             obs, rollout = self._collect(env, session, obs)
             torch.set_num_threads(threads)
-            losses = self._update(*rollout)
+            losses = self._update(rollout)
             require_finite(self.net.state_dict(), "student")
             session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     @torch.no_grad()
-    def _collect(
-        self, env: VecEnv, session: TrainingSession, obs: Obs
-    ) -> tuple[Obs, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
-        """Step the envs; return the last observations, and the inputs, labels, starts of episodes and first state."""
+    def _collect(self, env: VecEnv, session: TrainingSession, obs: Obs) -> tuple[Obs, _Rollout]:
+        """Step the envs; return the last observations and the rollout."""
         assert self._teacher is not None
-        inputs, labels, starts, first = [], [], [], self._state
+        inputs, labels, latents, starts, first = [], [], [], [], self._state
         share = self.cfg.teacher_share * max(0.0, 1.0 - 2.0 * session.steps_done / self.total_steps)
         taught = (self._acts_first < share)[:, None]
         for _ in range(self.cfg.rollout):
             label, self._teacher_state = self._teacher.act(obs, self._teacher_state)
+            if self.cfg.latent is not None:
+                latents.append(self._latent(obs, self.cfg.latent))
             seen = _inputs(obs, self.cfg.observations, self.device)
             state = None if self._state is None else self._state * ~self._starts[:, None]
             action, self._state = self.net(seen, state)
@@ -107,29 +141,50 @@ class Student:
             self._starts = ended.to(self.device)
             if bool(ended.any()):
                 self._teacher_state = self._teacher.reset(self._teacher_state, ended.nonzero().squeeze(1))
-        return obs, (torch.stack(inputs), torch.stack(labels), torch.stack(starts), first)
+        of_teacher = torch.stack(latents) if latents else None
+        return obs, _Rollout(torch.stack(inputs), torch.stack(labels), of_teacher, torch.stack(starts), first)
 
-    def _update(
-        self, inputs: torch.Tensor, labels: torch.Tensor, starts: torch.Tensor, state: torch.Tensor | None
-    ) -> dict[str, float]:
-        """Learn the labels (T, N, A) of the inputs (T, N, d); return the losses."""
+    def _latent(self, obs: Obs, wanted: LatentCfg) -> torch.Tensor:
+        """Return the teacher's layer (N, k).
+
+        Raises:
+            ConfigError: it has another width.
+        """
+        assert isinstance(self._teacher, LatentPolicy)
+        latent = self._teacher.latent(obs, wanted.layer).to(self.device)
+        if latent.shape[1] != wanted.size:
+            raise ConfigError(
+                f"agent.latent.size={wanted.size}: the teacher's layer `{wanted.layer}` has {latent.shape[1]} values. "
+                f"Type agent.latent.size={latent.shape[1]}."
+            )
+        return latent
+
+    def _update(self, rollout: _Rollout) -> dict[str, float]:
+        """Learn from a rollout; return the losses."""
         cfg, net = self.cfg, self.net
+        inputs, labels, latents, starts, state = (getattr(rollout, field.name) for field in fields(rollout))
         net.norm.update(net.norm.sums(inputs.flatten(0, 1)))
         if net.cell is None:  # single steps in any order
             inputs, labels, starts = (x.flatten(0, 1)[None] for x in (inputs, labels, starts))
-        count, total = inputs.shape[1], torch.zeros((), device=self.device)
+            latents = None if latents is None else latents.flatten(0, 1)[None]
+        count, total = inputs.shape[1], torch.zeros(2, device=self.device)
         for _ in range(cfg.epochs):
             order = torch.randperm(count, generator=self._generator).to(self.device)
             for part in order.chunk(cfg.mini_batches):
                 before = None if state is None else state[part]
-                action = net.over_time(inputs[:, part], before, starts[:, part])
-                loss = (action - labels[:, part]).square().mean()
+                action, latent = net.over_time(inputs[:, part], before, starts[:, part])
+                loss = imitation = (action - labels[:, part]).square().mean()
+                if cfg.latent is not None:
+                    prediction = (latent - latents[:, part]).square().mean()
+                    loss = imitation + cfg.latent.weight * prediction
+                    total[1] += prediction.detach()
                 self._optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.grad_norm_clip)
                 self._optimiser.step()
-                total += loss.detach()
-        return {"Loss/imitation": float(total) / (cfg.epochs * cfg.mini_batches)}
+                total[0] += imitation.detach()
+        means = (total / (cfg.epochs * cfg.mini_batches)).tolist()
+        return {"Loss/imitation": means[0]} | ({} if cfg.latent is None else {"Loss/latent": means[1]})
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
         training = {
@@ -155,7 +210,7 @@ class Student:
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> StudentPolicy:
         """Return the policy of a checkpoint."""
-        cfg = StudentCfg(**bundle["agent"])
+        cfg: StudentCfg = build(StudentCfg, bundle["agent"])
         net = _network(cfg, io, device)
         net.load_state_dict(bundle["policy"]["net"])
         return StudentPolicy(net, list(cfg.observations))

@@ -1,4 +1,4 @@
-"""Network of a student: normalised observations, an optional GRU, hidden layers, and the action."""
+"""Network of a student: normalised observations, an optional GRU, an optional latent, hidden layers, and the action."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class StudentNet(nn.Module):
     Attributes:
         norm: of the observations.
         cell: GRU; None for a feed-forward network.
+        adapter: layers that predict the teacher's latent; None without one.
         head: hidden layers and action.
     """
 
@@ -36,15 +37,12 @@ class StudentNet(nn.Module):
         super().__init__()
         self.norm = RunningNorm(inputs, device)
         self.cell = None if cfg.recurrent is None else nn.GRUCell(inputs, cfg.recurrent, device=device)
-        layers: list[nn.Module] = []
         width = cfg.recurrent or inputs
-        for hidden in cfg.hidden:
-            layers += [nn.Linear(width, hidden, device=device), ACTIVATIONS[cfg.activation]()]
-            width = hidden
-        output = nn.Linear(width, actions, device=device)
-        nn.init.normal_(output.weight, std=0.01)
-        nn.init.zeros_(output.bias)
-        self.head = nn.Sequential(*layers, output)
+        self.adapter = None if cfg.latent is None else _layers(cfg, width, cfg.latent.size, device)
+        self.head = _layers(cfg, width + (0 if cfg.latent is None else cfg.latent.size), actions, device)
+        with torch.no_grad():
+            for name, values in self.head[-1].named_parameters():
+                values.normal_(std=0.01) if name == "weight" else values.zero_()
 
     def initial_state(self, num_envs: int) -> torch.Tensor | None:
         """Return the state (N, h) at the start of an episode; None for a feed-forward network."""
@@ -58,22 +56,38 @@ class StudentNet(nn.Module):
         if self.cell is not None:
             state = self.cell(features, self.initial_state(len(obs)) if state is None else state)
             features = state
-        action: torch.Tensor = self.head(features)
-        return action, state
+        return self._act(features)[0], state
 
-    def over_time(self, obs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor) -> torch.Tensor:
-        """Return the actions (T, N, A) over a rollout.
+    def _act(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the action (..., A) and the predicted latent (..., k), None without one, of features (..., h)."""
+        latent = None if self.adapter is None else self.adapter(features)
+        return self.head(features if latent is None else torch.cat((features, latent), dim=-1)), latent
+
+    def over_time(
+        self, obs: torch.Tensor, state: torch.Tensor | None, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the actions (T, N, A) over a rollout, and the predicted latents (T, N, k), None without one.
 
         Args:
             obs: (T, N, d).
             state: (N, h) before the first step; None for a feed-forward network.
             starts: (T, N) bool, where an episode begins.
         """
-        if self.cell is None:
-            return self(obs)[0]
-        actions = []
-        for step in range(len(obs)):
-            assert state is not None
-            action, state = self(obs[step], state * ~starts[step, :, None])
-            actions.append(action)
-        return torch.stack(actions)
+        features = self.norm(obs)
+        if self.cell is not None:
+            states = []
+            for step in range(len(obs)):
+                assert state is not None
+                state = self.cell(features[step], state * ~starts[step, :, None])
+                states.append(state)
+            features = torch.stack(states)
+        return self._act(features)
+
+
+def _layers(cfg: StudentCfg, inputs: int, outputs: int, device: torch.device) -> nn.Sequential:
+    """Return the hidden layers from `inputs` to `outputs` values."""
+    layers: list[nn.Module] = []
+    for hidden in cfg.hidden:
+        layers += [nn.Linear(inputs, hidden, device=device), ACTIVATIONS[cfg.activation]()]
+        inputs = hidden
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs, device=device))

@@ -28,34 +28,51 @@ def modify_reward_weight(
     return float(env.rewards.weights[rewards][0]) / env.step_dt
 
 
-def terrain_levels(env: TermEnv, env_ids: torch.Tensor, command: str = "base_velocity", share: float = 0.5) -> float:
-    """Move robots to harder ground that walked off their tile, and to easier ground that walked too short a way.
+class TerrainLevels:
+    """Move robots to harder ground that followed their commands far enough, and to easier ground that did not.
 
-    As in legged_gym (Rudin et al. 2022): up where the way from the start, in a straight line, is longer than half a
-    tile; down where it is shorter than `share` of what the command asked for in a whole episode.
+    The levels of legged_gym (Rudin et al. 2022, arXiv 2109.11978), with the way measured along the command: a robot
+    that is asked to turn walks a circle, and is not far from its start however well it walks.
 
-    Args:
-        env: the task, on uneven ground.
-        env_ids: (n,).
-        command: of a velocity in the base frame, m/s.
-        share: of the commanded way.
-
-    Returns:
-        The mean level.
-
-    Raises:
-        ConfigError: the ground is flat.
+    A robot moves up where it walked further than half a tile in the direction of its commands, and down where it
+    walked less than `share` of what they asked for in a whole episode.
     """
-    if env.terrain is None:
-        raise ConfigError("curriculum terrain_levels needs uneven ground, env.terrain.")
-    if len(env_ids):
-        way = env.state.root_pos[env_ids, :2] - env.reset_root_pose[env_ids, :2]
-        walked = torch.linalg.vector_norm(way, dim=1)
-        speed = torch.linalg.vector_norm(env.commands[command].value[env_ids, :2], dim=1)
-        up = walked > env.terrain.terrain.tile_size / 2
-        down = (walked < speed * env.max_episode_length * env.step_dt * share) & ~up
-        env.terrain.move(env_ids, up, down, env.rand(len(env_ids)))
-    return float(env.terrain.levels.float().mean())
+
+    def __init__(self, env: TermEnv, command: str = "base_velocity", share: float = 0.5) -> None:
+        """Begin with no way walked.
+
+        Args:
+            env: the task, on uneven ground.
+            command: of a velocity in the base frame, m/s.
+            share: of the commanded way.
+
+        Raises:
+            ConfigError: the ground is flat.
+        """
+        if env.terrain is None:
+            raise ConfigError("curriculum TerrainLevels needs uneven ground, env.terrain.")
+        self.env, self.terrain, self.command, self.share = env, env.terrain, command, share
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the ways."""
+        self._walked = torch.zeros(self.env.num_envs, device=self.env.device)
+        self._asked = torch.zeros_like(self._walked)
+
+    def __call__(self, env_ids: torch.Tensor) -> float:
+        """Add the way of this step and change the levels of `env_ids` (n,), whose episodes ended; return their mean."""
+        env = self.env
+        command = env.commands[self.command].value[:, :2]
+        speed = torch.linalg.vector_norm(command, dim=1)
+        self._walked += (env.state.yaw_lin_vel * command).sum(1) / speed.clamp_min(1e-6) * env.step_dt
+        self._asked += speed * env.step_dt
+        if len(env_ids):
+            left = (env.max_episode_length - env.episode_length[env_ids]) * env.step_dt
+            walked, asked = self._walked[env_ids], self._asked[env_ids] + speed[env_ids] * left
+            up = walked > self.terrain.terrain.tile_size / 2
+            self.terrain.move(env_ids, up, (walked < self.share * asked) & ~up, env.rand(len(env_ids)))
+            self._walked[env_ids], self._asked[env_ids] = 0.0, 0.0
+        return float(self.terrain.levels.float().mean())
 
 
 class RewardScaleByEpisodeLength:
