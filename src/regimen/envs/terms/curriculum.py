@@ -55,7 +55,7 @@ class TerrainLevels:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the ways."""
+        """Set the ways back to 0."""
         self._walked = torch.zeros(self.env.num_envs, device=self.env.device)
         self._asked = torch.zeros_like(self._walked)
 
