@@ -56,7 +56,7 @@ def last(run: Any) -> dict[str, Any]:
     return checkpoint.load(run.checkpoints / "last.pt")
 
 
-@pytest.mark.parametrize("recurrent", [None, 16])
+@pytest.mark.parametrize("recurrent", [None, pytest.param(16, marks=pytest.mark.slow)])
 def test_it_acts_as_its_teacher(tmp_path: Path, recurrent: int | None) -> None:
     cfg = config(tmp_path, 480, recurrent=recurrent)
     run = new_run(tmp_path, cfg)
@@ -185,7 +185,7 @@ def encoding_teacher(folder: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("recurrent", [None, 16])
+@pytest.mark.parametrize("recurrent", [None, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_student_predicts_the_layer_of_its_teacher_and_acts_by_it(tmp_path: Path, recurrent: int | None) -> None:
     cfg = config(tmp_path, 240, recurrent=recurrent, latent=LatentCfg("ground", 3))
     cfg.policy = encoding_teacher(tmp_path)
