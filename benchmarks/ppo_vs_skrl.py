@@ -33,7 +33,7 @@ class SkrlEnv(Wrapper):
     """Our environment as skrl's trainer sees one."""
 
     def __init__(self, env: Any) -> None:
-        self.env, self._spaces = env, SkrlEnvStub(env.io, env.num_envs, env.device)
+        self.env, self._spaces = env, SkrlEnvStub(env.io, env.num_envs, env.device, has_states=False)
 
     num_envs = property(lambda self: self._spaces.num_envs)
     device = property(lambda self: self._spaces.device)

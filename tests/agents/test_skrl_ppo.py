@@ -10,14 +10,17 @@ import torch
 from matplotlib.image import imread
 
 from helpers.messages import raises_naming
-from helpers.tasks import make_env
+from helpers.tasks import CONF, make_env
 from helpers.trainings import new_run, train, training_config
 from regimen.agents.skrl_ppo import SkrlPpo, SkrlPpoCfg
 from regimen.agents.skrl_ppo.ppo import build
 from regimen.agents.training_session import TrainingSession
+from regimen.config.compose import compose
+from regimen.config.task_schema import ObservationGroupCfg, ObservationTermCfg
 from regimen.envs.vec_env import IOSpec
+from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
-from regimen.system.errors import DivergedError, IOMismatchError, StopRequested
+from regimen.system.errors import ConfigError, ConfigErrors, DivergedError, IOMismatchError, StopRequested
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -41,9 +44,21 @@ def assert_equal(a: dict, b: dict) -> None:
             assert value == other, path
 
 
-@pytest.mark.parametrize(("task", "num_envs"), [("reach", 16), pytest.param("go2_flat", 8, marks=pytest.mark.slow)])
+def with_critic(config):
+    """The same training with a value network that reads a group of its own, `critic`, and normalises it."""
+    term = {"lag": ObservationTermCfg(func="joint_vel_rel", history=3, scale=0.1)}
+    config.env.observations["critic"] = ObservationGroupCfg(extends="policy", terms=term)
+    config.agent.models["value"]["network"][0]["input"] = "STATES"
+    config.agent.agent["state_preprocessor"] = "RunningStandardScaler"
+    return config
+
+
+@pytest.mark.parametrize(
+    ("task", "num_envs"), [("reach", 16), ("critic", 16), pytest.param("go2_flat", 8, marks=pytest.mark.slow)]
+)
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, task, num_envs):
-    config = training_config(task, timesteps=144, num_envs=num_envs)
+    config = training_config("reach" if task == "critic" else task, timesteps=144, num_envs=num_envs)
+    config = with_critic(config) if task == "critic" else config
     whole = new_run(tmp_path, config)
     train(whole, config)
 
@@ -95,6 +110,34 @@ def test_policy_loads_and_acts_as_the_trained_mean(trained):
     assert first.shape == (5, 2)
 
 
+def test_a_value_network_reads_the_group_of_the_critic_and_the_policy_its_own(tmp_path):
+    config = with_critic(training_config("reach", timesteps=48, num_envs=4))
+    run = new_run(tmp_path, config)
+    train(run, config)
+    bundle = checkpoint.load(run.checkpoints / "last.pt")
+    io = IOSpec.from_dict(bundle["io"])
+    assert io.size("critic") == io.size() + 6
+    agent = SkrlPpo(config.agent, io, 4, torch.device("cpu"), seed=0)
+    for name, tensors in bundle["training"]["agent"]["modules"].items():
+        agent.ppo.checkpoint_modules[name].load_state_dict(tensors)
+    states = torch.randn(2, 4, io.size("critic"))
+    first, second = (agent.ppo.value.act({"observations": None, "states": s}, role="value")[0] for s in states)
+    assert not torch.equal(first, second)
+    assert agent.ppo._state_preprocessor.running_mean.abs().sum() > 0, "it has seen states"
+    policy = SkrlPpo.load_policy(bundle, io, torch.device("cpu"))
+    assert policy.act({"policy": states[0, :, : io.size()]}, None)[0].shape == (4, 2)
+
+
+def test_states_without_a_group_for_them_are_refused_by_name(tmp_path):
+    states = "agent.models.value.network=[{name: net, input: STATES, layers: [8], activations: elu}]"
+    with raises_naming(ConfigErrors, "STATES", "critic", "env.observations.critic"):
+        preflight(compose(["task=reach", "agent=skrl_ppo", states], [CONF]), tmp_path)
+    config = training_config("reach", timesteps=24, num_envs=4)
+    config.agent.models["value"]["network"][0]["input"] = "STATES"
+    with raises_naming(ConfigError, "STATES", "critic"):
+        SkrlPpo(config.agent, make_env("reach", 4).io, 4, torch.device("cpu"), seed=0)
+
+
 def test_policy_of_another_robot_is_refused_by_name(tmp_path, trained):
     other = training_config("go2_flat", timesteps=24, num_envs=4)
     other.policy = str(trained)
@@ -130,7 +173,7 @@ def test_successor_of_a_truncated_episode_is_the_observation_before_the_reset(tm
     for step in range(5):
         with torch.no_grad():
             action, _ = agent.ppo.act(obs["policy"], None, timestep=step, timesteps=10)
-            before = obs["policy"]
+            before = obs
             obs, reward, terminated, truncated, info = env.step(action)
             agent._record(before, action, reward, obs, terminated, truncated, info, step)
     assert truncated.all()

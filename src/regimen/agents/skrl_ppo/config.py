@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from regimen.config.yaml_io import PlainSection
+    from regimen.config.yaml_io import PlainConfig, PlainSection
+
+CRITIC = "critic"
+"""Group of observations that is skrl's `STATES`: what a value network may see that the policy does not."""
 
 RunnerSection = dict[str, Any]
 """A section of a skrl Runner configuration, in skrl's keys."""
@@ -68,6 +72,21 @@ class SkrlPpoCfg:
             agent["value_clip"] = 0.0
         agent = {name: value for name, value in agent.items() if name not in REMOVED}
         return {**settings, "agent": agent}
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return a line for networks that read `STATES` in a task without the group `critic`."""
+        groups = config["env"].get("observations") or {}
+        if not groups or CRITIC in groups or not self.reads_states():
+            return []
+        return [
+            f"models: STATES are the group `{CRITIC}` of the task, which has {', '.join(groups)}. "
+            f"Add +env.observations.{CRITIC}={{extends: policy, terms: {{…}}}}, or type OBSERVATIONS."
+        ]
+
+    def reads_states(self) -> bool:
+        """Return whether a network reads skrl's `STATES`."""
+        networks = [n for model in self.models.values() if isinstance(model, dict) for n in model.get("network") or []]
+        return any(re.search(r"\bSTATES\b", str(network.get("input"))) for network in networks)
 
     def total_steps(self) -> int:
         """Return the env steps per env of the whole training, a whole number of rollouts."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.agents.skrl_ppo.config import RunnerSection, SkrlPpoCfg
+from regimen.agents.skrl_ppo.config import CRITIC, RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
+from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class SkrlEnvStub:
     """The attributes of an environment that skrl's Runner reads when it is built."""
 
-    def __init__(self, io: IOSpec, num_envs: int, device: torch.device) -> None:
+    def __init__(self, io: IOSpec, num_envs: int, device: torch.device, has_states: bool) -> None:
         import gymnasium
         import numpy as np
 
@@ -35,8 +36,8 @@ class SkrlEnvStub:
             return gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
         self.num_envs, self.device, self.num_agents = num_envs, device, 1
-        self.observation_space, self.state_space = box(io.size()), None
-        self.action_space = box(io.num_actions)
+        self.observation_space, self.action_space = box(io.size()), box(io.num_actions)
+        self.state_space = box(io.size(CRITIC)) if has_states else None
 
 
 def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -> RunnerSection:
@@ -52,7 +53,10 @@ def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -
     agent = sections["agent"]
     # The run directory replaces skrl's own logs and checkpoints.
     agent["experiment"] = {"write_interval": 0, "checkpoint_interval": 0}
-    for name, size in (("observation_preprocessor", io.size()), ("value_preprocessor", 1)):
+    sizes = {"observation_preprocessor": io.size(), "value_preprocessor": 1}
+    if cfg.reads_states():
+        sizes["state_preprocessor"] = io.size(CRITIC)
+    for name, size in sizes.items():
         if agent.get(name):
             given = agent.get(f"{name}_kwargs") or {}
             agent[f"{name}_kwargs"] = {**given, "size": size, "device": device}
@@ -62,12 +66,18 @@ def sections_for(cfg: SkrlPpoCfg, io: IOSpec, device: torch.device, seed: int) -
 
 
 def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed: int) -> Any:
-    """Return skrl's PPO agent with models and memory. See `sections_for`; `num_envs` is N."""
+    """Return skrl's PPO agent with models and memory. See `sections_for`; `num_envs` is N.
+
+    Raises:
+        ConfigError: a network reads `STATES`, and the task has no group for them.
+    """
     from skrl import logger
     from skrl.utils.runner.torch import Runner
 
+    if cfg.reads_states() and CRITIC not in io.observations:
+        raise ConfigError(f"agent.models: STATES are the group `{CRITIC}`, which the task does not have.")
     logger.setLevel(logging.WARNING)
-    return Runner(SkrlEnvStub(io, num_envs, device), sections_for(cfg, io, device, seed)).agent
+    return Runner(SkrlEnvStub(io, num_envs, device, cfg.reads_states()), sections_for(cfg, io, device, seed)).agent
 
 
 class SkrlPpo:
@@ -107,11 +117,11 @@ class SkrlPpo:
             # Operations on some hundred rows are slower with several threads; the update is large enough.
             torch.set_num_threads(1)
             with torch.no_grad():
-                policy_obs = obs["policy"].to(self.device)
-                action, _ = ppo.act(policy_obs, None, timestep=step, timesteps=total)
+                seen, before = obs["policy"].to(self.device), obs
+                action, _ = ppo.act(seen, self._states(before), timestep=step, timesteps=total)
                 obs, reward, terminated, truncated, info = env.step(action.to(env.device))
                 session.step(reward, terminated, truncated, info)
-                self._record(policy_obs, action, reward, obs, terminated, truncated, info, step)
+                self._record(before, action, reward, obs, terminated, truncated, info, step)
             torch.set_num_threads(threads)
             warming = session.iteration < self.cfg.value_warmup_iterations
             ppo.policy.requires_grad_(not warming)
@@ -123,9 +133,13 @@ class SkrlPpo:
                 require_finite(ppo.value.state_dict(), "value network")
                 session.end_iteration(self._losses(), partial(self._checkpoint_state, obs))
 
+    def _states(self, obs: Obs) -> torch.Tensor | None:
+        """Return what skrl calls states, (N, c): the group `critic` of the task, None where it has none."""
+        return obs[CRITIC].to(self.device) if self.ppo.state_space is not None else None
+
     def _record(
         self,
-        obs: torch.Tensor,
+        obs: Obs,
         action: torch.Tensor,
         reward: torch.Tensor,
         next_obs: Obs,
@@ -135,16 +149,17 @@ class SkrlPpo:
         step: int,
     ) -> None:
         """Store a transition; its successor is the observation before the automatic reset."""
-        done = (terminated | truncated)[:, None]
-        successor = torch.where(done, info["final_obs"]["policy"], next_obs["policy"])
+        done, final = (terminated | truncated)[:, None], info["final_obs"]
+        groups = ("policy",) if self.ppo.state_space is None else ("policy", CRITIC)
+        successor = {group: torch.where(done, final[group], next_obs[group]) for group in groups}
         to = self.device
         self.ppo.record_transition(
-            observations=obs,
-            states=None,
+            observations=obs["policy"].to(to),
+            states=self._states(obs),
             actions=action,
             rewards=reward[:, None].clone().to(to),
-            next_observations=successor.to(to),
-            next_states=None,
+            next_observations=successor["policy"].to(to),
+            next_states=self._states(successor),
             terminated=terminated[:, None].to(to),
             truncated=truncated[:, None].to(to),
             infos=info,
