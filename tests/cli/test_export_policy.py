@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -20,6 +21,7 @@ from helpers.tasks import make_env
 from helpers.trainings import new_run
 from regimen.agents.export import header, network
 from regimen.agents.export.formats import TorchScript
+from regimen.agents.export.network import largest_gap
 from regimen.agents.policy_file import load_bundle, load_policy
 from regimen.agents.rsl_rl.ppo import RslRlPpo
 from regimen.cli import main
@@ -76,7 +78,9 @@ def test_the_file_tells_what_a_robot_has_to_know(tmp_path, name):
     said = export(str(source), name, out)
     description, robot = header.read_description(out), load("go2")
     told = description.to_dict()
-    assert told == json.loads(out.with_name(f"{out.name}.json").read_text())
+    beside = json.loads(out.with_name(f"{out.name}.json").read_text())
+    assert beside.pop("sha256")[out.name] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert told == beside
     assert told["robot"]["stiffness"] == list(robot.stiffness) and told["robot"]["damping"] == list(robot.damping)
     assert told["joint_names"] == list(robot.joints) and told["action_offset"] == list(robot.default_joint_pos)
     assert told["observations"]["policy"]["joint_vel"] == {"size": 12, "scale": 1.0, "clip": None}
@@ -118,21 +122,35 @@ def test_what_does_not_do_the_same_is_not_written(tmp_path, monkeypatch):
 
 
 def test_a_value_that_is_not_a_number_is_a_difference():
-    assert network._gap(torch.tensor([[float("nan")]]), torch.tensor([[0.0]])) == float("inf")
-    assert network._gap(torch.tensor([[40.0], [0.2004]]), torch.tensor([[40.0], [0.2]])) == pytest.approx(1e-5, rel=0.1)
-    assert network._gap(torch.tensor([[40.0, 0.2004]]), torch.tensor([[40.0, 0.2]])) == pytest.approx(4e-4, rel=0.1)
+    assert largest_gap(torch.tensor([[float("nan")]]), torch.tensor([[0.0]])) == float("inf")
+    assert largest_gap(torch.tensor([[40.0], [0.2004]]), torch.tensor([[40.0], [0.2]])) == pytest.approx(1e-5, rel=0.1)
+    assert largest_gap(torch.tensor([[40.0, 0.2004]]), torch.tensor([[40.0, 0.2]])) == pytest.approx(4e-4, rel=0.1)
 
 
-def test_a_policy_with_a_memory_is_refused(tmp_path):
-    with raises_naming(CheckpointError, "recurrent", "agent.actor.class_name=MLPModel"):
-        export(str(run_with(tmp_path, "recurrent")), "torchscript")
+def test_a_policy_that_is_no_network_of_one_step_is_refused(tmp_path):
     path = run_with(tmp_path, "skrl_ppo")
     importlib.import_module("helpers.point_env")  # a checkpoint's own code is used only if it is imported already
     checkpoint.save(
         path, checkpoint.load(path) | {"agent": {"_target_": "helpers.point_env.StepCounter"}, "policy": {"gain": 1}}
     )
-    with raises_naming(CheckpointError, "StepCounter", "skrl_ppo", "rsl_rl_ppo", "fast_sac"):
+    with raises_naming(CheckpointError, "StepCounter", "skrl_ppo", "rsl_rl_ppo", "student"):
         export(str(path), "torchscript")
+
+
+def test_raw_observations_are_chosen_by_a_word(tmp_path, capsys):
+    source, out = run_with(tmp_path, "recurrent"), tmp_path / "arm.pt"
+    assert main.main(["export", str(source), "format=torchscript", "observations=raw", "--out", str(out)]) == 0
+    assert_names(capsys.readouterr().out, "joint_pos 2", "joint_vel 2", "hidden", "cell")
+    assert list(header.read_description(out).sensors) == ["joint_pos", "joint_vel", "target", "tip"]
+
+
+@needs_onnx
+def test_a_runner_that_was_changed_is_not_lost(tmp_path):
+    source, out = run_with(tmp_path, "skrl_ppo"), tmp_path / "my-arm.onnx"
+    (tmp_path / "my_arm_runner.py").write_text("print('mine')")
+    with raises_naming(ConfigError, "my_arm_runner.py", "--out"):
+        export(str(source), "onnx", out)
+    assert not out.exists()
 
 
 def test_a_lone_checkpoint_needs_its_task(tmp_path):
@@ -159,6 +177,7 @@ def test_mistakes_say_what_to_type(tmp_path, capsys, monkeypatch):
         ("format=torchscript", "--out", "arm.onnx"): ["--out arm.onnx", ".pt", "arm.pt"],
         ("format=torchscript", "--out", "mine.pt"): ["--out mine.pt"],
         ("format=torchscript", "task=reach"): ["task=reach", source],
+        ("format=torchscript", "observations=row"): ["observations=row", "raw"],
     }
     for words, names in wrong.items():
         assert main.main(["export", source, *words]) == 2

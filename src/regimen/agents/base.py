@@ -17,7 +17,8 @@ implements the protocols of what it can do, and nothing else:
 | `AssembledAgent` | assemble | `assemble` |
 
 `AgentCfg` lists what its dataclass may declare. A policy is a `Policy`; one that can be exported is a
-`FeedForwardPolicy`, one with named layers a `LatentPolicy`, one that learns in context an `InContextPolicy`.
+`FeedForwardPolicy` or a `RecurrentPolicy`, one with named layers a `LatentPolicy`, one that learns in context an
+`InContextPolicy`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,35 @@ class FeedForwardPolicy(Policy, Protocol):
 
         Raises:
             CheckpointError: the network is recurrent.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RecurrentNetwork:
+    """A network with a state that is all zeros where an episode begins.
+
+    Attributes:
+        module: one tensor (N, d) for each group, then each part of the state -> the action (N, A) of `act`, then each
+            part of the next state.
+        groups: observation groups, in the order of the arguments.
+        state: name of a part of the state -> its shape in one env; (N, *shape) as an argument.
+    """
+
+    module: nn.Module
+    groups: list[str]
+    state: dict[str, list[int]]
+
+
+@runtime_checkable
+class RecurrentPolicy(Policy, Protocol):
+    """A policy that carries a state through an episode; `regimen export` writes it to a file."""
+
+    def recurrent(self) -> RecurrentNetwork | None:
+        """Return the network of one step, None of a policy without state, which is then a `FeedForwardPolicy`.
+
+        Raises:
+            CheckpointError: the network has a form that cannot be written with its state.
         """
         ...
 

@@ -84,6 +84,11 @@ class ObservationManager(Stateful):
             self.groups[name].load_state_dict(saved)
         super().load_state_dict({name: saved for name, saved in state.items() if name != GROUPS})
 
+    def readings(self) -> dict[str, torch.Tensor]:
+        """Return `group.term` -> (N, d), its present reading before noise, bias, clip, scale, delay and history."""
+        read = {g: _with_base(self.groups, g, lambda group: group.terms) for g in self.groups}
+        return {f"{g}.{name}": term().clone() for g, terms in read.items() for name, term in terms.items()}
+
     def draw_noise(self) -> dict[str, torch.Tensor]:
         """Draw the noise of one step, group -> (N, width of its noisy columns); groups without noise have none."""
         return {g: group.draw_noise() for g, group in self.groups.items() if group.noise is not None}

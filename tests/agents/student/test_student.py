@@ -117,19 +117,24 @@ def test_what_is_learned_over_time_is_what_acts() -> None:
     assert torch.allclose(net.over_time(obs, first, starts)[0], torch.stack(acted), atol=1e-6)
 
 
-def test_the_exported_network_is_the_policy_and_a_recurrent_one_is_refused() -> None:
+def test_the_exported_network_is_the_policy() -> None:
     env = PointEnv(4)
+    obs = env.reset(seed=0)
     for recurrent in (None, 8):
         student = Student(StudentCfg(**SMALL, recurrent=recurrent), env.io, 4, env.device, seed=0)
         bundle: Any = {"agent": asdict(student.cfg), "policy": {"net": student.net.state_dict()}}
         policy = Student.load_policy(bundle, env.io, env.device)
-        if recurrent is not None:
-            with raises_naming(CheckpointError, "agent.recurrent"):
-                policy.feed_forward()
+        if recurrent is None:
+            network, groups = policy.feed_forward()
+            assert policy.recurrent() is None and groups == ["policy"]
+            assert torch.equal(network(obs["policy"]), policy.act(obs, None)[0])
             continue
-        network, groups = policy.feed_forward()
-        obs = env.reset(seed=0)
-        assert groups == ["policy"] and torch.equal(network(obs["policy"]), policy.act(obs, None)[0])
+        step, state = policy.recurrent(), torch.randn(4, 8)
+        assert step is not None and step.groups == ["policy"] and step.state == {"hidden": [8]}
+        for found, wanted in zip(step.module(obs["policy"], state), policy.act(obs, state), strict=True):
+            assert torch.allclose(found, wanted, atol=1e-6)
+        with raises_naming(CheckpointError, "agent.recurrent"):
+            policy.feed_forward()
 
 
 def test_it_reads_its_own_group_of_a_task_and_the_teacher_another() -> None:

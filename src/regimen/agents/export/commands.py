@@ -6,7 +6,8 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from regimen.agents.export.header import CommandDescription, ReferenceClip
+from regimen.agents.export.descriptions import CommandDescription, ReferenceClip
+from regimen.agents.export.terms import terms_of
 from regimen.config.motion_files import resolve_motion
 from regimen.envs.robots.robot import load
 from regimen.envs.term_binding import find_term
@@ -31,20 +32,13 @@ def describe_commands(groups: Iterable[str], env: PlainConfig) -> dict[str, Comm
         groups: observation groups that the policy reads.
         env: plain configuration of the task.
     """
-    terms_of: dict[str, list[str]] = {}
+    readers: dict[str, list[str]] = {}
     for group in groups:
-        for name, term in _terms(group, env).items():
+        for name, term in terms_of(group, env).items():
             if command := _command_of(term):
-                terms_of.setdefault(command, []).append(f"{group}.{name}")
+                readers.setdefault(command, []).append(f"{group}.{name}")
     commands = env.get("commands") or {}
-    return {name: _described(commands[name], terms, env) for name, terms in terms_of.items() if commands.get(name)}
-
-
-def _terms(group: str, env: PlainConfig) -> dict[str, PlainSection]:
-    """Return the terms of a group, after those of the group that it extends."""
-    section = (env.get("observations") or {}).get(group) or {}
-    before = _terms(section["extends"], env) if section.get("extends") else {}
-    return before | {name: term for name, term in (section.get("terms") or {}).items() if term}
+    return {name: _described(commands[name], terms, env) for name, terms in readers.items() if commands.get(name)}
 
 
 def _command_of(term: PlainSection) -> str | None:

@@ -19,19 +19,17 @@ from regimen.agents.export.torchscript_code import require_network
 if TYPE_CHECKING:
     from torch import nn
 
-OUTPUTS = ["actions", "targets"]
-
 
 class Network(Protocol):
-    """An exported network that acts: one tensor (N, d) for each input -> actions (N, A) and targets (N, A)."""
+    """An exported network that acts: a tensor (N, …) for each input -> actions (N, A), targets (N, A), next state."""
 
-    def __call__(self, observations: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+    def __call__(self, inputs: list[torch.Tensor]) -> Sequence[torch.Tensor]:
         """Act."""
         ...
 
 
 class Onnx:
-    """A network in ONNX, run by onnxruntime on the CPU; inputs are named by their observation groups."""
+    """A network in ONNX, run by onnxruntime on the CPU."""
 
     SUFFIX = ".onnx"
 
@@ -49,25 +47,25 @@ class Onnx:
         self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self._inputs = [node.name for node in self._session.get_inputs()]
 
-    def __call__(self, observations: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return actions and targets on the device of the observations."""
-        arrays = [value.cpu().numpy() for value in observations]
-        outputs = self._session.run(OUTPUTS, dict(zip(self._inputs, arrays, strict=True)))
-        return [torch.from_numpy(value).to(observations[0].device) for value in outputs]
+    def __call__(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return actions, targets and the next state on the device of the inputs."""
+        arrays = [value.cpu().numpy() for value in inputs]
+        outputs = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
+        return [torch.from_numpy(value).to(inputs[0].device) for value in outputs]
 
     @staticmethod
-    def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
+    def traced(network: nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str]) -> Any:
         """Return the network as a model of the format.
 
         Args:
             network: to export.
-            observations: (N, d) for each group.
-            groups: their names.
+            inputs: name -> example, (N, …).
+            outputs: names.
         """
-        sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in groups)
+        sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
         with _quiet():
             program = torch.onnx.export(
-                network, tuple(observations), input_names=groups, output_names=OUTPUTS, dynamo=True,
+                network, tuple(inputs.values()), input_names=list(inputs), output_names=outputs, dynamo=True,
                 dynamic_shapes=(sizes,), verbose=False,
             )  # fmt: skip
         assert program is not None
@@ -101,17 +99,17 @@ class TorchScript:
         with _quiet():
             self._module = torch.jit.load(streams.BytesIO(source) if isinstance(source, bytes) else source)
 
-    def __call__(self, observations: list[torch.Tensor]) -> Sequence[torch.Tensor]:
-        """Return actions and targets on the device of the observations."""
-        self._module.to(observations[0].device)
-        outputs: tuple[torch.Tensor, torch.Tensor] = self._module(*observations)
+    def __call__(self, inputs: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """Return actions, targets and the next state on the device of the inputs."""
+        self._module.to(inputs[0].device)
+        outputs: tuple[torch.Tensor, ...] = self._module(*inputs)
         return outputs
 
     @staticmethod
-    def traced(network: nn.Module, observations: list[torch.Tensor], groups: list[str]) -> Any:
+    def traced(network: nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str]) -> Any:
         """Return the network as a model of the format; see `Onnx.traced`."""
         with _quiet(), torch.no_grad():
-            return torch.jit.trace(network, tuple(observations))
+            return torch.jit.trace(network, tuple(inputs.values()))
 
     @staticmethod
     def content(model: Any, description: PolicyDescription) -> bytes:
@@ -152,13 +150,13 @@ def _delete_source_paths(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the deprecation warnings of TorchScript and the log of the exporter."""
+    """Suppress the warnings of TorchScript and the log of the exporter; what they concern is found by the check."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for kind in (DeprecationWarning, FutureWarning, UserWarning):
+            for kind in (DeprecationWarning, FutureWarning, UserWarning, torch.jit.TracerWarning):
                 warnings.simplefilter("ignore", kind)
             yield
     finally:

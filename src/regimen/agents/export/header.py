@@ -14,6 +14,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regimen.agents.export.descriptions import (
+    LAST_ACTION,
+    CommandDescription,
+    DelayDescription,
+    ExportCheck,
+    RobotDescription,
+    SensorDescription,
+)
 from regimen.envs.vec_env import ActionSpec, IOSpec
 from regimen.system.errors import CheckpointError, PreflightError
 from regimen.system.file_kinds import this_is
@@ -25,6 +33,12 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle
 
 FORMAT = 1
+WITH_STATE = 2
+"""Format of a file whose network has a state or sensors as inputs, which earlier versions cannot run."""
+
+STATE_IN, STATE_OUT = "state_in_", "state_out_"
+"""Beginnings of the names of inputs and outputs with a part of the state."""
+
 ONNX = b"\x08"
 """First byte of an ONNX file: the field with the version of the format."""
 
@@ -33,111 +47,6 @@ EXTRA = "regimen.json"
 
 AGENT = "regimen.agents.exported.Exported"
 HOW = "Export one: regimen export <run> format=onnx (or torchscript)."
-
-
-@dataclass(frozen=True)
-class RobotDescription:
-    """What the position controllers of a robot need.
-
-    Attributes:
-        name: of the robot.
-        joint_names: in the order of the other values.
-        default_joint_pos: rad.
-        stiffness: N·m/rad.
-        damping: N·m·s/rad.
-        effort_limit: N·m.
-        velocity_limit: rad/s.
-    """
-
-    name: str
-    joint_names: list[str]
-    default_joint_pos: list[float]
-    stiffness: list[float]
-    damping: list[float]
-    effort_limit: list[float]
-    velocity_limit: list[float]
-
-
-@dataclass(frozen=True)
-class ReferenceClip:
-    """A motion clip that a policy follows, frame by frame.
-
-    Attributes:
-        name: of the clip.
-        weight: probability that an episode of the training follows it.
-        fps: frames a second.
-        duration_s: from the first to the last frame, s.
-        cyclic: whether the clip is repeated.
-        cycle_shift: m, m: how far the base moves in a cycle, in the frame of its beginning.
-        cycle_turn: rad by which the heading turns in a cycle.
-        joint_names: in the order of the columns below.
-        root_pos: (F, 3) m, in the clip's own frame, z from the floor.
-        root_quat: (F, 4) w x y z.
-        joint_pos: (F, J) rad.
-        joint_vel: (F, J) rad/s.
-        source: where the motion comes from.
-        license: its terms.
-    """
-
-    name: str
-    weight: float
-    fps: float
-    duration_s: float
-    cyclic: bool
-    cycle_shift: list[float]
-    cycle_turn: float
-    joint_names: list[str]
-    root_pos: list[list[float]]
-    root_quat: list[list[float]]
-    joint_pos: list[list[float]]
-    joint_vel: list[list[float]]
-    source: str
-    license: str
-
-
-@dataclass(frozen=True)
-class CommandDescription:
-    """A command that observation terms read.
-
-    Attributes:
-        func: its class in the task.
-        params: arguments of the class, defaults included.
-        terms: observation terms that read it, `group.term`.
-        value: what its value is.
-        computed: how it follows from the time, empty where it is a person's or a planner's choice.
-        clips: motion clips that it follows.
-    """
-
-    func: str
-    params: dict[str, Any]
-    terms: list[str]
-    value: str
-    computed: str
-    clips: list[ReferenceClip] = field(default_factory=list)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> CommandDescription:
-        """Return the description in a file.
-
-        Raises:
-            TypeError: a key is missing.
-        """
-        return cls(**{**data, "clips": [ReferenceClip(**clip) for clip in data.get("clips", [])]})
-
-
-@dataclass(frozen=True)
-class ExportCheck:
-    """Comparison of an exported network with its policy.
-
-    Attributes:
-        observations: random observations compared.
-        largest_difference: of actions and targets, relative above 1.
-        run_by: name and version of the runtime.
-    """
-
-    observations: int
-    largest_difference: float
-    run_by: str
 
 
 @dataclass(frozen=True)
@@ -150,6 +59,11 @@ class PolicyDescription:
         step_dt: seconds between two actions.
         observations: group -> term -> `size` and `TermMeaning`.
         images: group of one image that the network reads -> [H, W, C].
+        state: part of the network's state -> its shape for one robot; zeros at the start of an episode. The input
+            `state_in_<name>` has it before a step and the output `state_out_<name>` after it.
+        sensors: inputs of a file with the observation pipeline inside, by name; empty where the inputs are groups.
+        feedback: terms `group.term` that hold the action of the last step.
+        delays: `actions` or `group.term` -> its delay in the training.
         joint_names: joints of an action, in order.
         action_scale: rad for an action of 1, of each joint.
         action_offset: target at action 0, rad.
@@ -191,6 +105,10 @@ class PolicyDescription:
     commands: dict[str, CommandDescription] = field(default_factory=dict)
     check: ExportCheck | None = None
     images: dict[str, list[int]] = field(default_factory=dict)
+    state: dict[str, list[int]] = field(default_factory=dict)
+    sensors: dict[str, SensorDescription] = field(default_factory=dict)
+    feedback: list[str] = field(default_factory=list)
+    delays: dict[str, DelayDescription] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PolicyDescription:
@@ -206,6 +124,8 @@ class PolicyDescription:
                     known[name] = part(**known[name])
             commands = known.get("commands") or {}
             known["commands"] = {name: CommandDescription.from_dict(part) for name, part in commands.items()}
+            for name, kind in (("sensors", SensorDescription), ("delays", DelayDescription)):
+                known[name] = {key: kind(**part) for key, part in (known.get(name) or {}).items()}
             return cls(**known)
         except TypeError as error:
             raise CheckpointError(f"The description of an exported policy is incomplete: {error}.") from error
@@ -214,6 +134,19 @@ class PolicyDescription:
         """Return plain data in the order of the keys in a file; a check that is still to come is left out."""
         data = asdict(self)
         return {key: data[key] for key in _KEYS if key != "check" or self.check is not None}
+
+    @property
+    def reads(self) -> list[str]:
+        """Names of the inputs without those of the state, in order."""
+        return [name for name in self.inputs if not name.startswith(STATE_IN)]
+
+    def readings(self) -> dict[str, str]:
+        """Return input -> a term `group.term` that reads it, of a file with the observation pipeline, in order.
+
+        The part of the state with the last action is among them.
+        """
+        fed = {LAST_ACTION: self.feedback[0]} if LAST_ACTION in self.state else {}
+        return {name: sensor.terms[0] for name, sensor in self.sensors.items()} | fed
 
     def io_spec(self) -> IOSpec:
         """Return observations and actions of the policy."""
@@ -230,7 +163,8 @@ class PolicyDescription:
 
 _KEYS = (
     *("format", "regimen", "task", "run", "step", "commit", "agent", "faults", "inputs", "outputs", "step_dt"),
-    *("observations", "images", "joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
+    *("observations", "images", "sensors", "feedback", "state", "delays"),
+    *("joint_names", "action_scale", "action_offset", "action_clip", "joint_limits", "robot"),
     *("physics_dt", "commands", "check"),
 )
 
@@ -250,7 +184,7 @@ def read_description(path: Path) -> PolicyDescription:
         CheckpointError: it cannot be read, or has no description.
     """
     content = _of_onnx(path) if path.suffix == ".onnx" else _of_torchscript(path)
-    if content.get("format") != FORMAT:
+    if content.get("format") not in (FORMAT, WITH_STATE):
         raise CheckpointError(
             f"{path} has no description of its observations and joints, as exports of this project have. {HOW}"
         )
@@ -273,7 +207,12 @@ def bundle(path: Path) -> PolicyBundle:
         "faults": description.faults,
         "run": description.run,
         "step": description.step,
-        "policy": {"path": str(path), "inputs": list(description.inputs)},
+        "policy": {
+            "path": str(path),
+            "inputs": description.reads,
+            "state": description.state,
+            "readings": description.readings(),
+        },
     }
 
 

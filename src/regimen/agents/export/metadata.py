@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.agents.export.commands import describe_commands
-from regimen.agents.export.header import FORMAT, PolicyDescription, RobotDescription
+from regimen.agents.export.descriptions import RobotDescription
+from regimen.agents.export.header import (
+    FORMAT,
+    STATE_IN,
+    STATE_OUT,
+    WITH_STATE,
+    PolicyDescription,
+)
+from regimen.agents.export.terms import describe_delays, fed_back
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
 from regimen.runs.record import RunRecord, read_record
@@ -15,6 +23,9 @@ from regimen.system.errors import ConfigError
 from regimen.system.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from regimen.agents.export.descriptions import SensorDescription
     from regimen.config.yaml_io import PlainConfig
     from regimen.envs.robots.robot import Robot
     from regimen.envs.vec_env import TermMeaning
@@ -28,7 +39,17 @@ OUTPUTS = {
 }
 
 
-def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: RunRecord | None) -> PolicyDescription:
+STATE = "(N, {size}) float32: `state.{name}` {when}"
+
+
+def describe(
+    bundle: PolicyBundle,
+    groups: list[str],
+    config: PlainConfig,
+    run: RunRecord | None,
+    state: Mapping[str, list[int]] | None = None,
+    sensors: Mapping[str, SensorDescription] | None = None,
+) -> PolicyDescription:
     """Return the description of a policy, without its check.
 
     Args:
@@ -36,12 +57,16 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
         groups: observation groups that it reads.
         config: plain configuration of its task.
         run: record of its run, None if it is not known.
+        state: part of its state -> shape for one robot.
+        sensors: inputs of a network with the observation pipeline inside.
     """
+    state, sensors = state or {}, sensors or {}
+    inputs = {name: _sensor(sensor) for name, sensor in sensors.items()}
     spec = IOSpec.from_dict(bundle["io"])
     name = config["env"].get("robot")
     robot = load(name) if name else None
     return PolicyDescription(
-        format=FORMAT,
+        format=WITH_STATE if state or sensors else FORMAT,
         regimen=__version__,
         task=config["choices"].get("task"),
         run=bundle.get("run"),
@@ -49,8 +74,10 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
         commit=commit_of(run),
         agent=bundle["agent"]["_target_"],
         faults=bundle.get("faults") or [],
-        inputs={group: _input(spec, group) for group in groups},
-        outputs={k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()},
+        inputs=(inputs or {group: _input(spec, group) for group in groups})
+        | _states(STATE_IN, state, "before the step, zeros at the start of an episode"),
+        outputs={k: text.format(unit="rad" if robot else "the task's own unit") for k, text in OUTPUTS.items()}
+        | _states(STATE_OUT, state, "after the step"),
         step_dt=spec.step_dt,
         observations={g: _terms(spec, g) for g in dict.fromkeys(("policy", *groups)) if g in spec.observations},
         images={group: spec.images[group] for group in groups if group in spec.images},
@@ -62,6 +89,10 @@ def describe(bundle: PolicyBundle, groups: list[str], config: PlainConfig, run: 
         robot=None if robot is None else _robot(robot),
         physics_dt=config["sim"]["dt"] if robot else None,
         commands=describe_commands(groups, config["env"]),
+        state=dict(state),
+        sensors=dict(sensors),
+        feedback=fed_back(groups, config["env"]),
+        delays=describe_delays(groups, config["env"]),
     )
 
 
@@ -97,6 +128,16 @@ def _input(spec: IOSpec, group: str) -> str:
     if group in spec.images:
         return IMAGE.format(size=", ".join(map(str, spec.images[group])), group=group)
     return OBSERVATION.format(size=spec.size(group), group=group)
+
+
+def _sensor(sensor: SensorDescription) -> str:
+    return f"(N, {sensor.size}) float32: {sensor.value or 'the reading of ' + sensor.terms[0]}"
+
+
+def _states(start: str, state: Mapping[str, list[int]], when: str) -> dict[str, str]:
+    """Return input or output -> text, of each part of the state."""
+    sizes = {name: ", ".join(map(str, shape)) for name, shape in state.items()}
+    return {start + name: STATE.format(size=size, name=name, when=when) for name, size in sizes.items()}
 
 
 def _terms(spec: IOSpec, group: str) -> dict[str, TermMeaning]:

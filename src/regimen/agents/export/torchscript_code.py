@@ -21,17 +21,17 @@ METHOD = re.compile(r"forward\d*(__\d+)?")
 BUILTINS = frozenset(("annotate", "bool", "float", "getattr", "int", "len", "unchecked_cast"))
 
 TENSOR_OPERATORS = """
-    _cast_Float _convolution abs add addmm all amax amin any arange argmax argmin atan atan2 batch_norm bmm
-    cat ceil celu chunk clamp clamp_max clamp_min clone contiguous conv1d conv2d cos cosh cumsum detach dim
-    div dropout elu embedding eq erf exp expand expand_as flatten flip floor floor_divide format full
-    full_like gather ge gelu glu gru gru_cell gt hardsigmoid hardswish hardtanh index index_select isfinite
-    layer_norm le leaky_relu len linear log log1p log_softmax logical_and logical_not logical_or lstm
-    lstm_cell lt masked_fill matmul max maximum mean min minimum mish mm mul narrow ne neg new_ones new_zeros
-    norm numel ones ones_like permute pow prelu reciprocal relu relu6 remainder repeat reshape rms_norm
-    rnn_relu rnn_tanh round rsqrt rsub scaled_dot_product_attention select selu sigmoid sign silu sin sinh
-    size slice softmax softplus softsign split split_with_sizes sqrt square squeeze stack std sub sum swapaxes
-    t tan tanh tensor tensor_split to transpose tril triu type_as unbind unflatten unsqueeze var view where
-    zeros zeros_like
+    _cast_Float _convolution abs add addmm all amax amin any arange argmax argmin atan atan2 batch_norm
+    bmm broadcast_tensors cat ceil celu chunk clamp clamp_max clamp_min clone contiguous conv1d conv2d
+    cos cosh cumsum detach dim div dropout elu embedding eq erf exp expand expand_as flatten flip floor
+    floor_divide format full full_like gather ge gelu glu gru gru_cell gt hardsigmoid hardswish hardtanh
+    index index_select isfinite layer_norm le leaky_relu len linear log log1p log_softmax logical_and
+    logical_not logical_or lstm lstm_cell lt masked_fill matmul max maximum mean min minimum mish mm mul
+    narrow ne neg new_ones new_zeros norm numel ones ones_like permute pow prelu reciprocal relu relu6
+    remainder repeat reshape rms_norm rnn_relu rnn_tanh round rsqrt rsub scaled_dot_product_attention
+    select selu sigmoid sign silu sin sinh size slice softmax softplus softsign split split_with_sizes
+    sqrt square squeeze stack std sub sum swapaxes t tan tanh tensor tensor_split to transpose tril triu
+    type_as unbind unflatten unsqueeze var view where zeros zeros_like
 """
 
 OPERATORS = frozenset(

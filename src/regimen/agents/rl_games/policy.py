@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from regimen.agents.base import RecurrentNetwork
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -92,8 +93,43 @@ class RlGamesPolicy:
             CheckpointError: it is recurrent.
         """
         if self._is_recurrent:
-            raise CheckpointError(
-                "This policy is recurrent: its action depends on earlier observations, which one call of a network "
-                "does not have. Train one without agent.params.network.rnn."
-            )
+            raise CheckpointError("This policy has a state (agent.params.network.rnn): see `recurrent`.")
         return self.network, ["policy"]
+
+    def recurrent(self) -> RecurrentNetwork | None:
+        """Return the network of one step with the actor's state, each part (N, layers, h); None of a feed-forward one.
+
+        An LSTM has the parts `hidden` and `cell`, others `hidden`. A critic of its own is left out.
+
+        Raises:
+            CheckpointError: the network is none of the library's own.
+        """
+        if not self._is_recurrent:
+            return None
+        from rl_games.algos_torch.network_builder import A2CBuilder
+
+        network = self.network.model.a2c_network
+        if not isinstance(network, A2CBuilder.Network):
+            raise CheckpointError(
+                f"{type(network).__name__} is a recurrent network of your own, whose state is not described. Only the "
+                "library's are exported: agent.params.network.name=actor_critic."
+            )
+        shapes = [[part.shape[0], part.shape[2]] for part in self.network.model.get_default_rnn_state()]  # type: ignore[operator]
+        if network.is_separate_critic():
+            shapes = shapes[: len(shapes) // 2]
+        state = dict(zip(("hidden", "cell"), shapes, strict=False))
+        return RecurrentNetwork(_Step(self.network, bool(network.is_separate_critic())), ["policy"], state)
+
+
+class _Step(nn.Module):
+    """One step of a recurrent model: observation and states (N, layers, h) -> action and next states."""
+
+    def __init__(self, network: MeanAction, separate: bool) -> None:
+        super().__init__()
+        self.network, self.separate = network, separate
+
+    def forward(self, obs: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        before = [part.transpose(0, 1).contiguous() for part in states]
+        critic = [torch.zeros_like(part) for part in before] if self.separate else []
+        action, after = self.network.action(obs, (*before, *critic))
+        return action, *(part.transpose(0, 1) for part in after[: len(states)])

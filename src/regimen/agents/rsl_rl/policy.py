@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents.base import RecurrentNetwork
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -42,11 +43,28 @@ class RslRlPolicy:
             CheckpointError: it is recurrent.
         """
         if self.actor.is_recurrent:
-            raise CheckpointError(
-                "This policy is recurrent: its action depends on earlier observations, which one call of a network "
-                "does not have. Train a feed-forward one: agent.actor.class_name=MLPModel."
-            )
+            raise CheckpointError("This policy has a state (agent.actor.class_name): see `recurrent`.")
         return _OfGroups(self.actor, self.groups), self.groups
+
+    def recurrent(self) -> RecurrentNetwork | None:
+        """Return the network of one step with its state, `hidden` (N, layers, h) and `cell` of an LSTM.
+
+        Raises:
+            CheckpointError: the model is recurrent, and none of the library's own.
+        """
+        from rsl_rl.models import RNNModel
+
+        if not self.actor.is_recurrent:
+            return None
+        if not isinstance(self.actor, RNNModel) or type(self.actor).forward is not RNNModel.forward:
+            raise CheckpointError(
+                f"{type(self.actor).__name__} is a recurrent model of your own, whose state is not described. Only a "
+                "feed-forward one and the library's are exported: agent.actor.class_name=RNNModel or MLPModel."
+            )
+        cells = self.actor.rnn.rnn
+        parts = ("hidden", "cell") if isinstance(cells, torch.nn.LSTM) else ("hidden",)
+        shape = [cells.num_layers, cells.hidden_size]
+        return RecurrentNetwork(_StepOfGroups(self.actor, self.groups), self.groups, dict.fromkeys(parts, shape))
 
 
 class _OfGroups(torch.nn.Module):
@@ -59,6 +77,24 @@ class _OfGroups(torch.nn.Module):
     def forward(self, *obs: torch.Tensor) -> torch.Tensor:
         action: torch.Tensor = self.actor(dict(zip(self.groups, obs, strict=True)))
         return action
+
+
+class _StepOfGroups(torch.nn.Module):
+    """One step of the library's `RNNModel`: groups and states (N, layers, h) -> action and next states."""
+
+    def __init__(self, actor: Any, groups: list[str]) -> None:
+        super().__init__()
+        self.normalizer, self.cells, self.mlp = actor.obs_normalizer, actor.rnn.rnn, actor.mlp
+        distribution = actor.distribution
+        self.output = torch.nn.Identity() if distribution is None else distribution.as_deterministic_output_module()
+        self.count = len(groups)
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = self.normalizer(torch.cat(values[: self.count], dim=1))
+        before = tuple(part.transpose(0, 1).contiguous() for part in values[self.count :])
+        latent, after = self.cells(features[None], before if len(before) > 1 else before[0])
+        parts = after if isinstance(after, tuple) else (after,)
+        return self.output(self.mlp(latent[0])), *(part.transpose(0, 1) for part in parts)
 
 
 def load_actor(actor: Any, state: StateDict) -> None:

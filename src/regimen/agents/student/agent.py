@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.agents.base import LatentPolicy
+from regimen.agents.base import LatentPolicy, RecurrentNetwork
 from regimen.agents.student.config import StudentCfg
 from regimen.agents.student.network import StudentNet
 from regimen.agents.training_session import require_finite
 from regimen.config.structured import build
-from regimen.system.errors import ConfigError
+from regimen.system.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from regimen.agents.base import Policy
@@ -243,11 +243,15 @@ class StudentPolicy:
         Raises:
             CheckpointError: the network is recurrent.
         """
-        from regimen.system.errors import CheckpointError
-
         if self.net.cell is not None:
-            raise CheckpointError("This student is recurrent (agent.recurrent); a feed-forward one can be exported.")
+            raise CheckpointError("This student has a state (agent.recurrent): see `recurrent`.")
         return _Action(self.net), self.groups
+
+    def recurrent(self) -> RecurrentNetwork | None:
+        """Return the network of one step with the state of its GRU, `hidden` (N, h); None of a feed-forward student."""
+        if self.net.cell is None:
+            return None
+        return RecurrentNetwork(_Step(self.net, self.net.cell), self.groups, {"hidden": [self.net.cell.hidden_size]})
 
 
 class _Action(torch.nn.Module):
@@ -260,6 +264,24 @@ class _Action(torch.nn.Module):
     def forward(self, *obs: torch.Tensor) -> torch.Tensor:
         action: torch.Tensor = self.net(torch.cat(obs, dim=1))[0]
         return action
+
+
+class _Step(torch.nn.Module):
+    """Action and next state of a recurrent student, of one tensor for each group and the state (N, h).
+
+    The cell is a `GRU` of one layer with the same weights: libtorch writes a `GRUCell` as operations in place.
+    """
+
+    def __init__(self, net: StudentNet, cell: torch.nn.GRUCell) -> None:
+        super().__init__()
+        self.norm, self.head = net.norm, net.head
+        self.cell = torch.nn.GRU(cell.input_size, cell.hidden_size)
+        self.cell.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.norm(torch.cat(values[:-1], dim=1))
+        features, state = self.cell(features[None], values[-1][None])
+        return self.head(features[0]), state[0]
 
 
 def _network(cfg: StudentCfg, io: IOSpec, device: torch.device) -> StudentNet:
