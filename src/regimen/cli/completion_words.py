@@ -28,6 +28,7 @@ SEPARATORS = ("|", "||", "&&", ";")
 FLAGS = {
     "runs": ("--sort", "--limit", "--json", "--csv"),
     "export": ("--sort", "--out", "--config-dir"),
+    "deploy-check": ("--file", "--steps", "--seed", "--config-dir"),
     "clean": ("--sort", "--older", "--checkpoints", "--yes"),
     "ui": ("--port", "--host", "--no-browser", "--tls-certificate", "--tls-key"),
     "show": ("--verify", "--json"),
@@ -49,6 +50,8 @@ FLAGS = {
 
 COMPOSING = ("check-env", "terrain")
 """Verbs that take the overrides of launch.py."""
+
+EXPORT_SETTINGS = ("format=onnx", "format=torchscript", "observations=raw", "observations=scaled")
 
 FILTERED = ("runs", "export", "clean", "compare")
 """Verbs that take filters."""
@@ -111,13 +114,13 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
     if verb == "ui":
         return ()
     rows = Index().rows()
-    if verb == "export" and typed.startswith("format="):
-        return ("format=onnx", "format=torchscript")
+    if verb == "export" and typed.startswith(("format=", "observations=")):
+        return EXPORT_SETTINGS
     if verb in FILTERED and "=" in typed:
         return _filter(typed, rows)
     filters = [f"{key}=" for key in (*KEYS, *TIMES)] if verb in FILTERED else []
     if verb == "export":  # a table of runs, or a policy
-        return [*filters, "format=onnx", "format=torchscript", *_names(rows), *_checkpoints(typed, rows)]
+        return [*filters, *EXPORT_SETTINGS, *_names(rows), *_checkpoints(typed, rows)]
     if verb == "tag" and before:
         return [f"{sign}{tag}" for run in rows for tag in run.tags for sign in ("", "-")]
     if verb == "replay" and before:

@@ -46,6 +46,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "regimen.cli.export_policy:export_verb",
         "export a policy for a robot (format=onnx), or a list of runs as CSV",
     ),
+    "deploy-check": (
+        "regimen.cli.deploy_check:deploy_check_verb",
+        "run an exported policy in closed loop outside of Regimen: exit code 0 or 1",
+    ),
     "clean": ("regimen.cli.clean:clean_verb", "list old runs that can be removed, and remove them with --yes"),
     "completion": ("regimen.cli.completion:completion_verb", "print the completion script of a shell, bash or zsh"),
     "ui": ("regimen.cli.ui:ui_verb", "page of all runs in a browser: curves, films, lineage, notes, resume"),
