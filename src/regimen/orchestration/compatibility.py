@@ -103,7 +103,7 @@ ESTIMATE_NEEDED = "This policy needs a fault estimate: set estimator=<run> or en
 ESTIMATE_UNUSED = (
     "This policy reads no fault estimate: remove estimator= and env.estimate.mode=, or choose another policy."
 )
-EXPORTED = "is an exported policy, which cannot be trained. Name the run that it was exported from."
+EXPORTED = "is an exported policy, which can only act. Name the run that it was exported from."
 
 POLICY_SUFFIXES = (".pt", ".onnx")
 
@@ -570,7 +570,7 @@ def _compare_policy(path: Path, composed: ComposedConfig, robot: Robot) -> list[
         return [f"stage.joints={joints}: {path} records its joints itself. Remove stage.joints."]
     if "detector" in bundle:
         return [f"policy={path} is a detector of broken joints, not a policy. Set estimator={path}."]
-    if bundle.get("agent", {}).get("_target_") == header.AGENT and stage == "assemble":
+    if bundle.get("agent", {}).get("_target_") == header.AGENT and stage in ("assemble", "export"):
         return [f"policy={path} {EXPORTED}"]
     if other := _of_another_agent(path, bundle, composed):
         return other

@@ -265,7 +265,7 @@ ENV_BYTES = 24 * 2**10
 GIB = 2**30
 COLOURS = 3
 
-ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "actor")
+ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "actor", "export")
 """Stages that train no agent, and need none of its memory."""
 
 

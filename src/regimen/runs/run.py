@@ -202,7 +202,8 @@ class Run:
 
         Args:
             path: file inside the run directory.
-            kind: `checkpoint`, `dataset`, `figure`, `video`, `table`, `judgements`, `page`, `motion` or `NaN dump`.
+            kind: `checkpoint`, `dataset`, `figure`, `video`, `table`, `judgements`, `page`, `motion`, `policy`,
+                `NaN dump`.
         """
         row = {"path": str(path.resolve().relative_to(self.dir)), "kind": kind}
         with files.open_own(self.logs / "artifacts.jsonl", "a") as file:
