@@ -18,7 +18,8 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
 def test_the_example_moves_the_joints_of_a_go2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    export("pretrained:go2_flat", "onnx")
+    monkeypatch.syspath_prepend(tmp_path)
+    export("pretrained:go2_flat", "onnx", observations="raw")
     example = re.findall(r"```python\n(.*?)```", PAGE, re.S)[0]
     exec(compile(example, "docs/export.md", "exec"), {})
     said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
