@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,34 @@ def test_networks_are_loaded(tmp_path: Path, network: torch.nn.Module) -> None:
     path = tmp_path / "policy.torchscript.pt"
     torch.jit.save(torch.jit.trace(network, torch.zeros(2, 3)), str(path))
     assert open_network(path) is not None
+
+
+class Alias(torch.nn.Module):
+    def forward(self, x):
+        return x.relu(), x
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("f = torch.from_file\n    return (f(x), x)", "torch.from_file"),
+        ("f = torch\n    return (f.from_file(x), x)", "torch"),
+        ("f = x.save\n    return (f(x), x)", "f"),
+        ('return (x.save("file"), x)', "x.save"),
+        ("f = __torch__.torch.classes.files.Writer\n    return (f(x), x)", "f"),
+    ],
+)
+def test_an_operator_by_another_name_is_refused(tmp_path: Path, source: str, named: str) -> None:
+    """A source that was written by hand, in the archive of a network."""
+    file, forged = tmp_path / "network.torchscript.pt", tmp_path / "forged.torchscript.pt"
+    torch.jit.save(torch.jit.script(Alias()), str(file))
+    open_network(file)
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(forged, "w") as copy:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith(".py"):
+                head = content.decode().split("Tuple[Tensor, Tensor]:")[0]
+                content = f"{head}Tuple[Tensor, Tensor]:\n    {source}\n".encode()
+            copy.writestr(name, content)
+    with raises_naming(CheckpointError, named, "forged.torchscript.pt"):
+        open_network(forged)

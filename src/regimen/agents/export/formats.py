@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from regimen.agents.export.header import EXTRA, PolicyDescription, require_runtime
-from regimen.agents.export.torchscript_code import require_network
+from regimen.system.torchscript_code import require_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +136,7 @@ def open_network(path: Path) -> Network:
     """
     if path.suffix == Onnx.SUFFIX:
         return Onnx(str(path))
-    require_network(path)
+    require_network(path, "Export the policy again: regimen export <run> format=onnx")
     return TorchScript(str(path))
 
 
