@@ -67,6 +67,35 @@ def place(world, robot: Robot, velocity: torch.Tensor | None = None) -> None:
     world.set_joint_targets(start)
 
 
+def test_actuators_apply_the_torques_of_mujoco():
+    """The first test: its scene is closed before that of the others is opened."""
+    from regimen.config.task_schema import ActuatorCfg
+    from regimen.envs.actuators.world import with_actuators
+    from regimen.envs.isaaclab.world import IsaacLabWorld, IsaacLabWorldCfg
+    from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
+
+    driven = [joint for joint in GO2.joints if "hip" not in joint]
+    motor = {"legs": ActuatorCfg("dc_motor", {}, [".*_thigh_joint", ".*_calf_joint"], (1, 1))}
+    newton = IsaacLabWorld(IsaacLabWorldCfg(), GO2, N, 1, torque_joints=driven)
+    reference = MujocoWorld(MujocoWorldCfg(), GO2, N, 1, torque_joints=driven)
+    worlds = [with_actuators(sim, motor, GO2, torch.rand) for sim in (newton, reference)]
+    try:
+        for world in worlds:
+            place(world, GO2)
+        assert newton.read().joint_torque.abs().max() == 0.0
+        draws = torch.Generator().manual_seed(0)
+        for _ in range(10):
+            targets = POSE + 0.3 * torch.randn(N, J, generator=draws)
+            for world in worlds:
+                world.set_joint_targets(targets)
+                world.step(4)
+            torque, expected = (world.read().joint_torque for world in worlds)
+            assert expected.abs().max() > 3.0
+            torch.testing.assert_close(torque, expected, atol=0.02, rtol=0.01)
+    finally:
+        newton.close()
+
+
 def test_names_and_ranges_are_those_of_mujoco(go2, mujoco):
     assert go2.joints == list(GO2.joints)
     assert go2.bodies == mujoco.bodies

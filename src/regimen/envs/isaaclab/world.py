@@ -8,6 +8,7 @@ velocity of the centre of mass of the base.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,7 +39,9 @@ class IsaacLabWorld:
     Isaac Lab has one simulation in a process: a second world is opened after the first is closed.
     """
 
-    def __init__(self, cfg: IsaacLabWorldCfg, robot: Robot, num_envs: int, threads: int) -> None:
+    def __init__(
+        self, cfg: IsaacLabWorldCfg, robot: Robot, num_envs: int, threads: int, torque_joints: Sequence[str] = ()
+    ) -> None:
         """Build the scene.
 
         Args:
@@ -46,10 +49,13 @@ class IsaacLabWorld:
             robot: names, gains and the MJCF.
             num_envs: N.
             threads: unused; Newton computes on one thread of the CPU.
+            torque_joints: joints that are moved by torques.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
-        self.joints = list(robot.joints)
+        self.joints, self.torque_joints = list(robot.joints), list(torque_joints)
+        self._motors = [self.joints.index(joint) for joint in self.torque_joints]
+        self._motor_ids = torch.tensor(self._motors, dtype=torch.long, device=self.device)
         self.model = compile_model(robot)
         outline = world_scene.read_outline(self.model)
         self.bodies, self.sites = list(outline.monitored), list(outline.sites)
@@ -99,6 +105,7 @@ class IsaacLabWorld:
         self._base_inertia = self.newton.body_inertia[0, self._base].reshape(9).clone()
         self._home = self.newton.q.clone()
         self._targets = per_env(robot.default_joint_pos)
+        self._torques = torch.zeros_like(self._targets)  # (N, J), 0 for joints with a servo
         # Robots reset since the last step: their contacts and accelerations are of the state before.
         self._moved = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self._changed = {
@@ -109,6 +116,8 @@ class IsaacLabWorld:
             "load": torch.zeros(self.num_envs, device=self.device),
             "friction": self.newton.friction.clone(),
         }
+        for gain in ("stiffness", "damping"):
+            self._changed[gain][:, self._motors] = 0.0
         self._apply(self._changed)
 
     def _apply(self, changed: dict[str, torch.Tensor]) -> None:
@@ -130,12 +139,13 @@ class IsaacLabWorld:
         turn = _wxyz(pose[..., 3:])
         root = self._root(q, qd)
         joint_pos, joint_vel = q[:, self._q0 :], qd[:, self._v0 :]
-        torque = newton.torque[rows][:, self._v0 :]
+        torque = torch.where(moved, self._servo(rows, joint_pos, joint_vel), newton.torque[rows][:, self._v0 :])
+        torque = torque + self._torques[rows] if self._motors else torque
         return WorldState(
             joint_pos=joint_pos,
             joint_vel=joint_vel,
             joint_acc=torch.where(moved, 0.0, newton.acceleration[rows][:, self._v0 :]),
-            joint_torque=torch.where(moved, self._servo(rows, joint_pos, joint_vel), torque),
+            joint_torque=torque,
             root_pos=root[0],
             root_quat=root[1],
             root_lin_vel=root[2],
@@ -175,6 +185,18 @@ class IsaacLabWorld:
     def _send_targets(self) -> None:
         self.articulation.actuators.target_command.set_position_index(value=self._targets)
 
+    def joint_state(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return positions (N, J) in rad and velocities (N, J) in rad/s, as views."""
+        return self.newton.q[:, self._q0 :], self.newton.qd[:, self._v0 :]
+
+    def set_joint_torques(self, torques: torch.Tensor) -> None:
+        """Set torques (N, K) in N·m of `torque_joints`."""
+        self._torques[:, self._motors] = torques
+        self._send_torques()
+
+    def _send_torques(self) -> None:
+        self.articulation.actuators.target_command.set_effort_index(value=self._torques)
+
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where the physics diverged and the robot was reset."""
         self.scene.write_data_to_sim()
@@ -203,6 +225,9 @@ class IsaacLabWorld:
             qd = torch.cat((self._of_centre(quat, root_vel), joint_vel), dim=1)
         self._targets[env_ids] = joint_pos
         self._send_targets()
+        if self._motors:
+            self._torques[env_ids] = 0.0
+            self._send_torques()
         self._place(env_ids, q, qd)
 
     def _of_centre(self, quat: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
@@ -222,6 +247,8 @@ class IsaacLabWorld:
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
+        if self._motors:
+            stiffness, damping = (gains.index_fill(1, self._motor_ids, 0.0) for gains in (stiffness, damping))
         self._changed["stiffness"][env_ids], self._changed["damping"][env_ids] = stiffness, damping
         ids = _ids(env_ids)
         self.articulation.write_joint_stiffness_to_sim_index(stiffness=stiffness.contiguous(), env_ids=ids)
@@ -285,6 +312,7 @@ class IsaacLabWorld:
             "newton": self.newton.state_dict(),
             "targets": self._targets.clone(),
             "moved": self._moved.clone(),
+            "torques": self._torques.clone(),
             "changed": {name: values.clone() for name, values in self._changed.items()},
         }
 
@@ -292,6 +320,9 @@ class IsaacLabWorld:
         """Restore `state_dict`; contacts are outdated until the next step."""
         self._apply(state["changed"])
         self.set_joint_targets(state["targets"])
+        if self._motors:
+            self._torques.copy_(state["torques"])
+            self._send_torques()
         self._moved.copy_(state["moved"])
         self.newton.load_state_dict(state["newton"])
 

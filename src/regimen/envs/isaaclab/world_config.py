@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
@@ -29,6 +29,7 @@ class IsaacLabWorldCfg:
         render_size: width and height of an image in pixels.
     """
 
+    TORQUES: ClassVar[bool] = True
     _target_: str = "regimen.envs.isaaclab.world.IsaacLabWorld"
     dt: float = 0.005
     device: str = "cpu"

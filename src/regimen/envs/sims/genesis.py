@@ -5,6 +5,7 @@ Genesis is an optional extra (`make genesis`), imported when the world is opened
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 class GenesisWorld:
     """N copies of one robot in one scene. See `regimen.envs.sims.world.World` for the meaning of each method."""
 
-    def __init__(self, cfg: GenesisWorldCfg, robot: Robot, num_envs: int, threads: int) -> None:
+    def __init__(
+        self, cfg: GenesisWorldCfg, robot: Robot, num_envs: int, threads: int, torque_joints: Sequence[str] = ()
+    ) -> None:
         """Build the scene.
 
         Args:
@@ -34,9 +37,10 @@ class GenesisWorld:
             robot: names, gains and the MJCF.
             num_envs: N.
             threads: torch threads; Genesis itself uses one.
+            torque_joints: joints that are moved by torques.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
-        self.joints = list(robot.joints)
+        self.joints, self.torque_joints = list(robot.joints), list(torque_joints)
         compile_model(robot)  # compared with the Robot before Genesis, which takes longer to start
         self._gs = genesis_scene.start(cfg)
         self.device = torch.device(self._gs.device)
@@ -57,6 +61,9 @@ class GenesisWorld:
         self._dofs = [entity.get_joint(j).dofs_idx_local[0] for j in self.joints]
         if self._dofs != list(range(self._v0, self._v0 + len(self.joints))):
             raise ConfigError(f"robot {robot.name}: Genesis orders its joints otherwise than its MJCF.")
+        self._motors = [self._dofs[self.joints.index(joint)] for joint in self.torque_joints]
+        self._servos = [dof for dof in self._dofs if dof not in self._motors]
+        self._servo_columns = [dof - self._v0 for dof in self._servos]
         entity.set_dofs_armature(self._per_env(robot.armature), self._dofs)
         low, high = entity.get_dofs_limit(self._dofs)
         self.joint_range = torch.stack((low, high), -1).reshape(-1, len(self.joints), 2)[0].float().clone()
@@ -101,6 +108,10 @@ class GenesisWorld:
         all_ids = torch.arange(n, device=self.device)
         self.set_gains(all_ids, self._changed["stiffness"].clone(), self._changed["damping"].clone())
         self.set_effort_limits(all_ids, self._changed["effort"].clone())
+        if self._motors:
+            endless = torch.full((n, len(self._motors)), torch.inf, device=self.device)
+            entity.set_dofs_force_range(-endless, endless, self._motors)
+            self.set_joint_torques(torch.zeros_like(endless))
 
     def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
         """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
@@ -150,7 +161,21 @@ class GenesisWorld:
     def set_joint_targets(self, targets: torch.Tensor) -> None:
         """Set position targets (N, J) in rad."""
         self._targets = targets.clone()
-        self.entity.control_dofs_position(self._targets, self._dofs)
+        self._send_targets()
+
+    def _send_targets(self) -> None:
+        if not self._motors:
+            self.entity.control_dofs_position(self._targets, self._dofs)
+        elif self._servos:
+            self.entity.control_dofs_position(self._targets[:, self._servo_columns], self._servos)
+
+    def joint_state(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return positions (N, J) in rad and velocities (N, J) in rad/s."""
+        return self.entity.get_qpos()[:, self._q0 :], self.entity.get_dofs_velocity()[:, self._v0 :]
+
+    def set_joint_torques(self, torques: torch.Tensor) -> None:
+        """Set torques (N, K) in N·m of `torque_joints`."""
+        self.entity.control_dofs_force(torques, self._motors)
 
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where the physics diverged and the robot was reset."""
@@ -180,19 +205,26 @@ class GenesisWorld:
         self.entity.set_qpos(qpos, envs_idx=env_ids, zero_velocity=True)
         self.entity.set_dofs_velocity(qvel, envs_idx=env_ids)
         self._targets[env_ids] = joint_pos
-        self.entity.control_dofs_position(self._targets, self._dofs)
+        self._send_targets()
+        if self._motors:
+            still = torch.zeros(len(env_ids), len(self._motors), device=self.device)
+            self.entity.control_dofs_force(still, self._motors, envs_idx=env_ids)
         self._moved[env_ids] = True
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
         """Set the largest absolute torque (n, J) in N·m."""
         self._changed["effort"][env_ids] = limits
-        self.entity.set_dofs_force_range(-limits, limits, self._dofs, envs_idx=env_ids)
+        if self._servos:
+            limits = limits if not self._motors else limits[:, self._servo_columns]
+            self.entity.set_dofs_force_range(-limits, limits, self._servos, envs_idx=env_ids)
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
         self._changed["stiffness"][env_ids], self._changed["damping"][env_ids] = stiffness, damping
-        self.entity.set_dofs_kp(stiffness, self._dofs, envs_idx=env_ids)
-        self.entity.set_dofs_kv(damping, self._dofs, envs_idx=env_ids)
+        if self._servos:
+            own = (lambda gains: gains[:, self._servo_columns]) if self._motors else (lambda gains: gains)
+            self.entity.set_dofs_kp(own(stiffness), self._servos, envs_idx=env_ids)
+            self.entity.set_dofs_kv(own(damping), self._servos, envs_idx=env_ids)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -48,6 +48,7 @@ class GenesisWorldCfg:
         cache: folder of compiled kernels, shared by all runs; it may be deleted.
     """
 
+    TORQUES: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
     dt: float = 0.005
     device: str = "cpu"

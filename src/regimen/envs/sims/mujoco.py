@@ -6,6 +6,7 @@ actuator forces) are one physics step behind the state, as after `mj_step`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,6 +40,7 @@ class MujocoWorldCfg:
     MUJOCO: ClassVar[bool] = True
     TERRAIN: ClassVar[bool] = True
     RANDOMIZES: ClassVar[bool] = True
+    TORQUES: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
@@ -52,7 +54,13 @@ class MujocoWorld:
     """N copies of one robot in one `Batch`. See `regimen.envs.sims.world.World` for the meaning of each method."""
 
     def __init__(
-        self, cfg: MujocoWorldCfg, robot: Robot, num_envs: int, threads: int, ground: HeightField | None = None
+        self,
+        cfg: MujocoWorldCfg,
+        robot: Robot,
+        num_envs: int,
+        threads: int,
+        ground: HeightField | None = None,
+        torque_joints: Sequence[str] = (),
     ) -> None:
         """Compile the robot's MJCF and allocate the batch.
 
@@ -62,13 +70,16 @@ class MujocoWorld:
             num_envs: N.
             threads: physics threads; results do not depend on it.
             ground: heights that take the place of the floor of the MJCF; None leaves it as it is.
+            torque_joints: joints whose servo gives way to a motor that applies a torque.
         """
         from mujoco.batch import Batch
 
         self.cfg, self.num_envs, self.device, self.dt = cfg, num_envs, torch.device("cpu"), cfg.dt
         self.model = compile_model(robot, cfg.dt, ground)
+        self.joints, self.torque_joints = list(robot.joints), list(torque_joints)
+        motors = [self.joints.index(joint) for joint in self.torque_joints]
+        make_motors(self.model, motors)
         self.batch = Batch(self.model, num_envs, max(1, threads))
-        self.joints = list(robot.joints)
         self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
         self.sites = [n.removeprefix("pos_") for n in _sensor_names(self.model, "pos_")]
         self._base = self.model.body(robot.base_body).id
@@ -76,8 +87,10 @@ class MujocoWorld:
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
         self._joint_ids = np.arange(self.model.njnt)[-len(self.joints) :]
         self.joint_range = torch.from_numpy(self.model.jnt_range[self._joint_ids].copy()).float()
+        servos = [column for column in range(len(self.joints)) if column not in motors]
+        self._motors, self._servos = (as_columns(columns) for columns in (motors, servos))
         self._bind()
-        self._quantities = MujocoQuantities(self.model, self.batch, self.joints, self._joint_ids)
+        self._quantities = MujocoQuantities(self.model, self.batch, self.joints, self._joint_ids, servos)
         self._robot, self._ground = robot, ground
         self._renderer: Renderer | None = None
         self._window: GroundWindow | None = None
@@ -90,6 +103,8 @@ class MujocoWorld:
         self._contact_columns = _columns(self.model, [f"contact_{b}" for b in self.bodies])
         self._pos_columns = _columns(self.model, [f"pos_{s}" for s in self.sites])
         self._vel_columns = _columns(self.model, [f"vel_{s}" for s in self.sites])
+        self._joint_pos = torch.from_numpy(self._qpos[:, self._q0 :])
+        self._joint_vel = torch.from_numpy(self._qvel[:, self._v0 :])
         # Derived fields bound after construction are zero until a call computes them.
         self.batch.forward()
 
@@ -118,7 +133,15 @@ class MujocoWorld:
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:
         """Set position targets (N, J) in rad."""
-        self._ctrl[:] = targets.numpy()
+        self._ctrl[:, self._servos] = targets.numpy()[:, self._servos]
+
+    def joint_state(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return positions (N, J) in rad and velocities (N, J) in rad/s, copied as float32."""
+        return self._joint_pos.float(), self._joint_vel.float()
+
+    def set_joint_torques(self, torques: torch.Tensor) -> None:
+        """Set torques (N, K) in N·m of `torque_joints`."""
+        self._ctrl[:, self._motors] = torques.numpy()
 
     def step(self, substeps: int) -> torch.Tensor:
         """Advance all robots; return (N,) bool, true where MuJoCo met a bad number and reset the robot itself."""
@@ -144,17 +167,19 @@ class MujocoWorld:
             self._qpos[ids, :7], self._qvel[ids, :6] = root_pose.numpy(), root_vel.numpy()
         self._qpos[ids, self._q0 :], self._qvel[ids, self._v0 :] = joint_pos.numpy(), joint_vel.numpy()
         self._ctrl[ids] = joint_pos.numpy()
+        if self.torque_joints:
+            self._ctrl[np.ix_(ids, np.arange(len(self.joints))[self._motors])] = 0.0
         self._warmstart[ids], self._time[ids] = 0.0, 0.0
         self.batch.forward(ids=ids)
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
         """Set the largest absolute torque (n, J) in N·m."""
-        self._quantities.set_all("torque_limit", env_ids.numpy(), limits.numpy())
+        self._quantities.set_servos("torque_limit", env_ids.numpy(), limits.numpy())
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
-        self._quantities.set_all("stiffness", env_ids.numpy(), stiffness.numpy())
-        self._quantities.set_all("damping", env_ids.numpy(), damping.numpy())
+        self._quantities.set_servos("stiffness", env_ids.numpy(), stiffness.numpy())
+        self._quantities.set_servos("damping", env_ids.numpy(), damping.numpy())
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""
@@ -237,6 +262,26 @@ class MujocoWorld:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def make_motors(model: mujoco.MjModel, actuators: list[int]) -> None:
+    """Turn position servos of a model into motors: the control is a torque in N·m, which nothing cuts off."""
+    import mujoco
+
+    model.actuator_gainprm[actuators, 0] = 1.0
+    model.actuator_biastype[actuators] = mujoco.mjtBias.mjBIAS_NONE
+    model.actuator_biasprm[actuators] = 0.0
+    model.actuator_ctrllimited[actuators] = False
+    model.actuator_forcelimited[actuators] = False
+    model.jnt_actfrclimited[model.actuator_trnid[actuators, 0]] = False
+
+
+def as_columns(columns: list[int]) -> slice | np.ndarray:
+    """Return an index of columns: a slice, which is a view, where they are consecutive."""
+    if not columns:
+        return slice(0, 0)
+    consecutive = columns == list(range(columns[0], columns[-1] + 1))
+    return slice(columns[0], columns[-1] + 1) if consecutive else np.array(columns)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -63,7 +63,9 @@ CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature
 class MujocoQuantities:
     """Reads the nominal values of quantities, and sets those of single robots."""
 
-    def __init__(self, model: mujoco.MjModel, batch: Any, joints: Sequence[str], joint_ids: np.ndarray) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, batch: Any, joints: Sequence[str], joint_ids: np.ndarray, servos: Sequence[int]
+    ) -> None:
         """Find bodies, joints and shapes.
 
         Args:
@@ -71,8 +73,10 @@ class MujocoQuantities:
             batch: of it.
             joints: of the robot.
             joint_ids: their numbers in the model.
+            servos: which of them are moved by a position servo; the gains and limits of the others are not its own.
         """
         self._model, self._batch = model, batch
+        self._servos = np.array(servos, dtype=int)
         bodies = np.arange(1, model.nbody)
         names = [model.body(int(i)).name for i in bodies]
         solid = [
@@ -137,9 +141,10 @@ class MujocoQuantities:
         if quantity in ("body_mass", "body_inertia") or (quantity in FIELDS and FIELDS[quantity].is_constant):
             self._changed.update(ids.tolist())
 
-    def set_all(self, quantity: str, ids: np.ndarray, values: np.ndarray) -> None:
-        """Set a quantity of some robots `ids` (n,), of all that has it: values (n, K)."""
-        self.set(quantity, ids, np.arange(values.shape[1]), values)
+    def set_servos(self, quantity: str, ids: np.ndarray, values: np.ndarray) -> None:
+        """Set a quantity of the servos of some robots `ids` (n,): values (n, J) of all joints."""
+        if len(self._servos):
+            self.set(quantity, ids, self._servos, values[:, self._servos])
 
     def derive(self) -> None:
         """Compute the constants of the robots that were changed since the last call."""

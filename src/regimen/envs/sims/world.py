@@ -56,7 +56,8 @@ class World(Protocol):
     """N copies of one robot. A class `X` is made by `X(cfg, robot, num_envs, threads)`, `cfg` being the `sim` group.
 
     A class whose `XCfg` has `TERRAIN: ClassVar[bool] = True` takes `ground: HeightField` as well, for uneven ground. A
-    class whose `XCfg` has `RANDOMIZES: ClassVar[bool] = True` is a `RandomizedWorld`.
+    class whose `XCfg` has `RANDOMIZES: ClassVar[bool] = True` is a `RandomizedWorld`, one with
+    `TORQUES: ClassVar[bool] = True` a `TorqueWorld`.
 
     Attributes:
         num_envs: N.
@@ -153,4 +154,28 @@ class RandomizedWorld(World, Protocol):
 
     def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k) float64."""
+        ...
+
+
+class TorqueWorld(World, Protocol):
+    """A simulator that moves some joints by torques. It takes `torque_joints: Sequence[str]` as well, in order.
+
+    These joints have no servo: targets, gains and effort limits of `World` have no effect on them, and nothing cuts
+    their torques off. After a reset their torque is 0 until it is set. `WorldState.joint_torque` has what was applied.
+
+    Attributes:
+        torque_joints: names, K of them.
+    """
+
+    torque_joints: list[str]
+
+    def joint_state(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return positions (N, J) in rad and velocities (N, J) in rad/s of all joints, in the order of `joints`.
+
+        They are read before each physics step; the tensors may change in the next one.
+        """
+        ...
+
+    def set_joint_torques(self, torques: torch.Tensor) -> None:
+        """Set torques (N, K) in N·m of `torque_joints`, held until the next call."""
         ...
