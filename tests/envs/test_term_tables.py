@@ -31,6 +31,14 @@ def rows_of(table: TextTable) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(names, row, strict=True)) for row in table.rows}
 
 
+def test_actuators_have_a_table() -> None:
+    hips = {"func": "dc_motor", "joints": [".*_hip_joint"], "delay": [0, 3], "params": {"velocity_limit": 20.0}}
+    row = rows_of(tables_of("go2_flat", actuators={"hips": hips})["Actuators"])["hips"]
+    assert row["func"] == "dc_motor" and row["joints"] == ".*_hip_joint" and row["params"] == "velocity_limit=20.0"
+    assert re.findall(r"\d+", row["delay"]) == ["0", "3"]
+    assert "Actuators" not in tables_of("go2_flat")
+
+
 def test_every_section_of_a_walking_task() -> None:
     tables = tables_of("go2_flat")
     sections = ["Observation group policy", "Actions", "Commands", "Rewards", "Terminations", "Events"]

@@ -249,6 +249,28 @@ class ActionCfg:
 
 
 @dataclass
+class ActuatorCfg(TermCfg):
+    """A model of the motors of some joints, in place of the position servo of the simulator.
+
+    Attributes:
+        joints: regular expressions; a joint belongs to one actuator at most.
+        delay: least and greatest number of physics steps after which a target arrives; until the first one the default
+            pose is held.
+        delay_drawn: when a delay is drawn: `episode`, or `step` for one that jitters from physics step to physics step.
+    """
+
+    joints: list[str] = field(default_factory=lambda: [".*"])
+    delay: tuple[int, int] = field(default=(0, 0), metadata={"least": 0, "most": MOST_DELAY, "ordered": True})
+    delay_drawn: str = "episode"
+
+    def problems(self) -> list[str]:
+        """Return the rest of a line, such as `delay_drawn=…`, for each unknown word."""
+        if self.delay_drawn in DELAYS_DRAWN:
+            return []
+        return [f"delay_drawn={self.delay_drawn}: {did_you_mean(self.delay_drawn, DELAYS_DRAWN)}"]
+
+
+@dataclass
 class GateCfg:
     """Bounds on the evaluation of a policy before data are collected with it.
 
@@ -418,6 +440,7 @@ class ManagerEnvCfg:
         episode_length_s: time after which an episode is truncated, in seconds.
         decimation: physics steps per control step; step time = sim.dt * decimation.
         observation_noise: whether the noise of the observation terms is applied.
+        actuators: models of the motors by name; joints of none have the position servo of the simulator.
         observations: groups of terms; agents read `policy`.
         metrics: figures of each step, averaged over an episode by `stage=evaluate`, beside those of the commands.
         motion: motion clips that the robot imitates.
@@ -436,6 +459,7 @@ class ManagerEnvCfg:
     decimation: int = 4
     observation_noise: bool = True
     actions: ActionCfg = field(default_factory=ActionCfg)
+    actuators: dict[str, ActuatorCfg | None] = field(default_factory=dict)
     commands: dict[str, TermCfg | None] = field(default_factory=dict)
     observations: dict[str, ObservationGroupCfg] = field(default_factory=dict)
     rewards: dict[str, RewardTermCfg | None] = field(default_factory=dict)
@@ -456,6 +480,8 @@ class ManagerEnvCfg:
             lines.append(f"episode_length_s={self.episode_length_s}: expected seconds, more than 0.")
         lines += self.actions.problems() + self.motion.problems() + self.estimate.problems()
         lines += self.terrain.problems() if self.terrain is not None else []
+        used = {name: actuator for name, actuator in self.actuators.items() if actuator is not None}
+        lines += [f"actuators.{name}.{line}" for name, actuator in used.items() for line in actuator.problems()]
         lines += self._observation_problems() + self._low_level_problems()
         return lines + self._estimate_problems(config.get("estimator"))
 

@@ -22,8 +22,8 @@ EVENT_MODES = ("startup", "reset", "interval")
 RANGE = tuple[float, float]
 """Annotation of a parameter that is a range: lowest and highest value."""
 
-SUPPLIED = ("env", "env_ids", "tile", "difficulty")
-"""Leading parameters of a term or of a kind of ground that are not in the configuration."""
+SUPPLIED = ("env", "env_ids", "tile", "difficulty", "group")
+"""Leading parameters of a term, a kind of ground or an actuator that are not in the configuration."""
 
 
 @dataclass(frozen=True)

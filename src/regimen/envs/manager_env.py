@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.config.targets import resolve
+from regimen.envs.actuators.settings import robot_with, simulator_arguments
+from regimen.envs.actuators.world import with_actuators
 from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
 from regimen.envs.managers import (
     CommandManager,
@@ -84,12 +86,13 @@ class ManagerEnv:
             seed: of the generator.
             terrain: the ground of `world`; None where it is flat.
         """
-        self.cfg, self.robot, self.world = cfg, robot, world
-        self.num_envs, self.device = world.num_envs, world.device
+        self.cfg, self.num_envs, self.device = cfg, world.num_envs, world.device
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.world = with_actuators(world, cfg.actuators, robot, self.rand)
+        self.robot = robot = robot_with(cfg.actuators, robot)
         self.step_dt = world.dt * cfg.decimation
         self.max_episode_length = math.ceil(cfg.episode_length_s / self.step_dt - 1e-9)
         self.joints, self.bodies, self.sites = world.joints, world.bodies, world.sites
-        self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self._read_robot(robot)
         self._allocate()
         self.terrain = None if terrain is None else Placement(terrain, self.num_envs, self.device)
@@ -111,9 +114,10 @@ class ManagerEnv:
         """Open the simulator `config.sim` with the task's robot, and build the task."""
         robot = load_robot(config.env.robot)
         terrain = build_terrain(config.env.terrain) if config.env.terrain is not None else None
-        ground = {} if terrain is None else {"ground": terrain.ground}
+        given: dict[str, object] = {} if terrain is None else {"ground": terrain.ground}
+        given |= simulator_arguments(config.sim, config.env.actuators, robot)
         threads = config.hardware.num_threads()
-        world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, threads, **ground)
+        world = resolve(config.sim._target_)(config.sim, robot, config.env.num_envs, threads, **given)
         return cls(config.env, robot, world, config.seed, terrain)
 
     def _read_robot(self, robot: Robot) -> None:

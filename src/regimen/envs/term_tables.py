@@ -16,7 +16,7 @@ NONE = "–"
 
 
 def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
-    """Return one table per section that has a term: observation groups, actions, commands, rewards, and the others.
+    """Return one table per section that has a term: observation groups, actions, actuators, commands, and so on.
 
     Terms that are switched off (null, or a reward of weight 0) are left out. A task without managers, such as one of
     Gymnasium, has observation groups and actions only.
@@ -34,6 +34,11 @@ def term_tables(env: Any, io: IOSpec) -> list[TextTable]:
         tables.append(TextTable(f"Images ({len(rows)}), uint8", ("group", ">height x width x channels"), rows))
     tables.append(_actions(env, io))
     sections: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = [
+        (
+            "Actuators",
+            ("name", "func", "joints", ">delay", "params"),
+            [(n, t.func, ", ".join(t.joints), _delay(t), _params(t)) for n, t in _terms(env, "actuators").items()],
+        ),
         ("Commands", ("term", "func", "params"), [(n, t.func, _params(t)) for n, t in commands.items()]),
         (
             "Rewards",
@@ -123,6 +128,12 @@ def _mode(term: Any) -> str:
     if term.mode != "interval" or term.interval_range_s is None:
         return str(term.mode)
     return f"interval, {' … '.join(f'{value:g}' for value in term.interval_range_s)} s"
+
+
+def _delay(actuator: Any) -> str:
+    """Return the delay of an actuator, in physics steps."""
+    low, high = actuator.delay
+    return NONE if high == 0 else f"{low} … {high} steps, each {actuator.delay_drawn}"
 
 
 def _params(term: Any) -> str:

@@ -32,6 +32,7 @@ class Viewer(RolloutObserver):
         """
         task: Any = getattr(env, "env", env)
         world = getattr(task, "world", None)
+        world = getattr(world, "sim", world)  # behind actuators
         if not isinstance(world, MujocoWorld):
             raise ConfigError("stage.viewer=true needs sim=mujoco. For a video: video=true.")
         self._base = world.model.body(task.robot.base_body).id
