@@ -83,11 +83,14 @@ class ComposedConfig:
             value: a scalar or a list of scalars.
         """
         *above, last = key.split(".")
-        typed, plain = self.config, self.plain
+        typed: Any = self.config
+        plain: Any = self.plain
         for name in above:
-            typed, plain = getattr(typed, name), plain[name]
+            typed, plain = typed[name] if isinstance(typed, dict) else getattr(typed, name), plain[name]
         if isinstance(plain, list):
             typed[int(last)] = plain[int(last)] = value
+        elif isinstance(typed, dict):
+            typed[last], plain[last] = value, to_plain(value)
         else:
             setattr(typed, last, value)
             plain[last] = to_plain(value)

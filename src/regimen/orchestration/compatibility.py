@@ -16,6 +16,7 @@ from regimen.config.targets import require_declared
 from regimen.config.task_schema import ManagerEnvCfg, ObservationTermCfg
 from regimen.config.validation import Checker, Problem
 from regimen.config.yaml_io import PlainSection, flatten, read_yaml
+from regimen.envs.actuators.settings import robot_with
 from regimen.envs.encoded_images.description import EncoderDescription, reads_features
 from regimen.envs.fault_estimate.columns import PROBABILITY, SINCE, resolve_mode, with_estimate
 from regimen.envs.low_level.description import commanding_io
@@ -67,7 +68,7 @@ def _task_io(policy: IOSpec, config: Config, robot: Robot) -> IOSpec:
     }
     joints = match(robot.joints, *env.actions.joints)
     offset = [round(robot.default_joint_pos[robot.joints.index(j)], 6) for j in joints]
-    scale = robot.action_scale(joints, env.actions.scale, env.actions.unit)
+    scale = robot_with(env.actuators, robot).action_scale(joints, env.actions.scale, env.actions.unit)
     action = ActionSpec(list(joints), scale, offset, env.actions.clip)
     io = IOSpec(sizes, action, config.sim.dt * env.decimation, meaning)
     if low.policy is not None:

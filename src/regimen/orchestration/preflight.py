@@ -14,7 +14,7 @@ from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
 from regimen.envs.robots.robot import Robot, load, match
-from regimen.orchestration import compatibility, randomization_check, teacher_check, terrain_check
+from regimen.orchestration import actuator_check, compatibility, randomization_check, teacher_check, terrain_check
 from regimen.orchestration.preflight_report import (
     PreflightContext,
     PreflightReport,
@@ -137,8 +137,8 @@ def _resolve_inputs(composed: ComposedConfig, context: PreflightContext) -> Iter
     config, stage, report = composed.config, composed.choices["stage"], context.report
     accepted = getattr(config.stage, "TAKES", (*inputs.SINGLE, *inputs.LISTS))
     for name, reference in inputs.references(composed.plain).items():
-        key = name if name == inputs.LOW_LEVEL else name.partition(".")[0]
-        if key not in (*accepted, inputs.LOW_LEVEL):
+        key = name if name.startswith(inputs.OF_TASK) else name.partition(".")[0]
+        if key not in accepted and not name.startswith(inputs.OF_TASK):
             reads = " and ".join(accepted) or "no input"
             line = f"{name}={reference}: stage={stage} reads {reads}. Remove it, or choose another stage."
             yield Problem("", line)
@@ -235,6 +235,9 @@ def _compared(name: str, python: str, modified_ns: int) -> str:
 def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, `joints`, `bodies` or `rewards`, patterns) for each place in the task with patterns."""
     yield "env.actions.joints", "joints", (env.get("actions") or {}).get("joints") or []
+    for name, actuator in (env.get("actuators") or {}).items():
+        if actuator is not None:
+            yield f"env.actuators.{name}.joints", "joints", actuator.get("joints") or [".*"]
     groups = {f"observations.{n}.terms": (g or {}).get("terms") for n, g in (env.get("observations") or {}).items()}
     groups |= {
         name: env.get(name) for name in ("commands", "rewards", "terminations", "events", "curriculum", "metrics")
@@ -402,6 +405,7 @@ CHECKS: list[Check] = [
     teacher_check.check_teachers,
     terrain_check.check_terrain,
     randomization_check.check_randomization,
+    actuator_check.check_actuators,
     check_memory,
     _check_nan_dump,
     _check_folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,8 @@ from regimen.runs.code_snapshot import content
 from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
 from regimen.runs.run import Run
-from regimen.system.errors import RunReferenceError
+from regimen.runs.user_files import files_of_actuators
+from regimen.system.errors import RunReferenceError, did_you_mean
 from regimen.system.files import read_json, sha256
 
 SINGLE = ("policy", "estimator", "encoder")
@@ -26,12 +27,17 @@ LISTS = ("data", "runs", "experts")
 LOW_LEVEL = "env.low_level.policy"
 """Key of the policy that follows the actions of the agent."""
 
+OF_TASK = "env."
+"""Beginning of the keys of inputs that belong to the task: `LOW_LEVEL`, and the networks of actuators."""
+
 LARGE_BYTES = 256 * 2**20
 """Larger files are judged by their time of change where a run is only shown or advised on."""
 
 
 def references(config: dict[str, Any]) -> dict[str, str]:
     """Return input name -> reference: `policy`, `estimator`, `encoder`, `LOW_LEVEL`, `data.0`, …, `runs.0`, ….
+
+    Networks of actuators are files, named by their keys: `env.actuators.legs.params.network_file`.
 
     A `policy` that the stage declares in `DEMONSTRATORS: ClassVar[tuple[str, ...]]` is no reference.
 
@@ -43,6 +49,7 @@ def references(config: dict[str, Any]) -> dict[str, str]:
         named["policy"] = None  # a word that the stage itself understands, and no file
     named |= {f"{key}.{i}": ref for key in LISTS for i, ref in enumerate(config.get(key) or [])}
     named[LOW_LEVEL] = ((config.get("env") or {}).get("low_level") or {}).get("policy")
+    named |= files_of_actuators(config)
     return {name: str(ref) for name, ref in named.items() if ref is not None}
 
 
@@ -66,11 +73,24 @@ def resolve(name: str, reference: str) -> Path:
         RunReferenceError: with candidates.
     """
     known: dict[tuple[str, str], Path] = _resolved[-1] if _resolved else {}
-    kinds = {"data": resolve_data, "runs": resolve_result}
-    kind = kinds.get(name.partition(".")[0], resolve_policy)
+    kinds: dict[str, Callable[[str], Path]] = {"data": resolve_data, "runs": resolve_result, "env": _resolve_file}
+    kind = resolve_policy if name == LOW_LEVEL else kinds.get(name.partition(".")[0], resolve_policy)
     if (key := (kind.__name__, reference)) not in known:
         known[key] = kind(reference)
     return known[key]
+
+
+def _resolve_file(reference: str) -> Path:
+    """Return a file that is named by its path.
+
+    Raises:
+        RunReferenceError: there is none.
+    """
+    path = Path(reference).expanduser().absolute()
+    if path.is_file():
+        return path
+    beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise RunReferenceError(f"There is no file {path}. {did_you_mean(str(path), beside)}")
 
 
 def put(config: dict[str, Any], name: str, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from regimen.runs import code_snapshot, inputs
 from regimen.runs.code_snapshot import LENGTH
-from regimen.runs.user_files import without_low_level_policy
+from regimen.runs.user_files import without_inputs_of_task
 
 IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "nan_dump")
 """Keys of the whole configuration that cannot change what is learned or measured."""
@@ -30,7 +30,7 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
         checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
     """
     kept = {
-        k: v for k, v in copy.deepcopy(without_low_level_policy(config)).items() if k not in (*IRRELEVANT, *INPUT_KEYS)
+        k: v for k, v in copy.deepcopy(without_inputs_of_task(config)).items() if k not in (*IRRELEVANT, *INPUT_KEYS)
     }
     kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}

@@ -49,12 +49,41 @@ MAX_FILES = 5000
 """What is larger is not copied: the copy has a symbolic link to the original."""
 
 
-def without_low_level_policy(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without `env.low_level.policy`, an input that has its own checksum."""
-    env = config.get("env") or {}
-    if not (env.get("low_level") or {}).get("policy"):
-        return config
-    return {**config, "env": {**env, "low_level": {**env["low_level"], "policy": None}}}
+NETWORK_FILE = "network_file"
+"""Parameter of an actuator that names the file of a network."""
+
+
+def without_inputs_of_task(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the files of its task that are inputs, which have their own checksums.
+
+    These are `env.low_level.policy` and the networks of `env.actuators`.
+    """
+    env = dict(config.get("env") or {})
+    if (env.get("low_level") or {}).get("policy"):
+        env["low_level"] = {**env["low_level"], "policy": None}
+    if files_of_actuators(config):
+        env["actuators"] = {name: _without_network(actuator) for name, actuator in env["actuators"].items()}
+    return config if env == (config.get("env") or {}) else {**config, "env": env}
+
+
+def files_of_actuators(config: dict[str, Any]) -> dict[str, str]:
+    """Return key -> file of each network of an actuator.
+
+    Args:
+        config: resolved plain configuration.
+    """
+    actuators = (config.get("env") or {}).get("actuators") or {}
+    return {
+        f"env.actuators.{name}.params.{NETWORK_FILE}": str(actuator["params"][NETWORK_FILE])
+        for name, actuator in actuators.items()
+        if actuator and (actuator.get("params") or {}).get(NETWORK_FILE)
+    }
+
+
+def _without_network(actuator: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not actuator or not (actuator.get("params") or {}).get(NETWORK_FILE):
+        return actuator
+    return {**actuator, "params": {**actuator["params"], NETWORK_FILE: None}}
 
 
 @dataclass
@@ -84,7 +113,7 @@ class UserFiles:
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Args: config: resolved plain configuration."""
-        self.config = config = without_low_level_policy(config)
+        self.config = config = without_inputs_of_task(config)
         names = {text.replace(":", ".").partition(".")[0] for text in _targets(config)} - {"regimen"}
         self.modules = sorted({path for name in names for path in _local(name)})
         self.roots = _outermost({_project(path.parent) for path in self.modules})
