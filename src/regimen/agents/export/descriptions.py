@@ -11,6 +11,25 @@ LAST_ACTION = "last_action"
 
 
 @dataclass(frozen=True)
+class ActuatorDescription:
+    """A model of motors with which a policy was trained.
+
+    Attributes:
+        func: its class in the task.
+        joint_names: its joints.
+        delay: least and greatest number of physics steps after which a target arrived.
+        delay_drawn: when a delay was drawn, `episode` or `step`.
+        params: arguments of the class; what is missing is the robot's.
+    """
+
+    func: str
+    joint_names: list[str]
+    delay: list[int]
+    delay_drawn: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class RobotDescription:
     """What the position controllers of a robot need.
 
@@ -22,6 +41,7 @@ class RobotDescription:
         damping: N·m·s/rad.
         effort_limit: N·m.
         velocity_limit: rad/s.
+        actuators: models of motors by name; joints of none had the position servo of the simulator.
     """
 
     name: str
@@ -31,6 +51,17 @@ class RobotDescription:
     damping: list[float]
     effort_limit: list[float]
     velocity_limit: list[float]
+    actuators: dict[str, ActuatorDescription] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RobotDescription:
+        """Return the description in a file.
+
+        Raises:
+            TypeError: a key is missing.
+        """
+        actuators = {name: ActuatorDescription(**part) for name, part in (data.get("actuators") or {}).items()}
+        return cls(**{**data, "actuators": actuators})
 
 
 @dataclass(frozen=True)

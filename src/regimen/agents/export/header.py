@@ -119,9 +119,10 @@ class PolicyDescription:
         """
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         try:
-            for name, part in (("robot", RobotDescription), ("check", ExportCheck)):
-                if known.get(name) is not None:
-                    known[name] = part(**known[name])
+            if known.get("robot") is not None:
+                known["robot"] = RobotDescription.from_dict(known["robot"])
+            if known.get("check") is not None:
+                known["check"] = ExportCheck(**known["check"])
             commands = known.get("commands") or {}
             known["commands"] = {name: CommandDescription.from_dict(part) for name, part in commands.items()}
             for name, kind in (("sensors", SensorDescription), ("delays", DelayDescription)):

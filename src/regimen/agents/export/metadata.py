@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimen.agents.export.commands import describe_commands
-from regimen.agents.export.descriptions import RobotDescription
+from regimen.agents.export.descriptions import ActuatorDescription, RobotDescription
 from regimen.agents.export.header import (
     FORMAT,
     STATE_IN,
@@ -15,10 +15,14 @@ from regimen.agents.export.header import (
     PolicyDescription,
 )
 from regimen.agents.export.terms import describe_delays, fed_back
+from regimen.config.structured import build
+from regimen.config.task_schema import ActuatorCfg
+from regimen.envs.actuators.settings import actuated_joints, robot_with
 from regimen.envs.robots.robot import load
 from regimen.envs.vec_env import IOSpec
 from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.user_files import NETWORK_FILE
 from regimen.system.errors import ConfigError
 from regimen.system.version import __version__
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from regimen.agents.export.descriptions import SensorDescription
-    from regimen.config.yaml_io import PlainConfig
+    from regimen.config.yaml_io import PlainConfig, PlainSection
     from regimen.envs.robots.robot import Robot
     from regimen.envs.vec_env import TermMeaning
     from regimen.runs.checkpoint_header import PolicyBundle
@@ -86,7 +90,7 @@ def describe(
         action_offset=spec.action.offset,
         action_clip=spec.action.clip,
         joint_limits=spec.action.limits,
-        robot=None if robot is None else _robot(robot),
+        robot=None if robot is None else _robot(robot, config["env"].get("actuators") or {}),
         physics_dt=config["sim"]["dt"] if robot else None,
         commands=describe_commands(groups, config["env"]),
         state=dict(state),
@@ -145,13 +149,26 @@ def _terms(spec: IOSpec, group: str) -> dict[str, TermMeaning]:
     return {name: {"size": size, **meaning.get(name, {})} for name, size in spec.observations[group].items()}
 
 
-def _robot(robot: Robot) -> RobotDescription:
+def _robot(robot: Robot, plain: PlainSection) -> RobotDescription:
+    """Return the description of a robot with the actuators of its task, `plain`."""
+    actuators = {name: build(ActuatorCfg, cfg) for name, cfg in plain.items() if cfg is not None}
+    joints, moved = actuated_joints(actuators, robot), robot_with(actuators, robot)
     return RobotDescription(
         name=robot.name,
         joint_names=list(robot.joints),
         default_joint_pos=list(robot.default_joint_pos),
-        stiffness=list(robot.stiffness),
-        damping=list(robot.damping),
-        effort_limit=list(robot.effort_limit),
-        velocity_limit=list(robot.velocity_limit),
+        stiffness=list(moved.stiffness),
+        damping=list(moved.damping),
+        effort_limit=list(moved.effort_limit),
+        velocity_limit=list(moved.velocity_limit),
+        actuators={
+            name: ActuatorDescription(cfg.func, list(joints[name]), list(cfg.delay), cfg.delay_drawn, _shared(cfg))
+            for name, cfg in actuators.items()
+        },
     )
+
+
+def _shared(cfg: ActuatorCfg) -> PlainSection:
+    """Return the parameters of an actuator, without the folder of its network."""
+    params = dict(cfg.params)
+    return params if NETWORK_FILE not in params else params | {NETWORK_FILE: Path(str(params[NETWORK_FILE])).name}
