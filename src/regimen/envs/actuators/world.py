@@ -87,12 +87,20 @@ class _Part:
         self.pose = torch.tensor(pose, device=group.device)
 
     def torque(self, targets: torch.Tensor, position: torch.Tensor, velocity: torch.Tensor) -> torch.Tensor:
-        """Return the torque (N, K) for one physics step; all arguments are (N, J)."""
+        """Return the torque (N, K) for one physics step; all arguments are (N, J).
+
+        Raises:
+            ConfigError: the model returns another shape.
+        """
         target = targets[:, self.columns]
         if self.delay is not None:
             target = self.delay.read(target, before=self.pose)
             self.delay.step()
-        return self.model.torque(target, position[:, self.columns], velocity[:, self.columns])
+        torque = self.model.torque(target, position[:, self.columns], velocity[:, self.columns])
+        if torque.shape != target.shape:
+            what = f"env.actuators.{self.name}: {self.func} returns a torque of shape {tuple(torque.shape)}"
+            raise ConfigError(f"{what}; expected {tuple(target.shape)}.")
+        return torque
 
     def reset(self, env_ids: torch.Tensor) -> None:
         self.model.reset(env_ids)
