@@ -36,11 +36,16 @@ class Module:
         return None
 
     def names(self) -> list[str]:
-        """Return the public functions and classes of this module; of a package, those that it imports as well."""
+        """Return the public functions and classes of this module, with `import name as name` those of others.
+
+        Of a package, all that it imports by name.
+        """
         names = [s.name for s in self.body if isinstance(s, (ast.FunctionDef, ast.ClassDef))]
-        if self.path.name == "__init__.py":
-            imports = [s for s in self.body if isinstance(s, ast.ImportFrom) and s.module != "__future__"]
-            names += [alias.asname or alias.name for s in imports for alias in s.names]
+        imports = [s for s in self.body if isinstance(s, ast.ImportFrom) and s.module != "__future__"]
+        aliases = [alias for s in imports for alias in s.names]
+        if self.path.name != "__init__.py":
+            aliases = [alias for alias in aliases if alias.asname == alias.name]
+        names += [alias.asname or alias.name for alias in aliases]
         return sorted(n for n in names if not n.startswith("_"))
 
     def _absolute(self, statement: ast.ImportFrom) -> str:

@@ -17,6 +17,7 @@ from regimen.config.targets import resolve
 from regimen.envs.actuators.settings import robot_with, simulator_arguments
 from regimen.envs.actuators.world import with_actuators
 from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
+from regimen.envs.joint_errors import JointErrors
 from regimen.envs.managers import (
     CommandManager,
     CurriculumManager,
@@ -93,6 +94,7 @@ class ManagerEnv:
         self.step_dt = world.dt * cfg.decimation
         self.max_episode_length = math.ceil(cfg.episode_length_s / self.step_dt - 1e-9)
         self.joints, self.bodies, self.sites = world.joints, world.bodies, world.sites
+        self.joint_errors = JointErrors(world.joints, self.num_envs, self.device)
         self._read_robot(robot)
         self._allocate()
         self.terrain = None if terrain is None else Placement(terrain, self.num_envs, self.device)
@@ -282,7 +284,7 @@ class ManagerEnv:
             action = self._past_actions.read(action, before=self._no_action)
             self._past_actions.step()
         self._targets[:, self._acting_columns] = self._acting_pose + action * self._acting_scale
-        self.world.set_joint_targets(self._targets)
+        self.world.set_joint_targets(self.joint_errors.reached(self._targets))
 
     def _require_start(self, env_ids: torch.Tensor) -> None:
         """Raise if reset events wrote a start that is not finite or of another shape, naming the event."""
@@ -360,6 +362,7 @@ class ManagerEnv:
             "started": self._started,
             "steps": self.common_step_counter,
             **({} if self._past_actions is None else {"past_actions": self._past_actions.state_dict()}),
+            **({"joint_errors": errors} if (errors := self.joint_errors.state_dict()) else {}),
         }
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -375,6 +378,7 @@ class ManagerEnv:
             manager.load_state_dict(state["terms"].get(name, {}))  # checkpoints of older versions have no curriculum
         if self._past_actions is not None:
             self._past_actions.load_state_dict(state["past_actions"])
+        self.joint_errors.load_state_dict(state.get("joint_errors", {}))
         self.common_step_counter = state.get("steps", 0)
         self._started = state["started"]
 

@@ -387,6 +387,8 @@ def _checked_mode(name: str, cfg: EventTermCfg, term: object) -> str:
         raise ConfigError(f"env.events.{name}.mode: `{cfg.mode}` is none of the modes. {did_you_mean(cfg.mode, modes)}")
     if cfg.mode == "interval" and not cfg.interval_range_s:
         raise ConfigError(f"env.events.{name}: mode interval needs interval_range_s, e.g. [10.0, 15.0].")
+    if cfg.mode not in (own := getattr(term, "MODES", modes)):
+        raise ConfigError(f"env.events.{name}.mode: {cfg.func} has mode: {' or '.join(own)}.")
     if cfg.mode != "reset" and not callable(term):
         raise ConfigError(f"env.events.{name}: {cfg.func} acts on episodes from their reset on; give it mode: reset.")
     return cfg.mode

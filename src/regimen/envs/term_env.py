@@ -18,6 +18,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from regimen.envs.joint_errors import JointErrors
     from regimen.envs.motion.library import MotionLibrary
     from regimen.envs.robot_state import RobotState
     from regimen.envs.robots.robot import Robot
@@ -57,9 +58,11 @@ class RewardWeights(Protocol):
 
     Attributes:
         weights: (R,) weight of each term times `step_dt`, in the order of `terms`.
+        episode_sum: (N, R) what each term added to the reward since the reset.
     """
 
     weights: torch.Tensor
+    episode_sum: torch.Tensor
 
     @property
     def terms(self) -> Mapping[str, Any]:
@@ -72,6 +75,36 @@ class RewardWeights(Protocol):
 
     def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
         """Set the weight of the terms `ids` to `factor` times their configured weight."""
+        ...
+
+
+class EpisodeEnds(Protocol):
+    """The termination terms of a task.
+
+    Attributes:
+        termination_masks: name -> (N,) bool, where a term held in the present step.
+    """
+
+    termination_masks: dict[str, torch.Tensor]
+
+    @property
+    def terms(self) -> Mapping[str, Any]:
+        """Termination terms by name."""
+        ...
+
+
+class EventTerms(Protocol):
+    """The events of a task.
+
+    Attributes:
+        mode: name -> `startup`, `reset` or `interval`.
+    """
+
+    mode: dict[str, str]
+
+    @property
+    def terms(self) -> Mapping[str, Any]:
+        """Events by name."""
         ...
 
 
@@ -110,6 +143,7 @@ class TermEnv(Protocol):
         reset_joint_vel: (N, J) rad/s, likewise.
         motion: the motion clips of the section `motion`; None without clips.
         terrain: uneven ground and the tile of each env; None where the ground is flat, at height 0.
+        joint_errors: errors of encoders and servos, which `randomize` draws; `state` has the true angles.
     """
 
     num_envs: int
@@ -141,6 +175,7 @@ class TermEnv(Protocol):
     reset_joint_vel: torch.Tensor
     motion: MotionLibrary | None
     terrain: Placement | None
+    joint_errors: JointErrors
 
     @property
     def commands(self) -> CommandTerms:
@@ -150,6 +185,16 @@ class TermEnv(Protocol):
     @property
     def rewards(self) -> RewardWeights:
         """Reward weights, for curriculum terms."""
+        ...
+
+    @property
+    def terminations(self) -> EpisodeEnds:
+        """Ends of episodes, for curriculum terms."""
+        ...
+
+    @property
+    def events(self) -> EventTerms:
+        """Events, for curriculum terms."""
         ...
 
     @property
@@ -242,6 +287,25 @@ class AdaptiveTerm(Protocol):
 
     def set_level(self, level: float) -> None:
         """Set the level, and change the task accordingly."""
+        ...
+
+
+@runtime_checkable
+class RangedTerm(Protocol):
+    """An event whose draws are between limits that a curriculum may move.
+
+    Attributes:
+        ranges: (k, 2) lower and upper limit of each draw.
+    """
+
+    ranges: torch.Tensor
+
+    def ranges_of(self, **params: Any) -> torch.Tensor:
+        """Return `ranges` with those of the given parameters in their place.
+
+        Raises:
+            ConfigError: a parameter has no range of this event.
+        """
         ...
 
 

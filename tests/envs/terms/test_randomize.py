@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from helpers.tasks import CONF, make_env
 from regimen.config.compose import compose
 from regimen.envs.conformance.check import require_env
 from regimen.envs.manager_env import ManagerEnv
-from regimen.envs.sims.quantities import QUANTITIES
+from regimen.envs.sims.quantities import OF_JOINT_ERRORS, QUANTITIES
+from regimen.envs.terms import observations
 from regimen.orchestration.preflight import preflight
 from regimen.system.errors import ConfigError, ConfigErrors
 
@@ -78,7 +81,68 @@ def test_each_quantity_is_in_the_model_of_its_robot(quantity: str) -> None:
 
 
 def test_the_table_is_complete() -> None:
-    assert set(FIELD) | {"body_inertia", "motor_strength"} == set(QUANTITIES) and len(QUANTITIES) >= 25
+    others = {"body_inertia", "motor_strength", "terrain_friction", "gravity_x", "gravity_y", "gravity_z"}
+    assert set(FIELD) | others | set(OF_JOINT_ERRORS) == set(QUANTITIES)
+
+
+def test_gravity_is_that_of_a_model_compiled_with_it() -> None:
+    tilted = {"operation": "add"}
+    env = go2(
+        3,
+        x=event("gravity_x", (-1.0, 1.0), **tilted),
+        y=event("gravity_y", (-1.0, 1.0), **tilted),
+        z=event("gravity_z", (0.5, 1.2)),
+    )
+    drawn = torch.stack([term(env, axis).values[:, 0] for axis in "xyz"], dim=1)
+    assert len(drawn.unique(dim=0)) == 3 and (drawn[:, 2] < -4.9).all()
+    batch, rows = env.world.batch, env.world.batch.state.copy()
+    batch.step(nstep=40)
+    for robot in range(3):
+        model = copy.copy(env.world.model)
+        model.opt.gravity[:] = drawn[robot].numpy()
+        data = mujoco.MjData(model)
+        mujoco.mj_setState(model, data, rows[robot], mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_step(model, data, nstep=40)
+        assert np.array_equal(data.qpos, batch.bind("qpos")[robot])
+
+
+def test_what_is_measured_of_gravity_follows_it() -> None:
+    env = go2(2, reset_base=None, x=event("gravity_x", (9.81, 9.81), operation="absolute"))
+    expected = torch.tensor([[0.5**0.5, 0.0, -(0.5**0.5)]]).expand(2, 3)
+    assert torch.allclose(observations.projected_gravity(env), expected, atol=1e-6)
+    env.step(torch.zeros(2, 12))
+    assert (observations.projected_gravity(env)[:, 0] > 0.6).all()
+    plain = go2(2, reset_base=None)
+    none = go2(2, reset_base=None, x=event("gravity_z", (1.0, 1.0)))
+    assert torch.equal(observations.projected_gravity(none), observations.projected_gravity(plain))
+
+
+@pytest.mark.parametrize("order", [("ground", "feet"), ("feet", "ground")])
+def test_friction_of_the_ground_multiplies_that_of_the_feet(order: tuple[str, str]) -> None:
+    drawn = {
+        "ground": event("terrain_friction", (0.5, 0.5)),
+        "feet": event("friction", (0.6, 1.2), mode="reset", of=".*_foot", operation="absolute"),
+    }
+    env = go2(3, **{name: drawn[name] for name in order})
+    model = env.world.model
+    feet = [i for i in range(model.ngeom) if model.geom(i).name.endswith("_foot")]
+    for _ in range(2):
+        friction = env.world.batch.expanded("geom_friction")[:, :, 0]
+        assert np.allclose(friction[:, feet], 0.5 * term(env, "feet").values.numpy(), rtol=1e-12)
+        assert np.allclose(friction[:, model.geom("base").id], 0.5 * 0.8) and np.allclose(friction[:, 0], 0.5 * 0.8)
+        env.reset()
+
+
+def test_a_robot_slides_on_slippery_ground() -> None:
+    def slid(factor: float) -> float:
+        ground = event("terrain_friction", (factor, factor))
+        tilt = event("gravity_x", (1.5, 1.5), operation="absolute")
+        env = go2(1, reset_base=None, reset_robot_joints=None, ground=ground, tilt=tilt)
+        for _ in range(40):
+            env.step(torch.zeros(1, 12))
+        return float(env.foot_pos[0, :, 0].mean())
+
+    assert slid(0.05) > slid(1.5) + 0.1
 
 
 def test_a_repeated_draw_starts_from_the_nominal_value() -> None:
@@ -151,14 +215,16 @@ def test_names_choose_bodies_and_labels_are_those_of_the_step() -> None:
 
 def many(first: int) -> dict[str, Any]:
     """An event for each quantity; of three neighbours one at the startup, one at resets and one at intervals."""
-    factors = ("motor_strength", "body_inertia", "body_mass", "stiffness", "damping")
+    factors = ("motor_strength", "body_inertia", "body_mass", "stiffness", "damping", "terrain_friction")
     modes, events = ("startup", "reset", "interval"), {}
     for number, quantity in enumerate(QUANTITIES, first):
         between = {"joint_low": (-0.05, 0.0), "joint_high": (0.0, 0.05)}.get(quantity, (0.0001, 0.002))
         scaled = {"operation": "scale"} if quantity in factors else {"operation": "add"}
         drawn = event(quantity, (0.95, 1.05) if quantity in factors else between, mode=modes[number % 3], **scaled)
         events[quantity] = drawn | ({"interval_range_s": [0.1, 0.3]} if number % 3 == 2 else {})
-    return events
+    force = {"of": ["base", ".*_calf"], "duration_s": [0.03, 0.2], "force": {"x": [-9.0, 9.0]}, "labelled": True}
+    push = {"func": "apply_wrench", "mode": "interval", "interval_range_s": [0.05, 0.2], "params": force}
+    return events | {"push": push}
 
 
 @pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
@@ -181,6 +247,13 @@ def test_bad_settings_are_refused_before_the_start(tmp_path: Path, override: str
     words = ["task=go2_flat", f"+env.events.drawn={{func: randomize, mode: reset, params: {{{override}}}}}"]
     with raises_naming((ConfigError, ConfigErrors), *names):  # type: ignore[arg-type]
         preflight(compose(words, [CONF]), tmp_path)
+
+
+def test_a_factor_of_a_quantity_that_is_0_is_refused(tmp_path: Path) -> None:
+    for quantity in ("encoder_bias", "joint_offset", "gravity_x"):
+        drawn = f"+env.events.drawn={{func: randomize, mode: reset, params: {{quantity: {quantity}, between: [0, 1]}}}}"
+        with raises_naming((ConfigError, ConfigErrors), quantity, "env.events.drawn.params.operation"):  # type: ignore[arg-type]
+            preflight(compose(["task=go2_flat", drawn], [CONF]), tmp_path)
 
 
 def test_another_simulator_refuses_a_quantity_by_name(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from regimen.envs.robots.model_check import compile_model
-from regimen.envs.sims.mujoco_quantities import CONSTANTS, EXPANDED, MujocoQuantities
+from regimen.envs.sims.mujoco_quantities import MujocoQuantities
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError
 
@@ -98,7 +98,7 @@ class MujocoWorld:
     def _bind(self) -> None:
         bind = self.batch.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._warmstart, self._time = bind("qacc_warmstart"), bind("time")
+        self._warmstart, self._time, self._wrench = bind("qacc_warmstart"), bind("time"), bind("xfrc_applied")
         self._qacc, self._force, self._sensors = bind("qacc"), bind("actuator_force"), bind("sensordata")
         self._contact_columns = _columns(self.model, [f"contact_{b}" for b in self.bodies])
         self._pos_columns = _columns(self.model, [f"pos_{s}" for s in self.sites])
@@ -129,6 +129,7 @@ class MujocoWorld:
             contact_force=torch.linalg.vector_norm(contact[..., 1:], dim=-1),
             site_pos=sensors[:, self._pos_columns].reshape(n, sites, 3),
             site_vel=sensors[:, self._vel_columns].reshape(n, sites, 3),
+            gravity=None if self._quantities.gravity is None else _tensor(self._quantities.gravity[rows]),
         )
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:
@@ -169,7 +170,7 @@ class MujocoWorld:
         self._ctrl[ids] = joint_pos.numpy()
         if self.torque_joints:
             self._ctrl[np.ix_(ids, np.arange(len(self.joints))[self._motors])] = 0.0
-        self._warmstart[ids], self._time[ids] = 0.0, 0.0
+        self._warmstart[ids], self._time[ids], self._wrench[ids] = 0.0, 0.0, 0.0
         self.batch.forward(ids=ids)
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
@@ -192,7 +193,7 @@ class MujocoWorld:
 
     def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
         """Set the sliding friction (n,) of floor and robot: a contact takes the larger of the two."""
-        self.batch.expand("geom_friction")[env_ids.numpy(), :, 0] = friction.numpy()[:, None]
+        self._quantities.set_friction(env_ids.numpy(), slice(None), friction.numpy()[:, None])
 
     def names_of(self, quantity: str) -> list[str]:
         """Return the names of the bodies, joints or shapes that have a quantity."""
@@ -205,6 +206,11 @@ class MujocoWorld:
     def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k)."""
         self._quantities.set(quantity, env_ids.numpy(), columns.numpy(), values.numpy())
+
+    def add_wrench(self, env_ids: torch.Tensor, columns: torch.Tensor, wrench: torch.Tensor) -> None:
+        """Add wrenches (n, k, 6) on bodies, the columns (k,) of `names_of("body_mass")`, of the robots `env_ids`."""
+        bodies = columns.numpy() + 1  # the world is body 0
+        self._wrench[np.ix_(env_ids.numpy(), bodies)] += wrench.numpy()
 
     def push(self, env_ids: torch.Tensor, velocity: torch.Tensor) -> None:
         """Add (n, 6) to the base velocity."""
@@ -237,11 +243,7 @@ class MujocoWorld:
 
     def state_dict(self) -> StateDict:
         """Return state rows and changed model fields as tensors."""
-        changed = {n: self.batch.expanded(n) for n in EXPANDED}
-        return {
-            "rows": torch.from_numpy(self.batch.state.copy()),
-            "expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None},
-        }
+        return {"rows": torch.from_numpy(self.batch.state.copy()), **self._quantities.state_dict()}
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; fields expanded since then go back to the model's values.
@@ -249,12 +251,7 @@ class MujocoWorld:
         Derived outputs are not part of it: they hold the last call's until the next step, and the environment keeps the
         reading it made.
         """
-        for name in EXPANDED:
-            if self.batch.expanded(name) is not None or name in state["expanded"]:
-                saved = state["expanded"].get(name)
-                self.batch.expand(name)[:] = getattr(self.model, name)[None] if saved is None else saved.numpy()
-        if any(name in state["expanded"] or self.batch.expanded(name) is not None for name in CONSTANTS):
-            self.batch.set_const()
+        self._quantities.load_state_dict(state)
         self.batch.state[:] = state["rows"].numpy()
 
     def close(self) -> None:

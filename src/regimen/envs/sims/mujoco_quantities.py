@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
     import mujoco
+
+    from regimen.runs.checkpoint_header import StateDict
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,36 @@ FIELDS = {
 
 EXPANDED = (
     *dict.fromkeys(field.name for field in FIELDS.values()),
-    *("body_mass", "body_inertia", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange"),
+    *("body_mass", "body_inertia", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "opt.gravity"),
 )
 """Fields that events change per robot; they are saved with the state when they have been."""
 
 CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature")
 """Those of them from which MuJoCo derives constants."""
 
+GRAVITY = {"gravity_x": 0, "gravity_y": 1, "gravity_z": 2}
+"""Quantity -> component of `opt.gravity`."""
+
+
+@dataclass
+class _GroundFriction:
+    """Sliding friction of shapes that a factor of the ground multiplies. MuJoCo has no product of two frictions.
+
+    Attributes:
+        shapes: (N, shapes), without the factor.
+        factor: (N,).
+    """
+
+    shapes: np.ndarray
+    factor: np.ndarray
+
 
 class MujocoQuantities:
-    """Reads the nominal values of quantities, and sets those of single robots."""
+    """Reads the nominal values of quantities, and sets those of single robots.
+
+    Attributes:
+        gravity: (N, 3) m/s², the values of the batch; None while all robots have that of the model.
+    """
 
     def __init__(
         self, model: mujoco.MjModel, batch: Any, joints: Sequence[str], joint_ids: np.ndarray, servos: Sequence[int]
@@ -92,6 +116,8 @@ class MujocoQuantities:
             "dof": (list(joints), np.asarray(dofs)),
             "actuator": (list(joints), actuators),
             "geom": ([self._shape_name(i) for i in solid], np.array(solid)),
+            "opt.gravity": (["world"], np.array([0])),
+            "ground": (["ground"], np.array([0])),
         }
         self._writers: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = {
             "body_mass": self._set_mass,
@@ -100,8 +126,13 @@ class MujocoQuantities:
             "damping": self._set_damping,
             "torque_limit": self._set_limit,
             "motor_strength": self._set_strength,
+            "friction": lambda ids, rows, values: self.set_friction(ids, np.asarray(rows), values),
+            "terrain_friction": self._set_terrain_friction,
+            **{name: partial(self._set_gravity, axis) for name, axis in GRAVITY.items()},
         }
         self._changed: set[int] = set()
+        self.gravity: np.ndarray | None = None
+        self._ground: _GroundFriction | None = None
 
     def names(self, quantity: str) -> list[str]:
         """Return the names of the bodies, joints or shapes that have a quantity."""
@@ -110,6 +141,8 @@ class MujocoQuantities:
     def nominal(self, quantity: str) -> np.ndarray:
         """Return the values of the model, (K,) in the order of `names`."""
         model, rows = self._model, self._owners(quantity)[1]
+        if quantity in GRAVITY:
+            return np.array(model.opt.gravity[[GRAVITY[quantity]]])
         if quantity in FIELDS:
             values = getattr(model, FIELDS[quantity].name)[rows]
             component = FIELDS[quantity].component
@@ -152,9 +185,46 @@ class MujocoQuantities:
             self._batch.set_const(np.array(sorted(self._changed)))
             self._changed.clear()
 
+    def set_friction(self, ids: np.ndarray, rows: np.ndarray | slice, values: np.ndarray) -> None:
+        """Set the sliding friction of some robots `ids` (n,): of the shapes `rows` (k,) of the model to (n, k)."""
+        friction = self._batch.expand("geom_friction")[:, :, 0]
+        at = (ids, rows) if isinstance(rows, slice) else np.ix_(ids, rows)
+        if self._ground is None:
+            friction[at] = values
+        else:
+            self._ground.shapes[at] = values
+            friction[at] = self._ground.shapes[at] * self._ground.factor[ids, None]
+
+    def state_dict(self) -> StateDict:
+        """Return the changed fields of the model as tensors."""
+        changed = {name: self._batch.expanded(name) for name in EXPANDED}
+        state = {"expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None}}
+        if self._ground is not None:
+            parts = {"shapes": self._ground.shapes, "factor": self._ground.factor}
+            state["terrain_friction"] = {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
+        return state
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Restore `state_dict`; fields expanded since then get the values of the model."""
+        saved = state["expanded"]
+        changed = [name for name in EXPANDED if name in saved or self._batch.expanded(name) is not None]
+        for name in changed:
+            option = name.removeprefix("opt.")
+            nominal = getattr(self._model if option == name else self._model.opt, option)
+            values = self._batch.expand(name)
+            values[:] = saved[name].numpy() if name in saved else nominal[None]
+            if name == "opt.gravity":
+                self.gravity = values
+        if any(name in CONSTANTS for name in changed):
+            self._batch.set_const()
+        ground = state.get("terrain_friction")
+        self._ground = ground and _GroundFriction(**{name: part.numpy().copy() for name, part in ground.items()})
+
     def _owners(self, quantity: str) -> tuple[list[str], np.ndarray]:
         if quantity in FIELDS:
             return self._of[FIELDS[quantity].name.partition("_")[0]]
+        if quantity in GRAVITY or quantity == "terrain_friction":
+            return self._of["opt.gravity" if quantity in GRAVITY else "ground"]
         return self._of["body" if quantity in ("body_mass", "body_inertia") else "actuator"]
 
     def _shape_name(self, i: int) -> str:
@@ -190,3 +260,14 @@ class MujocoQuantities:
         self._set_stiffness(ids, rows, model.actuator_gainprm[rows, 0] * values)
         self._set_damping(ids, rows, -model.actuator_biasprm[rows, 2] * values)
         self._set_limit(ids, rows, model.actuator_forcerange[rows, 1] * values)
+
+    def _set_terrain_friction(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+        friction = self._batch.expand("geom_friction")[:, :, 0]
+        if self._ground is None:
+            self._ground = _GroundFriction(friction.copy(), np.ones(len(friction)))
+        self._ground.factor[ids] = values[:, 0]
+        friction[ids] = self._ground.shapes[ids] * values
+
+    def _set_gravity(self, axis: int, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+        self.gravity = self._batch.expand("opt.gravity")
+        self.gravity[ids, axis] = values[:, 0]

@@ -29,8 +29,23 @@ QUANTITIES = {
     "contact_depth": ("shapes", "m, penetration over which a contact becomes hard"),
     "contact_margin": ("shapes", "m, distance at which a contact begins"),
     "shape_size": ("shapes", "m, first size of the shape: the radius of a foot"),
+    "terrain_friction": ("ground", "factor of the sliding friction of all contacts"),
+    "gravity_x": ("world", "m/s²"),
+    "gravity_y": ("world", "m/s²"),
+    "gravity_z": ("world", "m/s², below 0 downwards"),
+    "encoder_bias": ("joints", "rad, angle that is read minus the true one"),
+    "joint_offset": ("joints", "rad, angle at which the servo rests minus the target"),
 }
 """Name -> of what it is, and unit and meaning."""
+
+OF_JOINT_ERRORS = ("encoder_bias", "joint_offset")
+"""Those that the environment adds to angles and targets itself, on every simulator."""
+
+NOMINALLY_ZERO = (*OF_JOINT_ERRORS, "gravity_x", "gravity_y")
+"""Those that a factor leaves at 0."""
+
+WRENCH = ("force_x", "force_y", "force_z", "torque_x", "torque_y", "torque_z")
+"""Parts of a wrench, in N and N·m, world frame."""
 
 OPERATIONS = ("scale", "add", "absolute")
 DISTRIBUTIONS = ("uniform", "log_uniform", "gaussian")

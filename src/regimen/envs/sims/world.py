@@ -33,6 +33,7 @@ class WorldState:
         contact_force: (N, B) N, magnitude of the net contact force on each monitored body.
         site_pos: (N, F, 3) m, world frame.
         site_vel: (N, F, 3) m/s, world frame.
+        gravity: (N, 3) m/s², world frame, where it differs between robots; None: 9.81 downwards.
     """
 
     joint_pos: torch.Tensor
@@ -46,10 +47,11 @@ class WorldState:
     contact_force: torch.Tensor
     site_pos: torch.Tensor
     site_vel: torch.Tensor
+    gravity: torch.Tensor | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the fields by name, for a checkpoint."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Return the fields by name, for a checkpoint; `gravity` where it is read."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
 
 class World(Protocol):
@@ -97,7 +99,10 @@ class World(Protocol):
         joint_pos: torch.Tensor,
         joint_vel: torch.Tensor,
     ) -> None:
-        """Set the state of the robots `env_ids` (n,): pose (n, 7), velocity (n, 6: linear world, angular body)."""
+        """Set the state of the robots `env_ids` (n,): pose (n, 7), velocity (n, 6: linear world, angular body).
+
+        External wrenches on them end.
+        """
         ...
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
@@ -141,8 +146,8 @@ class World(Protocol):
         ...
 
 
-class RandomizedWorld(World, Protocol):
-    """A simulator whose robots may differ in each of `regimen.envs.sims.quantities.QUANTITIES`."""
+class HasQuantities(Protocol):
+    """Something whose physical quantities differ between the N robots."""
 
     def names_of(self, quantity: str) -> list[str]:
         """Return the names of the bodies, joints or shapes that have a quantity."""
@@ -178,4 +183,18 @@ class TorqueWorld(World, Protocol):
 
     def set_joint_torques(self, torques: torch.Tensor) -> None:
         """Set torques (N, K) in N·m of `torque_joints`, held until the next call."""
+        ...
+
+
+class RandomizedWorld(World, HasQuantities, Protocol):
+    """A simulator whose robots may differ in `regimen.envs.sims.quantities.QUANTITIES`, except `OF_JOINT_ERRORS`."""
+
+    def add_wrench(self, env_ids: torch.Tensor, columns: torch.Tensor, wrench: torch.Tensor) -> None:
+        """Add to the external wrench on bodies of the robots `env_ids` (n,), which acts until their reset.
+
+        Args:
+            env_ids: (n,).
+            columns: (k,) indices in `names_of("body_mass")`.
+            wrench: (n, k, 6) float64, force in N at the centre of mass and torque in N·m, world frame.
+        """
         ...

@@ -5,11 +5,12 @@ Their return value is logged as `Curriculum/<name>`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.system.errors import ConfigError
+from regimen.envs.term_env import RangedTerm
+from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from regimen.envs.term_env import TermEnv
@@ -131,3 +132,105 @@ class RewardScaleByEpisodeLength:
         """Set the factor, such as to the mean of several processes."""
         self.level = level
         self.env.rewards.scale(self.rewards, level)
+
+
+EPISODE_LENGTH = "episode_length"
+
+
+class AutomaticRange:
+    """Widen the ranges of an event while the policy copes, and narrow them while it does not.
+
+    The idea is that of automatic domain randomisation (OpenAI et al. 2019, Solving Rubik's Cube with a Robot Hand,
+    arXiv:1910.07113, section 5 and algorithm 1): a buffer of results at the present range is filled, compared with two
+    thresholds, and cleared after each change. There each limit of each parameter has a buffer of the episodes in which
+    the parameter is at that limit; here all limits of one event move together, and the buffer has the results of all
+    episodes, so that each episode counts.
+
+    Attributes:
+        level: 0 for the ranges of the event in the task, 1 for `final`, in between linear.
+        total: sum of the results of the buffer.
+        count: episodes in the buffer.
+    """
+
+    def __init__(
+        self,
+        env: TermEnv,
+        event: str,
+        final: dict[str, Any],
+        metric: str = EPISODE_LENGTH,
+        widen_at: float = 0.8,
+        narrow_at: float = 0.4,
+        step: float = 0.05,
+        episodes: int | None = None,
+    ) -> None:
+        """Find event and metric.
+
+        Args:
+            env: the task.
+            event: name of a `randomize`, `apply_wrench` or `push_by_setting_velocity` with mode `reset` or `interval`.
+            final: parameters of the event with its last ranges, such as `{between: [0.5, 1.5]}`.
+            metric: result of an episode: `episode_length`, its share of the longest one; `rewards.<name>`, the mean of
+                a reward, as `Episode_Reward/<name>` is logged; `terminations.<name>`, the share of episodes that it
+                ends.
+            widen_at: mean at which the ranges grow. Where it is above `narrow_at` a high result is good, else a low.
+            narrow_at: mean at which they shrink.
+            step: change of `level`.
+            episodes: of a buffer; null: as many as there are envs.
+
+        Raises:
+            ConfigError: the task has no such event or metric, or the event has no ranges that are drawn again.
+        """
+        ranged = {name: term for name, term in env.events.terms.items() if isinstance(term, RangedTerm)}
+        if event not in ranged:
+            raise ConfigError(f"AutomaticRange: no event `{event}` with ranges. {did_you_mean(event, ranged)}")
+        if env.events.mode[event] == "startup":
+            raise ConfigError(f"AutomaticRange: the event `{event}` draws once; give it mode: reset.")
+        if widen_at == narrow_at or not 0.0 < step <= 1.0:
+            raise ConfigError("AutomaticRange: widen_at and narrow_at differ, and step is above 0 and at most 1.")
+        self.env, self._event = env, ranged[event]
+        self._first, self._last = self._event.ranges.clone(), self._event.ranges_of(**final)
+        self._widen_at, self._narrow_at, self._step = widen_at, narrow_at, step
+        self._needed = env.num_envs if episodes is None else episodes
+        self._kind, _, self._name = metric.partition(".")
+        self._require_metric(metric)
+        self.restart()
+
+    def _require_metric(self, metric: str) -> None:
+        env = self.env
+        names = [EPISODE_LENGTH, *(f"rewards.{n}" for n in env.rewards.terms)]
+        names += [f"terminations.{n}" for n in env.terminations.terms]
+        if metric not in names:
+            raise ConfigError(f"AutomaticRange: no metric `{metric}`. {did_you_mean(metric, names)}")
+
+    def restart(self) -> None:
+        """Set the ranges of the task, and empty the buffer."""
+        self.total, self.count = 0.0, 0
+        self.set_level(0.0)
+
+    def __call__(self, env_ids: torch.Tensor) -> float:
+        """Add the episodes of `env_ids` (n,) to the buffer, change the ranges where it is full; return the level."""
+        if len(env_ids):
+            self.total += float(self._results(env_ids).sum())
+            self.count += len(env_ids)
+        if self.count and self.count >= self._needed:
+            mean, sign = self.total / self.count, 1.0 if self._widen_at > self._narrow_at else -1.0
+            self.total, self.count = 0.0, 0
+            up, down = sign * (mean - self._widen_at) >= 0.0, sign * (mean - self._narrow_at) <= 0.0
+            if up or down:
+                self.set_level(min(max(self.level + self._step * (up - down), 0.0), 1.0))
+        return self.level
+
+    def _results(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Return the results (n,) of the episodes that end in `env_ids` (n,)."""
+        env = self.env
+        if self._kind == "rewards":
+            column = list(env.rewards.terms).index(self._name)
+            return env.rewards.episode_sum[env_ids, column] / (env.max_episode_length * env.step_dt)
+        if self._kind == "terminations":
+            return env.terminations.termination_masks[self._name][env_ids].float()
+        return env.episode_length[env_ids].float() / env.max_episode_length
+
+    def set_level(self, level: float) -> None:
+        """Set the level and the ranges of the event, such as to the mean of several processes."""
+        self.level = level
+        self._event.ranges = torch.lerp(self._first, self._last, level)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
 from regimen.envs.rotations import from_euler, multiply, rotate
-from regimen.envs.sims.quantities import DISTRIBUTIONS, OPERATIONS, QUANTITIES
-from regimen.envs.term_binding import match_ids
 from regimen.envs.term_env import require_motion
+from regimen.envs.terms.randomization import apply_wrench as apply_wrench
+from regimen.envs.terms.randomization import randomize as randomize
+from regimen.envs.terms.randomization import with_ranges
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.envs.sims.world import RandomizedWorld
     from regimen.envs.term_env import TermEnv
 
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
@@ -138,92 +138,36 @@ def randomize_actuator_gains(
     env.world.set_gains(env_ids, stiffness, damping)
 
 
-class randomize:  # noqa: N801 - as the other events
-    """Draw a physical quantity of each robot, one of `regimen.envs.sims.quantities.QUANTITIES`.
+class push_by_setting_velocity:  # noqa: N801 - as in Isaac Lab
+    """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity.
 
-    The value is computed from that of the robot's model, so that repeated draws do not add up. Two events that draw the
-    same quantity of the same body, joint or shape replace each other's values.
-
-    Labels, with `labelled`: `<quantity>_<name>` (N,) for each name, the present value.
+    Attributes:
+        ranges: (6, 2) limits of x y z in m/s and roll pitch yaw in rad/s.
     """
 
-    def __init__(
-        self,
-        env: TermEnv,
-        quantity: str,
-        between: tuple[float, float],
-        of: str | list[str] = ".*",
-        operation: str = "scale",
-        distribution: str = "uniform",
-        shared: bool = False,
-        labelled: bool = False,
-    ) -> None:
-        """Find what has the quantity.
+    def __init__(self, env: TermEnv, velocity_range: dict[str, tuple[float, float]]) -> None:
+        """Read the ranges.
 
         Args:
-            env: the task, in a simulator with `RANDOMIZES`.
-            quantity: its name.
-            between: range of the draws.
-            of: regular expressions of bodies, joints or shapes, whichever have the quantity.
-            operation: `scale` multiplies the nominal value, `add` adds to it, `absolute` replaces it.
-            distribution: `uniform`, `log_uniform`, or `gaussian` with its middle and 95 % of it in the range, cut off
-                outside.
-            shared: whether all names of a robot have the same draw.
-            labelled: whether the values are labels of recorded data.
-
-        Raises:
-            ConfigError: a name or word is unknown, or the simulator cannot change the quantity.
+            env: the task.
+            velocity_range: of x, y, z, roll, pitch and yaw; an axis without one is not pushed.
         """
-        for word, words in ((quantity, QUANTITIES), (operation, OPERATIONS), (distribution, DISTRIBUTIONS)):
-            if word not in words:
-                raise ConfigError(f"randomize: `{word}`. {did_you_mean(word, words)}")
-        if not hasattr(env.world, "set_quantity"):
-            raise ConfigError(f"randomize: this simulator cannot change {quantity} of single robots. Type sim=mujoco.")
-        self.env, self.world = env, cast("RandomizedWorld", env.world)
-        names = self.world.names_of(quantity)
-        self._columns = match_ids(of, names, f"events: randomize {quantity}, of")
-        self._names = [names[i] for i in self._columns.tolist()]
-        self._nominal = self.world.nominal(quantity)[self._columns]
-        self._quantity, self._between, self._shared, self._labelled = quantity, between, shared, labelled
-        self._operation, self._distribution = operation, distribution
-        self.values = self._nominal.repeat(env.num_envs, 1)
+        self.env = env
+        self.ranges = torch.zeros(len(_POSE), 2, device=env.device)
+        self.ranges = self.ranges_of(velocity_range=velocity_range)
 
     def __call__(self, env_ids: torch.Tensor) -> None:
-        """Draw for `env_ids` (n,)."""
-        draws = self.env.rand(len(env_ids), 1 if self._shared else len(self._names))
-        low, high = self._between
-        if self._distribution == "log_uniform":
-            drawn = low * (high / low) ** draws
-        elif self._distribution == "gaussian":
-            normal = torch.erfinv((2.0 * draws - 1.0).clamp(-0.999999, 0.999999)) * 2.0**0.5
-            drawn = ((low + high) / 2 + (high - low) / 4 * normal).clamp(low, high)
-        else:
-            drawn = low + draws * (high - low)
-        drawn = drawn.to(self._nominal).expand(-1, len(self._names))
-        operations = {"scale": lambda: self._nominal * drawn, "add": lambda: self._nominal + drawn}
-        values = operations.get(self._operation, lambda: drawn)()
-        self.values[env_ids] = values
-        self.world.set_quantity(self._quantity, env_ids, self._columns, values)
+        """Push `env_ids` (n,)."""
+        low, high = self.ranges.unbind(1)
+        self.env.world.push(env_ids, low + self.env.rand(len(env_ids), len(_POSE)) * (high - low))
 
-    def restart(self) -> None:
-        """Set the nominal values where any was drawn."""
-        if not torch.equal(self.values, self._nominal.expand_as(self.values)):
-            self.values = self._nominal.repeat(self.env.num_envs, 1)
-            every = torch.arange(self.env.num_envs, device=self.env.device)
-            self.world.set_quantity(self._quantity, every, self._columns, self.values)
+    def ranges_of(self, velocity_range: dict[str, tuple[float, float]]) -> torch.Tensor:
+        """Return `ranges` with those of `velocity_range` in their place.
 
-    def labels(self) -> dict[str, torch.Tensor]:
-        """Return the present values by name."""
-        if not self._labelled:
-            return {}
-        return {f"{self._quantity}_{name}": self.values[:, i].float() for i, name in enumerate(self._names)}
-
-
-def push_by_setting_velocity(
-    env: TermEnv, env_ids: torch.Tensor, velocity_range: dict[str, tuple[float, float]]
-) -> None:
-    """Push the base: add draws from `velocity_range` (m/s, rad/s) to its velocity."""
-    env.world.push(env_ids, _uniform(env, len(env_ids), velocity_range))
+        Raises:
+            ConfigError: an axis is none of the six.
+        """
+        return with_ranges(self.ranges, velocity_range, _POSE, "push_by_setting_velocity: velocity_range")
 
 
 class change_joint_torque:  # noqa: N801 - a term is named as in the original task

@@ -57,9 +57,16 @@ def generated_commands(env: TermEnv, command: str) -> torch.Tensor:
 
 
 @mirrors("joints")
-def joint_pos_rel(env: TermEnv, joints: torch.Tensor | slice = slice(None)) -> torch.Tensor:
-    """Joint positions relative to the default pose, (N, J) rad."""
-    return env.state.joint_offset[:, joints]
+def joint_pos_rel(env: TermEnv, joints: torch.Tensor | slice = slice(None), measured: bool = True) -> torch.Tensor:
+    """Joint positions relative to the default pose, (N, J) rad, as the encoders read them.
+
+    Args:
+        env: the task.
+        joints: columns.
+        measured: whether errors of the encoders are in them; false: true angles, for a critic.
+    """
+    angles = env.state.joint_offset
+    return (env.joint_errors.measured(angles) if measured else angles)[:, joints]
 
 
 @mirrors("joints")
