@@ -51,6 +51,7 @@ class ObservationTermCfg(TermCfg):
             `gaussian`.
         noise_kind: `uniform` or `gaussian`.
         bias: half width of a uniform error that is constant for an episode, in the unit of the term.
+        bias_walk: standard deviation of the change of that error in a second, a random walk, in the unit of the term.
         scale: factor applied after the noise.
         clip: bound on the absolute value, applied before the scale; null for none.
         delay: least and greatest delay in control steps.
@@ -61,6 +62,7 @@ class ObservationTermCfg(TermCfg):
     noise: float = 0.0
     noise_kind: str = "uniform"
     bias: float = 0.0
+    bias_walk: float = 0.0
     scale: float = 1.0
     clip: float | None = None
     delay: tuple[int, int] = field(default=(0, 0), metadata={"least": 0, "ordered": True})
@@ -76,8 +78,9 @@ class ObservationTermCfg(TermCfg):
         ):
             if value not in words:
                 lines.append(f"{name}={value}: {did_you_mean(value, words)}")
-        if not self.bias >= 0:
-            lines.append(f"bias={self.bias:g}: expected 0 or more.")
+        for name, size in (("bias", self.bias), ("bias_walk", self.bias_walk)):
+            if not size >= 0:
+                lines.append(f"{name}={size:g}: expected 0 or more.")
         if self.history is not None and self.history < 1:
             lines.append(f"history={self.history}: expected 1 or more.")
         return lines

@@ -64,8 +64,7 @@ class ObservationManager(Stateful):
         for term in self._stepped:
             term.step()
         for group in self.groups.values():
-            if group.past is not None:
-                group.past.step()
+            group.step()
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Reset the terms for `env_ids` (n,), and draw their bias and delays."""
@@ -150,7 +149,10 @@ class _ObservationGroup:
         gaussian = _spread([(float(c.noise_kind == "gaussian"), d) for c, d in columns], env)[self.noisy] > 0
         self.gaussian = gaussian if bool(gaussian.any()) else None
         self.bias_width = _spread([(c.bias, d) for c, d in columns], env)
-        has_bias = noise and bool(self.bias_width.any())
+        walk = _spread([(c.bias_walk, d) for c, d in columns], env) * env.step_dt**0.5
+        self.walking = walk.nonzero().squeeze(1)
+        self.walk = walk[self.walking] if noise and len(self.walking) else None
+        has_bias = noise and bool(self.bias_width.any() or walk.any())
         self.bias = torch.zeros(env.num_envs, len(self.bias_width), device=env.device) if has_bias else None
 
     def draw_noise(self) -> torch.Tensor:
@@ -160,6 +162,15 @@ class _ObservationGroup:
             normal = torch.erfinv(draws.clamp(-LARGEST_DRAW, LARGEST_DRAW)) * 2.0**0.5
             draws = torch.where(self.gaussian, normal, draws)
         return draws.mul_(self.noise)
+
+    def step(self) -> None:
+        if self.walk is not None:
+            assert self.bias is not None
+            self.bias[:, self.walking] += torch.randn(
+                self.env.num_envs, len(self.walk), generator=self.env.generator, device=self.env.device
+            ).mul_(self.walk)
+        if self.past is not None:
+            self.past.step()
 
     def reset(self, env_ids: torch.Tensor) -> None:
         if self.bias is not None:

@@ -18,6 +18,7 @@ import torch
 from regimen.envs.manager_base import enabled
 from regimen.envs.term_binding import find_term
 from regimen.envs.term_env import MirroredCommand
+from regimen.envs.terrain.ray_pattern import PATTERNS, pattern_of
 from regimen.envs.terrain.scan_grid import ScanGrid
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def mirrors(kind: str) -> Callable[[Term], Term]:
     Args:
         kind: `vector` (x, y, z in the base frame), `axial` (the same of an angular velocity), `joints` (one value for
             each of its joints), `action` (one for each joint that acts), `command` (the value of the one it names),
-            `scalar` (a height), `scan` (heights on a grid), `key_bodies` (positions of the key bodies) or `pose` (root
+            `scalar` (a height), `scan` (heights on a grid), `depth_image` and `ray_distances` (distances along rays),
+            `feet` (one value for each foot), `key_bodies` (positions of the key bodies) or `pose` (root
             position, quaternion, joints and key bodies).
     """
 
@@ -152,17 +154,24 @@ def _term_image(env: TermEnv, cfg: ObservationTermCfg, joints: list[str], acting
         image: Image | None = command.image() if isinstance(command, MirroredCommand) else None
         return image
     if kind == "scan":
-        order = ScanGrid.of(cfg.params).mirrored()
-        return order, [1.0] * len(order)
+        return _unsigned(ScanGrid.of(cfg.params).mirrored())
+    if kind in PATTERNS:
+        return _unsigned(pattern_of(kind, cfg.params).mirrored())
     return {
         "vector": ([0, 1, 2], [1.0, -1.0, 1.0]),
         "axial": ([0, 1, 2], [-1.0, 1.0, -1.0]),
         "scalar": ([0], [1.0]),
         "joints": mirror.joints(joints),
         "action": mirror.joints(acting),
+        "feet": _unsigned(mirror.order(env.robot.feet)),
         "key_bodies": _bodies_image(env),
         "pose": _pose_image(env),
     }.get(kind)
+
+
+def _unsigned(order: list[int] | None) -> Image | None:
+    """Return the image of columns that swap places and keep their signs."""
+    return None if order is None else (order, [1.0] * len(order))
 
 
 def _bodies_image(env: TermEnv) -> Image | None:

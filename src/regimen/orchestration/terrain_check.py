@@ -8,6 +8,7 @@ from typing import Any
 from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
+from regimen.envs.terrain.ray_pattern import PATTERNS, RayPattern, pattern_of
 from regimen.envs.terrain.scan_grid import ScanGrid
 from regimen.orchestration.preflight_report import PreflightContext
 
@@ -26,12 +27,13 @@ def observation_width(env: PlainSection, per_joint: int) -> int:
 
     Args:
         env: plain configuration of the task.
-        per_joint: the most values that a term has which is no scan.
+        per_joint: the most values that a term has which is no scan and has no rays.
     """
     width = 0
     for group in env.get("observations", {}).values():
         for term in (group.get("terms") or {}).values():
-            values = _scan(term).count if is_scan(term) and not _scan(term).problems() else per_joint
+            pattern = _scan(term) if is_scan(term) else _rays(term)
+            values = per_joint if pattern is None or pattern.problems() else pattern.count
             of_term = term.get("history") if isinstance(term, dict) else None
             width += values * (of_term or group.get("history") or 1)
     return width
@@ -40,14 +42,17 @@ def observation_width(env: PlainSection, per_joint: int) -> int:
 def check_terrain(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
     """Yield a problem for a simulator without uneven ground, a scan larger than it, and terms that need flat ground."""
     env, plain = composed.config.env, composed.plain["env"]
-    scans = {
-        f"env.observations.{group}.terms.{name}": _scan(term)
+    terms = {
+        f"env.observations.{group}.terms.{name}": term
         for group, section in plain.get("observations", {}).items()
         for name, term in (section.get("terms") or {}).items()
-        if is_scan(term)
     }
-    for path, scan in scans.items():
-        for problem in scan.problems():
+    scans = {path: _scan(term) for path, term in terms.items() if is_scan(term)}
+    rays = {path: pattern for path, term in terms.items() if (pattern := _rays(term)) is not None}
+    problems = {path: scan.problems() for path, scan in scans.items()}
+    problems |= {path: pattern.problems() for path, pattern in rays.items()}
+    for path, lines in problems.items():
+        for problem in lines:
             yield Problem(f"{path}.params", f"`{path}.params.{problem}.")
     ground = getattr(env, "terrain", None)
     if ground is None:
@@ -74,3 +79,10 @@ def check_terrain(composed: ComposedConfig, context: PreflightContext) -> Iterat
 
 def _scan(term: PlainSection) -> ScanGrid:
     return ScanGrid.of(term.get("params") or {})
+
+
+def _rays(term: Any) -> RayPattern | None:
+    """Return the rays of the plain configuration of an observation term; None where it has none."""
+    if not isinstance(term, dict) or term.get("func") not in PATTERNS:
+        return None
+    return pattern_of(str(term["func"]), term.get("params") or {})

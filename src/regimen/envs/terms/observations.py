@@ -9,6 +9,12 @@ import torch
 from regimen.envs.rotations import heading, multiply, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
 from regimen.envs.term_env import require_motion
+from regimen.envs.terms.sensors import depth_image as depth_image
+from regimen.envs.terms.sensors import foot_air_time as foot_air_time
+from regimen.envs.terms.sensors import foot_contact as foot_contact
+from regimen.envs.terms.sensors import foot_contact_force as foot_contact_force
+from regimen.envs.terms.sensors import imu_acceleration as imu_acceleration
+from regimen.envs.terms.sensors import ray_distances as ray_distances
 from regimen.envs.terrain.scan_grid import SIZE, SPACING, ScanGrid
 from regimen.system.errors import ConfigError
 
