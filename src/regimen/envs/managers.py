@@ -286,6 +286,12 @@ class EventManager(Stateful):
         self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
         self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self.intervals}
         self.fired: list[str] = []  # interval events of the last step
+        # A check against a protocol takes as long as an event, so it is not made at each reset.
+        self._at_reset = {
+            n: t.reset if isinstance(t, ResettableTerm) else t
+            for n, t in self.terms.items()
+            if isinstance(t, ResettableTerm) or self.mode[n] == "reset"
+        }
         self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
         self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
 
@@ -303,21 +309,15 @@ class EventManager(Stateful):
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Fire the reset events and restart the timers of `env_ids`."""
-        for name, term in self.terms.items():
-            if isinstance(term, ResettableTerm):
-                term.reset(env_ids)
-            elif self.mode[name] == "reset":
-                term(env_ids)
+        for fire in self._at_reset.values():
+            fire(env_ids)
         for name in self.intervals:
             self._draw_interval(name, env_ids)
 
     def first_that(self, env_ids: torch.Tensor, spoils: Callable[[], bool]) -> str:
         """Return the first reset event after which `spoils()` holds, fired once more for `env_ids`; `` if none."""
-        for name, term in self.terms.items():
-            if isinstance(term, ResettableTerm):
-                term.reset(env_ids)
-            elif self.mode[name] == "reset":
-                term(env_ids)
+        for name, fire in self._at_reset.items():
+            fire(env_ids)
             if spoils():
                 return name
         return ""

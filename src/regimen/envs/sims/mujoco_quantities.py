@@ -169,8 +169,8 @@ class MujocoQuantities:
             self._writers[quantity](ids, rows, values)
         else:
             field = FIELDS[quantity]
-            array = self._batch.expand(field.name)
-            array[np.ix_(ids, rows) if field.component is None else (*np.ix_(ids, rows), field.component)] = values
+            array, at = self._batch.expand(field.name), (ids[:, None], rows)
+            array[at if field.component is None else (*at, field.component)] = values
         if quantity in ("body_mass", "body_inertia") or (quantity in FIELDS and FIELDS[quantity].is_constant):
             self._changed.update(ids.tolist())
 
@@ -188,7 +188,7 @@ class MujocoQuantities:
     def set_friction(self, ids: np.ndarray, rows: np.ndarray | slice, values: np.ndarray) -> None:
         """Set the sliding friction of some robots `ids` (n,): of the shapes `rows` (k,) of the model to (n, k)."""
         friction = self._batch.expand("geom_friction")[:, :, 0]
-        at = (ids, rows) if isinstance(rows, slice) else np.ix_(ids, rows)
+        at = (ids, rows) if isinstance(rows, slice) else (ids[:, None], rows)
         if self._ground is None:
             friction[at] = values
         else:
@@ -234,25 +234,25 @@ class MujocoQuantities:
         return f"{self._model.body(body).name}_{i - int(self._model.body_geomadr[body])}"
 
     def _set_mass(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at, nominal = np.ix_(ids, rows), self._model.body_mass[rows]
+        at, nominal = (ids[:, None], rows), self._model.body_mass[rows]
         masses = np.maximum(values, 0.1 * nominal)
         self._batch.expand("body_mass")[at] = masses
         share = (masses / np.maximum(nominal, 1e-9))[..., None]
         self._batch.expand("body_inertia")[at] = self._model.body_inertia[rows] * share
 
     def _set_inertia(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        self._batch.expand("body_inertia")[np.ix_(ids, rows)] = self._model.body_inertia[rows] * values[..., None]
+        self._batch.expand("body_inertia")[(ids[:, None], rows)] = self._model.body_inertia[rows] * values[..., None]
 
     def _set_stiffness(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at = np.ix_(ids, rows)
+        at = (ids[:, None], rows)
         self._batch.expand("actuator_gainprm")[(*at, 0)] = values
         self._batch.expand("actuator_biasprm")[(*at, 1)] = -values
 
     def _set_damping(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        self._batch.expand("actuator_biasprm")[(*np.ix_(ids, rows), 2)] = -values
+        self._batch.expand("actuator_biasprm")[(ids[:, None], rows, 2)] = -values
 
     def _set_limit(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at, limits = np.ix_(ids, rows), self._batch.expand("actuator_forcerange")
+        at, limits = (ids[:, None], rows), self._batch.expand("actuator_forcerange")
         limits[(*at, 0)], limits[(*at, 1)] = -values, values
 
     def _set_strength(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:

@@ -119,9 +119,13 @@ class randomize:  # noqa: N801 - as the other events
             drawn = ((low + high) / 2 + (high - low) / 4 * normal).clamp(low, high)
         else:
             drawn = low + draws * (high - low)
-        drawn = drawn.to(self._nominal).expand(-1, len(self._names))
-        operations = {"scale": lambda: self._nominal * drawn, "add": lambda: self._nominal + drawn}
-        values = operations.get(self._operation, lambda: drawn)()
+        values = drawn.double()
+        if self._operation == "scale":
+            values = self._nominal * values
+        elif self._operation == "add":
+            values = self._nominal + values
+        elif self._shared:
+            values = values.expand(-1, len(self._names))
         self.values[env_ids] = values
         self._owner.set_quantity(self._quantity, env_ids, self._columns, values)
 
