@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.envs.conformance.ground_rule import check_ground
 from regimen.envs.conformance.robot_rule import check_robot
 from regimen.envs.conformance.rollouts import (
     Probe,
@@ -233,6 +234,7 @@ def check_aliasing(probe: Probe) -> str:
 
 RULES: dict[str, Callable[[Probe], str]] = {
     "robot": check_robot,
+    "ground": check_ground,
     "shapes": check_shapes,
     "io spec": check_io,
     "determinism": check_determinism,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
-    from regimen.envs.sims.render import Renderer
+    from regimen.envs.sims.pose_renderer import PoseRenderer
+    from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
 __all__ = ["IsaacLabWorld", "IsaacLabWorldCfg"]
@@ -40,7 +41,13 @@ class IsaacLabWorld:
     """
 
     def __init__(
-        self, cfg: IsaacLabWorldCfg, robot: Robot, num_envs: int, threads: int, torque_joints: Sequence[str] = ()
+        self,
+        cfg: IsaacLabWorldCfg,
+        robot: Robot,
+        num_envs: int,
+        threads: int,
+        torque_joints: Sequence[str] = (),
+        ground: HeightField | None = None,
     ) -> None:
         """Build the scene.
 
@@ -50,6 +57,7 @@ class IsaacLabWorld:
             num_envs: N.
             threads: unused; Newton computes on one thread of the CPU.
             torque_joints: joints that are moved by torques.
+            ground: heights in place of a plane.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)
@@ -61,7 +69,7 @@ class IsaacLabWorld:
         self.bodies, self.sites = list(outline.monitored), list(outline.sites)
         os.environ.setdefault("WARP_CACHE_PATH", str(ISAAC_LAB.cache.expanduser() / "warp"))
         with quiet():
-            self._open = world_scene.open_scene(cfg, robot, self.model, num_envs, str(self.device))
+            self._open = world_scene.open_scene(cfg, robot, self.model, num_envs, str(self.device), ground)
         self.scene, self.simulation = self._open.scene, self._open.simulation
         self.articulation = self.scene["robot"]
         self.newton = NewtonArrays(self.simulation, self.articulation, num_envs)
@@ -69,7 +77,8 @@ class IsaacLabWorld:
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
         self._bind(robot, outline)
         self._store_nominal(robot)
-        self._renderer: Renderer | None = None
+        self._robot, self._ground = robot, ground
+        self._renderer: PoseRenderer | None = None
 
     def _bind(self, robot: Robot, outline: world_scene.Outline) -> None:
         names = list(self.articulation.body_names)
@@ -291,20 +300,14 @@ class IsaacLabWorld:
 
     def render(self, env_id: int) -> np.ndarray:
         """Return an image (H, W, 3) uint8 of one robot, drawn by MuJoCo's renderer in the present state."""
-        import mujoco
-
-        from regimen.envs.sims.render import Renderer
+        from regimen.envs.sims.pose_renderer import PoseRenderer
 
         if self._renderer is None:
-            width, height = self.cfg.render_size
-            self._renderer = Renderer(self.model, width, height)
-        data = mujoco.MjData(self.model)
+            self._renderer = PoseRenderer(self._robot, self.model, self.cfg.render_size, self._ground)
         q = self.newton.q[env_id].double().cpu()
         if self._floating:
             q[3:7] = q[[6, 3, 4, 5]]
-        data.qpos[:] = q.numpy()
-        mujoco.mj_forward(self.model, data)
-        return self._renderer.render(data)
+        return self._renderer.render(q.numpy())
 
     def state_dict(self) -> StateDict:
         """Return Newton's arrays, the targets, and the values changed by events."""

@@ -1,4 +1,4 @@
-"""A scene of Isaac Lab with N copies of one of our robots on a plane, on Newton."""
+"""A scene of Isaac Lab with N copies of one of our robots on a plane or uneven ground, on Newton."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regimen.envs.isaaclab import usd_writer
+from regimen.envs.isaaclab import newton_ground, usd_writer
 from regimen.envs.isaaclab.library import ISAAC_LAB
 from regimen.system.errors import ConfigError
 
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
     from regimen.envs.isaaclab.world_config import IsaacLabWorldCfg
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.terrain.height_field import HeightField
 
 CONTACTS = {"mjGEOM_SPHERE": 1, "mjGEOM_CAPSULE": 2, "mjGEOM_CYLINDER": 4, "mjGEOM_BOX": 4}
 """Largest number of contacts of a shape with a plane."""
+
+CONTACTS_ON_FIELD = 4
+"""Largest number of contacts of a shape with a height field, of `ccd_hfield_kernel` in MuJoCo Warp."""
 
 ROWS = {1: 1, 3: 4, 4: 6, 6: 10}
 """Dimensions of a contact -> its constraints, at most: edges of a pyramid of friction."""
@@ -34,16 +38,20 @@ class Outline:
     Attributes:
         monitored: name -> its colliding geoms.
         sites: name -> (body, position in its frame in m).
-        contacts: largest number of contacts with the ground.
+        shapes: names of the types of all colliding geoms.
     """
 
     monitored: dict[str, list[int]]
     sites: dict[str, tuple[str, tuple[float, ...]]]
-    contacts: int
+    shapes: list[str]
+
+    def contacts(self, uneven: bool) -> int:
+        """Return the largest number of contacts with the ground, a plane or uneven."""
+        return sum(CONTACTS_ON_FIELD if uneven else CONTACTS.get(shape, 0) for shape in self.shapes)
 
 
 def read_outline(model: mujoco.MjModel) -> Outline:
-    """Read what the sensors of a compiled MJCF measure.
+    """Read what the sensors of a compiled MJCF measure, and its shapes.
 
     Args:
         model: it matches its `Robot`.
@@ -65,7 +73,7 @@ def read_outline(model: mujoco.MjModel) -> Outline:
             body = model.body(int(model.site_bodyid[site])).name
             sites[name] = (body, tuple(float(x) for x in model.site_pos[site]))
     kinds = [mujoco.mjtGeom(int(model.geom_type[g])).name for g in solid]
-    return Outline(monitored, sites, sum(CONTACTS.get(kind, 0) for kind in kinds))
+    return Outline(monitored, sites, kinds)
 
 
 def robot_usd(robot: Robot, model: mujoco.MjModel) -> Path:
@@ -145,7 +153,14 @@ class OpenScene:
         self.opened.close()
 
 
-def open_scene(cfg: IsaacLabWorldCfg, robot: Robot, model: mujoco.MjModel, num_envs: int, device: str) -> OpenScene:
+def open_scene(
+    cfg: IsaacLabWorldCfg,
+    robot: Robot,
+    model: mujoco.MjModel,
+    num_envs: int,
+    device: str,
+    ground: HeightField | None = None,
+) -> OpenScene:
     """Build the scene.
 
     Args:
@@ -154,19 +169,25 @@ def open_scene(cfg: IsaacLabWorldCfg, robot: Robot, model: mujoco.MjModel, num_e
         model: its compiled MJCF.
         num_envs: N.
         device: of the physics.
+        ground: heights in place of a plane.
     """
     from isaaclab.app import launch_simulation
     from isaaclab.scene import InteractiveScene
     from isaaclab.sim import SimulationContext
 
     outline = read_outline(model)
-    simulation_cfg = _simulation_cfg(cfg, outline, _constraints(model, outline), device)
+    contacts = outline.contacts(ground is not None)
+    simulation_cfg = _simulation_cfg(cfg, contacts, _constraints(model, contacts), device)
     opened = contextlib.ExitStack()
     try:
         opened.enter_context(launch_simulation(simulation_cfg, {"device": device}))
         simulation = SimulationContext(simulation_cfg)
-        scene = InteractiveScene(_scene_cfg(robot, model, outline, num_envs))
+        if ground is not None:
+            newton_ground.lay(simulation, ground)
+        scene = InteractiveScene(_scene_cfg(robot, model, outline, num_envs, plane=ground is None))
         simulation.reset()
+        if ground is not None:
+            newton_ground.deepen(simulation)
     except BaseException:
         SimulationContext.clear_instance()
         opened.close()
@@ -174,19 +195,19 @@ def open_scene(cfg: IsaacLabWorldCfg, robot: Robot, model: mujoco.MjModel, num_e
     return OpenScene(simulation, scene, opened)
 
 
-def _constraints(model: mujoco.MjModel, outline: Outline) -> int:
+def _constraints(model: mujoco.MjModel, contacts: int) -> int:
     """Return the largest number of constraints of a robot: contacts, limits and dry friction of joints."""
     edges = max((ROWS[int(dimensions)] for dimensions in model.geom_condim), default=0)
-    return edges * outline.contacts + int(model.jnt_limited.sum()) + int((model.dof_frictionloss > 0).sum())
+    return edges * contacts + int(model.jnt_limited.sum()) + int((model.dof_frictionloss > 0).sum())
 
 
-def _simulation_cfg(cfg: IsaacLabWorldCfg, outline: Outline, constraints: int, device: str) -> Any:
+def _simulation_cfg(cfg: IsaacLabWorldCfg, contacts: int, constraints: int, device: str) -> Any:
     from isaaclab.sim import SimulationCfg
     from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg, NewtonShapeCfg
 
     solver = MJWarpSolverCfg(
         njmax=max(constraints, 1),
-        nconmax=max(outline.contacts, 1),
+        nconmax=max(contacts, 1),
         iterations=cfg.iterations,
         ls_iterations=cfg.ls_iterations,
         tolerance=cfg.tolerance,
@@ -199,8 +220,8 @@ def _simulation_cfg(cfg: IsaacLabWorldCfg, outline: Outline, constraints: int, d
     return SimulationCfg(dt=cfg.dt, device=device, physics=physics, save_logs_to_file=False)
 
 
-def _scene_cfg(robot: Robot, model: mujoco.MjModel, outline: Outline, num_envs: int) -> Any:
-    """Return the configuration of the scene: ground, robot, and one contact sensor of the monitored shapes.
+def _scene_cfg(robot: Robot, model: mujoco.MjModel, outline: Outline, num_envs: int, plane: bool) -> Any:
+    """Return the configuration of the scene: a plane, the robot, and one contact sensor of the monitored shapes.
 
     All robots stand at the origin, each in a world of its own.
     """
@@ -230,9 +251,10 @@ def _scene_cfg(robot: Robot, model: mujoco.MjModel, outline: Outline, num_envs: 
         },
     )
     cfg = InteractiveSceneCfg(num_envs=num_envs, env_spacing=0.0)
-    cfg.ground = AssetBaseCfg(
-        prim_path="/World/ground", spawn=sim_utils.GroundPlaneCfg(usd_path=str(ground_usd())), collision_group=-1
-    )
+    if plane:
+        cfg.ground = AssetBaseCfg(
+            prim_path="/World/ground", spawn=sim_utils.GroundPlaneCfg(usd_path=str(ground_usd())), collision_group=-1
+        )
     cfg.robot = articulation
     if geoms := sorted({g for own in outline.monitored.values() for g in own}):
         shapes = "|".join(str(g) for g in geoms)

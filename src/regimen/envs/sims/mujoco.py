@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import mujoco
 
     from regimen.envs.robots.robot import Robot
-    from regimen.envs.sims.ground_window import GroundWindow
-    from regimen.envs.sims.render import Renderer
+    from regimen.envs.sims.pose_renderer import PoseRenderer
     from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
@@ -92,8 +91,7 @@ class MujocoWorld:
         self._bind()
         self._quantities = MujocoQuantities(self.model, self.batch, self.joints, self._joint_ids, servos)
         self._robot, self._ground = robot, ground
-        self._renderer: Renderer | None = None
-        self._window: GroundWindow | None = None
+        self._renderer: PoseRenderer | None = None
 
     def _bind(self) -> None:
         bind = self.batch.bind
@@ -220,26 +218,11 @@ class MujocoWorld:
 
     def render(self, env_id: int) -> np.ndarray:
         """Return an image (H, W, 3) uint8 of one robot."""
-        import mujoco
-
-        from regimen.envs.sims.ground_window import GroundWindow
-        from regimen.envs.sims.render import Renderer
+        from regimen.envs.sims.pose_renderer import PoseRenderer
 
         if self._renderer is None:
-            width, height = self.cfg.render_size
-            if self._ground is not None:
-                self._window = GroundWindow(self._robot, self._ground)
-            drawn = self.model if self._window is None else self._window.model
-            self._renderer = Renderer(drawn, width, height)
-        data = self.batch.get_data(env_id)
-        if self._window is None:
-            mujoco.mj_forward(self.model, data)
-            return self._renderer.render(data)
-        data = self._window.at(data)
-        if self._window.moved:
-            self._renderer.upload_heights()
-            self._window.moved = False
-        return self._renderer.render(data)
+            self._renderer = PoseRenderer(self._robot, self.model, self.cfg.render_size, self._ground)
+        return self._renderer.render(self._qpos[env_id])
 
     def state_dict(self) -> StateDict:
         """Return state rows and changed model fields as tensors."""
