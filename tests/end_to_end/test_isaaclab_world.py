@@ -27,8 +27,8 @@ pytestmark = needs(ISAAC_LAB)
 
 def test_events_have_their_effect():
     options = ["-o", "addopts=--import-mode=importlib", "-o", "filterwarnings=default", "--noconftest"]
-    file = "tests/envs/isaaclab/test_world.py"
-    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, file]
+    files = [f"tests/envs/isaaclab/{name}.py" for name in ("test_world", "test_world_on_ground")]
+    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout

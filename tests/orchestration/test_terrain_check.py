@@ -9,7 +9,7 @@ import pytest
 from helpers.messages import raises_naming
 from helpers.tasks import CONF
 from regimen.config.compose import compose
-from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight import estimate, preflight
 from regimen.system.errors import ConfigError, ConfigErrors
 
 ROUGH = "task=go2_rough"
@@ -25,7 +25,7 @@ def check(folder: Path, *overrides: str) -> dict[str, int]:
     ("overrides", "names"),
     [
         (["env.terrain=null"], ["env.curriculum.terrain_levels=null"]),
-        (["sim=genesis"], ["genesis", "mujoco", "env.terrain=null"]),
+        (["sim=remote"], ["remote", "mujoco", "genesis", "isaaclab", "env.terrain=null"]),
         (["env.terrain.kinds.flat.func=flatt"], ["env.terrain.kinds.flat.func", "flat"]),
         (["env.terrain.kinds.rough.params.hight=1"], ["env.terrain.kinds.rough.params.hight", "height"]),
         (["env.terrain.kinds.rouh=null"], ["rouh", "rough"]),
@@ -54,5 +54,10 @@ def test_the_ground_and_the_scan_count_in_the_memory_of_a_run(tmp_path: Path) ->
     assert rough["agent"] > 2 * flat["agent"], "187 of 237 values are heights"
 
 
-def test_other_simulators_have_the_flat_task(tmp_path: Path) -> None:
-    assert check(tmp_path, ROUGH, "sim=genesis", "env.terrain=null", "env.curriculum.terrain_levels=null")
+def test_a_simulator_may_keep_more_of_the_ground_than_its_heights() -> None:
+    least, most = (estimate(compose([ROUGH, f"sim={sim}"], [CONF]), None)["ground"] for sim in ("mujoco", "isaaclab"))
+    assert most > 10 * least, "Newton makes a mesh of it"
+
+
+def test_h1_rough_begins_with_the_walker_on_flat_ground(tmp_path: Path) -> None:
+    assert check(tmp_path, "task=h1_rough", "policy=pretrained:h1_flat")["ground"] > 0

@@ -192,12 +192,16 @@ class TerrainCfg:
         places = ((column + 0.5) / self.columns for column in range(self.columns))
         return [kinds[min(bisect_left(ends, place), len(kinds) - 1)] for place in places]
 
-    def memory_bytes(self) -> int:
-        """Return the approximate memory of the ground, 0 where its values are invalid."""
+    def memory_bytes(self, per_point: int = 20) -> int:
+        """Return the approximate memory of the ground, 0 where its values are invalid.
+
+        Args:
+            per_point: bytes of the simulator for each point; by default float32 and copies while it is built.
+        """
         if self.problems():
             return 0
         x, y = self.points
-        return 6 * 4 * x * y  # float32: ours, the simulator's, and copies while it is built
+        return (4 + per_point) * x * y
 
     def problems(self) -> list[str]:
         """Return one line for each invalid value."""

@@ -292,7 +292,8 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
     parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
     if ground := getattr(config.env, "terrain", None):
-        parts |= {"ground": size} if (size := ground.memory_bytes()) else {}
+        own = {"per_point": config.sim.GROUND_BYTES} if hasattr(config.sim, "GROUND_BYTES") else {}
+        parts |= {"ground": size} if (size := ground.memory_bytes(**own)) else {}
     acts_only = composed.choices["stage"] in ACTS_ONLY
     elsewhere = acts_only or config.hardware.device.startswith("cuda")
     sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}

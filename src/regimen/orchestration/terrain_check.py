@@ -12,6 +12,9 @@ from regimen.envs.terrain.ray_pattern import PATTERNS, RayPattern, pattern_of
 from regimen.envs.terrain.scan_grid import ScanGrid
 from regimen.orchestration.preflight_report import PreflightContext
 
+HAVE = "sim=mujoco, genesis or isaaclab"
+"""Simulators of this repository with uneven ground."""
+
 SCAN, LEVELS = "height_scan", "TerrainLevels"
 MOTION = ("MotionCommand", "reset_from_motion", "reset_to_motion_command")
 """Terms that follow clips, which were recorded on flat ground."""
@@ -64,7 +67,7 @@ def check_terrain(composed: ComposedConfig, context: PreflightContext) -> Iterat
         return
     if not getattr(composed.config.sim, "TERRAIN", False):
         what = f"sim={composed.choices['sim']} has no uneven ground"
-        yield Problem("env.terrain", f"{what}: choose sim=mujoco, or flat ground (env.terrain=null).")
+        yield Problem("env.terrain", f"{what}: choose {HAVE}, or flat ground (env.terrain=null).")
     extent = [points * ground.cell for points in ground.points]
     for path, scan in scans.items():
         if not scan.problems() and any(side > most for side, most in zip(scan.size, extent, strict=True)):

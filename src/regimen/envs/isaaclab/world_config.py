@@ -31,7 +31,7 @@ class IsaacLabWorldCfg:
 
     TORQUES: ClassVar[bool] = True
     TERRAIN: ClassVar[bool] = True
-    GROUND_BYTES: ClassVar[int] = 480  # Newton makes a mesh with a tree of boxes of it, for rays
+    GROUND_BYTES: ClassVar[int] = 500  # Newton makes a mesh with a tree of boxes of it, for rays
     _target_: str = "regimen.envs.isaaclab.world.IsaacLabWorld"
     dt: float = 0.005
     device: str = "cpu"

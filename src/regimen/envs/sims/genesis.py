@@ -1,4 +1,4 @@
-"""Genesis as a `World`: the robot's MJCF on Genesis' plane, all robots of a process in one scene.
+"""Genesis as a `World`: the robot's MJCF on Genesis' plane or terrain, all robots of a process in one scene.
 
 Genesis is an optional extra (`make genesis`), imported when the world is opened. On a CPU it uses one thread.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regimen.envs.robots.robot import Robot
+    from regimen.envs.sims.pose_renderer import PoseRenderer
+    from regimen.envs.terrain.height_field import HeightField
     from regimen.runs.checkpoint_header import StateDict
 
 
@@ -28,7 +30,13 @@ class GenesisWorld:
     """N copies of one robot in one scene. See `regimen.envs.sims.world.World` for the meaning of each method."""
 
     def __init__(
-        self, cfg: GenesisWorldCfg, robot: Robot, num_envs: int, threads: int, torque_joints: Sequence[str] = ()
+        self,
+        cfg: GenesisWorldCfg,
+        robot: Robot,
+        num_envs: int,
+        threads: int,
+        torque_joints: Sequence[str] = (),
+        ground: HeightField | None = None,
     ) -> None:
         """Build the scene.
 
@@ -38,17 +46,20 @@ class GenesisWorld:
             num_envs: N.
             threads: torch threads; Genesis itself uses one.
             torque_joints: joints that are moved by torques.
+            ground: heights in place of the plane.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.joints, self.torque_joints = list(robot.joints), list(torque_joints)
-        compile_model(robot)  # compared with the Robot before Genesis, which takes longer to start
+        self._model = compile_model(robot)  # compared with the Robot before Genesis, which takes longer to start
         self._gs = genesis_scene.start(cfg)
         self.device = torch.device(self._gs.device)
         outline = read_outline(robot)
         self.bodies, self.sites = list(outline.monitored), list(outline.sites)
-        self.scene, self._plane, self.entity, self._camera = genesis_scene.build(
-            self._gs, cfg, robot, outline.without_ground, num_envs
+        self.scene, self.entity, self._camera = genesis_scene.build(
+            self._gs, cfg, robot, outline.without_ground, num_envs, ground
         )
+        self._robot, self._ground = robot, ground
+        self._renderer: PoseRenderer | None = None
         self._solver = self.scene.rigid_solver
         self._floating = robot.floating_base
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
@@ -150,10 +161,12 @@ class GenesisWorld:
         """Return the net force on each monitored body, (n, B, 3) N, up to its sign."""
         count = genesis_scene.view(self._solver, "collider.collider_state.n_contacts")[rows]
         contacts = "collider.collider_state.contact_data"
+        # A plane is `geom_a` of every contact, and a height field `geom_b`; the other one is the robot's.
+        side = "geom_b" if self._ground is None else "geom_a"
         most = int(count.max()) if len(count) else 0
         force = genesis_scene.view(self._solver, f"{contacts}.force", transpose=True)[rows, :most]
-        geom = genesis_scene.view(self._solver, f"{contacts}.geom_b", transpose=True)[rows, :most].long()
-        # The plane is the first entity and so `geom_a` of every contact; slots after the last are outdated.
+        geom = genesis_scene.view(self._solver, f"{contacts}.{side}", transpose=True)[rows, :most].long()
+        # Slots after the last contact are outdated.
         present = torch.arange(most, device=self.device) < count[:, None]
         belongs = self._geom_body[torch.where(present, geom, 0)]  # (n, contacts, B)
         return belongs.transpose(1, 2) @ torch.where(present[..., None], force, 0.0)
@@ -255,10 +268,20 @@ class GenesisWorld:
         self.entity.set_dofs_velocity(present + velocity, list(range(6)), envs_idx=env_ids)
 
     def render(self, env_id: int) -> np.ndarray:
-        """Return an image (H, W, 3) uint8 of one robot."""
+        """Return an image (H, W, 3) uint8 of one robot; on uneven ground it is drawn by MuJoCo's renderer."""
+        if self._ground is not None:
+            return self._render_on_ground(env_id, self._ground)
         at = self.entity.get_links_pos()[env_id, self._base[0]].cpu()
         self._camera.set_pose(pos=(at + torch.tensor([1.4, -1.9, 0.8])).tolist(), lookat=at.tolist())
         return self._camera.render(rgb=True)[0]
+
+    def _render_on_ground(self, env_id: int, ground: HeightField) -> np.ndarray:
+        """Return an image of one robot and of the ground around it: Genesis would draw all of its triangles."""
+        from regimen.envs.sims.pose_renderer import PoseRenderer
+
+        if self._renderer is None:
+            self._renderer = PoseRenderer(self._robot, self._model, self.cfg.render_size, ground)
+        return self._renderer.render(self.entity.get_qpos()[env_id].cpu().numpy())
 
     def state_dict(self) -> StateDict:
         """Return positions, velocities, targets, the solver's warm start and the values changed by events."""
@@ -284,5 +307,8 @@ class GenesisWorld:
         genesis_scene.restore(self._solver, state["memory"])
 
     def close(self) -> None:
-        """Free the scene."""
+        """Free the scene and the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
         self.scene.destroy()

@@ -1,4 +1,4 @@
-"""Start of Genesis, once in a process, and a scene of N copies of one robot on a plane: its model and solver state."""
+"""Start of Genesis, once in a process, and a scene of N copies of one robot: its model and solver state."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from regimen.envs.robots.robot import Robot
+from regimen.envs.sims import genesis_ground
 from regimen.system.errors import ConfigError, PreflightError
 from regimen.system.source_lookup import modules_by_name
 
 if TYPE_CHECKING:
     from regimen.config.yaml_io import PlainConfig
+    from regimen.envs.terrain.height_field import HeightField
 
 PLANE_FRICTION = 0.01
 """Lowest friction that Genesis accepts: a contact has the larger of two, hence the robot's, as in the MJCF."""
@@ -49,6 +51,7 @@ class GenesisWorldCfg:
     """
 
     TORQUES: ClassVar[bool] = True
+    TERRAIN: ClassVar[bool] = True
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
     dt: float = 0.005
     device: str = "cpu"
@@ -121,8 +124,10 @@ def start(cfg: GenesisWorldCfg) -> Any:
     return gs
 
 
-def build(gs: Any, cfg: GenesisWorldCfg, robot: Robot, without_ground: str, num_envs: int) -> tuple[Any, Any, Any, Any]:
-    """Return scene, plane, robot and camera, built.
+def build(
+    gs: Any, cfg: GenesisWorldCfg, robot: Robot, without_ground: str, num_envs: int, ground: HeightField | None
+) -> tuple[Any, Any, Any]:
+    """Return scene, robot and camera, built; uneven ground has no camera.
 
     Args:
         gs: Genesis, started.
@@ -130,20 +135,26 @@ def build(gs: Any, cfg: GenesisWorldCfg, robot: Robot, without_ground: str, num_
         robot: for the name of its model.
         without_ground: its MJCF without floor and lights.
         num_envs: N.
+        ground: heights in place of a plane.
     """
     scene = gs.Scene(
         sim_options=gs.options.SimOptions(dt=cfg.dt),
         rigid_options=gs.options.RigidOptions(batch_dofs_info=True, batch_links_info=True, enable_self_collision=False),
         show_viewer=cfg.viewer,
     )
-    plane = scene.add_entity(gs.morphs.Plane(), material=gs.materials.Rigid(friction=PLANE_FRICTION))
+    if ground is None:
+        scene.add_entity(gs.morphs.Plane(), material=gs.materials.Rigid(friction=PLANE_FRICTION))
+    else:
+        genesis_ground.add(gs, scene, ground, PLANE_FRICTION, visible=cfg.viewer)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / robot.mjcf.name
         file.write_text(without_ground, encoding="utf-8")
         entity = scene.add_entity(gs.morphs.MJCF(file=os.fspath(file)))
-        camera = scene.add_camera(res=tuple(cfg.render_size), pos=(2.0, -2.0, 1.2), GUI=False)
+        camera = None
+        if ground is None:
+            camera = scene.add_camera(res=tuple(cfg.render_size), pos=(2.0, -2.0, 1.2), GUI=False)
         scene.build(n_envs=num_envs)
-    return scene, plane, entity, camera
+    return scene, entity, camera
 
 
 @dataclass(frozen=True)
