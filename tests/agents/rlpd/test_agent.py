@@ -16,7 +16,7 @@ from helpers.recorded_runs import recorded
 from helpers.trainings import new_run, train
 from regimen.agents.bc import Bc, BcCfg
 from regimen.agents.export.formats import TorchScript
-from regimen.agents.export.network import largest_difference, load, random_observations
+from regimen.agents.export.network import largest_difference, load
 from regimen.agents.rlpd import demonstrations
 from regimen.agents.rlpd.agent import Rlpd
 from regimen.agents.rlpd.gripper_penalty import GripperPenalty
@@ -226,10 +226,10 @@ def test_policy_loads_acts_as_the_trained_mean_and_can_be_exported(tmp_path):
     action, _ = policy.act(obs, None)
     assert torch.allclose(action, agent.learner.act(torch.cat(list(obs.values()), 1), deterministic=True), atol=1e-6)
     assert torch.equal(action, policy.act(obs, None)[0]) and action.abs().sum() > 0
-    policy, network, groups = load(bundle, io)
-    assert groups == GROUPS
-    traced = TorchScript.traced(network, list(random_observations(io, groups, 3).values()), groups)
-    assert largest_difference(lambda observations: traced(*observations), policy, io, groups) < 1e-5
+    network = load(bundle, io)
+    assert network.groups == GROUPS
+    traced = TorchScript.traced(network.module, network.example(), network.outputs)
+    assert largest_difference(lambda observations: traced(*observations), network) < 1e-5
 
 
 def test_an_actor_of_another_shape_is_no_beginning(tmp_path):
