@@ -306,7 +306,7 @@ HIPS_AND_CALVES = {"legs": {"func": "dc_motor", "joints": [".*_hip_joint", ".*_c
     ("task", "actuators"), [("reach", TWO_MOTORS), pytest.param("go2_flat", HIPS_AND_CALVES, marks=pytest.mark.slow)]
 )
 def test_a_task_with_actuators_keeps_the_contract(task: str, actuators: dict[str, Any]) -> None:
-    require_env(lambda n: make_env(task, n, actuators=actuators, episode_length_s=0.4), num_envs=2)
+    require_env(lambda n: make_env(task, n, actuators=actuators, episode_length_s=0.5), num_envs=4)
 
 
 def test_the_rule_on_the_robot_finds_actuators_that_drive_nothing() -> None:
