@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 TRAIN = """
 import sys
 {before}
@@ -38,6 +40,7 @@ def printed(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow  # it compiles a network
 def test_an_optimizer_works_without_the_compiler_which_is_there_when_it_is_used() -> None:
     before = printed(TRAIN.format(before=SETUP.format(first="")))
     after = printed(TRAIN.format(before=SETUP.format(first="import torch")))

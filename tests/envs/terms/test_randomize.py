@@ -227,7 +227,8 @@ def many(first: int) -> dict[str, Any]:
     return events | {"push": push}
 
 
-@pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [0, 1, 2])
 def test_all_at_once_keep_the_contract_restored_in_the_middle_included(first: int) -> None:
     require_env(lambda n: make_env("go2_flat", n, events={**OFF, **many(first)}, episode_length_s=1.0), num_envs=4)
 

@@ -29,7 +29,7 @@ def scan(env: ManagerEnv) -> torch.Tensor:
 def test_robots_start_on_their_tiles_above_the_ground() -> None:
     env = rough(40)
     assert env.terrain is not None
-    assert env.terrain.levels.max() <= 3 and len(env.terrain.levels.unique()) == 4, "start_level: 3"
+    assert env.terrain.levels.max() <= 5 and len(env.terrain.levels.unique()) == 6, "start_level: 5"
     assert env.terrain.columns.unique().numel() == 20
     away = env.state.root_pos[:, :2] - env.terrain.origins[:, :2]
     assert away.abs().max() <= 0.5, "as on flat ground, from the middle of the tile"

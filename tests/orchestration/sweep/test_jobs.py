@@ -147,7 +147,8 @@ def test_terms_may_be_swept_and_the_plan_lists_the_jobs(lab: Path, capsys: pytes
 
 def test_a_glob_stands_for_every_option_that_fits(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(["-m", "task=glob(h1_*)", "dry_run=true"], ROOT / "conf") == 0
-    assert planned(capsys.readouterr().out) == ["000  task=h1_amp", "001  task=h1_failure", "002  task=h1_flat"]
+    names = ["h1_amp", "h1_failure", "h1_flat", "h1_rough"]
+    assert planned(capsys.readouterr().out) == [f"00{i}  task={name}" for i, name in enumerate(names)]
     assert launch(["-m", "task=glob(x_*)"], ROOT / "conf") == 2
     assert_names(capsys.readouterr().err, "task=glob(x_*)")
 
