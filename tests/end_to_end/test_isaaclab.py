@@ -177,7 +177,7 @@ def test_h1_with_failures_is_trained_by_the_tasks_own_settings_filmed_and_record
     assert any(name.endswith("fault_joint") for name in names), names
 
 
-def test_fast_sac_trains_a_task_and_its_policy_is_evaluated(tmp_path):
+def test_fast_sac_trains_a_task(tmp_path):
     task = ["task=isaaclab", "env.id=Isaac-Cartpole", "env.episode_length_s=0.5", "hardware.threads=1"]
     few = ["env.num_envs=4", "agent.num_learning_iterations=40", "agent.batch_size=16", "agent.logging_interval=10"]
     out = launch(tmp_path, *task, "agent=fast_sac", "agent.action_bound=1.0", *few, "name=swung")
@@ -186,12 +186,6 @@ def test_fast_sac_trains_a_task_and_its_policy_is_evaluated(tmp_path):
     assert info["headline"]["samples"] == 4 * 40
     bundle = load(run / "checkpoints" / "last.pt")
     assert all(part.isfinite().all() for part in bundle["policy"].values() if hasattr(part, "isfinite"))
-
-    out = launch(tmp_path, *task, "stage=evaluate", "policy=swung", "stage.envs_per_command=2", "name=judged")
-    judged, info = record(tmp_path, "judged")
-    assert info["status"] == "finished", out
-    assert info["choices"]["agent"] == "fast_sac"
-    assert json.loads((judged / "result.json").read_text())["overall"]["return"]["value"] is not None
 
 
 def test_a_killed_training_of_h1_continues_bit_for_bit(tmp_path):

@@ -56,8 +56,9 @@ def test_the_policy_acts_as_the_library_does_and_is_evaluated(trained, tmp_path,
     )
     actions, _ = loaded.act({"policy": acted["observations"]}, None)
     assert actions.abs().max() > 0 and torch.allclose(actions, acted[library], atol=1e-6)
-    out = launch(tmp_path, "stage=evaluate", *TASK, *SHORT, f"policy={policy}", "name=judged")
-    assert record(tmp_path, "judged")[1]["status"] == "finished", out
+    if library == "skrl":  # one is enough: a policy of rsl_rl is evaluated in test_isaaclab_world.py
+        out = launch(tmp_path, "stage=evaluate", *TASK, *SHORT, f"policy={policy}", "name=judged")
+        assert record(tmp_path, "judged")[1]["status"] == "finished", out
 
 
 def test_a_file_of_another_library_is_refused_before_the_task_is_opened(trained):

@@ -18,9 +18,8 @@ from regimen.system import host
 
 PYTHON = host.made_interpreter("isaaclab")
 FEW = ["sim=isaaclab", "hardware.threads=1"]
-REACH = ["task=reach", *FEW, "env.num_envs=4", "agent.trainer.timesteps=240", "stage.checkpoint_interval=48"]
 WALKER = ["task=h1_failure", *FEW, "env.num_envs=4", "env.episode_length_s=0.8", "agent=rsl_rl_ppo"]
-WALKER += ["agent.num_steps_per_env=8", "agent.max_iterations=2"]
+WALKER += ["agent.num_steps_per_env=8", "agent.max_iterations=12", "stage.checkpoint_interval=16"]
 
 pytestmark = needs(ISAAC_LAB)
 
@@ -42,32 +41,25 @@ def test_a_task_keeps_the_rules_of_the_contract():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_walker_is_trained_and_evaluated_with_failures(tmp_path):
-    out = launch(tmp_path, *WALKER, "name=walker")
-    directory, first = record(tmp_path, "walker")
-    assert first["status"] == "finished", out
-    assert f"isaaclab: {PYTHON}" in (directory / "config.yaml").read_text()
+def test_a_walker_is_trained_evaluated_with_failures_and_trained_again_with_an_interruption(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    out = launch(whole, *WALKER, "name=walker")
+    first, found = record(whole, "walker")
+    assert found["status"] == "finished", out
+    assert f"isaaclab: {PYTHON}" in (first / "config.yaml").read_text()
 
     judged = ["stage=evaluate", "task=h1_failure", "policy=walker", "name=judged", "stage.envs_per_command=1"]
-    short = ["env.episode_length_s=0.8"]
-    out = launch(tmp_path, *judged, *FEW, *short)
-    assert record(tmp_path, "judged")[1]["status"] == "finished", out
+    out = launch(whole, *judged, *FEW, "env.episode_length_s=0.8")
+    assert record(whole, "judged")[1]["status"] == "finished", out
 
-
-def test_an_interrupted_training_that_is_resumed_equals_an_uninterrupted_one(tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    out = launch(whole, *REACH, "name=arm")
-    first, found = record(whole, "arm")
-    assert found["status"] == "finished", out
-
-    process = start(parts, *REACH, "name=arm")
+    process = start(parts, *WALKER, "name=walker")
     last: Path = wait_for(lambda: next(parts.glob("outputs/*/checkpoints/last.pt"), None), seconds=300)
     second = last.parents[1]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=300)
-    assert record(parts, "arm")[1]["status"] != "finished"
+    assert record(parts, "walker")[1]["status"] != "finished"
     out = launch(parts, f"resume={second.name}")
-    assert record(parts, "arm")[1]["status"] == "finished", out
+    assert record(parts, "walker")[1]["status"] == "finished", out
 
     one, other = (torch.load(each / "checkpoints" / "last.pt", weights_only=True) for each in (first, second))
     names = [name for name, _ in leaves(one)]

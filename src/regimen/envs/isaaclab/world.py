@@ -46,8 +46,8 @@ class IsaacLabWorld:
         robot: Robot,
         num_envs: int,
         threads: int,
-        torque_joints: Sequence[str] = (),
         ground: HeightField | None = None,
+        torque_joints: Sequence[str] = (),
     ) -> None:
         """Build the scene.
 
@@ -56,8 +56,8 @@ class IsaacLabWorld:
             robot: names, gains and the MJCF.
             num_envs: N.
             threads: unused; Newton computes on one thread of the CPU.
-            torque_joints: joints that are moved by torques.
             ground: heights in place of a plane.
+            torque_joints: joints that are moved by torques.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.device = torch.device("cuda:0" if cfg.device == "cuda" else cfg.device)

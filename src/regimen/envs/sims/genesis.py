@@ -35,8 +35,8 @@ class GenesisWorld:
         robot: Robot,
         num_envs: int,
         threads: int,
-        torque_joints: Sequence[str] = (),
         ground: HeightField | None = None,
+        torque_joints: Sequence[str] = (),
     ) -> None:
         """Build the scene.
 
@@ -45,8 +45,8 @@ class GenesisWorld:
             robot: names, gains and the MJCF.
             num_envs: N.
             threads: torch threads; Genesis itself uses one.
-            torque_joints: joints that are moved by torques.
             ground: heights in place of the plane.
+            torque_joints: joints that are moved by torques.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.joints, self.torque_joints = list(robot.joints), list(torque_joints)
