@@ -227,6 +227,20 @@ def many(first: int) -> dict[str, Any]:
     return events | {"push": push}
 
 
+def test_a_shape_that_grows_touches_what_is_within_its_new_size() -> None:
+    env = go2(2)
+    feet = torch.tensor([i for i, name in enumerate(env.world.names_of("shape_size")) if name.endswith("_foot")])
+    pose = env.default_root_pose.repeat(2, 1)
+    pose[:, 2] += 0.08
+    start = (pose, torch.zeros(2, 6), env.default_joint_pos.repeat(2, 1), torch.zeros(2, 12))
+    grown = env.world.nominal("shape_size")[feet] + 0.12
+    env.world.set_quantity("shape_size", torch.tensor([1]), feet, grown[None])
+    env.world.reset(torch.arange(2), *start)
+    env.world.step(1)
+    forces = env.world.read().contact_force
+    assert forces[0].eq(0).all() and (forces[1] > 1.0).sum() == len(feet)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_all_at_once_keep_the_contract_restored_in_the_middle_included(first: int) -> None:

@@ -51,7 +51,7 @@ FIELDS = {
     "contact_damping": _Field("geom_solref", 1),
     "contact_depth": _Field("geom_solimp", 2),
     "contact_margin": _Field("geom_margin"),
-    "shape_size": _Field("geom_size", 0),
+    "shape_size": _Field("geom_size", 0, True),
 }
 
 EXPANDED = (
@@ -60,8 +60,8 @@ EXPANDED = (
 )
 """Fields that events change per robot; they are saved with the state when they have been."""
 
-CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature")
-"""Those of them from which MuJoCo derives constants."""
+CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_pos", "dof_armature", "geom_size")
+"""Those of them from which MuJoCo derives constants, such as the bounds outside of which a shape touches nothing."""
 
 GRAVITY = {"gravity_x": 0, "gravity_y": 1, "gravity_z": 2}
 """Quantity -> component of `opt.gravity`."""
