@@ -122,9 +122,12 @@ def test_bash(line: str, command: str, expected: list[str]) -> None:
     ("typed", "becomes"),
     [
         ("regimen show walki", "regimen show walking "),
-        ("regimen runs stat", "regimen runs status="),
+        pytest.param("regimen runs stat", "regimen runs status=", marks=pytest.mark.slow),
         ("python launch.py policy=walker@be", "python launch.py policy=walker@best "),
-        ("python launch.py policy=pretrained:go2_f", "python launch.py policy=pretrained:go2_flat "),
+        pytest.param(
+            *("python launch.py policy=pretrained:go2_f", "python launch.py policy=pretrained:go2_flat "),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -146,6 +146,7 @@ def test_an_action_takes_effect_after_its_delay_and_the_default_pose_is_held_unt
     assert torch.equal(env.action, given[-1]), "the policy sees what it did"
 
 
+@pytest.mark.slow
 def test_all_of_it_keeps_the_contract_restored_in_the_middle_included() -> None:
     settings = terms(delay=[0, 3], delay_drawn="step", history=3, bias=0.1, noise_kind="gaussian")
     changes = {"observations": settings, "actions": {"delay": [0, 2]}, "episode_length_s": 1.0}
