@@ -11,6 +11,8 @@ from regimen.envs.terrain.grid import Terrain, build_terrain
 from regimen.envs.terrain.placement import Placement
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regimen.envs.robots.robot import Robot
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -47,3 +49,43 @@ def let_go(world: Any, robot: Robot, terrain: Terrain, seed: int = 0) -> None:
 def distance_from_ground(terrain: Terrain, points: torch.Tensor) -> torch.Tensor:
     """Return how far points (n, 3) are above or below the ground that a task reads, (n,) m."""
     return (points[:, 2] - terrain.ground.at(points)).abs()
+
+
+def assert_it_is_stood_upon(
+    world: Any, robot: Robot, terrain: Terrain, touched: Callable[[Any], torch.Tensor], contacts: int, most: float
+) -> None:
+    """Let robots fall, and compare where they touch the ground, and where their feet are, with what a task reads.
+
+    Args:
+        world: the simulator.
+        robot: its robot.
+        terrain: its ground.
+        touched: simulator -> places on the ground where robots touch it, (n, 3) m.
+        contacts: the fewest that show anything.
+        most: distance in m of 95 % of them at most.
+    """
+    let_go(world, robot, terrain)
+    world.step(60)
+    found = []
+    for _ in range(10):
+        world.step(4)
+        found.append(distance_from_ground(terrain, touched(world)))
+    off = torch.cat(found)
+    assert len(off) > contacts
+    assert off.median() < 1e-6 and off.quantile(0.95) < most
+    state = world.read()
+    assert (state.site_pos[..., 2] - terrain.ground.at(state.site_pos)).min() > -0.02
+
+
+def assert_it_is_restored(world: Any, robot: Robot, terrain: Terrain) -> None:
+    """Save robots in motion on the ground, let others go, and restore: the same steps have the same results."""
+    let_go(world, robot, terrain, seed=1)
+    world.step(40)
+    saved = world.state_dict()
+    world.step(20)
+    expected = world.read().tensors()
+    let_go(world, robot, terrain, seed=2)
+    world.step(10)
+    world.load_state_dict(saved)
+    world.step(20)
+    assert all(torch.equal(expected[name], values) for name, values in world.read().tensors().items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,6 @@ from regimen.envs.actuators.settings import NETWORK, cannot, network_problems, p
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.user_files import NETWORK_FILE
 from regimen.system import host
-
-LOAD_S = 120.0
-"""Time limit for loading a network; a longer one is left to the worker."""
 
 
 def check_actuators(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
@@ -59,9 +55,4 @@ def _loaded(file: str, modified_ns: int, columns: int, python: str) -> str:
         columns: of its input.
         python: interpreter of the run; one that does not exist leaves the check to the worker.
     """
-    command = [python, "-W", "ignore", "-m", "regimen.envs.actuators.network", file, str(columns)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+    return host.checked_elsewhere(python, "regimen.envs.actuators.network", file, str(columns))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ from regimen.orchestration.preflight_report import (
 from regimen.runs import inputs
 from regimen.system import host
 from regimen.system.errors import ConfigError, RegimenError, raise_if_any
-
-MODEL_CHECK_S = 120.0
-"""Time limit for the comparison of a robot's model; a longer one is left to the worker."""
 
 Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 """A check yields everything that prevents the start; a problem without a path is printed as its message alone."""
@@ -224,12 +220,7 @@ def _compared(name: str, python: str, modified_ns: int) -> str:
         python: interpreter of the run; one that does not exist, or has no MuJoCo, leaves the comparison to the worker.
         modified_ns: when the file of the model was modified.
     """
-    command = [python, "-W", "ignore", "-m", "regimen.envs.robots.model_check", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MODEL_CHECK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+    return host.checked_elsewhere(python, "regimen.envs.robots.model_check", name)
 
 
 def _patterns(env: PlainSection) -> Iterator[tuple[str, str, Any]]:

@@ -34,11 +34,10 @@ class ExportCfg:
     def problems(self, config: PlainConfig) -> list[str]:
         """Return the problems of this stage with the run's plain `config`, one line each."""
         from regimen.agents.deployment.exporting import require_format
-        from regimen.config.static_types import class_variable
+        from regimen.agents.export.terms import has_readings
         from regimen.system.errors import RegimenError
 
-        env = config["env"]
-        has_terms = class_variable(env, "MANAGER_BASED") and not (env.get("low_level") or {}).get("policy")
+        is_described = has_readings(config["env"])
         lines = [] if config.get("policy") else ["stage=export needs a policy: policy=<run reference>."]
         try:
             require_format(self.format, self.observations)
@@ -50,9 +49,9 @@ class ExportCfg:
             lines.append(f"check_steps={self.check_steps}: the closed loop runs ONNX. Type stage.check_steps=0.")
         task = config.get("choices", {}).get("task")
         unread = f"the observations of task={task} are not terms of its configuration env.observations"
-        if not has_terms and self.observations == "raw":
+        if not is_described and self.observations == "raw":
             lines.append(f"observations=raw: {unread}. Type stage.observations=scaled.")
-        if not has_terms and self.check_steps > 0:
+        if not is_described and self.check_steps > 0:
             lines.append(f"check_steps={self.check_steps}: {unread}. Type stage.check_steps=0.")
         return lines
 

@@ -208,9 +208,9 @@ def _teacher(config: Config, env: VecEnv) -> Policy:
     if not config.experts:
         return first
     bundles = [load_bundle(path) for path in config.experts]
-    kinds = config.env.terrain.column_kinds()
-    teacher = teacher_of_kind(list(dict.fromkeys(kinds)), [bundle.get("ground", []) for bundle in bundles])
     task: Any = getattr(env, "env", env)  # below all wrappers
+    kinds = task.terrain.terrain.kinds
+    teacher = teacher_of_kind(list(dict.fromkeys(kinds)), [bundle.get("ground", []) for bundle in bundles])
     of_env = [teacher[kinds[column]] for column in task.terrain.columns.tolist()]
     return GroundTeachers([first, *(load_policy(b, env, config.seed) for b in bundles)], of_env, env.device)
 

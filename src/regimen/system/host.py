@@ -10,6 +10,7 @@ import functools
 import os
 import platform
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,6 +33,9 @@ GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_fi
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
 """Files of a control group with its limit and use, and the line of memory.stat with the reclaimable file cache."""
 
+
+CHECK_S = 120.0
+"""Time limit for a check in a process of its own; a longer one is left to the worker."""
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 """Folder of the repository, where Regimen is installed from one."""
@@ -200,6 +204,24 @@ def made_interpreter(name: str | None) -> str | None:
     """Return the path of an interpreter that `make <name>` has made in this checkout, None if there is none."""
     path = CHECKOUT / f".venv-{name}" / "bin" / "python"
     return str(path) if path.exists() else None
+
+
+def checked_elsewhere(python: str, module: str, *arguments: str) -> str:
+    """Return what a module prints about its arguments, run in a process of its own, so that this one imports less.
+
+    Args:
+        python: interpreter; the answer is empty where it does not exist, or takes longer than `CHECK_S`.
+        module: run by `-m`.
+        arguments: of the module.
+    """
+    try:
+        done = subprocess.run(
+            [python, "-W", "ignore", "-m", module, *arguments],
+            capture_output=True, text=True, timeout=CHECK_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
 def differences(before: CodeState, now: CodeState) -> list[str]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from helpers.uneven_ground import distance_from_ground, let_go, small_ground
+from helpers.uneven_ground import assert_it_is_restored, assert_it_is_stood_upon, small_ground
 from regimen.envs.robots.robot import load
 
 pytestmark = [
@@ -42,27 +42,8 @@ def surface_points(world) -> torch.Tensor:
 
 
 def test_the_ground_stood_upon_is_the_one_that_a_task_reads(go2):
-    let_go(go2, GO2, TERRAIN)
-    go2.step(60)
-    found = []
-    for _ in range(10):
-        go2.step(4)
-        found.append(distance_from_ground(TERRAIN, surface_points(go2)))
-    off = torch.cat(found)
-    assert len(off) > 200
-    assert off.median() < 1e-6 and off.quantile(0.95) < 1e-4
-    state = go2.read()
-    assert (state.site_pos[..., 2] - TERRAIN.ground.at(state.site_pos)).min() > -0.02
+    assert_it_is_stood_upon(go2, GO2, TERRAIN, surface_points, contacts=200, most=1e-4)
 
 
 def test_state_restores_bit_for_bit(go2):
-    let_go(go2, GO2, TERRAIN, seed=1)
-    go2.step(40)
-    saved = go2.state_dict()
-    go2.step(20)
-    expected = go2.read().tensors()
-    let_go(go2, GO2, TERRAIN, seed=2)
-    go2.step(10)
-    go2.load_state_dict(saved)
-    go2.step(20)
-    assert all(torch.equal(expected[name], values) for name, values in go2.read().tensors().items())
+    assert_it_is_restored(go2, GO2, TERRAIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from contextlib import closing
@@ -18,8 +17,10 @@ from regimen.agents.deployment.exporting import (
     written_checksums,
 )
 from regimen.agents.export import header
+from regimen.agents.export.terms import has_readings
 from regimen.config.structured import build_config
 from regimen.config.task_schema import switch_off_events
+from regimen.envs.vec_env import IOSpec
 from regimen.system import files
 from regimen.system.errors import CheckpointError, ConfigError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from regimen.agents.deployment.exporting import PolicySource
     from regimen.agents.export.header import PolicyDescription
     from regimen.config.schema import Config
-    from regimen.envs.vec_env import IOSpec, Obs, VecEnv
+    from regimen.envs.vec_env import Obs, VecEnv
     from regimen.runs.checkpoint_header import PolicyBundle
 
 STEPS = 1000
@@ -159,7 +160,13 @@ def check_in_closed_loop(source: PolicySource, policy: Path, steps: int = STEPS,
         raise ConfigError(f"steps={steps}: expected 1 or more.")
     description, bundle = header.read_description(policy), load_bundle(str(source.path))
     require_same_policy(policy, description, bundle, source.path)
-    config = _prepared(build_config(source.config), seed)
+    config = build_config(source.config)
+    if not has_readings(source.config["env"]):
+        raise ConfigError(
+            f"task={config.choices.get('task')}: its observations are not terms of its configuration "
+            "env.observations, whose readings a closed loop needs."
+        )
+    _prepare(config, seed)
     torch.set_num_threads(1)
     with closing(cast(Any, open_env(config))) as env, torch.inference_mode():
         loop = _Loop(env, bundle, description, seed)
@@ -250,16 +257,15 @@ class _Loop:
         for group in self._groups:
             for name in self._env.io.observations[group]:
                 path = f"{group}.{name}"
-                reading = readings.get(path, _columns(obs, self._env.io, group, name))
+                reading = readings[path] if path in readings else _columns(obs, self._env.io, group, name)
                 values[path if name in values else name] = reading.squeeze(0).tolist()
         return {name: value for name, value in values.items() if name in names or "." in name}
 
 
 def _columns(obs: Obs, io: IOSpec, group: str, name: str) -> torch.Tensor:
     """Return the columns (N, d) of a term that is none of the task's own, such as an estimate of faults."""
-    sizes = io.observations[group]
-    start = sum(sizes[other] for other in list(sizes)[: list(sizes).index(name)])
-    return obs[group][:, start : start + sizes[name]]
+    term = IOSpec({group: {name: io.observations[group][name]}}, io.action, io.step_dt)
+    return obs[group][:, term.columns_in(io, group)]
 
 
 def _is_read(group: str, description: PolicyDescription) -> bool:
@@ -268,23 +274,12 @@ def _is_read(group: str, description: PolicyDescription) -> bool:
     return group in description.inputs or any(path.startswith(f"{group}.") for path in paths)
 
 
-def _prepared(config: Config, seed: int) -> Config:
-    """Return a copy of a configuration with one robot and the readings as they are.
-
-    Raises:
-        ConfigError: the task has no robot with terms of its own.
-    """
-    config = copy.deepcopy(config)
+def _prepare(config: Config, seed: int) -> None:
+    """Change a configuration to one robot and to readings as they are."""
     env = config.env
-    if not getattr(env, "MANAGER_BASED", False) or env.low_level.policy is not None:
-        raise ConfigError(
-            f"task={config.choices.get('task')}: its observations are not terms of its configuration "
-            "env.observations, whose readings a closed loop needs."
-        )
     config.seed, env.num_envs, env.observation_noise, env.curriculum = seed, 1, False, {}
     for group in env.observations.values():
         for term in group.terms.values():
             if term is not None:
                 term.delay = (0, 0)
     switch_off_events(env, env.evaluation.disturbances)
-    return config

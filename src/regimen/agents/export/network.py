@@ -12,8 +12,7 @@ from regimen.agents.base import FeedForwardPolicy, RecurrentPolicy
 from regimen.agents.export.descriptions import LAST_ACTION
 from regimen.agents.export.header import STATE_IN, STATE_OUT
 from regimen.agents.export.raw import RESERVED, Pipeline, RawPolicy
-from regimen.agents.export.terms import describe_sensors, fed_back
-from regimen.config.static_types import class_variable
+from regimen.agents.export.terms import describe_sensors, fed_back, has_readings
 from regimen.config.targets import resolve
 from regimen.system.errors import CheckpointError
 
@@ -143,7 +142,7 @@ def with_pipeline(network: ExportedNetwork, env: PlainConfig) -> ExportedNetwork
     io, groups = network.io, network.groups
     if images := [group for group in groups if group in io.images]:
         raise CheckpointError(f"observations=raw: the policy reads the image {images[0]}. Type observations=scaled.")
-    if not class_variable(env, "MANAGER_BASED") or (env.get("low_level") or {}).get("policy"):
+    if not has_readings(env):
         raise CheckpointError(
             "observations=raw: the observations of this task are not terms of its configuration env.observations, so "
             "that their processing is not described. Type observations=scaled."

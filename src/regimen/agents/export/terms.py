@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from regimen.agents.export.descriptions import LAST_ACTION, DelayDescription, SensorDescription
+from regimen.config.static_types import class_variable
 from regimen.envs.term_binding import find_term
 from regimen.system.errors import CheckpointError, RegimenError
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
     from regimen.config.yaml_io import PlainConfig, PlainSection
     from regimen.envs.vec_env import IOSpec
+
+
+def has_readings(env: PlainConfig) -> bool:
+    """Return whether the observations of a task are terms of its configuration, whose readings are described."""
+    return bool(class_variable(env, "MANAGER_BASED")) and not (env.get("low_level") or {}).get("policy")
 
 
 def terms_of(group: str, env: PlainConfig) -> dict[str, PlainSection]:

@@ -9,7 +9,7 @@ quadrupedal locomotion over challenging terrain, eq. 2, and RMA (Kumar et al. 20
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,8 @@ class Student:
     def _update(self, rollout: _Rollout) -> dict[str, float]:
         """Learn from a rollout; return the losses."""
         cfg, net = self.cfg, self.net
-        inputs, labels, latents, starts, state = (getattr(rollout, field.name) for field in fields(rollout))
+        inputs, labels, latents = rollout.inputs, rollout.labels, rollout.latents
+        starts, state = rollout.starts, rollout.state
         net.norm.update(net.norm.sums(inputs.flatten(0, 1)))
         if net.cell is None:  # single steps in any order
             inputs, labels, starts = (x.flatten(0, 1)[None] for x in (inputs, labels, starts))
@@ -175,6 +176,7 @@ class Student:
                 action, latent = net.over_time(inputs[:, part], before, starts[:, part])
                 loss = imitation = (action - labels[:, part]).square().mean()
                 if cfg.latent is not None:
+                    assert latent is not None and latents is not None
                     prediction = (latent - latents[:, part]).square().mean()
                     loss = imitation + cfg.latent.weight * prediction
                     total[1] += prediction.detach()

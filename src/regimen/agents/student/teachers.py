@@ -26,6 +26,7 @@ class GroundTeachers:
         """
         of_env = torch.tensor(list(teacher_of_env), device=device)
         self._rows = [(of_env == k).nonzero().squeeze(1) for k in range(len(teachers))]
+        self._order = torch.cat(self._rows).argsort()
         self._teachers = list(teachers)
 
     def act(self, obs: Obs, state: list[Any] | None) -> tuple[torch.Tensor, list[Any]]:
@@ -36,8 +37,7 @@ class GroundTeachers:
             action, after = teacher.act(own, None if state is None else state[k])
             actions.append(action)
             states.append(after)
-        order = torch.cat(self._rows).argsort()
-        return torch.cat(actions)[order], states
+        return torch.cat(actions)[self._order], states
 
     def reset(self, state: list[Any], env_ids: torch.Tensor) -> list[Any]:
         """Return the states with the envs `env_ids` (n,) at the start of an episode."""
