@@ -86,9 +86,11 @@ def learning_curve(metrics_jsonl: Path, out: Path) -> None:
 
     Args:
         metrics_jsonl: the run's metrics, one JSON object a line with `step`.
-        out: PNG to write.
+        out: PNG to write; a run with fewer than two rows has no curve, and nothing is written.
     """
     rows, block = thinned(metrics_jsonl, MOST_ROWS)
+    if len(rows) < 2:
+        return
     panels = _panels(rows)
     shown = panels[:MAX_PANELS]
     figure, axes = sheet(max(len(shown), 1), columns=3)
