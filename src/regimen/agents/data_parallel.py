@@ -40,6 +40,43 @@ def average(gradients: list[torch.Tensor]) -> None:
         torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
 
 
+def mean_scalars(scalars: dict[str, float]) -> dict[str, float]:
+    """Return the mean of each scalar over all processes, which pass the same names in the same order."""
+    if world_size() == 1 or not scalars:
+        return scalars
+    means = total(torch.tensor(list(scalars.values()), dtype=torch.float64)) / world_size()
+    return dict(zip(scalars, means.tolist(), strict=True))
+
+
+def standardised(values: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
+    """Return values minus their mean, divided by their unbiased standard deviation, both over all processes."""
+    count = values.numel() * world_size()
+    centred = values - (total(values.sum(dtype=torch.float64)) / count).to(values.dtype)
+    variance = total(centred.square().sum(dtype=torch.float64)) / (count - 1)
+    return centred / (variance.sqrt().to(values.dtype) + eps)
+
+
+def merged_moments(
+    mean: torch.Tensor, variance: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return mean, unbiased variance and number of the rows of all processes (Chan, Golub, LeVeque 1979).
+
+    Args:
+        mean: (d,) of this process' rows.
+        variance: (d,) unbiased.
+        count: number of rows, the same in all processes.
+    """
+    if world_size() == 1:
+        return mean, variance, count
+    own = torch.stack((mean, variance)).to(torch.float64)
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(parts, own)
+    means, variances = torch.stack(parts, dim=1)
+    rows, mean = count * world_size(), means.mean(0)
+    squares = (count - 1) * variances + count * (means - mean).square()
+    return mean, squares.sum(0) / (rows - 1), rows
+
+
 def share_curriculum(env: VecEnv) -> None:
     """Set the curriculum levels of the task, where it has any, to their mean over all processes."""
     curriculum = getattr(env, "curriculum", None)

@@ -113,12 +113,19 @@ def _check_interpreter(composed: ComposedConfig, context: PreflightContext | Non
 
 
 def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Yield a problem if several workers are requested but neither stage nor agent supports them.
+    """Yield a problem if several workers are requested, and neither stage nor agent supports them or envs remain.
 
     A configuration dataclass declares support by `DISTRIBUTED: ClassVar[bool] = True`.
     """
-    config, choices = composed.config, composed.choices
-    if num_workers(composed) == 1 or trains_in_several(composed) or getattr(config.stage, "DISTRIBUTED", False):
+    config, choices, workers = composed.config, composed.choices, num_workers(composed)
+    if workers == 1 or getattr(config.stage, "DISTRIBUTED", False):
+        return
+    if trains_in_several(composed):
+        envs = num_envs(composed)
+        if choices["stage"] == "train" and envs % workers:
+            near = max(1, envs // workers) * workers
+            line = f"env.num_envs={envs}: the number in all {workers} processes together, expected a multiple."
+            yield Problem("env.num_envs", f"{line} Type env.num_envs={near}.")
         return
     several = f"hardware.nodes={config.hardware.nodes} hardware.processes={config.hardware.processes}"
     yield Problem(

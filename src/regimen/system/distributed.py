@@ -24,6 +24,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
+def local_rank() -> int:
+    """Return the number of this worker among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
 def world_size() -> int:
     """Return the number of workers of the run."""
     return int(os.environ.get("WORLD_SIZE", 1))
@@ -44,7 +49,7 @@ def init_process_group(device: str) -> None:
         from torch import cuda, distributed
 
         if device.startswith("cuda"):
-            number, count = int(os.environ["LOCAL_RANK"]), cuda.device_count()
+            number, count = local_rank(), cuda.device_count()
             if number >= count:
                 instead = f"hardware.processes={count}" if count else "hardware.device=cpu"
                 raise PreflightError(f"Each process takes a GPU of its own: {count} here. Type {instead}.")

@@ -13,6 +13,8 @@ import torch
 from rsl_rl.utils import resolve_callable, resolve_class
 from tensordict import TensorDict
 
+from regimen.system.distributed import local_rank, rank, world_size
+
 if TYPE_CHECKING:
     from regimen.agents.rsl_rl.config import RslRlPpoCfg
     from regimen.envs.vec_env import IOSpec
@@ -68,12 +70,19 @@ def build(cfg: RslRlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, see
     np.random.seed(seed)
     torch.manual_seed(seed)
     keys = ("num_steps_per_env", "obs_groups", "actor", "critic", "algorithm", "torch_compile_mode")
-    sections = {key: copy.deepcopy(getattr(cfg, key)) for key in keys} | {"multi_gpu": None}
+    sections = {key: copy.deepcopy(getattr(cfg, key)) for key in keys} | {"multi_gpu": _processes()}
     facts, groups = EnvStub(io, num_envs, device), groups_of(cfg)
     obs = as_tensordict(facts.no_observations(groups), groups, device)
     algorithm: Any = resolve_callable(cfg.algorithm["class_name"])
     with redirect_stdout(None):  # the library prints its models
         return algorithm.construct_algorithm(obs, facts, sections, str(device))
+
+
+def _processes() -> dict[str, int] | None:
+    """Return the library's description of the processes that train together; None for one."""
+    if world_size() == 1:
+        return None
+    return {"global_rank": rank(), "local_rank": local_rank(), "world_size": world_size()}
 
 
 def build_actor(cfg: RslRlPpoCfg, io: IOSpec, device: torch.device) -> Any:

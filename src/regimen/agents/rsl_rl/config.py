@@ -40,7 +40,7 @@ MOVED = {
     **dict.fromkeys(("resume", "load_run", "load_checkpoint"), _STARTED),
     **dict.fromkeys(("class_name", "runner_class_name"), _OWN_RUNNER),
     "init_member_classes": "Nothing takes its place: leave it out.",
-    "multi_gpu": "This agent learns in one process: leave it out.",
+    "multi_gpu": "The run starts the processes: hardware=multi hardware.processes=<number>.",
 }
 """Keys of other runners' dictionaries -> the setting to use here."""
 
@@ -89,6 +89,7 @@ class RslRlPpoCfg:
     MOVED: ClassVar[dict[str, str]] = MOVED
     POLICY_FORMAT: ClassVar[str] = "rsl_rl"
     LIBRARY: ClassVar[str] = "rsl_rl"
+    DISTRIBUTED: ClassVar[bool] = True
     _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
     num_steps_per_env: int = 24
     max_iterations: int = 400
@@ -113,6 +114,7 @@ class RslRlPpoCfg:
         """Return one line for each problem of this section in the plain `config`."""
         return [
             *_counts(self, config),
+            *_rows(self, config),
             *_choices(self),
             *_groups(self.obs_groups, config["env"].get("observations")),
         ]
@@ -123,12 +125,38 @@ def _counts(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
     lines = [f"{name}={value}: expected 1 or more." for name, value in counts.items() if value < 1]
     if agent.value_warmup_iterations < 0:
         lines.append(f"value_warmup_iterations={agent.value_warmup_iterations}: expected 0 or more.")
-    envs = int(config["env"].get("num_envs", 1))
-    rows, parts = agent.num_steps_per_env * envs, agent.algorithm.get("num_mini_batches", 4)
-    if rows < parts and config["choices"]["stage"] == "train":
+    return lines
+
+
+def _rows(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
+    """Return a line for minibatches that would be empty, or that several processes cannot make as one makes them."""
+    if config["choices"]["stage"] != "train":
+        return []
+    workers = config["hardware"]["nodes"] * config["hardware"]["processes"]
+    envs, steps = int(config["env"].get("num_envs", 1)) // workers, agent.num_steps_per_env
+    parts, lines = agent.algorithm.get("num_mini_batches", 4), []
+    whose = f"{envs} envs" if workers == 1 else f"{envs} envs in each of {workers} processes"
+    if steps * envs < parts:
         lines.append(
-            f"algorithm.num_mini_batches={parts}: {agent.num_steps_per_env} steps of {envs} envs are {rows} rows, "
-            "fewer than one for each."
+            f"algorithm.num_mini_batches={parts}: {steps} steps of {whose} are {steps * envs} rows, fewer than one for "
+            "each."
+        )
+    recurrent = any(getattr(agent, model).get("class_name") == "RNNModel" for model in MODELS)
+    if recurrent and envs < parts <= steps * envs:
+        lines.append(
+            f"algorithm.num_mini_batches={parts}: a recurrent model takes whole episodes of envs, and there are "
+            f"{whose}. Type agent.algorithm.num_mini_batches={max(1, envs)}."
+        )
+    if workers > 1 and recurrent and agent.algorithm.get("rnd_cfg"):
+        lines.append(
+            f"algorithm.rnd_cfg: with a recurrent model, the library's loss is a mean over padded episodes, whose "
+            f"number differs between {workers} processes. Type agent.algorithm.rnd_cfg=null, or hardware.processes=1."
+        )
+    if workers > 1 and agent.algorithm.get("normalize_advantage_per_mini_batch"):
+        lines.append(
+            f"algorithm.normalize_advantage_per_mini_batch=true: with {workers} processes, the library standardises the "
+            "rows of each by themselves. Type agent.algorithm.normalize_advantage_per_mini_batch=false, which "
+            "standardises those of all together, or hardware.processes=1."
         )
     return lines
 

@@ -10,13 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rsl_rl.algorithms import PPO
 from rsl_rl.utils import check_nan
 
+from regimen.agents import data_parallel
 from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, groups_of
 from regimen.agents.rsl_rl.config import RslRlPpoCfg
 from regimen.agents.rsl_rl.policy import RslRlPolicy, extended, load_actor
 from regimen.agents.training_session import require_finite
+from regimen.system.distributed import rank, world_size
 from regimen.system.errors import DivergedError
+from regimen.system.seeding import own_seed, seed_all
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
@@ -57,7 +61,10 @@ class RslRlPpo:
         threads = torch.get_num_threads()
         self.ppo.train_mode()
         if resume is None:
-            obs = env.reset(seed=self.seed)
+            if world_size() > 1:
+                self.ppo.broadcast_parameters()
+                seed_all(own_seed(self.seed))
+            obs = env.reset(seed=own_seed(self.seed))
             env.stagger()
         else:
             obs = self._restore(resume)
@@ -69,7 +76,8 @@ class RslRlPpo:
             torch.set_num_threads(threads)
             for parameter in self._trainable:
                 parameter.requires_grad_(session.iteration >= self.cfg.value_warmup_iterations)
-            losses = self._update()
+            losses = data_parallel.mean_scalars(self._update())
+            data_parallel.share_curriculum(env)
             session.end_iteration(losses, partial(self._checkpoint_state, obs))
 
     def _rollout(self, env: VecEnv, session: TrainingSession, obs: Obs) -> Obs:
@@ -80,6 +88,10 @@ class RslRlPpo:
             session.step(reward, terminated, truncated, info)
             self._record(obs, reward, terminated, truncated, info)
         self.ppo.compute_returns(self._to_tensordict(obs))
+        if world_size() > 1 and type(self.ppo).compute_returns is PPO.compute_returns:
+            # The library standardises the advantages of each process by themselves
+            storage = self.ppo.storage
+            storage.advantages = data_parallel.standardised(storage.returns - storage.values)
         return obs
 
     def _record(
@@ -149,15 +161,17 @@ class RslRlPpo:
         return {"actor": extended(state["actor"], self.policy_state()["actor"], columns)}
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
+        """Return the content of a checkpoint; of other ranks than 0 only their own part."""
         rnd = self.ppo.rnd
-        training = {
-            "algorithm": self.ppo.save(),
+        own: StateDict = {
             "memory": [self.ppo.actor.get_hidden_state(), self.ppo.critic.get_hidden_state()],
             # State of random network distillation outside of its state_dict
             "curiosity": None if rnd is None else {"updates": rnd.update_counter, "average": _average(rnd)},
             "obs": {k: v.clone() for k, v in obs.items()},
         }
-        return {"policy": self.policy_state(), "training": training}
+        if rank() > 0:
+            return {"training": own}
+        return {"policy": self.policy_state(), "training": {"algorithm": self.ppo.save(), **own}}
 
     def _restore(self, state: StateDict) -> Obs:
         self.ppo.load(state["algorithm"], None, strict=True)

@@ -43,6 +43,7 @@ class SkrlPpoCfg:
 
     POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
     LIBRARY: ClassVar[str] = "skrl"
+    DISTRIBUTED: ClassVar[bool] = True
     _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
     models: RunnerSection = field(default_factory=dict)
     memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
@@ -74,6 +75,34 @@ class SkrlPpoCfg:
         return {**settings, "agent": agent}
 
     def problems(self, config: PlainConfig) -> list[str]:
+        """Return a line for each problem of this section in the plain `config`."""
+        return [*self._group_problems(config), *self._process_problems(config)]
+
+    def _process_problems(self, config: PlainConfig) -> list[str]:
+        """Return a line for each setting by which each of several processes would decide for itself."""
+        workers = config["hardware"]["nodes"] * config["hardware"]["processes"]
+        if workers == 1 or config["choices"]["stage"] != "train":
+            return []
+        lines = []
+        if threshold := self.agent.get("kl_threshold"):
+            lines.append(
+                f"agent.kl_threshold={threshold}: with {workers} processes, each would end its epoch by its own rows. "
+                "Type agent.agent.kl_threshold=0, or hardware.processes=1."
+            )
+        if (name := str(self.agent.get("class", "PPO"))).lower() != "ppo":
+            lines.append(f"agent.class={name}: {workers} processes train PPO. Type agent.agent.class=PPO.")
+        rows, parts = self._rows(config, workers), int(self.agent.get("mini_batches", 2))
+        if rows < parts:
+            lines.append(
+                f"agent.mini_batches={parts}: each of {workers} processes has {rows} rows, fewer than one for each."
+            )
+        return lines
+
+    def _rows(self, config: PlainConfig, workers: int) -> int:
+        """Return the number of rows of one process between two updates."""
+        return int(self.agent.get("rollouts", 16)) * int(config["env"].get("num_envs", 1)) // workers
+
+    def _group_problems(self, config: PlainConfig) -> list[str]:
         """Return a line for networks that read `STATES` in a task without the group `critic`."""
         groups = config["env"].get("observations") or {}
         if not groups or CRITIC in groups or not self.reads_states():

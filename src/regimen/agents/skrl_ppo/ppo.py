@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from regimen.agents import data_parallel
+from regimen.agents.skrl_ppo import processes
 from regimen.agents.skrl_ppo.config import CRITIC, RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
+from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError
+from regimen.system.seeding import own_seed, seed_all
 
 if TYPE_CHECKING:
     from regimen.agents.training_session import TrainingSession
@@ -71,8 +75,9 @@ def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed
     Raises:
         ConfigError: a network reads `STATES`, and the task has no group for them.
     """
-    from skrl import logger
-    from skrl.utils.runner.torch import Runner
+    with processes.importable():
+        from skrl import logger
+        from skrl.utils.runner.torch import Runner
 
     if cfg.reads_states() and CRITIC not in io.observations:
         raise ConfigError(f"agent.models: STATES are the group `{CRITIC}`, which the task does not have.")
@@ -107,8 +112,11 @@ class SkrlPpo:
         """
         ppo, total, threads = self.ppo, self.total_steps, torch.get_num_threads()
         ppo.enable_training_mode(True)
+        processes.join(ppo)
         if resume is None:
-            obs = env.reset(seed=self.seed)
+            if world_size() > 1:
+                seed_all(own_seed(self.seed))
+            obs = env.reset(seed=own_seed(self.seed))
             env.stagger()
         else:
             obs = self._restore(resume)
@@ -131,7 +139,8 @@ class SkrlPpo:
             if session.steps_done % ppo.cfg.rollouts == 0:
                 require_finite(ppo.policy.state_dict(), "policy")
                 require_finite(ppo.value.state_dict(), "value network")
-                session.end_iteration(self._losses(), partial(self._checkpoint_state, obs))
+                data_parallel.share_curriculum(env)
+                session.end_iteration(data_parallel.mean_scalars(self._losses()), partial(self._checkpoint_state, obs))
 
     def _states(self, obs: Obs) -> torch.Tensor | None:
         """Return what skrl calls states, (N, c): the group `critic` of the task, None where it has none."""
@@ -208,13 +217,17 @@ class SkrlPpo:
         }
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
+        """Return the content of a checkpoint; of other ranks than 0 only their own part."""
+        own: StateDict = {"obs": {k: v.clone() for k, v in obs.items()}}
+        if rank() > 0:
+            return {"training": own}
         modules, memory = self.ppo.checkpoint_modules, self.ppo.memory
         training = {
             "modules": {k: m.state_dict() for k, m in modules.items()},
             "scaler": self.ppo.scaler.state_dict(),
             "learning_rates": self.ppo.scheduler.get_last_lr() if self.ppo.scheduler else None,
             "memory": {"index": memory.memory_index, "filled": memory.filled, "rollout": self.ppo._rollout},
-            "obs": {k: v.clone() for k, v in obs.items()},
+            **own,
         }
         return {"policy": self.policy_state(), "training": training}
 
