@@ -31,6 +31,20 @@ CURIOUS = {
 }  # fmt: skip
 
 
+MIRRORED = {
+    "symmetry_cfg": {
+        "data_augmentation_func": "agents.ppo_pair:with_mirror_image",
+        "use_data_augmentation": True, "use_mirror_loss": True, "mirror_loss_coeff": 0.5,
+    }
+}  # fmt: skip
+
+
+def with_mirror_image(env: Any, obs: Any, actions: torch.Tensor | None) -> tuple[Any, torch.Tensor | None]:
+    """Observations and actions, and behind them the same of points mirrored at the origin."""
+    both = None if obs is None else torch.cat([obs, obs.apply(torch.neg)])
+    return both, None if actions is None else torch.cat([actions, -actions])
+
+
 class RowEnv(PointEnv):
     """Points whose episodes follow from their number among those of all workers, and how many they had."""
 
@@ -147,6 +161,7 @@ def main(path: Path) -> None:
         "rsl_rl": learnt(rsl_rl({}, {}, value_warmup_iterations=2), 2),
         "recurrent": learnt(rsl_rl(recurrent, {"num_mini_batches": 1}), 1),
         "curious": learnt(rsl_rl({}, CURIOUS, obs_groups=groups), 2),
+        "symmetric": learnt(rsl_rl({}, MIRRORED), 2),
         "skrl": learnt(skrl(), 2),
     }
     if distributed.rank() == 0:

@@ -47,7 +47,7 @@ def test_two_processes_learn_what_one_with_the_same_batch_learns(tmp_path: Path)
         assert done.returncode == 0, done.stdout
         results.append(torch.load(path))
     one, two = results
-    assert one.keys() == two.keys() == {"rsl_rl", "recurrent", "curious", "skrl"}
+    assert one.keys() == two.keys() == {"rsl_rl", "recurrent", "curious", "symmetric", "skrl"}
     for agent, learnt in one.items():
         for name, tensor in learnt["tensors"].items():
             assert torch.allclose(tensor, two[agent]["tensors"][name], atol=2e-5), (agent, name)
@@ -119,7 +119,7 @@ class FailingEnv(PointEnv):
     def observe(self) -> dict[str, torch.Tensor]:
         self.steps += 1
         obs = super().observe()
-        if self.steps == 70 and distributed.rank() == 1:
+        if self.steps == 71 and distributed.rank() == 1:
             obs["policy"][0, 0] = torch.nan
         return obs
 
@@ -134,7 +134,7 @@ def test_a_worker_that_diverges_ends_the_others_and_is_named(tmp_path: Path) -> 
     config = of_rsl_rl()
     config.env = FailingEnvCfg(num_envs=8)
     run = new_pair(tmp_path, config)
-    assert work(run) == "failed"
+    assert work(run) == "diverged"
     error = read_json(run.logs / "error.json")
     assert (error["kind"], error["rank"]) == ("DivergedError", 1)
 

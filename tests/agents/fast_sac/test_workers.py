@@ -98,7 +98,7 @@ def test_envs_that_cannot_be_divided_are_refused(monkeypatch):
             ["agent=fast_sac", "stage=evaluate", "policy=nothing"],
             ["hardware.processes=2", "agent=fast_sac", "stage=evaluate"],
         ),
-        (["agent=skrl_ppo"], ["hardware.processes=2", "agent=skrl_ppo", "stage=train"]),
+        (["agent=rl_games"], ["hardware.processes=2", "agent=rl_games", "stage=train"]),
         (["agent=fast_sac", "env.num_envs=15"], ["env.num_envs=15", 2]),
     ],
 )
