@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import runpy
 import shutil
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,11 +75,34 @@ def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(FigureCanvasAgg, "print_png", blank)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.addoption("--without-linux", action="store_true", help="hide what Linux alone has from the project's code")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Put temporary folders into memory where there is room: what is written durably waits for the disk otherwise."""
+    if config.getoption("--without-linux"):
+        hide_linux()
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def hide_linux() -> None:
+    """Hide `/proc` and the calls of Linux in this process and in all that it starts."""
+    folder = ROOT / "tests" / "helpers" / "without_linux"
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    if hasattr(os, "sched_getaffinity"):  # not yet hidden: a worker of xdist is a process that inherits it
+        runpy.run_path(str(folder / "sitecustomize.py"), run_name="sitecustomize")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests of what only Linux has."""
+    if config.getoption("--without-linux") or sys.platform != "linux":
+        for item in items:
+            if item.get_closest_marker("linux"):
+                item.add_marker(pytest.mark.skip(reason="of Linux"))
 
 
 class ByFile(LoadScopeScheduling):

@@ -23,6 +23,7 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     assert facts.is_alive(None) is False
 
 
+@pytest.mark.linux
 def test_the_start_of_a_process_is_the_one_that_records_of_version_0_1_hold() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         for pid in (1, os.getpid(), child.pid):

@@ -56,9 +56,7 @@ def standardised(values: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     return centred / (variance.sqrt().to(values.dtype) + eps)
 
 
-def merged_moments(
-    mean: torch.Tensor, variance: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor, int]:
+def merged_moments(mean: torch.Tensor, variance: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Return mean, unbiased variance and number of the rows of all processes (Chan, Golub, LeVeque 1979).
 
     Args:

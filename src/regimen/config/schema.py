@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from omegaconf import MISSING
 from regimen.config.schedulers import SCHEDULERS
 from regimen.config.task_schema import EstimateCfg, EvaluationCfg, at_least_one
 from regimen.config.yaml_io import PlainConfig, PlainSection
-from regimen.system import certificate, listening
+from regimen.system import certificate, host, listening
 
 __all__ = [
     "ChannelCfg",
@@ -262,7 +261,7 @@ class HardwareCfg:
 
     def num_threads(self) -> int:
         """Return `threads`, or the number of cores this process may use."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or host.cores()
 
 
 @dataclass

@@ -49,7 +49,7 @@ def resources_of(hardware: HardwareCfg, parallel: int = 1) -> Resources:
     """
     if hardware.scheduler != "slurm":
         workers = max(1, parallel) * hardware.node_processes()
-        return Resources(len(os.sched_getaffinity(0)), host.memory_available(), workers, here=True)
+        return Resources(host.cores(), host.memory_available(), workers, here=True)
     requested = hardware.submitit
     memory = int(float(requested["mem_gb"]) * 2**30) if requested.get("mem_gb") else UNLIMITED
     return Resources(int(requested.get("cpus_per_task") or 1), memory, hardware.node_processes(), here=False)

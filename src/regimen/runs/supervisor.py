@@ -195,7 +195,7 @@ class _Supervisor:
             if pid:
                 worker.returncode = os.waitstatus_to_exitcode(status)
                 self.cpu_s = usage.ru_utime + usage.ru_stime
-                self.peak_rss = max(self.peak_rss, usage.ru_maxrss * 1024)
+                self.peak_rss = max(self.peak_rss, host.peak_rss(usage))
                 return worker.returncode
             if time.monotonic() >= sample_due:
                 self.peak_rss = max(self.peak_rss, host.tree_rss(worker.pid))

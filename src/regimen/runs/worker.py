@@ -22,7 +22,7 @@ from regimen.runs import outcome, worker_group
 from regimen.runs.files_read import record_files_read
 from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
-from regimen.system import distributed, files, signals
+from regimen.system import distributed, files, host, signals
 from regimen.system.errors import DivergedError, RegimenError, StopRequested
 from regimen.system.seeding import own_seed, seed_all
 from regimen.system.torch_import import postpone_compiler
@@ -114,7 +114,7 @@ def set_threads(threads: int | None) -> None:
         if threads is not None:
             os.environ[name] = str(threads)
         else:
-            os.environ.setdefault(name, str(len(os.sched_getaffinity(0))))
+            os.environ.setdefault(name, str(host.cores()))
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 

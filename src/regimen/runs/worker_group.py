@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -99,8 +100,14 @@ def environment(meeting_place: Path | None) -> dict[str, str]:
     """
     if meeting_place is None:
         return {}
-    loopback = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo")
+    loopback = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _loopback())
     return {MEETING_PLACE: str(meeting_place), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **loopback}
+
+
+def _loopback() -> str:
+    """Return the name of the loopback interface, `lo` of Linux and `lo0` of macOS."""
+    names = [name for _, name in socket.if_nameindex()]
+    return next((name for name in ("lo", "lo0") if name in names), "lo")
 
 
 def run_secondary_node(run: Run) -> int:

@@ -259,10 +259,16 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def reserve_space(path: Path) -> None:
-    """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already."""
+    """Reserve `RESERVE_BYTES` at `path`; raise OSError if the disk is full already.
+
+    macOS has no call for it: zeros are written there.
+    """
     try:
         with open_own(path, "ab") as file:
-            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            else:
+                file.write(bytes(max(0, RESERVE_BYTES - file.tell())))
     except OSError:
         path.unlink(missing_ok=True)
         raise

@@ -1,7 +1,8 @@
 """Machine and software of a run: packages, host, memory, identity of processes.
 
-`psutil` is imported where processes are checked. Memory is read without it: its import takes 10 ms of `dry_run=true`,
-and it does not read the limits of control groups.
+`psutil` is imported where processes are checked. On Linux, memory is read without it: its import takes 10 ms of
+`dry_run=true`, and it does not read the limits of control groups. Other systems have no control groups, and none of the
+files that are read here: psutil answers there, or the answer is empty.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.system.git import GitState
 from regimen.system.json_data import CheckedJsonData
+
+if TYPE_CHECKING:
+    import resource
 
 PACKAGES = (
     "regimen", "hydra-core", "omegaconf", "numpy", "torch", "skrl", "rsl-rl-lib", "rl-games", "gymnasium",
@@ -116,12 +121,19 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use: those it is bound to on Linux, elsewhere all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def host() -> HostInfo:
     """Return name, system, cores, memory and GPUs of this machine."""
     return HostInfo(
         name=socket.gethostname(),
         system=platform.platform(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         gpus=_gpus(),
         python=sys.executable,
@@ -129,16 +141,32 @@ def host() -> HostInfo:
 
 
 def instructions() -> frozenset[str]:
-    """Return the instruction sets of this machine's processor under Linux's names, such as `avx512_bf16`."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    """Return the instruction sets of this machine's processor under Linux's names, such as `avx512_bf16`.
+
+    None on other systems, and on processors whose instruction sets Linux lists under another key.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
     return frozenset(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), ()))
 
 
 def memory_available() -> int:
     """Return the free memory in bytes for this process, limited by the machine and by its control groups."""
-    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
-    available = int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
-    return max(0, min([available, *(left for group in _groups() for left in _left_in_group(*group))]))
+    return max(0, min([_machine_available(), *(left for group in _groups() for left in _left_in_group(*group))]))
+
+
+def _machine_available() -> int:
+    """Return the free memory of the machine in bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        import psutil
+
+        return psutil.virtual_memory().available
+    meminfo = dict(line.split(":", 1) for line in lines)
+    return int(meminfo.get("MemAvailable", "0").split()[0]) * 1024
 
 
 def oom_kills() -> int | None:
@@ -246,15 +274,37 @@ def tree_rss(pid: int) -> int:
     """Return the resident bytes of a process and all its descendants; 0 once it has ended.
 
     `psutil` finds children by reading every process of the machine: six times slower on one with 100 processes, and
-    worse on a compute node. A supervisor asks once a second, so that children are read from `/proc/<pid>/task` here.
+    worse on a compute node. A supervisor asks once a second, so that on Linux children are read from
+    `/proc/<pid>/task`.
     """
+    return _tree_rss(pid) if Path("/proc/self/statm").exists() else _tree_rss_of_psutil(pid)
+
+
+def _tree_rss(pid: int) -> int:
     proc = Path(f"/proc/{pid}")
     try:
         pages = int((proc / "statm").read_text().split()[1])
         children = [int(c) for task in (proc / "task").iterdir() for c in (task / "children").read_text().split()]
     except (OSError, IndexError):
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(tree_rss(child) for child in children)
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_tree_rss(child) for child in children)
+
+
+def _tree_rss_of_psutil(pid: int) -> int:
+    import psutil
+
+    total = 0
+    with suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for member in (root, *root.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total
+
+
+def peak_rss(usage: resource.struct_rusage) -> int:
+    """Return the largest resident memory of a process that has ended, in bytes: Linux counts KiB, macOS bytes."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def process(pid: int) -> ProcessIdentity:
@@ -283,6 +333,15 @@ def _start_ticks(pid: int) -> int | None:
         return round((found.create_time() - psutil.boot_time()) * os.sysconf("SC_CLK_TCK"))
     except psutil.Error:
         return None
+
+
+def seconds_since_boot() -> float:
+    """Return the time since the boot of this machine, to which `ProcessIdentity.start` refers."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    import psutil
+
+    return time.time() - psutil.boot_time()
 
 
 def _gpus() -> list[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from regimen.system import signals
+from regimen.system import host, signals
 from regimen.system.errors import PreflightError
 from regimen.system.message_client import ServerError
 
@@ -64,7 +64,7 @@ def connected(cfg: RayCfg, namespace: str) -> Iterator[Any]:
         folder = _new_folder()
         # Only processes with this token are answered; it is handed over in the environment.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        cores = len(os.sched_getaffinity(0))
+        cores = host.cores()
         own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         settings = {"address": "local", "_temp_dir": str(folder), **own, **common}
     else:
@@ -163,7 +163,7 @@ def _new_folder() -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise PreflightError(f"{folder} belongs to another user. Remove it, or set TMPDIR to a folder of yours.")
     for old in folder.iterdir():
-        if old.name.isdigit() and not Path(f"/proc/{old.name}").exists():
+        if old.name.isdigit() and not psutil.pid_exists(int(old.name)):
             shutil.rmtree(old, ignore_errors=True)
     own = folder / str(os.getpid())
     shutil.rmtree(own, ignore_errors=True)

@@ -154,8 +154,8 @@ def _rows(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
         )
     if workers > 1 and agent.algorithm.get("normalize_advantage_per_mini_batch"):
         lines.append(
-            f"algorithm.normalize_advantage_per_mini_batch=true: with {workers} processes, the library standardises the "
-            "rows of each by themselves. Type agent.algorithm.normalize_advantage_per_mini_batch=false, which "
+            f"algorithm.normalize_advantage_per_mini_batch=true: with {workers} processes, the library standardises "
+            "the rows of each by themselves. Type agent.algorithm.normalize_advantage_per_mini_batch=false, which "
             "standardises those of all together, or hardware.processes=1."
         )
     return lines

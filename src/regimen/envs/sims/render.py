@@ -7,6 +7,7 @@ half-loaded bindings behind, and some drivers crash.
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import subprocess
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import mujoco
 
 PACKAGES = {"egl": "libegl1 libegl-mesa0 libgl1-mesa-dri", "osmesa": "libosmesa6"}
+BACKENDS = ("cgl",) if sys.platform == "darwin" else tuple(PACKAGES)
+"""OpenGL without a window on this system, the one to prefer first."""
 
 SHADOW_COLOUR = np.array([0.27, 0.30, 0.33, 1.0], np.float32)
 SHADOW_THICKNESS = 0.002  # of the shape's own, so that it keeps a surface to draw
@@ -34,26 +37,25 @@ _PROBE = "import sys, importlib; importlib.import_module(f'mujoco.{sys.argv[1]}'
 
 @functools.cache
 def pick_backend() -> str:
-    """Return the OpenGL backend that works here: `egl`, or `osmesa` where that one fails.
+    """Return the OpenGL backend that works here: `egl`, or `osmesa` where that one fails; `cgl` on macOS.
 
-    The environment variable MUJOCO_GL, set to one of the two, leaves only that one to try.
+    The environment variable MUJOCO_GL, set to one of them, leaves only that one to try.
 
     Raises:
         PreflightError: if none works; the message names the reason and the package to install.
     """
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     reasons: dict[str, str] = {}
-    for backend in [wanted] if wanted in PACKAGES else list(PACKAGES):
+    for backend in [wanted] if wanted in BACKENDS else BACKENDS:
         reason = _why_not(backend)
         if reason is None:
             if reasons:
                 logging.getLogger(__name__).warning("Rendering with osmesa, which is slower: %s", _told(reasons))
             return backend
         reasons[backend] = reason
-    install = " or ".join(f"`apt-get install {PACKAGES[backend]}`" for backend in reasons)
-    raise PreflightError(
-        f"Cannot render on this machine. {_told(reasons)} On Debian or Ubuntu: {install}; or run with video=false."
-    )
+    packages = [f"`apt-get install {PACKAGES[backend]}`" for backend in reasons if backend in PACKAGES]
+    install = f"On Debian or Ubuntu: {' or '.join(packages)}; or run" if packages else "Run"
+    raise PreflightError(f"Cannot render on this machine. {_told(reasons)} {install} with video=false.")
 
 
 def _told(reasons: dict[str, str]) -> str:
@@ -76,12 +78,9 @@ def _why_not(backend: str) -> str | None:
 def _open_context(width: int, height: int) -> Any:
     """Return an OpenGL context, made current."""
     backend = pick_backend()
-    os.environ["PYOPENGL_PLATFORM"] = backend
-    if backend == "egl":
-        from mujoco.egl import GLContext
-    else:
-        from mujoco.osmesa import GLContext
-    context = GLContext(width, height)
+    if backend in PACKAGES:
+        os.environ["PYOPENGL_PLATFORM"] = backend
+    context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
     context.make_current()
     return context
 

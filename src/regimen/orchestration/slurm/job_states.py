@@ -196,7 +196,7 @@ def _process_state(queue: QueueEntry, job: str) -> JobState | None:
 
 def _age(process: ProcessIdentity) -> float:
     """Return the age of a process in s."""
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (process.start or 0) / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, host.seconds_since_boot() - (process.start or 0) / os.sysconf("SC_CLK_TCK"))
 
 
 WHEN = {Status.QUEUED: "before it started", Status.PREEMPTED: "while it waited to continue"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,8 @@ class AlongsideCfg:
             lines.append(f"nice={self.nice}: expected 0 to {MOST_NICE}.")
         if any(core < 0 for core in self.cores) or len(set(self.cores)) < len(self.cores):
             lines.append(f"cores={self.cores}: expected numbers of cores, each once, such as [1].")
+        if self.cores and not hasattr(os, "sched_setaffinity"):
+            lines.append(f"cores={self.cores}: only Linux binds a process to cores. Remove it.")
         if self.direction not in (None, *DIRECTIONS):
             lines.append(f"direction={self.direction}: {did_you_mean(str(self.direction), DIRECTIONS)}")
         return lines + self._task_problems(config) + self._sim_problems(config)
