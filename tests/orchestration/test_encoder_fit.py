@@ -152,7 +152,7 @@ def test_a_training_from_pixels_names_the_faster_way(tmp_path):
 def test_the_memory_of_pictures_is_counted_before_the_start(tmp_path, monkeypatch):
     _, report = checked(tmp_path, *PIXELS, "agent.max_steps=10000")
     _, blind = checked(tmp_path, *PIXELS, "agent.max_steps=5000")
-    more = report.memory["agent"] - blind.memory["agent"]
+    more = report.estimate.main["agent"] - blind.estimate.main["agent"]
     pictures = 2 * 5000 * 2 * 32 * 48 * 3  # twice while a checkpoint is saved
     assert pictures <= more <= 1.2 * pictures
     told = refusal(tmp_path, "experiment=gear_pixels", "env.images={size: 1024}", "agent.max_steps=1000000")

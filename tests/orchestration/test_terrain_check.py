@@ -9,7 +9,8 @@ import pytest
 from helpers.messages import raises_naming
 from helpers.tasks import CONF
 from regimen.config.compose import compose
-from regimen.orchestration.preflight import estimate, preflight
+from regimen.orchestration.memory_check import estimate
+from regimen.orchestration.preflight import preflight
 from regimen.system.errors import ConfigError, ConfigErrors
 
 ROUGH = "task=go2_rough"
@@ -18,7 +19,7 @@ SCAN = "env.observations.policy.terms.height_scan"
 
 def check(folder: Path, *overrides: str) -> dict[str, int]:
     """The estimated memory of a run that may start."""
-    return preflight(compose(list(overrides), [CONF]), folder).memory
+    return preflight(compose(list(overrides), [CONF]), folder).estimate.main
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,9 @@ def test_the_ground_and_the_scan_count_in_the_memory_of_a_run(tmp_path: Path) ->
 
 
 def test_a_simulator_may_keep_more_of_the_ground_than_its_heights() -> None:
-    least, most = (estimate(compose([ROUGH, f"sim={sim}"], [CONF]), None)["ground"] for sim in ("mujoco", "isaaclab"))
+    least, most = (
+        estimate(compose([ROUGH, f"sim={sim}"], [CONF]), None).main["ground"] for sim in ("mujoco", "isaaclab")
+    )
     assert most > 10 * least, "Newton makes a mesh of it"
 
 

@@ -16,6 +16,7 @@ from regimen.system import host
 from regimen.system.files import display_path
 
 WIDTH = 12
+GIB = 2**30
 
 
 def describe(composed: ComposedConfig, report: PreflightReport, where: Path) -> str:
@@ -32,7 +33,7 @@ def describe(composed: ComposedConfig, report: PreflightReport, where: Path) -> 
         _row("device", f"{hardware.device}, {hardware.num_threads()} threads"),
         _row("python", f"{host.interpreter(composed.plain)} -m regimen.runs.worker"),
         _row("directory", str(where)),
-        _row("memory", _memory(report)),
+        *(_row(name, text) for name, text in _memory(report).items()),
         _row("disk", f"{report.disk_free / 1e9:.1f} GB free"),
     ]
     lines += [_row(name, display_path(path)) for name, path in report.inputs.items()] or [_row("inputs", "none")]
@@ -50,7 +51,7 @@ def describe_sweep(jobs: list[ComposedConfig], reports: list[PreflightReport], w
     """
     shared = set.intersection(*(set(job.overrides) for job in jobs))
     at_once = jobs[0].config.hardware.max_jobs
-    largest = max(sum(report.memory.values()) for report in reports) / 2**30
+    largest = max(report.estimate.main_bytes for report in reports) / 2**30
     lines = [f"A sweep of {len(jobs)} jobs, {at_once} at once:"]
     for number, job in enumerate(jobs):
         lines.append(f"  {number:03d}  {' '.join(o for o in job.overrides if o not in shared)}")
@@ -78,12 +79,25 @@ def _row(name: str, text: str) -> str:
     return f"{name:<{WIDTH}}{text}"
 
 
-def _memory(report: PreflightReport) -> str:
-    gib = 2**30
-    if not report.memory:
-        return f"{report.available / gib:.1f} GiB available; the use of this task is not known in advance"
-    parts = ", ".join(f"{name} {size / gib:.2f}" for name, size in report.memory.items())
-    return f"about {sum(report.memory.values()) / gib:.2f} of {report.available / gib:.1f} GiB available ({parts})"
+def _memory(report: PreflightReport) -> dict[str, str]:
+    """Return the lines about main memory and GPU memory: name -> text."""
+    estimate = report.estimate
+    if not estimate.main:
+        unknown = f"{report.available / GIB:.1f} GiB available; the use of this task is not known in advance"
+        return {"memory": unknown}
+    lines = {"memory": _parts(estimate.main, estimate.workers, report.available)}
+    if estimate.gpu:
+        lines["GPU memory"] = _parts(estimate.gpu, 1, report.gpu_available)
+    return lines
+
+
+def _parts(parts: dict[str, int], workers: int, available: int | None) -> str:
+    """Return total, available memory and the parts of one worker as text."""
+    total, rows = sum(parts.values()) * workers, table([(name, f"{size / GIB:.2f}") for name, size in parts.items()])
+    of = "" if available is None else f" of {available / GIB:.1f} GiB available"
+    each = f", in each of {workers} processes" if workers > 1 else ""
+    heading = f"about {total / GIB:.2f}{of}; GiB by part{each}:"
+    return "\n".join([heading, *(" " * WIDTH + row for row in rows)])
 
 
 def _value(value: Any) -> str:

@@ -65,6 +65,8 @@ def create_run(
 
     argv = ["launch.py", *sys.argv[1:]]
     decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
+    if report.estimate.main:
+        decided["estimated_memory"] = report.estimate
     run_dir = create_run_dir(
         root,
         composed.plain,

@@ -12,8 +12,15 @@ from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
-from regimen.envs.robots.robot import Robot, load, match
-from regimen.orchestration import actuator_check, compatibility, randomization_check, teacher_check, terrain_check
+from regimen.envs.robots.robot import load, match
+from regimen.orchestration import (
+    actuator_check,
+    compatibility,
+    memory_check,
+    randomization_check,
+    teacher_check,
+    terrain_check,
+)
 from regimen.orchestration.preflight_report import (
     PreflightContext,
     PreflightReport,
@@ -24,6 +31,7 @@ from regimen.orchestration.preflight_report import (
     resources_of,
 )
 from regimen.runs import inputs
+from regimen.runs.record_parts import MemoryEstimate
 from regimen.system import host
 from regimen.system.errors import ConfigError, RegimenError, raise_if_any
 
@@ -48,7 +56,7 @@ def preflight(
     hardware = composed.config.hardware
     _count_cores(composed)
     available = resources_of(hardware, parallel)
-    report = PreflightReport({}, available.memory, disk_free(root), pending=dict(pending or {}))
+    report = PreflightReport(MemoryEstimate(), available.memory, disk_free(root), pending=dict(pending or {}))
     report.warnings += composed.unused
     context = PreflightContext(root, available, report)
     problems = [problem for check in CHECKS for problem in check(composed, context)]
@@ -117,11 +125,11 @@ def _check_workers(composed: ComposedConfig, context: PreflightContext) -> Itera
 
     A configuration dataclass declares support by `DISTRIBUTED: ClassVar[bool] = True`.
     """
-    config, choices, workers = composed.config, composed.choices, num_workers(composed)
+    config, choices, workers = composed.config, composed.choices, memory_check.num_workers(composed)
     if workers == 1 or getattr(config.stage, "DISTRIBUTED", False):
         return
-    if trains_in_several(composed):
-        envs = num_envs(composed)
+    if memory_check.trains_in_several(composed):
+        envs = memory_check.num_envs(composed)
         if choices["stage"] == "train" and envs % workers:
             near = max(1, envs // workers) * workers
             line = f"env.num_envs={envs}: the number in all {workers} processes together, expected a multiple."
@@ -257,132 +265,6 @@ def _check_folder(composed: ComposedConfig, context: PreflightContext) -> Iterat
     return _unlocated(folder_problems(context.root))
 
 
-PROCESS_BYTES = 600 * 2**20
-"""Memory of a worker without envs: torch, skrl and MuJoCo imported (260 MiB measured), checkpoints, plots."""
-
-ENV_BYTES = 24 * 2**10
-"""Memory of the manager env for one environment: float32 tensors for state, terms, buffers and temporaries."""
-
-GIB = 2**30
-COLOURS = 3
-
-ACTS_ONLY = ("evaluate", "collect", "collect_histories", "collect_motion", "in_context", "serve", "actor", "export")
-"""Stages that train no agent, and need none of its memory."""
-
-
-def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = None) -> dict[str, int]:
-    """Return part -> estimated bytes of one worker: process, envs, and the estimates of the dataclasses.
-
-    A configuration dataclass may define `memory_bytes(num_envs, observation, action)`, and that of an agent which keeps
-    images `pixel_bytes(num_envs, frame)`. The widths are upper bounds: a
-    term has at most as many values as the robot has joints, or 3. GPU memory of an agent is not included. The dataclass
-    of a library's task has `task_bytes(num_envs, config)`, because its size is in the configuration of the library.
-
-    Args:
-        composed: checked configuration.
-        robot: robot of the task; None for a task without one.
-        envs: number of environments, by default those of the run.
-    """
-    config = composed.config
-    envs = envs or envs_of_a_worker(composed)
-    action = len(robot.joints) if robot else 8
-    observation = terrain_check.observation_width(composed.plain["env"], max(action, 3))
-    kept = 4 * config.nan_dump * (observation + 5 * action + 16)  # observation, action, joints and base of a step
-    parts = {"process": PROCESS_BYTES, "env": envs * (ENV_BYTES + 8 * observation + kept)}
-    if ground := getattr(config.env, "terrain", None):
-        own = {"per_point": config.sim.GROUND_BYTES} if hasattr(config.sim, "GROUND_BYTES") else {}
-        parts |= {"ground": size} if (size := ground.memory_bytes(**own)) else {}
-    acts_only = composed.choices["stage"] in ACTS_ONLY
-    elsewhere = acts_only or config.hardware.device.startswith("cuda")
-    sections: dict[str, Any] = {"env": config.env, "sim": config.sim, "agent": config.agent, "stage": config.stage}
-    if hasattr(config.env, "task_bytes"):  # it opens its own simulator
-        del sections["sim"]
-        parts["env"] += int(config.env.task_bytes(envs, composed.plain))
-    for name, section in sections.items():
-        if hasattr(section, "memory_bytes") and not (name == "agent" and elsewhere):
-            parts[name] = int(section.memory_bytes(envs, observation, action))
-    if reads_pixels(composed) and not acts_only:  # they stay in the memory of the machine
-        shape, cameras = config.env.images.shape, config.agent.images
-        frame = len(cameras) * shape[0] * shape[1] * COLOURS
-        parts["agent"] = parts.get("agent", 0) + int(config.agent.pixel_bytes(envs, frame))
-    return parts
-
-
-def reads_pixels(composed: ComposedConfig) -> bool:
-    """Return whether the agent keeps images of the task, whose size is known before the start."""
-    images = getattr(composed.config.env, "images", None)
-    if images is None or not getattr(composed.config.agent, "images", None):
-        return False
-    return hasattr(images, "shape") and not images.problems()
-
-
-def num_envs(composed: ComposedConfig) -> int:
-    """Return the number of environments of the run: `num_envs(config)` of its stage, or that of the task."""
-    stage, env = composed.config.stage, composed.config.env
-    declared = stage.num_envs(composed.plain) if hasattr(stage, "num_envs") else getattr(env, "num_envs", 1)
-    return max(1, int(declared))
-
-
-def envs_of_a_worker(composed: ComposedConfig) -> int:
-    """Return the number of environments of one worker: those of the run, divided if the agent trains in several."""
-    return max(1, num_envs(composed) // (num_workers(composed) if trains_in_several(composed) else 1))
-
-
-def num_workers(composed: ComposedConfig) -> int:
-    """Return the number of workers of the run on all its machines."""
-    return composed.config.hardware.workers()
-
-
-def trains_in_several(composed: ComposedConfig) -> bool:
-    """Return whether the agent trains in several processes, which then divide the envs of the task."""
-    return composed.choices["stage"] in ("train", "distill") and getattr(composed.config.agent, "DISTRIBUTED", False)
-
-
-def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterator[Problem]:
-    """Estimate the memory where task or agent declare what they take; yield a problem if it is not there.
-
-    An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
-    """
-    is_declared = hasattr(composed.config.env, "task_bytes")
-    if context.robot is None and not is_declared and not reads_pixels(composed):
-        return
-    report, workers = context.report, context.resources.workers
-    report.memory = estimate(composed, context.robot)
-    each, share = sum(report.memory.values()), report.available / workers
-    if each <= share:
-        return
-    needed, short = each * workers / GIB, (each - share) * workers / GIB
-    yield Problem(
-        "",
-        f"memory: about {needed:.1f} GiB needed, {report.available / GIB:.1f} GiB available, "
-        f"{short:.1f} GiB missing. {_advice(composed, context, each, share)}",
-    )
-
-
-def _advice(composed: ComposedConfig, context: PreflightContext, each: int, share: float) -> str:
-    """Return which settings to lower, and how many envs fit.
-
-    Args:
-        composed: checked configuration.
-        context: with the memory estimate in its report.
-        each: bytes that a worker needs.
-        share: bytes available to a worker.
-    """
-    one_env = sum(estimate(composed, context.robot, envs=1).values())
-    envs, own = num_envs(composed), envs_of_a_worker(composed)
-    fits = max(1, int((share - one_env) / max(each - one_env, 1) * (own - 1) + 1)) * (envs // own)
-    by_stage = f"the {envs} envs that stage={composed.choices['stage']} opens"
-    setting = by_stage if hasattr(composed.config.stage, "num_envs") else f"env.num_envs={envs}"
-    advice = f"ower {setting} (about {fits} fit)"
-    memory, agent_settings = context.report.memory, getattr(composed.config.agent, "LOWER", "")
-    if "agent" not in memory or not agent_settings:
-        advice = f"L{advice}"
-    else:
-        of_agent = f"The agent needs {memory['agent'] / GIB:.1f} GiB of it: lower {agent_settings}"
-        advice = of_agent if one_env > share else f"{of_agent}, or l{advice}"
-    return advice + (" or hardware.max_jobs." if context.resources.workers > 1 else ".")
-
-
 CHECKS: list[Check] = [
     _check_device,
     _check_interpreter,
@@ -405,7 +287,7 @@ CHECKS: list[Check] = [
     terrain_check.check_terrain,
     randomization_check.check_randomization,
     actuator_check.check_actuators,
-    check_memory,
+    memory_check.check_memory,
     _check_nan_dump,
     _check_folder,
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regimen.config.schema import HardwareCfg
 from regimen.envs.robots.robot import Robot
+from regimen.runs.record_parts import MemoryEstimate
 from regimen.system import host
 
 DISK_BYTES = 200 * 10**6
@@ -118,17 +119,18 @@ class PreflightReport:
     """Result of the checks.
 
     Attributes:
-        memory: part -> estimated bytes of one worker.
-        available: free memory in bytes.
+        estimate: memory of one worker by parts; without any for a task whose use is not known in advance.
+        available: free main memory in bytes.
         disk_free: free bytes on the disk of the run.
         warnings: problems that do not prevent the start.
         inputs: name of an input -> resolved file.
         parents: ids of the runs that the inputs come from.
         references: name of an input -> reference, as typed.
         pending: name of an input -> reference that can be resolved only after another run has finished.
+        gpu_available: free bytes of the GPU of the run, None without one, or where they are unknown.
     """
 
-    memory: dict[str, int]
+    estimate: MemoryEstimate
     available: int
     disk_free: int
     warnings: list[str] = field(default_factory=list)
@@ -136,6 +138,7 @@ class PreflightReport:
     parents: list[str] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
+    gpu_available: int | None = None
 
 
 @dataclass

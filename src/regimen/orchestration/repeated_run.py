@@ -89,6 +89,7 @@ def create(run: RunView, argv: list[str]) -> Run:
             references={name: entry.ref or entry.path for name, entry in run.inputs.items()},
             parents=run.record.parents,
             rerun_of=run.id,
+            estimated_memory=run.record.estimated_memory,
             **_placement(run),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
@@ -25,18 +25,20 @@ def is_scan(term: Any) -> bool:
     return isinstance(term, dict) and term.get("func") == SCAN
 
 
-def observation_width(env: PlainSection, per_joint: int) -> int:
+def observation_width(env: PlainSection, per_joint: int, vectors: Collection[str] = ()) -> int:
     """Return the largest width of all observation groups together.
 
     Args:
         env: plain configuration of the task.
         per_joint: the most values that a term has which is no scan and has no rays.
+        vectors: terms with 3 values at most.
     """
     width = 0
     for group in env.get("observations", {}).values():
         for term in (group.get("terms") or {}).values():
             pattern = _scan(term) if is_scan(term) else _rays(term)
-            values = per_joint if pattern is None or pattern.problems() else pattern.count
+            is_vector = isinstance(term, dict) and term.get("func") in vectors
+            values = 3 if is_vector else per_joint if pattern is None or pattern.problems() else pattern.count
             of_term = term.get("history") if isinstance(term, dict) else None
             width += values * (of_term or group.get("history") or 1)
     return width

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from regimen.runs.record_parts import (
     Artifact,
     Attempt,
     InputEntry,
+    MemoryEstimate,
     Note,
     PipelineStep,
     QueueEntry,
@@ -83,6 +84,8 @@ class RunRecord(CheckedJsonData):
         created, started, ended: times, ISO.
         wall_s, cpu_s: working time and CPU time of all attempts in s.
         peak_memory_gib: largest memory of the worker and its descendants in GiB.
+        peak_gpu_gib: largest GPU memory that torch reserved in the first worker, in GiB; None without a GPU.
+        estimated_memory: what was estimated before the start, None for a task whose use is not known in advance.
         headline: the few figures shown in lists of runs.
         artifacts: files worth keeping.
         error: what failed.
@@ -93,6 +96,8 @@ class RunRecord(CheckedJsonData):
         notes: remarks of people.
         tags: words that people gave it.
     """
+
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"peak_gpu_gib", "estimated_memory"})
 
     # in the order of the keys in run.json
     format: int = 1
@@ -124,6 +129,8 @@ class RunRecord(CheckedJsonData):
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_gib: float = 0.0
+    peak_gpu_gib: float | None = None
+    estimated_memory: MemoryEstimate | None = None
     headline: dict[str, float | None] = field(default_factory=dict)
     artifacts: list[Artifact] = field(default_factory=list)
     error: RunError | None = None

@@ -15,6 +15,31 @@ LOCAL = "local"
 
 
 @dataclass
+class MemoryEstimate(CheckedJsonData):
+    """What was estimated before the start: bytes of one worker by part.
+
+    Attributes:
+        main: part -> bytes of main memory.
+        gpu: part -> bytes of GPU memory.
+        workers: processes on one machine that take as much each.
+    """
+
+    main: dict[str, int] = field(default_factory=dict)
+    gpu: dict[str, int] = field(default_factory=dict)
+    workers: int = 1
+
+    @property
+    def main_bytes(self) -> int:
+        """Main memory of all workers of a machine."""
+        return sum(self.main.values()) * self.workers
+
+    @property
+    def gpu_bytes(self) -> int:
+        """GPU memory of one worker."""
+        return sum(self.gpu.values())
+
+
+@dataclass
 class InputEntry(CheckedJsonData):
     """A file or folder that a run reads.
 

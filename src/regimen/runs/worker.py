@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from typing import Any
 
 from regimen.runs import outcome, worker_group
 from regimen.runs.files_read import record_files_read
+from regimen.runs.record import RecordError
 from regimen.runs.run import Run
 from regimen.runs.timeouts import ORPHAN_GRACE_S
 from regimen.system import distributed, files, host, signals
@@ -70,6 +72,7 @@ def _account(run: Run, record_models: Callable[[], None] | None) -> int:
     try:
         _work(run, record_models)
     except Exception as error:
+        _record_gpu_memory(run)
         account = _describe(run, error)
         _print_error(error, account)
         _keep_dump(run, error)
@@ -78,6 +81,7 @@ def _account(run: Run, record_models: Callable[[], None] | None) -> int:
         end = outcome.judge(run, outcome.EXIT_FAILED)
         run.close_loggers(end.status)
         return end.exit_code
+    _record_gpu_memory(run)
     distributed.destroy_process_group()
     run.close_loggers(outcome.judge(run, 0).status)
     return 0
@@ -192,6 +196,16 @@ def _keep_dump(run: Run, error: Exception) -> None:
         run.artifact(run.nan_dump, "NaN dump")
     except OSError as failure:
         print(f"warning: the NaN dump was not written: {failure}", file=sys.stderr)
+
+
+def _record_gpu_memory(run: Run) -> None:
+    """Record the most GPU memory that torch reserved in this process, if it used a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not run.leads or not torch.cuda.is_initialized():
+        return
+    peak = round(torch.cuda.max_memory_reserved() / 2**30, 3)
+    with suppress(OSError, RecordError):  # a full disk, or a record that was removed: the end is recorded without it
+        run.change(lambda record: setattr(record, "peak_gpu_gib", max(record.peak_gpu_gib or 0.0, peak)))
 
 
 def _print_error(error: Exception, account: dict[str, Any]) -> None:

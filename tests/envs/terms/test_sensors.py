@@ -216,7 +216,7 @@ def test_bad_settings_are_refused_before_the_start(tmp_path: Path, params: str, 
 
 def test_every_simulator_has_them_and_pixels_count_in_the_memory(tmp_path: Path) -> None:
     def agent_memory(*words: str) -> int:
-        return preflight(compose(["task=go2_flat", *words], [CONF]), tmp_path).memory["agent"]
+        return preflight(compose(["task=go2_flat", *words], [CONF]), tmp_path).estimate.main["agent"]
 
     image = "+env.observations.policy.terms.depth={func: depth_image, params: {width: 32, height: 18}}"
     assert agent_memory("sim=genesis", image) > 3 * agent_memory("sim=genesis")

@@ -18,7 +18,7 @@ from torch import nn
 
 from regimen.agents import data_parallel
 from regimen.agents.action_bounds import action_bounds
-from regimen.agents.fast_sac.config import FastSacCfg
+from regimen.agents.fast_sac.config import PART_ROWS, FastSacCfg
 from regimen.agents.fast_sac.networks import Critics, RunningNorm, least, project
 from regimen.agents.fast_sac.policy import FastSacPolicy, build_actor
 from regimen.agents.training_session import free_bytes, require_finite
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from regimen.runs.checkpoint_header import PolicyBundle, StateDict
 
 BETAS = (0.9, 0.95)
-PART_ROWS = 1024
-"""Rows of a minibatch that go through the networks at once on a CPU: their activations then stay in its caches."""
-
 SATURATED = 0.05
 """Share of the targets' probability mass outside the support above which a warning is given."""
 

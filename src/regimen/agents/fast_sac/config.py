@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.network_memory import update_bytes
 from regimen.data.replay_buffer import ring_bytes
 from regimen.system.errors import RegimenError, did_you_mean
 
@@ -26,6 +27,9 @@ _SHARES = ("gamma", "tau")
 _RATES = ("actor_learning_rate", "critic_learning_rate", "alpha_learning_rate", "weight_decay", "max_grad_norm")
 _SHAPE = ("actor_hidden_dim", "use_layer_norm", "obs_normalization")
 _POSITIVE = ("alpha_init", "action_bound")
+
+PART_ROWS = 1024
+"""Rows of a minibatch that go through the networks at once on a CPU: their activations then stay in its caches."""
 
 
 @dataclass
@@ -68,6 +72,7 @@ class FastSacCfg:
     DISTRIBUTED: ClassVar[bool] = True
     LOWER: ClassVar[str] = "agent.buffer_size or agent.batch_size"
     POLICY_FORMAT: ClassVar[str] = "fast_sac"
+    IMPORT_BYTES: ClassVar[int] = 16 * 2**20
     _target_: str = "regimen.agents.fast_sac.FastSac"
     num_learning_iterations: int = 25_000
     logging_interval: int = 100
@@ -112,9 +117,20 @@ class FastSacCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of the ring and of the minibatches of one env step."""
-        rows = self.num_updates * max(self.batch_size, num_envs) * (1 if self.use_symmetry is False else 2)
+        rows = self.num_updates * self._minibatch_rows(num_envs)
         batches = 2 * 4 * rows * (2 * observation + action + 2)  # as drawn, and once more normalised
         return ring_bytes(num_envs, self.buffer_size, observation, action) + batches
+
+    def _minibatch_rows(self, num_envs: int) -> int:
+        return max(self.batch_size, num_envs) * (1 if self.use_symmetry is False else 2)
+
+    def network_bytes(self, num_envs: int, observation: int, action: int, on_gpu: bool) -> int:
+        """Return the approximate memory of critics, their targets, and of one update: on a CPU, of one part of it."""
+        atoms = self.num_atoms if self.critic_type == "c51" else 1
+        hidden = self.critic_hidden_dim
+        critic = [hidden, hidden // 2, hidden // 4, atoms]
+        rows = self._minibatch_rows(num_envs) if on_gpu else PART_ROWS
+        return update_bytes(rows, observation + action, [critic] * 2 * self.num_q_networks, per_layer=3)
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.network_memory import update_bytes
 from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class RslRlPpoCfg:
     POLICY_FORMAT: ClassVar[str] = "rsl_rl"
     LIBRARY: ClassVar[str] = "rsl_rl"
     DISTRIBUTED: ClassVar[bool] = True
+    IMPORT_BYTES: ClassVar[int] = 125 * 2**20  # torch's compiler among them
     _target_: str = "regimen.agents.rsl_rl.RslRlPpo"
     num_steps_per_env: int = 24
     max_iterations: int = 400
@@ -107,8 +109,18 @@ class RslRlPpoCfg:
         return self.max_iterations * self.num_steps_per_env
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
-        return 2 * 4 * self.num_steps_per_env * num_envs * (observation + 3 * action + 6)
+        """Return the approximate memory of rollouts, and of one minibatch that is copied."""
+        rows, parts = self.num_steps_per_env * num_envs, self._mini_batches()
+        return 4 * (rows + rows // parts) * (observation + 3 * action + 6)
+
+    def network_bytes(self, num_envs: int, observation: int, action: int, on_gpu: bool) -> int:
+        """Return the approximate memory of the networks and of an update with one minibatch."""
+        rows = self.num_steps_per_env * num_envs // self._mini_batches()
+        hidden = [getattr(self, name).get("hidden_dims") or [] for name in MODELS]
+        return update_bytes(rows, observation + action, hidden)
+
+    def _mini_batches(self) -> int:
+        return max(1, int(self.algorithm.get("num_mini_batches", 4)))
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each problem of this section in the plain `config`."""

@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from regimen.agents.network_memory import update_bytes
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from regimen.config.yaml_io import PlainConfig, PlainSection
 
 CRITIC = "critic"
@@ -44,6 +48,7 @@ class SkrlPpoCfg:
     POLICY_FORMAT: ClassVar[str] = "skrl_ppo"
     LIBRARY: ClassVar[str] = "skrl"
     DISTRIBUTED: ClassVar[bool] = True
+    IMPORT_BYTES: ClassVar[int] = 34 * 2**20
     _target_: str = "regimen.agents.skrl_ppo.SkrlPpo"
     models: RunnerSection = field(default_factory=dict)
     memory: RunnerSection = field(default_factory=lambda: {"class": "RandomMemory", "memory_size": -1})
@@ -124,4 +129,17 @@ class SkrlPpoCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of rollouts: stored once, and copied while minibatches are drawn."""
-        return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 8)
+        return 2 * 4 * int(self.agent.get("rollouts", 24)) * num_envs * (observation + action + 5)
+
+    def network_bytes(self, num_envs: int, observation: int, action: int, on_gpu: bool) -> int:
+        """Return the approximate memory of the networks and of an update with one minibatch."""
+        rows = int(self.agent.get("rollouts", 24)) * num_envs // max(1, int(self.agent.get("mini_batches", 4)))
+        models = [self.models.get(name) or {} for name in ("policy", "value")]
+        used = models if self.models.get("separate", True) else models[:1]
+        return update_bytes(rows, observation + action, [list(_widths(model)) for model in used])
+
+
+def _widths(model: RunnerSection) -> Iterator[int]:
+    """Yield the widths of the hidden layers of a model, as far as they are numbers."""
+    for part in model.get("network") or []:
+        yield from (width for width in part.get("layers") or [] if isinstance(width, int))

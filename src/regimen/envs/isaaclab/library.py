@@ -29,8 +29,8 @@ ISAAC_LAB = Library(
         "video_recorders": "video=true",
     },
     memory=TaskMemory(
-        base=800 * 2**20,
-        env=150 * 2**10,
+        base=965 * 2**20,
+        env=172 * 2**10,
         row=110,
         rows="sim.physics.solver_cfg.njmax",
         usual_rows=100,

@@ -71,4 +71,4 @@ class IsaacLabWorldCfg:
         Peaks of workers that trained by rsl_rl's PPO, from `benchmarks/memory_estimate.py`, with 16 and 256 Go2s, and
         256 and 1024 H1s on a CPU: 1.30 to 1.44 GiB.
         """
-        return num_envs * 100_000 + 740 * 2**20
+        return num_envs * 118_000 + 905 * 2**20

@@ -29,8 +29,8 @@ MJLAB = Library(
         "viewer.height": "env.render_size=[<width>,<height>]",
     },
     memory=TaskMemory(
-        base=330 * 2**20,
-        env=24 * 2**10,
+        base=495 * 2**20,
+        env=46 * 2**10,
         row=110,
         rows="sim.njmax",
         usual_rows=300,

@@ -68,7 +68,7 @@ class GenesisWorldCfg:
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
         """Return the approximate memory of the scene."""
-        return num_envs * 220_000 + 600 * 2**20
+        return num_envs * 220_000 + 765 * 2**20
 
 
 def missing(python: str, viewer: bool) -> list[str]:

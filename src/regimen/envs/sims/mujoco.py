@@ -45,8 +45,11 @@ class MujocoWorldCfg:
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the approximate memory: state, expanded fields and outputs per robot, arena per thread."""
-        return num_envs * 12_000 + 64 * 2**20
+        """Return the approximate memory of the batch: 16 arrays of float64 with a value for each degree of freedom.
+
+        These are state, targets, forces, expanded fields and outputs of N robots.
+        """
+        return 8 * num_envs * (16 * (action + 6) + 30)
 
 
 class MujocoWorld:

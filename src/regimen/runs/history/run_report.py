@@ -17,7 +17,7 @@ from regimen.runs.history.lineage import FILE, Lineage, state
 from regimen.runs.history.run_view import CHANGED, GONE, RunView, file_state
 from regimen.runs.index.summary import RunSummary, seconds
 from regimen.runs.record import RunRecord
-from regimen.runs.record_parts import Artifact
+from regimen.runs.record_parts import Artifact, MemoryEstimate
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import files, host
@@ -113,6 +113,7 @@ def _sections(run: RunView, found: dict[str, Any]) -> Iterator[tuple[str, list[s
     yield "what", [f"{record.stage}  {'  '.join(chosen(run))}  seed={record.seed}"]
     yield "set", [" ".join(own_settings(run))]
     yield "time", [times(run)]
+    yield "memory", memory_lines(record)
     yield "attempts", [f"resumed {when(row.at)}, it was {row.previous_status}" for row in record.resumed]
     yield "headline", table([(name, figure(value)) for name, value in run.headline.items()])
     yield "judged", judged_lines(judged(run))
@@ -173,13 +174,28 @@ def end_line(run: RunView, found: dict[str, Any]) -> str:
 
 
 def times(run: RunView) -> str:
-    """Return start, end, CPU time, memory and machine as one line."""
+    """Return start, end, CPU time and machine as one line."""
     record, machine = run.record, run.record.host or HostInfo()
     ended = f", ended {when(record.ended)}" if record.ended else ""
-    used = f"CPU {duration(record.cpu_s)}, peak memory {figure(record.peak_memory_gib)} GiB"
+    used = f"CPU {duration(record.cpu_s)}"
     gpus = "".join(f", {gpu}" for gpu in machine.gpus)
     place = f"{machine.name} ({machine.cores} cores{gpus})"
     return f"started {when(record.started)}{ended}; {used}; on {place}"
+
+
+def memory_lines(record: RunRecord) -> list[str]:
+    """Return the estimate before the start and the peak, of main memory and of GPU memory; records may lack either."""
+    estimate = record.estimated_memory or MemoryEstimate()
+    sizes = {
+        "main": (estimate.main_bytes / 2**30, record.peak_memory_gib),
+        "GPU": (estimate.gpu_bytes / 2**30, record.peak_gpu_gib or 0.0),
+    }
+    parts = []
+    for place, (estimated, peak) in sizes.items():
+        shown = [f"estimated {estimated:.2f} GiB"] if estimated else []
+        shown += [f"peak {peak:.2f} GiB"] if peak else []
+        parts += [f"{', '.join(shown)} ({place})"] if shown else []
+    return ["; ".join(parts)] if parts else []
 
 
 def code_lines(run: RunView) -> list[str]:

@@ -1,0 +1,77 @@
+"""Memory of a run on a GPU before the start, on a machine that only appears to have one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from helpers.messages import assert_names
+from regimen.config.compose import compose
+from regimen.orchestration.preflight import preflight
+from regimen.orchestration.preflight_report import PreflightReport
+from regimen.system.errors import ConfigError
+from regimen.system.gpu import Gpu
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+GIB = 2**30
+TASK = ("task=go2_flat", "hardware=gpu")
+
+
+@pytest.fixture(autouse=True)
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[Gpu]:
+    """One GPU with 4 GiB free of 8; tests may change the list."""
+    found = [Gpu(8 * GIB, 4 * GIB, "570.86.15")]
+    monkeypatch.setattr("regimen.orchestration.preflight_report.NVIDIA", (Path("/dev/null"),))
+    monkeypatch.setattr("regimen.system.gpu.gpus", lambda: found)
+    monkeypatch.setattr("regimen.system.gpu.torch_cuda", lambda: "12.8")
+    monkeypatch.setattr("regimen.system.host.memory_available", lambda: 64 * GIB)
+    return found
+
+
+def checked(folder: Path, *overrides: str) -> PreflightReport:
+    return preflight(compose([*TASK, *overrides], [CONF]), folder / "outputs")
+
+
+def refused(folder: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        checked(folder, *overrides)
+    return str(caught.value)
+
+
+def test_the_agent_is_on_the_gpu_and_the_physics_of_mujoco_are_not(tmp_path):
+    estimate = checked(tmp_path).estimate
+    assert {"agent", "networks", "context"} <= set(estimate.gpu)
+    assert {"process", "env", "physics"} <= set(estimate.main) and "agent" not in estimate.main
+
+
+def test_what_does_not_fit_a_gpu_is_refused_with_the_numbers_that_fit(tmp_path):
+    said = refused(tmp_path, "env.num_envs=200000")
+    assert_names(said, "GPU memory", "4.0 GiB")
+    (fits,) = re.findall(r"env\.num_envs=(\d+)", said)
+    assert checked(tmp_path, f"env.num_envs={fits}").estimate.gpu_bytes <= 4 * GIB
+    assert "GPU memory" in refused(tmp_path, f"env.num_envs={int(fits) + 1}")
+
+
+def test_a_replay_ring_on_a_gpu_is_named_with_the_size_that_fits(tmp_path):
+    sized = ("agent=fast_sac", "env.num_envs=64")
+    (fits,) = re.findall(r"agent\.buffer_size=(\d+)", refused(tmp_path, *sized, "agent.buffer_size=1000000"))
+    assert checked(tmp_path, *sized, f"agent.buffer_size={fits}").estimate.gpu["agent"] > GIB
+    assert "GPU memory" in refused(tmp_path, *sized, f"agent.buffer_size={int(fits) + 1}")
+
+
+def test_a_driver_that_is_too_old_is_named_with_the_version_that_is_needed(tmp_path, gpus):
+    gpus[:] = [Gpu(8 * GIB, 4 * GIB, "470.57.02")]
+    assert_names(refused(tmp_path), "470.57.02", "525", "12.8", "hardware.device=cpu")
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path):
+    assert_names(refused(tmp_path, "hardware.device=cuda:1"), "cuda:1", "hardware.device=cuda:0")
+
+
+def test_without_an_answer_of_the_driver_the_gpu_is_not_checked(tmp_path, gpus):
+    gpus.clear()
+    report = checked(tmp_path)
+    assert report.gpu_available is None
+    assert any("nvidia-smi" in line for line in report.warnings)
