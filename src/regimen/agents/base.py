@@ -384,6 +384,7 @@ class AgentCfg(Protocol):
             declare the same one; without it nothing is compared.
         WATCHES: whether the agent is evaluated while a policy acts, as a failure detector is.
         LOWER: settings to lower where the memory does not suffice, for an agent whose memory depends on more than N.
+        IMPORT_BYTES: main memory of the modules of its library; without it `memory_check.LIBRARY_BYTES` is assumed.
         MOVED: key that the agent does not have -> where that is set.
         IMAGES: whether the agent reads images; without it a task that gives images (`env.images`) is refused. One with
             a key `images` reads those that it names there.
@@ -395,6 +396,7 @@ class AgentCfg(Protocol):
     POLICY_FORMAT: ClassVar[str]
     WATCHES: ClassVar[bool]
     LOWER: ClassVar[str]
+    IMPORT_BYTES: ClassVar[int]
     MOVED: ClassVar[dict[str, str]]
     IMAGES: ClassVar[bool]
 
@@ -403,7 +405,18 @@ class AgentCfg(Protocol):
         ...
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the bytes that a training takes on the CPU with N envs, d observations and A actions."""
+        """Return the bytes of rollouts or replay, on the agent's device, with N envs, d observations and A actions."""
+        ...
+
+    def network_bytes(self, num_envs: int, observation: int, action: int, on_gpu: bool) -> int:
+        """Return the bytes of networks, optimiser and what an update keeps of a minibatch, on the agent's device.
+
+        Args:
+            num_envs: N.
+            observation: d.
+            action: A.
+            on_gpu: whether the device is a GPU, where an update may be larger.
+        """
         ...
 
     def pixel_bytes(self, num_envs: int, frame: int) -> int:

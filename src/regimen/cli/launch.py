@@ -24,6 +24,7 @@ HELP = """python launch.py task=<t> agent=<a> [sim=<s>] [hardware=<h>] [experime
 Common keys
   seed=1  name=walk  env.num_envs=256  agent.trainer.timesteps=64000  env.events.push_robot=null
   policy=<run reference or file>   input of stage=evaluate; also policy=pretrained:<name>
+  env.num_envs=auto                measure two sizes, take the one with the best rate of samples that fits
   logger=[csv,mlflow]              where metrics go beside TensorBoard
   resume=<run reference>           alone: continue that run in place
   sweep=<sweep>                    alone: rerun the unfinished jobs of a sweep
@@ -112,8 +113,10 @@ def _dispatch(argv: list[str], config_dir: Path) -> int:
     if pipelines := [o for o in flags.overrides if o.lstrip("+").startswith("pipeline=")]:
         return _pipeline(unquoted(pipelines[0].partition("=")[2]), flags, dirs)
     if flags.multirun or _is_sweep(flags.overrides, dirs):
+        from regimen.orchestration import auto_size
         from regimen.orchestration.sweep import command
 
+        auto_size.refuse_in("a sweep", flags.overrides)
         return command.run(flags.overrides, dirs)
     return _single_run(flags.overrides, dirs)
 
@@ -209,19 +212,27 @@ def _pipeline(name: str, flags: argparse.Namespace, dirs: list[Path]) -> int:
     """Run a pipeline."""
     if flags.multirun:
         raise ConfigError("A pipeline has no multirun: use `foreach` in its file and remove -m.")
+    from regimen.orchestration import auto_size
     from regimen.orchestration.pipeline.command import run
 
+    auto_size.refuse_in("a pipeline", flags.overrides)
     return run(name, [o for o in flags.overrides if not o.lstrip("+").startswith("pipeline=")], dirs)
 
 
 def _single_run(overrides: list[str], dirs: list[Path]) -> int:
     """Check one run, then describe or start it."""
     from regimen.config.compose import compose
+    from regimen.orchestration import auto_size
     from regimen.orchestration.preflight import preflight
 
-    composed = compose(overrides, dirs)
-    root = Path("outputs")
-    report = preflight(composed, root)
+    root, sized = Path("outputs"), None
+    if auto_size.is_auto(overrides):
+        sized = auto_size.choose(overrides, dirs, root)
+        composed, report = sized.composed, sized.report
+        say(auto_size.described(sized.choice))
+    else:
+        composed = compose(overrides, dirs)
+        report = preflight(composed, root)
     check_scheduler([composed])
     if composed.config.dry_run:
         from regimen.orchestration import dry_run
@@ -230,7 +241,7 @@ def _single_run(overrides: list[str], dirs: list[Path]) -> int:
         return 0
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
-    return start_run(composed, root, report)
+    return start_run(composed, root, report, **({} if sized is None else {"size_choice": sized.choice}))
 
 
 def _job_config(config: dict[str, Any], package: str | None) -> str:

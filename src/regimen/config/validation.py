@@ -250,7 +250,10 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
         node(value=data)
     except ValidationError:
         actual = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
-        yield Problem(path, f"`{path}` must be {expected}, not {actual}.")
+        hint = ""
+        if path == "env.num_envs" and data == "auto":
+            hint = " It is measured as an argument of one run: python launch.py … env.num_envs=auto."
+        yield Problem(path, f"`{path}` must be {expected}, not {actual}.{hint}")
 
 
 def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from regimen.config.compose import ComposedConfig
 from regimen.config.validation import Problem
-from regimen.envs.robots.robot import Robot
+from regimen.envs.robots.robot import Robot, load
 from regimen.orchestration import terrain_check
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.record_parts import MemoryEstimate
@@ -101,6 +101,12 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
             frame = len(cameras) * shape[0] * shape[1] * COLOURS
             add(result.main, "agent", int(config.agent.pixel_bytes(envs, frame)))
     return result
+
+
+def estimate_of(composed: ComposedConfig) -> MemoryEstimate:
+    """Return the estimate of a checked configuration, whose robot is loaded where it has one; see `estimate`."""
+    name = getattr(composed.config.env, "robot", None)
+    return estimate(composed, load(name) if name else None)
 
 
 def add(parts: dict[str, int], name: str, size: int) -> None:

@@ -89,20 +89,21 @@ def create_run(
     return run
 
 
-def start_run(composed: ComposedConfig, root: Path, report: PreflightReport) -> int:
+def start_run(composed: ComposedConfig, root: Path, report: PreflightReport, **fields: Unpack[Decided]) -> int:
     """Create a run, then supervise it here or submit it to its scheduler; return the exit code.
 
     Args:
         composed: checked configuration.
         root: folder of runs.
         report: preflight report.
+        fields: further fields of the first record.
     """
     if composed.config.hardware.scheduler:
         return _submit_run(composed, root, report)
     from regimen.runs.supervisor import supervise
 
     with signals.handled(signals.leave):
-        run = create_run(composed, root, report)
+        run = create_run(composed, root, report, **fields)
         with not_started(run):
             return supervise(run)
 

@@ -11,7 +11,7 @@ from regimen.config import static_types
 from regimen.config.yaml_io import as_yaml
 from regimen.runs import inputs, signature
 from regimen.runs.record import FILE, RunRecord
-from regimen.runs.record_parts import InputEntry, MemoryEstimate, PipelineStep, QueueEntry, Signature
+from regimen.runs.record_parts import InputEntry, MemoryEstimate, PipelineStep, QueueEntry, Signature, SizeChoice
 from regimen.runs.status import Status
 from regimen.system import host
 from regimen.system.errors import PreflightError
@@ -40,6 +40,7 @@ class Decided(TypedDict, total=False):
         rerun_of: id of the run that it repeats.
         code: snapshot of the code, see `code_snapshot.take`.
         estimated_memory: of one worker, before the start.
+        size_choice: how the number of environments was chosen by a measurement.
     """
 
     status: Status
@@ -51,6 +52,7 @@ class Decided(TypedDict, total=False):
     rerun_of: str | None
     code: str | None
     estimated_memory: MemoryEstimate | None
+    size_choice: SizeChoice | None
 
 
 def create_run_dir(

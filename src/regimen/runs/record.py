@@ -17,6 +17,7 @@ from regimen.runs.record_parts import (
     Restart,
     RunError,
     Signature,
+    SizeChoice,
 )
 from regimen.runs.status import Status
 from regimen.system import files
@@ -86,6 +87,7 @@ class RunRecord(CheckedJsonData):
         peak_memory_gib: largest memory of the worker and its descendants in GiB.
         peak_gpu_gib: largest GPU memory that torch reserved in the first worker, in GiB; None without a GPU.
         estimated_memory: what was estimated before the start, None for a task whose use is not known in advance.
+        size_choice: how `env.num_envs=auto` chose the number of environments.
         headline: the few figures shown in lists of runs.
         artifacts: files worth keeping.
         error: what failed.
@@ -97,7 +99,7 @@ class RunRecord(CheckedJsonData):
         tags: words that people gave it.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"peak_gpu_gib", "estimated_memory"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"peak_gpu_gib", "estimated_memory", "size_choice"})
 
     # in the order of the keys in run.json
     format: int = 1
@@ -131,6 +133,7 @@ class RunRecord(CheckedJsonData):
     peak_memory_gib: float = 0.0
     peak_gpu_gib: float | None = None
     estimated_memory: MemoryEstimate | None = None
+    size_choice: SizeChoice | None = None
     headline: dict[str, float | None] = field(default_factory=dict)
     artifacts: list[Artifact] = field(default_factory=list)
     error: RunError | None = None

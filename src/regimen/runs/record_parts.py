@@ -40,6 +40,42 @@ class MemoryEstimate(CheckedJsonData):
 
 
 @dataclass
+class Trial(CheckedJsonData):
+    """A short training that was measured.
+
+    Attributes:
+        num_envs: environments.
+        step_s: seconds of a step of all environments with its share of the update.
+        iterations: how many were measured.
+        main_bytes: its peak of main memory.
+        gpu_bytes: that of GPU memory, 0 without a GPU.
+    """
+
+    num_envs: int
+    step_s: float
+    iterations: int
+    main_bytes: int
+    gpu_bytes: int = 0
+
+
+@dataclass
+class SizeChoice(CheckedJsonData):
+    """How `env.num_envs=auto` chose the number of environments.
+
+    Attributes:
+        num_envs: the number.
+        reason: why this one.
+        samples_per_s: rate that is expected with it.
+        trials: what was measured, the smaller number first.
+    """
+
+    num_envs: int
+    reason: str
+    samples_per_s: float
+    trials: list[Trial] = field(default_factory=list)
+
+
+@dataclass
 class InputEntry(CheckedJsonData):
     """A file or folder that a run reads.
 
