@@ -6,7 +6,7 @@ READY := .venv/.ready
 SUPPORT := build/support.jsonl
 TESTS ?= tests
 
-.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all support check docs format bench clean
+.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all support check docs format bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ format: $(READY) ## let ruff format and sort everything, and fill the prose of t
 
 bench: $(READY) ## every benchmark: each prints a table and writes JSON
 	@set -e; for file in $$(ls benchmarks/*.py | grep -v _peer.py); do echo "bench: $$file"; $(PY) $$file; done
+
+bench-gpu: $(READY) ## what is claimed for a GPU, on a machine with one, in 12 minutes
+	@$(PY) benchmarks/gpu.py
 
 clean: ## remove caches and builds; runs and .venv* stay
 	@rm -rf build dist site .pytest_cache .ruff_cache .mypy_cache .import_linter_cache MUJOCO_LOG.TXT src/*.egg-info

@@ -23,6 +23,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -61,7 +62,15 @@ def steps(sizes: Sizes) -> list[Step]:
     return found
 
 
-def ours(sizes: Sizes, given: list[Step], groups: tuple[str, ...], compiled: bool, layer_norm: bool = True) -> FastSac:
+def ours(
+    sizes: Sizes,
+    given: list[Step],
+    groups: tuple[str, ...],
+    compiled: bool,
+    layer_norm: bool = True,
+    device: str = "cpu",
+    amp: bool = False,
+) -> FastSac:
     """Return our learner, its ring filled; the last of `groups` is what the critics read."""
     width = {f"x{k}": 1 for k in range(sizes.observations)}
     joints = [f"joint{k}" for k in range(sizes.actions)]
@@ -77,13 +86,15 @@ def ours(sizes: Sizes, given: list[Step], groups: tuple[str, ...], compiled: boo
         critic_observations=groups[-1],
         use_layer_norm=layer_norm,
         compile=compiled,
-        amp=False,
+        amp=amp,
     )
-    agent = FastSac(cfg, IOSpec({group: width for group in groups}, action, 0.02), sizes.envs, torch.device("cpu"), 0)
+    place = torch.device(device)
+    agent = FastSac(cfg, IOSpec({group: width for group in groups}, action, 0.02), sizes.envs, place, 0)
     agent._open_ring()
     agent.symmetry = None
-    agent.ring.begin(dict.fromkeys(groups, given[0].obs))
-    for step in given:
+    agent.ring.begin(dict.fromkeys(groups, given[0].obs.to(place)))
+    for made in given:
+        step = Step(*(getattr(made, part.name).to(place) for part in fields(Step)))
         after = dict.fromkeys(groups, step.following)
         agent.ring.add(step.action, step.reward, step.ended & ~step.cut, step.ended, after, after)
     return agent

@@ -1,8 +1,9 @@
 """The memory estimate before the start against the peak of the worker: `python benchmarks/memory_estimate.py`.
 
-Each row is one short training of `agent=rsl_rl_ppo` through `launch.py`, which records the peak of the worker and its
-descendants. Rows whose library is not installed are left out. A first run that compiles kernels takes more memory than
-those after it, so kernels have to be there. `--only` takes rows by a part of their overrides, such as `task=mjlab`.
+Each row is one short training through `launch.py`, which records the peak of the worker and its descendants: where the
+row names no agent, one iteration of 4 steps by `agent=rsl_rl_ppo`, else two rollouts, or until FastSAC's ring is full.
+Rows whose library is not installed are left out. A first run that compiles kernels takes more memory than those after
+it, so kernels have to be there. `--only` takes rows by a part of their overrides, such as `task=mjlab`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from regimen.orchestration.preflight import preflight
 from regimen.system.errors import RegimenError
 
 ISAAC = "task=isaaclab env.id="
+AGENTS = (
+    "agent=skrl_ppo agent.trainer.timesteps=48",
+    "agent=rsl_rl_ppo agent.max_iterations=2",
+    "agent=fast_sac agent.buffer_size=64 agent.num_learning_iterations=75",
+)
 ROWS = {
+    **{f"task={task} {agent}": (256, 1024, 4096) for task in ("go2_flat", "h1_flat") for agent in AGENTS},
     f"{ISAAC}Isaac-Velocity-Flat-H1": (4, 64, 256, 1024),
     f"{ISAAC}Isaac-Velocity-Rough-H1": (64, 512),
     f"{ISAAC}Isaac-Velocity-Rough-UnitreeGo2": (64,),
@@ -34,14 +41,14 @@ ROWS = {
 }
 """Overrides -> numbers of environments."""
 
-TRAINING = ("agent=rsl_rl_ppo", "agent.max_iterations=1", "agent.num_steps_per_env=4", "hardware.threads=1")
+TRAINING = ("agent=rsl_rl_ppo", "agent.max_iterations=1", "agent.num_steps_per_env=4")
 GIB = 2**30
 
 
 def estimated(overrides: list[str]) -> float:
     """Return the estimate in GiB."""
     with tempfile.TemporaryDirectory() as folder:
-        return sum(preflight(compose(overrides, [ROOT / "conf"]), Path(folder)).memory.values()) / GIB
+        return preflight(compose(overrides, [ROOT / "conf"]), Path(folder)).estimate.main_bytes / GIB
 
 
 def measured(overrides: list[str]) -> float:
@@ -62,7 +69,8 @@ def main() -> None:
     rows = []
     for task, numbers in ROWS.items():
         for number in numbers if args.only in task else ():
-            overrides = [*task.split(), f"env.num_envs={number}", *TRAINING]
+            training = () if "agent=" in task else TRAINING
+            overrides = [*task.split(), f"env.num_envs={number}", "hardware.threads=1", *training]
             try:
                 estimate = estimated(overrides)
             except RegimenError as error:

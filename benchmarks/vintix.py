@@ -59,12 +59,13 @@ def network(sizes: Sizes) -> VintixNet:
     return VintixNet({"group": Group(sizes.observations, sizes.actions)}, cfg)
 
 
-def decoder(sizes: Sizes, envs: int, steps: int, half: bool) -> Callable[[], int]:
+def decoder(sizes: Sizes, envs: int, steps: int, half: bool, device: str = "cpu") -> Callable[[], int]:
     """Return work: `steps` actions of each of `envs` robots whose context is full, of made-up keys and values."""
-    scaling = Scaling(torch.zeros(sizes.observations), torch.ones(sizes.observations), 1.0)
-    policy, rewards = VintixPolicy(network(sizes), "group", scaling), torch.full((envs,), 0.5)
+    place = torch.device(device)
+    scaling = Scaling(torch.zeros(sizes.observations), torch.ones(sizes.observations), 1.0).to(place)
+    policy, rewards = VintixPolicy(network(sizes).to(place), "group", scaling), torch.full((envs,), 0.5, device=place)
     policy.use_fp16 = half
-    given = torch.randn(64, envs, sizes.observations)
+    given = torch.randn(64, envs, sizes.observations, device=place)
     _, memory = policy.act({"policy": given[0]}, None)
     assert isinstance(memory.context, KeyCache)
     _fill(memory.context, 4 * sizes.context)
@@ -99,7 +100,7 @@ def _fill(cache: KeyCache, now: int) -> None:
     cache.values.normal_()
     begin = 0
     for ring in cache.rings:
-        places = torch.arange(now - ring.size, now)
+        places = torch.arange(now - ring.size, now, device=cache.positions.device)
         for _ in ring.heads:
             cache.positions[begin + places % ring.size] = places.float()
             begin += ring.size
