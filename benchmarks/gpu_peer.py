@@ -116,6 +116,7 @@ def mjlab_training(task: str, envs: int, iterations: int, device: str) -> dict[s
     from mjlab.utils.torch import configure_torch_backends
 
     configure_torch_backends()
+    device = "cuda:0" if device == "cuda" else device
     cfg, agent = load_env_cfg(task), load_rl_cfg(task)
     cfg.scene.num_envs, cfg.seed, agent.logger = envs, agent.seed, "tensorboard"
     env = RslRlVecEnvWrapper(ManagerBasedRlEnv(cfg=cfg, device=device), clip_actions=agent.clip_actions)
@@ -138,6 +139,7 @@ def isaaclab_training(
     from isaaclab_tasks.utils.hydra import resolve_task_config
     from rsl_rl.runners import OnPolicyRunner
 
+    device = "cuda:0" if device == "cuda" else device
     cfg, agent = resolve_task_config(task, "rsl_rl_cfg_entry_point", overrides=[])
     cfg.sim.device, cfg.scene.num_envs, cfg.seed = device, envs, 0
     with launch_simulation(cfg, {"device": device}):

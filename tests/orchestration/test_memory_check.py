@@ -66,8 +66,9 @@ def test_a_driver_that_is_too_old_is_named_with_the_version_that_is_needed(tmp_p
     assert_names(refused(tmp_path), "470.57.02", "525", "12.8", "hardware.device=cpu")
 
 
-def test_a_gpu_that_is_not_there_is_refused(tmp_path):
-    assert_names(refused(tmp_path, "hardware.device=cuda:1"), "cuda:1", "hardware.device=cuda:0")
+@pytest.mark.parametrize("name", ["cuda:1", "cuda:first"])
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, name):
+    assert_names(refused(tmp_path, f"hardware.device={name}"), name, "hardware.device=cuda:0")
 
 
 def test_without_an_answer_of_the_driver_the_gpu_is_not_checked(tmp_path, gpus):

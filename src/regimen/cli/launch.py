@@ -241,7 +241,7 @@ def _single_run(overrides: list[str], dirs: list[Path]) -> int:
         return 0
     for line in dict.fromkeys(report.warnings):
         say(f"warning: {line}")
-    return start_run(composed, root, report, **({} if sized is None else {"size_choice": sized.choice}))
+    return start_run(composed, root, report, size_choice=None if sized is None else sized.choice)
 
 
 def _job_config(config: dict[str, Any], package: str | None) -> str:

@@ -111,14 +111,15 @@ def chosen(trials: Sequence[Trial], most: int) -> SizeChoice:
     few, many = trials
     per_env = (many.step_s - few.step_s) / (many.num_envs - few.num_envs)
     fixed = few.step_s - per_env * few.num_envs
+    wanted: float
     if per_env <= 0:
-        size, reason = most, "more envs cost no time here"
+        wanted, reason = most, "more envs cost no time here"
     elif fixed <= 0:
-        size, reason = few.num_envs, "more envs than measured make no samples faster"
+        wanted, reason = few.num_envs, "more envs than measured make no samples faster"
     else:
-        size, reason = SHARE / (1 - SHARE) * fixed / per_env, f"{SHARE:.0%} of the highest rate"
+        wanted, reason = SHARE / (1 - SHARE) * fixed / per_env, f"{SHARE:.0%} of the highest rate"
     power = 1
-    while power < size:
+    while power < wanted:
         power *= 2
     if power > most:
         power, reason = 2 ** (max(1, most).bit_length() - 1), f"the most that may be taken, up to {most}"
@@ -216,6 +217,6 @@ def measured(composed: ComposedConfig, size: int) -> Trial:
         data = files.read_json(target)
     if done.returncode != 0 or data is None:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        said = textwrap.shorten(lines[-1], 300, placeholder=" …")
-        raise PreflightError(f"{AUTO}: the measurement of {size} envs failed: {said}")
+        last = textwrap.shorten(lines[-1], 300, placeholder=" …")
+        raise PreflightError(f"{AUTO}: the measurement of {size} envs failed: {last}")
     return Trial.from_dict(data)

@@ -120,6 +120,12 @@ def uses_gpu(composed: ComposedConfig) -> bool:
     return composed.config.hardware.device.startswith("cuda") or _physics_on_gpu(composed)
 
 
+def _gpu_name(composed: ComposedConfig) -> str:
+    """Return the device of the agent or of the physics that is a GPU, such as `cuda:1`."""
+    device = composed.config.hardware.device
+    return device if device.startswith("cuda") else str(composed.config.sim.device)
+
+
 def _physics_on_gpu(composed: ComposedConfig) -> bool:
     return str(getattr(composed.config.sim, "device", "cpu")).startswith("cuda")
 
@@ -188,13 +194,14 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
     report, resources = context.report, context.resources
     places = [Place("main", "memory", report.available, resources.workers)]
     if uses_gpu(composed) and resources.here:
-        devices = gpu.gpus()
-        number = int(composed.config.hardware.device.partition(":")[2] or 0)
+        devices, device = gpu.gpus(), _gpu_name(composed)
+        suffix = device.partition(":")[2] or "0"
+        number = int(suffix) if suffix.isdecimal() else len(devices)
         if not devices:
             report.warnings.append("nvidia-smi lists no GPU: driver and GPU memory are not checked")
         elif number >= len(devices):
             listed = "one GPU is" if len(devices) == 1 else f"{len(devices)} GPUs are"
-            yield Problem("", f"hardware.device=cuda:{number}: {listed} here. Type hardware.device=cuda:0.")
+            yield Problem("", f"device={device}: {listed} here. Type hardware.device=cuda:0.")
         else:
             yield from _driver_problems(composed, devices[number])
             report.gpu_available = devices[number].free
@@ -221,7 +228,7 @@ def _driver_problems(composed: ComposedConfig, device: gpu.Gpu) -> Iterator[Prob
     if host.interpreter(composed.plain) != sys.executable:
         return  # the torch of another interpreter is not found from here
     if problem := gpu.driver_problem(gpu.torch_cuda(), device.driver):
-        yield Problem("", f"hardware.device={composed.config.hardware.device}: {problem}")
+        yield Problem("", f"device={_gpu_name(composed)}: {problem}")
 
 
 def _advice(composed: ComposedConfig, context: PreflightContext, place: Place) -> str:
