@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from regimen.orchestration import dry_run
 from regimen.orchestration.memory_check import PROCESS_BYTES, num_envs
 from regimen.orchestration.preflight import preflight
 from regimen.runs.create import create_run_dir
+from regimen.system import host
 from regimen.system.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -136,13 +136,13 @@ def test_an_unknown_device_is_refused() -> None:
 def test_more_threads_than_cores_only_warn() -> None:
     found = preflight(composed("task=reach", "hardware.threads=4096"), Path("outputs"))
     (warning,) = found.warnings
-    assert_names(warning, "hardware.threads=4096", len(os.sched_getaffinity(0)))
+    assert_names(warning, "hardware.threads=4096", host.cores())
 
 
 def test_jobs_at_once_share_the_cores() -> None:
     run = composed("task=reach")
     preflight(run, Path("outputs"), parallel=2)
-    assert run.config.hardware.threads == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert run.config.hardware.threads == max(1, host.cores() // 2)
 
 
 def test_evaluate_needs_a_policy_and_resolves_it_to_file_and_parent(tmp_path: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from helpers.messages import assert_names
 from regimen.config.schema import HardwareCfg
 from regimen.orchestration import preflight_report
+from regimen.system import host
 
 
 def test_here_the_workers_share_what_there_is() -> None:
     place = preflight_report.resources_of(HardwareCfg(processes=2), parallel=3)
-    assert (place.cores, place.workers, place.here) == (len(os.sched_getaffinity(0)), 6, True)
+    assert (place.cores, place.workers, place.here) == (host.cores(), 6, True)
 
 
 def test_in_a_job_they_have_what_was_asked_for() -> None:

@@ -151,7 +151,7 @@ def test_ray_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def test_more_cores_than_a_ray_of_the_run_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr("regimen.system.host.cores", lambda: 2)
     with raises_naming(ConfigError, "hardware.channel.ray.num_cpus=1", "4 actors", "num_cpus=0.5"):
         preflight(compose([*RAY, "hardware.actors=4"], [ROOT / "conf"]), tmp_path)
 

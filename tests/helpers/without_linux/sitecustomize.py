@@ -18,7 +18,11 @@ from typing import Any
 
 CALLS = ((os, "sched_getaffinity"), (os, "sched_setaffinity"), (os, "posix_fallocate"), (time, "CLOCK_BOOTTIME"))
 FOLDERS = ("/proc", "/sys")
-READERS = ((builtins, "open"), (io, "open"), *((os, name) for name in ("open", "stat", "listdir", "scandir", "readlink")))
+READERS = (
+    (builtins, "open"),
+    (io, "open"),
+    *((os, name) for name in ("open", "stat", "listdir", "scandir", "readlink")),
+)
 ROOT = str(Path(__file__).resolve().parents[3])
 STANDARD = ("pathlib", "os", "io", "posixpath", "genericpath", "glob", "fnmatch", "contextlib", __name__)
 """Modules between the code that reads a file and the call that does."""
