@@ -5,11 +5,12 @@ PY := .venv/bin/python
 READY := .venv/.ready
 SUPPORT := build/support.jsonl
 TESTS ?= tests
+PORTABLE := tests/system tests/runs/test_worker.py tests/runs/test_supervisor.py tests/runs/test_lock.py
 
-.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-slow test-all support check docs format bench bench-gpu clean
+.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-portable test-slow test-all support check docs format bench bench-gpu clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the pinned dependencies (PYTHON=python3.12 for another interpreter)
 
@@ -42,11 +43,15 @@ demo: $(READY) ## train a Go2 that walks, evaluate it, make the video, say where
 	@$(PY) -m regimen.cli.demo
 
 # The suites start hundreds of interpreters: with this set, each of them compiles all modules again.
-test test-slow: export PYTHONDONTWRITEBYTECODE :=
+test test-portable test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(READY) ## the fast suite (CPU only, about 3 minutes)
 	@echo "test: fast suite"
 	@$(PY) -m pytest -q -n 2 -m "not slow"
+
+test-portable: $(READY) ## a part of the fast suite with `/proc` and the calls of Linux hidden from the code
+	@echo "test-portable: without what Linux alone has"
+	@$(PY) -m pytest -q -m "not slow" --without-linux $(PORTABLE)
 
 test-slow: $(READY) ## the slower suites: trainings, kills, sweeps; three at once, for they wait a lot
 	@echo "test-slow: slower suites"
