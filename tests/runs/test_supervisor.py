@@ -118,6 +118,7 @@ def test_second_and_third_ctrl_c_insist(tmp_path: Path) -> None:
     assert (info["status"], info["exit_code"]) == ("killed", 143)
 
 
+@pytest.mark.linux
 def test_sigkill_by_another_process_is_not_told_as_want_of_memory(tmp_path: Path) -> None:
     run = make_run(tmp_path, "kill_itself")
     info, _ = ended(start(run), run)
@@ -141,6 +142,7 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_want_of_memory_is_told_by_the_kernels_count(tmp_path: Path, small_group: Path) -> None:
     run = make_run(tmp_path, "take_memory")
