@@ -249,8 +249,8 @@ def _advice(composed: ComposedConfig, context: PreflightContext, place: Place) -
     advice = []
     part = getattr(context.report.estimate, place.key).get("agent", 0)
     if part and (lower := getattr(composed.config.agent, "LOWER", "")):
-        setting = _setting_that_fits(composed, context, place, lower)
-        advice.append(f"the agent needs {part / GIB:.1f} GiB of it: {setting or f'lower {lower}'}")
+        settings = _settings_that_fit(composed, context, place, lower)
+        advice.append(f"the agent needs {part / GIB:.1f} GiB of it: {settings or f'lower {lower}'}")
     if most:
         advice.append(by_stage if hasattr(composed.config.stage, "num_envs") else f"type env.num_envs={most}")
     if context.resources.workers > composed.config.hardware.node_processes():
@@ -261,8 +261,8 @@ def _advice(composed: ComposedConfig, context: PreflightContext, place: Place) -
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _setting_that_fits(composed: ComposedConfig, context: PreflightContext, place: Place, lower: str) -> str:
-    """Return `type <key>=<value>` for the first of an agent's keys with which the run fits, empty if there is none.
+def _settings_that_fit(composed: ComposedConfig, context: PreflightContext, place: Place, lower: str) -> str:
+    """Return `type <key>=<value>` for each of an agent's keys with which the run fits, empty if there is none.
 
     Args:
         composed: checked configuration.
@@ -270,6 +270,7 @@ def _setting_that_fits(composed: ComposedConfig, context: PreflightContext, plac
         place: the memory that does not suffice.
         lower: `LOWER` of the agent.
     """
+    settings = []
     for key in re.findall(r"agent(?:\.\w+)+", lower):
         changed = composed.copy()
 
@@ -281,8 +282,8 @@ def _setting_that_fits(composed: ComposedConfig, context: PreflightContext, plac
         for name in key.split("."):
             present = getattr(present, name)
         if isinstance(present, int) and (value := _largest(fits, present)):
-            return f"type {key}={value}"
-    return ""
+            settings.append(f"{key}={value}")
+    return f"type {' or '.join(settings)}" if settings else ""
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:
