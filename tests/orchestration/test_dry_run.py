@@ -112,7 +112,7 @@ def test_a_replay_ring_that_takes_the_memory_is_named(monkeypatch: pytest.Monkey
 def test_a_sweep_counts_the_memory_of_all_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regimen.system.host.memory_available", lambda: 3 * PROCESS_BYTES)
     estimate = preflight(composed("task=reach"), Path("outputs"), parallel=2).estimate
-    assert estimate.main["process"] >= PROCESS_BYTES and estimate.main_bytes == 2 * sum(estimate.main.values())
+    assert estimate.main["process"] >= PROCESS_BYTES and estimate.main_bytes == sum(estimate.main.values())
     assert_names(refused("task=reach", parallel=4), "hardware.max_jobs")
 
 

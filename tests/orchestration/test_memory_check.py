@@ -76,3 +76,9 @@ def test_without_an_answer_of_the_driver_the_gpu_is_not_checked(tmp_path, gpus):
     report = checked(tmp_path)
     assert report.gpu_available is None
     assert any("nvidia-smi" in line for line in report.warnings)
+
+
+def test_processes_of_one_run_count_together(tmp_path, gpus):
+    shared = ("hardware=multi", "agent=fast_sac", "hardware.device=cpu")
+    estimate = checked(tmp_path, *shared).estimate
+    assert estimate.workers == 2 and estimate.main_bytes == 2 * sum(estimate.main.values()) and not estimate.gpu

@@ -212,7 +212,7 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
     if context.robot is None and not is_declared and not reads_pixels(composed):
         return
     estimated = report.estimate = estimate(composed, context.robot)
-    estimated.workers = resources.workers
+    estimated.workers = composed.config.hardware.node_processes()
     for place in places:
         each = place.needed(estimated)
         if each > place.share:

@@ -21,7 +21,7 @@ class MemoryEstimate(CheckedJsonData):
     Attributes:
         main: part -> bytes of main memory.
         gpu: part -> bytes of GPU memory.
-        workers: processes on one machine that take as much each.
+        workers: processes of the run on one machine, which take as much each.
     """
 
     main: dict[str, int] = field(default_factory=dict)
