@@ -82,3 +82,4 @@ def test_processes_of_one_run_count_together(tmp_path, gpus):
     shared = ("hardware=multi", "agent=fast_sac", "hardware.device=cpu")
     estimate = checked(tmp_path, *shared).estimate
     assert estimate.workers == 2 and estimate.main_bytes == 2 * sum(estimate.main.values()) and not estimate.gpu
+    assert 2 * estimate.main["launcher"] == pytest.approx(234 * 2**20), "torch's, which starts both"

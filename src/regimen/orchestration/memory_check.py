@@ -27,6 +27,9 @@ PROCESS_BYTES = 310 * MIB
 LIBRARY_BYTES = 290 * MIB
 """Modules of an agent whose dataclass has no `IMPORT_BYTES`, and of stages that do not train."""
 
+LAUNCHER_BYTES = 234 * MIB
+"""The process of torch that starts several workers on a machine: it imports torch."""
+
 CUDA_HOST_BYTES = 1024 * MIB
 """Main memory of the CUDA libraries of a worker. Assumed: not measured."""
 
@@ -71,6 +74,8 @@ def estimate(composed: ComposedConfig, robot: Robot | None, envs: int | None = N
     trains = stage not in ACTS_ONLY
     library = getattr(config.agent, "IMPORT_BYTES", LIBRARY_BYTES) if trains else LIBRARY_BYTES
     result.main["process"] = PROCESS_BYTES + library
+    if num_workers(composed) > 1:
+        result.main["launcher"] = LAUNCHER_BYTES // config.hardware.node_processes()
     if uses_gpu(composed):
         result.main["process"] += CUDA_HOST_BYTES
         result.gpu["context"] = CUDA_CONTEXT_BYTES
