@@ -22,7 +22,7 @@ from regimen.config.targets import resolve
 from regimen.runs.record_parts import Trial
 from regimen.runs.worker import set_threads
 from regimen.runs.worker_group import NonLeaderRun
-from regimen.system import distributed, files
+from regimen.system import distributed, files, host
 from regimen.system.errors import ConfigError, StopRequested
 from regimen.system.seeding import seed_all
 from regimen.system.torch_import import postpone_compiler
@@ -106,7 +106,7 @@ def trial(config: dict[str, Any], folder: Path) -> Trial:
         num_envs=int(typed.env.num_envs),
         step_s=run.step_s(),
         iterations=len(run.ends) - 1,
-        main_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        main_bytes=host.peak_rss(resource.getrusage(resource.RUSAGE_SELF)),
         gpu_bytes=_gpu_bytes(torch) if on_gpu else 0,
     )
 
