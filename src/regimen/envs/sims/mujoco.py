@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -82,8 +82,8 @@ class MujocoWorld:
         motors = [self.joints.index(joint) for joint in self.torque_joints]
         make_motors(self.model, motors)
         self.batch = Batch(self.model, num_envs, max(1, threads))
-        self.bodies = [n.removeprefix("contact_") for n in _sensor_names(self.model, "contact_")]
-        self.sites = [n.removeprefix("pos_") for n in _sensor_names(self.model, "pos_")]
+        self.bodies = [n.removeprefix("contact_") for n in sensor_names(self.model, "contact_")]
+        self.sites = [n.removeprefix("pos_") for n in sensor_names(self.model, "pos_")]
         self._base = self.model.body(robot.base_body).id
         self._floating = robot.floating_base
         self._q0, self._v0 = (7, 6) if self._floating else (0, 0)
@@ -92,7 +92,7 @@ class MujocoWorld:
         servos = [column for column in range(len(self.joints)) if column not in motors]
         self._motors, self._servos = (as_columns(columns) for columns in (motors, servos))
         self._bind()
-        self._quantities = MujocoQuantities(self.model, self.batch, self.joints, self._joint_ids, servos)
+        self._quantities = MujocoQuantities(self.model, _BatchFields(self.batch, num_envs), self.joints, self._joint_ids, servos)
         self._robot, self._ground = robot, ground
         self._renderer: PoseRenderer | None = None
 
@@ -101,9 +101,9 @@ class MujocoWorld:
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._warmstart, self._time, self._wrench = bind("qacc_warmstart"), bind("time"), bind("xfrc_applied")
         self._qacc, self._force, self._sensors = bind("qacc"), bind("actuator_force"), bind("sensordata")
-        self._contact_columns = _columns(self.model, [f"contact_{b}" for b in self.bodies])
-        self._pos_columns = _columns(self.model, [f"pos_{s}" for s in self.sites])
-        self._vel_columns = _columns(self.model, [f"vel_{s}" for s in self.sites])
+        self._contact_columns = sensor_columns(self.model, [f"contact_{b}" for b in self.bodies])
+        self._pos_columns = sensor_columns(self.model, [f"pos_{s}" for s in self.sites])
+        self._vel_columns = sensor_columns(self.model, [f"vel_{s}" for s in self.sites])
         self._joint_pos = torch.from_numpy(self._qpos[:, self._q0 :])
         self._joint_vel = torch.from_numpy(self._qvel[:, self._v0 :])
         # Derived fields bound after construction are zero until a call computes them.
@@ -130,7 +130,7 @@ class MujocoWorld:
             contact_force=torch.linalg.vector_norm(contact[..., 1:], dim=-1),
             site_pos=sensors[:, self._pos_columns].reshape(n, sites, 3),
             site_vel=sensors[:, self._vel_columns].reshape(n, sites, 3),
-            gravity=None if self._quantities.gravity is None else _tensor(self._quantities.gravity[rows]),
+            gravity=None if self._quantities.gravity is None else self._quantities.gravity[rows].float(),
         )
 
     def set_joint_targets(self, targets: torch.Tensor) -> None:
@@ -176,12 +176,12 @@ class MujocoWorld:
 
     def set_effort_limits(self, env_ids: torch.Tensor, limits: torch.Tensor) -> None:
         """Set the largest absolute torque (n, J) in N·m."""
-        self._quantities.set_servos("torque_limit", env_ids.numpy(), limits.numpy())
+        self._quantities.set_servos("torque_limit", env_ids, limits)
 
     def set_gains(self, env_ids: torch.Tensor, stiffness: torch.Tensor, damping: torch.Tensor) -> None:
         """Set position gains (n, J) in N·m/rad and velocity gains (n, J) in N·m·s/rad."""
-        self._quantities.set_servos("stiffness", env_ids.numpy(), stiffness.numpy())
-        self._quantities.set_servos("damping", env_ids.numpy(), damping.numpy())
+        self._quantities.set_servos("stiffness", env_ids, stiffness)
+        self._quantities.set_servos("damping", env_ids, damping)
 
     def set_joint_ranges(self, env_ids: torch.Tensor, ranges: torch.Tensor) -> None:
         """Set the joint ranges (n, J, 2) in rad."""
@@ -189,12 +189,12 @@ class MujocoWorld:
 
     def add_base_mass(self, env_ids: torch.Tensor, delta: torch.Tensor) -> None:
         """Set the mass of the base to nominal plus `delta` (n,) kg, its inertia scaled alike."""
-        mass = self.model.body_mass[self._base] + delta.numpy().astype(np.float64)
-        self._quantities.set("body_mass", env_ids.numpy(), np.array([self._base - 1]), mass[:, None])
+        mass = float(self.model.body_mass[self._base]) + delta.double()
+        self._quantities.set("body_mass", env_ids, torch.tensor([self._base - 1]), mass[:, None])
 
     def set_friction(self, env_ids: torch.Tensor, friction: torch.Tensor) -> None:
         """Set the sliding friction (n,) of floor and robot: a contact takes the larger of the two."""
-        self._quantities.set_friction(env_ids.numpy(), slice(None), friction.numpy()[:, None])
+        self._quantities.set_friction(env_ids, slice(None), friction[:, None])
 
     def names_of(self, quantity: str) -> list[str]:
         """Return the names of the bodies, joints or shapes that have a quantity."""
@@ -202,11 +202,11 @@ class MujocoWorld:
 
     def nominal(self, quantity: str) -> torch.Tensor:
         """Return the values of a quantity in the model, (K,) float64 in the order of `names_of`."""
-        return torch.from_numpy(self._quantities.nominal(quantity)).double()
+        return self._quantities.nominal(quantity)
 
     def set_quantity(self, quantity: str, env_ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of the robots `env_ids` (n,): the columns (k,) of `names_of` to values (n, k)."""
-        self._quantities.set(quantity, env_ids.numpy(), columns.numpy(), values.numpy())
+        self._quantities.set(quantity, env_ids, columns, values)
 
     def add_wrench(self, env_ids: torch.Tensor, columns: torch.Tensor, wrench: torch.Tensor) -> None:
         """Add wrenches (n, k, 6) on bodies, the columns (k,) of `names_of("body_mass")`, of the robots `env_ids`."""
@@ -247,6 +247,23 @@ class MujocoWorld:
             self._renderer = None
 
 
+class _BatchFields:
+    """The model fields of a batch as float64 tensors, without a copy. See `ModelFields`."""
+
+    def __init__(self, batch: Any, num_envs: int) -> None:
+        self.num_envs, self.device = num_envs, torch.device("cpu")
+        self._batch = batch
+
+    def expand(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(self._batch.expand(name))
+
+    def expanded(self, name: str) -> torch.Tensor | None:
+        return None if self._batch.expanded(name) is None else self.expand(name)  # `expanded` is read-only
+
+    def derive(self, changed: torch.Tensor) -> None:
+        self._batch.set_const(changed.nonzero().squeeze(1).numpy())
+
+
 def make_motors(model: mujoco.MjModel, actuators: list[int]) -> None:
     """Turn position servos of a model into motors: the control is a torque in N·m, which nothing cuts off."""
     import mujoco
@@ -272,12 +289,12 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
+def sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
     names = [model.sensor(i).name for i in range(model.nsensor)]
     return [n for n in names if n.startswith(prefix)]
 
 
-def _columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor | slice:
+def sensor_columns(model: mujoco.MjModel, names: list[str]) -> torch.Tensor | slice:
     """Return the columns of `sensordata` that hold the named sensors, in order; a slice, so a view, if they adjoin."""
     spans = [(int(model.sensor(n).adr[0]), int(model.sensor(n).dim[0])) for n in names]
     columns = [c for start, size in spans for c in range(start, start + size)]

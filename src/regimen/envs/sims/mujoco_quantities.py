@@ -1,11 +1,11 @@
-"""Physical quantities of a MuJoCo model that differ between the robots of a batch."""
+"""Physical quantities of a MuJoCo model that differ between the robots of a simulation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -67,6 +67,30 @@ GRAVITY = {"gravity_x": 0, "gravity_y": 1, "gravity_z": 2}
 """Quantity -> component of `opt.gravity`."""
 
 
+class ModelFields(Protocol):
+    """The fields of a compiled model, some of which have a row for each of N robots.
+
+    Attributes:
+        num_envs: N.
+        device: torch device of the fields.
+    """
+
+    num_envs: int
+    device: torch.device
+
+    def expand(self, name: str) -> torch.Tensor:
+        """Return a field (N, …), first given a row per robot with the values of the model; writing changes it."""
+        ...
+
+    def expanded(self, name: str) -> torch.Tensor | None:
+        """Return a field (N, …) that has a row per robot, None for one that all robots share."""
+        ...
+
+    def derive(self, changed: torch.Tensor) -> None:
+        """Compute the constants that MuJoCo derives from `CONSTANTS`, of the robots where (N,) bool is true."""
+        ...
+
+
 @dataclass
 class _GroundFriction:
     """Sliding friction of shapes that a factor of the ground multiplies. MuJoCo has no product of two frictions.
@@ -76,31 +100,36 @@ class _GroundFriction:
         factor: (N,).
     """
 
-    shapes: np.ndarray
-    factor: np.ndarray
+    shapes: torch.Tensor
+    factor: torch.Tensor
 
 
 class MujocoQuantities:
     """Reads the nominal values of quantities, and sets those of single robots.
 
     Attributes:
-        gravity: (N, 3) m/s², the values of the batch; None while all robots have that of the model.
+        gravity: (N, 3) m/s², the values of the fields; None while all robots have that of the model.
     """
 
     def __init__(
-        self, model: mujoco.MjModel, batch: Any, joints: Sequence[str], joint_ids: np.ndarray, servos: Sequence[int]
+        self,
+        model: mujoco.MjModel,
+        fields: ModelFields,
+        joints: Sequence[str],
+        joint_ids: np.ndarray,
+        servos: Sequence[int],
     ) -> None:
         """Find bodies, joints and shapes.
 
         Args:
             model: compiled.
-            batch: of it.
+            fields: of it.
             joints: of the robot.
             joint_ids: their numbers in the model.
             servos: which of them are moved by a position servo; the gains and limits of the others are not its own.
         """
-        self._model, self._batch = model, batch
-        self._servos = np.array(servos, dtype=int)
+        self._model, self._fields = model, fields
+        self._servos = torch.tensor(servos, dtype=torch.long, device=fields.device)
         bodies = np.arange(1, model.nbody)
         names = [model.body(int(i)).name for i in bodies]
         solid = [
@@ -110,52 +139,68 @@ class MujocoQuantities:
         ]
         dofs = model.jnt_dofadr[joint_ids]
         actuators = np.arange(len(joints))
-        self._of: dict[str, tuple[list[str], np.ndarray]] = {
+        owners: dict[str, tuple[list[str], Sequence[int] | np.ndarray]] = {
             "body": (names, bodies),
-            "jnt": (list(joints), np.asarray(joint_ids)),
-            "dof": (list(joints), np.asarray(dofs)),
+            "jnt": (list(joints), joint_ids),
+            "dof": (list(joints), dofs),
             "actuator": (list(joints), actuators),
-            "geom": ([self._shape_name(i) for i in solid], np.array(solid)),
-            "opt.gravity": (["world"], np.array([0])),
-            "ground": (["ground"], np.array([0])),
+            "geom": ([self._shape_name(i) for i in solid], solid),
+            "opt.gravity": (["world"], [0]),
+            "ground": (["ground"], [0]),
         }
-        self._writers: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], None]] = {
+        self._of = {kind: (own, self._indices(rows)) for kind, (own, rows) in owners.items()}
+        self._writers: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]] = {
             "body_mass": self._set_mass,
             "body_inertia": self._set_inertia,
             "stiffness": self._set_stiffness,
             "damping": self._set_damping,
             "torque_limit": self._set_limit,
             "motor_strength": self._set_strength,
-            "friction": lambda ids, rows, values: self.set_friction(ids, np.asarray(rows), values),
+            "friction": self.set_friction,
             "terrain_friction": self._set_terrain_friction,
             **{name: partial(self._set_gravity, axis) for name, axis in GRAVITY.items()},
         }
-        self._changed: set[int] = set()
-        self.gravity: np.ndarray | None = None
+        self._changed = torch.zeros(fields.num_envs, dtype=torch.bool, device=fields.device)
+        self._outdated = False  # on the host, so that nothing waits for the device
+        self.gravity: torch.Tensor | None = None
         self._ground: _GroundFriction | None = None
+        self._nominal: dict[str, torch.Tensor] = {}
+
+    def _indices(self, rows: Sequence[int] | np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.array(rows, dtype=np.int64), device=self._fields.device)
+
+    def _of_model(self, name: str) -> torch.Tensor:
+        """Return a field of the model, float64 on the device."""
+        if name not in self._nominal:
+            option = name.removeprefix("opt.")
+            values = getattr(self._model if option == name else self._model.opt, option)
+            self._nominal[name] = torch.from_numpy(np.array(values)).double().to(self._fields.device)
+        return self._nominal[name]
 
     def names(self, quantity: str) -> list[str]:
         """Return the names of the bodies, joints or shapes that have a quantity."""
         return self._owners(quantity)[0]
 
-    def nominal(self, quantity: str) -> np.ndarray:
-        """Return the values of the model, (K,) in the order of `names`."""
-        model, rows = self._model, self._owners(quantity)[1]
+    def nominal(self, quantity: str) -> torch.Tensor:
+        """Return the values of the model, (K,) float64 in the order of `names`."""
+        rows = self._owners(quantity)[1]
         if quantity in GRAVITY:
-            return np.array(model.opt.gravity[[GRAVITY[quantity]]])
+            return self._of_model("opt.gravity")[[GRAVITY[quantity]]]
         if quantity in FIELDS:
-            values = getattr(model, FIELDS[quantity].name)[rows]
+            values = self._of_model(FIELDS[quantity].name)[rows]
             component = FIELDS[quantity].component
-            return np.array(values if component is None else values[:, component])
+            return values if component is None else values[:, component]
+        if quantity == "body_mass":
+            return self._of_model("body_mass")[rows]
         own = {
-            "body_mass": model.body_mass,
-            "stiffness": model.actuator_gainprm[:, 0],
-            "damping": -model.actuator_biasprm[:, 2],
-            "torque_limit": model.actuator_forcerange[:, 1],
+            "stiffness": self._of_model("actuator_gainprm")[:, 0],
+            "damping": -self._of_model("actuator_biasprm")[:, 2],
+            "torque_limit": self._of_model("actuator_forcerange")[:, 1],
         }
-        return np.array(own[quantity][rows]) if quantity in own else np.ones(len(rows))
+        ones = torch.ones(len(rows), dtype=torch.float64, device=self._fields.device)
+        return own[quantity][rows] if quantity in own else ones
 
-    def set(self, quantity: str, ids: np.ndarray, columns: np.ndarray, values: np.ndarray) -> None:
+    def set(self, quantity: str, ids: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of some robots.
 
         Args:
@@ -164,31 +209,36 @@ class MujocoQuantities:
             columns: (k,) indices in `names`.
             values: (n, k).
         """
-        rows = self._owners(quantity)[1][columns]
+        rows, values = self._owners(quantity)[1][columns], values.double()
         if quantity in self._writers:
             self._writers[quantity](ids, rows, values)
         else:
             field = FIELDS[quantity]
-            array, at = self._batch.expand(field.name), (ids[:, None], rows)
-            array[at if field.component is None else (*at, field.component)] = values
+            array = self._fields.expand(field.name)
+            if field.component is not None:
+                array = array[..., field.component]
+            array[ids[:, None], rows] = values.to(array.dtype)
         if quantity in ("body_mass", "body_inertia") or (quantity in FIELDS and FIELDS[quantity].is_constant):
-            self._changed.update(ids.tolist())
+            self._changed[ids] = True
+            self._outdated = True
 
-    def set_servos(self, quantity: str, ids: np.ndarray, values: np.ndarray) -> None:
+    def set_servos(self, quantity: str, ids: torch.Tensor, values: torch.Tensor) -> None:
         """Set a quantity of the servos of some robots `ids` (n,): values (n, J) of all joints."""
         if len(self._servos):
             self.set(quantity, ids, self._servos, values[:, self._servos])
 
     def derive(self) -> None:
         """Compute the constants of the robots that were changed since the last call."""
-        if self._changed:
-            self._batch.set_const(np.array(sorted(self._changed)))
-            self._changed.clear()
+        if self._outdated:
+            self._fields.derive(self._changed)
+            self._changed.zero_()
+            self._outdated = False
 
-    def set_friction(self, ids: np.ndarray, rows: np.ndarray | slice, values: np.ndarray) -> None:
+    def set_friction(self, ids: torch.Tensor, rows: torch.Tensor | slice, values: torch.Tensor) -> None:
         """Set the sliding friction of some robots `ids` (n,): of the shapes `rows` (k,) of the model to (n, k)."""
-        friction = self._batch.expand("geom_friction")[:, :, 0]
+        friction = self._fields.expand("geom_friction")[:, :, 0]
         at = (ids, rows) if isinstance(rows, slice) else (ids[:, None], rows)
+        values = values.to(friction.dtype)
         if self._ground is None:
             friction[at] = values
         else:
@@ -197,30 +247,29 @@ class MujocoQuantities:
 
     def state_dict(self) -> StateDict:
         """Return the changed fields of the model as tensors."""
-        changed = {name: self._batch.expanded(name) for name in EXPANDED}
-        state = {"expanded": {n: torch.from_numpy(np.array(v)) for n, v in changed.items() if v is not None}}
+        changed = {name: self._fields.expanded(name) for name in EXPANDED}
+        state: StateDict = {"expanded": {n: v.clone() for n, v in changed.items() if v is not None}}
         if self._ground is not None:
-            parts = {"shapes": self._ground.shapes, "factor": self._ground.factor}
-            state["terrain_friction"] = {name: torch.from_numpy(part.copy()) for name, part in parts.items()}
+            state["terrain_friction"] = {"shapes": self._ground.shapes.clone(), "factor": self._ground.factor.clone()}
         return state
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`; fields expanded since then get the values of the model."""
         saved = state["expanded"]
-        changed = [name for name in EXPANDED if name in saved or self._batch.expanded(name) is not None]
+        changed = [name for name in EXPANDED if name in saved or self._fields.expanded(name) is not None]
         for name in changed:
-            option = name.removeprefix("opt.")
-            nominal = getattr(self._model if option == name else self._model.opt, option)
-            values = self._batch.expand(name)
-            values[:] = saved[name].numpy() if name in saved else nominal[None]
+            values = self._fields.expand(name)
+            values[:] = (saved[name] if name in saved else self._of_model(name)[None]).to(values.dtype)
             if name == "opt.gravity":
                 self.gravity = values
         if any(name in CONSTANTS for name in changed):
-            self._batch.set_const()
+            self._fields.derive(torch.ones_like(self._changed))
+            self._changed.zero_()
+            self._outdated = False
         ground = state.get("terrain_friction")
-        self._ground = ground and _GroundFriction(**{name: part.numpy().copy() for name, part in ground.items()})
+        self._ground = ground and _GroundFriction(**{name: part.clone() for name, part in ground.items()})
 
-    def _owners(self, quantity: str) -> tuple[list[str], np.ndarray]:
+    def _owners(self, quantity: str) -> tuple[list[str], torch.Tensor]:
         if quantity in FIELDS:
             return self._of[FIELDS[quantity].name.partition("_")[0]]
         if quantity in GRAVITY or quantity == "terrain_friction":
@@ -233,41 +282,53 @@ class MujocoQuantities:
         body = int(self._model.geom_bodyid[i])
         return f"{self._model.body(body).name}_{i - int(self._model.body_geomadr[body])}"
 
-    def _set_mass(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at, nominal = (ids[:, None], rows), self._model.body_mass[rows]
-        masses = np.maximum(values, 0.1 * nominal)
-        self._batch.expand("body_mass")[at] = masses
-        share = (masses / np.maximum(nominal, 1e-9))[..., None]
-        self._batch.expand("body_inertia")[at] = self._model.body_inertia[rows] * share
+    def _write(self, field: str, at: tuple[torch.Tensor, ...], values: torch.Tensor) -> None:
+        """Write values into a field, rounded to its precision."""
+        array = self._fields.expand(field)
+        array[at] = values.to(array.dtype)
 
-    def _set_inertia(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        self._batch.expand("body_inertia")[(ids[:, None], rows)] = self._model.body_inertia[rows] * values[..., None]
+    def _set_mass(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        at, nominal = (ids[:, None], rows), self._of_model("body_mass")[rows]
+        masses = torch.maximum(values, 0.1 * nominal)
+        self._write("body_mass", at, masses)
+        share = (masses / nominal.clamp_min(1e-9))[..., None]
+        self._write("body_inertia", at, self._of_model("body_inertia")[rows] * share)
 
-    def _set_stiffness(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at = (ids[:, None], rows)
-        self._batch.expand("actuator_gainprm")[(*at, 0)] = values
-        self._batch.expand("actuator_biasprm")[(*at, 1)] = -values
+    def _set_inertia(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self._write("body_inertia", (ids[:, None], rows), self._of_model("body_inertia")[rows] * values[..., None])
 
-    def _set_damping(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        self._batch.expand("actuator_biasprm")[(ids[:, None], rows, 2)] = -values
+    def _set_stiffness(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self._write_parameter("actuator_gainprm", 0, ids, rows, values)
+        self._write_parameter("actuator_biasprm", 1, ids, rows, -values)
 
-    def _set_limit(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        at, limits = (ids[:, None], rows), self._batch.expand("actuator_forcerange")
-        limits[(*at, 0)], limits[(*at, 1)] = -values, values
+    def _set_damping(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self._write_parameter("actuator_biasprm", 2, ids, rows, -values)
 
-    def _set_strength(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        model = self._model
-        self._set_stiffness(ids, rows, model.actuator_gainprm[rows, 0] * values)
-        self._set_damping(ids, rows, -model.actuator_biasprm[rows, 2] * values)
-        self._set_limit(ids, rows, model.actuator_forcerange[rows, 1] * values)
+    def _set_limit(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self._write_parameter("actuator_forcerange", 0, ids, rows, -values)
+        self._write_parameter("actuator_forcerange", 1, ids, rows, values)
 
-    def _set_terrain_friction(self, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        friction = self._batch.expand("geom_friction")[:, :, 0]
+    def _write_parameter(
+        self, field: str, component: int, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor
+    ) -> None:
+        array = self._fields.expand(field)[..., component]
+        array[ids[:, None], rows] = values.to(array.dtype)
+
+    def _set_strength(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        for quantity, write in (
+            ("stiffness", self._set_stiffness),
+            ("damping", self._set_damping),
+            ("torque_limit", self._set_limit),
+        ):
+            write(ids, rows, self.nominal(quantity)[rows] * values)
+
+    def _set_terrain_friction(self, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        friction = self._fields.expand("geom_friction")[:, :, 0]
         if self._ground is None:
-            self._ground = _GroundFriction(friction.copy(), np.ones(len(friction)))
-        self._ground.factor[ids] = values[:, 0]
-        friction[ids] = self._ground.shapes[ids] * values
+            self._ground = _GroundFriction(friction.clone(), torch.ones_like(friction[:, 0]))
+        self._ground.factor[ids] = values[:, 0].to(friction.dtype)
+        friction[ids] = self._ground.shapes[ids] * self._ground.factor[ids, None]
 
-    def _set_gravity(self, axis: int, ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        self.gravity = self._batch.expand("opt.gravity")
-        self.gravity[ids, axis] = values[:, 0]
+    def _set_gravity(self, axis: int, ids: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
+        self.gravity = self._fields.expand("opt.gravity")
+        self.gravity[ids, axis] = values[:, 0].to(self.gravity.dtype)

@@ -1,0 +1,118 @@
+"""Settings of `sim=mujoco_warp`, and what is missing to start it; nothing here imports Warp."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from regimen.config.yaml_io import PlainConfig
+
+INSTALL = "needs the package mujoco-warp, which {python} does not have. Type: make mujoco_warp"
+
+DRIVER = 580
+"""Oldest series of NVIDIA's driver that the wheels of warp-lang 1.19 work with (their README)."""
+
+DRIVER_VERSION = Path("/proc/driver/nvidia/version")
+"""File in which Linux' driver writes its version."""
+
+CONTACTS = 64
+"""Contacts per robot that have room, on average over all robots: they share one list."""
+
+ROWS, ROWS_PER_JOINT = 128, 16
+"""Rows of constraints that have room for each robot: four per contact, one per joint at its limit."""
+
+CONTACT_BYTES, ROW_BYTES, SCRATCH_ROW_BYTES = 168, 68, 24
+"""Bytes of a contact, of a row beside its Jacobian, and of a row in the solver's scratch memory."""
+
+
+@dataclass
+class MujocoWarpWorldCfg:
+    """MuJoCo Warp, an optional extra: the same models as MuJoCo, in float32, on a GPU or slowly on a CPU.
+
+    Attributes:
+        dt: physics step in seconds.
+        device: of the physics, `cpu`, `cuda` or `cuda:<number>`.
+        nconmax: contacts per robot that have room, on average over all robots; None: 64.
+        njmax: rows of constraints that have room for each robot; None: 128 and 16 for each joint.
+        render_size: width and height of an image in pixels.
+    """
+
+    TERRAIN: ClassVar[bool] = True
+    RANDOMIZES: ClassVar[bool] = True
+    TORQUES: ClassVar[bool] = True
+    DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit", "cuda": "none"}
+    _target_: str = "regimen.envs.sims.mujoco_warp.MujocoWarpWorld"
+    dt: float = 0.005
+    device: str = "cpu"
+    nconmax: int | None = None
+    njmax: int | None = None
+    render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
+
+    def problems(self, config: PlainConfig) -> list[str]:
+        """Return one line for each thing that is wrong, or missing to start MuJoCo Warp."""
+        from regimen.config.task_schema import at_least_one
+        from regimen.system.host import interpreter
+
+        sizes = {name: size for name in ("nconmax", "njmax") if (size := getattr(self, name)) is not None}
+        local = (config.get("hardware") or {}).get("scheduler") != "slurm"
+        return [*at_least_one(**sizes), *missing(interpreter(config), self.device if local else "cpu")]
+
+    def contacts(self) -> int:
+        """Return how many contacts per robot have room."""
+        return CONTACTS if self.nconmax is None else self.nconmax
+
+    def rows(self, joints: int) -> int:
+        """Return how many rows of constraints have room for a robot with so many joints."""
+        return ROWS + ROWS_PER_JOINT * joints if self.njmax is None else self.njmax
+
+    def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
+        """Return the memory of Warp's arrays, on the device of the physics.
+
+        Contacts and rows of constraints are exact. The rest is a fit to the robots of this repository with a free base;
+        a robot without one needs less.
+        """
+        dofs = action + 6
+        jacobian = 4 * (-(-dofs // 4) * 4)  # a row has a multiple of four columns
+        per_contact = self.contacts() * CONTACT_BYTES
+        per_row = self.rows(action) * (ROW_BYTES + SCRATCH_ROW_BYTES + jacobian)
+        return num_envs * (per_contact + per_row + 4_000 + 1_200 * dofs)
+
+
+def missing(python: str, device: str) -> list[str]:
+    """Return one line for each thing that is missing to start MuJoCo Warp; nothing is imported.
+
+    Args:
+        python: path of the interpreter of the run.
+        device: of the physics.
+    """
+    lines = [] if _has_library(python) else [INSTALL.format(python=python)]
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        lines.append(f"device={device}: expected `cpu`, `cuda` or `cuda:<number>`.")
+    elif kind == "cuda" and (series := driver_series()) is not None and series < DRIVER:
+        lines.append(
+            f"device={device}: the NVIDIA driver here is of series {series}; MuJoCo Warp needs {DRIVER} or newer. "
+            "Update the driver, or use hardware=cpu."
+        )
+    return lines
+
+
+def driver_series() -> int | None:
+    """Return the series of NVIDIA's driver on this machine, such as 580; None where Linux names none."""
+    if not DRIVER_VERSION.exists():
+        return None
+    found = re.search(r"(\d{3,})\.\d+", DRIVER_VERSION.read_text(encoding="utf-8"))
+    return None if found is None else int(found[1])
+
+
+def _has_library(python: str) -> bool:
+    if Path(python) == Path(sys.executable):
+        return find_spec("mujoco_warp") is not None
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('mujoco_warp') is None)"
+    return subprocess.run([python, "-c", look], check=False).returncode == 0
