@@ -70,6 +70,32 @@ def test_a_new_record_has_all_keys_in_their_order(tmp_path: Path) -> None:
     assert set(data["signature"]) == {"config", "code"}
 
 
+@pytest.mark.parametrize(
+    ("env", "sim", "recorded_class"),
+    [
+        (
+            "manager_env.ManagerEnv",
+            {"_target_": "regimen.envs.sims.mujoco_warp.MujocoWarpWorld", "device": "cpu"},
+            "bit",
+        ),
+        (
+            "manager_env.ManagerEnv",
+            {"_target_": "regimen.envs.sims.mujoco_warp.MujocoWarpWorld", "device": "cuda:1"},
+            "none",
+        ),
+        ("manager_env.ManagerEnv", {"_target_": "regimen.envs.sims.mujoco.MujocoWorld"}, "bit"),
+        ("gym.GymEnv", {"_target_": "regimen.envs.sims.mujoco.MujocoWorld"}, None),
+    ],
+)
+def test_the_determinism_class_is_that_of_the_simulator_on_its_device(
+    tmp_path: Path, env: str, sim: dict[str, str], recorded_class: str | None
+) -> None:
+    config = CONFIG | {"env": {"_target_": f"regimen.envs.{env}"}, "sim": sim}
+    run = Run(create_run_dir(tmp_path, config, ["launch.py"], [], repository=tmp_path))
+    assert run.record.determinism == recorded_class
+    assert ("determinism" in recorded(run)) == (recorded_class is not None)
+
+
 def test_fields_of_a_later_version_are_kept_and_written_back(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     later = {"energy_kwh": 1.5, "extra": None, "badge": {"colour": ["red"]}}

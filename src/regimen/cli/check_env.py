@@ -6,7 +6,10 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from regimen.config.compose import compose_config
+from regimen.config import structured
+from regimen.config.compose import compose
+from regimen.config.determinism import declared_class
+from regimen.config.groups import config_home
 from regimen.config.task_schema import EvaluationCfg
 from regimen.envs.conformance.check import check_env, describe, factory
 from regimen.envs.conformance.rules import RULES
@@ -29,7 +32,8 @@ def check_env_verb(argv: list[str]) -> int:
     parser.add_argument("--num-envs", type=int, default=16, help="environments stepped together, 16 if not given")
     parser.add_argument("--config-dir", action="append", default=[], type=Path, help="folder of your own options")
     arguments = parser.parse_args(argv)
-    config = compose_config(arguments.overrides, arguments.config_dir)
+    plain = compose(arguments.overrides, [config_home(), *arguments.config_dir]).plain
+    config = structured.build_config(plain)
     if (python := other_interpreter(config)) is not None:
         return _checked_by(python, argv)
     print(f"task {config.choices['task']} on sim {config.choices['sim']}, seed {config.seed}")
@@ -38,9 +42,8 @@ def check_env_verb(argv: list[str]) -> int:
         return 0
     judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
-    for result in check_env(
-        factory(config), arguments.num_envs, seed=config.seed, command=judged.command, grid=judged.grid
-    ):
+    given = {"seed": config.seed, "command": judged.command, "grid": judged.grid, "declared": declared_class(plain)}
+    for result in check_env(factory(config), arguments.num_envs, **given):
         print(result, flush=True)
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")

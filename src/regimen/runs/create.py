@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from regimen.config import static_types
+from regimen.config.determinism import declared_class
 from regimen.config.yaml_io import as_yaml
 from regimen.runs import inputs, signature
 from regimen.runs.record import FILE, RunRecord
@@ -96,6 +97,7 @@ def create_run_dir(
             choices=choices,
             inputs=inputs.read(files or {}, references or {}),
             seed=config.get("seed"),
+            determinism=declared_class(config),
             versions=host.versions(),
             host=host.host(),
             created=iso_now(),

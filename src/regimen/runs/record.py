@@ -80,6 +80,7 @@ class RunRecord(CheckedJsonData):
         git: commit of the first attempt, None outside of a repository.
         code: the code snapshot that it works from.
         signature: hashes of configuration and code.
+        determinism: class that the simulator declares for the device, see `regimen.config.determinism`.
         versions: packages of the first attempt by name.
         host: its machine.
         created, started, ended: times, ISO.
@@ -99,7 +100,7 @@ class RunRecord(CheckedJsonData):
         tags: words that people gave it.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"peak_gpu_gib", "estimated_memory", "size_choice"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"determinism", "peak_gpu_gib", "estimated_memory", "size_choice"})
 
     # in the order of the keys in run.json
     format: int = 1
@@ -123,6 +124,7 @@ class RunRecord(CheckedJsonData):
     git: GitState | None = None
     code: str | None = None
     signature: Signature = field(default_factory=Signature)
+    determinism: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     host: HostInfo | None = None
     created: str | None = None

@@ -12,6 +12,7 @@ import torch
 from helpers.messages import assert_names, missing_names, raises_naming
 from helpers.point_env import PointEnv
 from regimen.cli.check_env import check_env_verb
+from regimen.config.determinism import CLASSES
 from regimen.envs.conformance.check import check_env, require_env
 from regimen.envs.conformance.rollouts import Probe
 from regimen.envs.conformance.rules import RULES
@@ -303,6 +304,7 @@ BROKEN = [
     (ImageOfNoSize, "io spec", ("above", "[6, 8]")),
     (ImageOfNextEpisode, "final observation", ("above", "100%")),
     (RandomImage, "determinism", ("above",)),
+    (GlobalRandom, "determinism class", ("none", "bit")),
     (ReusedImage, "no aliasing", ("above",)),
 ]
 
@@ -323,6 +325,25 @@ def test_each_rule_catches_its_break(broken: type[PointEnv], rule: str, names: t
 
 def test_every_rule_has_a_break() -> None:
     assert {rule for _, rule, _ in BROKEN} | {"ground"} == set(RULES), "the ground has a module of its own"
+
+
+class Forgetful(PointEnv):
+    """Its state lacks a part: a run from its start repeats, one from a restored state does not."""
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state | {"position": torch.zeros_like(state["position"])})
+
+
+@pytest.mark.parametrize(("env", "measured"), [(GlobalRandom, "none"), (Forgetful, "run"), (PointEnv, "bit")])
+def test_the_measured_class_is_the_strongest_that_holds_and_breaks_only_stronger_declarations(
+    env: type[PointEnv], measured: str
+) -> None:
+    for declared in CLASSES:
+        results = {r.rule: r for r in check_env(env, num_envs=4, declared=declared)}
+        kept = CLASSES.index(declared) <= CLASSES.index(measured)
+        assert_names(results["determinism class"].seen, measured, declared)
+        of_class = ("determinism", "state restore", "determinism class", "independence")
+        assert all(results[rule].ok for rule in of_class) == kept, declared
 
 
 def test_a_crash_is_a_broken_rule_with_its_place() -> None:

@@ -47,6 +47,7 @@ def check_env(
     seed: int = 0,
     command: str | None = None,
     grid: list[list[float]] | None = None,
+    declared: str | None = None,
 ) -> Iterator[RuleResult]:
     """Try every rule on environments made by `make_env`, one result at a time.
 
@@ -56,8 +57,9 @@ def check_env(
         seed: seed of the environments and of the actions.
         command: name of the command that `stage=evaluate` holds; without one that rule has nothing to try.
         grid: values of the command.
+        declared: determinism class of the simulator, see `regimen.config.determinism`; None: `bit`.
     """
-    probe = Probe(make_env, num_envs, seed, command, grid or [])
+    probe = Probe(make_env, num_envs, seed, command, grid or [], declared or "bit")
     told: dict[str, str] = {}  # message -> the rule that has it: an env that does not open breaks all with the same
     for name, rule in RULES.items():
         try:
@@ -76,13 +78,14 @@ def require_env(
     seed: int = 0,
     command: str | None = None,
     grid: list[list[float]] | None = None,
+    declared: str | None = None,
 ) -> None:
     """Raise unless the environment keeps every rule: the checker for a test. Arguments as for `check_env`.
 
     Raises:
         EnvContractError: one line per broken rule.
     """
-    broken = [str(result) for result in check_env(make_env, num_envs, seed, command, grid) if not result.ok]
+    broken = [str(result) for result in check_env(make_env, num_envs, seed, command, grid, declared) if not result.ok]
     if broken:
         raise EnvContractError("The environment breaks its contract:\n  " + "\n  ".join(broken))
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from regimen.config.determinism import CLASSES
 from regimen.envs.vec_env import IOSpec, Obs, VecEnv
 from regimen.system.errors import EnvContractError
 
@@ -51,6 +52,8 @@ class Probe:
         seed: of environments and actions.
         command: name of the command that `stage=evaluate` holds, or None for a task without one.
         grid: two or more values of it.
+        declared: determinism class, of `regimen.config.determinism.CLASSES`, that the simulator promises.
+        repeated: class -> whether what it demands was equal bit for bit; filled by the rules that compare it.
     """
 
     make_env: MakeEnv
@@ -58,6 +61,27 @@ class Probe:
     seed: int
     command: str | None = None
     grid: list[list[float]] = field(default_factory=list)
+    declared: str = "bit"
+    repeated: dict[str, bool] = field(default_factory=dict)
+
+    def compare(self, needed: str, what: str, found: str | None) -> str | None:
+        """Record whether two futures are equal.
+
+        Args:
+            needed: determinism class that demands it.
+            what: is compared.
+            found: first difference, None if there is none.
+
+        Returns:
+            The difference as text, None if there is none.
+
+        Raises:
+            EnvContractError: there is one, and the simulator declares the class or a stronger one.
+        """
+        self.repeated[needed] = self.repeated.get(needed, True) and found is None
+        promised = CLASSES.index(self.declared) >= CLASSES.index(needed)
+        expect(found is None or not promised, f"{what}: {found}")
+        return None if found is None else f"{what}: {found}, as the declared class `{self.declared}` allows"
 
     @contextmanager
     def open(self, num_envs: int | None = None) -> Iterator[VecEnv]:

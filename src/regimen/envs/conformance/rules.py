@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.config.determinism import CLASSES
 from regimen.envs.conformance.ground_rule import check_ground
 from regimen.envs.conformance.robot_rule import check_robot
 from regimen.envs.conformance.rollouts import (
@@ -70,18 +72,21 @@ def _seeded(probe: Probe, env: VecEnv, seed: int, actions: torch.Tensor) -> list
 
 
 def check_determinism(probe: Probe) -> str:
-    """The same seed and actions give the same future, bit for bit; another seed gives another."""
+    """The same seed and actions give the same future, bit for bit; another seed gives another.
+
+    A simulator of the determinism class `none` may give another future for the same seed.
+    """
     with probe.open() as env:
         actions = probe.actions(env, 60)
         one = _seeded(probe, env, probe.seed, actions)
         found = first_difference(one, _seeded(probe, env, probe.seed, actions))
-        expect(found is None, f"reset with the same seed a second time: {found}")
+        again = probe.compare("run", "reset with the same seed a second time", found)
     with probe.open() as env:
         found = first_difference(one, _seeded(probe, env, probe.seed, actions))
-        expect(found is None, f"two envs, same seed, same actions: {found}")
+        differs = probe.compare("run", "two envs, same seed, same actions", found) or again
         other = _seeded(probe, env, probe.seed + 1, actions)
     expect(first_difference(one, other) is not None, f"seeds {probe.seed} and {probe.seed + 1} give the same rollout")
-    return f"{len(actions)} steps bit-equal for seed {probe.seed}, different for {probe.seed + 1}"
+    return differs or f"{len(actions)} steps bit-equal for seed {probe.seed}, different for {probe.seed + 1}"
 
 
 def check_final_obs(probe: Probe) -> str:
@@ -160,7 +165,10 @@ def check_ends(probe: Probe) -> str:
 
 
 def check_independence(probe: Probe) -> str:
-    """Another action for env 0 changes env 0 and no other, until the first reset."""
+    """Another action for env 0 changes env 0 and no other, until the first reset.
+
+    A simulator of the determinism class `none` may change the others within a run that repeats nothing.
+    """
     expect(probe.num_envs > 1, "needs two envs or more")
     with probe.open() as env:
         actions = probe.actions(env, 20, size=0.3)
@@ -174,15 +182,19 @@ def check_independence(probe: Probe) -> str:
     until = next((t for t in range(20) if (one[t].done | two[t].done).any()), 20)
     expect(until > 0, "an env ended in its first step")
     found = first_difference(one[:until], two[:until], slice(1, None))
-    expect(found is None, f"another action for env 0 changes other envs: {found}")
+    expect(found is None or probe.declared == "none", f"another action for env 0 changes other envs: {found}")
     expect(
         first_difference(one[:until], two[:until], slice(0, 1)) is not None, "another action changes nothing in env 0"
     )
-    return f"{until} steps: env 0 differs, {probe.num_envs - 1} others bit-equal"
+    others = f"{probe.num_envs - 1} others bit-equal" if found is None else f"others cannot be compared: {found}"
+    return f"{until} steps: env 0 differs, {others}"
 
 
 def check_state(probe: Probe) -> str:
-    """`state_dict` is a snapshot, and restores the same future, resets included, in this env and in a new one."""
+    """`state_dict` is a snapshot, and restores the same future, resets included, in this env and in a new one.
+
+    A simulator whose determinism class is not `bit` may have another future.
+    """
     with probe.open() as env:
         env.reset(seed=probe.seed)
         actions = probe.actions(env, 120)
@@ -190,18 +202,39 @@ def check_state(probe: Probe) -> str:
             env.step(0.1 * actions[k % 20])
         state = env.state_dict()
         future = rollout(env, actions[20:])
-        _expect_restored(env, state, future, actions[20:], "the same env")
+        same_env = _compare_restored(probe, env, state, future, actions[20:], "the same env")
     with probe.open() as env:  # not beside the first: some simulators are one in a process
-        _expect_restored(env, state, future, actions[20:], "a new env")
+        new_env = _compare_restored(probe, env, state, future, actions[20:], "a new env")
+    if differs := same_env or new_env:
+        return differs
     resets = sum(int(s.done.sum()) for s in future)
     return f"{len(future)} steps bit-equal in the same and in a new env, {resets} resets among them"
 
 
-def _expect_restored(env: VecEnv, state: StateDict, future: list[Step], actions: torch.Tensor, which: str) -> None:
-    """Raise unless the env with `state` steps by `actions` (T, N, A) into the recorded `future`."""
+def _compare_restored(
+    probe: Probe, env: VecEnv, state: StateDict, future: list[Step], actions: torch.Tensor, which: str
+) -> str | None:
+    """Compare the steps of the env with `state` by `actions` (T, N, A) with the recorded `future`."""
     env.load_state_dict(state)
-    found = first_difference(future, rollout(env, actions))
-    expect(found is None, f"state restored in {which}: {found}")
+    return probe.compare("bit", f"state restored in {which}", first_difference(future, rollout(env, actions)))
+
+
+def check_class(probe: Probe) -> str:
+    """The determinism class that is measured is at least the one that the simulator declares.
+
+    A crash that prevents the measurement is reported by the rule that crashes.
+    """
+    for needed, rule in (("run", check_determinism), ("bit", check_state)):
+        if needed not in probe.repeated:
+            with suppress(Exception):
+                rule(probe)
+        if needed not in probe.repeated:
+            return f"not measured: see `determinism` and `state restore`; declared `{probe.declared}`"
+    exact = "bit" if probe.repeated["bit"] else "run"
+    measured = exact if probe.repeated["run"] else "none"
+    short = CLASSES.index(measured) < CLASSES.index(probe.declared)
+    expect(not short, f"measured `{measured}`, declared `{probe.declared}`: lower it in the simulator's DETERMINISM")
+    return f"measured `{measured}`, declared `{probe.declared}`"
 
 
 def check_one_env(probe: Probe) -> str:
@@ -242,6 +275,7 @@ RULES: dict[str, Callable[[Probe], str]] = {
     "episode ends": check_ends,
     "independence": check_independence,
     "state restore": check_state,
+    "determinism class": check_class,
     "log and labels": check_info,
     "labels at ends": check_labels_at_ends,
     "stagger": check_stagger,

@@ -31,6 +31,7 @@ class IsaacLabWorldCfg:
 
     TORQUES: ClassVar[bool] = True
     TERRAIN: ClassVar[bool] = True
+    DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     GROUND_BYTES: ClassVar[int] = 500  # Newton makes a mesh with a tree of boxes of it, for rays
     _target_: str = "regimen.envs.isaaclab.world.IsaacLabWorld"
     dt: float = 0.005

@@ -52,6 +52,7 @@ class GenesisWorldCfg:
 
     TORQUES: ClassVar[bool] = True
     TERRAIN: ClassVar[bool] = True
+    DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     _target_: str = "regimen.envs.sims.genesis.GenesisWorld"
     dt: float = 0.005
     device: str = "cpu"

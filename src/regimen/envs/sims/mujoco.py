@@ -40,6 +40,7 @@ class MujocoWorldCfg:
     TERRAIN: ClassVar[bool] = True
     RANDOMIZES: ClassVar[bool] = True
     TORQUES: ClassVar[bool] = True
+    DETERMINISM: ClassVar[dict[str, str]] = {"cpu": "bit"}
     _target_: str = "regimen.envs.sims.mujoco.MujocoWorld"
     dt: float = 0.005
     render_size: tuple[int, int] = field(default=(640, 480), metadata={"least": 16, "most": 8192})
@@ -92,7 +93,9 @@ class MujocoWorld:
         servos = [column for column in range(len(self.joints)) if column not in motors]
         self._motors, self._servos = (as_columns(columns) for columns in (motors, servos))
         self._bind()
-        self._quantities = MujocoQuantities(self.model, _BatchFields(self.batch, num_envs), self.joints, self._joint_ids, servos)
+        self._quantities = MujocoQuantities(
+            self.model, _BatchFields(self.batch, num_envs), self.joints, self._joint_ids, servos
+        )
         self._robot, self._ground = robot, ground
         self._renderer: PoseRenderer | None = None
 
@@ -290,6 +293,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def sensor_names(model: mujoco.MjModel, prefix: str) -> list[str]:
+    """Return the names of the sensors that begin with `prefix`, in the order of the model."""
     names = [model.sensor(i).name for i in range(model.nsensor)]
     return [n for n in names if n.startswith(prefix)]
 

@@ -46,10 +46,10 @@ def _reset_diverged(
     time: wp.array[float],
     largest: float,
     diverged: wp.array[bool],
-):
+) -> None:
     """Put a copy with a bad number into the start of the model, at rest, as MuJoCo's `mj_resetData` does."""
     world = wp.tid()
-    bad = bool(False)
+    bad = False
     for i in range(qpos.shape[1]):
         bad = bad or not (wp.abs(qpos[world, i]) <= largest)  # false for NaN
     for i in range(qvel.shape[1]):

@@ -209,6 +209,8 @@ def code_lines(run: RunView) -> list[str]:
         lines.append(f"ran from the copy {os.path.relpath(snapshot)}")
     if signature.config or signature.code:
         lines.append(f"signatures: config {signature.config}, code {signature.code}")
+    if run.record.determinism is not None:
+        lines.append(f"determinism class of the simulator: {run.record.determinism}")
     return lines
 
 
