@@ -7,7 +7,7 @@ SUPPORT := build/support.jsonl
 TESTS ?= tests
 PORTABLE := tests/system tests/runs/test_worker.py tests/runs/test_supervisor.py tests/runs/test_lock.py
 
-.PHONY: help setup extras genesis rl_games ray isaaclab mjlab demo test test-portable test-slow test-all support check docs format bench bench-gpu clean
+.PHONY: help setup extras genesis mujoco_warp rl_games ray isaaclab mjlab demo test test-portable test-slow test-all support check docs format bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ extras: $(READY) ## install what is optional: mlflow, wandb, optuna, lerobot, on
 
 genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the system libraries it loads
 	@bash tools/genesis.sh
+
+mujoco_warp: $(READY) ## install MuJoCo Warp (sim=mujoco_warp), 400 MB
+	@echo "mujoco_warp: installing"
+	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mujoco_warp]'
+	@echo "mujoco_warp: ready. Next: python launch.py stage=evaluate task=go2_flat policy=pretrained:go2_flat sim=mujoco_warp"
 
 rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB
 	@bash tools/rl_games.sh

@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "support.md"
 
 SIMULATORS = {
     "mujoco": "MuJoCo",
+    "mujoco_warp": "MuJoCo Warp",
     "genesis": "Genesis",
     "isaaclab": "Isaac Lab",
     "mjlab": "mjlab",

@@ -12,6 +12,7 @@ import pytest
 HEAVY = {
     "torch",
     "mujoco",
+    "mujoco_warp",
     "genesis",
     "isaaclab",
     "isaacsim",

@@ -26,7 +26,7 @@ def check(folder: Path, *overrides: str) -> dict[str, int]:
     ("overrides", "names"),
     [
         (["env.terrain=null"], ["env.curriculum.terrain_levels=null"]),
-        (["sim=remote"], ["remote", "mujoco", "genesis", "isaaclab", "env.terrain=null"]),
+        (["sim=remote"], ["remote", "mujoco", "mujoco_warp", "genesis", "isaaclab", "env.terrain=null"]),
         (["env.terrain.kinds.flat.func=flatt"], ["env.terrain.kinds.flat.func", "flat"]),
         (["env.terrain.kinds.rough.params.hight=1"], ["env.terrain.kinds.rough.params.hight", "height"]),
         (["env.terrain.kinds.rouh=null"], ["rouh", "rough"]),

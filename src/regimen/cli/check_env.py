@@ -42,8 +42,10 @@ def check_env_verb(argv: list[str]) -> int:
         return 0
     judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
-    given = {"seed": config.seed, "command": judged.command, "grid": judged.grid, "declared": declared_class(plain)}
-    for result in check_env(factory(config), arguments.num_envs, **given):
+    promise = declared_class(plain)
+    for result in check_env(
+        factory(config), arguments.num_envs, config.seed, judged.command, judged.grid, declared=promise
+    ):
         print(result, flush=True)
         broken += not result.ok
     print(f"{broken} of {len(RULES)} rules are broken" if broken else f"all {len(RULES)} rules are kept")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MUJOCO_NEEDS = ("mujoco", "glfw", "imageio")
 """Modules that Gymnasium's MuJoCo tasks import; `gymnasium[mujoco]` would install another MuJoCo."""
 
-HEAVY = ("torch", "mujoco", "genesis", "jax", "tensorflow", "pybullet", "sapien", "isaacsim", "omni", "rclpy")
+HEAVY = ("torch", "mujoco", "genesis", "warp", "jax", "tensorflow", "pybullet", "sapien", "isaacsim", "omni", "rclpy")
 """Modules after whose import a task may open a simulator or a device, so that the launcher does not open it."""
 
 UNBOUNDED = 1e30

@@ -37,7 +37,9 @@ def check_randomization(composed: ComposedConfig, context: PreflightContext) -> 
         what = {"randomize": f"change {params.get('quantity')}", "apply_wrench": "apply an external wrench"}.get(func)
         if what and not able and not (func == "randomize" and params.get("quantity") in OF_JOINT_ERRORS):
             sim = composed.choices["sim"]
-            yield Problem(path, f"sim={sim} cannot {what} of single robots: choose sim=mujoco, or {path}=null.")
+            yield Problem(
+                path, f"sim={sim} cannot {what} of single robots: choose sim=mujoco or mujoco_warp, or {path}=null."
+            )
         yield from _word_problems(params, path) if func == "randomize" else ()
         yield from _wrench_problems(event, path) if func == "apply_wrench" else ()
         yield from _axis_problems(func, params, f"{path}.params")

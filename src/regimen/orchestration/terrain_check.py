@@ -12,7 +12,7 @@ from regimen.envs.terrain.ray_pattern import PATTERNS, RayPattern, pattern_of
 from regimen.envs.terrain.scan_grid import ScanGrid
 from regimen.orchestration.preflight_report import PreflightContext
 
-HAVE = "sim=mujoco, genesis or isaaclab"
+HAVE = "sim=mujoco, mujoco_warp, genesis or isaaclab"
 """Simulators of this repository with uneven ground."""
 
 SCAN, LEVELS = "height_scan", "TerrainLevels"

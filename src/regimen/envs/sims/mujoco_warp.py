@@ -257,11 +257,9 @@ def _open(cfg: MujocoWarpWorldCfg, robot: Robot, model: mujoco.MjModel, num_envs
     except ImportError as error:
         raise PreflightError(f"sim=mujoco_warp {INSTALL.format(python=sys.executable)} ({error})") from error
     wp.init()
-    if not list(Path(wp.config.kernel_cache_dir).glob("wp_mujoco_warp*")):
-        log.warning(
-            "MuJoCo Warp compiles its kernels for the first time: some minutes. They are kept in %s",
-            wp.config.kernel_cache_dir,
-        )
+    cache = Path(str(wp.config.kernel_cache_dir))
+    if not list(cache.glob("wp_mujoco_warp*")):
+        log.warning("MuJoCo Warp compiles its kernels for the first time: some minutes. They are kept in %s", cache)
     try:
         return WarpBatch(model, num_envs, cfg.device, cfg.contacts(), cfg.rows(len(robot.joints)))
     except NotImplementedError as error:

@@ -11,7 +11,6 @@ from typing import Any
 
 import mujoco
 import mujoco_warp
-import numpy as np
 import torch
 import warp as wp
 
@@ -25,11 +24,10 @@ LARGEST = float(mujoco.mjMAXVAL)
 """Largest absolute position, velocity and acceleration that MuJoCo takes for a number."""
 
 OVERFLOWS = {
-    mujoco_warp.OverflowType.NEFC: "njmax",
-    mujoco_warp.OverflowType.BROADPHASE: "nconmax",
-    mujoco_warp.OverflowType.NARROWPHASE: "nconmax",
+    "njmax": int(mujoco_warp.OverflowType.NEFC | mujoco_warp.OverflowType.NJMAX_NNZ),
+    "nconmax": int(mujoco_warp.OverflowType.BROADPHASE | mujoco_warp.OverflowType.NARROWPHASE),
 }
-"""Mark of a copy that found no room -> the setting that gives it more."""
+"""Setting -> marks of a copy that found no room and would with a larger one."""
 
 
 @wp.kernel
@@ -49,7 +47,7 @@ def _reset_diverged(
 ) -> None:
     """Put a copy with a bad number into the start of the model, at rest, as MuJoCo's `mj_resetData` does."""
     world = wp.tid()
-    bad = False
+    bad = wp.bool(False)
     for i in range(qpos.shape[1]):
         bad = bad or not (wp.abs(qpos[world, i]) <= largest)  # false for NaN
     for i in range(qvel.shape[1]):
@@ -191,12 +189,10 @@ class WarpBatch:
 
     def overflow(self) -> dict[str, int]:
         """Return setting -> number of copies that found no room for contacts or constraints since the last call."""
-        marks = self._overflow.cpu().numpy()
+        marks = self._overflow.clone()
         self._overflow.zero_()
-        counts = {name: np.zeros(len(marks), dtype=bool) for name in OVERFLOWS.values()}
-        for mark, name in OVERFLOWS.items():
-            counts[name] |= (marks & int(mark)) > 0
-        return {name: int(found.sum()) for name, found in counts.items() if found.any()}
+        counts = {name: int(((marks & mask) > 0).sum()) for name, mask in OVERFLOWS.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def _run(self, key: Hashable, operation: Callable[[], None]) -> None:
         """Run an operation: as it is when its kernels are to be loaded, then from its graph."""

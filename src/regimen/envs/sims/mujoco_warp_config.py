@@ -24,11 +24,13 @@ DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 CONTACTS = 64
 """Contacts per robot that have room, on average over all robots: they share one list."""
 
-ROWS, ROWS_PER_JOINT = 128, 16
+ROWS = 128
+ROWS_PER_JOINT = 16
 """Rows of constraints that have room for each robot: four per contact, one per joint at its limit."""
 
-CONTACT_BYTES, ROW_BYTES, SCRATCH_ROW_BYTES = 168, 68, 24
-"""Bytes of a contact, of a row beside its Jacobian, and of a row in the solver's scratch memory."""
+CONTACT_BYTES = 168
+ROW_BYTES = 92
+"""Bytes of a contact, and of a row beside its Jacobian, of which 24 are scratch memory of the solver."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class MujocoWarpWorldCfg:
         dofs = action + 6
         jacobian = 4 * (-(-dofs // 4) * 4)  # a row has a multiple of four columns
         per_contact = self.contacts() * CONTACT_BYTES
-        per_row = self.rows(action) * (ROW_BYTES + SCRATCH_ROW_BYTES + jacobian)
+        per_row = self.rows(action) * (ROW_BYTES + jacobian)
         return num_envs * (per_contact + per_row + 4_000 + 1_200 * dofs)
 
 
