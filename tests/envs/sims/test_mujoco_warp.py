@@ -12,10 +12,12 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from helpers.messages import raises_naming
 from regimen.envs.robots.robot import load
 from regimen.envs.sims.mujoco import MujocoWorld, MujocoWorldCfg
 from regimen.envs.sims.quantities import OF_JOINT_ERRORS, QUANTITIES
 from regimen.envs.sims.world import RandomizedWorld, World
+from regimen.system.errors import PreflightError
 
 pytestmark = [
     pytest.mark.slow,
@@ -209,6 +211,18 @@ def test_joints_are_moved_by_torques_as_in_mujoco():
     assert_alike(*worlds)
     own = [GO2.joints.index(knee) for knee in knees]
     torch.testing.assert_close(worlds[0].read().joint_torque[:, own], torques)
+
+
+def test_a_device_that_is_not_there_is_named():
+    import warp as wp
+
+    from regimen.envs.sims.mujoco_warp import MujocoWarpWorld, MujocoWarpWorldCfg
+
+    wp.init()
+    if wp.is_cuda_available():
+        pytest.skip("there is a GPU")
+    with raises_naming(PreflightError, "sim.device=cuda", "hardware=cpu"):
+        MujocoWarpWorld(MujocoWarpWorldCfg(device="cuda"), GO2, N, 1)
 
 
 def test_contacts_that_find_no_room_are_reported(caplog):

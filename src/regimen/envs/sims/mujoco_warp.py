@@ -19,7 +19,7 @@ import torch
 from regimen.envs.robots.model_check import compile_model
 from regimen.envs.sims.mujoco import as_columns, make_motors, sensor_columns, sensor_names
 from regimen.envs.sims.mujoco_quantities import MujocoQuantities
-from regimen.envs.sims.mujoco_warp_config import INSTALL, MujocoWarpWorldCfg
+from regimen.envs.sims.mujoco_warp_config import DRIVER, INSTALL, MujocoWarpWorldCfg
 from regimen.envs.sims.world import WorldState
 from regimen.system.errors import ConfigError, PreflightError
 
@@ -62,7 +62,7 @@ class MujocoWarpWorld:
 
         Raises:
             ConfigError: MuJoCo Warp does not support something in the model.
-            PreflightError: MuJoCo Warp is not installed.
+            PreflightError: MuJoCo Warp is not installed, or finds no GPU.
         """
         self.cfg, self.num_envs, self.dt = cfg, num_envs, cfg.dt
         self.model = compile_model(robot, cfg.dt, ground)
@@ -257,6 +257,10 @@ def _open(cfg: MujocoWarpWorldCfg, robot: Robot, model: mujoco.MjModel, num_envs
     except ImportError as error:
         raise PreflightError(f"sim=mujoco_warp {INSTALL.format(python=sys.executable)} ({error})") from error
     wp.init()
+    if cfg.device.startswith("cuda") and not wp.is_cuda_available():
+        raise PreflightError(
+            f"sim.device={cfg.device}: Warp finds no GPU with a driver of series {DRIVER} or newer. Use hardware=cpu."
+        )
     cache = Path(str(wp.config.kernel_cache_dir))
     if not list(cache.glob("wp_mujoco_warp*")):
         log.warning("MuJoCo Warp compiles its kernels for the first time: some minutes. They are kept in %s", cache)

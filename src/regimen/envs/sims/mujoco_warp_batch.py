@@ -99,8 +99,10 @@ class WarpBatch:
             rows: of constraints that have room for each copy.
         """
         self.num_envs = num_envs
-        self._place = wp.get_device(device)
-        self.device = torch.device(wp.device_to_torch(self._place))
+        self.device = torch.device(device)
+        if self.device.type == "cuda" and self.device.index is None:  # several processes have a GPU each
+            self.device = torch.device("cuda", torch.cuda.current_device())
+        self._place = wp.get_device(str(self.device))
         with wp.ScopedDevice(self._place):
             self._model = mujoco_warp.put_model(model)
             self._model.opt.warn_overflow = 0  # `overflow` reports it
