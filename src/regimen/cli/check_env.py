@@ -42,9 +42,9 @@ def check_env_verb(argv: list[str]) -> int:
         return 0
     judged = getattr(config.env, "evaluation", None) or EvaluationCfg()
     broken = 0
-    promise = declared_class(plain)
+    declared = declared_class(plain)
     for result in check_env(
-        factory(config), arguments.num_envs, config.seed, judged.command, judged.grid, declared=promise
+        factory(config), arguments.num_envs, config.seed, judged.command, judged.grid, declared=declared
     ):
         print(result, flush=True)
         broken += not result.ok

@@ -52,7 +52,7 @@ class Probe:
         seed: of environments and actions.
         command: name of the command that `stage=evaluate` holds, or None for a task without one.
         grid: two or more values of it.
-        declared: determinism class, of `regimen.config.determinism.CLASSES`, that the simulator promises.
+        declared: determinism class, of `regimen.config.determinism.CLASSES`, that the simulator declares.
         repeated: class -> whether what it demands was equal bit for bit; filled by the rules that compare it.
     """
 
@@ -79,8 +79,8 @@ class Probe:
             EnvContractError: there is one, and the simulator declares the class or a stronger one.
         """
         self.repeated[needed] = self.repeated.get(needed, True) and found is None
-        promised = CLASSES.index(self.declared) >= CLASSES.index(needed)
-        expect(found is None or not promised, f"{what}: {found}")
+        demanded = CLASSES.index(self.declared) >= CLASSES.index(needed)
+        expect(found is None or not demanded, f"{what}: {found}")
         return None if found is None else f"{what}: {found}, as the declared class `{self.declared}` allows"
 
     @contextmanager
