@@ -267,7 +267,8 @@ class MujocoQuantities:
             self._changed.zero_()
             self._outdated = False
         ground = state.get("terrain_friction")
-        self._ground = ground and _GroundFriction(**{name: part.clone() for name, part in ground.items()})
+        device = self._fields.device
+        self._ground = ground and _GroundFriction(**{n: part.to(device, copy=True) for n, part in ground.items()})
 
     def _owners(self, quantity: str) -> tuple[list[str], torch.Tensor]:
         if quantity in FIELDS:

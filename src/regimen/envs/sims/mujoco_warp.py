@@ -80,15 +80,18 @@ class MujocoWarpWorld:
         self._joint_ids = torch.from_numpy(joint_ids).to(self.device)
         self.joint_range = torch.from_numpy(self.model.jnt_range[joint_ids].copy()).float().to(self.device)
         servos = [column for column in range(len(self.joints)) if column not in motors]
-        self._motors, self._servos = (as_columns(columns) for columns in (motors, servos))
+        self._motors, self._servos = (self._on_device(as_columns(columns)) for columns in (motors, servos))
         self._contact_columns, self._pos_columns, self._vel_columns = (
-            sensor_columns(self.model, [f"{kind}_{name}" for name in names])
+            self._on_device(sensor_columns(self.model, [f"{kind}_{name}" for name in names]))
             for kind, names in (("contact", self.bodies), ("pos", self.sites), ("vel", self.sites))
         )
         self._quantities = MujocoQuantities(self.model, self._batch, self.joints, joint_ids, servos)
         self._robot, self._ground = robot, ground
         self._renderer: PoseRenderer | None = None
         self._batch.forward(torch.arange(num_envs, device=self.device))
+
+    def _on_device(self, columns: slice | np.ndarray | torch.Tensor) -> slice | torch.Tensor:
+        return columns if isinstance(columns, slice) else torch.as_tensor(columns, device=self.device)
 
     def read(self, env_ids: torch.Tensor | None = None) -> WorldState:
         """Return the present state of all robots or of `env_ids` (n,) as fresh float32 tensors."""
