@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -18,15 +17,15 @@ INSTALL = "needs the package mujoco-warp, which {python} does not have. Type: ma
 DRIVER = 580
 """Oldest series of NVIDIA's driver that the wheels of warp-lang 1.19 work with (their README)."""
 
-DRIVER_VERSION = Path("/proc/driver/nvidia/version")
-"""File in which Linux' driver writes its version."""
-
 CONTACTS = 64
 """Contacts per robot that have room, on average over all robots: they share one list."""
 
 ROWS = 128
 ROWS_PER_JOINT = 16
 """Rows of constraints that have room for each robot: four per contact, one per joint at its limit."""
+
+MODULES_BYTES = 250 * 2**20
+"""Main memory of a process with Warp, its kernels and MuJoCo Warp beyond that of one with MuJoCo."""
 
 CONTACT_BYTES = 168
 ROW_BYTES = 92
@@ -74,7 +73,7 @@ class MujocoWarpWorldCfg:
         return ROWS + ROWS_PER_JOINT * joints if self.njmax is None else self.njmax
 
     def memory_bytes(self, num_envs: int, observation: int, action: int) -> int:
-        """Return the memory of Warp's arrays, on the device of the physics.
+        """Return the memory of Warp's arrays, on the device of the physics, and of its modules.
 
         Contacts and rows of constraints are exact. The rest is a fit to the robots of this repository with a free base;
         a robot without one needs less.
@@ -83,7 +82,7 @@ class MujocoWarpWorldCfg:
         jacobian = 4 * (-(-dofs // 4) * 4)  # a row has a multiple of four columns
         per_contact = self.contacts() * CONTACT_BYTES
         per_row = self.rows(action) * (ROW_BYTES + jacobian)
-        return num_envs * (per_contact + per_row + 4_000 + 1_200 * dofs)
+        return MODULES_BYTES + num_envs * (per_contact + per_row + 4_000 + 1_200 * dofs)
 
 
 def missing(python: str, device: str) -> list[str]:
@@ -97,20 +96,17 @@ def missing(python: str, device: str) -> list[str]:
     kind = device.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         lines.append(f"device={device}: expected `cpu`, `cuda` or `cuda:<number>`.")
-    elif kind == "cuda" and (series := driver_series()) is not None and series < DRIVER:
-        lines.append(
-            f"device={device}: the NVIDIA driver here is of series {series}; MuJoCo Warp needs {DRIVER} or newer. "
+    elif kind == "cuda":
+        from regimen.system.gpu import gpus
+
+        drivers = sorted({gpu.driver for gpu in gpus()})
+        lines += [
+            f"device={device}: the NVIDIA driver {driver} is older than series {DRIVER}, which MuJoCo Warp needs. "
             "Update the driver, or use hardware=cpu."
-        )
+            for driver in drivers
+            if (series := driver.partition(".")[0]).isdigit() and int(series) < DRIVER
+        ]
     return lines
-
-
-def driver_series() -> int | None:
-    """Return the series of NVIDIA's driver on this machine, such as 580; None where Linux names none."""
-    if not DRIVER_VERSION.exists():
-        return None
-    found = re.search(r"(\d{3,})\.\d+", DRIVER_VERSION.read_text(encoding="utf-8"))
-    return None if found is None else int(found[1])
 
 
 def _has_library(python: str) -> bool:
