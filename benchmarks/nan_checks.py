@@ -29,6 +29,7 @@ def works(task: str, num_envs: int) -> tuple[dict[str, Callable[[], int]], Calla
     returned = env.step(actions[0])
     inner = SimpleNamespace(
         num_envs=num_envs, io=env.io, step_dt=env.step_dt, common_step_counter=1, kinematics=task_env.kinematics,
+        device=env.device,
         step=lambda action: returned, reset=lambda seed=None: returned[0],
     )  # fmt: skip
     watched = WatchedEnv(inner, KEPT, {})
@@ -43,7 +44,7 @@ def works(task: str, num_envs: int) -> tuple[dict[str, Callable[[], int]], Calla
     def checks() -> int:
         for action in actions:
             watched.step(action)
-            task_env.require_finite_state(task_env._examined)
+            task_env._examine_state()
             task_env._require_start(everyone)
             task_env.commands._require_values()
             task_env.commands._require_values()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
@@ -89,6 +90,7 @@ class TrainingSession:
         self._return = torch.zeros(num_envs)
         self._length = torch.zeros(num_envs, dtype=torch.long)
         self._logs: dict[str, list[tuple[float, int]]] = {}  # name -> (value, number of episodes)
+        self._unread: list[_Step] = []  # steps whose episodes are not in the statistics yet
         self._metrics: dict[str, torch.Tensor] = {}  # name -> (N,) sum over the steps of this iteration
         self._clock = time.perf_counter()
         self._took = 0.0  # seconds a sample: times may be averaged, rates may not
@@ -100,18 +102,28 @@ class TrainingSession:
         """Record one env step: reward, terminated, truncated (N,) and the env's info."""
         self._note_first_step()
         self.steps_done += 1
-        self._return += reward.cpu()
-        self._length += 1
-        done = (terminated | truncated).cpu().nonzero().squeeze(1)
-        for name, value in info["log"].items():
-            self._logs.setdefault(name, []).append((value, len(done)))
+        ended = terminated | truncated
+        totals, lengths = self._return.to(reward.device) + reward, self._length.to(reward.device) + 1
+        self._unread.append(_Step(totals, lengths, ended, info["log"]))
+        self._return, self._length = totals.masked_fill(ended, 0.0), lengths.masked_fill(ended, 0)
         for name, tensor in info["metrics"].items():
             total = self._metrics.get(name)
             self._metrics[name] = tensor.clone() if total is None else total.add_(tensor)
-        if len(done):
-            self.returns.extend(self._return[done].tolist())
-            self.lengths.extend(self._length[done].tolist())
-            self._return[done], self._length[done] = 0.0, 0
+
+    def _read_steps(self) -> None:
+        """Add the episodes that ended since the last call to the statistics; to read each step would wait for a GPU."""
+        steps, self._unread = self._unread, []
+        if not steps:
+            return
+        ended = torch.stack([step.ended for step in steps]).cpu()
+        totals = torch.stack([step.totals for step in steps]).cpu()[ended].tolist()
+        lengths = torch.stack([step.lengths for step in steps]).cpu()[ended].tolist()
+        self.returns.extend(totals)
+        self.lengths.extend(lengths)
+        logs = [(name, value, k) for k, step in enumerate(steps) for name, value in step.log.items()]
+        values, counts = _numbers([value for _, value, _ in logs]), ended.sum(1).tolist()
+        for (name, _, k), value in zip(logs, values, strict=True):
+            self._logs.setdefault(name, []).append((value, counts[k]))
 
     def _note_first_step(self) -> None:
         if self.first_step_at is None:
@@ -119,11 +131,13 @@ class TrainingSession:
 
     def receive_episode(self, total_return: float, length: int) -> None:
         """Add an episode of another process, of `length` steps."""
+        self._read_steps()
         self.returns.append(total_return)
         self.lengths.append(length)
 
     def receive_means(self, means: Mapping[str, float], weight: int) -> None:
         """Add means of another process over `weight` episodes or steps to the scalars of the same names."""
+        self._read_steps()
         for name, value in means.items():
             self._logs.setdefault(name, []).append((value, weight))
 
@@ -147,8 +161,9 @@ class TrainingSession:
             StopRequested: after saving, if a signal came.
         """
         self.iteration += 1
+        self._read_steps()
         for name, value in losses.items():
-            if not torch.isfinite(torch.tensor(value)):
+            if not math.isfinite(value):
                 raise DivergedError(f"`{name}` became {value} in iteration {self.iteration}, step {self.steps_done}.")
         self._report(losses)
         due = self.checkpoints.due(self.steps_done) or self.steps_done >= self.total_steps
@@ -174,10 +189,12 @@ class TrainingSession:
 
     def mean_return(self) -> float | None:
         """Return the mean return of the last episodes, or None before the first ended."""
+        self._read_steps()
         return sum(self.returns) / len(self.returns) if self.returns else None
 
     def mean_length(self) -> float | None:
         """Return the mean length of the last episodes in steps, or None before the first ended."""
+        self._read_steps()
         return sum(self.lengths) / len(self.lengths) if self.lengths else None
 
     def _report(self, losses: dict[str, float]) -> None:
@@ -187,7 +204,8 @@ class TrainingSession:
         self._took = took if self._took == 0.0 else 0.9 * self._took + 0.1 * took
         self._clock = now
         metrics = {name: _mean(rows) for name, rows in self._logs.items()} | losses
-        metrics |= {f"Metrics/{name}": float(total.mean()) / steps for name, total in self._metrics.items()}
+        means = _numbers([total.mean() for total in self._metrics.values()])
+        metrics |= {f"Metrics/{name}": mean / steps for name, mean in zip(self._metrics, means, strict=True)}
         metrics |= {"Perf/samples_per_s": 1 / took}
         mean_return, mean_length = self.mean_return(), self.mean_length()
         if mean_return is not None and mean_length is not None:
@@ -207,6 +225,7 @@ class TrainingSession:
 
     def state_dict(self) -> StateDict:
         """Return counters and statistics."""
+        self._read_steps()
         return {
             "steps_done": self.steps_done,
             "iteration": self.iteration,
@@ -226,8 +245,30 @@ class TrainingSession:
 
     def forget_episodes(self) -> None:
         """Reset the sums of return and length, for envs that begin new episodes."""
-        self._return.zero_()
-        self._length.zero_()
+        self._return, self._length = torch.zeros_like(self._return), torch.zeros_like(self._length)
+
+
+class _Step(NamedTuple):
+    """A step of the envs, as it is on their device.
+
+    Attributes:
+        totals: (N,) return of the episodes so far.
+        lengths: (N,) int64, their steps.
+        ended: (N,) bool.
+        log: see `StepInfo`.
+    """
+
+    totals: torch.Tensor
+    lengths: torch.Tensor
+    ended: torch.Tensor
+    log: Mapping[str, float | torch.Tensor]
+
+
+def _numbers(values: Sequence[float | torch.Tensor]) -> list[float]:
+    """Return values, of which those that are () tensors are read at once."""
+    on_device = [value for value in values if isinstance(value, torch.Tensor)]
+    read = iter(torch.stack([value.double() for value in on_device]).tolist() if on_device else [])
+    return [next(read) if isinstance(value, torch.Tensor) else value for value in values]
 
 
 def _mean(rows: list[tuple[float, int]]) -> float:
@@ -250,7 +291,9 @@ def require_finite(tensors: dict[str, torch.Tensor], what: str) -> None:
     Raises:
         DivergedError: naming the first tensor that is not.
     """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            bad = int((~torch.isfinite(tensor)).sum())
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if not floats or bool(torch.stack([torch.isfinite(tensor).all() for tensor in floats.values()]).all()):
+        return
+    for name, tensor in floats.items():
+        if bad := int((~torch.isfinite(tensor)).sum()):
             raise DivergedError(f"{what}: tensor `{name}` has {bad} of {tensor.numel()} values that are not finite.")

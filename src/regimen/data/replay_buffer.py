@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regimen.envs.device_reads import read_is_free
+
 if TYPE_CHECKING:
     from regimen.envs.vec_env import Obs
     from regimen.runs.checkpoint_header import StateDict
@@ -124,6 +126,7 @@ class ReplayRing:
         ended: torch.Tensor,
         obs: Obs,
         final_obs: Obs,
+        ended_ids: torch.Tensor | None = None,
     ) -> None:
         """Write one step of all envs.
 
@@ -134,11 +137,12 @@ class ReplayRing:
             ended: (N,) bool, the episode ended either way.
             obs: after the step, of the next episode where one ended.
             final_obs: rows valid where `ended`: before the reset.
+            ended_ids: (n,) indices of `ended`, where they are read already.
         """
         at = self.head
         self.action[:, at], self.reward[:, at] = action, reward
         self.terminated[:, at], self.ended[:, at] = terminated, ended
-        self._keep_finals(at, ended, final_obs)
+        self._keep_finals(at, ended.nonzero().squeeze(1) if ended_ids is None else ended_ids, final_obs)
         self.steps += 1
         self._oldest_final += self._ends[self.head]  # the transition that started here is overwritten
         self._ends[self.head] = 0
@@ -154,11 +158,10 @@ class ReplayRing:
             at = (self.steps - 1) % self.columns
             running = ~self.ended[:, at]
             self.ended[:, at] = True
-            self._keep_finals(at, running, final_obs)
+            self._keep_finals(at, running.nonzero().squeeze(1), final_obs)
 
-    def _keep_finals(self, at: int, ended: torch.Tensor, final_obs: Obs) -> None:
-        """Queue the final observations: they are dropped in the order in which they came."""
-        envs = ended.nonzero().squeeze(1)
+    def _keep_finals(self, at: int, envs: torch.Tensor, final_obs: Obs) -> None:
+        """Queue the final observations of `envs` (n,): they are dropped in the order in which they came."""
         if not len(envs):
             return
         ids = self._next_final + torch.arange(len(envs), device=self.device)
@@ -215,13 +218,16 @@ class ReplayRing:
         return Batch(obs, _take(self.action, row + column), reward, discount, self._successors(row, last))
 
     def _successors(self, row: torch.Tensor, last: torch.Tensor) -> Obs:
-        following = row + (last + 1) % self.columns
-        ended = _take(self.ended, row + last).nonzero(as_tuple=True)
-        ids = _take(self.final_id, (row + last)[ended])
-        successors = {}
-        for group, ring in self.obs.items():
-            successors[group], finals = _take(ring, following), self._finals[group]
-            successors[group][ended] = finals[ids % len(finals)]
+        following, last = row + (last + 1) % self.columns, row + last
+        successors = {group: _take(ring, following) for group, ring in self.obs.items()}
+        if not read_is_free(self.device):  # a read of the rows that ended would wait; all rows are computed
+            ended, ids = _take(self.ended, last)[..., None], _take(self.final_id, last)
+            finals = {group: rows[ids % len(rows)] for group, rows in self._finals.items()}
+            return {group: torch.where(ended, finals[group], obs) for group, obs in successors.items()}
+        rows_ended = _take(self.ended, last).nonzero(as_tuple=True)
+        ids = _take(self.final_id, last[rows_ended])
+        for group, finals_of in self._finals.items():
+            successors[group][rows_ended] = finals_of[ids % len(finals_of)]
         return successors
 
     def state_dict(self) -> StateDict:

@@ -16,6 +16,7 @@ import torch
 from regimen.config.targets import resolve
 from regimen.envs.actuators.settings import robot_with, simulator_arguments
 from regimen.envs.actuators.world import with_actuators
+from regimen.envs.device_reads import DeviceReads
 from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
 from regimen.envs.joint_errors import JointErrors
 from regimen.envs.managers import (
@@ -40,8 +41,6 @@ from regimen.envs.vec_env import ActionSpec, IOSpec, Obs, StepInfo
 from regimen.system.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
 
     from regimen.config.schema import Config
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from regimen.envs.sims.world import World
     from regimen.envs.terrain.grid import Terrain
     from regimen.runs.checkpoint_header import StateDict
+    from regimen.system.errors import DivergedError
 
 SOFT_LIMIT_FACTOR = 0.9
 """Share of a joint's range within the soft limits, as in Isaac Lab's robot assets."""
@@ -73,6 +73,7 @@ class ManagerEnv:
 
     Attributes:
         symmetry: mirror image of observations and actions, None where robot or terms declare none.
+        reads: what the host reads from the device in a step.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ManagerEnv:
             terrain: the ground of `world`; None where it is flat.
         """
         self.cfg, self.num_envs, self.device = cfg, world.num_envs, world.device
+        self.reads = DeviceReads(self.device)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.world = with_actuators(world, cfg.actuators, robot, self.rand)
         self.robot = robot = robot_with(cfg.actuators, robot)
@@ -188,6 +190,7 @@ class ManagerEnv:
 
     def reset(self, seed: int | None = None) -> Obs:
         """Reset all envs; with a seed, reseed the generator and repeat the startup events."""
+        self.reads.restart()
         if seed is not None:
             self.generator.manual_seed(seed)
             self._started = False
@@ -242,15 +245,21 @@ class ManagerEnv:
         self.state = self._read()
         self.episode_length += 1
         self.common_step_counter += 1
-        self.require_finite_state(self._examined)
+        self._examine_state()
         terminated, truncated = self.terminations.compute(was_reset)
         self.terminated = terminated
         reward = self.rewards.compute()
         labels, metrics = self.events.labels(), self._metrics()
-        self.commands.step()
+        ended = terminated | truncated
+        commands_due, events_due = self.commands.due(), self.events.due(ended)
+        done, *found = self.reads.ids(ended, *commands_due.values(), *events_due, *self.events.ahead(ended))
+        ids = iter(found)
+        of_commands = {name: next(ids) for name in commands_due}
+        of_events = [next(ids) for _ in events_due]
+        self.events.receive(done, list(ids))
+        self.commands.step(of_commands)
         self.observations.step()
         noise = self.observations.draw_noise()
-        done = (terminated | truncated).nonzero().squeeze(1)
         curriculum_log = self.curriculum.step(done)
         log: dict[str, float] = {}
         final_obs: Obs | None = None
@@ -258,13 +267,13 @@ class ManagerEnv:
             final_obs = self.observations.compute(noise)
             log = self.rewards.log(done) | self.terminations.log(done) | curriculum_log
             self._reset_envs(done)
-        pushed_ids = self.events.interval()
+        pushed_ids = self.events.interval(of_events)
         if len(pushed_ids):
             self.state.update(pushed_ids, self._read(pushed_ids))
-            self.require_finite_state(self._examined, "after the interval events " + ", ".join(self.events.fired))
+            self._examine_state("after the interval events " + ", ".join(self.events.fired))
         obs = self.observations.compute(noise)
         info: StepInfo = {"final_obs": final_obs or obs, "log": log, "labels": labels, "metrics": metrics}
-        info["ends"] = self.terminations.ends()
+        info |= {"ends": self.terminations.ends(), "ended_ids": done}
         return obs, reward, terminated, truncated, info
 
     def _metrics(self) -> dict[str, torch.Tensor]:
@@ -273,10 +282,7 @@ class ManagerEnv:
         return {**self.commands.metrics(), **self.metrics.compute(), "power": power}
 
     def _act(self, action: torch.Tensor) -> None:
-        if not all_finite(action):
-            name = self.joints[int(self._acting[bad_column(action)])]
-            what = f"The policy's action for joint {name}"
-            raise diverged(what, bad_rows(action), self.num_envs, self.common_step_counter)
+        self.reads.require_finite(action, partial(self._action_error, action, self.common_step_counter))
         self.previous_action, self.action = self.action, action.clone()
         if self.cfg.actions.clip is not None:
             action = action.clamp(-self.cfg.actions.clip, self.cfg.actions.clip)
@@ -286,43 +292,55 @@ class ManagerEnv:
         self._targets[:, self._acting_columns] = self._acting_pose + action * self._acting_scale
         self.world.set_joint_targets(self.joint_errors.reached(self._targets))
 
+    def _action_error(self, action: torch.Tensor, step: int) -> DivergedError:
+        joint = self.joints[int(self._acting[bad_column(action)])]
+        return diverged(f"The policy's action for joint {joint}", bad_rows(action), self.num_envs, step)
+
     def _require_start(self, env_ids: torch.Tensor) -> None:
         """Raise if reset events wrote a start that is not finite or of another shape, naming the event."""
         for name, shape in self._start_shapes.items():
-            if not self._is_spoilt(name):
-                continue
             values: torch.Tensor = getattr(self, name)
-            setattr(self, name, torch.zeros(shape, device=self.device))
-            event = self.events.first_that(env_ids, partial(self._is_spoilt, name))
-            what = f"{name}, written by {f'the reset event `{event}`' if event else 'a reset event'},"
             if values.shape != shape:
-                raise ConfigError(f"{what} has shape {tuple(values.shape)}; expected {tuple(shape)}.")
-            raise diverged(what, bad_rows(values), self.num_envs, self.common_step_counter)
+                event = self._spoiling_event(name, env_ids)
+                raise ConfigError(f"{event} has shape {tuple(values.shape)}; expected {tuple(shape)}.")
+            self.reads.require_finite(values, partial(self._start_error, name, env_ids, self.common_step_counter))
+
+    def _start_error(self, name: str, env_ids: torch.Tensor, step: int) -> DivergedError:
+        bad = bad_rows(getattr(self, name))
+        return diverged(self._spoiling_event(name, env_ids), bad, self.num_envs, step)
+
+    def _spoiling_event(self, name: str, env_ids: torch.Tensor) -> str:
+        """Return the subject of a message about the tensor `name`, with the reset event that wrote it."""
+        setattr(self, name, torch.zeros(self._start_shapes[name], device=self.device))
+        event = self.events.first_that(env_ids, partial(self._is_spoilt, name))
+        return f"{name}, written by {f'the reset event `{event}`' if event else 'a reset event'},"
 
     def _is_spoilt(self, name: str) -> bool:
         values: torch.Tensor = getattr(self, name)
         return values.shape != self._start_shapes[name] or not all_finite(values)
 
-    def require_finite_state(self, fields: Sequence[str] | None = None, when: str = "") -> None:
+    def require_finite_state(self) -> None:
         """Raise if the reading of the simulator is not finite.
-
-        Args:
-            fields: those of `WorldState` that are examined, by default all.
-            when: ending of the subject in the message.
 
         Raises:
             DivergedError: naming quantity, joint, envs and step.
         """
-        readings = self.state.world.tensors()
-        for field in fields or readings:
-            values = readings[field]
-            if all_finite(values):
-                continue
-            joint = f" of joint {self.joints[bad_column(values)]}" if field.startswith("joint_") else ""
-            what = " ".join(filter(None, [f"The simulator's {field}{joint}", when]))
-            error = diverged(what, bad_rows(values), self.num_envs, self.common_step_counter)
-            error.of_state = True
-            raise error
+        for field, values in self.state.world.tensors().items():
+            if not all_finite(values):
+                raise self._state_error(field, values, "", self.common_step_counter)
+
+    def _examine_state(self, when: str = "") -> None:
+        """Raise, on a GPU at the next read, if joints or base are not finite; `when` ends the message's subject."""
+        for field in self._examined:
+            values: torch.Tensor = getattr(self.state.world, field)
+            self.reads.require_finite(values, partial(self._state_error, field, values, when, self.common_step_counter))
+
+    def _state_error(self, field: str, values: torch.Tensor, when: str, step: int) -> DivergedError:
+        joint = f" of joint {self.joints[bad_column(values)]}" if field.startswith("joint_") else ""
+        what = " ".join(filter(None, [f"The simulator's {field}{joint}", when]))
+        error = diverged(what, bad_rows(values), self.num_envs, step)
+        error.of_state = True
+        return error
 
     def kinematics(self) -> dict[str, torch.Tensor]:
         """Return the state that a NaN dump keeps: joints and base, name -> (N, ...), and the commands."""
@@ -352,7 +370,12 @@ class ManagerEnv:
         return self.world.render(0)
 
     def state_dict(self) -> StateDict:
-        """Return the full state: physics, generator, counters, terms."""
+        """Return the full state: physics, generator, counters, terms.
+
+        Raises:
+            DivergedError: of a check that waits for the next step.
+        """
+        self.reads.raise_pending()
         return {
             "world": self.world.state_dict(),
             "reading": {k: v.clone() for k, v in self.state.world.tensors().items()},
@@ -367,6 +390,7 @@ class ManagerEnv:
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
+        self.reads.restart()
         self.world.load_state_dict(state["world"])
         self.state = RobotState(
             WorldState(**{k: v.clone() for k, v in state["reading"].items()}), self.default_joint_pos

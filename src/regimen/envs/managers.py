@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regimen.envs.finite import all_finite, bad_rows, diverged
+from regimen.envs.finite import bad_rows, diverged
 from regimen.envs.manager_base import Stateful, Term, enabled
 from regimen.envs.term_binding import bind_term
 from regimen.envs.term_env import (
     AdaptiveTerm,
     FixableTerm,
+    ForeseeingTerm,
     LabellingTerm,
+    ResampledTerm,
     ResettableTerm,
     RestartableTerm,
     StaggeredTerm,
@@ -62,24 +65,26 @@ class RewardManager(Stateful):
         terms = [require_output(env, f"env.rewards.{n}", f(), shape) for n, f in self.terms.items()]
         values = torch.stack(terms, dim=1) * self.weights
         reward = values.sum(1)
-        if not all_finite(reward):
-            raise self._diverged(terms, reward)
+        error = partial(self._diverged, terms, self.weights, reward, env.common_step_counter)
+        env.reads.require_finite(reward, error)
         self.episode_sum += values
         self.last = values
         return reward
 
-    def _diverged(self, terms: list[torch.Tensor], reward: torch.Tensor) -> DivergedError:
+    def _diverged(
+        self, terms: list[torch.Tensor], weights: torch.Tensor, reward: torch.Tensor, step: int
+    ) -> DivergedError:
         """Return the error that names the first term (N,) or weight that is not finite, or else their sum."""
-        count, step = self.env.num_envs, self.env.common_step_counter
-        for name, values, weight in zip(self.terms, terms, self.weights.tolist(), strict=True):
+        count = self.env.num_envs
+        for name, values, weight in zip(self.terms, terms, weights.tolist(), strict=True):
             if rows := bad_rows(values):
                 return diverged(f"The reward term `{name}`", rows, count, step)
             if not math.isfinite(weight):
                 return diverged(f"The weight of the reward term `{name}`", range(count), count, step)
         return diverged("The sum of the reward terms", bad_rows(reward), count, step)
 
-    def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
-        """Set the weight of the terms `ids` to `factor` times their configured weight."""
+    def scale(self, ids: torch.Tensor | slice, factor: float | torch.Tensor) -> None:
+        """Set the weight of the terms `ids` to `factor`, a number or (), times their configured weight."""
         self.weights[ids] = factor * self._configured[ids]
 
     def set_weight(self, ids: torch.Tensor | slice, weight: float) -> None:
@@ -93,8 +98,8 @@ class RewardManager(Stateful):
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the mean of each term over the episodes of `env_ids`, per second of full episode length."""
         seconds = self.env.max_episode_length * self.env.step_dt
-        means = (self.episode_sum[env_ids].mean(0) / seconds).tolist()
-        return {f"Episode_Reward/{n}": v for n, v in zip(self.terms, means, strict=True)}
+        means = self.episode_sum[env_ids].mean(0) / seconds
+        return self.env.reads.scalars([f"Episode_Reward/{n}" for n in self.terms], means)
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Set the sums of `env_ids` to 0."""
@@ -147,7 +152,9 @@ class TerminationManager(Stateful):
 
     def log(self, env_ids: torch.Tensor) -> dict[str, float]:
         """Return the share of ended episodes each term fired in."""
-        return {f"Episode_Termination/{n}": float(v[env_ids].float().mean()) for n, v in self.termination_masks.items()}
+        names = [f"Episode_Termination/{name}" for name in self.termination_masks]
+        masks = torch.stack(list(self.termination_masks.values()))[:, env_ids]
+        return self.env.reads.scalars(names, masks.float().mean(1))
 
 
 class CurriculumManager(Stateful):
@@ -166,10 +173,15 @@ class CurriculumManager(Stateful):
             ConfigError: naming a term that returns neither a number nor None.
             DivergedError: naming a term whose number is not finite.
         """
-        log = {}
+        log: dict[str, float] = {}
         for name, term in self.terms.items():
             value = term(env_ids)
             if value is None:
+                continue
+            if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex():
+                value = value.detach().reshape(())
+                self.env.reads.require_finite(value, partial(self._diverged, name, value, self.env.common_step_counter))
+                log |= self.env.reads.scalars([f"Curriculum/{name}"], value[None])
                 continue
             try:
                 log[f"Curriculum/{name}"] = float(value)
@@ -177,8 +189,11 @@ class CurriculumManager(Stateful):
                 kind = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
                 raise ConfigError(f"env.curriculum.{name} returns {kind}; expected one number, or None.") from error
             if not math.isfinite(log[f"Curriculum/{name}"]):
-                raise DivergedError(f"The curriculum term `{name}` is {value} at step {self.env.common_step_counter}.")
+                raise self._diverged(name, value, self.env.common_step_counter)
         return log
+
+    def _diverged(self, name: str, value: Any, step: int) -> DivergedError:
+        return DivergedError(f"The curriculum term `{name}` is {value} at step {step}.")
 
     def restart(self) -> None:
         """Set all terms back to their initial level."""
@@ -211,6 +226,7 @@ class CommandManager(Stateful):
         for name, term in self.terms.items():
             if missing := [part for part in COMMAND_PARTS if not hasattr(term, part)]:
                 raise ConfigError(f"env.commands.{name} has no {', '.join(missing)}; a command is a class with them.")
+        self._resampled = {n: term for n, term in self.terms.items() if isinstance(term, ResampledTerm)}
         self._require_values()
 
     def __getitem__(self, name: str) -> Any:
@@ -223,14 +239,24 @@ class CommandManager(Stateful):
             raise ConfigError(f"The task has no command `{name}`. {did_you_mean(name, self.terms)}")
         return self.terms[name]
 
-    def step(self) -> None:
-        """Advance all commands by one control step.
+    def due(self) -> dict[str, torch.Tensor]:
+        """Return where a command is drawn again in the coming `step`: name -> (N,) bool."""
+        due = {name: term.due() for name, term in self._resampled.items()}
+        return {name: mask for name, mask in due.items() if mask is not None}
+
+    def step(self, due: Mapping[str, torch.Tensor]) -> None:
+        """Advance all commands by one control step, in the task's order.
+
+        Args:
+            due: name -> (n,) ids of the masks of `due`.
 
         Raises:
             DivergedError: naming a command that is not finite.
         """
-        for term in self.terms.values():
+        for name, term in self.terms.items():
             term.step()
+            if name in due and len(due[name]):
+                term.reset(due[name])
         self._require_values()
 
     def reset(self, env_ids: torch.Tensor) -> None:
@@ -246,8 +272,10 @@ class CommandManager(Stateful):
         env = self.env
         for name, term in self.terms.items():
             value = require_output(env, f"env.commands.{name}.value", term.value, (env.num_envs, -1))
-            if not all_finite(value):
-                raise diverged(f"The command `{name}`", bad_rows(value), env.num_envs, env.common_step_counter)
+            env.reads.require_finite(value, partial(self._diverged, name, value, env.common_step_counter))
+
+    def _diverged(self, name: str, value: torch.Tensor, step: int) -> DivergedError:
+        return diverged(f"The command `{name}`", bad_rows(value), self.env.num_envs, step)
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Return the metrics of the commands, each (N,)."""
@@ -283,8 +311,8 @@ class EventManager(Stateful):
         used = enabled(terms)
         self.terms = {n: bind_term(env, "events", n, t) for n, t in used.items()}
         self.mode = {n: _checked_mode(n, t, self.terms[n]) for n, t in used.items()}
-        self.intervals = {n: t.interval_range_s for n, t in used.items() if t.mode == "interval"}
-        self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self.intervals}
+        self._ranges = {n: t.interval_range_s or (0.0, 0.0) for n, t in used.items() if t.mode == "interval"}
+        self.time_left = {n: torch.zeros(env.num_envs, device=env.device) for n in self._ranges}
         self.fired: list[str] = []  # interval events of the last step
         # A check against a protocol takes as long as an event, so it is not made at each reset.
         self._at_reset = {
@@ -293,6 +321,8 @@ class EventManager(Stateful):
             if isinstance(t, ResettableTerm) or self.mode[n] == "reset"
         }
         self.stepping = [t for t in self.terms.values() if isinstance(t, SteppedTerm)]
+        self._foreseeing = [t for t in self.stepping if isinstance(t, ForeseeingTerm)]
+        self._asked: list[tuple[ForeseeingTerm, int]] = []  # terms of the last `ahead`, and their number of masks
         self.labelling = [t for t in self.terms.values() if isinstance(t, LabellingTerm)]
 
     def restart(self) -> None:
@@ -311,7 +341,7 @@ class EventManager(Stateful):
         """Fire the reset events and restart the timers of `env_ids`."""
         for fire in self._at_reset.values():
             fire(env_ids)
-        for name in self.intervals:
+        for name in self._ranges:
             self._draw_interval(name, env_ids)
 
     def first_that(self, env_ids: torch.Tensor, spoils: Callable[[], bool]) -> str:
@@ -323,7 +353,7 @@ class EventManager(Stateful):
         return ""
 
     def _draw_interval(self, name: str, env_ids: torch.Tensor) -> None:
-        low, high = self.intervals[name] or (0.0, 0.0)
+        low, high = self._ranges[name]
         draws = self.env.rand(len(env_ids))
         self.time_left[name][env_ids] = low + draws * (high - low)
 
@@ -349,19 +379,58 @@ class EventManager(Stateful):
             if isinstance(term, StaggeredTerm):
                 term.stagger()
 
-    def interval(self) -> torch.Tensor:
-        """Fire the interval events that are due; return the ids (n,) of the envs concerned."""
-        pushed = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
+    def due(self, ended: torch.Tensor) -> list[torch.Tensor]:
+        """Return where each interval event is due in this step, and where any is, (N,) bool each.
+
+        An env whose episode ends has none due, because its timers begin again. Where one may begin at two steps or less,
+        the list is empty, and `interval` reads the timers after the reset.
+
+        Args:
+            ended: (N,) bool.
+        """
+        if any(low <= 2.0 * self.env.step_dt for low, _ in self._ranges.values()):
+            return []
+        return self._due(~ended)
+
+    def _due(self, among: torch.Tensor | None = None) -> list[torch.Tensor]:
+        masks = [left - self.env.step_dt <= 0.0 for left in self.time_left.values()]
+        masks = masks if among is None else [mask & among for mask in masks]
+        return masks if len(masks) < 2 else [*masks, torch.stack(masks).any(0)]
+
+    def ahead(self, ended: torch.Tensor) -> list[torch.Tensor]:
+        """Return the masks (N,) of the stepped events for their coming reset and step; none where a read is free.
+
+        Args:
+            ended: (N,) bool.
+        """
+        self._asked = []
+        if self.env.reads.immediate:
+            return []
+        masks = [(term, term.ahead(ended)) for term in self._foreseeing]
+        self._asked = [(term, len(of_term)) for term, of_term in masks]
+        return [mask for _, of_term in masks for mask in of_term]
+
+    def receive(self, ended_ids: torch.Tensor, ids: Sequence[torch.Tensor]) -> None:
+        """Hand out the ids of the masks of `ahead`; `ended_ids` (n,) are those of `ended`."""
+        found = iter(ids)
+        for term, count in self._asked:
+            term.receive(ended_ids, tuple(next(found) for _ in range(count)))
+
+    def interval(self, due: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Fire the interval events that are due; return the ids (n,) of the envs concerned.
+
+        Args:
+            due: ids of the masks of `due`.
+        """
         self.fired.clear()
-        for name, left in self.time_left.items():
-            left -= self.env.step_dt
-            due = (left <= 0.0).nonzero().squeeze(1)
-            if len(due):
-                self.terms[name](due)
-                self._draw_interval(name, due)
-                pushed[due] = True
+        ids = due or (self.env.reads.ids(*self._due()) if self.time_left else [])
+        for name, chosen in zip(self.time_left, ids, strict=False):
+            self.time_left[name] -= self.env.step_dt
+            if len(chosen):
+                self.terms[name](chosen)
+                self._draw_interval(name, chosen)
                 self.fired.append(name)
-        return pushed.nonzero().squeeze(1)
+        return ids[-1] if ids else torch.zeros(0, dtype=torch.long, device=self.env.device)
 
     def labels(self) -> dict[str, torch.Tensor]:
         """Return the ground truth of the present step, each (N,)."""

@@ -71,23 +71,24 @@ class PastValues:
         self._rows, self._back, self._owner = (torch.tensor(v, device=device) for v in (rows, back, owner))
         self._ring = torch.zeros(self._steps, self._columns, num_envs, device=device)
         self._slot = 0
-        self._fresh = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._fresh = [torch.arange(num_envs, device=device)]  # envs reset since the last step
+        self._count = num_envs
         self._delay = torch.zeros(len(parts), num_envs, dtype=torch.long, device=device)
         self._delayed = [number for number, part in enumerate(parts) if part.delay[1] > 0]
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Begin new episodes in `env_ids` (n,)."""
-        self._fresh[env_ids] = True
+        self._fresh.append(env_ids)
         for number in self._delayed:
             self._delay[number, env_ids] = self._drawn(self._parts[number], len(env_ids))
 
     def step(self) -> None:
         """Advance by one control step, after the values of the present one were read."""
         self._slot = (self._slot + 1) % self._steps
-        self._fresh[:] = False
+        self._fresh = []
         for number in self._delayed:
             if self._parts[number].jitters:
-                self._delay[number] = self._drawn(self._parts[number], len(self._fresh))
+                self._delay[number] = self._drawn(self._parts[number], self._count)
 
     def read(self, values: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
         """Take the values of this step, in place of those given in it before; return what is read, (N, width).
@@ -98,8 +99,7 @@ class PastValues:
         """
         now = values.t()
         self._ring[self._slot] = now
-        ids = self._fresh.nonzero().squeeze(1)
-        if len(ids):
+        for ids in self._fresh:
             self._ring[:, :, ids] = now[:, ids] if before is None else before[:, None]
             self._ring[self._slot] = now
         ring = self._ring.view(-1, len(values))
@@ -117,14 +117,17 @@ class PastValues:
 
     def state_dict(self) -> StateDict:
         """Return the ring and the delays."""
+        fresh = torch.zeros(self._count, dtype=torch.bool, device=self._ring.device)
+        for ids in self._fresh:
+            fresh[ids] = True
         return {
             "ring": self._ring.clone(),
             "slot": self._slot,
-            "fresh": self._fresh.clone(),
+            "fresh": fresh,
             "delay": self._delay.clone(),
         }
 
     def load_state_dict(self, state: StateDict) -> None:
         """Restore `state_dict`."""
         self._ring, self._slot = state["ring"].clone(), state["slot"]
-        self._fresh, self._delay = state["fresh"].clone(), state["delay"].clone()
+        self._fresh, self._delay = [state["fresh"].nonzero().squeeze(1)], state["delay"].clone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 # Rotation matrix entries as sums of products of quaternion components: row 3 i + j of the (9, 16) map gives R[i, j]
@@ -11,22 +13,20 @@ _PRODUCTS = {(0, 0): "+ww+xx-yy-zz", (0, 1): "+xy+xy-wz-wz", (0, 2): "+xz+xz+wy+
              (2, 0): "+xz+xz-wy-wy", (2, 1): "+yz+yz+wx+wx", (2, 2): "+ww-xx-yy+zz"}  # fmt: skip
 
 
-def _product_map() -> torch.Tensor:
+@cache
+def _product_map(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     table = torch.zeros(9, 16)
     for (i, j), terms in _PRODUCTS.items():
         for sign, a, b in zip(terms[::3], terms[1::3], terms[2::3], strict=True):
             table[3 * i + j, 4 * "wxyz".index(a) + "wxyz".index(b)] += 1.0 if sign == "+" else -1.0
-    return table
-
-
-_MAP = _product_map()
+    return table.to(device, dtype)
 
 
 def to_matrix(quat: torch.Tensor) -> torch.Tensor:
     """Return the rotation matrices (3, 3, N), batch last, of unit quaternions (N, 4); `[:, j]` is the body's axis j."""
     q = quat.t().contiguous()
     products = (q[:, None] * q[None]).view(16, -1)
-    return (_MAP.to(quat) @ products).view(3, 3, -1)
+    return (_product_map(quat.device, quat.dtype) @ products).view(3, 3, -1)
 
 
 def heading(quat: torch.Tensor) -> torch.Tensor:
@@ -42,6 +42,11 @@ def from_euler(roll: torch.Tensor, pitch: torch.Tensor, heading: torch.Tensor) -
     w, x = cr * cp * cy + sr * sp * sy, sr * cp * cy - cr * sp * sy
     y, z = cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy
     return torch.stack((w, x, y, z), dim=1)
+
+
+def inverse(quat: torch.Tensor) -> torch.Tensor:
+    """Return the inverse (..., 4) of unit quaternions (..., 4)."""
+    return torch.cat((quat[..., :1], -quat[..., 1:]), dim=-1)
 
 
 def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from regimen.system.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from regimen.envs.device_reads import DeviceReads
     from regimen.envs.joint_errors import JointErrors
     from regimen.envs.motion.library import MotionLibrary
     from regimen.envs.robot_state import RobotState
@@ -73,8 +74,8 @@ class RewardWeights(Protocol):
         """Replace the weight of the terms `ids`."""
         ...
 
-    def scale(self, ids: torch.Tensor | slice, factor: float) -> None:
-        """Set the weight of the terms `ids` to `factor` times their configured weight."""
+    def scale(self, ids: torch.Tensor | slice, factor: float | torch.Tensor) -> None:
+        """Set the weight of the terms `ids` to `factor`, a number or (), times their configured weight."""
         ...
 
 
@@ -144,6 +145,7 @@ class TermEnv(Protocol):
         motion: the motion clips of the section `motion`; None without clips.
         terrain: uneven ground and the tile of each env; None where the ground is flat, at height 0.
         joint_errors: errors of encoders and servos, which `randomize` draws; `state` has the true angles.
+        reads: what the host reads from the device in a step; terms do without.
     """
 
     num_envs: int
@@ -176,6 +178,7 @@ class TermEnv(Protocol):
     motion: MotionLibrary | None
     terrain: Placement | None
     joint_errors: JointErrors
+    reads: DeviceReads
 
     @property
     def commands(self) -> CommandTerms:
@@ -231,11 +234,36 @@ class ResettableTerm(Protocol):
 
 
 @runtime_checkable
+class ResampledTerm(Protocol):
+    """A command that is drawn again within episodes: after its `step`, its `reset` is called for the due envs."""
+
+    def due(self) -> torch.Tensor | None:
+        """Return where the coming step draws, (N,) bool; None where it draws nowhere. Called before `step`."""
+        ...
+
+
+@runtime_checkable
 class SteppedTerm(Protocol):
     """An observation or event term that advances once in each control step."""
 
     def step(self) -> None:
         """Advance; events before the physics, observations after it."""
+        ...
+
+
+@runtime_checkable
+class ForeseeingTerm(Protocol):
+    """A stepped event that asks one step ahead which envs it changes; a read of its own would wait for a GPU.
+
+    Without the answer, or after a restart, see `DeviceReads.restarts`, it reads them itself.
+    """
+
+    def ahead(self, ended: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return masks (N,) bool; `ended` (N,) bool are the envs whose episode ends, which are reset afterwards."""
+        ...
+
+    def receive(self, ended_ids: torch.Tensor, ids: tuple[torch.Tensor, ...]) -> None:
+        """Take the ids (n,) of `ended`, the very tensor that `reset` is called with, and those of the masks."""
         ...
 
 
@@ -280,10 +308,10 @@ class AdaptiveTerm(Protocol):
     """A curriculum term whose level follows the episodes; processes of one training average it.
 
     Attributes:
-        level: present level.
+        level: present level; a () tensor where it follows from values on the device.
     """
 
-    level: float
+    level: float | torch.Tensor
 
     def set_level(self, level: float) -> None:
         """Set the level, and change the task accordingly."""

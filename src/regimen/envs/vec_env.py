@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, TypeGuard, runtime_checkable
 
@@ -29,18 +29,21 @@ class StepInfo(TypedDict):
 
     Attributes:
         final_obs: as the observations; rows are valid where an episode ended: the observation before the reset.
-        log: name -> mean over the episodes that ended.
+        log: name -> mean over the episodes that ended: a float, or of an env on a GPU a () tensor, because
+            `float` would wait for the device.
         labels: name -> (N,) ground truth, such as the failed joint.
         metrics: name -> (N,) float, quality of the task at this step.
         ends: name of a termination of the task -> (N,) bool, where it holds; without successes and time-outs. A task
             with several failures has it, so that an evaluation counts each kind.
+        ended_ids: (n,) int64, ascending, the envs whose episode ended; of an env that has read them.
     """
 
     final_obs: Obs
-    log: dict[str, float]
+    log: Mapping[str, float | torch.Tensor]
     labels: dict[str, torch.Tensor]
     metrics: dict[str, torch.Tensor]
     ends: NotRequired[dict[str, torch.Tensor]]
+    ended_ids: NotRequired[torch.Tensor]
 
 
 @dataclass

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from regimen.envs.finite import all_finite, bad_column, bad_rows, diverged
+from regimen.envs.device_reads import DeviceReads
+from regimen.envs.finite import bad_column, bad_rows, diverged
 from regimen.envs.nan_dump import AFTER, MOST_ENVS, NanDump
 from regimen.system.distributed import rank
 from regimen.system.errors import DivergedError, IOMismatchError
@@ -57,6 +59,10 @@ class WatchedEnv:
         self._inner, self._head = env, head
         self._last_obs: Obs | None = None
         self.env: Any = getattr(env, "env", env)
+        # A task that reads its device in each step brings the checks made here with it.
+        reads = getattr(self.env, "reads", None)
+        self._own_reads = not isinstance(reads, DeviceReads)
+        self._reads = reads if isinstance(reads, DeviceReads) else DeviceReads(env.device)
         self._kept: deque[_StepRecord] = deque(maxlen=kept_steps)
         self._steps = 0
 
@@ -77,6 +83,7 @@ class WatchedEnv:
         try:
             obs = self._inner.reset(seed)
             self._require_obs(obs)
+            self._reads.raise_pending()
         except DivergedError as error:
             raise self._with_dump(self._source(error), {}) from None
         self._last_obs = obs
@@ -86,27 +93,29 @@ class WatchedEnv:
         """Step all envs by actions (N, A). See `VecEnv.step`.
 
         Raises:
-            DivergedError: naming the first of action, state, term and reward that is not finite, its envs and the step.
+            DivergedError: naming the first of action, state, term and reward that is not finite, its envs and the step;
+                on a GPU also of the step before, see `regimen.envs.device_reads`.
             IOMismatchError: actions of another shape.
         """
         self._require_action(action)
         record = self._begin(action)
         known: dict[str, torch.Tensor] = {}
-        if not all_finite(action):
-            joint = self._inner.io.action.joints[bad_column(action)]
-            raise self._with_dump(self._error(f"The policy's action for joint {joint}", bad_rows(action)), known)
+        try:
+            self._reads.require_finite(action, partial(self._action_error, action, self._step_number()))
+        except DivergedError as error:
+            raise self._with_dump(error, known) from None
         try:
             obs, reward, terminated, truncated, info = self._inner.step(action)
             self._steps += 1
             known = {"reward": reward, "terminated": terminated, "truncated": truncated}
             record.outcome = dict(known)
             known |= {f"observation/{group}": values for group, values in obs.items()}
-            if not all_finite(reward):
-                raise self._error("The reward", bad_rows(reward))
-            done = terminated | truncated
+            self._reads.require_finite(reward, partial(self._reward_error, reward, self._step_number()))
             self._require_obs(obs)
-            if info["final_obs"] is not obs and bool(done.any()):
-                self._require_obs(info["final_obs"], done)
+            if info["final_obs"] is not obs:
+                self._require_obs(info["final_obs"], terminated | truncated)
+            if self._own_reads:
+                self._reads.raise_pending()
         except DivergedError as error:
             raise self._with_dump(self._source(error), known) from None
         self._last_obs = obs
@@ -137,16 +146,21 @@ class WatchedEnv:
     def _require_obs(self, obs: Obs, rows: torch.Tensor | None = None) -> None:
         """Raise if an observation is not finite, naming the term; `rows` (N,) are those that count, by default all."""
         for group, values in obs.items():
-            if all_finite(values):
-                continue
-            bad = ~torch.isfinite(values) if rows is None else ~torch.isfinite(values) & rows[:, None]
-            ids = bad.any(1).nonzero().squeeze(1).tolist()
-            if ids:
-                term = _term_at(self._inner.io.observations.get(group, {}), int(bad.any(0).nonzero()[0]))
-                raise self._error(f"The observation term `{term or group}` of the group `{group}`", ids)
+            self._reads.require_finite(values, partial(self._obs_error, group, values, rows, self._step_number()), rows)
 
-    def _error(self, what: str, env_ids: list[int]) -> DivergedError:
-        return diverged(what, env_ids, self._inner.num_envs, self._step_number())
+    def _obs_error(self, group: str, values: torch.Tensor, rows: torch.Tensor | None, step: int) -> DivergedError:
+        bad = ~torch.isfinite(values) if rows is None else ~torch.isfinite(values) & rows[:, None]
+        term = _term_at(self._inner.io.observations.get(group, {}), int(bad.any(0).nonzero()[0]))
+        ids = bad.any(1).nonzero().squeeze(1).tolist()
+        what = f"The observation term `{term or group}` of the group `{group}`"
+        return diverged(what, ids, self._inner.num_envs, step)
+
+    def _action_error(self, action: torch.Tensor, step: int) -> DivergedError:
+        joint = self._inner.io.action.joints[bad_column(action)]
+        return diverged(f"The policy's action for joint {joint}", bad_rows(action), self._inner.num_envs, step)
+
+    def _reward_error(self, reward: torch.Tensor, step: int) -> DivergedError:
+        return diverged("The reward", bad_rows(reward), self._inner.num_envs, step)
 
     def _source(self, error: DivergedError) -> DivergedError:
         """Return the error about the simulator if its state is not finite, which explains all that reads it."""

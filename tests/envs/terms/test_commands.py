@@ -38,14 +38,25 @@ def test_standing_share(env):
     assert (term.value[~term.moving] == 0.0).all()
 
 
+def drawn_in(term: UniformVelocityCommand, steps: int) -> torch.Tensor:
+    """Step a command as its manager does; return where it was drawn again, (N,) bool."""
+    drawn = torch.zeros(len(term.value), dtype=torch.bool)
+    for _ in range(steps):
+        due = term.due()
+        assert due is not None
+        term.step()
+        term.reset(due.nonzero().squeeze(1))
+        drawn |= due
+    return drawn
+
+
 def test_resampling_happens_between_its_limits(env):
     term = velocity(env)
     first = term.value.clone()
-    for _ in range(49):
-        term.step()
+    assert not drawn_in(term, 49).any()
     assert torch.equal(term.value, first)
-    for _ in range(52):
-        term.step()
+    drawn = drawn_in(term, 52)
+    assert drawn.all()
     assert (term.value[:, 0] != first[:, 0]).all()
 
 
@@ -55,6 +66,7 @@ def test_fixed_values_survive_reset_and_time(env):
     term.fix(values)
     term.reset(torch.tensor([0, 1]))
     for _ in range(200):
+        assert term.due() is None
         term.step()
     assert torch.equal(term.value, values)
     assert not term.moving.any()

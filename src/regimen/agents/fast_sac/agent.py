@@ -203,7 +203,9 @@ class FastSac:
         ended = terminated | truncated
         fails = ended if self.cfg.disable_bootstrap else terminated
         to, stored = self.device, self._stored_groups
-        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), stored(following), stored(info["final_obs"]))
+        ids = info["ended_ids"].to(to) if "ended_ids" in info else None
+        final = stored(info["final_obs"])
+        self.ring.add(action, reward.to(to), fails.to(to), ended.to(to), stored(following), final, ids)
         return following
 
     def _learn_from_ring(self) -> None:
@@ -364,8 +366,10 @@ class FastSac:
         """
         require_finite(self.actor.state_dict(), "actor")
         require_finite(self.critics.state_dict(), "critics")
-        losses = {name: float(value) for name, value in self._stats.items()}
-        losses["SAC/alpha"] = float(self.log_alpha.detach().exp())
+        stats = self._stats | {"SAC/alpha": self.log_alpha.detach().exp()}
+        losses = dict(
+            zip(stats, torch.stack([value.detach().float() for value in stats.values()]).tolist(), strict=True)
+        )
         for name, network in (("actor", self.actor), ("critic", self.critics)):
             if grads := [p.grad for p in network.parameters() if p.grad is not None]:
                 losses[f"SAC/{name}_grad_norm"] = float(nn.utils.get_total_norm(grads))

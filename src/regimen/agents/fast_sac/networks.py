@@ -39,7 +39,7 @@ class RunningNorm(nn.Module):
     def sums(self, x: torch.Tensor) -> torch.Tensor:
         """Return rows, sums and sums of squares of x (B, d) around the present mean, (2 d + 1): these may be added."""
         gap = x - self.mean
-        return torch.cat((gap.new_tensor([len(x)]), gap.sum(0), gap.square().sum(0)))
+        return torch.cat((gap.new_full((1,), len(x)), gap.sum(0), gap.square().sum(0)))
 
     def update(self, sums: torch.Tensor) -> None:
         """Update mean and variance by the `sums` of new rows."""

@@ -79,7 +79,8 @@ class RslRlPpoCfg:
         actor: the policy: `class_name` and the arguments of that class.
         critic: the value function, likewise.
         algorithm: hyperparameters, likewise.
-        check_for_nan: whether to stop at the first NaN that the environment returns.
+        check_for_nan: whether to stop at the first NaN that the environment returns. On a GPU it has no effect, because
+            the check would wait for the device: the environment of a run is watched for such values anyway.
         torch_compile_mode: of the models; null: not compiled.
         value_warmup_iterations: updates of the critic alone before the policy moves, for a policy that comes from
             another run: it has no critic.

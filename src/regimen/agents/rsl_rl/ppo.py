@@ -18,6 +18,7 @@ from regimen.agents.rsl_rl.build import as_tensordict, build, build_actor, group
 from regimen.agents.rsl_rl.config import RslRlPpoCfg
 from regimen.agents.rsl_rl.policy import RslRlPolicy, extended, load_actor
 from regimen.agents.training_session import require_finite
+from regimen.envs.device_reads import read_is_free
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import DivergedError
 from regimen.system.seeding import own_seed, seed_all
@@ -106,13 +107,14 @@ class RslRlPpo:
             reward.to(self.device),
             (terminated | truncated).to(self.device),
         )
-        if self.cfg.check_for_nan:
+        if self.cfg.check_for_nan and read_is_free(self.device):
             try:
                 check_nan(observed, reward, done)
             except ValueError as error:
                 raise DivergedError(str(error)) from error
         cut = (truncated & ~terminated).to(self.device)
-        if cut.any():
+        # On a GPU the question would wait for the device; the values of a step without cut episodes count 0.
+        if info["final_obs"] is not obs and (not read_is_free(self.device) or bool(cut.any())):
             reward = reward + self.ppo.gamma * cut * self._value(self._to_tensordict(info["final_obs"]))
         self.ppo.process_env_step(observed, reward, done, {})
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from regimen.agents.skrl_ppo import processes
 from regimen.agents.skrl_ppo.config import CRITIC, RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
+from regimen.envs.device_reads import read_is_free
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError
 from regimen.system.seeding import own_seed, seed_all
@@ -162,19 +165,53 @@ class SkrlPpo:
         groups = ("policy",) if self.ppo.state_space is None else ("policy", CRITIC)
         successor = {group: torch.where(done, final[group], next_obs[group]) for group in groups}
         to = self.device
-        self.ppo.record_transition(
-            observations=obs["policy"].to(to),
-            states=self._states(obs),
-            actions=action,
-            rewards=reward[:, None].clone().to(to),
-            next_observations=successor["policy"].to(to),
-            next_states=self._states(successor),
-            terminated=terminated[:, None].to(to),
-            truncated=truncated[:, None].to(to),
-            infos=info,
-            timestep=step,
-            timesteps=self.total_steps,
-        )
+        cut, following, states = truncated[:, None].to(to), successor["policy"].to(to), self._states(successor)
+        with self._bootstrap(None if final is next_obs else (following, states), cut):
+            self.ppo.record_transition(
+                observations=obs["policy"].to(to),
+                states=self._states(obs),
+                actions=action,
+                rewards=reward[:, None].clone().to(to),
+                next_observations=following,
+                next_states=states,
+                terminated=terminated[:, None].to(to),
+                truncated=cut,
+                infos=info,
+                timestep=step,
+                timesteps=self.total_steps,
+            )
+
+    @contextmanager
+    def _bootstrap(
+        self, following: tuple[torch.Tensor, torch.Tensor | None] | None, cut: torch.Tensor
+    ) -> Iterator[None]:
+        """On a GPU, add the value of cut episodes to the reward that the library records within.
+
+        The library does the same, but asks the device first whether an episode was cut off, and waits for the answer.
+
+        Args:
+            following: observations and states (N, d) after the step; None where no episode ended.
+            cut: (N, 1) bool.
+        """
+        ppo, cfg = self.ppo, self.ppo.cfg
+        if read_is_free(self.device) or not cfg.time_limit_bootstrap:
+            yield
+            return
+        shaper = cfg.rewards_shaper
+
+        def shaped(rewards: torch.Tensor, timestep: int, timesteps: int) -> torch.Tensor:
+            rewards = rewards if shaper is None else shaper(rewards, timestep, timesteps)
+            if following is None:
+                return rewards
+            seen, states = ppo._observation_preprocessor(following[0]), ppo._state_preprocessor(following[1])
+            values, _ = ppo.value.act({"observations": seen, "states": states}, role="value")
+            return rewards + cfg.discount_factor * ppo._value_preprocessor(values, inverse=True) * cut
+
+        cfg.time_limit_bootstrap, cfg.rewards_shaper = False, shaped
+        try:
+            yield
+        finally:
+            cfg.time_limit_bootstrap, cfg.rewards_shaper = True, shaper
 
     def _hold_learning_rate(self) -> None:
         """Reset the learning rate, which the scheduler raises while the policy is frozen."""

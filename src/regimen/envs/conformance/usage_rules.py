@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.envs.conformance.rollouts import Probe, expect, expect_tensor, rollout, step
+from regimen.envs.device_reads import read_is_free
 
 if TYPE_CHECKING:
     from regimen.envs.vec_env import VecEnv
@@ -18,7 +19,7 @@ OLD_SHARE = 1 / 3
 
 
 def check_info(probe: Probe) -> str:
-    """Log values are finite floats; labels are tensors with one row per env, metrics finite float32 ones."""
+    """Log values are finite floats or, on a GPU, () tensors; labels have a row per env, metrics are finite float32."""
     names: set[str] = set()
     with probe.open() as env:
         env.reset(seed=probe.seed)
@@ -35,7 +36,8 @@ def check_info(probe: Probe) -> str:
 
 def _expect_info(info: Mapping[str, Any], env: VecEnv) -> None:
     for name, value in info["log"].items():
-        expect(type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
+        scalar = isinstance(value, torch.Tensor) and value.dim() == 0 and not read_is_free(env.device)
+        expect(scalar or type(value) is float, f"log `{name}` is a {type(value).__name__}, expected a float")
         expect(math.isfinite(value), f"log `{name}` is {value}")
     for name, label in info["labels"].items():
         expect(isinstance(label, torch.Tensor), f"label `{name}` is a {type(label).__name__}, expected a tensor")

@@ -91,7 +91,7 @@ class CommandingEnv(EnvWrapper):
         running, steps = ~terminated, torch.zeros_like(reward)
         metrics: dict[str, torch.Tensor] = {}
         labels: dict[str, torch.Tensor] = {}
-        logs: dict[str, list[float]] = {}
+        logs: dict[str, list[float | torch.Tensor]] = {}
         final: torch.Tensor | None = None
         for _ in range(self._cfg.decimation):
             self.env.fix_command(self._cfg.command, self._command(velocity * running[:, None]))

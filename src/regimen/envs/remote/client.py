@@ -139,6 +139,8 @@ class RemoteEnv:
         info: StepInfo = {"final_obs": final, "log": log, "labels": labels, "metrics": metrics}
         if "ends" in answer:
             info["ends"] = wire.require_plain(answer, "ends", dict)
+        if "ended_ids" in answer:
+            info["ended_ids"] = wire.require(answer, "ended_ids", "int64", (None,))
         return obs, reward, terminated, truncated, info
 
     def _obs(self, answer: wire.Message, name: str) -> Obs:

@@ -453,10 +453,11 @@ class EnvCalls:
             "terminated": terminated,
             "truncated": truncated,
             "final_obs": None if info["final_obs"] is obs else info["final_obs"],
-            "log": info["log"],
+            "log": {name: float(value) for name, value in info["log"].items()},
             "labels": info["labels"],
             "metrics": info["metrics"],
             **({"ends": info["ends"]} if "ends" in info else {}),
+            **({"ended_ids": info["ended_ids"]} if "ended_ids" in info else {}),
         }
 
     def on_stagger(self, slot: Slot, message: wire.Message) -> wire.Message:

@@ -2,6 +2,7 @@
 
 A command is a class: `value` (N, k) is observed, `reset(env_ids)` draws new values, `step()` advances by one control
 step, `fix(values)` holds given values (evaluation), `metrics()` returns the tracking error and the like. A command
+that is drawn again within episodes says where by `due()`, before `step()`, and is reset there after it. A command
 whose value has a mirror image has `image()`. One that follows from the time says how in `COMPUTED`, for the description
 of an exported policy.
 """
@@ -80,14 +81,14 @@ class UniformVelocityCommand:
             self.time_left[env_ids] = self._time_low + draws[:, 4] * self._time_width
         self.moving[env_ids] = torch.linalg.vector_norm(self.value[env_ids], dim=1) > 0.05
 
+    def due(self) -> torch.Tensor | None:
+        """Return where the time is over with the coming step, (N,) bool; None where the command is fixed."""
+        return None if self.fixed is not None else self.time_left - self.env.step_dt <= 0.0
+
     def step(self) -> None:
-        """Count down, and draw new commands where the time is over."""
-        if self.fixed is not None:
-            return
-        self.time_left -= self.env.step_dt
-        due = (self.time_left <= 0.0).nonzero().squeeze(1)
-        if len(due):
-            self.reset(due)
+        """Count down."""
+        if self.fixed is None:
+            self.time_left -= self.env.step_dt
 
     def fix(self, values: torch.Tensor) -> None:
         """Hold `values` (N, 3)."""

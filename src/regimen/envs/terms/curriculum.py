@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 def modify_reward_weight(
     env: TermEnv, env_ids: torch.Tensor, rewards: torch.Tensor | slice, weight: float, num_steps: int
-) -> float:
+) -> torch.Tensor:
     """Replace the weight of rewards after `num_steps` control steps of each env, as Isaac Lab's term of this name.
 
     Returns:
-        The present weight.
+        The present weight, ().
     """
     if env.common_step_counter >= num_steps:
         env.rewards.set_weight(rewards, weight)
-    return float(env.rewards.weights[rewards][0]) / env.step_dt
+    return env.rewards.weights[rewards][0].double() / env.step_dt
 
 
 class TerrainLevels:
@@ -60,8 +60,8 @@ class TerrainLevels:
         self._walked = torch.zeros(self.env.num_envs, device=self.env.device)
         self._asked = torch.zeros_like(self._walked)
 
-    def __call__(self, env_ids: torch.Tensor) -> float:
-        """Add the way of this step and change the levels of `env_ids` (n,), whose episodes ended; return their mean."""
+    def __call__(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Add the way of this step, change the levels of `env_ids` (n,), whose episodes ended; return their mean ()."""
         env = self.env
         command = env.commands[self.command].value[:, :2]
         speed = torch.linalg.vector_norm(command, dim=1)
@@ -73,7 +73,7 @@ class TerrainLevels:
             up = walked > self.terrain.terrain.tile_size / 2
             self.terrain.move(env_ids, up, (walked < self.share * asked) & ~up, env.rand(len(env_ids)))
             self._walked[env_ids], self._asked[env_ids] = 0.0, 0.0
-        return float(self.terrain.levels.float().mean())
+        return self.terrain.levels.float().mean()
 
 
 class RewardScaleByEpisodeLength:
@@ -84,8 +84,9 @@ class RewardScaleByEpisodeLength:
     1000 steps). There it changes in steps in which an episode ended; here in every step, whatever the number of envs.
 
     Attributes:
-        level: the present factor.
-        length: mean share of the longest episode that the last episodes lasted, about as many as there are envs.
+        level: () float64, the present factor.
+        length: () float64, mean share of the longest episode that the last episodes lasted, about as many as there are
+            envs.
     """
 
     def __init__(
@@ -113,24 +114,29 @@ class RewardScaleByEpisodeLength:
 
     def restart(self) -> None:
         """Set level and mean length back."""
-        self.level, self.length = self._range[0], 0.0
+        start = torch.tensor(self._range[0], dtype=torch.float64, device=self.env.device)
+        self.level, self.length = start, torch.zeros_like(start)
         self.env.rewards.scale(self.rewards, self.level)
 
-    def __call__(self, env_ids: torch.Tensor) -> float:
+    def __call__(self, env_ids: torch.Tensor) -> torch.Tensor:
         """Update the mean length by the episodes of `env_ids`, change the factor by at most one step, and return it."""
         if len(env_ids):
             share = min(1.0, len(env_ids) / self.env.num_envs)
-            lasted = float(self.env.episode_length[env_ids].float().mean()) / self.env.max_episode_length
-            self.length += share * (lasted - self.length)
+            lasted = self.env.episode_length[env_ids].float().mean().double() / self.env.max_episode_length
+            self.length = self.length + share * (lasted - self.length)
         short, long = self._bounds
-        change = self._step * ((self.length > long) - (self.length < short))
-        if change:
-            self.set_level(min(max(self.level + change, self._range[0]), self._range[1]))
+        change = self._step * ((self.length > long).double() - (self.length < short).double())
+        self.level = torch.where(change == 0.0, self.level, (self.level + change).clamp(*self._range))
+        weights = self.env.rewards.weights[self.rewards]
+        self.env.rewards.scale(self.rewards, self.level)
+        # A weight that another term of the curriculum replaced stays while the factor does.
+        scaled = self.env.rewards.weights[self.rewards]
+        self.env.rewards.weights[self.rewards] = torch.where(change == 0.0, weights, scaled)
         return self.level
 
     def set_level(self, level: float) -> None:
         """Set the factor, such as to the mean of several processes."""
-        self.level = level
+        self.level = torch.full_like(self.length, level)
         self.env.rewards.scale(self.rewards, level)
 
 
@@ -148,7 +154,7 @@ class AutomaticRange:
 
     Attributes:
         level: 0 for the ranges of the event in the task, 1 for `final`, in between linear.
-        total: sum of the results of the buffer.
+        total: () float64, sum of the results of the buffer.
         count: episodes in the buffer.
     """
 
@@ -204,17 +210,20 @@ class AutomaticRange:
 
     def restart(self) -> None:
         """Set the ranges of the task, and empty the buffer."""
-        self.total, self.count = 0.0, 0
+        self._empty()
         self.set_level(0.0)
+
+    def _empty(self) -> None:
+        self.total, self.count = torch.zeros((), dtype=torch.float64, device=self.env.device), 0
 
     def __call__(self, env_ids: torch.Tensor) -> float:
         """Add the episodes of `env_ids` (n,) to the buffer, change the ranges where it is full; return the level."""
         if len(env_ids):
-            self.total += float(self._results(env_ids).sum())
+            self.total = self.total + self._results(env_ids).sum().double()
             self.count += len(env_ids)
         if self.count and self.count >= self._needed:
-            mean, sign = self.total / self.count, 1.0 if self._widen_at > self._narrow_at else -1.0
-            self.total, self.count = 0.0, 0
+            mean, sign = float(self.total) / self.count, 1.0 if self._widen_at > self._narrow_at else -1.0
+            self._empty()
             up, down = sign * (mean - self._widen_at) >= 0.0, sign * (mean - self._narrow_at) <= 0.0
             if up or down:
                 self.set_level(min(max(self.level + self._step * (up - down), 0.0), 1.0))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,8 +29,14 @@ _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 
 def _uniform(env: TermEnv, n: int, ranges: dict[str, tuple[float, float]]) -> torch.Tensor:
     """Draw (n, 6) for x y z roll pitch yaw; an axis without a range stays 0."""
-    low, high = torch.tensor([ranges.get(k, (0.0, 0.0)) for k in _POSE], device=env.device).unbind(1)
+    low, high = _limits(tuple(tuple(ranges.get(k, (0.0, 0.0))) for k in _POSE), env.device)
     return low + env.rand(n, 6) * (high - low)
+
+
+@lru_cache
+def _limits(ranges: tuple[tuple[float, ...], ...], device: torch.device) -> torch.Tensor:
+    """Return (2, 6) lower and upper limits on a device, to which they are copied once."""
+    return torch.tensor(ranges, device=device).t().contiguous()
 
 
 def reset_root_state_uniform(
@@ -87,14 +95,17 @@ def reset_from_motion(
     library, n = require_motion(env, "reset_from_motion"), len(env_ids)
     chosen = env.rand(n) < probability
     heading = (env.rand(n) - 0.5) * (2.0 * math.pi if random_heading else 0.0)
-    ids = env_ids[chosen]
-    frames = library.at(*(draws[chosen] for draws in library.sample(n, env.generator)))
+    frames = library.at(*library.sample(n, env.generator))
     zero = torch.zeros_like(heading)
-    turn = from_euler(zero, zero, heading)[chosen]
-    env.reset_root_pose[ids, 2] = frames.root_pos[:, 2]
-    env.reset_root_pose[ids, 3:] = multiply(turn, frames.root_quat)
-    env.reset_root_vel[ids] = torch.cat((rotate(turn, frames.root_lin_vel), frames.root_ang_vel), dim=1)
-    env.reset_joint_pos[ids], env.reset_joint_vel[ids] = frames.joint_pos, frames.joint_vel
+    turn = from_euler(zero, zero, heading)
+    pose = torch.cat((frames.root_pos[:, 2:], multiply(turn, frames.root_quat)), dim=1)
+    velocity = torch.cat((rotate(turn, frames.root_lin_vel), frames.root_ang_vel), dim=1)
+    starts = {"root_vel": velocity, "joint_pos": frames.joint_pos, "joint_vel": frames.joint_vel}
+    # All rows are computed: which of them are chosen is read from no device.
+    env.reset_root_pose[env_ids, 2:] = torch.where(chosen[:, None], pose, env.reset_root_pose[env_ids, 2:])
+    for name, values in starts.items():
+        start: torch.Tensor = getattr(env, f"reset_{name}")
+        start[env_ids] = torch.where(chosen[:, None], values, start[env_ids])
 
 
 def reset_to_motion_command(env: TermEnv, env_ids: torch.Tensor, command: str = "motion") -> None:
@@ -170,6 +181,23 @@ class push_by_setting_velocity:  # noqa: N801 - as in Isaac Lab
         return with_ranges(self.ranges, velocity_range, _POSE, "push_by_setting_velocity: velocity_range")
 
 
+@dataclass(frozen=True)
+class _Foreseen:
+    """What `change_joint_torque.ahead` was answered.
+
+    Attributes:
+        ended: (n,) ids of the envs whose episode ended, as `reset` gets them.
+        faulty: (n,) those of them with a fault.
+        due: (n,) ids where a fault begins with the next step.
+        restarts: see `DeviceReads`.
+    """
+
+    ended: torch.Tensor
+    faulty: torch.Tensor
+    due: torch.Tensor
+    restarts: int
+
+
 class change_joint_torque:  # noqa: N801 - a term is named as in the original task
     """At most one joint fails in an episode; joint, onset and severity are drawn for each env independently.
 
@@ -228,6 +256,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
         self.severity = torch.zeros(n, device=device)
         self.active = torch.zeros(n, dtype=torch.bool, device=device)
         self.limit = torch.full((n,), torch.nan, device=device)
+        self._answer: _Foreseen | None = None
         self.fixed_joint: torch.Tensor | None = None
         self.fixed_onset = torch.zeros_like(self.onset)
         self.fixed_severity = torch.zeros_like(self.severity)
@@ -248,6 +277,7 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
                 raise ConfigError(f"change_joint_torque: {name} fixed for {len(given)} envs, not {len(self.joint)}.")
         if int(joint.min()) < -1 or int(joint.max()) >= len(self.env.joints):
             raise ConfigError(f"change_joint_torque: joints are numbered 0 to {len(self.env.joints) - 1}, -1 is none.")
+        self._answer = None
         self.fixed_joint = joint.to(torch.int16)
         self.fixed_onset = (onset_s / self.env.step_dt).round().int().masked_fill(joint < 0, -1)
         self.fixed_severity = severity.float().clone()
@@ -272,7 +302,11 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Clear the faults of `env_ids` and draw the next ones."""
-        self._clear(env_ids[self.active[env_ids]])
+        answer = self._answer
+        foreseen = answer is not None and answer.ended is env_ids and answer.restarts == self.env.reads.restarts
+        self._clear(answer.faulty if answer is not None and foreseen else env_ids[self.active[env_ids]])
+        if not foreseen or self.fixed_joint is not None or self.onset_steps[0] < 1:
+            self._answer = None  # a fault may begin with the coming step
         if self.fixed_joint is not None:
             self.joint[env_ids] = self.fixed_joint[env_ids]
             self.onset[env_ids] = self.fixed_onset[env_ids]
@@ -296,15 +330,29 @@ class change_joint_torque:  # noqa: N801 - a term is named as in the original ta
             self.active[ids] = False
             self.limit[ids] = torch.nan
 
+    def _due(self) -> torch.Tensor:
+        return ~self.active & (self.joint >= 0) & (self.env.episode_length >= self.onset)
+
+    def ahead(self, ended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which of the `ended` (N,) have a fault, and in which other envs one begins with the next step."""
+        return self.active & ended, self._due() & ~ended
+
+    def receive(self, ended_ids: torch.Tensor, ids: tuple[torch.Tensor, ...]) -> None:
+        """Take the ids of `ahead` for the coming reset of `ended_ids` and the coming step."""
+        faulty, due = ids
+        self._answer = _Foreseen(ended_ids, faulty, due, self.env.reads.restarts)
+
     def stagger(self) -> None:
         """Drop the faults whose onset is before the new time of their env."""
+        self._answer = None
         past = ~self.active & (self.joint >= 0) & (self.env.episode_length > self.onset)
         self.joint, self.onset = self.joint.masked_fill(past, -1), self.onset.masked_fill(past, -1)
 
     def step(self) -> None:
         """Apply the faults that are due."""
-        due = ~self.active & (self.joint >= 0) & (self.env.episode_length >= self.onset)
-        ids = due.nonzero().squeeze(1)
+        answer, self._answer = self._answer, None
+        foreseen = answer is not None and answer.restarts == self.env.reads.restarts
+        ids = answer.due if answer is not None and foreseen else self._due().nonzero().squeeze(1)
         if not len(ids):
             return
         joint, rows = self.joint[ids].long(), torch.arange(len(ids), device=ids.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,8 +24,14 @@ def feet_in_step(env: TermEnv, pairs: list[list[str]]) -> torch.Tensor:
         pairs: two names of feet each.
     """
     contact = env.foot_force > CONTACT_N
-    columns = torch.tensor([[_foot(env, name) for name in pair] for pair in pairs], device=env.device)
-    return (contact[:, columns[:, 0]] == contact[:, columns[:, 1]]).float().mean(1)
+    first, second = _columns(tuple((_foot(env, one), _foot(env, other)) for one, other in pairs), env.device)
+    return (contact[:, first] == contact[:, second]).float().mean(1)
+
+
+@cache
+def _columns(pairs: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
+    """Return pairs (n, 2) of columns as (2, n) on a device, to which they are copied once."""
+    return torch.tensor(pairs, device=device).t().contiguous()
 
 
 def _foot(env: TermEnv, name: str) -> int:

@@ -75,6 +75,9 @@ class MotionCommand:
         self.time = torch.zeros(n, dtype=torch.float64, device=device)
         self.origin = torch.zeros(n, 3, device=device)
         self._drawn = torch.zeros(n, dtype=torch.bool, device=device)
+        self._drawn_for: list[torch.Tensor] = []  # ids of the draw that the coming reset begins with
+        self._repeats = bool(library.cyclic.any())
+        self._forward = torch.tensor([1.0, 0.0, 0.0], device=device)
         self._follow()
 
     def draw(self, env_ids: torch.Tensor, heading: torch.Tensor) -> MotionFrames:
@@ -100,6 +103,7 @@ class MotionCommand:
         self.origin[env_ids, 2] = heading
         self.origin[env_ids, :2] = env.reset_root_pose[env_ids, :2] - _turned(frames.root_pos[:, :2], heading)
         self._drawn[env_ids] = True
+        self._drawn_for = [env_ids]
         return self._in_world(frames, env_ids)
 
     def start_chances(self) -> torch.Tensor:
@@ -109,9 +113,8 @@ class MotionCommand:
         later[:-1] = self.failures[1:] * same_clip
         wanted = (self.failures + later) * (self._even > 0)
         total = wanted.sum()
-        if not bool(total > 0):
-            return self._even
-        return self._uniform * self._even + (1.0 - self._uniform) * wanted / total
+        adapted = self._uniform * self._even + (1.0 - self._uniform) * wanted / total
+        return torch.where(total > 0, adapted, self._even)
 
     def _section(self, env_ids: torch.Tensor) -> torch.Tensor:
         clip = self.clip[env_ids]
@@ -120,22 +123,22 @@ class MotionCommand:
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Begin the reference of `env_ids`: where `draw` put it, or at a moment of its own with the robot's heading."""
-        other = env_ids[~self._drawn[env_ids]]
+        all_drawn = bool(self._drawn_for) and self._drawn_for[0] is env_ids
+        other = env_ids[:0] if all_drawn else env_ids[~self._drawn[env_ids]]
         if len(other):
-            quat = self.env.reset_root_pose[other, 3:]
-            forward = rotate(quat, torch.tensor([1.0, 0.0, 0.0], device=quat.device))
+            forward = rotate(self.env.reset_root_pose[other, 3:], self._forward)
             self.draw(other, torch.atan2(forward[:, 1], forward[:, 0]))
         self._drawn[env_ids] = False
+        self._drawn_for = []
         self._advance(env_ids)
         self._follow()
 
     def step(self) -> None:
         """Advance the reference by one control step."""
         self.failures.mul_(1.0 - DECAY)
-        failed = self.env.terminated.nonzero().squeeze(1)
-        ones = torch.ones(len(failed), dtype=torch.float64, device=self.env.device)
-        self.failures.index_add_(0, self._section(failed), ones)
-        self._advance(torch.arange(self.env.num_envs, device=self.env.device))
+        every = torch.arange(self.env.num_envs, device=self.env.device)
+        self.failures.index_add_(0, self._section(every), self.env.terminated.double())
+        self._advance(every)
         self._follow()
 
     def _advance(self, env_ids: torch.Tensor) -> None:
@@ -143,11 +146,12 @@ class MotionCommand:
         time, clip = self.time[env_ids] + self.env.step_dt, self.clip[env_ids]
         over = (time > library.durations[clip]) & library.cyclic[clip]
         self.time[env_ids] = time - torch.where(over, library.durations[clip], 0.0)
-        ids, clip = env_ids[over], clip[over]
-        if len(ids):  # the next cycle starts where this one ends
-            heading = self.origin[ids, 2]
-            self.origin[ids, :2] += _turned(library.cycle_shift[clip], heading)
-            self.origin[ids, 2] = (heading + library.cycle_turn[clip] + math.pi).remainder(2 * math.pi) - math.pi
+        if self._repeats:  # the next cycle starts where this one ends
+            origin = self.origin[env_ids]
+            place = origin[:, :2] + _turned(library.cycle_shift[clip], origin[:, 2])
+            heading = (origin[:, 2] + library.cycle_turn[clip] + math.pi).remainder(2 * math.pi) - math.pi
+            moved = torch.cat((place, heading[:, None]), dim=1)
+            self.origin[env_ids] = torch.where(over[:, None], moved, origin)
 
     def _follow(self) -> None:
         """Read the reference of all envs."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regimen.envs.rotations import heading, multiply, rotate, to_matrix
+from regimen.envs.rotations import heading, inverse, multiply, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
 from regimen.envs.term_env import require_motion
 from regimen.envs.terms.sensors import depth_image as depth_image
@@ -182,11 +182,9 @@ def motion_pose(env: TermEnv) -> torch.Tensor:
 
 def motion_anchor_pos_b(env: TermEnv, command: str = "motion") -> torch.Tensor:
     """Where the base of the tracked motion is, in the frame of the robot's base, (N, 3) m."""
-    inverse = env.state.root_quat * torch.tensor([1.0, -1.0, -1.0, -1.0], device=env.device)
-    return rotate(inverse, env.commands[command].root_pos - env.state.root_pos)
+    return rotate(inverse(env.state.root_quat), env.commands[command].root_pos - env.state.root_pos)
 
 
 def motion_anchor_ori_b(env: TermEnv, command: str = "motion") -> torch.Tensor:
     """Orientation of the tracked motion in the robot's base frame: first two columns of the matrix, (N, 6)."""
-    inverse = env.state.root_quat * torch.tensor([1.0, -1.0, -1.0, -1.0], device=env.device)
-    return to_matrix(multiply(inverse, env.commands[command].root_quat))[:, :2].flatten(0, 1).t()
+    return to_matrix(multiply(inverse(env.state.root_quat), env.commands[command].root_quat))[:, :2].flatten(0, 1).t()

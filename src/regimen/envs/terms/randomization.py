@@ -111,7 +111,7 @@ class randomize:  # noqa: N801 - as the other events
     def __call__(self, env_ids: torch.Tensor) -> None:
         """Draw for `env_ids` (n,)."""
         draws = self.env.rand(len(env_ids), 1 if self._shared else len(self._names))
-        low, high = self.ranges[0].tolist()
+        low, high = self.ranges[0].unbind()
         if self._distribution == "log_uniform":
             drawn = low * (high / low) ** draws
         elif self._distribution == "gaussian":
@@ -233,11 +233,14 @@ class apply_wrench:  # noqa: N801 - as the other events
 
     def step(self) -> None:
         """End the wrenches whose time is over."""
-        if not bool(self.steps_left.any()) and not bool(self.wrench.any()):
-            return
-        over = ((self.steps_left == 0) & self.wrench.flatten(1).any(1)).nonzero().squeeze(1)
-        if len(over):
-            self._replace(over, torch.zeros_like(self.wrench[over]))
+        over = (self.steps_left == 0) & self.wrench.flatten(1).any(1)
+        if self.env.reads.immediate:
+            ids = over.nonzero().squeeze(1)
+            if len(ids):
+                self._replace(ids, torch.zeros_like(self.wrench[ids]))
+        else:  # which ones are over is read from no device: to the others a wrench of 0 is added
+            every = torch.arange(len(over), device=over.device)
+            self._replace(every, self.wrench.masked_fill(over[:, None, None], 0.0))
         self.steps_left = (self.steps_left - 1).clamp_min(0)
 
     def reset(self, env_ids: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from regimen.envs.robot_state import GRAVITY
-from regimen.envs.rotations import rotate, to_matrix
+from regimen.envs.rotations import inverse, rotate, to_matrix
 from regimen.envs.symmetry import mirrors
 from regimen.envs.terms.rewards import CONTACT_N
 from regimen.envs.terrain.ray_caster import RayCaster
@@ -177,8 +177,7 @@ class imu_acceleration:  # noqa: N801 - as the other terms
         """Return (N, 3)."""
         state = self._env.state
         gravity = self._down if state.world.gravity is None else state.world.gravity
-        inverse = state.root_quat * torch.tensor([1.0, -1.0, -1.0, -1.0], device=self._env.device)
-        return rotate(inverse, self.acceleration - gravity)
+        return rotate(inverse(state.root_quat), self.acceleration - gravity)
 
 
 @mirrors("feet")
