@@ -1,0 +1,1 @@
+"""Import of a robot from an MJCF or a URDF: what `regimen import-robot` reads, assumes and writes."""

@@ -1,0 +1,187 @@
+"""The compiled file as a tree: base, joints, kinematics in the frame in which the robot is spawned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regimen.envs.robots.importing.settings import ImportSettings
+from regimen.envs.robots.importing.source import Source
+from regimen.system.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import mujoco
+
+UNLIMITED = 2 * np.pi
+"""Range given to a joint without one: ± this, in rad (or m)."""
+
+
+@dataclass
+class Anatomy:
+    """Bodies and joints of the robot in a compiled file.
+
+    Attributes:
+        model: the file as it is, compiled; its free joint, if any, is that of the base.
+        base: id of the body that floats, or of the root of a fixed robot.
+        floating: whether the base floats.
+        bodies: ids of the base and all bodies below it, parents first.
+        joints: ids of the joints that a motor moves, in the order of the model.
+        names: of these joints.
+        ranges: (J, 2) rad.
+        unlimited: names of joints to which the file gives no range.
+        notes: one line for each thing that was left away.
+    """
+
+    model: mujoco.MjModel
+    base: int
+    floating: bool
+    bodies: list[int]
+    joints: list[int]
+    names: list[str]
+    ranges: np.ndarray
+    unlimited: list[str]
+    notes: list[str]
+
+    def body_name(self, body: int) -> str:
+        """Return the name of a body, made from its number where the file has none."""
+        return self.model.body(body).name or f"body_{body}"
+
+    def parent(self, body: int) -> int:
+        """Return the body that carries `body`."""
+        return int(self.model.body_parentid[body])
+
+    def joints_of(self, body: int) -> list[int]:
+        """Return the positions in `joints` of the joints between `body` and its parent."""
+        return [i for i, j in enumerate(self.joints) if self.model.jnt_bodyid[j] == body]
+
+    def path(self, body: int) -> list[int]:
+        """Return the positions in `joints` of all joints between the base and `body`, from the base on."""
+        found: list[int] = []
+        while body not in (self.base, 0):
+            found = [*self.joints_of(body), *found]
+            body = self.parent(body)
+        return found
+
+    def below(self, body: int) -> list[int]:
+        """Return `body` and all bodies below it."""
+        found = {body}
+        for other in self.bodies:
+            if self.parent(other) in found:
+                found.add(other)
+        return sorted(found)
+
+    def rigid_group(self, body: int) -> list[int]:
+        """Return `body` and the bodies below it that are fixed to it."""
+        found = {body}
+        for other in self.bodies:
+            if self.parent(other) in found and not self.joints_of(other):
+                found.add(other)
+        return sorted(found)
+
+
+class Posture:
+    """Kinematics of an `Anatomy` at given joint angles, in the frame of spawning.
+
+    This frame is that of the base for a robot that floats, and the world for a fixed one.
+
+    Attributes:
+        positions: (bodies of the model, 3) m.
+        rotations: (bodies of the model, 3, 3).
+        anchors: (J, 3) m, of the joints.
+        axes: (J, 3), of the joints.
+        centres: (bodies of the model, 3) m, centres of mass.
+    """
+
+    def __init__(self, anatomy: Anatomy, angles: np.ndarray) -> None:
+        """Compute the kinematics.
+
+        Args:
+            anatomy: of the robot.
+            angles: (J,) rad.
+        """
+        import mujoco
+
+        model = anatomy.model
+        data = mujoco.MjData(model)
+        data.qpos[[int(model.jnt_qposadr[j]) for j in anatomy.joints]] = angles
+        mujoco.mj_kinematics(model, data)
+        turn, origin = np.eye(3), np.zeros(3)
+        if anatomy.floating:
+            turn, origin = data.xmat[anatomy.base].reshape(3, 3).T, data.xpos[anatomy.base].copy()
+        self.positions = (data.xpos - origin) @ turn.T
+        self.rotations = turn @ data.xmat.reshape(-1, 3, 3)
+        self.anchors = (data.xanchor[anatomy.joints] - origin) @ turn.T
+        self.axes = data.xaxis[anatomy.joints] @ turn.T
+        self.centres = (data.xipos - origin) @ turn.T
+
+    def place(self, body: int, points: np.ndarray) -> np.ndarray:
+        """Return points (k, 3) of a body in the frame of spawning."""
+        return points @ self.rotations[body].T + self.positions[body]
+
+
+def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings) -> Anatomy:
+    """Return the tree of a file that `require_simulated` has passed.
+
+    Raises:
+        ConfigError: there is no body `--base`, or joints are between it and the world.
+    """
+    import mujoco
+
+    free = [int(model.jnt_bodyid[j]) for j in range(model.njnt) if model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE]
+    names = [model.body(i).name for i in range(model.nbody)]
+    moved = [j for j in range(model.njnt) if model.jnt_type[j] != mujoco.mjtJoint.mjJNT_FREE]
+    floating = bool(free) or (source.kind == "URDF" and not settings.fixed_base)
+    if settings.base is not None and settings.base not in names[1:]:
+        raise ConfigError(f"--base {settings.base}: no such body. {did_you_mean(settings.base, names[1:])}")
+    if settings.base is not None:
+        base = names.index(settings.base)
+    else:
+        base = free[0] if free else _first_with_mass(model, int(model.body_rootid[model.jnt_bodyid[moved[0]]]))
+    if free and base != free[0]:
+        raise ConfigError(f"--base {names[base]}: the free joint is that of `{names[free[0]]}`. Leave --base away.")
+    if floating and model.body_mass[base] <= 0:
+        raise ConfigError(f"The body `{names[base]}` floats and has no mass. Name the body that has: --base <body>.")
+    bodies, above = [base], []
+    for body in range(base + 1, model.nbody):
+        if int(model.body_parentid[body]) in bodies:
+            bodies.append(body)
+    outside = [model.joint(j).name for j in moved if int(model.jnt_bodyid[j]) not in bodies]
+    if not free and any(model.jnt_bodyid[j] == base for j in moved) and floating:
+        outside += [model.joint(j).name for j in moved if model.jnt_bodyid[j] == base]
+    if outside:
+        raise ConfigError(
+            f"The joints {', '.join(outside)} are between the world and the base `{names[base]}`. Choose a --base "
+            f"above them, or weld them by --drop {','.join(outside)}."
+        )
+    above = [n or f"body_{i}" for i, n in enumerate(names) if i and i not in bodies]
+    notes = [f"bodies without joints, which are not below the base, left away: {', '.join(above)}"] if above else []
+    limited = model.jnt_limited[moved].astype(bool) & (np.ptp(model.jnt_range[moved], axis=1) > 0)
+    ranges = np.where(limited[:, None], model.jnt_range[moved], [-UNLIMITED, UNLIMITED])
+    own = [model.joint(j).name or f"{names[model.jnt_bodyid[j]]}_joint" for j in moved]
+    unlimited = [name for name, has in zip(own, limited, strict=True) if not has]
+    notes += [f"{len(planes)} planes or height fields: the ground is Regimen's"] if (planes := _planes(model)) else []
+    ignored = {"cameras": model.ncam, "lights": model.nlight, "skins": model.nskin, "textures": model.ntex}
+    ignored |= {"sensors": model.nsensor, "contact exclusions": model.nexclude, "contact pairs": model.npair}
+    if counts := [f"{number} {what}" for what, number in ignored.items() if number]:
+        notes.append(f"left away: {', '.join(counts)}")
+    return Anatomy(model, base, floating, bodies, moved, own, ranges, unlimited, notes)
+
+
+def _planes(model: mujoco.MjModel) -> list[int]:
+    import mujoco
+
+    kinds = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
+    return [g for g in range(model.ngeom) if model.geom_type[g] in kinds]
+
+
+def _first_with_mass(model: mujoco.MjModel, body: int) -> int:
+    """Return `body`, or the first body with a mass below it where frames without mass lead to one."""
+    while model.body_mass[body] <= 0 and not any(model.jnt_bodyid == body):
+        below = [i for i in range(1, model.nbody) if model.body_parentid[i] == body]
+        heavy = [i for i in below if not any(model.jnt_bodyid == i)]
+        if len(below) != 1 or not heavy:
+            break
+        body = heavy[0]
+    return body

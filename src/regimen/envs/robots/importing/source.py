@@ -1,0 +1,183 @@
+"""The file of an import as an `MjSpec`: MJCF as it is, URDF with the paths of its packages resolved."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimen.envs.robots.importing.settings import ImportSettings
+from regimen.envs.robots.mjcf_file import file_problems
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
+
+if TYPE_CHECKING:
+    import mujoco
+
+MESHES = (".stl", ".obj", ".msh")
+"""Kinds of meshes that MuJoCo reads."""
+
+PACKAGE = "package://"
+
+
+@dataclass
+class Source:
+    """The file as it was read.
+
+    Attributes:
+        path: the file.
+        kind: `MJCF` or `URDF`.
+        spec: its content.
+        speeds: joint -> rated speed in rad/s, which only a URDF has.
+        notes: one line for each thing that was changed or left away, for the report.
+    """
+
+    path: Path
+    kind: str
+    spec: mujoco.MjSpec
+    speeds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def open_source(settings: ImportSettings) -> Source:
+    """Read the file of an import.
+
+    Raises:
+        ConfigError: there is no such file, it is neither MJCF nor URDF, or it names meshes that are not there.
+    """
+    path = settings.file
+    root = _root(path)
+    if root.tag == "robot":
+        return _open_urdf(path, root, settings.package_paths)
+    if problems := file_problems(path):
+        raise ConfigError("\n".join(line.removeprefix("mjcf: ") for line in problems))
+    import mujoco
+
+    try:
+        return Source(path, "MJCF", mujoco.MjSpec.from_file(str(path)))
+    except (ValueError, mujoco.FatalError) as error:
+        raise ConfigError(f"MuJoCo does not read {path}: {' '.join(str(error).split())}") from error
+
+
+def compile_source(source: Source) -> mujoco.MjModel:
+    """Return the compiled model.
+
+    Inertias that break the triangle inequality, as CAD exporters write them, are balanced and noted.
+
+    Raises:
+        ConfigError: MuJoCo does not compile the file; all missing meshes are named.
+    """
+    import mujoco
+
+    try:
+        return source.spec.compile()
+    except (ValueError, mujoco.FatalError) as error:
+        text = " ".join(str(error).split())
+    if "balanceinertia" in text:
+        source.spec.compiler.balanceinertia = True
+        source.notes.append(f"inertias that break A + B ≥ C are balanced ({text.partition('Element')[2].strip()} …)")
+        return compile_source(source)
+    raise_if_any(_missing_meshes(source))
+    hint = ""
+    if "mass and inertia" in text:
+        hint = " Give each link that moves an <inertial>, or weld it by --drop <joint>."
+    raise ConfigError(f"MuJoCo does not compile {source.path}: {text}.{hint}")
+
+
+def _root(path: Path) -> ElementTree.Element:
+    """Return the root element of the file."""
+    if not path.exists():
+        near = [file.name for file in path.parent.glob("*") if file.suffix in (".xml", ".urdf", ".mjcf")]
+        raise ConfigError(f"There is no file {path}. {did_you_mean(path.name, near)}")
+    if path.is_dir():
+        files = sorted(file.name for file in path.iterdir() if file.suffix in (".xml", ".urdf"))
+        raise ConfigError(f"{path} is a folder; expected an MJCF or a URDF. {did_you_mean(path.name, files)}")
+    if path.suffix in (".usd", ".usda", ".usdc", ".usdz"):
+        raise ConfigError(f"{path} is a USD file; expected an MJCF or a URDF of the same robot.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid XML: {error}. Expected an MJCF or a URDF.") from error
+    if path.suffix == ".xacro" or any("xacro" in element.tag for element in root.iter()):
+        plain = path.name.removesuffix(".xacro").removesuffix(".urdf") + ".urdf"
+        raise ConfigError(f"{path} is a xacro, a template of a URDF. Type: xacro {path} > {plain}, and import {plain}.")
+    if root.tag not in ("mujoco", "robot"):
+        raise ConfigError(f"{path} begins with <{root.tag}>; expected an MJCF (<mujoco>) or a URDF (<robot>).")
+    return root
+
+
+def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]) -> Source:
+    """Resolve the meshes of a URDF, and leave away visual ones that MuJoCo cannot read."""
+    import mujoco
+
+    missing: list[str] = []
+    notes: list[str] = []
+    for link in root.findall("link"):
+        for part in [*link.findall("collision"), *link.findall("visual")]:
+            mesh = part.find("geometry/mesh")
+            if mesh is None:
+                continue
+            name = mesh.get("filename", "")
+            found, tried = _resolve(name, path, packages)
+            readable = Path(name).suffix.lower() in MESHES
+            if found is not None and readable:
+                mesh.set("filename", str(found))
+            elif part.tag == "visual":
+                link.remove(part)
+                why = "a kind that MuJoCo does not read" if found is not None else "not found"
+                notes.append(f"visual mesh `{name}` of `{link.get('name')}`: left away, {why}")
+            elif found is None:
+                missing.append(f"link {link.get('name')}: mesh `{name}` is at none of {', '.join(map(str, tried))}")
+            else:
+                missing.append(
+                    f"link {link.get('name')}: MuJoCo does not read the mesh `{name}`; expected one of "
+                    f"{', '.join(MESHES)}: convert it, and change the name in the URDF"
+                )
+    if any(PACKAGE in line for line in missing):
+        missing[-1] += ". Name the folder that holds the package: --package-path <folder>"
+    raise_if_any(missing)
+    compiler = _child(_child(root, "mujoco"), "compiler")
+    compiler.attrib |= {"discardvisual": "false", "fusestatic": "false", "strippath": "false"}
+    compiler.attrib.pop("meshdir", None)
+    speeds = {
+        joint.get("name", ""): float(limit.get("velocity", "0"))
+        for joint in root.findall("joint")
+        if (limit := joint.find("limit")) is not None
+    }
+    try:
+        spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
+    except (ValueError, mujoco.FatalError) as error:
+        raise ConfigError(f"MuJoCo does not read {path}: {' '.join(str(error).split())}") from error
+    return Source(path, "URDF", spec, speeds, notes)
+
+
+def _child(parent: ElementTree.Element, tag: str) -> ElementTree.Element:
+    found = parent.find(tag)
+    return ElementTree.SubElement(parent, tag) if found is None else found
+
+
+def _resolve(name: str, urdf: Path, packages: tuple[Path, ...]) -> tuple[Path | None, list[Path]]:
+    """Return the file that a URDF names, or None, and all places that were looked at.
+
+    `package://<package>/<path>` is looked for in the given folders, then in every folder above the URDF: as
+    `<package>/<path>`, or as `<path>` in a folder that is the package.
+    """
+    if not name.startswith(PACKAGE):
+        tried = [urdf.parent / name.removeprefix("file://")]
+    else:
+        package, _, rest = name.removeprefix(PACKAGE).partition("/")
+        folders = [folder.resolve() for folder in packages] + list(urdf.resolve().parents)
+        tried = [place for f in folders for place in ((f / rest,) if f.name == package else ()) + (f / package / rest,)]
+    found = next((place.resolve() for place in tried if place.is_file()), None)
+    return found, tried[:3]
+
+
+def _missing_meshes(source: Source) -> list[str]:
+    """Return a line for each mesh of an MJCF that is not where MuJoCo looks for it."""
+    folder = source.path.resolve().parent / source.spec.meshdir
+    return [
+        f"mesh `{mesh.name or mesh.file}`: there is no file {folder / mesh.file}"
+        for mesh in source.spec.meshes
+        if mesh.file and not (folder / mesh.file).is_file()
+    ]
