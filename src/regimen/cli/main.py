@@ -18,6 +18,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("regimen.cli.list_options:list_verb", "list the options of a group: tasks, agents, sims, stages, …"),
     "check-env": ("regimen.cli.check_env:check_env_verb", "check every rule of the VecEnv contract on a task"),
     "terrain": ("regimen.cli.terrain:terrain_verb", "draw the uneven ground of a task, and list its kinds"),
+    "import-robot": (
+        "regimen.cli.import_robot:import_robot_verb",
+        "write a robot of your own from an MJCF or a URDF, with a task and a report",
+    ),
     "publish": ("regimen.cli.publish:publish_verb", "keep a run's policy in the repository as pretrained:<name>"),
     "adopt": (
         "regimen.cli.adopt:adopt_verb",

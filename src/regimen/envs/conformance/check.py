@@ -61,15 +61,33 @@ def check_env(
     """
     probe = Probe(make_env, num_envs, seed, command, grid or [], declared or "bit")
     told: dict[str, str] = {}  # message -> the rule that has it: an env that does not open breaks all with the same
-    for name, rule in RULES.items():
-        try:
-            yield RuleResult(name, True, rule(probe))
-        except RegimenError as error:
-            first = told.setdefault(str(error), name)
-            yield RuleResult(name, False, str(error) if first == name else f"as `{first}`")
-        except Exception as error:  # a crash of the environment is a broken rule, with its place
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            yield RuleResult(name, False, f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+    for name in RULES:
+        result = _tried(name, probe)
+        first = name if result.ok else told.setdefault(result.seen, name)
+        yield result if first == name else RuleResult(name, False, f"as `{first}`")
+
+
+def check_rule(name: str, make_env: MakeEnv, num_envs: int = 16, seed: int = 0) -> RuleResult:
+    """Try one rule. Arguments as for `check_env`.
+
+    Args:
+        name: of the rule.
+        make_env: number of environments -> a new environment.
+        num_envs: how many to step together.
+        seed: seed of the environments and of the actions.
+    """
+    return _tried(name, Probe(make_env, num_envs, seed, None, []))
+
+
+def _tried(name: str, probe: Probe) -> RuleResult:
+    """Return the result of a rule; an exception is a broken rule."""
+    try:
+        return RuleResult(name, True, RULES[name](probe))
+    except RegimenError as error:
+        return RuleResult(name, False, str(error))
+    except Exception as error:  # a crash of the environment is a broken rule, with its place
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return RuleResult(name, False, f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
 
 
 def require_env(

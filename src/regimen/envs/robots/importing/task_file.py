@@ -20,6 +20,11 @@ GO2_TORQUE = GO2_MASS * 0.335
 """kg m, mass times height of the Go2, to which the weight of its torque reward belongs."""
 
 
+def task_name(robot: ImportedRobot) -> str:
+    """Return the name of the task of a robot."""
+    return f"{robot.name}_flat" if robot.feet else f"{robot.name}_reach"
+
+
 def task_text(robot: ImportedRobot, reference: str) -> str | None:
     """Return the YAML of a task, None for a robot for which no shipped task fits.
 
@@ -63,7 +68,7 @@ def _biped(robot: ImportedRobot, reference: str) -> str:
             "commands:",
             f"  gait: {{params: {{frequency_hz: {_frequency(1.4, 1.0, height)}}}}}",
             "rewards:",
-            f"  feet_height: {{params: {{height: {_lift(0.1, height)}, std: {_lift(0.05, height)}}}}}",
+            f"  feet_height: {{params: {{height: {_lift(0.1, height)}, std: {_lift(0.1, height) / 2:.3g}}}}}",
             *rows,
             f"  dof_pos_limits: {_on_joints(ankles or legs)}",
             f"  stand_still: {_on_joints(legs)}",
@@ -96,7 +101,7 @@ def _quadruped(robot: ImportedRobot, reference: str) -> str:
             f"  gait:  # trot: diagonal feet together; feet are {', '.join(foot.name for foot in robot.feet)}",
             f"    params: {{frequency_hz: {_frequency(2.0, 0.335, height)}, offsets: {offsets}}}",
             "rewards:",
-            f"  feet_height: {{params: {{height: {_lift(0.24, height)}, std: {_lift(0.12, height)}}}}}",
+            f"  feet_height: {{params: {{height: {_lift(0.24, height)}, std: {_lift(0.24, height) / 2:.3g}}}}}",
             f"  dof_torques_l2: {{weight: {-float(f'{torque:.2g}')}}}",
             f"  joint_deviation: {_on_joints(sideways)}",
             "terminations:",
@@ -162,8 +167,8 @@ def _frequency(hz: float, at: float, height: float) -> float:
 
 
 def _lift(share: float, height: float) -> float:
-    """Return a share of the height in m, of at most 0.4 m for feet that are lifted by a quarter of it."""
-    return round(share * min(height, 1.0 if share <= 0.1 else 0.4), 3)
+    """Return a share of the height of the base in m, at most 0.1 m."""
+    return round(min(share * height, 0.1), 3)
 
 
 def _pattern(names: Sequence[str]) -> str:
