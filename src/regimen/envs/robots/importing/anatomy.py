@@ -122,7 +122,7 @@ class Posture:
 
 
 def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings) -> Anatomy:
-    """Return the tree of a file that `require_simulated` has passed.
+    """Return the tree of a file that `compile_simulated` returns.
 
     Raises:
         ConfigError: there is no body `--base`, or joints are between it and the world.
@@ -172,8 +172,8 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
 def _planes(model: mujoco.MjModel) -> list[int]:
     import mujoco
 
-    kinds = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
-    return [g for g in range(model.ngeom) if model.geom_type[g] in kinds]
+    kinds = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
+    return [g for g in range(model.ngeom) if int(model.geom_type[g]) in kinds]
 
 
 def _first_with_mass(model: mujoco.MjModel, body: int) -> int:

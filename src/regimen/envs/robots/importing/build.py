@@ -9,11 +9,11 @@ from regimen.envs.robots.importing.feet import fall_bodies, find_feet, soles
 from regimen.envs.robots.importing.figures import joint_figures
 from regimen.envs.robots.importing.mirror import find_mirror
 from regimen.envs.robots.importing.pose import default_pose, spawn_height, zero_pose
-from regimen.envs.robots.importing.refusals import drop, require_simulated
+from regimen.envs.robots.importing.refusals import compile_simulated, drop
 from regimen.envs.robots.importing.result import ImportedRobot
 from regimen.envs.robots.importing.settings import ImportSettings
 from regimen.envs.robots.importing.shapes import VisualMesh, collision_shapes, visual_meshes
-from regimen.envs.robots.importing.source import compile_source, open_source
+from regimen.envs.robots.importing.source import open_source
 from regimen.system.errors import ConfigError, raise_if_any
 
 MOST_FACES = 400_000
@@ -28,16 +28,14 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
     """
     source = open_source(settings)
     drop(source, settings.drop)
-    model = compile_source(source)
-    require_simulated(source, model, settings)
-    anatomy = read_anatomy(source, model, settings)
+    anatomy = read_anatomy(source, compile_simulated(source, settings), settings)
     raise_if_any(settings.pattern_problems(anatomy.names))
     zero = Posture(anatomy, zero_pose(anatomy))
     shapes, note = collision_shapes(anatomy, zero)
     feet = find_feet(anatomy, shapes, zero, settings)
     if settings.foot_boxes:
         shapes, _ = collision_shapes(anatomy, zero, feet)
-    angles, pose_source = default_pose(anatomy, feet, settings)
+    angles, pose_source = default_pose(anatomy, feet, source.keyframes, settings)
     _require_within(anatomy, angles)
     pose = Posture(anatomy, angles)
     height = spawn_height(shapes, pose) if anatomy.floating else 0.0
@@ -46,7 +44,8 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
     mirror, mirror_source = find_mirror(anatomy, [foot.name for foot in found], zero)
     visuals, left_away = _visuals(anatomy, settings.meshes)
     notes = [*source.notes, *anatomy.notes, *([note] if note else []), *left_away]
-    notes += [f"joint {name}: no range in the file; ± 2π is assumed" for name in anatomy.unlimited]
+    if anatomy.unlimited:
+        notes.append(f"range: assumed: ± 2π, because the file has none: {', '.join(anatomy.unlimited)}")
     return ImportedRobot(
         name=settings.name,
         file_name=settings.file.name,

@@ -75,7 +75,12 @@ class _Servo:
 
 
 def joint_figures(
-    anatomy: Anatomy, posture: Posture, feet: Sequence[int], height: float, speeds: dict[str, float], user: ImportSettings
+    anatomy: Anatomy,
+    posture: Posture,
+    feet: Sequence[int],
+    height: float,
+    speeds: dict[str, float],
+    user: ImportSettings,
 ) -> list[JointFigures]:
     """Return the figures of all joints.
 
@@ -163,7 +168,8 @@ def _servo(anatomy: Anatomy, joint: int) -> _Servo:
 
     model = anatomy.model
     effort = float(model.jnt_actfrcrange[joint, 1]) if model.jnt_actfrclimited[joint] else None
-    drives = np.isin(model.actuator_trntype, (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+    direct = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+    drives = np.isin(model.actuator_trntype, direct)
     own = np.flatnonzero(drives & (model.actuator_trnid[:, 0] == joint))
     if not len(own):
         return _Servo(None, None, effort or None)

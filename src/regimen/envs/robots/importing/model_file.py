@@ -115,9 +115,7 @@ def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
             _add(element, "freejoint", name="root")
         if root:
             mode = "trackcom" if robot.floating else "fixed"
-            _add(
-                element, "camera", name="track", mode=mode, pos=_text(CAMERA * scale), xyaxes=".753 .658 0 -.06 .07 1"
-            )
+            _add(element, "camera", name="track", mode=mode, pos=_text(CAMERA * scale), xyaxes=".753 .658 0 -.06 .07 1")
         for i in anatomy.joints_of(body):
             _add_joint(robot, element, i)
         for shape in (s for s in robot.shapes if s.body == body):

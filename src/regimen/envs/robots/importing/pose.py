@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,13 +34,13 @@ def zero_pose(anatomy: Anatomy) -> np.ndarray:
     return np.clip(np.zeros(len(anatomy.joints)), anatomy.ranges[:, 0], anatomy.ranges[:, 1])
 
 
-def default_pose(anatomy: Anatomy, feet: Sequence[int], settings: ImportSettings) -> tuple[np.ndarray, str]:
+def default_pose(
+    anatomy: Anatomy, feet: Sequence[int], keyframes: Mapping[str, Mapping[str, float]], settings: ImportSettings
+) -> tuple[np.ndarray, str]:
     """Return the default angles (J,) rad, rounded to 1 mrad, and where they come from."""
-    model = anatomy.model
-    names = {model.key(k).name.lower(): k for k in range(model.nkey)}
-    key = next((name for name in KEYFRAMES if name in names), None)
+    key = next((name for name in KEYFRAMES if name in keyframes), None)
     if key is not None:
-        angles = model.key_qpos[names[key]][[int(model.jnt_qposadr[j]) for j in anatomy.joints]]
+        angles = np.array([keyframes[key].get(name, 0.0) for name in anatomy.names])
         source = f"keyframe `{key}` of the file"
     else:
         angles, bent = bend_knees(anatomy, feet, zero_pose(anatomy))
@@ -48,9 +48,10 @@ def default_pose(anatomy: Anatomy, feet: Sequence[int], settings: ImportSettings
     given = [settings.given("pose", name) for name in anatomy.names]
     if any(value is not None for value in given):
         source += "; angles by --pose"
-    angles = [a if value is None else value for a, value in zip(angles, given, strict=True)]
-    rounded = np.round(angles, 3)
-    return np.clip(rounded, np.ceil(anatomy.ranges[:, 0] * 1e4) / 1e4, np.floor(anatomy.ranges[:, 1] * 1e4) / 1e4), source
+    chosen = [a if value is None else value for a, value in zip(angles, given, strict=True)]
+    rounded, (low, high) = np.round(chosen, 3), anatomy.ranges.T
+    inside = np.clip(rounded, np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4)
+    return np.where(abs(inside - rounded) < 1e-3, inside, rounded), source
 
 
 def bend_knees(anatomy: Anatomy, feet: Sequence[int], angles: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -85,16 +86,17 @@ def bend_knees(anatomy: Anatomy, feet: Sequence[int], angles: np.ndarray) -> tup
         near = np.clip(angles[hip] - angles[knee], *anatomy.ranges[hip])  # beyond that, a leg is folded over
         _search(anatomy, angles, hip, offset, (angles[hip], near))
         if ankle:
-            _search(anatomy, angles, ankle[0], tilt, tuple(anatomy.ranges[ankle[0]]))
+            _search(anatomy, angles, ankle[0], tilt, anatomy.ranges[ankle[0]])
         knees.append(anatomy.names[knee])
     return angles, knees
 
 
-def _search(anatomy: Anatomy, angles: np.ndarray, joint: int, cost: object, bounds: tuple[float, float]) -> None:
-    """Set the angle of a joint between `bounds` to the one of the least cost."""
-    assert callable(cost)
+def _search(
+    anatomy: Anatomy, angles: np.ndarray, joint: int, cost: Callable[[Posture], float], bounds: Sequence[float]
+) -> None:
+    """Set the angle of a joint between two `bounds` to the one of the least cost."""
     costs = []
-    tried = np.linspace(*bounds, STEPS)
+    tried = np.linspace(bounds[0], bounds[1], STEPS)
     for angle in tried:
         angles[joint] = angle
         costs.append(cost(Posture(anatomy, angles)))

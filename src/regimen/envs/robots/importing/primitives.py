@@ -93,7 +93,7 @@ def _along(points: np.ndarray, frame: np.ndarray) -> Iterator[Primitive]:
 
 def hull_volume(points: np.ndarray) -> float:
     """Return the volume of the convex hull of points (k, 3), in m³; 0 for points in a plane."""
-    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial import ConvexHull, QhullError  # type: ignore[import-untyped]
 
     try:
         return float(ConvexHull(points).volume)

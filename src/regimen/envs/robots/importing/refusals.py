@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regimen.envs.robots.importing.settings import ImportSettings
-from regimen.envs.robots.importing.source import Source
+from regimen.envs.robots.importing.source import Source, compile_source, take_keyframes
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 if TYPE_CHECKING:
@@ -23,15 +23,31 @@ def drop(source: Source, names: tuple[str, ...]) -> None:
     Raises:
         ConfigError: there is no element with one of the names.
     """
+    if names:
+        take_keyframes(source)
     for name in names:
         elements = dict(_droppable(source.spec))
         if name not in elements:
             raise ConfigError(f"--drop {name}: the file has no such element. {did_you_mean(name, elements)}")
-        source.spec.delete(elements[name])
-        source.notes.append(f"`{name}` is removed by --drop")
+        gone = _referring(source.spec, name)
+        for element in (*gone.values(), elements[name]):
+            source.spec.delete(element)
+        others = f", with {', '.join(f'`{other}`' for other in gone)}" if gone else ""
+        source.notes.append(f"`{name}` is removed by --drop{others}")
 
 
-def _droppable(spec: mujoco.MjSpec) -> Iterator[tuple[str, object]]:
+def _referring(spec: mujoco.MjSpec, name: str) -> dict[str, Any]:
+    """Return the actuators and equality constraints that refer to a joint or tendon, by name."""
+    found: dict[str, Any] = {a.name or f"actuator[{i}]": a for i, a in enumerate(spec.actuators) if a.target == name}
+    joints = {joint.name for joint in spec.joints}
+    return found | {
+        e.name or f"equality[{i}]": e
+        for i, e in enumerate(spec.equalities)
+        if name in joints and name in (e.name1, e.name2)
+    }
+
+
+def _droppable(spec: mujoco.MjSpec) -> Iterator[tuple[str, Any]]:
     """Return names of elements that can be removed; where a body and a joint share one, the joint has it."""
     for body in spec.bodies[1:]:
         yield body.name, body
@@ -45,20 +61,20 @@ def _droppable(spec: mujoco.MjSpec) -> Iterator[tuple[str, object]]:
             yield element.name or f"{kind}[{i}]", element
 
 
-def require_simulated(source: Source, model: mujoco.MjModel, settings: ImportSettings) -> None:
-    """Raise unless everything in the file can be simulated.
+def compile_simulated(source: Source, settings: ImportSettings) -> mujoco.MjModel:
+    """Return the compiled model of a file in which everything can be simulated.
 
     Raises:
-        ConfigError: one line for each element, with what can be done.
+        ConfigError: one line for each element that cannot, with what can be done; or MuJoCo does not compile the file.
     """
-    raise_if_any(
-        [
-            *_constraint_problems(source.spec),
-            *_joint_problems(model),
-            *_actuator_problems(model),
-            *_unactuated(model, settings),
-        ]
-    )
+    constraints = list(_constraint_problems(source.spec))
+    try:
+        model = compile_source(source)
+    except ConfigError:
+        raise_if_any(constraints)  # what is left of a closed loop keeps MuJoCo from compiling
+        raise
+    raise_if_any([*constraints, *_joint_problems(model), *_actuator_problems(model), *_unactuated(model, settings)])
+    return model
 
 
 def _constraint_problems(spec: mujoco.MjSpec) -> Iterator[str]:
@@ -110,10 +126,10 @@ def _actuator_problems(model: mujoco.MjModel) -> Iterator[str]:
     import mujoco
 
     joints: dict[int, list[str]] = {}
-    direct = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    direct = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
     for i in range(len(model.actuator_trntype)):
         name = model.actuator(i).name or f"actuator[{i}]"
-        if model.actuator_trntype[i] not in direct:
+        if int(model.actuator_trntype[i]) not in direct:
             kind = str(mujoco.mjtTrn(int(model.actuator_trntype[i]))).partition("mjTRN_")[2].lower()
             yield f"actuator `{name}` drives a {kind}; expected a joint. Remove it by --drop {name}"
             continue
@@ -135,9 +151,9 @@ def _unactuated(model: mujoco.MjModel, settings: ImportSettings) -> Iterator[str
     driven = {int(model.actuator_trnid[i, 0]) for i in range(len(model.actuator_trntype))}
     for j in range(model.njnt) if driven else ():
         name = model.joint(j).name
-        if model.jnt_type[j] != mujoco.mjtJoint.mjJNT_FREE and j not in driven:
-            if settings.given("effort", name) is None:
-                yield (
-                    f"joint `{name}` has no actuator, and other joints have: a passive joint is not simulated. Weld it "
-                    f"by --drop {name}, or give it a motor by --effort {name}=<N·m>"
-                )
+        passive = model.jnt_type[j] != mujoco.mjtJoint.mjJNT_FREE and j not in driven
+        if passive and settings.given("effort", name) is None:
+            yield (
+                f"joint `{name}` has no actuator, and other joints have: a passive joint is not simulated. Weld it by "
+                f"--drop {name}, or give it a motor by --effort {name}=<N·m>"
+            )

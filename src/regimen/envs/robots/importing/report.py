@@ -74,7 +74,7 @@ def sources(robot: ImportedRobot) -> list[str]:
 def shape_rows(robot: ImportedRobot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the header and one row for each collision shape."""
     header = ("body", "shape", "size m", "for", ">excess volume", ">lower by mm")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             robot.anatomy.body_name(shape.body),
             shape.primitive.kind,

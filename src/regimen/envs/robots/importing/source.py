@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from regimen.envs.robots.importing.settings import ImportSettings
 from regimen.envs.robots.mjcf_file import file_problems
@@ -29,6 +33,7 @@ class Source:
         kind: `MJCF` or `URDF`.
         spec: its content.
         speeds: joint -> rated speed in rad/s, which only a URDF has.
+        keyframes: name in lower case -> joint -> position in rad.
         notes: one line for each thing that was changed or left away, for the report.
     """
 
@@ -36,6 +41,7 @@ class Source:
     kind: str
     spec: mujoco.MjSpec
     speeds: dict[str, float] = field(default_factory=dict)
+    keyframes: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,7 +76,12 @@ def compile_source(source: Source) -> mujoco.MjModel:
     import mujoco
 
     try:
-        return source.spec.compile()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = source.spec.compile()
+        source.keyframes = source.keyframes or _keyframes(model)
+        source.notes += dict.fromkeys(f"MuJoCo: {' '.join(str(warning.message).split())}" for warning in caught)
+        return model
     except (ValueError, mujoco.FatalError) as error:
         text = " ".join(str(error).split())
     if "balanceinertia" in text:
@@ -82,6 +93,26 @@ def compile_source(source: Source) -> mujoco.MjModel:
     if "mass and inertia" in text:
         hint = " Give each link that moves an <inertial>, or weld it by --drop <joint>."
     raise ConfigError(f"MuJoCo does not compile {source.path}: {text}.{hint}")
+
+
+def take_keyframes(source: Source) -> None:
+    """Read the keyframes of a file from which joints are going to be removed: afterwards they fit no longer."""
+    import mujoco
+
+    if not source.spec.keys:
+        return
+    with contextlib.suppress(ValueError, mujoco.FatalError):  # the reason is reported when the rest is compiled
+        source.keyframes = _keyframes(source.spec.compile())
+    for key in list(source.spec.keys):
+        source.spec.delete(key)
+
+
+def _keyframes(model: mujoco.MjModel) -> dict[str, dict[str, float]]:
+    joints = {model.joint(j).name: int(model.jnt_qposadr[j]) for j in range(model.njnt)}
+    return {
+        model.key(k).name.lower(): {name: float(model.key_qpos[k, place]) for name, place in joints.items()}
+        for k in range(model.nkey)
+    }
 
 
 def _root(path: Path) -> ElementTree.Element:
@@ -112,7 +143,7 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
     import mujoco
 
     missing: list[str] = []
-    notes: list[str] = []
+    dropped: dict[str, list[str]] = {}
     for link in root.findall("link"):
         for part in [*link.findall("collision"), *link.findall("visual")]:
             mesh = part.find("geometry/mesh")
@@ -126,7 +157,7 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
             elif part.tag == "visual":
                 link.remove(part)
                 why = "a kind that MuJoCo does not read" if found is not None else "not found"
-                notes.append(f"visual mesh `{name}` of `{link.get('name')}`: left away, {why}")
+                dropped.setdefault(why, []).append(Path(name).name)
             elif found is None:
                 missing.append(f"link {link.get('name')}: mesh `{name}` is at none of {', '.join(map(str, tried))}")
             else:
@@ -137,6 +168,12 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
     if any(PACKAGE in line for line in missing):
         missing[-1] += ". Name the folder that holds the package: --package-path <folder>"
     raise_if_any(missing)
+    notes = [
+        f"{len(names)} visual meshes left away, {why}: {', '.join(dict.fromkeys(names))}"
+        for why, names in dropped.items()
+    ]
+    if repaired := [link.get("name", "") for link in root.findall("link") if _repair_inertia(link)]:
+        notes.append(f"inertias that are not positive definite, products of inertia set to 0: {', '.join(repaired)}")
     compiler = _child(_child(root, "mujoco"), "compiler")
     compiler.attrib |= {"discardvisual": "false", "fusestatic": "false", "strippath": "false"}
     compiler.attrib.pop("meshdir", None)
@@ -149,7 +186,20 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except (ValueError, mujoco.FatalError) as error:
         raise ConfigError(f"MuJoCo does not read {path}: {' '.join(str(error).split())}") from error
-    return Source(path, "URDF", spec, speeds, notes)
+    return Source(path, "URDF", spec, speeds, notes=notes)
+
+
+def _repair_inertia(link: ElementTree.Element) -> bool:
+    """Set the products of inertia of a URDF link to 0 if its tensor is not positive definite; return whether it was."""
+    inertia = link.find("inertial/inertia")
+    if inertia is None:
+        return False
+    xx, yy, zz, xy, xz, yz = (float(inertia.get(f"i{key}", "0")) for key in ("xx", "yy", "zz", "xy", "xz", "yz"))
+    tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if min(xx, yy, zz) <= 0 or np.linalg.eigvalsh(tensor)[0] > 1e-12 * np.trace(tensor):
+        return False
+    inertia.attrib |= {"ixy": "0", "ixz": "0", "iyz": "0"}
+    return True
 
 
 def _child(parent: ElementTree.Element, tag: str) -> ElementTree.Element:
