@@ -42,6 +42,10 @@ FLAGS = {
     "queue": ("--json",),
     "list": ("--config-dir", "--python"),
     "motion": ("--robot", "--quat-order", "--cycle", "--retarget", "--save", "--folder", "--facts"),
+    "import-robot": (
+        *("--name", "--into", "--force", "--feet", "--foot-boxes", "--base", "--fixed-base", "--drop"),
+        *("--package-path", "--no-meshes", "--effort", "--armature", "--kp", "--kd", "--speed", "--pose"),
+    ),
     "check-env": ("--config-dir", "--describe", "--num-envs"),
     "terrain": ("--config-dir", "--out"),
     "launch.py": ("--help", "--multirun", "-m", "--config-dir", "--cfg", "--info"),
@@ -111,7 +115,7 @@ def _verb(verb: str, *arguments: str) -> Iterable[str]:
         return shipped_motions()
     if verb in COMPOSING:
         return _launch(arguments, Path("launch.py"))
-    if verb == "ui":
+    if verb in ("ui", "import-robot"):
         return ()
     rows = Index().rows()
     if verb == "export" and typed.startswith(("format=", "observations=")):

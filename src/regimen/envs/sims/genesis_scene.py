@@ -207,6 +207,10 @@ def read_outline(robot: Robot) -> Outline:
     tracked = {s.attrib["name"].removeprefix("pos_"): sites[s.attrib["objname"]] for s in root.iter("framepos")}
     for include in root.findall("include"):
         root.remove(include)
+    compiler = root.find("compiler")
+    meshes = robot.mjcf.parent / ("" if compiler is None else compiler.get("meshdir", ""))
+    for mesh in root.iter("mesh"):  # the text is compiled in another folder
+        mesh.set("file", os.fspath((meshes / mesh.get("file", "")).resolve()))
     return Outline(monitored, tracked, ElementTree.tostring(root, encoding="unicode"))
 
 

@@ -24,6 +24,7 @@ class Anatomy:
 
     Attributes:
         model: the file as it is, compiled; its free joint, if any, is that of the base.
+        data: scratch for its kinematics.
         base: id of the body that floats, or of the root of a fixed robot.
         floating: whether the base floats.
         bodies: ids of the base and all bodies below it, parents first.
@@ -35,6 +36,7 @@ class Anatomy:
     """
 
     model: mujoco.MjModel
+    data: mujoco.MjData
     base: int
     floating: bool
     bodies: list[int]
@@ -103,8 +105,8 @@ class Posture:
         """
         import mujoco
 
-        model = anatomy.model
-        data = mujoco.MjData(model)
+        model, data = anatomy.model, anatomy.data
+        data.qpos[:] = model.qpos0
         data.qpos[[int(model.jnt_qposadr[j]) for j in anatomy.joints]] = angles
         mujoco.mj_kinematics(model, data)
         turn, origin = np.eye(3), np.zeros(3)
@@ -166,7 +168,7 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     ignored |= {"sensors": model.nsensor, "contact exclusions": model.nexclude, "contact pairs": model.npair}
     if counts := [f"{number} {what}" for what, number in ignored.items() if number]:
         notes.append(f"left away: {', '.join(counts)}")
-    return Anatomy(model, base, floating, bodies, moved, own, ranges, unlimited, notes)
+    return Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)
 
 
 def _planes(model: mujoco.MjModel) -> list[int]:

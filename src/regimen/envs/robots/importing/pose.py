@@ -25,8 +25,8 @@ PITCH = 0.9
 CLEARANCE = 0.01
 """m between the soles and the ground at the spawn."""
 
-STEPS = 361
-"""Angles that are tried for a hip or an ankle."""
+STEPS, PASSES = 41, 3
+"""Angles that are tried for a hip or an ankle, and how often: each time between the neighbours of the best before."""
 
 
 def zero_pose(anatomy: Anatomy) -> np.ndarray:
@@ -95,12 +95,15 @@ def _search(
     anatomy: Anatomy, angles: np.ndarray, joint: int, cost: Callable[[Posture], float], bounds: Sequence[float]
 ) -> None:
     """Set the angle of a joint between two `bounds` to the one of the least cost."""
-    costs = []
-    tried = np.linspace(bounds[0], bounds[1], STEPS)
-    for angle in tried:
-        angles[joint] = angle
-        costs.append(cost(Posture(anatomy, angles)))
-    angles[joint] = tried[int(np.argmin(costs))]
+    low, high = bounds
+    for _ in range(PASSES):
+        tried, costs = np.linspace(low, high, STEPS), []
+        for angle in tried:
+            angles[joint] = angle
+            costs.append(cost(Posture(anatomy, angles)))
+        best = int(np.argmin(costs))
+        low, high = tried[max(best - 1, 0)], tried[min(best + 1, STEPS - 1)]
+        angles[joint] = tried[best]
 
 
 def spawn_height(shapes: Sequence[Shape], posture: Posture) -> float:
