@@ -7,8 +7,6 @@ from pathlib import Path
 
 from regimen.system.errors import did_you_mean
 
-CONVERT = "import mujoco; mujoco.mj_saveLastXML('{new}', mujoco.MjModel.from_xml_path('{old}'))"
-
 
 def file_problems(path: Path) -> list[str]:
     """Return one line for each thing that keeps `path` from being read as an MJCF."""
@@ -37,11 +35,7 @@ def _problems(path: Path, what: str, folder: Path, seen: set[Path]) -> list[str]
     except OSError as error:
         return [f"{what}: {path} cannot be read: {error.strerror}"]
     if root.tag == "robot":
-        convert = CONVERT.format(new=f"{path.stem}_mjcf.xml", old=path.name)
-        return [
-            f'{what}: {path} is a URDF (<robot>); expected an MJCF (<mujoco>). Type: python -c "{convert}", then add '
-            "actuators and sensors: docs/add_a_robot.md lists them"
-        ]
+        return [f"{what}: {path} is a URDF (<robot>); expected an MJCF (<mujoco>). Type: regimen import-robot {path}"]
     if root.tag != "mujoco" and (what == "mjcf" or root.tag != "mujocoinclude"):
         return [f"{what}: {path} begins with <{root.tag}>; expected an MJCF, which begins with <mujoco>"]
     included = [folder / name for element in root.iter("include") if (name := element.get("file"))]

@@ -145,7 +145,9 @@ def test_packages_are_found_above_the_file_or_where_the_user_says(tmp_path: Path
     if where == "given":
         (tmp_path / "elsewhere/dog").mkdir(parents=True)
         (tmp_path / "dog/trunk.obj").rename(tmp_path / "elsewhere/dog/trunk.obj")
-        with raises_naming(ConfigError, "trunk", "package://dog/trunk.obj", "--package-path", tmp_path / "dog/trunk.obj"):
+        with raises_naming(
+            ConfigError, "trunk", "package://dog/trunk.obj", "--package-path", tmp_path / "dog/trunk.obj"
+        ):
             imported(file)
     paths = (tmp_path / "elsewhere",) if where == "given" else ()
     assert any(shape.source.startswith("mesh") for shape in imported(file, package_paths=paths).shapes)

@@ -30,7 +30,11 @@ def settings(file: Path, **changes: object) -> ImportSettings:
         ({"more": BALL}, ("swivel", "flail"), "flail"),
         ({"more": CRATE}, ("crate", "torso"), "crate"),
         ({"actuators": MOTORS + '<motor name="second" joint="left_knee"/>'}, ("left_knee", "second"), "second"),
-        ({"actuators": MOTORS.replace(MOTORS[: MOTORS.index("/>") + 2], "")}, ("left_hip_roll", "--effort"), "left_hip_roll"),
+        (
+            {"actuators": MOTORS.replace(MOTORS[: MOTORS.index("/>") + 2], "")},
+            ("left_hip_roll", "--effort"),
+            "left_hip_roll",
+        ),
     ],
     ids=["loop", "tendon", "ball", "free", "twice", "passive"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +85,11 @@ def _constraint_problems(spec: mujoco.MjSpec) -> Iterator[str]:
         ends = " and ".join(f"`{end}`" for end in (equality.name1, equality.name2) if end)
         yield (
             f"equality constraint `{name}` ({kind}) of {ends}: closed loops and coupled joints are not simulated. "
-            f"Remove it by --drop {name}; weld a joint that only follows another by --drop <joint>"
+            f"Remove it by --drop {shlex.quote(name)}; weld a joint that only follows another by --drop <joint>"
         )
     for i, tendon in enumerate(spec.tendons):
         name = tendon.name or f"tendon[{i}]"
-        yield f"tendon `{name}`: tendons are not simulated. Remove it, with its actuators, by --drop {name}"
+        yield f"tendon `{name}`: tendons are not simulated. Remove it, with its actuators, by --drop {shlex.quote(name)}"
     for flex in spec.flexes:
         yield f"flex `{flex.name}`: soft bodies are not simulated. Remove it from the file"
 
@@ -131,16 +132,16 @@ def _actuator_problems(model: mujoco.MjModel) -> Iterator[str]:
         name = model.actuator(i).name or f"actuator[{i}]"
         if int(model.actuator_trntype[i]) not in direct:
             kind = str(mujoco.mjtTrn(int(model.actuator_trntype[i]))).partition("mjTRN_")[2].lower()
-            yield f"actuator `{name}` drives a {kind}; expected a joint. Remove it by --drop {name}"
+            yield f"actuator `{name}` drives a {kind}; expected a joint. Remove it by --drop {shlex.quote(name)}"
             continue
         joints.setdefault(int(model.actuator_trnid[i, 0]), []).append(name)
         if model.actuator_dyntype[i] == mujoco.mjtDyn.mjDYN_MUSCLE:
-            yield f"actuator `{name}` is a muscle; expected a motor or a servo. Remove it by --drop {name}"
+            yield f"actuator `{name}` is a muscle; expected a motor or a servo. Remove it by --drop {shlex.quote(name)}"
     for j, names in joints.items():
         if len(names) > 1:
             yield (
                 f"joint `{model.joint(j).name}` has {len(names)} actuators: {', '.join(names)}; expected one. Remove "
-                f"the others, for example by --drop {','.join(names[1:])}"
+                f"the others, for example by --drop {shlex.quote(','.join(names[1:]))}"
             )
 
 
