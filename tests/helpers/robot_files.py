@@ -54,7 +54,9 @@ MOTORS = "".join(f'<motor joint="{joint}" gear="40" ctrlrange="-1 1" ctrllimited
 
 def box_obj(half: tuple[float, ...], at: tuple[float, ...] = (0.0, 0.0, 0.0)) -> str:
     """Return a box as an OBJ file."""
-    corners = [[c + s * h for c, s, h in zip(at, signs, half)] for signs in itertools.product((-1, 1), repeat=3)]
+    corners = [
+        [c + s * h for c, s, h in zip(at, signs, half, strict=True)] for signs in itertools.product((-1, 1), repeat=3)
+    ]
     quads = ((1, 2, 4, 3), (5, 7, 8, 6), (1, 5, 6, 2), (3, 4, 8, 7), (1, 3, 7, 5), (2, 6, 8, 4))
     lines = ["v " + " ".join(f"{x:.6f}" for x in corner) for corner in corners]
     return "\n".join([*lines, *("f " + " ".join(map(str, (a, b, c))) for q in quads for a, b, c in _halves(q)), ""])
@@ -90,11 +92,13 @@ def write_biped(
 
 URDF_LEG = """
 <link name="{n}_thigh">
-  <inertial><origin xyz="0 0 -.1"/><mass value="1"/><inertia ixx=".004" iyy=".004" izz=".001" ixy="0" ixz="0" iyz="0"/></inertial>
+  <inertial><origin xyz="0 0 -.1"/><mass value="1"/>
+    <inertia ixx=".004" iyy=".004" izz=".001" ixy="0" ixz="0" iyz="0"/></inertial>
   <collision><origin xyz="0 0 -.1"/><geometry><cylinder radius=".02" length=".16"/></geometry></collision>
 </link>
 <link name="{n}_shank">
-  <inertial><origin xyz="0 0 -.1"/><mass value=".3"/><inertia ixx=".001" iyy=".001" izz=".0002" ixy="0" ixz="0" iyz="0"/></inertial>
+  <inertial><origin xyz="0 0 -.1"/><mass value=".3"/>
+    <inertia ixx=".001" iyy=".001" izz=".0002" ixy="0" ixz="0" iyz="0"/></inertial>
 </link>
 <link name="{n}_foot">
   <inertial><mass value=".05"/><inertia ixx="{bad}" iyy=".00002" izz=".00002" ixy="0" ixz="0" iyz="0"/></inertial>

@@ -171,3 +171,10 @@ def test_words_of_figures() -> None:
     for kind, word in (("kp", "knee"), ("kp", "=3"), ("kp", "knee=x"), ("kp", "(=3"), ("kp", "a=0"), ("kd", "a=-1")):
         values, lines = read_figures(kind, [word])
         assert values == {} and len(lines) == 1 and f"--{kind} {word}" in lines[0]
+
+
+def test_a_foot_without_an_ankle_stands_below_its_hip(dog: ImportedRobot) -> None:
+    pose = dict(zip((joint.name for joint in dog.figures), dog.pose, strict=True))
+    assert pose["FL_knee"] == -1.4 and pose["FL_hip"] == pytest.approx(
+        0.7, abs=0.05
+    )  # links of one length, a ball as foot

@@ -16,7 +16,7 @@ from regimen.envs.robots.importing.shapes import VisualMesh, collision_shapes, v
 from regimen.envs.robots.importing.source import open_source
 from regimen.system.errors import ConfigError, raise_if_any
 
-MOST_FACES = 400_000
+MOST_FACES = 500_000
 """Triangles of all visual meshes together; beyond it they are left away, because pictures become slow."""
 
 
@@ -35,7 +35,7 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
     feet = find_feet(anatomy, shapes, zero, settings)
     if settings.foot_boxes:
         shapes, _ = collision_shapes(anatomy, zero, feet)
-    angles, pose_source = default_pose(anatomy, feet, source.keyframes, settings)
+    angles, pose_source = default_pose(anatomy, soles(anatomy, feet, shapes, zero), source.keyframes, settings)
     _require_within(anatomy, angles)
     pose = Posture(anatomy, angles)
     height = spawn_height(shapes, pose) if anatomy.floating else 0.0

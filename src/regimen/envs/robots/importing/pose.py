@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from regimen.envs.robots.importing.anatomy import Anatomy, Posture
+from regimen.envs.robots.importing.feet import Foot
 from regimen.envs.robots.importing.settings import ImportSettings
 from regimen.envs.robots.importing.shapes import Shape, lowest_point
 
@@ -35,7 +36,7 @@ def zero_pose(anatomy: Anatomy) -> np.ndarray:
 
 
 def default_pose(
-    anatomy: Anatomy, feet: Sequence[int], keyframes: Mapping[str, Mapping[str, float]], settings: ImportSettings
+    anatomy: Anatomy, feet: Sequence[Foot], keyframes: Mapping[str, Mapping[str, float]], settings: ImportSettings
 ) -> tuple[np.ndarray, str]:
     """Return the default angles (J,) rad, rounded to 1 mrad, and where they come from."""
     key = next((name for name in KEYFRAMES if name in keyframes), None)
@@ -54,14 +55,15 @@ def default_pose(
     return np.where(abs(inside - rounded) < 1e-3, inside, rounded), source
 
 
-def bend_knees(anatomy: Anatomy, feet: Sequence[int], angles: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Bend the knee of each leg, with the foot below the hip and as level as before.
+def bend_knees(anatomy: Anatomy, feet: Sequence[Foot], angles: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Bend the knee of each leg, with the ankle below the hip and the foot as level as before.
 
-    A leg is bent if two or three of its joints turn about the y axis: hip, knee, and ankle.
+    A leg is bent if two or three of its joints turn about the y axis: hip, knee, and ankle. Without an ankle its sole
+    is below the hip.
 
     Args:
         anatomy: of the robot.
-        feet: bodies.
+        feet: with their soles.
         angles: (J,) rad, the pose that is bent.
 
     Returns:
@@ -69,7 +71,7 @@ def bend_knees(anatomy: Anatomy, feet: Sequence[int], angles: np.ndarray) -> tup
     """
     angles, start, knees = angles.copy(), Posture(anatomy, angles), []
     for foot in feet:
-        pitch = [i for i in anatomy.path(foot) if abs(start.axes[i, 1]) > PITCH]
+        pitch = [i for i in anatomy.path(foot.body) if abs(start.axes[i, 1]) > PITCH]
         if len(pitch) not in (2, 3):
             continue
         hip, knee, *ankle = pitch
@@ -77,11 +79,12 @@ def bend_knees(anatomy: Anatomy, feet: Sequence[int], angles: np.ndarray) -> tup
         bend = KNEE.get(len(feet), KNEE_OF_MANY)
         angles[knee] = np.clip(bend if high + low > 0 else -bend, low, high)
 
-        def offset(posture: Posture, hip: int = hip, foot: int = foot) -> float:
-            return float(abs(posture.positions[foot][0] - posture.anchors[hip][0]))
+        def offset(posture: Posture, hip: int = hip, ankle: list[int] = ankle, foot: Foot = foot) -> float:
+            end = posture.anchors[ankle[0]] if ankle else posture.place(foot.body, foot.sole[None])[0]
+            return float(abs(end[0] - posture.anchors[hip][0]))
 
-        def tilt(posture: Posture, foot: int = foot) -> float:
-            return float(np.linalg.norm(posture.rotations[foot] - start.rotations[foot]))
+        def tilt(posture: Posture, body: int = foot.body) -> float:
+            return float(np.linalg.norm(posture.rotations[body] - start.rotations[body]))
 
         near = np.clip(angles[hip] - angles[knee], *anatomy.ranges[hip])  # beyond that, a leg is folded over
         _search(anatomy, angles, hip, offset, (angles[hip], near))

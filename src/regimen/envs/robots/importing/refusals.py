@@ -89,7 +89,8 @@ def _constraint_problems(spec: mujoco.MjSpec) -> Iterator[str]:
         )
     for i, tendon in enumerate(spec.tendons):
         name = tendon.name or f"tendon[{i}]"
-        yield f"tendon `{name}`: tendons are not simulated. Remove it, with its actuators, by --drop {shlex.quote(name)}"
+        remove = f"Remove it, with its actuators, by --drop {shlex.quote(name)}"
+        yield f"tendon `{name}`: tendons are not simulated. {remove}"
     for flex in spec.flexes:
         yield f"flex `{flex.name}`: soft bodies are not simulated. Remove it from the file"
 
