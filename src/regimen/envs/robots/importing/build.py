@@ -33,8 +33,7 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
     zero = Posture(anatomy, zero_pose(anatomy))
     shapes, note = collision_shapes(anatomy, zero)
     feet = find_feet(anatomy, shapes, zero, settings)
-    if settings.foot_boxes:
-        shapes, _ = collision_shapes(anatomy, zero, feet)
+    shapes, _ = collision_shapes(anatomy, zero, feet, settings.foot_boxes)
     angles, pose_source = default_pose(anatomy, soles(anatomy, feet, shapes, zero), source.keyframes, settings)
     _require_within(anatomy, angles)
     pose = Posture(anatomy, angles)

@@ -12,6 +12,10 @@ SIDES = 32
 """Points on the rim of a cylinder, for its lowest point."""
 
 
+TURN = 10
+"""Degrees between the frames in which a shape is tried."""
+
+
 @dataclass(frozen=True)
 class Primitive:
     """A shape in some frame.
@@ -91,9 +95,32 @@ def _along(points: np.ndarray, frame: np.ndarray) -> Iterator[Primitive]:
         yield Primitive("capsule", (r, max(float(reach.max()), 1e-4)), centre, turned)
 
 
+def turned(frame: np.ndarray, axes: Sequence[int] = (0, 1, 2)) -> list[np.ndarray]:
+    """Return `frame` (3, 3) and what it becomes by turns of less than 90 degrees, in steps, about its own `axes`."""
+    found = [frame]
+    for axis in axes:
+        one, other = (axis + 1) % 3, (axis + 2) % 3
+        for angle in np.deg2rad(np.arange(TURN, 90, TURN)):
+            turn = np.eye(3)
+            turn[one, one] = turn[other, other] = np.cos(angle)
+            turn[other, one], turn[one, other] = np.sin(angle), -np.sin(angle)
+            found.append(frame @ turn)
+    return found
+
+
+def hull_corners(points: np.ndarray) -> np.ndarray:
+    """Return those of points (k, 3) that are corners of their convex hull; all of them if they lie in a plane."""
+    from scipy.spatial import ConvexHull, QhullError  # type: ignore[import-untyped]
+
+    try:
+        return np.asarray(points[ConvexHull(points).vertices])
+    except (QhullError, ValueError):
+        return points
+
+
 def hull_volume(points: np.ndarray) -> float:
     """Return the volume of the convex hull of points (k, 3), in m³; 0 for points in a plane."""
-    from scipy.spatial import ConvexHull, QhullError  # type: ignore[import-untyped]
+    from scipy.spatial import ConvexHull, QhullError
 
     try:
         return float(ConvexHull(points).volume)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regimen.envs.robots.importing.anatomy import Anatomy, Posture
-from regimen.envs.robots.importing.primitives import Primitive, hull_volume, smallest
+from regimen.envs.robots.importing.primitives import Primitive, hull_corners, hull_volume, smallest, turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,9 @@ class VisualMesh:
     colour: tuple[float, ...]
 
 
-def collision_shapes(anatomy: Anatomy, upright: Posture, foot_boxes: Sequence[int] = ()) -> tuple[list[Shape], str]:
+def collision_shapes(
+    anatomy: Anatomy, upright: Posture, feet: Sequence[int] = (), foot_boxes: bool = False
+) -> tuple[list[Shape], str]:
     """Return the shapes of all bodies, and a note if visual geometry has to serve.
 
     A colliding mesh is replaced by the primitive of the least volume around it. In a file in which nothing collides,
@@ -62,8 +64,9 @@ def collision_shapes(anatomy: Anatomy, upright: Posture, foot_boxes: Sequence[in
 
     Args:
         anatomy: of the robot.
-        upright: its kinematics, in which boxes may be level.
-        foot_boxes: bodies whose shapes are replaced by one level box.
+        upright: its kinematics, in which soles are level.
+        feet: bodies whose meshes become shapes that are level.
+        foot_boxes: whether all shapes of a foot become one box.
     """
     model = anatomy.model
     colliding = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
@@ -75,15 +78,15 @@ def collision_shapes(anatomy: Anatomy, upright: Posture, foot_boxes: Sequence[in
         shape
         for body in anatomy.bodies
         for g in np.flatnonzero(colliding & (model.geom_bodyid == body))
-        if (shape := _shape(anatomy, int(g), upright)) is not None
+        if (shape := _shape(anatomy, int(g), upright, level=body in feet)) is not None
     ]
-    for body in foot_boxes:
+    for body in feet if foot_boxes else ():
         if parts := [shape for shape in found if shape.body == body]:
             found = [shape for shape in found if shape.body != body] + [_one_box(parts, upright)]
     return found, note
 
 
-def _shape(anatomy: Anatomy, geom: int, upright: Posture) -> Shape | None:
+def _shape(anatomy: Anatomy, geom: int, upright: Posture, level: bool) -> Shape | None:
     """Return the collision shape for a geom, None for one that is neither a primitive nor a mesh."""
     import mujoco
 
@@ -104,7 +107,9 @@ def _shape(anatomy: Anatomy, geom: int, upright: Posture) -> Shape | None:
     if kind != kinds.mjGEOM_MESH:
         return None
     points, _ = mesh_of(model, geom)
-    fitted = smallest(points, [axes, np.eye(3), upright.rotations[body].T])
+    level_frames = turned(upright.rotations[body].T, axes=(2,))
+    frames = level_frames if level else [*turned(axes), np.eye(3), *level_frames]
+    fitted = smallest(hull_corners(points), frames)
     return _replacing(body, fitted, points, f"mesh {model.mesh(model.geom_dataid[geom]).name}", upright)
 
 
@@ -112,7 +117,7 @@ def _one_box(parts: Sequence[Shape], upright: Posture) -> Shape:
     """Return a level box around the shapes of one body."""
     body = parts[0].body
     cloud = np.concatenate([_widened(*part.primitive.core()) for part in parts])
-    box = smallest(cloud, [upright.rotations[body].T], kinds=("box",))
+    box = smallest(hull_corners(cloud), turned(upright.rotations[body].T, axes=(2,)), kinds=("box",))
     return _replacing(body, box, cloud, f"{len(parts)} shapes", upright)
 
 
