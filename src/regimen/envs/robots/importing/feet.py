@@ -1,4 +1,4 @@
-"""Which bodies of a robot are its feet, where their soles are, and which bodies touch the ground only in a fall."""
+"""Feet of a robot with their soles, and bodies that touch the ground only in a fall."""
 
 from __future__ import annotations
 

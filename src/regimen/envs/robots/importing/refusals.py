@@ -1,4 +1,4 @@
-"""What a file has that the simulators of Regimen do not simulate, element by element, and what `--drop` removes."""
+"""Elements of a file that the simulators of Regimen do not simulate, and their removal by `--drop`."""
 
 from __future__ import annotations
 

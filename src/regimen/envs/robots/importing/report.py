@@ -1,4 +1,4 @@
-"""The report of an import: what was read, what was assumed, what was left away."""
+"""The report of an import: each figure with its source, shapes with their fit, changes and assumptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user decides about an import: names, what is left away, and figures that the file lacks."""
+"""Decisions of a user about an import: names, elements that are removed, figures that the file lacks."""
 
 from __future__ import annotations
 
