@@ -99,6 +99,24 @@ def test_bases_that_do_not_carry_the_robot(tmp_path: Path, changes: dict[str, st
         import_robot(settings(write_quadruped(tmp_path), **changes))
 
 
+def test_an_mjcf_that_floats_is_fixed_by_dropping_its_joint(tmp_path: Path) -> None:
+    file = write_biped(tmp_path)
+    file.write_text(file.read_text().replace("<freejoint/>", '<freejoint name="float"/>'))
+    with raises_naming(ConfigError, "--fixed-base", "torso", "--drop", "float"):
+        import_robot(settings(file, fixed_base=True))
+    assert not import_robot(settings(file, drop=("float",))).floating
+
+
+def test_a_robot_that_floats_needs_shapes(tmp_path: Path) -> None:
+    file = tmp_path / "ghost.urdf"
+    inertial = '<inertial><mass value="1"/><inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/></inertial>'
+    links = "".join(f'<link name="{name}">{inertial}</link>' for name in ("one", "two"))
+    joint = '<joint name="j" type="continuous"><parent link="one"/><child link="two"/><axis xyz="0 1 0"/></joint>'
+    file.write_text(f'<robot name="ghost">{links}{joint}</robot>')
+    with raises_naming(ConfigError, "ground"):
+        import_robot(settings(file, feet=()))
+
+
 def test_a_collision_mesh_of_another_kind(tmp_path: Path) -> None:
     file = write_quadruped(tmp_path, mesh="../trunk.dae")
     (tmp_path / "dog/trunk.dae").write_text("")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regimen.envs.robots.importing.settings import ImportSettings
-from regimen.envs.robots.importing.source import Source
+from regimen.envs.robots.importing.source import Source, joint_name
 from regimen.system.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -141,6 +141,11 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
         base = names.index(settings.base)
     else:
         base = free[0] if free else _first_with_mass(model, int(model.body_rootid[model.jnt_bodyid[moved[0]]]))
+    if free and settings.fixed_base:
+        joint = next(model.joint(j).name for j in range(model.njnt) if j not in moved)
+        raise ConfigError(
+            f"--fixed-base: the body `{names[free[0]]}` has a free joint. Remove it by --drop {joint or 'joint[0]'}."
+        )
     if free and base != free[0]:
         raise ConfigError(f"--base {names[base]}: the free joint is that of `{names[free[0]]}`. Leave --base away.")
     if floating and model.body_mass[base] <= 0:
@@ -161,11 +166,13 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     notes = [f"bodies without joints, which are not below the base, left away: {', '.join(above)}"] if above else []
     limited = model.jnt_limited[moved].astype(bool) & (np.ptp(model.jnt_range[moved], axis=1) > 0)
     ranges = np.where(limited[:, None], model.jnt_range[moved], [-UNLIMITED, UNLIMITED])
-    own = [model.joint(j).name or f"{names[model.jnt_bodyid[j]]}_joint" for j in moved]
+    own = [joint_name(model, j) for j in moved]
     unlimited = [name for name, has in zip(own, limited, strict=True) if not has]
-    notes += [f"{len(planes)} planes or height fields: the ground is Regimen's"] if (planes := _planes(model)) else []
+    planes = _planes(model)
+    notes += [f"{len(planes)} planes or height fields left away: the ground is Regimen's"] if planes else []
     ignored = {"cameras": model.ncam, "lights": model.nlight, "skins": model.nskin, "textures": model.ntex}
     ignored |= {"sensors": model.nsensor, "contact exclusions": model.nexclude, "contact pairs": model.npair}
+    ignored["shapes of the world"] = int((model.geom_bodyid == 0).sum()) - len(planes)
     if counts := [f"{number} {what}" for what, number in ignored.items() if number]:
         notes.append(f"left away: {', '.join(counts)}")
     return Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)

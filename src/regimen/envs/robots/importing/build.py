@@ -20,6 +20,10 @@ MOST_FACES = 500_000
 """Triangles of all visual meshes together; beyond it they are left away, because pictures become slow."""
 
 
+MOST_FACES_OF_ONE = 200_000
+"""Triangles that MuJoCo reads of one STL file."""
+
+
 def import_robot(settings: ImportSettings) -> ImportedRobot:
     """Read a robot from a file; nothing is written.
 
@@ -32,6 +36,8 @@ def import_robot(settings: ImportSettings) -> ImportedRobot:
     raise_if_any(settings.pattern_problems(anatomy.names))
     zero = Posture(anatomy, zero_pose(anatomy))
     shapes, note = collision_shapes(anatomy, zero)
+    if anatomy.floating and not shapes:
+        raise ConfigError("The file has no shape that could touch the ground, and the robot floats.")
     feet = find_feet(anatomy, shapes, zero, settings)
     shapes, _ = collision_shapes(anatomy, zero, feet, settings.foot_boxes)
     angles, pose_source = default_pose(anatomy, soles(anatomy, feet, shapes, zero), source.keyframes, settings)
@@ -79,13 +85,17 @@ def _require_within(anatomy: Anatomy, angles: np.ndarray) -> None:
 
 def _visuals(anatomy: Anatomy, wanted: bool) -> tuple[list[VisualMesh], list[str]]:
     """Return the visual meshes, none if they are not wanted or too large, and a note on that."""
-    found = visual_meshes(anatomy)
+    all_meshes = visual_meshes(anatomy)
+    found = [visual for visual in all_meshes if len(visual.faces) <= MOST_FACES_OF_ONE]
+    large = [visual.name for visual in all_meshes if len(visual.faces) > MOST_FACES_OF_ONE]
     faces = sum(len(visual.faces) for visual in found)
     if not wanted:
         return [], [f"{len(found)} visual meshes left away by --no-meshes"] if found else []
     if faces > MOST_FACES:
         return [], [f"visual meshes left away: {faces} triangles, more than {MOST_FACES}"]
-    return found, []
+    return found, [
+        f"visual meshes of more than {MOST_FACES_OF_ONE} triangles left away: {', '.join(large)}"
+    ] if large else []
 
 
 def _tip(anatomy: Anatomy, pose: Posture) -> tuple[int, np.ndarray]:

@@ -52,8 +52,6 @@ def find_feet(anatomy: Anatomy, shapes: Sequence[Shape], posture: Posture, setti
     if settings.feet is not None:
         return _named(settings.feet, touching, anatomy)
     lowest = {b: min(lowest_point(s.primitive, b, posture) for s in shapes if s.body == b) for b in touching.values()}
-    if not lowest:
-        raise ConfigError("The file has no shape that could touch the ground, so the robot cannot stand.")
     height = max(lowest.values()) - min(lowest.values())
     feet = sorted(b for b in lowest if lowest[b] - min(lowest.values()) <= max(LEVEL * height, 0.005))
     limbs = {tuple(anatomy.path(b)) for b in feet}

@@ -142,7 +142,7 @@ def _figures(
     rule = "armature, 10 Hz"
     stiffness = first("kp", servo.stiffness, armature.value * FREQUENCY**2, rule)
     inertia = np.sqrt(stiffness.value * armature.value)
-    if servo.stiffness and given.get("kd") is None and given.get("kp") is None:
+    if servo.stiffness and given.get("kd") is None and (given.get("kp") is None or not armature.value):
         damping = Figure(_rounded(servo.damping or 0.0), "file")
     else:
         damping = first("kd", None, 2 * DAMPING_RATIO * inertia, f"damping ratio {DAMPING_RATIO:g}")

@@ -108,8 +108,8 @@ def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
                 "inertial",
                 pos=_text(model.body_ipos[body]),
                 quat=_text(model.body_iquat[body]),
-                mass=_text([model.body_mass[body]]),
-                diaginertia=_text(model.body_inertia[body]),
+                mass=repr(float(model.body_mass[body])),
+                diaginertia=" ".join(repr(float(x)) for x in model.body_inertia[body]),  # exact: A + B ≥ C is checked
             )
         if root and robot.floating:
             _add(element, "freejoint", name="root")

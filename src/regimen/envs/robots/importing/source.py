@@ -107,8 +107,13 @@ def take_keyframes(source: Source) -> None:
         source.spec.delete(key)
 
 
+def joint_name(model: mujoco.MjModel, joint: int) -> str:
+    """Return the name of a joint, made from that of its body where the file has none."""
+    return model.joint(joint).name or f"{model.body(int(model.jnt_bodyid[joint])).name}_joint"
+
+
 def _keyframes(model: mujoco.MjModel) -> dict[str, dict[str, float]]:
-    joints = {model.joint(j).name: int(model.jnt_qposadr[j]) for j in range(model.njnt)}
+    joints = {joint_name(model, j): int(model.jnt_qposadr[j]) for j in range(model.njnt)}
     return {
         model.key(k).name.lower(): {name: float(model.key_qpos[k, place]) for name, place in joints.items()}
         for k in range(model.nkey)
@@ -178,7 +183,7 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
     compiler.attrib |= {"discardvisual": "false", "fusestatic": "false", "strippath": "false"}
     compiler.attrib.pop("meshdir", None)
     speeds = {
-        joint.get("name", ""): float(limit.get("velocity", "0"))
+        joint.get("name", ""): _number(limit.get("velocity"))
         for joint in root.findall("joint")
         if (limit := joint.find("limit")) is not None
     }
@@ -194,12 +199,20 @@ def _repair_inertia(link: ElementTree.Element) -> bool:
     inertia = link.find("inertial/inertia")
     if inertia is None:
         return False
-    xx, yy, zz, xy, xz, yz = (float(inertia.get(f"i{key}", "0")) for key in ("xx", "yy", "zz", "xy", "xz", "yz"))
+    xx, yy, zz, xy, xz, yz = (_number(inertia.get(f"i{key}")) for key in ("xx", "yy", "zz", "xy", "xz", "yz"))
     tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     if min(xx, yy, zz) <= 0 or np.linalg.eigvalsh(tensor)[0] > 1e-12 * np.trace(tensor):
         return False
     inertia.attrib |= {"ixy": "0", "ixz": "0", "iyz": "0"}
     return True
+
+
+def _number(text: str | None) -> float:
+    """Return an attribute of a URDF as a number, 0 for none; MuJoCo names one that is no number."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
 
 
 def _child(parent: ElementTree.Element, tag: str) -> ElementTree.Element:
