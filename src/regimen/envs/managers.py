@@ -382,8 +382,8 @@ class EventManager(Stateful):
     def due(self, ended: torch.Tensor) -> list[torch.Tensor]:
         """Return where each interval event is due in this step, and where any is, (N,) bool each.
 
-        An env whose episode ends has none due, because its timers begin again. Where one may begin at two steps or less,
-        the list is empty, and `interval` reads the timers after the reset.
+        An env whose episode ends has none due, because its timers begin again. Where one may begin at two steps or
+        less, the list is empty, and `interval` reads the timers after the reset.
 
         Args:
             ended: (N,) bool.
