@@ -175,7 +175,7 @@ def test_preflight_asks_for_data_and_neither_for_a_policy_nor_for_room_for_envs(
     path = write_swing(tmp_path / "e.h5", table(num_envs=4))
     words = ["stage=distill", "agent=failure_gru", "task=h1_failure", "env.num_envs=1000000"]
     found = preflight(compose([*words, f"data=[{path}]"], [CONF]), tmp_path)
-    assert found.inputs == {"data.0": path} and found.memory["env"] < 2**20
+    assert found.inputs == {"data.0": path} and found.estimate.main["env"] < 2**20
     with raises_naming(ConfigError, "distill", "data=[latest]"):
         preflight(compose(words, [CONF]), tmp_path)
     with raises_naming(ConfigError, "policy=pretrained:h1_flat", "stage=distill", "data"):

@@ -114,4 +114,4 @@ def test_a_worker_is_expected_to_hold_its_share_of_the_ring(tmp_path):
         )
         for n in (1, 2)
     )
-    assert two.memory["agent"] < 0.6 * one.memory["agent"]
+    assert two.estimate.main["agent"] < 0.6 * one.estimate.main["agent"]
