@@ -13,20 +13,29 @@ _PRODUCTS = {(0, 0): "+ww+xx-yy-zz", (0, 1): "+xy+xy-wz-wz", (0, 2): "+xz+xz+wy+
              (2, 0): "+xz+xz-wy-wy", (2, 1): "+yz+yz+wx+wx", (2, 2): "+ww-xx-yy+zz"}  # fmt: skip
 
 
-@cache
-def _product_map(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def _product_map() -> torch.Tensor:
     table = torch.zeros(9, 16)
     for (i, j), terms in _PRODUCTS.items():
         for sign, a, b in zip(terms[::3], terms[1::3], terms[2::3], strict=True):
             table[3 * i + j, 4 * "wxyz".index(a) + "wxyz".index(b)] += 1.0 if sign == "+" else -1.0
-    return table.to(device, dtype)
+    return table
+
+
+_MAP = _product_map()
+
+
+@cache
+def _map_on(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Return the map on a device, to which it is copied once: each copy would wait for a GPU."""
+    with torch.inference_mode(False):  # kept, and may be used in a training
+        return _MAP.to(device, dtype)
 
 
 def to_matrix(quat: torch.Tensor) -> torch.Tensor:
     """Return the rotation matrices (3, 3, N), batch last, of unit quaternions (N, 4); `[:, j]` is the body's axis j."""
     q = quat.t().contiguous()
     products = (q[:, None] * q[None]).view(16, -1)
-    return (_product_map(quat.device, quat.dtype) @ products).view(3, 3, -1)
+    return (_map_on(quat.device, quat.dtype) @ products).view(3, 3, -1)
 
 
 def heading(quat: torch.Tensor) -> torch.Tensor:

@@ -36,7 +36,8 @@ def _uniform(env: TermEnv, n: int, ranges: dict[str, tuple[float, float]]) -> to
 @lru_cache
 def _limits(ranges: tuple[tuple[float, ...], ...], device: torch.device) -> torch.Tensor:
     """Return (2, 6) lower and upper limits on a device, to which they are copied once."""
-    return torch.tensor(ranges, device=device).t().contiguous()
+    with torch.inference_mode(False):  # kept, and may be used in a training
+        return torch.tensor(ranges, device=device).t().contiguous()
 
 
 def reset_root_state_uniform(

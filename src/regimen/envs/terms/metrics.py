@@ -31,7 +31,8 @@ def feet_in_step(env: TermEnv, pairs: list[list[str]]) -> torch.Tensor:
 @cache
 def _columns(pairs: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
     """Return pairs (n, 2) of columns as (2, n) on a device, to which they are copied once."""
-    return torch.tensor(pairs, device=device).t().contiguous()
+    with torch.inference_mode(False):  # kept, and may be used in a training
+        return torch.tensor(pairs, device=device).t().contiguous()
 
 
 def _foot(env: TermEnv, name: str) -> int:
