@@ -27,7 +27,7 @@ genesis: $(READY) ## install the simulator Genesis (sim=genesis), 2 GB, and the 
 
 mujoco_warp: $(READY) ## install MuJoCo Warp (sim=mujoco_warp), 400 MB
 	@echo "mujoco_warp: installing"
-	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mujoco_warp]'
+	@bash tools/alone.sh .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mujoco-warp]'
 	@echo "mujoco_warp: ready. Next: python launch.py stage=evaluate task=go2_flat policy=pretrained:go2_flat sim=mujoco_warp"
 
 rl_games: $(READY) ## install rl_games (agent=rl_games, agent=amp), 1 MB

@@ -93,7 +93,9 @@ def too_many(counts: Counter[str], agent: str) -> list[str]:
 SLOW_TASKS = ("h1_failure", "go2_rough", "humanoid_track")
 
 
-@pytest.mark.parametrize("agent", SETTINGS)
+@pytest.mark.parametrize(
+    "agent", ["skrl_ppo", *(pytest.param(a, marks=pytest.mark.slow) for a in SETTINGS if a != "skrl_ppo")]
+)
 def test_a_training_waits_for_the_device_once_a_control_step(agent):
     assert too_many(waits_of(agent, "go2_flat"), agent) == []
 

@@ -32,10 +32,9 @@ from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError
 
 needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra [onnx]")
-ONNX = (needs_onnx, pytest.mark.slow)  # an export to it takes some seconds; one of each kind is fast enough
+ONNX = (needs_onnx, pytest.mark.slow)  # an export to it takes some seconds
 CASES = [(agent, "torchscript") for agent in AGENTS]
-CASES += [pytest.param("rsl_rl_ppo", "onnx", marks=needs_onnx)]
-CASES += [pytest.param(agent, "onnx", marks=ONNX) for agent in AGENTS if agent != "rsl_rl_ppo"]
+CASES += [pytest.param(agent, "onnx", marks=ONNX) for agent in AGENTS]
 
 
 @pytest.mark.parametrize(("agent", "name"), CASES)

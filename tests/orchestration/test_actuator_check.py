@@ -85,6 +85,7 @@ def test_a_file_that_is_no_such_network_is_refused(tmp_path: Path) -> None:
         check(tmp_path, net(wide))
 
 
+@pytest.mark.slow
 def test_a_network_is_an_input_of_the_run_and_counts_by_its_content(tmp_path: Path) -> None:
     file = save(PdNetwork(25.0, 0.5, 1), tmp_path / "pd.pt")
     composed, report = check(tmp_path, net(file))

@@ -60,7 +60,8 @@ def taken(learner: RayMailbox, limit: int | None = None) -> list[int]:
     return [int(n) for parcel in learner.take(0.0, limit) for n in parcel.rows["number"]]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_whatever_is_lost_and_restarted_each_row_arrives_once_and_in_order(seed: int) -> None:
     place, rng, total = Place(), random.Random(seed), 150
     place.lost = lambda: rng.random() < 0.1

@@ -71,6 +71,7 @@ def test_histories_that_do_not_improve_are_refused_and_taken_with_a_reason(tmp_p
     assert tasks["made"] == {"group": "made", "random_score": 0.0, "expert_score": 1.0, "mode": "expert"}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_a_policy_of_each_of_its_groups(tmp_path):
     other = IOSpec.from_dict(IO.to_dict())
     other.action.joints = ["left", "right"]

@@ -217,7 +217,7 @@ def decoded(path: Path) -> list[tuple[float, float]]:
 
 
 @needs_parquet
-@pytest.mark.parametrize("megabytes", [200, 0])
+@pytest.mark.parametrize("megabytes", [pytest.param(200, marks=pytest.mark.slow), 0])
 def test_images_become_videos_that_hold_the_frame_of_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: float
 ) -> None:

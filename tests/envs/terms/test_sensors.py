@@ -165,6 +165,7 @@ def test_the_mirror_image_swaps_pixels_rays_and_feet() -> None:
     assert robot(observations={"policy": {"terms": beside}}).symmetry is None
 
 
+@pytest.mark.slow
 def test_sensors_and_a_walking_bias_are_restored() -> None:
     walking = {**SENSORS, "imu": {"func": "imu_acceleration", "bias": 0.2, "bias_walk": 0.5, "noise": 0.1}}
     changes = {"observation_noise": True, "observations": {"policy": {"terms": walking}}, "episode_length_s": 0.2}

@@ -117,6 +117,7 @@ def test_wrong_settings_are_refused_and_nothing_is_written(
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_study_is_refused(folder: Path) -> None:
     run(storage="sqlite:///s.db")
     data = bytearray(Path("s.db").read_bytes())

@@ -74,7 +74,8 @@ def wait_for_a_row(run: Run) -> None:
 def kill_companion(run: Run) -> None:
     """End the companion as the kernel does where memory is short, once it has judged a checkpoint."""
     wait_for_a_row(run)
-    children = psutil.Process().children(recursive=True)
+    ended = psutil.STATUS_ZOMBIE  # of a test before, which has no command
+    children = [c for c in psutil.Process().children(recursive=True) if c.status() != ended]
     [companion] = [c for c in children if any("alongside.companion" in word for word in c.cmdline())]
     os.kill(companion.pid, signal.SIGKILL)
     while companion.status() != psutil.STATUS_ZOMBIE:  # the training collects it

@@ -147,16 +147,17 @@ def test_an_evaluation_that_is_watched_has_the_figures_of_one_that_is_not(
 def test_a_published_policy_is_watched_from_the_command_line_until_ctrl_c(tmp_path: Path) -> None:
     pytest.importorskip("viser")
     command = [sys.executable, "-m", "regimen.cli", "watch", "pretrained:go2_flat", "--no-browser", "--port", "8320"]
-    with popen([*command, "--envs", "3"], cwd=tmp_path, env=environment()) as process:
-        assert process.stdout is not None
-        address = next(found[0] for line in process.stdout if (found := re.search(r"http://localhost:\d+", line)))
-        with urllib.request.urlopen(address) as answer:
-            assert b"<html" in answer.read()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE_S)
+    process = popen([*command, "--envs", "3"], cwd=tmp_path, env=environment())
+    assert process.stdout is not None
+    address = next(found[0] for line in process.stdout if (found := re.search(r"http://localhost:\d+", line)))
+    with urllib.request.urlopen(address) as answer:
+        assert b"<html" in answer.read()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGINT and not list(tmp_path.iterdir()), "nothing is recorded"
 
 
+@pytest.mark.slow
 def test_checkpoints_are_loaded_as_they_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("viser")
     from regimen.stages.playback.browser_page import BrowserPage

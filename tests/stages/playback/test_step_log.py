@@ -69,6 +69,7 @@ def test_longer_than_an_episode_and_drawn(tmp_path):
     assert {"logs/steps.h5", "figures/joints.png"} <= {row.path for row in run.artifacts()}
 
 
+@pytest.mark.slow
 def test_a_task_without_joints_is_logged_too(tmp_path):
     cfg = EvaluateCfg(envs_per_command=2, bootstrap=20, log_data=True, log_steps=5, log_env_ids=[0])
     result = evaluate(tmp_path, save_policy(tmp_path), cfg)
