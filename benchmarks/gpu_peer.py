@@ -60,8 +60,8 @@ def raw_steps(task: str, envs: int, seconds: float, device: str) -> dict[str, fl
     import warp as wp
 
     from regimen.config.compose import compose_config
+    from regimen.envs.robots.model_check import compile_model
     from regimen.envs.robots.robot import load
-    from regimen.envs.sims.mujoco import compile_model
 
     config = compose_config([f"task={task}", "sim=mujoco"])
     compiled = compile_model(load(config.env.robot), config.sim.dt, None)
