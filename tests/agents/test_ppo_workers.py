@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import signal
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,34 +16,26 @@ from agents.test_skrl_ppo import assert_equal
 from helpers.messages import raises_naming
 from helpers.point_env import PointEnv, PointEnvCfg
 from helpers.recorded_runs import recorded
-from helpers.supervised_runs import ENV, start, wait_for
+from helpers.supervised_runs import start, wait_for
 from helpers.tasks import CONF
 from helpers.trainings import training_config
+from helpers.worker_pairs import learnt_by_one_and_two, new_pair
 from regimen.config.compose import compose
 from regimen.config.schema import Config
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
-from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.system import distributed
 from regimen.system.errors import ConfigError
 from regimen.system.files import read_json
 
 PAIR = Path(__file__).parent / "ppo_pair.py"
-TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ITERATIONS = 20
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_with_the_same_batch_learns(tmp_path: Path) -> None:
-    results: list[dict[str, Any]] = []
-    for name, launcher in (("one", []), ("two", TWO)):
-        path = tmp_path / name
-        command = [sys.executable, *launcher, str(PAIR), str(path)]
-        done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
-        results.append(torch.load(path))
-    one, two = results
+    one, two = learnt_by_one_and_two(PAIR, tmp_path)
     assert one.keys() == two.keys() == {"rsl_rl", "recurrent", "curious", "symmetric", "skrl"}
     for agent, learnt in one.items():
         for name, tensor in learnt["tensors"].items():
@@ -63,12 +52,6 @@ def of_rsl_rl() -> Config:
     curious["rnd_cfg"] |= {"reward_normalization": True}
     groups = {name: ["policy"] for name in ("actor", "critic", "rnd_state")}
     return rsl_rl_config("reach", ITERATIONS, 8, algorithm=curious, obs_groups=groups)
-
-
-def new_pair(root: Path, config: Config) -> Run:
-    """A run of two processes, not started."""
-    config.hardware.processes = 2
-    return Run(create_run_dir(root, asdict(config), ["launch.py"], [], repository=root))
 
 
 def work(run: Run, number: int | None = None) -> str:

@@ -8,6 +8,7 @@ files that are read here: psutil answers there, or the answer is empty.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import platform
 import socket
@@ -232,6 +233,14 @@ def made_interpreter(name: str | None) -> str | None:
     """Return the path of an interpreter that `make <name>` has made in this checkout, None if there is none."""
     path = CHECKOUT / f".venv-{name}" / "bin" / "python"
     return str(path) if path.exists() else None
+
+
+def has_module(python: str, name: str) -> bool:
+    """Return whether an interpreter finds a top-level module, without importing it."""
+    if Path(python) == Path(sys.executable):
+        return importlib.util.find_spec(name) is not None
+    look = f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{name}') is None)"
+    return subprocess.run([python, "-c", look], check=False).returncode == 0
 
 
 def checked_elsewhere(python: str, module: str, *arguments: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,40 +11,26 @@ from agents.fast_sac.sac import sac_config
 from agents.test_skrl_ppo import assert_equal
 from helpers.messages import raises_naming
 from helpers.recorded_runs import recorded
-from helpers.supervised_runs import ENV, start, wait_for
+from helpers.supervised_runs import start, wait_for
 from helpers.tasks import CONF
+from helpers.worker_pairs import learnt_by_one_and_two, new_pair
 from regimen.config.compose import compose
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
-from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.train import _own_part
 from regimen.system.errors import CheckpointError, ConfigError
 
 PAIR = Path(__file__).parent / "sac_pair.py"
-TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_with_the_same_batch_learns(tmp_path):
-    learnt = []
-    for name, launcher in (("one", []), ("two", TWO)):
-        path = tmp_path / name
-        command = [sys.executable, *launcher, str(PAIR), str(path)]
-        done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
-        learnt.append(torch.load(path))
+    learnt = learnt_by_one_and_two(PAIR, tmp_path)
     for one, two in zip(*learnt, strict=True):
         assert torch.allclose(one, two, atol=2e-5)
     fresh = torch.load(tmp_path / "one")[1]
     assert not torch.allclose(fresh, torch.zeros_like(fresh))
-
-
-def new_pair(root: Path, steps: int) -> Run:
-    """A run of two processes with four envs each, not started."""
-    config = sac_config("reach", 8, steps=steps, num_updates=2)
-    config.hardware.processes = 2
-    return Run(create_run_dir(root, asdict(config), ["launch.py"], [], repository=root))
 
 
 def work(run: Run, *, stop: bool = False) -> str:
@@ -63,7 +46,7 @@ def work(run: Run, *, stop: bool = False) -> str:
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_resume_bit_for_bit(tmp_path):
-    whole, parts = new_pair(tmp_path, 96), new_pair(tmp_path, 96)
+    whole, parts = (new_pair(tmp_path, sac_config("reach", 8, steps=96, num_updates=2)) for _ in range(2))
     assert work(whole) == "finished"
     assert recorded(whole)["headline"]["samples"] == 8 * 96
     assert (work(parts, stop=True), work(parts)) == ("killed", "finished")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ctypes.util
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,7 +77,9 @@ def missing(python: str, viewer: bool) -> list[str]:
         python: path of the interpreter of the run.
         viewer: whether a window is to be opened.
     """
-    wrong = [] if _has_genesis(python) else [INSTALL.format(python=python)]
+    from regimen.system.host import has_module
+
+    wrong = [] if has_module(python, "genesis") else [INSTALL.format(python=python)]
     if names := " ".join(packages()):
         wrong.append(f"needs the system packages {names}. Type: apt-get install --no-install-recommends {names}")
     if viewer and sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -92,13 +92,6 @@ def packages() -> list[str]:
     if sys.platform != "linux":
         return []
     return [package for name, package in LIBRARIES.items() if not ctypes.util.find_library(name)]
-
-
-def _has_genesis(python: str) -> bool:
-    if Path(python) == Path(sys.executable):
-        return find_spec("genesis") is not None
-    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('genesis') is None)"
-    return subprocess.run([python, "-c", look], check=False).returncode == 0
 
 
 def start(cfg: GenesisWorldCfg) -> Any:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -92,7 +88,9 @@ def missing(python: str, device: str) -> list[str]:
         python: path of the interpreter of the run.
         device: of the physics.
     """
-    lines = [] if _has_library(python) else [INSTALL.format(python=python)]
+    from regimen.system.host import has_module
+
+    lines = [] if has_module(python, "mujoco_warp") else [INSTALL.format(python=python)]
     kind = device.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         lines.append(f"device={device}: expected `cpu`, `cuda` or `cuda:<number>`.")
@@ -107,10 +105,3 @@ def missing(python: str, device: str) -> list[str]:
             if (series := driver.partition(".")[0]).isdigit() and int(series) < DRIVER
         ]
     return lines
-
-
-def _has_library(python: str) -> bool:
-    if Path(python) == Path(sys.executable):
-        return find_spec("mujoco_warp") is not None
-    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('mujoco_warp') is None)"
-    return subprocess.run([python, "-c", look], check=False).returncode == 0
