@@ -29,6 +29,15 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
         config: resolved plain configuration.
         checksums: input name -> SHA-256 of what is read, or, while it does not exist yet, what it will be.
     """
+    return _hash(json.dumps([relevant_config(config), checksums], sort_keys=True, default=str).encode())
+
+
+def relevant_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that can change the result, without inputs; of files the content counts.
+
+    Args:
+        config: resolved plain configuration.
+    """
     kept = {
         k: v for k, v in copy.deepcopy(without_inputs_of_task(config)).items() if k not in (*IRRELEVANT, *INPUT_KEYS)
     }
@@ -37,7 +46,7 @@ def config_signature(config: dict[str, Any], checksums: Mapping[str, str | None]
     if inputs.agent_follows_policy(config):  # whose checksum counts
         kept.pop("agent", None)
         kept["choices"].pop("agent", None)
-    return _hash(json.dumps([kept, checksums], sort_keys=True, default=str).encode())
+    return kept
 
 
 def code_signature(config: dict[str, Any], code: str | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from helpers.messages import assert_names
 from helpers.user_folder import write
@@ -76,6 +77,26 @@ def test_another_configuration_or_other_code_is_another_run(ready: Any) -> None:
     known = reuse.find_matching_run(ready, [run("finished", signature_code="e" * 16)])
     assert known.state == "to do"
     assert_names(known.note, "r", "code")
+
+
+@pytest.mark.parametrize("status", ["finished", "killed"])
+def test_values_that_differ_from_the_latest_run_of_the_step_are_named(ready: Any, status: str) -> None:
+    earlier, latest = (run(status, name, name=ready.composed.plain["name"], signature_config="e" * 16) for name in "ab")
+    for row, changed in ((earlier, {"seed": 5}), (latest, {"seed": 7, "force": True})):
+        write(row.dir / "config.yaml", yaml.safe_dump(ready.composed.plain | changed))
+    note = reuse.find_matching_run(ready, [latest, earlier]).note
+    assert_names(note, "b", "seed", "7", str(ready.composed.plain["seed"]))
+    assert "force" not in note  # no result depends on it
+
+
+def test_a_run_of_another_name_is_no_earlier_run_of_the_step(ready: Any) -> None:
+    row = run("finished", name="other", signature_config="e" * 16)
+    write(row.dir / "config.yaml", yaml.safe_dump(ready.composed.plain | {"seed": 7}))
+    assert reuse.find_matching_run(ready, [row]).note == ""
+
+
+def test_a_stopped_run_of_other_code_is_named(ready: Any) -> None:
+    assert_names(reuse.find_matching_run(ready, [run("killed", signature_code="e" * 16)]).note, "r", "code")
 
 
 def test_what_is_finished_goes_before_what_runs_before_what_stopped(ready: Any) -> None:

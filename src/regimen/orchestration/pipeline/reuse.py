@@ -15,12 +15,18 @@ from regimen.runs.index.index import Index
 from regimen.runs.index.summary import RunSummary
 from regimen.runs.record import RunRecord, read_record
 from regimen.runs.run import Run
+from regimen.runs.signature import relevant_config
 from regimen.runs.status import Status
 from regimen.system import files
 from regimen.system.errors import RegimenError, raise_if_any
 from regimen.system.files import locked
 
 DONE, RUNNING, RESUMABLE, TO_DO = "done", "running", "resumable", "to do"
+
+SHOWN = 3
+"""Number of changed values in the note beside a step that is to be run again."""
+
+OTHER_INPUTS = "its inputs had another content"
 
 
 @dataclass
@@ -58,17 +64,34 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
         if reason is None:
             return ExistingRun(DONE, row)
         notes.append(f"{row.id} is not used: {reason}")
-    if not notes:
-        other = next((r for r in rows if r.signature_config == wanted.config and r.status == Status.FINISHED), None)
-        if other and other not in signed:
-            notes = [f"{other.id} is not used: {next(files_read.changed(other.dir), 'the code has changed since')}"]
-    note = notes[0] if notes else ""
     for row in filter(in_progress, same):
         return ExistingRun(RUNNING, row)
     for row in [r for r in same if r.status.is_resumable]:
         if _is_resumable(row):
             return ExistingRun(RESUMABLE, row)
-    return ExistingRun(TO_DO, None, note)
+    return ExistingRun(TO_DO, None, notes[0] if notes else _why_not_used(prepared, rows))
+
+
+def _why_not_used(prepared: PreparedJob, rows: Sequence[RunSummary]) -> str:
+    """Return why the latest similar run is not used: other code, or other values; empty if there is none.
+
+    Args:
+        prepared: job with resolved inputs, for which no run has the same signature.
+        rows: all runs, newest first.
+    """
+    config, begun = prepared.composed.plain, [r for r in rows if r.status == Status.FINISHED or r.status.is_resumable]
+    signed = [r for r in begun if r.signature_config == prepared.signature.config]
+    for row in signed:
+        if row.signature_code != prepared.signature.code:
+            return f"{row.id} is not used: {next(files_read.changed(row.dir), 'the code has changed since')}"
+    for row in [] if signed else begun:
+        if row.name == config["name"]:
+            lines = _differences(_frozen(row.dir), config)
+            if not lines and prepared.report.pending:
+                return ""  # its inputs are still to be made
+            more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+            return f"{row.id} is not used: {', '.join(lines[:SHOWN]) or OTHER_INPUTS}{more}"
+    return ""
 
 
 def in_progress(row: RunSummary) -> bool:
@@ -121,11 +144,14 @@ def why_made_again(run: RunSummary, rows: Sequence[RunSummary], config: dict[str
     if not others:
         return []
     latest = max(others, key=lambda row: row.began)
-    before, now = (dict(flatten(one)) for one in (_frozen(latest.dir), config))
-    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key) and key != "name"]
-    return [f"{latest.id}: {key} was {before.get(key)}, now {now.get(key)}" for key in keys] or [
-        f"{latest.id}: its inputs had another content"
-    ]
+    return [f"{latest.id}: {line}" for line in _differences(_frozen(latest.dir), config) or [OTHER_INPUTS]]
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return `<key> was <value>, now <value>` for each difference that can change the result."""
+    old, new = (dict(flatten(relevant_config(config))) if config else {} for config in (before, now))
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys]
 
 
 def _frozen(folder: Path) -> dict[str, Any]:
