@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import runpy
 import shutil
@@ -95,6 +96,12 @@ def hide_linux() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     if hasattr(os, "sched_getaffinity"):  # not yet hidden: a worker of xdist is a process that inherits it
         runpy.run_path(str(folder / "sitecustomize.py"), run_name="sitecustomize")
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests, which stay until the end, out of the search for garbage, 8 % of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -103,6 +103,7 @@ def in_bash(line: str, command: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "command", "expected"),
     [
@@ -123,7 +124,9 @@ def test_bash(line: str, command: str, expected: list[str]) -> None:
     [
         ("regimen show walki", "regimen show walking "),
         pytest.param("regimen runs stat", "regimen runs status=", marks=pytest.mark.slow),
-        ("python launch.py policy=walker@be", "python launch.py policy=walker@best "),
+        pytest.param(
+            *("python launch.py policy=walker@be", "python launch.py policy=walker@best "), marks=pytest.mark.slow
+        ),
         pytest.param(
             *("python launch.py policy=pretrained:go2_f", "python launch.py policy=pretrained:go2_flat "),
             marks=pytest.mark.slow,

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("regimen")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not COMMAND.exists(), reason="needs the installed command")
 def test_the_command_finds_the_modules_of_the_current_folder(tmp_path: Path) -> None:
     make_lab(tmp_path)

@@ -64,6 +64,7 @@ def test_the_table_names_what_is_not_finite_in_each_step(outputs: Path, capsys: 
     assert_names(rows["then"], "joint_pos shoulder", "joint_vel elbow", "observation/policy joint_vel")
 
 
+@pytest.mark.slow
 def test_the_film_shows_the_steps_with_a_finite_state(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import av
 

@@ -12,6 +12,7 @@ from regimen.cli.terrain import terrain_verb
 from regimen.system.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_it_lists_the_kinds_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ground.png"
     assert terrain_verb(["task=go2_rough", "env.terrain.columns=7", f"--out={out}"]) == 0

@@ -55,7 +55,10 @@ def assert_same(a: Any, b: Any) -> None:
     ("count", "protocol"),
     [
         *((count, protocol) for count in (0, 1, 2) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
-        *((1001, protocol) for protocol in (0, 1, pickle.HIGHEST_PROTOCOL)),  # more than a batch of pickle's own
+        *(
+            pytest.param(1001, protocol, marks=pytest.mark.slow)  # more than a batch of pickle's own
+            for protocol in (0, 1, pickle.HIGHEST_PROTOCOL)
+        ),
     ],
 )
 def test_items_come_back_as_they_were(tmp_path: Path, count: int, protocol: int) -> None:
@@ -178,7 +181,7 @@ def test_anything_else_is_refused_by_its_name(tmp_path: Path, name: str, protoco
         (b"\x80\x02]q\x00cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85R.", "Python objects"),
         (b"\x80\x02]q\x00cnumpy\nndarray\n}X\x01\x00\x00\x00aK\x01sb.", "ndarray"),
         (b"\x80\x02]q\x00" + b"(" * 100 + b".", "nested"),
-        (b"\x80\x02]q\x00" + b"]" * 300_000 + b".", "larger than any transition"),
+        pytest.param(b"\x80\x02]q\x00" + b"]" * 300_000 + b".", "larger than any transition", marks=pytest.mark.slow),
     ],
 )
 def test_programs_made_by_hand_are_refused(tmp_path: Path, program: bytes, found: str) -> None:

@@ -355,6 +355,7 @@ def test_the_task_of_a_human_is_drawn(compose_config):
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_tasks")
 @pytest.mark.parametrize(
     ("task", "what", "space"),

@@ -161,6 +161,7 @@ def open_delayed():
     return make_env("reach", 4, episode_length_s=0.2, observations={"policy": {"terms": terms}})
 
 
+@pytest.mark.slow
 def test_observations_with_a_memory_advance_once_a_step_and_keep_the_contract(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "test_manager_env", __import__("sys").modules[__name__])
     env = open_delayed()

@@ -64,6 +64,7 @@ def reading_run(root: Path, **known: Any) -> Run:
 READ = {"reading_stage.py", "readers/inner.py", "data/weights.json", "plain.txt"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_code_and_data_that_a_run_reads_are_recorded(tmp_path: Path, monkeypatch: Any, frozen: bool) -> None:
     run = reading_run(tmp_path)

@@ -57,6 +57,7 @@ def test_the_run_that_a_file_belongs_to(tmp_path: Path) -> None:
     assert inputs.owner(tmp_path / "loose.pt") is None
 
 
+@pytest.mark.slow
 def test_a_pending_input_is_settled_at_the_start(tmp_path: Path) -> None:
     parent = make_parent(tmp_path)
     run = make_child(tmp_path, status="queued", pending={"policy": f"{parent.dir}@best"}, parents=[parent.id])
@@ -121,6 +122,7 @@ def test_jobs_that_share_an_input_resolve_it_once(tmp_path: Path, monkeypatch: p
     assert asked == ["a", "b", "a"]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_needs_its_data_but_no_longer_its_policy(tmp_path: Path) -> None:
     policy, data = make_parent(tmp_path).checkpoints / "best.pt", tmp_path / "episodes.h5"
     data.write_text("rows")

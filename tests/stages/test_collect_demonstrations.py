@@ -132,6 +132,7 @@ def test_long_episodes_are_warned_about_in_run_and_card(tmp_path: Path, monkeypa
     assert any(line in warning for warning in recorded(Run.open(path.parents[1]))["warnings"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at", "dies"), [(70, False), (5, False), (40, True)])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, at: int, dies: bool) -> None:
     cfg = CollectCfg(episodes=20, action_noise=0.1, checkpoint_interval=32)

@@ -80,6 +80,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(tmp_path: 
     assert figures[0] != figures[2]
 
 
+@pytest.mark.slow
 def test_disturbances_stay_off_unless_asked_for(tmp_path: Path) -> None:
     policy = save_policy(tmp_path)
     calm = evaluate(tmp_path, policy)

@@ -109,6 +109,7 @@ def result_of(run: Run) -> dict[str, Any]:
     return json.loads((run.dir / "result.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_figures")
 def test_who_remembers_improves_and_who_is_told_no_rewards_does_not(tmp_path: Path, small: InContextCfg) -> None:
     run = start(tmp_path, small)
@@ -129,6 +130,7 @@ def test_who_remembers_improves_and_who_is_told_no_rewards_does_not(tmp_path: Pa
     assert not run.checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_masked_rewards_of_the_policy_itself(tmp_path: Path, small: InContextCfg) -> None:
     small.mask_rewards, small.baselines = True, ["masked", "random"]
     run = start(tmp_path, small)

@@ -157,6 +157,7 @@ def runner_file(folder: Path, body: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_runner_is_apart_from_this_project(tmp_path):
     with RunnerProcess(runner_file(tmp_path, "print('not an answer')"), tmp_path / "arm.onnx") as process:
         assert process.sensors == ["joint_pos"]

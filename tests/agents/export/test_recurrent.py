@@ -86,6 +86,7 @@ SLOW = (pytest.mark.slow, needs_onnx)
 IN_ONNX = [pytest.param(*CASES[i].values, "onnx", marks=(*SLOW, *CASES[i].marks)) for i in (1, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "settings", "state", "form"),
     [*(pytest.param(*case.values, "torchscript", id=case.id, marks=case.marks) for case in CASES), *IN_ONNX],

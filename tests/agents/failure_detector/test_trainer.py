@@ -62,6 +62,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(sets, uninterrupte
     assert whole.metric == parts.metric
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(sets):
     keeper = Memory()
     training(sets, keeper).fit()
@@ -70,6 +71,7 @@ def test_a_finished_training_is_not_repeated(sets):
     assert again.done and len(again.history) == CFG.epochs
 
 
+@pytest.mark.slow
 def test_it_stops_when_validation_no_longer_improves(sets):
     cfg = TrainingCfg(epochs=50, patience=2, batch_size=16, chunk=20, learning_rate=1e-9)
     stale = training(sets, Memory(), cfg=cfg)

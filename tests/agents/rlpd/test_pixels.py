@@ -132,6 +132,7 @@ def test_pictures_of_a_training_are_kept_once(tmp_path):
     assert len(state["frames"]["numbers"]) < transitions, "each has two, shared with its neighbours and both buffers"
 
 
+@pytest.mark.slow
 def test_the_policy_names_its_images_and_acts_as_the_trained_mean(tmp_path):
     run, obs = finished(tmp_path, seen_config(images=["far"])), random_obs(5)
     bundle = saved(run)
@@ -150,6 +151,7 @@ def test_the_policy_names_its_images_and_acts_as_the_trained_mean(tmp_path):
     assert torch.equal(near, action)
 
 
+@pytest.mark.slow
 def test_a_policy_is_refused_with_other_images_and_as_an_export(tmp_path):
     bundle = saved(finished(tmp_path, seen_config(max_steps=20)))
     env = SeenTouchEnv(1)

@@ -138,6 +138,7 @@ def test_no_key_of_this_agent_is_said_to_stand_elsewhere() -> None:
     assert not MOVED.keys() & inspect.signature(RslRlPpoCfg).parameters.keys()
 
 
+@pytest.mark.slow
 def test_composing_loads_neither_torch_nor_the_library() -> None:
     code = (
         "import sys; from pathlib import Path; from regimen.config.compose import compose; "

@@ -60,8 +60,8 @@ def agent_for(cfg: Config, env: Any, seed: int = 0) -> RslRlPpo:
 @pytest.mark.parametrize(
     ("task", "num_envs", "changes"),
     [
-        pytest.param("reach", 16, {}, marks=pytest.mark.slow),
-        ("reach", 16, {"model": RECURRENT}),
+        ("reach", 16, {}),
+        pytest.param("reach", 16, {"model": RECURRENT}, marks=pytest.mark.slow),
         pytest.param(
             "reach",
             16,
@@ -113,6 +113,7 @@ class LibraryEnv:
         return self.get_observations(), reward, terminated | truncated, {}
 
 
+@pytest.mark.slow
 def test_the_library_learns_what_its_own_runner_would(tmp_path):
     cfg = config("reach", 3, 8)
     cfg.env.episode_length_s = 1000.0  # nothing times out, so its own way of valuing that does not matter
@@ -185,6 +186,7 @@ def test_policy_loads_and_acts_as_the_trained_mean(tmp_path, trained, model):
     assert torch.equal(reset[[0, 2, 4]], later[[0, 2, 4]]) and torch.equal(later, first) == (not model)
 
 
+@pytest.mark.slow
 def test_training_can_start_from_another_policy_and_its_critic_warms_up(tmp_path, trained):
     cfg = config("reach", 4, 4, value_warmup_iterations=2)
     cfg.policy, cfg.stage.keep_checkpoints = str(trained), 9

@@ -75,6 +75,7 @@ def test_it_acts_as_its_teacher(tmp_path: Path, recurrent: int | None) -> None:
     assert float(torch.stack(errors).mean()) < 0.08, "the actions of the teacher are 0.4 on average"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", [{}, {"recurrent": 16}, {"teacher_share": 0.5}])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, agent: dict[str, Any]) -> None:
     cfg = config(tmp_path, 48, **agent)
@@ -190,7 +191,8 @@ def encoding_teacher(folder: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("recurrent", [None, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("recurrent", [None, 16])
 def test_a_student_predicts_the_layer_of_its_teacher_and_acts_by_it(tmp_path: Path, recurrent: int | None) -> None:
     cfg = config(tmp_path, 240, recurrent=recurrent, latent=LatentCfg("ground", 3))
     cfg.policy = encoding_teacher(tmp_path)

@@ -92,6 +92,7 @@ def test_a_checkpoint_is_a_policy_of_each_of_its_groups(tmp_path):
         Vintix.load_policy(bundle, third, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_references_find_best_last_a_step_and_an_epoch(tmp_path):
     run = distill(tmp_path, config_for([histories(tmp_path / "h")], epochs=2))
     folder = run.checkpoints

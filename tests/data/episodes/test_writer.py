@@ -83,6 +83,7 @@ def test_a_crash_loses_at_most_the_open_chunk(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.read(["obs/policy"])["obs/policy"], table["obs/policy"][:128])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [128, 64, 70, 0])
 def test_going_on_after_a_crash_gives_the_same_file(tmp_path: Path, cut: int) -> None:
     path, table = tmp_path / "episodes.h5", columns(64, 200)

@@ -94,6 +94,7 @@ def test_the_teeth_keep_a_gear_of_the_wrong_phase_from_its_seat():
     assert blocked[wrong].all()
 
 
+@pytest.mark.slow
 def test_random_actions_drop_the_part_and_seat_nothing():
     env = opened("gear_assembly", 8)
     env.reset(seed=0)
@@ -128,6 +129,7 @@ def test_time_truncates_and_does_not_terminate():
     assert not any(terminated.any() for terminated, _ in ends)
 
 
+@pytest.mark.slow
 def test_the_part_does_not_slip_in_the_hand_in_free_air():
     env = opened("gear_assembly", 8)
     env.reset(seed=0)
@@ -189,6 +191,7 @@ def test_equal_seeds_give_equal_episodes_and_the_expert_resumes():
         assert torch.equal(obs["policy"], other_obs["policy"]) and torch.equal(reward, other_reward)
 
 
+@pytest.mark.slow
 def test_a_larger_clearance_lets_the_part_move_more():
     spread = {}
     for clearance in (0.0002, 0.0015):

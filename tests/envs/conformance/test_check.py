@@ -334,6 +334,7 @@ class Forgetful(PointEnv):
         super().load_state_dict(state | {"position": torch.zeros_like(state["position"])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "measured"), [(GlobalRandom, "none"), (Forgetful, "run"), (PointEnv, "bit")])
 def test_the_measured_class_is_the_strongest_that_holds_and_breaks_only_stronger_declarations(
     env: type[PointEnv], measured: str

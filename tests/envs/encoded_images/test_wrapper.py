@@ -88,5 +88,6 @@ def test_the_state_of_the_task_decides_all_that_follows():
     assert torch.equal(env.step(action)[0]["policy"], other.step(action)[0]["policy"])
 
 
+@pytest.mark.slow
 def test_an_encoded_task_keeps_the_contract():
     require_env(encoded)

@@ -27,6 +27,7 @@ def play(env: EstimatedEnv, steps: int) -> list[tuple[torch.Tensor, torch.Tensor
     return [columns(env.step(torch.zeros(env.num_envs, 2))[0]) for _ in range(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "estimate"),
     [

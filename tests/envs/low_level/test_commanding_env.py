@@ -57,6 +57,7 @@ def test_the_solution_walks_along_the_hidden_direction_and_against_it_is_punishe
     assert (returns[-1.0] < -1.8).all()
 
 
+@pytest.mark.slow
 def test_the_reward_is_the_displacement_along_the_direction():
     env = opened(8, episode_length_s=20.0)
     obs = env.reset(seed=2)

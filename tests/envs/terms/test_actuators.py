@@ -269,6 +269,7 @@ def test_torque_limits_and_strength_are_drawn_for_networks_too(tmp_path: Path) -
         drawn("stiffness", of=".*_calf_joint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("func", ["dc_motor", "actuator_net", "lstm"])
 def test_a_restored_env_continues_bit_for_bit(tmp_path: Path, func: str) -> None:
     actuator: dict[str, Any] = {"func": func, "delay": [0, 3], "delay_drawn": "step"}
@@ -302,9 +303,8 @@ TWO_MOTORS = {
 HIPS_AND_CALVES = {"legs": {"func": "dc_motor", "joints": [".*_hip_joint", ".*_calf_joint"], "delay": [2, 2]}}
 
 
-@pytest.mark.parametrize(
-    ("task", "actuators"), [("reach", TWO_MOTORS), pytest.param("go2_flat", HIPS_AND_CALVES, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "actuators"), [("reach", TWO_MOTORS), ("go2_flat", HIPS_AND_CALVES)])
 def test_a_task_with_actuators_keeps_the_contract(task: str, actuators: dict[str, Any]) -> None:
     require_env(lambda n: make_env(task, n, actuators=actuators, episode_length_s=0.5), num_envs=4)
 

@@ -161,6 +161,7 @@ def test_fixed_tiles_stay() -> None:
     assert (env.state.root_pos[:, :2] - env.terrain.terrain.origins[levels, columns, :2]).abs().max() <= 0.5
 
 
+@pytest.mark.slow
 def test_levels_are_saved_and_a_restored_env_continues_bit_for_bit() -> None:
     env = rough(8, episode_length_s=0.2)
     for _ in range(15):

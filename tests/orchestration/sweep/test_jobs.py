@@ -159,6 +159,7 @@ def test_another_launcher_is_refused(lab: Path, capsys: pytest.CaptureFixture[st
     assert not (lab / "multirun").exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_start_has_failed_alone(
     lab: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +186,7 @@ def test_when_no_job_can_start_the_record_says_so(lab: Path, monkeypatch: pytest
     assert [(job["status"], job["exit_code"]) for job in record(lab)["jobs"]] == [("failed", 2)] * 2
 
 
+@pytest.mark.slow
 def test_a_failing_sweep_leaves_no_job_behind(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(batch: Any) -> None:
         if list(lab.glob("multirun/*/*/began")):

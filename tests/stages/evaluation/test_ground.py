@@ -118,6 +118,7 @@ def test_figures_of_a_case_are_those_of_its_episodes() -> None:
     assert [row.metrics.falls for row in rows] == [1, 0, 1, 0, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_policy_is_evaluated_on_each_kind_of_ground_and_the_figures_are_rebuilt_from_the_episodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

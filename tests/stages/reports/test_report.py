@@ -21,6 +21,8 @@ from regimen.stages.report import Report, ReportCfg
 from regimen.stages.reports import html as page
 from regimen.system.errors import ConfigError, RegimenError
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 class Outline(HTMLParser):
     """What a page shows: headings, cells, where pictures come from; every tag must be closed."""
