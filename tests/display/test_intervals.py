@@ -117,6 +117,14 @@ def test_a_paired_difference_sees_what_two_samples_hide() -> None:
     assert (same.p, same.effect) == (1.0, 0.0) and same.mean == Figure(0.0, 0.0, 0.0)
 
 
+def test_pairs_without_both_values_are_left_out() -> None:
+    nan = float("nan")
+    found = paired_difference(np.array([1.0, nan, 2.0, 3.0]), np.array([2.0, 5.0, nan, 5.0]), 100)
+    assert (found.pairs, found.mean.value) == (2, 1.5)
+    none = paired_difference(np.array([nan, 1.0]), np.array([1.0, nan]), 100)
+    assert (none.pairs, none.p) == (0, 1.0) and np.isnan(none.mean.value)
+
+
 def test_few_pairs_have_the_exact_probability_of_their_signs() -> None:
     found = paired_difference(np.zeros(6), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), 100)
     assert found.p == pytest.approx(2 / 2**6), "all six signs agree in two of 64 cases"

@@ -12,6 +12,7 @@ SciPy is imported where it is used: `Figure` is a type that the launcher reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -119,13 +120,17 @@ def paired_difference(first: np.ndarray, second: np.ndarray, resamples: int = RE
     """Return the difference of two samples, the second minus the first.
 
     Args:
-        first: (n,) one value per episode; values of 0 and 1 alone are a share.
-        second: (n,) of the same episodes.
+        first: (n,) one value per episode, NaN where nothing is measured; values of 0 and 1 alone are a share.
+        second: (n,) of the same episodes; the difference is over those with both values.
         resamples: of the bootstrap; the draws are the same at each call.
     """
     from scipy import stats
 
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    measured = ~(np.isnan(first) | np.isnan(second))
+    first, second = first[measured], second[measured]
+    if not len(first):
+        return PairedDifference(0, Figure(math.nan, math.nan, math.nan), 1.0, 0.0, "d_z")
     differences = second - first
     mean = bootstrap(differences, resamples, seed=0)
     if np.isin(np.concatenate([first, second]), (0.0, 1.0)).all():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from regimen.config.task_schema import FaultGridCfg
+from regimen.stages.evaluation.fault_metrics import fault_metrics
 from regimen.stages.evaluation.metrics import (
     EpisodeResults,
     EvaluationMetrics,
@@ -35,6 +38,36 @@ def test_only_the_first_episode_counts() -> None:
     assert episodes.steps.tolist() == [2, 3, 3]
     assert episodes.fell.tolist() == [True, False, True]
     assert episodes.means()["speed"].tolist() == [2.0, 3.0, 2.0]
+
+
+def test_an_episode_that_ends_before_its_metrics_count_is_in_none_of_them(tmp_path: Path) -> None:
+    episodes = FirstEpisodeStats(3, torch.device("cpu"), metrics_from=2)
+    error = {"metrics": {"error": torch.full((3,), 0.4)}}
+    for ends in (flags(0, 0, 0), flags(1, 0, 0), flags(0, 1, 0), flags(0, 0, 1)):
+        episodes.add(torch.ones(3), ends, flags(0, 0, 0), error)
+    EpisodeResults.of(episodes, np.array([0, 1, 1]), 0.1).write(tmp_path / "episodes.csv")
+    table = EpisodeResults.read(tmp_path / "episodes.csv")
+    whole, (first, second) = compute_all_metrics(table, [[], []], 50, seed=0)
+    assert whole.figures["error"].value == second.figures["error"].value == pytest.approx(0.4)
+    assert whole.figures["survival"].value == 0.0 and whole.episodes == 3
+    assert "error" not in first.figures and first.figures["return"].value == 2.0
+
+
+@pytest.mark.parametrize("step_dt", [0.02, 0.1, 1 / 60])
+def test_figures_of_the_written_episodes_are_those_of_the_evaluation(tmp_path: Path, step_dt: float) -> None:
+    episodes = FirstEpisodeStats(8, torch.device("cpu"))
+    for step in range(1, 160):
+        ends = torch.tensor([step == last for last in (61, 67, 73, 91, 97, 101, 127, 159)])
+        episodes.add(torch.rand(8), ends, flags(*[0] * 8), {})
+    live = EpisodeResults.of(episodes, np.ones(8, dtype=int), step_dt)
+    live.write(tmp_path / "episodes.csv")
+    grid = FaultGridCfg(onset_s=60.2 * step_dt)
+    again, expected = (
+        fault_metrics(table, np.ones(8, dtype=bool), None, grid, 50, seed=0)
+        for table in (EpisodeResults.read(tmp_path / "episodes.csv"), live)
+    )
+    assert again.time_to_fall_s == expected.time_to_fall_s == pytest.approx((94 - 60.2) * step_dt)
+    assert again == expected
 
 
 def test_an_end_by_success_is_no_fall(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,9 @@ NOT_COMPARED = ("num_envs", "evaluation", "estimate", "images", "low_level")
 """Keys of a task that may differ between paired evaluations: the evaluation sets `num_envs`, its own keys are compared
 by themselves, and the others decide what the policy gets."""
 
+SIM_NOT_COMPARED = ("device", "url", "token", "certificate", "timeout_s", "reconnect_s")
+"""Keys of a simulator that say where it runs and how it is reached."""
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -73,13 +76,20 @@ class Evaluated:
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
-        """Figure -> (N,) its value in each episode; shares are 0 or 1."""
+        """Figure -> (n,) its value in each of the episodes that `figures` is made of; shares are 0 or 1."""
         episodes = self.episodes
         columns = dict(episodes.columns)
         if episodes.succeeded is not None:
             columns |= {kind: envs.astype(float) for kind, envs in episodes.ends.items()}
             columns[SUCCESS] = episodes.succeeded.astype(float)
-        return columns | {"survival": (~episodes.fell).astype(float)}
+        columns["survival"] = (~episodes.fell).astype(float)
+        return {name: values[self._overall] for name, values in columns.items()}
+
+    @property
+    def _overall(self) -> np.ndarray:
+        """(N,) bool, the episodes of the part `overall` of the result: with faults those that have one."""
+        index = self.episodes.command_of_env
+        return index > 0 if self.run.config["stage"].get("faults") else np.ones(len(index), dtype=bool)
 
     @cached_property
     def rebuilt(self) -> Json:
@@ -117,7 +127,7 @@ class Evaluated:
             return int(episodes.succeeded.sum())
         if name == "speed_error":  # that of one command
             return int(np.bincount(episodes.command_of_env).min())
-        return len(episodes.fell)
+        return int((~np.isnan(self.columns[name])).sum()) if name in self.columns else int(self._overall.sum())
 
     def all_figures(self) -> dict[str, Figure]:
         """Return all figures by place and name, such as `commands.1.return`."""
@@ -154,7 +164,10 @@ class Evaluated:
         named = {name: choices.get(name) for name in ("task", "sim")}
         keys = ("envs_per_command", "episode_length_s", "disturbances", "observation_noise", "faults")
         named |= {f"stage.{key}": stage.get(key) for key in keys}
-        named |= {f"env.evaluation.{key}": evaluation.get(key) for key in ("command", "grid", "fault_grid")}
+        keys = ("command", "grid", "fault_grid", "levels", "disturbances")
+        named |= {f"env.evaluation.{key}": evaluation.get(key) or None for key in keys}
+        sim = flatten(config.get("sim") or {})
+        named |= {f"sim.{key}": value for key, value in sim if key not in SIM_NOT_COMPARED}
         named |= {f"env.{key}": v for key, v in flatten(env) if key.partition(".")[0] not in NOT_COMPARED}
         return named | {"number of episodes": len(self.episodes.fell)}
 

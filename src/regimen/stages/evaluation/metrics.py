@@ -103,7 +103,8 @@ class EpisodeResults:
 
     Attributes:
         command_of_env: (N,) index into the grid.
-        columns: name -> (N,): `return`, `episode_length_s` and the metrics of the env.
+        columns: name -> (N,): `return`, `episode_length_s` and the metrics of the env, NaN in an episode that ends
+            before they are measured: by the onset of a fault.
         fell: (N,) bool, whether the episode ended by a termination that is no success.
         succeeded: (N,) bool, whether it ended by a success; None for a task without the label `success`.
         ends: kind -> (N,) bool, how it ended, see `FirstEpisodeStats`.
@@ -118,8 +119,9 @@ class EpisodeResults:
     @classmethod
     def of(cls, episodes: FirstEpisodeStats, command_of_env: np.ndarray, step_dt: float) -> EpisodeResults:
         """Read the statistics of finished episodes; `step_dt` is the step time in s."""
-        columns = {"return": episodes.returns, "episode_length_s": episodes.steps * step_dt} | episodes.means()
+        columns = {"return": episodes.returns, "episode_length_s": episodes.steps} | episodes.means()
         arrays = {name: value.cpu().numpy() for name, value in columns.items()}
+        arrays["episode_length_s"] = arrays["episode_length_s"] * step_dt  # float64, as `read` returns it
         succeeded = None if episodes.succeeded is None else episodes.succeeded.cpu().numpy()
         ends = {kind: envs.cpu().numpy() for kind, envs in episodes.ends.items()}
         ends = {kind: envs for kind, envs in ends.items() if envs.any() or kind != TERMINATED}
@@ -168,6 +170,8 @@ def compute_metrics(
 ) -> EvaluationMetrics:
     """Return the metrics of the selected episodes.
 
+    A figure is made of the episodes in which it is measured, and left out if there is none.
+
     Args:
         episodes: all episodes.
         rows: (N,) bool, the selected ones.
@@ -179,7 +183,10 @@ def compute_metrics(
     fell = episodes.fell[rows]
     result = EvaluationMetrics(command, int(rows.sum()), int(fell.sum()))
     for name, values in episodes.columns.items():
-        result.figures[name] = bootstrap(values[rows], resamples, seed)
+        measured = values[rows]
+        measured = measured[~np.isnan(measured)]
+        if len(measured):
+            result.figures[name] = bootstrap(measured, resamples, seed)
     result.ends = {kind: int(envs[rows].sum()) for kind, envs in episodes.ends.items()}
     result.figures["survival"] = share(~fell)
     if episodes.succeeded is not None:

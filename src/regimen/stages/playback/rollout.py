@@ -243,6 +243,6 @@ class FirstEpisodeStats:
         return not bool(self.running.any())
 
     def means(self) -> dict[str, torch.Tensor]:
-        """Return the mean of every metric over the episode of each env, {name: (N,)}."""
-        measured = (self.steps - self._metrics_from).clamp(min=1)
+        """Return the mean of every metric over the episode of each env, {name: (N,)}; NaN if none of it is measured."""
+        measured = (self.steps - self._metrics_from).clamp(min=0)
         return {name: total / measured for name, total in self._sums.items()}
