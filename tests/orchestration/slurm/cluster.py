@@ -61,12 +61,12 @@ class Cluster:
 
     def info(self, run: str) -> dict[str, Any]:
         """Return run.json."""
-        (file,) = self.folder.glob(f"*/{run}/run.json")
-        return files.read_json(file) or {}
+        return files.read_json(self.dir(run) / "run.json") or {}
 
     def dir(self, run: str) -> Path:
-        """Return a run's directory."""
-        return next(self.folder.glob(f"*/{run}"))
+        """Return a run's directory; that of a job of a sweep is in the folder of the sweep."""
+        (file,) = [*self.folder.glob(f"outputs/{run}/run.json"), *self.folder.glob(f"multirun/*/{run}/run.json")]
+        return file.parent
 
     def job(self, run: str) -> dict[str, str]:
         """Return what Slurm knows of the job of a run."""

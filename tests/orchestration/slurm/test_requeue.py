@@ -40,6 +40,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
     answer(tmp_path)
     return tmp_path
 
@@ -57,8 +59,8 @@ def stopped(folder: Path, step: int, number: int = signal.SIGUSR2, bound: int = 
     return run
 
 
-def asked_to_requeue(folder: Path) -> int:
-    return (folder / "asked").read_text().splitlines().count("requeue 7")
+def asked_to_requeue(folder: Path, job: str = "7") -> int:
+    return (folder / "asked").read_text().splitlines().count(f"requeue {job}")
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 130, 137])
@@ -124,6 +126,14 @@ def test_a_requeue_that_is_refused_is_told(slurm: Path) -> None:
     assert requeue.requeue_if_preempted(run, 75) == 75
     assert_names(recorded(run)["reason"], "Job may not be requeued")
     assert recorded(run)["queue"]["again"] is False
+
+
+def test_of_an_array_the_own_task_is_asked_about_and_requeued(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")  # the last task has the number of the array
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert requeue.requeue_if_preempted(stopped(slurm, 5), 75) == 75
+    assert asked_to_requeue(slurm, "7_0") == 1
+    assert all(line.split()[-1] == "7_0" for line in (slurm / "asked").read_text().splitlines())
 
 
 def test_on_this_machine_the_queue_starts_it_again(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

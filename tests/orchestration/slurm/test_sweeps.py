@@ -42,6 +42,24 @@ def test_a_sweep_that_is_waited_for_and_then_repeated(cluster: Cluster) -> None:
     assert f"sweep={folder.relative_to(cluster.folder)}" in said
 
 
+def test_a_job_of_a_sweep_at_its_limit_is_requeued_alone(cluster: Cluster) -> None:
+    """The last job of an array has the array's number, by which Slurm would requeue all of them."""
+    cluster.launch(*SWEEP, "seed=range(3)", "stage.steps=10000")
+    first, ended, last = (run["id"] for run in runs(cluster))
+    for run in (first, last):
+        cluster.wait_step(run, 3)
+    cluster.regimen("cancel", ended)
+    cluster.wait_job(ended, "CANCELLED", "FAILED")
+    assert cluster.info(first)["status"] == "running"
+    job = cluster.info(last)["queue"]["job"]
+    subprocess.run(["scancel", "--signal=USR2", job], env=cluster.slurm.env, check=True)
+    wait_for(lambda: cluster.info(last)["resumed"], "the second attempt", said=lambda: cluster.logs(last))
+    untouched = cluster.info(first)
+    assert untouched["status"] == "running" and not untouched["resumed"], cluster.logs(first)
+    assert cluster.info(ended)["status"] == "killed"
+    assert [row["cause"] for row in cluster.info(last)["queue"]["restarts"]] == ["time limit"]
+
+
 def test_cancelling_a_sweep(cluster: Cluster) -> None:
     cluster.launch(*SWEEP, "seed=range(12)", "stage.steps=10000")
     wait_for(lambda: {run["status"] for run in runs(cluster)} >= {"running", "queued"}, "some run, some wait")

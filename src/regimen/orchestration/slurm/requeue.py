@@ -59,8 +59,15 @@ def last_step(run: Run) -> int:
 
 
 def slurm_job() -> str | None:
-    """Return the id of the Slurm job that submitit started here, None for `submitit_local` within a Slurm job."""
-    return os.environ.get("SLURM_JOB_ID") if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" else None
+    """Return the id of the Slurm job that submitit started here, None for `submitit_local` within a Slurm job.
+
+    A task of an array is `<array>_<task>`: the number of its last task is that of the array, and Slurm's commands
+    take it for all tasks.
+    """
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return None
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def _cause(code: int) -> str:
@@ -114,7 +121,11 @@ def _request_requeue() -> str:
 
 
 def show_job(job: str) -> dict[str, str]:
-    """Return the fields of `scontrol show job`, empty if Slurm does not respond or does not list the job."""
+    """Return the fields of `scontrol show job`, empty if Slurm does not respond or does not list the job.
+
+    Args:
+        job: one job, such as `12` or `12_3`; the number of an array would mix the fields of its tasks.
+    """
     try:
         done = subprocess.run(["scontrol", "-o", "show", "job", job], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
