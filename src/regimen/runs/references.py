@@ -26,6 +26,8 @@ FORMS = (
     "<run>@best, <run>@last, <run>@<step>, pretrained:<name> or a file."
 )
 
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".onnx")
+
 DATA_FORMS = (
     "A dataset is named by the run that made it (id, a unique beginning of it, name, `latest`), a folder or a file."
 )
@@ -79,13 +81,24 @@ def resolve_policy(ref: str, roots: Sequence[Path] = ROOTS, pretrained: Sequence
         return _pretrained(ref.removeprefix("pretrained:"), pretrained or pretrained_folders())
     if (path := _as_path(ref)).is_file():
         return path.resolve()
-    if ref.endswith((".pt", ".pth", ".onnx")):
+    if ref.endswith(CHECKPOINT_SUFFIXES):
         raise RunReferenceError(f"There is no file {ref} (from {Path.cwd()}). {FORMS}")
     name, at, which = ref.rpartition("@")
     if not at or (path / "run.json").is_file():
         name, which = ref, ""
     folder = _newest(roots, "a checkpoint", _has_checkpoint) if name == "latest" else resolve_run(name, roots)
     return _checkpoint(folder, which)
+
+
+def is_one_checkpoint(ref: str) -> bool:
+    """Return whether `ref` names one checkpoint: a file, `pretrained:<name>`, or a run with `@`; no run alone.
+
+    Args:
+        ref: see `resolve_policy`; what it names need not exist.
+    """
+    path = _as_path(ref)
+    is_file = path.is_file() or ref.endswith(CHECKPOINT_SUFFIXES) or ref.startswith("pretrained:")
+    return is_file or ("@" in ref and not (path / "run.json").is_file())
 
 
 def resolve_data(ref: str, roots: Sequence[Path] = ROOTS) -> Path:

@@ -73,6 +73,19 @@ def test_a_step_that_is_given_is_not_made(study: Any) -> None:
     assert nodes["data.seed_1"].after == [] and nodes["all"].after == ["data.seed_0", "data.seed_1"]
 
 
+def test_of_a_run_that_is_given_each_input_takes_its_checkpoint(study: Any) -> None:
+    nodes, _ = chosen(study, "size=full", "walk=20260101-a")
+    taken = {name: nodes[name].inputs["policy"].reference("") for name in ("data.seed_0", "again.seed_1", "all")}
+    assert taken == {"data.seed_0": "20260101-a@best", "again.seed_1": "20260101-a@best", "all": "20260101-a"}
+
+
+@pytest.mark.parametrize(("given", "instead"), [("pretrained:h1", "<run>"), ("a/b.pt", "<run>"), ("2026@7", "2026")])
+def test_one_checkpoint_is_not_given_for_several(pipes: Any, given: str, instead: str) -> None:
+    text = FILE.replace("inputs: {policy: walk@best}", "inputs: {policy: walk@last}")
+    said = refusal(pipes, text, "size=full", f"walk={given}")
+    assert_names(said, f"walk={given}", "@last", "@best", "p.yaml:8", "p.yaml:13", f"walk={instead}")
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "names"),
     [

@@ -16,6 +16,7 @@ from regimen.config import groups, structured
 from regimen.config.validation import Checker
 from regimen.config.yaml_io import key_lines, parse_exactly, read_text
 from regimen.runs.inputs import LISTS
+from regimen.runs.references import is_one_checkpoint
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 from regimen.system.files import display_path
@@ -158,7 +159,8 @@ class StepInput:
     Attributes:
         node: name of the node that produces it.
         which: part of the reference after `@`, empty for the default.
-        given: reference on the command line that replaces the result of the node, empty without one.
+        given: reference that replaces the result of the node, from the command line, with `which` for a run; empty
+            without one.
     """
 
     node: str
@@ -218,6 +220,8 @@ class _Expansion:
     def __init__(self, pipeline: Pipeline, steps: dict[str, int]) -> None:
         self.pipeline, self.steps = pipeline, steps
         self.nodes: dict[str, list[Node]] = {}
+        self.checkpoints: dict[str, dict[str, str]] = {step: {} for step in pipeline.given}
+        """Step that is given -> checkpoint of it that others take, such as `@last` -> place of the first."""
         self.wrong: list[str] = []
 
     def run(self) -> list[Node]:
@@ -227,7 +231,7 @@ class _Expansion:
             self.nodes[step.name] = list(self._fan_out(step, number))
             for node in self.nodes[step.name]:
                 self._fill(node)
-        raise_if_any(self.wrong)
+        raise_if_any([*self.wrong, *self._given_for_several()])
         return [node for name, step in self.nodes.items() for node in step if name not in self.pipeline.given]
 
     def _order(self) -> list[int]:
@@ -293,6 +297,9 @@ class _Expansion:
             here = self.pipeline.at(f"{at}.inputs.{key}")
             texts = [self._filled_in(text, node, f"{at}.inputs.{key}") for text in _listed(value)]
             listed = [link for text in texts for link in self._links(text, node, here)]
+            for text in texts if key not in SINGLE_RESULT else ():
+                which = text.partition("@")[2] or "best"  # the default
+                self.checkpoints.get(step_of(text), {}).setdefault(f"@{which}", here)
             if key in LISTS:
                 node.inputs |= {f"{key}.{i}": link for i, link in enumerate(listed)}
             elif len(listed) == 1:
@@ -306,6 +313,8 @@ class _Expansion:
         name, _, which = text.partition("@")
         step = step_of(text)
         given = self.pipeline.given.get(step, "")
+        if given and which and not is_one_checkpoint(given):
+            given = f"{given}@{which}"
         if name == step and step in node.matched:
             return [StepInput(node.matched[step].name, which, given)]
         names = [other.name for other in self.nodes[step]]
@@ -314,6 +323,18 @@ class _Expansion:
         chosen = [o for o in self.nodes[step] if o.name == name or (name == step and _is_matched(node, o))]
         links = [StepInput(other.name, which, given) for other in chosen]
         return links[:1] if given else links
+
+    def _given_for_several(self) -> Iterator[str]:
+        """Yield a line for each single checkpoint that is given for a step of which others take several."""
+        for step, asked in self.checkpoints.items():
+            given = self.pipeline.given[step]
+            if len(asked) > 1 and is_one_checkpoint(given):
+                taken = ", ".join(f"{which} ({at})" for which, at in asked.items())
+                run = given.rpartition("@")[0] or "<run>"
+                yield (
+                    f"argument `{step}={given}`: one checkpoint, but the steps take {len(asked)} of `{step}`: {taken}. "
+                    f"Give a run that has them: {step}={run}."
+                )
 
     def _filled_in(self, override: str, node: Node, path: str) -> str:
         for key in PLACEHOLDER.findall(override):
