@@ -36,6 +36,7 @@ def run(name: str, overrides: list[str], config_dirs: list[Path]) -> int:
     if execution.reconcile(rows):
         rows = Index().rows()
     existing = reuse.plan(all_jobs, rows)
+    raise_if_any(execution.problems(all_jobs, existing))
     if any(job.asks("dry_run") for job in all_jobs):
         say(report.describe(pipeline, all_jobs, existing, rows))
         return 0

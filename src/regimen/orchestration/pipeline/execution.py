@@ -25,6 +25,7 @@ from regimen.orchestration.pipeline.reuse import (
     exclusive,
     find,
     in_progress,
+    other_scheduler,
     plan,
     references,
 )
@@ -36,7 +37,7 @@ from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.runs.timeouts import SUPERVISOR_START_S
-from regimen.system.errors import PreflightError, RegimenError
+from regimen.system.errors import PreflightError, RegimenError, raise_if_any
 
 OTHER_RUNS_S = 1.0
 """Interval in s between checks of runs of other processes."""
@@ -115,6 +116,7 @@ class LocalPipeline(LocalJobs):
             self.others[job.name] = existing.row.id
             say(f"waiting   {step.name}  for {existing.row.id}, which runs the same configuration")
         elif existing.state == RESUMABLE and existing.row is not None:
+            raise_if_any(list(_begun_elsewhere(job, existing)))
             self._start(job, step, Run.open(existing.row.dir), "resumed")
             self._wait_for_supervisor(step)
         else:
@@ -343,7 +345,7 @@ def _status(row: RunSummary) -> Status:
 
 
 def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
-    """Return why these steps cannot be submitted to a scheduler, one line for each reason.
+    """Return why these steps cannot be started where the command asks for it, one line for each reason.
 
     Args:
         jobs: all steps.
@@ -355,15 +357,32 @@ def problems(jobs: list[Job], existing: dict[str, ExistingRun]) -> list[str]:
             "hardware.scheduler=submitit_local starts all jobs at once, but steps of this pipeline depend on others: "
             "choose hardware=cpu (the launcher starts them in order) or hardware=slurm."
         ]
+    lines = [line for job in jobs for line in _begun_elsewhere(job, existing[job.name])]
+    return lines + (list(_in_progress_here(jobs, existing)) if scheduler else [])
+
+
+def _begun_elsewhere(job: Job, existing: ExistingRun) -> Iterator[str]:
+    """Yield a line if a step would continue a run of another scheduler, whose frozen configuration it would keep."""
+    row, wanted = existing.row, job.composed.config.hardware.scheduler
+    if existing.state == RESUMABLE and row is not None and (frozen := other_scheduler(row, wanted)):
+        yield (
+            f"{job.at}: step `{job.name}` was begun as run {row.id} with {frozen} and continues there alone, not with "
+            f"hardware.scheduler={wanted or 'null'}. Finish it (python launch.py resume={row.id}) and repeat the "
+            "command, repeat the command with the hardware of the run, or add force=true to make all steps again."
+        )
+
+
+def _in_progress_here(jobs: list[Job], existing: dict[str, ExistingRun]) -> Iterator[str]:
+    """Yield a line for each step that a job of Slurm would have to wait for, and whose run is no such job."""
     rows = {
         name: k.row
         for name, k in existing.items()
         if k.state == RUNNING and k.row and not (k.row.queue and k.row.queue.kind == "slurm")
     }
-    return [
-        f"{job.at}: step `{name}` is in progress as run {rows[name].id}, which is no Slurm job. "
-        "Wait until it has finished, then repeat the command."
-        for job in jobs
-        for name in job.node.after
-        if name in rows
-    ]
+    for job in jobs:
+        for name in job.node.after:
+            if name in rows:
+                yield (
+                    f"{job.at}: step `{name}` is in progress as run {rows[name].id}, which is no Slurm job. "
+                    "Wait until it has finished, then repeat the command."
+                )

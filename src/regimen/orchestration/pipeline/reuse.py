@@ -67,8 +67,12 @@ def find_matching_run(prepared: PreparedJob, rows: Sequence[RunSummary]) -> Exis
     for row in filter(in_progress, same):
         return ExistingRun(RUNNING, row)
     for row in [r for r in same if r.status.is_resumable]:
-        if _is_resumable(row):
+        if not _is_resumable(row):
+            continue
+        elsewhere = other_scheduler(row, prepared.composed.config.hardware.scheduler)
+        if not elsewhere or _has_started(row):
             return ExistingRun(RESUMABLE, row)
+        notes.append(f"{row.id} is not used: it never started, and has {elsewhere}")
     return ExistingRun(TO_DO, None, notes[0] if notes else _why_not_used(prepared, rows))
 
 
@@ -99,6 +103,17 @@ def in_progress(row: RunSummary) -> bool:
     if row.status.is_open or (row.status == Status.PREEMPTED and row.queue and row.queue.again):
         return True
     return row.status.is_resumable and not lock.is_free(Run(row.dir))  # its worker still saves a checkpoint
+
+
+def other_scheduler(row: RunSummary, wanted: str | None) -> str:
+    """Return `hardware.scheduler=…` of a run that was made for another scheduler, or none; empty for the same one.
+
+    Args:
+        row: the run.
+        wanted: `hardware.scheduler` of the command.
+    """
+    frozen = (_frozen(row.dir).get("hardware") or {}).get("scheduler")
+    return "" if frozen == wanted else f"hardware.scheduler={frozen or 'null'}"
 
 
 def why_not_reusable(folder: Path, config: dict[str, Any]) -> Iterator[str]:
@@ -167,9 +182,13 @@ STAGES_WITH_VIDEO = ("evaluate", "report")
 
 def _is_resumable(row: RunSummary) -> bool:
     """Return whether a stopped run has a checkpoint, or never started, and a resume of it is not refused."""
-    run, record = Run(row.dir), read_record(row.dir) or RunRecord()
-    started = record.supervisor is not None
-    return ((run.checkpoints / "last.pt").exists() or not started) and not any(resume_check.refusals(run))
+    run = Run(row.dir)
+    has_state = (run.checkpoints / "last.pt").exists() or not _has_started(row)
+    return has_state and not any(resume_check.refusals(run))
+
+
+def _has_started(row: RunSummary) -> bool:
+    return (read_record(row.dir) or RunRecord()).supervisor is not None
 
 
 def plan(jobs: list[Job], rows: Sequence[RunSummary] | None = None) -> dict[str, ExistingRun]:

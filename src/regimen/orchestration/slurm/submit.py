@@ -89,8 +89,10 @@ def submit(runs: list[Run], after: dict[str, list[str]] | None = None) -> dict[s
         try:
             if hardware["scheduler"] == "slurm":
                 accepted = _submit_array(members, hardware, code, parents)
-            else:
+            elif hardware["scheduler"] == "submitit_local":
                 accepted = local_queue.start(members, hardware, code, parents)
+            else:
+                raise PreflightError("hardware.scheduler=null: none is named. Type python launch.py resume=<run>.")
         except Exception as error:  # submitit raises several types for errors of sbatch
             refusals.append(_record_refusal(members, error))
         else:
