@@ -9,6 +9,7 @@ import pytest
 
 from helpers.messages import assert_names
 from regimen.config.compose import compose
+from regimen.orchestration.memory_check import InsufficientMemoryError
 from regimen.orchestration.preflight import preflight
 from regimen.orchestration.preflight_report import PreflightReport
 from regimen.system.errors import ConfigError
@@ -83,3 +84,13 @@ def test_processes_of_one_run_count_together(tmp_path, gpus):
     estimate = checked(tmp_path, *shared).estimate
     assert estimate.workers == 2 and estimate.main_bytes == 2 * sum(estimate.main.values()) and not estimate.gpu
     assert 2 * estimate.main["launcher"] == pytest.approx(234 * 2**20), "torch's, which starts both"
+
+
+def test_beside_a_run_at_work_the_next_one_may_take_what_is_free(tmp_path, gpus):
+    """Of three runs, two at once, the third starts beside one that has its share of both memories."""
+    run = compose([*TASK, "env.num_envs=64"], [CONF])
+    need = preflight(run.copy(), tmp_path).estimate.gpu_bytes
+    gpus[:] = [Gpu(8 * GIB, int(1.2 * need), "570.86.15")]
+    with pytest.raises(InsufficientMemoryError):
+        preflight(run.copy(), tmp_path, parallel=2)
+    assert preflight(run.copy(), tmp_path, parallel=2, starting=1).gpu_available == int(1.2 * need)

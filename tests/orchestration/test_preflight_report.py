@@ -15,6 +15,12 @@ def test_here_the_workers_share_what_there_is() -> None:
     assert (place.cores, place.workers, place.here) == (host.cores(), 6, True)
 
 
+def test_beside_runs_at_work_one_that_starts_has_all_the_free_memory() -> None:
+    place = preflight_report.resources_of(HardwareCfg(processes=2), parallel=3, starting=1)
+    assert (place.workers, place.starting) == (6, 2)
+    assert preflight_report.resources_of(HardwareCfg(processes=2), parallel=3).starting == 6
+
+
 def test_in_a_job_they_have_what_was_asked_for() -> None:
     asked = {"cpus_per_task": 8, "mem_gb": 2}
     place = preflight_report.resources_of(HardwareCfg(scheduler="slurm", submitit=asked, processes=2), parallel=3)

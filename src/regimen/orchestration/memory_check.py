@@ -18,6 +18,7 @@ from regimen.orchestration import terrain_check
 from regimen.orchestration.preflight_report import PreflightContext
 from regimen.runs.record_parts import MemoryEstimate
 from regimen.system import gpu, host
+from regimen.system.errors import ConfigErrors
 
 MIB, GIB = 2**20, 2**30
 
@@ -165,6 +166,14 @@ def trains_in_several(composed: ComposedConfig) -> bool:
     return composed.choices["stage"] in ("train", "distill") and getattr(composed.config.agent, "DISTRIBUTED", False)
 
 
+class MemoryProblem(Problem):
+    """Memory that is not free now."""
+
+
+class InsufficientMemoryError(ConfigErrors):
+    """Nothing but memory is missing: the run may start once others have ended."""
+
+
 @dataclass(frozen=True)
 class Place:
     """One of the two memories.
@@ -172,7 +181,7 @@ class Place:
     Attributes:
         key: `main` or `gpu`, the attribute of `MemoryEstimate`.
         name: for messages.
-        available: bytes that the workers share.
+        available: bytes that are free.
         workers: how many share them.
     """
 
@@ -197,7 +206,7 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
     An agent whose memory does not depend on the envs alone declares the keys to lower by `LOWER: ClassVar[str]`.
     """
     report, resources = context.report, context.resources
-    places = [Place("main", "memory", report.available, resources.workers)]
+    places = [Place("main", "memory", report.available, resources.starting)]
     if uses_gpu(composed) and resources.here:
         devices, device = gpu.gpus(), _gpu_name(composed)
         suffix = device.partition(":")[2] or "0"
@@ -210,7 +219,7 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
         else:
             yield from _driver_problems(composed, devices[number])
             report.gpu_available = devices[number].free
-            jobs = max(1, resources.workers // composed.config.hardware.node_processes())
+            jobs = max(1, resources.starting // composed.config.hardware.node_processes())
             on_one = -(-composed.config.hardware.node_processes() // len(devices)) * jobs
             places.append(Place("gpu", "GPU memory", devices[number].free, on_one))
     is_declared = hasattr(composed.config.env, "task_bytes")
@@ -222,7 +231,7 @@ def check_memory(composed: ComposedConfig, context: PreflightContext) -> Iterato
         each = place.needed(estimated)
         if each > place.share:
             needed, available = (size / GIB for size in (each * place.workers, place.available))
-            yield Problem(
+            yield MemoryProblem(
                 "",
                 f"{place.name}: about {needed:.1f} GiB needed, {available:.1f} GiB available, "
                 f"{needed - available:.1f} GiB missing. {_advice(composed, context, place)}",
@@ -258,7 +267,7 @@ def _advice(composed: ComposedConfig, context: PreflightContext, place: Place) -
         advice.append(f"the agent needs {part / GIB:.1f} GiB of it: {settings or f'lower {lower}'}")
     if most:
         advice.append(by_stage if hasattr(composed.config.stage, "num_envs") else f"type env.num_envs={most}")
-    if context.resources.workers > composed.config.hardware.node_processes():
+    if context.resources.starting > composed.config.hardware.node_processes():
         advice.append("lower hardware.max_jobs")
     if not advice:
         return "One env does not fit: take a machine with more, or end other processes."

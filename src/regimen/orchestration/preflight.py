@@ -40,22 +40,27 @@ Check = Callable[[ComposedConfig, PreflightContext], Iterator[Problem]]
 
 
 def preflight(
-    composed: ComposedConfig, root: Path, parallel: int = 1, pending: dict[str, str] | None = None
+    composed: ComposedConfig,
+    root: Path,
+    parallel: int = 1,
+    pending: dict[str, str] | None = None,
+    starting: int | None = None,
 ) -> PreflightReport:
     """Check that the run can start; set resolved inputs, the policy's agent and the number of threads in `composed`.
 
     Args:
         composed: checked configuration.
         root: folder of the run directory.
-        parallel: number of workers at once.
+        parallel: number of runs at once, which share the cores.
         pending: inputs that other runs produce: name -> reference, resolved when the run starts.
+        starting: number of these runs that share the free memory, by default all; 1 for a run beside others at work.
 
     Raises:
-        ConfigError: all problems.
+        ConfigError: all problems; `InsufficientMemoryError` if there are no others.
     """
     hardware = composed.config.hardware
     _count_cores(composed)
-    available = resources_of(hardware, parallel)
+    available = resources_of(hardware, parallel, starting)
     report = PreflightReport(MemoryEstimate(), available.memory, disk_free(root), pending=dict(pending or {}))
     report.warnings += composed.unused
     context = PreflightContext(root, available, report)
@@ -66,7 +71,10 @@ def preflight(
         at_once = f" x {available.workers} jobs at once" if available.workers > 1 else ""
         cores = f"{available.cores} cores {'here' if available.here else 'of the job'}"
         report.warnings.append(f"hardware.threads={threads}{at_once} is more than the {cores}: slower")
-    raise_if_any([_located(composed, problem) for problem in problems])
+    lines = [_located(composed, problem) for problem in problems]
+    if lines and all(isinstance(problem, memory_check.MemoryProblem) for problem in problems):
+        raise memory_check.InsufficientMemoryError(lines)
+    raise_if_any(lines)
     return report
 
 

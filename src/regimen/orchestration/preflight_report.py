@@ -31,29 +31,33 @@ class Resources:
     Attributes:
         cores: number of CPU cores.
         memory: bytes.
-        workers: number of workers at once.
+        workers: number of workers at once, which share the cores.
+        starting: number of them that take their memory from now on; that of the others is already taken.
         here: whether it is this machine.
     """
 
     cores: int
     memory: int
     workers: int
+    starting: int
     here: bool
 
 
-def resources_of(hardware: HardwareCfg, parallel: int = 1) -> Resources:
+def resources_of(hardware: HardwareCfg, parallel: int = 1, starting: int | None = None) -> Resources:
     """Return the resources of a run.
 
     Args:
         hardware: the section `hardware` of its configuration.
         parallel: number of runs at once.
+        starting: number of them that have not started yet, by default all.
     """
+    processes = hardware.node_processes()
     if hardware.scheduler != "slurm":
-        workers = max(1, parallel) * hardware.node_processes()
-        return Resources(host.cores(), host.memory_available(), workers, here=True)
+        workers, new = (max(1, number) * processes for number in (parallel, starting or parallel))
+        return Resources(host.cores(), host.memory_available(), workers, new, here=True)
     requested = hardware.submitit
     memory = int(float(requested["mem_gb"]) * 2**30) if requested.get("mem_gb") else UNLIMITED
-    return Resources(int(requested.get("cpus_per_task") or 1), memory, hardware.node_processes(), here=False)
+    return Resources(int(requested.get("cpus_per_task") or 1), memory, processes, processes, here=False)
 
 
 def device_problems(hardware: HardwareCfg, resources: Resources) -> Iterator[str]:

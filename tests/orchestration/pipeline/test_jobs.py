@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from helpers.messages import assert_names, raises_naming
+from helpers.user_folder import write
+from regimen.orchestration.memory_check import InsufficientMemoryError, estimate_of
 from regimen.orchestration.pipeline import jobs
+from regimen.system import host
 from regimen.system.errors import ConfigError
 
 TWO = "  - {name: a, stage: make}\n  - {name: b, stage: look, inputs: {policy: a@best}}\n"
@@ -73,6 +76,22 @@ def test_the_cores_are_shared_by_as_many_as_can_work_at_once(pipes: Any) -> None
     assert jobs.parallel(pipes.jobs()) == 1
     assert jobs.parallel(pipes.jobs("hardware.max_jobs=2")) == 2
     assert jobs.parallel(pipes.jobs("hardware.max_jobs=9")) == 3
+
+
+def test_the_memory_of_a_step_at_work_is_not_counted_twice(pipes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = "  - {name: a, stage: make, foreach: {seed: [0, 1]}}\n"
+    write(pipes.folder / "conf/pipeline/p.yaml", f"overrides: [task=reach]\nsteps:\n{step}")
+    two = pipes.jobs("hardware.max_jobs=2")
+    need = sum(estimate_of(two[0].composed).main.values())
+    monkeypatch.setattr(host, "memory_available", lambda: int(2.2 * need))
+    assert jobs.check_all(two) == []
+    monkeypatch.setattr(host, "memory_available", lambda: int(1.2 * need))  # the other one is at work
+    ready = jobs.prepare(two[1], two, {})
+    assert ready.report.available == int(1.2 * need)
+    assert ready.composed.plain["hardware"]["threads"] == max(1, host.cores() // 2)
+    monkeypatch.setattr(host, "memory_available", lambda: int(0.8 * need))
+    with raises_naming(InsufficientMemoryError, "memory"):
+        jobs.prepare(two[1], two, {})
 
 
 def test_inputs_stand_in_the_configuration_as_they_would_be_typed(pipes: Any) -> None:

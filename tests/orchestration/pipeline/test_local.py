@@ -18,6 +18,7 @@ from helpers.messages import assert_names
 from helpers.subprocesses import said
 from helpers.supervised_runs import wait_for
 from helpers.user_folder import write
+from regimen.system import host
 
 CHAIN = (
     "  - {name: walk, stage: make, foreach: {seed: [0, 1]}}\n"
@@ -124,6 +125,21 @@ def test_steps_work_side_by_side_up_to_max_jobs(pipes: Any) -> None:
         for f in pipes.folder.glob("outputs/*/run.json")
     ]
     assert max(sum(a <= begin < b for a, b in spans) for begin, _ in spans) == 2
+
+
+@pytest.mark.slow
+def test_a_step_waits_for_the_memory_of_one_at_work(pipes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = "  - {name: a, stage: make, foreach: {seed: [0, 1]}}\n"
+    write(pipes.folder / "conf/pipeline/p.yaml", f"overrides: [task=reach, hardware.max_jobs=2]\nsteps:\n{step}")
+
+    def memory() -> int:
+        return 0 if any(run["status"] in ("queued", "running") for run in pipes.runs().values()) else 2**40
+
+    monkeypatch.setattr(host, "memory_available", memory)
+    code, out = pipes.run()
+    assert code == 0, out
+    assert_names(next(line for line in out.splitlines() if line.startswith("waiting ")), "a.seed_1", "memory")
+    assert pipes.statuses() == {"a.seed_0": "finished", "a.seed_1": "finished"}
 
 
 @pytest.mark.slow

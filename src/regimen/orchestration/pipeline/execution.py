@@ -12,6 +12,7 @@ from pathlib import Path
 
 from regimen.display.console import say
 from regimen.orchestration import job_table
+from regimen.orchestration.memory_check import InsufficientMemoryError
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.pipeline import record as step_status
 from regimen.orchestration.pipeline.jobs import ROOT, Job, PreparedJob, prepare
@@ -60,6 +61,8 @@ class LocalPipeline(LocalJobs):
         self.jobs, self.record = jobs, record
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
+        self.without_memory: set[str] = set()
+        """Steps that wait for memory, until one at work has ended."""
         self._check_due = 0.0
         copies = SharedCopies()
         for job in jobs:
@@ -84,7 +87,8 @@ class LocalPipeline(LocalJobs):
         """Start the steps whose inputs exist; mark those `blocked` that depend on a failed step."""
         for job in self.jobs:
             step = self.record.steps[job.name]
-            if step.status != job_table.WAITING or job.name in self.others or self.stopped is not None:
+            waits = job.name in self.others or job.name in self.without_memory
+            if step.status != job_table.WAITING or waits or self.stopped is not None:
                 continue
             parents = [self.record.steps[name] for name in step.after]
             if failed := next((parent for parent in parents if not (parent.is_done or parent.is_open)), None):
@@ -97,7 +101,10 @@ class LocalPipeline(LocalJobs):
         return len(running) < min(j.max_jobs for j in [*running, job])
 
     def _begin(self, job: Job, step: Step) -> None:
-        """Reuse, resume or wait for the existing run, or start a new one; an error marks the step `failed`."""
+        """Reuse, resume or wait for the existing run, or start a new one; an error marks the step `failed`.
+
+        A step without memory waits while others of this pipeline are at work.
+        """
         try:
             inputs = self._inputs(job)
             with exclusive():
@@ -105,6 +112,10 @@ class LocalPipeline(LocalJobs):
                 existing = ExistingRun(TO_DO) if forced else find(job, self.jobs, inputs, Index().rows())
                 self._use_or_start(job, step, inputs, existing)
         except (RegimenError, OSError) as error:
+            if isinstance(error, InsufficientMemoryError) and self.nodes:
+                self.without_memory.add(job.name)
+                say(f"waiting   {step.name}  until a step at work has ended: {error}")
+                return
             step.reason = f"not started: {error}"
             self._close(step, Status.FAILED)
 
@@ -149,6 +160,7 @@ class LocalPipeline(LocalJobs):
 
     def _record_ends(self, ended: list[FinishedSupervisor]) -> None:
         for end in ended:
+            self.without_memory.clear()
             step = self.record.steps[self.nodes.pop(end.run.id)]
             step.take(end.record)
             step.exit_code = end.exit_code

@@ -132,6 +132,9 @@ def check_all(jobs: list[Job]) -> list[str]:
 def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = False) -> PreparedJob:
     """Set the inputs of a job in its configuration and resolve them.
 
+    The job shares the cores with others, but may take all the memory that is free: those at work have theirs, and
+    `check_all` has compared the memory of all that work at once with what was free before the first started.
+
     Args:
         job: the job.
         jobs: all jobs of the pipeline, which share the cores.
@@ -144,7 +147,7 @@ def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = F
     composed = job.composed.copy()
     _set_inputs(composed, inputs)
     composed.overrides = [*composed.overrides, *_input_arguments(inputs)]
-    report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None)
+    report = preflight(composed, ROOT, parallel(jobs), inputs if pending else None, starting=1)
     entries = run_inputs.read(report.inputs, report.references)
     return PreparedJob(composed, report, create.sign(composed.plain, entries, report.pending, job.code))
 
