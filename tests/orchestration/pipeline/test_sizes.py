@@ -107,6 +107,21 @@ def test_mistakes(pipes: Any, text: str, arguments: list[str], names: list[str])
     assert_names(refusal(pipes, text, *arguments), *names)
 
 
+@pytest.mark.parametrize(
+    ("argument", "names"), [("walk", ["`walk`", "walk=<run>"]), ("walk=", ["walk=<run>"]), ("seeds", ["seeds=<value>"])]
+)
+def test_a_name_without_a_value_is_refused(pipes: Any, argument: str, names: list[str]) -> None:
+    assert_names(refusal(pipes, FILE, argument), *names)
+
+
+def test_a_size_of_a_pipeline_without_sizes_is_refused(pipes: Any) -> None:
+    text = "# A test\nsteps:\n  - {name: walk, stage: make}\n"
+    said = refusal(pipes, text, "size=small")
+    assert_names(said, "size=small", "`p`")
+    assert "Did you mean" not in said
+    assert "`size`" not in refusal(pipes, text, "sise=small")
+
+
 @pytest.mark.slow
 def test_it_runs_from_what_is_given(study: Any) -> None:
     """A given run takes the place of a step; its fan-out stays."""

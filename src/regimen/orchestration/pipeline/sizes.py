@@ -58,16 +58,22 @@ def _parse_options(pipeline: Pipeline, arguments: list[str]) -> PipelineOptions:
     options = PipelineOptions(next(iter(sizes), None), arguments=[])
     for text in arguments:
         key, _, value = text.partition("=")
-        if key == SIZE and sizes:
+        if key == SIZE:
+            if not sizes:
+                raise ConfigError(f"argument `{text}`: pipeline `{pipeline.name}` has no sizes. Remove it.")
             if value not in sizes:
                 raise ConfigError(f"argument `{text}`: {did_you_mean(value, sizes)}")
             options.size = value
-        elif key in _values(pipeline):
+        elif key in _values(pipeline) and value:
             options.values[key] = _parsed(text, value)
-        elif key in steps:
+        elif key in steps and value:
             options.given[key] = value
+        elif key in steps:
+            raise ConfigError(f"argument `{text}`: a step. Type {key}=<run> to replace its result by a run or a file.")
+        elif key in _values(pipeline):
+            raise ConfigError(f"argument `{text}`: a value of the size. Type {key}=<value>, or leave it out.")
         else:
-            _require_key(text, key, [*_values(pipeline), *steps])
+            _require_key(text, key, [*_values(pipeline), *steps, *([SIZE] if sizes else [])])
             options.arguments.append(text)
     options.values = {**(sizes[options.size] if options.size else {}), **options.values}
     return options
@@ -77,7 +83,7 @@ def _require_key(text: str, key: str, names: Iterable[str]) -> None:
     """Raise for a key that belongs neither to the pipeline nor to the configuration of its steps."""
     plain = {*structured.field_types(Config), *GROUPS, *MULTI_GROUPS}
     if "=" in text and key.isidentifier() and key not in plain:
-        raise ConfigError(f"argument `{text}`: there is no key `{key}`. {did_you_mean(key, [*names, SIZE, *plain])}")
+        raise ConfigError(f"argument `{text}`: there is no key `{key}`. {did_you_mean(key, [*names, *plain])}")
 
 
 def _values(pipeline: Pipeline) -> dict[str, Any]:
