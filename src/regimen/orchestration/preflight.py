@@ -53,7 +53,7 @@ def preflight(
         root: folder of the run directory.
         parallel: number of runs at once, which share the cores.
         pending: inputs that other runs produce: name -> reference, resolved when the run starts.
-        starting: number of these runs that share the free memory, by default all; 1 for a run beside others at work.
+        starting: number of these runs that share the free memory, by default all; 1 for one that starts beside others.
 
     Raises:
         ConfigError: all problems; `InsufficientMemoryError` if there are no others.

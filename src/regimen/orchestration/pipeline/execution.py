@@ -62,7 +62,7 @@ class LocalPipeline(LocalJobs):
         self.nodes: dict[str, str] = {}
         self.others: dict[str, str] = {}
         self.without_memory: set[str] = set()
-        """Steps that wait for memory, until one at work has ended."""
+        """Steps that wait for memory, until a running one has ended."""
         self._check_due = 0.0
         copies = SharedCopies()
         for job in jobs:
@@ -103,7 +103,7 @@ class LocalPipeline(LocalJobs):
     def _begin(self, job: Job, step: Step) -> None:
         """Reuse, resume or wait for the existing run, or start a new one; an error marks the step `failed`.
 
-        A step without memory waits while others of this pipeline are at work.
+        A step without memory waits while others of this pipeline run.
         """
         try:
             inputs = self._inputs(job)
@@ -114,7 +114,7 @@ class LocalPipeline(LocalJobs):
         except (RegimenError, OSError) as error:
             if isinstance(error, InsufficientMemoryError) and self.nodes:
                 self.without_memory.add(job.name)
-                say(f"waiting   {step.name}  until a step at work has ended: {error}")
+                say(f"waiting   {step.name}  until a running step has ended: {error}")
                 return
             step.reason = f"not started: {error}"
             self._close(step, Status.FAILED)
@@ -379,8 +379,8 @@ def _begun_elsewhere(job: Job, existing: ExistingRun) -> Iterator[str]:
     if existing.state == RESUMABLE and row is not None and (frozen := other_scheduler(row, wanted)):
         yield (
             f"{job.at}: step `{job.name}` was begun as run {row.id} with {frozen} and continues there alone, not with "
-            f"hardware.scheduler={wanted or 'null'}. Finish it (python launch.py resume={row.id}) and repeat the "
-            "command, repeat the command with the hardware of the run, or add force=true to make all steps again."
+            f"hardware.scheduler={wanted or 'null'}. Give the hardware of the run, or finish it first "
+            f"(python launch.py resume={row.id}), or add force=true to make all steps again."
         )
 
 

@@ -132,8 +132,8 @@ def check_all(jobs: list[Job]) -> list[str]:
 def prepare(job: Job, jobs: list[Job], inputs: dict[str, str], pending: bool = False) -> PreparedJob:
     """Set the inputs of a job in its configuration and resolve them.
 
-    The job shares the cores with others, but may take all the memory that is free: those at work have theirs, and
-    `check_all` has compared the memory of all that work at once with what was free before the first started.
+    The job shares the cores with others, but may take all the memory that is free: running ones have theirs, and
+    `check_all` has compared the memory of all that run at once with what was free before the first started.
 
     Args:
         job: the job.
