@@ -23,6 +23,9 @@ CONFIG: dict[str, Any] = {
 }
 INPUTS = {"policy": "ab12"}
 
+CHANNEL = {"push_steps": 10, "ahead": 50, "transport": "http", "port": None, "token": None}
+ACTORS: dict[str, Any] = {**CONFIG["hardware"], "actors": 1, "channel": CHANNEL}
+
 
 def with_(**changes: Any) -> dict[str, Any]:
     return {**CONFIG, **changes}
@@ -56,6 +59,25 @@ def test_what_cannot_change_the_result_does_not_count(changes: dict[str, Any]) -
 )
 def test_what_can_change_the_result_counts(changes: dict[str, Any]) -> None:
     assert config_signature(with_(**changes), INPUTS) != config_signature(CONFIG, INPUTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"actors": 8},
+        *({"channel": CHANNEL | row} for row in ({"push_steps": 5}, {"ahead": 5000}, {"transport": "ray"})),
+    ],
+)
+def test_the_mode_of_actors_counts(changes: dict[str, Any]) -> None:
+    one, other = (config_signature(with_(hardware=row), INPUTS) for row in (ACTORS, ACTORS | changes))
+    assert len({config_signature(CONFIG, INPUTS), one, other}) == 3
+
+
+def test_where_actors_are_and_keys_of_actors_without_a_channel_do_not_count() -> None:
+    alone, reached = ({**ACTORS, "channel": CHANNEL | {"port": port}} for port in (None, 5588))
+    assert config_signature(with_(hardware=alone), INPUTS) == config_signature(with_(hardware=reached), INPUTS)
+    without = with_(hardware={**CONFIG["hardware"], "actors": 0, "channel": None})
+    assert config_signature(without, INPUTS) == config_signature(CONFIG, INPUTS)
 
 
 def test_work_of_two_codes_is_that_of_neither() -> None:

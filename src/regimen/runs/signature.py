@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from regimen.config.yaml_io import flatten
 from regimen.runs import code_snapshot, inputs
 from regimen.runs.code_snapshot import LENGTH
 from regimen.runs.user_files import without_inputs_of_task
@@ -17,6 +18,9 @@ IRRELEVANT = ("name", "dry_run", "wait", "force", "resume", "logger", "video", "
 
 RELEVANT_HARDWARE = ("device", "nodes", "processes", "threads")
 """Threads change the order of sums: PPO with 512 envs, FastSAC with 64 differ in the last bits on 1 and 2 threads."""
+
+HARDWARE_OF_ACTORS = ("actors", "channel.push_steps", "channel.ahead", "channel.transport")
+"""Counted where a channel is set: each actor has envs and a seed of its own, and acts with weights of some age."""
 
 INPUT_KEYS = (*inputs.SINGLE, *inputs.LISTS)
 """Keys whose value is a path: what lies there counts, not where it lies."""
@@ -41,7 +45,9 @@ def relevant_config(config: dict[str, Any]) -> dict[str, Any]:
     kept = {
         k: v for k, v in copy.deepcopy(without_inputs_of_task(config)).items() if k not in (*IRRELEVANT, *INPUT_KEYS)
     }
-    kept["hardware"] = {k: (config.get("hardware") or {}).get(k) for k in RELEVANT_HARDWARE}
+    hardware = dict(flatten(config.get("hardware") or {}))
+    has_channel = bool((config.get("hardware") or {}).get("channel"))
+    kept["hardware"] = {k: hardware.get(k) for k in (*RELEVANT_HARDWARE, *(HARDWARE_OF_ACTORS if has_channel else ()))}
     kept["choices"] = {k: v for k, v in (config.get("choices") or {}).items() if k not in ("hardware", "experiment")}
     if inputs.agent_follows_policy(config):  # whose checksum counts
         kept.pop("agent", None)

@@ -29,6 +29,15 @@ def test_seeds_names_and_threads_are_one_group(tmp_path: Path) -> None:
     }
 
 
+def test_trainings_with_another_number_of_actors_are_other_groups(tmp_path: Path) -> None:
+    def by_actors(name: str, actors: int, **more: object) -> RunView:
+        channel = {"ahead": 50, "port": None, **more}
+        return open_view_dir(add(tmp_path, name, None, {"hardware": {"actors": actors, "channel": channel}}))
+
+    runs = [by_actors("a", 1), by_actors("b", 1, port=5588), by_actors("c", 8), by_actors("d", 8, ahead=5000)]
+    assert sizes(runs) == {"actors=1 ahead=50": 2, "actors=8 ahead=50": 1, "actors=8 ahead=5000": 1}
+
+
 def test_a_label_is_as_short_as_it_can_be(tmp_path: Path) -> None:
     runs = [learner(tmp_path, f"{seed}-{rate}", rate, seed=seed) for rate in (0.001, 0.01) for seed in (0, 1, 2)]
     assert sizes(runs) == {"learning_rate=0.001": 3, "learning_rate=0.01": 3}

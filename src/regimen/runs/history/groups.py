@@ -9,7 +9,7 @@ from typing import Any
 
 from regimen.runs.history.run_view import RunView, open_view_dir, settings
 from regimen.runs.record import read_record
-from regimen.runs.signature import INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
+from regimen.runs.signature import HARDWARE_OF_ACTORS, INPUT_KEYS, IRRELEVANT, RELEVANT_HARDWARE
 
 SECTIONS = {"task": "env", "sim": "sim", "agent": "agent", "stage": "stage"}
 """Choice -> the part of the configuration that it fills."""
@@ -68,8 +68,8 @@ def same_seeds(runs: Sequence[RunView]) -> list[Any]:
 
 def _decides(key: str) -> bool:
     first, _, rest = key.partition(".")
-    if first == "hardware":
-        return rest in RELEVANT_HARDWARE and rest != "threads"  # which change the last bits only
+    if first == "hardware":  # of which the threads change the last bits only
+        return rest in (*RELEVANT_HARDWARE, *HARDWARE_OF_ACTORS) and rest != "threads"
     if key.startswith(ALONGSIDE):  # which changes no training, unless it ends one
         return key.removeprefix(ALONGSIDE) in ("patience", "stop_at")
     return first not in ("seed", *IRRELEVANT, *INPUT_KEYS, *NOT_CHOICES)
