@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 @dataclass
 class ReadCfg:
     _target_: str = "reading_stage.Read"
+    motion: str = ""
 
 class Read:
     def __init__(self, cfg): ...
@@ -48,6 +49,11 @@ class Read:
 """
 
 
+def elsewhere(root: Path) -> Path:
+    """A folder outside of the current one, and of the modules."""
+    return root.with_name(f"{root.name}-elsewhere")
+
+
 def reading_run(root: Path, **known: Any) -> Run:
     """A run of a stage of the user in `root`, which opens files."""
     if not (root / "reading_stage.py").exists():
@@ -57,7 +63,8 @@ def reading_run(root: Path, **known: Any) -> Run:
         write(root / "data/other.json", "{}")
         write(root / "plain.txt", "plain")
     config = make_run(root / "outputs", "finish").config
-    config["stage"] = {"_target_": "reading_stage.Read"}
+    motion = write(elsewhere(root) / "motion.npz", "named, and opened by no Python")
+    config["stage"] = {"_target_": "reading_stage.Read", "motion": str(motion)}
     return Run(create_run_dir(root, config, ["launch.py"], [], repository=root, **known))
 
 
@@ -76,9 +83,13 @@ def test_code_and_data_that_a_run_reads_are_recorded(tmp_path: Path, monkeypatch
         subprocess.run([sys.executable, "-m", "compileall", "-q", "."], check=True)
     ended(start(run), run)
     names = [row["path"] for row in json_lines.rows(run.dir / files_read.FILE)]
+    assert names.count(str(elsewhere(tmp_path) / "motion.npz")) == 1
     own = [name for name in names if not Path(name).is_absolute()]  # those of the tests are user modules as well
     assert sorted(own) == sorted(READ), "each file is recorded once, outputs are not"
     assert list(files_read.changed(run.dir)) == []
+    write(elsewhere(tmp_path) / "motion.npz", "another")
+    [line] = files_read.changed(run.dir)
+    assert_names(line, "motion.npz")
 
 
 @pytest.mark.parametrize("path", ["readers/inner.py", "data/weights.json"])

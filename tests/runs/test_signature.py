@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from helpers.user_folder import write
 from regimen.runs.signature import code_signature, config_signature, continued
 
 CONFIG: dict[str, Any] = {
@@ -108,3 +109,29 @@ def test_an_edit_of_a_users_module_changes_the_code(tmp_path: Path, monkeypatch:
     module.write_text("VALUE = 2  # another length\n")
     assert code_signature(config) != before
     assert code_signature({}) != before
+
+
+@pytest.mark.parametrize("typed", ["{folder}/motions/walk.npz", "~/motions/walk.npz"])
+def test_a_named_file_outside_of_the_current_folder_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(elsewhere))
+    config = {"env": {"motion": {"clips": {"walk": {"file": typed.format(folder=elsewhere)}}}}}
+    signed = []
+    for text in ("one", "another"):
+        write(elsewhere / "motions/walk.npz", text)
+        signed.append(code_signature(config))
+    assert len({*signed, code_signature({})}) == 3
+
+
+def test_a_new_token_or_certificate_of_a_server_does_not_count(tmp_path: Path) -> None:
+    config = {"sim": {"token": str(tmp_path / "token"), "certificate": str(tmp_path / "cert.pem")}}
+    signed = set()
+    for text in ("one", "another"):
+        write(tmp_path / "token", text)
+        write(tmp_path / "cert.pem", text)
+        signed.add(code_signature(config))
+    assert len(signed) == 1

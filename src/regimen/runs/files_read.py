@@ -31,14 +31,16 @@ MAX_HASHED_BYTES = 2**30
 def record_files_read(run: Run) -> Callable[[], None]:
     """Record from now on which of the user's files this process opens for reading or imports.
 
-    These are the files below the current folder and the folders of the user's modules, without outputs and inputs. A
-    file of a copy of the code is recorded under the name of its original.
+    These are the files below the current folder and the folders of the user's modules, without outputs and inputs, and
+    the files that the configuration names by path, wherever they lie. A file of a copy of the code is recorded under
+    the name of its original.
 
     Args:
         run: the run of this process.
 
     Returns:
-        A function that records the models of robots, which are opened from C; it imports the modules that name them.
+        A function that records what is opened from C, too: the models of robots, whose modules it imports, and the
+        files that the configuration names.
     """
     recorder = _Recorder(run)
     sys.addaudithook(recorder.on_event)
@@ -84,7 +86,9 @@ class _Recorder:
         originals = {} if code is None else code_snapshot.originals(code)
         self.top = "" if code is None else os.path.realpath(code)
         self.copies = {str(k): str(originals[k]) for k in sorted(originals, key=lambda k: len(str(k)), reverse=True)}
-        roots = {self.cwd, *map(str, UserFiles(self.config).roots if code is None else self.copies.values())}
+        user = UserFiles(self.config)
+        self.named = {os.path.realpath(path) for path in user.named}
+        roots = {self.cwd, *map(str, user.roots if code is None else self.copies.values())}
         self.roots = sorted(roots - {str(repository_root())}, key=len, reverse=True)
         inputs = [os.path.realpath(entry.path) for entry in run.record.inputs.values()]
         self.excluded = (str(run.dir), str(PACKAGE), *inputs)
@@ -107,7 +111,7 @@ class _Recorder:
             self._record(name)
 
     def record_models(self) -> None:
-        """Record the models that the configuration names."""
+        """Record the models of robots and the files that the configuration names."""
         user = UserFiles(self.config)
         for path in sorted(user.models | user.named):
             with suppress(OSError):
@@ -136,6 +140,8 @@ class _Recorder:
                 return None if is_own or _is_skipped(inner) else os.path.join(root, inner)
         if any(_below(real, folder) for folder in self.excluded):
             return None
+        if real in self.named:
+            return real
         owner = next((root for root in self.roots if _below(real, root)), None)
         return None if owner is None or _is_skipped(os.path.relpath(real, owner)) else real
 

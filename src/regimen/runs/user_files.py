@@ -2,7 +2,7 @@
 
 Nothing but a module's name is known before the run, and a module may read any file near it. So the whole folder belongs
 to a copy of the code, while the signature of the code counts the modules, the models, and the files that the
-configuration names; `files_read` records what else a run opens.
+configuration names, wherever they lie; `files_read` records what else a run opens.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ COLON_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w./-]*")
 
 SECTIONS = ("env", "sim", "agent", "stage")
 """Sections of a configuration whose paths decide the result; inputs have their own checksums."""
+
+CREDENTIALS = ("token", "certificate", "tls_certificate", "tls_key")
+"""Keys in these sections whose files give access to a server, and change no result."""
 
 PROJECT_FILES = (".git", "pyproject.toml", "setup.py")
 """Files that lie in the root of a project."""
@@ -136,15 +139,15 @@ class UserFiles:
 
     @cached_property
     def named(self) -> set[Path]:
-        """The files below the roots or the current folder that the configuration names by path."""
-        texts = _texts([self.config.get(section) for section in SECTIONS])
-        files = {path for text in texts if _is_file(text) for path in model_files(Path(text).absolute())}
-        return {path for path in files if any(path.is_relative_to(root) for root in (*self.roots, Path.cwd()))}
+        """The files that the configuration names by path, and what those of them that are models consist of."""
+        texts = _texts([self.config.get(section) for section in SECTIONS], CREDENTIALS)
+        return {path for text in texts if (file := _file(text)) is not None for path in model_files(file)}
 
     @cached_property
     def folders(self) -> list[Folder]:
         """The content of the roots."""
-        wanted = {path.resolve() for path in self.models | self.named}
+        near = {path for path in self.named if any(path.is_relative_to(root) for root in (*self.roots, Path.cwd()))}
+        wanted = {path.resolve() for path in self.models | near}
         return [_Scan(root, self.roots, wanted).folder for root in self.roots]
 
     def signed(self) -> Iterator[tuple[str, Path]]:
@@ -344,16 +347,20 @@ def _values(node: Any, key: str) -> Iterator[str]:
             yield from _values(value, key)
 
 
-def _texts(node: Any) -> Iterator[str]:
-    """Yield every text of a configuration."""
+def _texts(node: Any, without: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield every text of a configuration, apart from the values of the keys `without`."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, (dict, list)):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from _texts(value)
+        values = (v for k, v in node.items() if k not in without) if isinstance(node, dict) else node
+        for value in values:
+            yield from _texts(value, without)
 
 
-def _is_file(text: str) -> bool:
-    with suppress(OSError, ValueError):
-        return ("/" in text or "." in text) and Path(text).is_file()
-    return False
+def _file(text: str) -> Path | None:
+    """Return the file whose path a text is, with the home folder for `~`; None if it is no path of a file."""
+    with suppress(OSError, ValueError, RuntimeError):  # RuntimeError: `~name` of an unknown user
+        path = Path(text).expanduser()
+        if ("/" in text or "." in text) and path.is_file():
+            return path.absolute()
+    return None
