@@ -17,6 +17,7 @@ from regimen.runs import checkpoint, outcome, resume_check
 from regimen.runs.record_parts import ProcessIdentity
 from regimen.runs.run import Run
 from regimen.runs.status import Status
+from regimen.system import files
 from regimen.system.errors import PreflightError
 
 
@@ -40,6 +41,7 @@ def training(**state: Any) -> dict[str, Any]:
 
 SKRL = "regimen.agents.skrl_ppo.SkrlPpo"
 OWN = "helpers.stages_for_tests.Nothing"
+STUDENT = "regimen.agents.student.agent.Student"
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,18 @@ def test_a_checkpoint_that_the_worker_refuses_leaves_the_status_and_is_not_advis
     process = start(run)
     assert_names(said(process), run.id, "hidden state")
     assert process.returncode == 2
+
+
+def test_a_student_is_resumed_with_its_own_teacher_only(tmp_path: Path) -> None:
+    teacher = tmp_path / "best.pt"
+    for agent, moved in ((STUDENT, True), (SKRL, False)):
+        teacher.write_text("weights")
+        run = stopped(tmp_path, "train", training(restores_envs=True), agent)
+        change(run.dir, inputs={"policy": {"path": str(teacher), "sha256": files.sha256(teacher)}})
+        assert list(resume_check.refusals(run)) == []
+        teacher.write_text("of a teacher that was trained further")
+        lines = list(resume_check.refusals(run))
+        assert bool(lines) == moved
+        if moved:
+            assert_names(lines[0], "policy", teacher)
+            assert "policy=old" in resume_check.alternative(run) and "@last" not in resume_check.alternative(run)

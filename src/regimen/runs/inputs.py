@@ -15,7 +15,7 @@ from regimen.runs.record_parts import InputEntry
 from regimen.runs.references import resolve_data, resolve_policy, resolve_result
 from regimen.runs.run import Run
 from regimen.runs.user_files import files_of_actuators
-from regimen.system.errors import RunReferenceError, did_you_mean
+from regimen.system.errors import ConfigError, RunReferenceError, did_you_mean
 from regimen.system.files import read_json, sha256
 
 SINGLE = ("policy", "estimator", "encoder")
@@ -186,9 +186,19 @@ def written_since(path: Path, since: str) -> bool:
 
 
 def not_read_again(run: Run) -> tuple[str, ...]:
-    """Return the inputs that a resumed run does not read: a training continues from its own policy."""
-    goes_on = run.record.stage == "train" and (run.checkpoints / "last.pt").exists()
-    return ("policy",) if goes_on else ()
+    """Return the inputs that a resumed run does not read: a training continues from its own policy.
+
+    A student reads its teacher at each start.
+    """
+    continues = run.record.stage == "train" and (run.checkpoints / "last.pt").exists()
+    return ("policy",) if continues and not has_teacher(run) else ()
+
+
+def has_teacher(run: Run) -> bool:
+    """Return whether the policy of a training is the teacher of its agent, see `regimen.agents.base.TaughtAgent`."""
+    with suppress(ConfigError, RunReferenceError):  # of an agent whose class is gone, of a damaged configuration
+        return "use_teacher" in static_types.methods(str((run.config.get("agent") or {}).get("_target_", "")))
+    return False
 
 
 def require_unchanged(run: Run, except_for: tuple[str, ...] = (), since: str | None = None) -> None:

@@ -51,6 +51,8 @@ def refusals(run: Run, read_all: bool = True) -> Iterator[str]:
 def alternative(run: Run) -> str:
     """Return the command that starts a new run instead; that of a training begins with the last policy, if possible.
 
+    A student begins anew, because `policy` is its teacher.
+
     Args:
         run: the run.
     """
@@ -60,9 +62,10 @@ def alternative(run: Run) -> str:
         return shlex.join(["python", "launch.py", *arguments])
     if not arguments or any(a in ("-m", "--multirun") for a in arguments):  # one job of a sweep
         arguments = [*config_dirs(arguments), *record.overrides]
-    dropped = ("policy", "resume", "pipeline", "dry_run") if record.stage == "train" else ("resume", "dry_run")
+    begins_with_policy = record.stage == "train" and not inputs.has_teacher(run)
+    dropped = ("policy", "resume", "pipeline", "dry_run") if begins_with_policy else ("resume", "dry_run")
     kept = [a for a in arguments if a.lstrip("+").partition("=")[0] not in dropped]
-    if record.stage == "train" and _has_readable_checkpoint(run):
+    if begins_with_policy and _has_readable_checkpoint(run):
         kept.append(
             f"policy={run.id if run.dir.parent == Path('outputs').resolve() else os.path.relpath(run.dir)}@last"
         )
