@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers.interpreters import other_python
 from helpers.messages import assert_names, missing_names
 from helpers.recorded_runs import record_run, recorded
 from helpers.run_directories import add, add_file
@@ -105,6 +106,22 @@ def test_changes_are_warned_of_before_the_start(folder: Path, capsys: pytest.Cap
     assert_names(packages, "torch 1")
     assert_names(code, "commit 1111111111")
     assert_names(device, "cuda")
+
+
+def test_packages_are_those_of_the_interpreter_of_the_run(folder: Path) -> None:
+    from regimen.orchestration.repeated_run import cautions
+    from regimen.runs.history.run_view import open_view
+
+    python = other_python(folder, mjlab="9.9")
+    config = {"env": {"interpreter": "mjlab"}, "hardware": {"interpreters": {"mjlab": str(python)}}}
+    add(folder / "outputs", "a", None, config, **as_now(versions=host.versions_in(str(python))))
+    assert list(cautions(open_view("a"))) == []
+    other_python(folder, mjlab="9.10")
+    [line] = cautions(open_view("a"))
+    assert_names(line, "mjlab 9.9", "9.10")
+    python.unlink()
+    [line] = cautions(open_view("a"))
+    assert_names(line, python)
 
 
 def test_the_copy_of_the_code_is_used_while_it_is_there(folder: Path) -> None:

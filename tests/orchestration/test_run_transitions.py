@@ -26,7 +26,7 @@ from regimen.runs.record import Outcome, RunRecord
 from regimen.runs.record_parts import LOCAL, QueueEntry, RunError, Signature
 from regimen.runs.status import Status
 from regimen.system import files, host
-from regimen.system.host import CodeState, HostInfo, ProcessIdentity
+from regimen.system.host import HostInfo, ProcessIdentity
 
 DEAD = ProcessIdentity(os.uname().nodename, 2**22 + 1, 1)
 LATER = {"energy_kwh": 1.5, "badge": {"colour": ["red"]}}
@@ -65,7 +65,7 @@ class RunLife(RuleBasedStateMachine):
             if record.supervisor is None:
                 record.start(supervisor, HostInfo(name="node7"))
             else:
-                record.resume(supervisor, CodeState(None, {"python": "3.11"}), Signature("c", "d"))
+                record.resume(supervisor, None, Signature("c", "d"))
 
         if self.is_finished():
             with pytest.raises(ValueError, match=self.run.id):

@@ -66,7 +66,7 @@ def test_a_new_record_has_all_keys_in_their_order(tmp_path: Path) -> None:
     assert data["queue"] == {"kind": "local", "process": {"host": "node7", "pid": 12, "start": 345}}
     assert data["pipeline"] == {"id": "i", "name": "n", "step": "s"}
     assert (data["git"], data["supervisor"], data["error"]) == (None, None, None)
-    assert set(data["host"]) == {"name", "system", "cores", "memory_gib", "gpus", "python"}
+    assert set(data["host"]) == {"name", "system", "cores", "memory_gib", "gpus"}
     assert set(data["signature"]) == {"config", "code"}
 
 

@@ -44,7 +44,8 @@ def test_create_records_what_is_known(tmp_path: Path) -> None:
     assert run.id[8] == "-" and run.id[15:-5] == "-go2_flat-skrl_ppo"
     assert (info["status"], info["name"], info["stage"], info["seed"]) == ("running", "mine", "train", 3)
     assert (info["argv"], info["overrides"], info["parents"]) == (["launch.py", "seed=3"], ["seed=3"], ["earlier"])
-    assert info["git"] is None and "torch" in info["versions"] and info["host"]["cores"] >= 1
+    assert info["git"] is None and info["host"]["cores"] >= 1
+    assert info["versions"] == {} and "python" not in info["host"], "the worker may run in another interpreter"
     assert yaml.safe_load(run.config_path.read_text()) == CONFIG
     assert run.reserve.stat().st_size == files.RESERVE_BYTES
 

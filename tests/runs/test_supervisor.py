@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.interpreters import other_python
 from helpers.messages import assert_names
 from helpers.recorded_runs import change, recorded
 from helpers.subprocesses import PATIENCE_S, said
@@ -228,6 +229,22 @@ def test_resume_continues_in_place_and_refuses_company(tmp_path: Path) -> None:
     assert int((run.checkpoints / "last.pt").read_text()) > step
     assert info["wall_s"] > first["wall_s"]
     assert info["signature"] == first["signature"]
+
+
+@pytest.mark.slow
+def test_interpreter_and_packages_are_those_of_the_worker(tmp_path: Path) -> None:
+    python = other_python(tmp_path, shared=True, mjlab="9.9")
+    run = make_run(tmp_path, "loop", interpreters={"none": str(python)})
+    for version in ("9.9", "9.10"):
+        other_python(tmp_path, mjlab=version)
+        process = start(run)
+        worker_pid(run)
+        process.send_signal(signal.SIGTERM)
+        info, screen = ended(process, run)
+        assert (info["status"], info["versions"]["mjlab"], info["host"]["python"]) == ("killed", "9.9", str(python))
+        (run.dir / "progress.json").unlink()
+    assert [row["versions"]["mjlab"] for row in info["resumed"]] == ["9.10"]
+    assert_names(screen, "warning", "mjlab 9.9", "9.10")
 
 
 @pytest.mark.slow

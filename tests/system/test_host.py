@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.interpreters import other_python
 from helpers.messages import assert_names
 from regimen.system import host as facts
 from regimen.system.git import GitState
@@ -43,7 +45,16 @@ def test_an_ended_process_is_not_alive() -> None:
 def test_memory_and_host() -> None:
     host = facts.host()
     assert 0 < facts.memory_available() <= host.memory_gib * 2**30 * 1.01
-    assert host.python == sys.executable
+    assert host.cores == facts.cores() >= 1
+
+
+def test_packages_of_another_interpreter(tmp_path: Path) -> None:
+    python = other_python(tmp_path, mjlab="9.9")
+    found = facts.versions_in(str(python))
+    assert found["mjlab"] == "9.9" and found["python"] == platform.python_version()
+    assert "mujoco" not in found, "packages of this interpreter"
+    assert facts.versions_in(sys.executable) == facts.versions()
+    assert facts.versions_in(str(tmp_path / "none")) == {}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,6 @@ def create_run_dir(
             inputs=inputs.read(files or {}, references or {}),
             seed=config.get("seed"),
             determinism=declared_class(config),
-            versions=host.versions(),
             host=host.host(),
             created=iso_now(),
             started=iso_now(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -81,7 +81,8 @@ class RunRecord(CheckedJsonData):
         code: the code snapshot that it works from.
         signature: hashes of configuration and code.
         determinism: class that the simulator declares for the device, see `regimen.config.determinism`.
-        versions: packages of the first attempt by name.
+        versions: packages of the first worker by name, which may run in another interpreter than the launcher; empty
+            before it has started.
         host: its machine.
         created, started, ended: times, ISO.
         wall_s, cpu_s: working time and CPU time of all attempts in s.
@@ -193,18 +194,31 @@ class RunRecord(CheckedJsonData):
             self.started, self.host = files.iso_now(), host
         self._begin("start", supervisor)
 
-    def resume(self, supervisor: ProcessIdentity, code: CodeState, signature: Signature) -> None:
+    def resume(self, supervisor: ProcessIdentity, git: GitState | None, signature: Signature) -> None:
         """Record the start of a further attempt.
 
         Args:
             supervisor: process that supervises it.
-            code: commit and packages that it works with.
+            git: commit that it works with, None outside of a repository.
             signature: hashes of what decides the result of all attempts together.
         """
-        attempt = Attempt(files.iso_now(), self.status, code.git, code.versions)
+        attempt = Attempt(files.iso_now(), self.status, git)
         self._begin("resume", supervisor)
         self.resumed.append(attempt)
         self.signature = signature
+
+    def work(self, python: str, versions: dict[str, str]) -> None:
+        """Record what the worker of the present attempt runs in.
+
+        Args:
+            python: path of its interpreter.
+            versions: its packages by name.
+        """
+        if self.resumed:
+            self.resumed[-1].versions = versions
+        if not self.versions:
+            self.versions = versions
+            self.host = replace(self.host or HostInfo(), python=python)
 
     def end(self, outcome: Outcome, headline: dict[str, float | None] | None = None) -> None:
         """Record how an attempt ended, or that it did not begin.

@@ -154,7 +154,7 @@ class Attempt(CheckedJsonData):
         at: when it began, ISO.
         previous_status: status of the run before.
         git: its commit, None outside of a repository.
-        versions: its packages by name; empty in records that do not hold them.
+        versions: packages of its worker by name; empty before that has started, and in records that do not hold them.
     """
 
     at: str
@@ -166,7 +166,9 @@ class Attempt(CheckedJsonData):
         """Return the JSON object."""
         data = super().to_dict()
         if not self.versions:
-            del data["git"], data["versions"]
+            del data["versions"]
+            if self.git is None:
+                del data["git"]
         return data
 
     @property

@@ -33,7 +33,6 @@ from regimen.runs.timeouts import HEARTBEAT_S, STUCK_S
 from regimen.system import files, host, signals
 from regimen.system.errors import CheckpointError, PreflightError, RegimenError, RunReferenceError
 from regimen.system.git import repository_state
-from regimen.system.host import CodeState
 
 POLL_S = 0.1
 MEMORY_INTERVAL_S = 1.0
@@ -131,12 +130,9 @@ class _Supervisor:
                 "warning: the copy of the code that it worked from is gone; it continues with the present code"
             )
         git = self.before.git if self.before.code else repository_state(Path(__file__).parent)[0]
-        code, signature_ = CodeState(git, host.versions()), self._signature()
-        self.record = self.run.change(lambda record: record.resume(this, code, signature_))
+        signature_ = self._signature()
+        self.record = self.run.change(lambda record: record.resume(this, git, signature_))
         self.screen.line(f"resumed: {where}")
-        earlier = self.before.attempts
-        if earlier and (differences := host.differences(earlier[-1], code)):
-            self.screen.line(f"warning: the code is not that of the last attempt: {', '.join(differences)}")
 
     def _signature(self) -> Signature:
         """Return the hashes of a resumed run, whose checkpoint depends on the code of earlier attempts."""

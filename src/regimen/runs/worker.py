@@ -89,6 +89,8 @@ def _account(run: Run, record_models: Callable[[], None] | None) -> int:
 
 def _work(run: Run, record_models: Callable[[], None] | None) -> None:
     """Set up the process before anything heavy is imported, then call the stage."""
+    if run.leads:
+        _record_software(run)
     set_threads((run.config.get("hardware") or {}).get("threads"))
     from regimen.config.structured import load_config
     from regimen.config.targets import resolve
@@ -106,6 +108,15 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
         record_models()
     distributed.init_process_group(config.hardware.device)
     resolve(config.stage._target_)(config.stage)(run, config)
+
+
+def _record_software(run: Run) -> None:
+    """Record interpreter and packages of this process; warn if a resumed run has others, or another commit."""
+    versions = host.versions()
+    with suppress(OSError, RecordError):  # a full disk, or a record that was removed: the end says so
+        attempts = run.change(lambda record: record.work(sys.executable, versions)).attempts
+        if len(attempts) > 1 and (differences := host.differences(*attempts[-2:])):
+            print(f"warning: the code is not that of the last attempt: {', '.join(differences)}", flush=True)
 
 
 def set_threads(threads: int | None) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import platform
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -34,6 +35,16 @@ PACKAGES = (
     "h5py", "tensorboard", "submitit", "ray",
 )  # fmt: skip
 """Distributions whose versions can change a result."""
+
+ASK = (
+    "import json, platform, sys; from importlib import metadata\n"
+    "found = {'python': platform.python_version()}\n"
+    "for name in sys.argv[1:]:\n"
+    "    try: found[name] = metadata.version(name)\n"
+    "    except metadata.PackageNotFoundError: pass\n"
+    "print(json.dumps(found))"
+)
+"""Program by which an interpreter that may lack Regimen prints the versions of the packages that it is given."""
 
 GROUP_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 GROUP_V2 = ("memory.max", "memory.current", "inactive_file")
@@ -64,7 +75,7 @@ class HostInfo(CheckedJsonData):
         cores: number of cores that the process may use.
         memory_gib: installed memory in GiB.
         gpus: model names.
-        python: path of the interpreter.
+        python: path of the interpreter of the first worker; None before that has started.
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(("name", "system", "cores", "memory_gib", "python"))
@@ -105,16 +116,35 @@ class CodeState:
     versions: dict[str, str]
 
 
-def versions() -> dict[str, str]:
-    """Return name -> version of the installed ones of `PACKAGES`, without importing them."""
-    return dict(_versions())
+def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return name -> version of this Python and of the installed ones of some packages, without importing them."""
+    return dict(_versions(tuple(names)))
+
+
+def versions_in(python: str, names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return what `versions` returns in another interpreter; nothing where that does not answer.
+
+    Args:
+        python: path of the interpreter.
+        names: of packages.
+    """
+    if Path(python).absolute() == Path(sys.executable).absolute():
+        return versions(names)
+    try:
+        done = subprocess.run(
+            [python, "-c", ASK, *names], capture_output=True, text=True, timeout=CHECK_S, check=False,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )  # fmt: skip
+        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
-    """Read the metadata of packages once: each takes 3 ms, and a sweep makes hundreds of records."""
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Read the metadata of packages once: each takes 3 ms."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -137,7 +167,6 @@ def host() -> HostInfo:
         cores=cores(),
         memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         gpus=_gpus(),
-        python=sys.executable,
     )
 
 

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from regimen.envs.foreign.library import Library
-
-ASK = (
-    "import sys, json; from importlib import metadata\n"
-    "found = {}\n"
-    "for name in sys.argv[1:]:\n"
-    "    try: found[name] = metadata.version(name)\n"
-    "    except metadata.PackageNotFoundError: found[name] = ''\n"
-    "print(json.dumps(found))"
-)
+from regimen.system import host
 
 
 def versions(python: str, names: Sequence[str]) -> dict[str, str]:
@@ -29,16 +19,10 @@ def versions(python: str, names: Sequence[str]) -> dict[str, str]:
         python: path of the interpreter; one that cannot be started has nothing.
         names: distributions.
     """
-    if Path(python).absolute() == Path(sys.executable).absolute():
-        return {name: _own(name) for name in names}
-    return _of_folder(python, tuple(names)) or _asked(python, tuple(names))
-
-
-def _own(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
+    if Path(python).absolute() != Path(sys.executable).absolute() and (found := _of_folder(python, tuple(names))):
+        return found
+    found = _asked(python, tuple(names))
+    return {name: found.get(name, "") for name in names}
 
 
 def _of_folder(python: str, names: tuple[str, ...]) -> dict[str, str]:
@@ -60,15 +44,7 @@ def _normal(name: str) -> str:
 
 @functools.cache
 def _asked(python: str, names: tuple[str, ...]) -> dict[str, str]:
-    import json
-
-    try:
-        done = subprocess.run(
-            [python, "-I", "-c", ASK, *names], capture_output=True, text=True, timeout=60, check=False
-        )
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else dict.fromkeys(names, "")
-    except (OSError, subprocess.TimeoutExpired):
-        return dict.fromkeys(names, "")
+    return host.versions_in(python, names)
 
 
 def problems(library: Library, python: str) -> Iterator[str]:
