@@ -51,7 +51,7 @@ def refusals(run: Run, read_all: bool = True) -> Iterator[str]:
 def alternative(run: Run) -> str:
     """Return the command that starts a new run instead; that of a training begins with the last policy, if possible.
 
-    A student begins anew, because `policy` is its teacher.
+    A student begins with its first step, because `policy` is its teacher.
 
     Args:
         run: the run.

@@ -113,7 +113,7 @@ def _work(run: Run, record_models: Callable[[], None] | None) -> None:
 def _record_software(run: Run) -> None:
     """Record interpreter and packages of this process; warn if a resumed run has others, or another commit."""
     versions = host.versions()
-    with suppress(OSError, RecordError):  # a full disk, or a record that was removed: the end says so
+    with suppress(OSError, RecordError):  # a full disk, or a record that was removed: the end is recorded without it
         attempts = run.change(lambda record: record.work(sys.executable, versions)).attempts
         if len(attempts) > 1 and (differences := host.differences(*attempts[-2:])):
             print(f"warning: the code is not that of the last attempt: {', '.join(differences)}", flush=True)
