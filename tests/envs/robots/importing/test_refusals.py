@@ -91,7 +91,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     [
         ({"base": "trunks"}, ("--base", "trunks", "trunk")),
         ({"base": "FL_thigh"}, ("FR_hip", "--base", "FL_thigh")),
-        ({"base": "root"}, ("root", "--base")),
     ],
 )
 def test_bases_that_do_not_carry_the_robot(tmp_path: Path, changes: dict[str, str], names: tuple[str, ...]) -> None:

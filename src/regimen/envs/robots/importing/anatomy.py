@@ -140,7 +140,7 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     if settings.base is not None:
         base = names.index(settings.base)
     else:
-        base = free[0] if free else _first_with_mass(model, int(model.body_rootid[model.jnt_bodyid[moved[0]]]))
+        base = free[0] if free else _default_base(model, int(model.body_rootid[model.jnt_bodyid[moved[0]]]))
     if free and settings.fixed_base:
         joint = next(model.joint(j).name for j in range(model.njnt) if j not in moved)
         raise ConfigError(
@@ -148,8 +148,6 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
         )
     if free and base != free[0]:
         raise ConfigError(f"--base {names[base]}: the free joint is that of `{names[free[0]]}`. Leave --base away.")
-    if floating and model.body_mass[base] <= 0:
-        raise ConfigError(f"The body `{names[base]}` floats and has no mass. Name the body that has: --base <body>.")
     bodies, above = [base], []
     for body in range(base + 1, model.nbody):
         if int(model.body_parentid[body]) in bodies:
@@ -175,7 +173,27 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     ignored["shapes of the world"] = int((model.geom_bodyid == 0).sum()) - len(planes)
     if counts := [f"{number} {what}" for what, number in ignored.items() if number]:
         notes.append(f"left away: {', '.join(counts)}")
-    return Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)
+    anatomy = Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)
+    _check_mass_of_base(anatomy)
+    return anatomy
+
+
+def _check_mass_of_base(anatomy: Anatomy) -> None:
+    """Note that a base without mass is written with that of the bodies fixed to it.
+
+    Raises:
+        ConfigError: the base floats, and these have no mass either.
+    """
+    mass, name = anatomy.model.body_mass, anatomy.body_name(anatomy.base)
+    heavy = [anatomy.body_name(body) for body in anatomy.rigid_group(anatomy.base) if mass[body] > 0]
+    if anatomy.floating and not heavy:
+        raise ConfigError(
+            f"The body `{name}` floats, and neither it nor a body that is fixed to it has a mass. Give one of them an "
+            f"<inertial>, or name another base: --base <body>."
+        )
+    if heavy and mass[anatomy.base] <= 0:
+        what = f"the inertia of what is fixed to it ({', '.join(heavy)})"
+        anatomy.notes.append(f"`{name}` has no mass: written with {what}")
 
 
 def _planes(model: mujoco.MjModel) -> list[int]:
@@ -185,12 +203,12 @@ def _planes(model: mujoco.MjModel) -> list[int]:
     return [g for g in range(model.ngeom) if int(model.geom_type[g]) in kinds]
 
 
-def _first_with_mass(model: mujoco.MjModel, body: int) -> int:
-    """Return `body`, or the first body with a mass below it where frames without mass lead to one."""
-    while model.body_mass[body] <= 0 and not any(model.jnt_bodyid == body):
-        below = [i for i in range(1, model.nbody) if model.body_parentid[i] == body]
-        heavy = [i for i in below if not any(model.jnt_bodyid == i)]
-        if len(below) != 1 or not heavy:
+def _default_base(model: mujoco.MjModel, root: int) -> int:
+    """Return the root, or the body to which frames without mass, geometry and another body lead from there."""
+    body = root
+    while not (model.body_mass[body] > 0 or model.body_geomnum[body] or model.body_jntnum[body]):
+        below = np.flatnonzero(model.body_parentid == body)
+        if len(below) != 1 or model.body_jntnum[below[0]]:
             break
-        body = heavy[0]
+        body = int(below[0])
     return body

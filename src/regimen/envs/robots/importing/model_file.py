@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from regimen.envs.robots.importing.anatomy import Anatomy
 from regimen.envs.robots.importing.result import ImportedRobot
 from regimen.envs.robots.importing.shapes import Shape, VisualMesh
 
@@ -86,6 +87,7 @@ def model_tree(robot: ImportedRobot) -> ElementTree.Element:
 def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
     anatomy, model = robot.anatomy, robot.anatomy.model
     elements: dict[int, ElementTree.Element] = {}
+    inertias = _inertias(robot.anatomy)
     meshed = {visual.body for visual in robot.visuals}
     scale = max(robot.spawn_height, 0.35)
     for body in anatomy.bodies:
@@ -102,15 +104,8 @@ def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
             **({"gravcomp": _text([model.body_gravcomp[body]])} if model.body_gravcomp[body] else {}),
         )
         elements[body] = element
-        if model.body_mass[body] > 0:
-            _add(
-                element,
-                "inertial",
-                pos=_text(model.body_ipos[body]),
-                quat=_text(model.body_iquat[body]),
-                mass=repr(float(model.body_mass[body])),
-                diaginertia=" ".join(repr(float(x)) for x in model.body_inertia[body]),  # exact: A + B ≥ C is checked
-            )
+        if body in inertias:
+            _add(element, "inertial", **inertias[body])
         if root and robot.floating:
             _add(element, "freejoint", name="root")
         if root:
@@ -129,6 +124,52 @@ def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
             _add(element, "site", name=f"{foot.name}_site", pos=_text(foot.sole))
         if robot.tip is not None and robot.tip[0] == body:
             _add(element, "site", name="tip", pos=_text(robot.tip[1]))
+
+
+def _inertias(anatomy: Anatomy) -> dict[int, dict[str, str]]:
+    """Return body -> attributes of its <inertial>, for bodies with a mass.
+
+    A base without mass has that of the bodies fixed to it, and they have none: tasks change the mass of the base.
+    """
+    model = anatomy.model
+    found = {
+        body: (model.body_mass[body], model.body_ipos[body], model.body_iquat[body], model.body_inertia[body])
+        for body in anatomy.bodies
+        if model.body_mass[body] > 0
+    }
+    group = [body for body in anatomy.rigid_group(anatomy.base) if body in found]
+    if anatomy.base not in found and group:
+        found = {body: inertia for body, inertia in found.items() if body not in group}
+        found[anatomy.base] = _sum_of_inertias(anatomy, group)
+    return {
+        body: {
+            "pos": _text(pos),
+            "quat": _text(quat),
+            "mass": repr(float(mass)),
+            "diaginertia": " ".join(repr(float(x)) for x in moments),  # exact: A + B ≥ C is checked
+        }
+        for body, (mass, pos, quat, moments) in found.items()
+    }
+
+
+def _sum_of_inertias(anatomy: Anatomy, bodies: Sequence[int]) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Return mass, centre (3,) m, quaternion (4,) and moments (3,) kg·m² of bodies fixed to the base, in its frame."""
+    import mujoco
+
+    model, data = anatomy.model, mujoco.MjData(anatomy.model)
+    mujoco.mj_kinematics(model, data)
+    turn = data.xmat[anatomy.base].reshape(3, 3).T
+    mass = model.body_mass[bodies]
+    centres = (data.xipos[bodies] - data.xpos[anatomy.base]) @ turn.T
+    centre = mass @ centres / mass.sum()
+    axes, away = turn @ data.ximat[bodies].reshape(-1, 3, 3), centres - centre
+    own = (axes * model.body_inertia[bodies][:, None]) @ axes.swapaxes(1, 2)
+    shifted = (away**2).sum(1)[:, None, None] * np.eye(3) - away[:, :, None] * away[:, None]
+    moments, principal = np.linalg.eigh((own + mass[:, None, None] * shifted).sum(0))
+    moments[2] = min(moments[2], moments[:2].sum())  # equal for a flat body, up to rounding
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, (principal * np.sign(np.linalg.det(principal))).ravel())
+    return float(mass.sum()), centre, quat, moments
 
 
 def _place_of_base(robot: ImportedRobot) -> tuple[np.ndarray, np.ndarray]:

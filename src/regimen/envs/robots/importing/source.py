@@ -191,7 +191,25 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except (ValueError, mujoco.FatalError) as error:
         raise ConfigError(f"MuJoCo does not read {path}: {' '.join(str(error).split())}") from error
+    if massless := _clear_inferred_masses(spec):
+        notes.append(f"links without <inertial> have no mass: {', '.join(massless)}")
     return Source(path, "URDF", spec, speeds, notes=notes)
+
+
+def _clear_inferred_masses(spec: mujoco.MjSpec) -> list[str]:
+    """Take the density from shapes of links without <inertial>, and return the names of these links.
+
+    MuJoCo gives a link without <inertial> the mass of its collision shapes at 1000 kg/m³; in a URDF it has none, and
+    its mass is often that of another link, fixed to it. `inertiafromgeom="true"` in the file asks for such masses.
+    """
+    import mujoco
+
+    if spec.compiler.inertiafromgeom == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_TRUE:
+        return []
+    inferred = [b for b in spec.bodies[1:] if not b.explicitinertial and any(g.density > 0 for g in b.geoms)]
+    for geom in (geom for body in inferred for geom in body.geoms):
+        geom.density = 0.0
+    return [body.name for body in inferred]
 
 
 def _repair_inertia(link: ElementTree.Element) -> bool:
