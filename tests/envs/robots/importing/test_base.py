@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers.messages import raises_naming
-from helpers.robot_files import write_quadruped
+from helpers.robot_files import write_biped, write_quadruped
+from regimen.envs.robots.importing.anatomy import Posture
 from regimen.envs.robots.importing.build import import_robot
 from regimen.envs.robots.importing.model_file import write_model
 from regimen.envs.robots.importing.result import ImportedRobot
@@ -75,3 +76,46 @@ def test_a_base_needs_a_mass(tmp_path: Path) -> None:
     with raises_naming(ConfigError, "mast", "--base"):
         imported(file, base="mast")
     assert imported(file, base="root").base == "root"
+
+
+def write_turned(folder: Path, turn: tuple[float, float, float]) -> Path:
+    """Write the quadruped with a trunk that is turned against the root (roll, pitch, yaw), and legs that are not."""
+    hub = '<link name="hub"/><joint name="h" type="fixed"><parent link="trunk"/><child link="hub"/>{}</joint>'
+    there, back = (f'<origin rpy="{" ".join(str(sign * x) for x in turn)}"/>' for sign in (1, -1))
+    file = write_quadruped(folder, more=hub.format(back))
+    replaced(file, '<child link="trunk"/>', f'<child link="trunk"/>{there}')
+    for leg in ("FL", "FR", "RL", "RR"):
+        replaced(
+            file,
+            f'<parent link="trunk"/><child link="{leg}_thigh"/>',
+            f'<parent link="hub"/><child link="{leg}_thigh"/>',
+        )
+    return file
+
+
+def soles_of(robot: ImportedRobot) -> np.ndarray:
+    posture = Posture(robot.anatomy, np.array(robot.pose))
+    return np.concatenate([posture.place(foot.body, foot.sole[None]) for foot in robot.feet])
+
+
+@pytest.mark.parametrize("turn", [(0.0, 0.0, 1.5708), (1.5708, 0.0, 0.0)], ids=["yaw", "roll"])
+def test_the_root_of_a_urdf_is_what_is_forward_and_up(tmp_path: Path, turn: tuple[float, float, float]) -> None:
+    straight, file = imported(write_quadruped(tmp_path / "straight")), write_turned(tmp_path / "turned", turn)
+    robot = imported(file)
+    assert robot.base == "root" and robot.pose == pytest.approx(straight.pose)
+    assert soles_of(robot) == pytest.approx(soles_of(straight), abs=1e-4)
+    assert not any("--base" in note for note in robot.notes)
+    chosen = imported(file, base="trunk", feet=("FL_foot", "FR_foot", "RL_foot", "RR_foot"))
+    assert any("--base root" in note and "90" in note for note in chosen.notes)
+
+
+def test_a_turned_base_is_named(tmp_path: Path) -> None:
+    file = write_turned(tmp_path, (0.0, 0.0, 1.5708))
+    replaced(
+        replaced(file, '<link name="root"/>', '<link name="world"/>'), '<parent link="root"/>', '<parent link="world"/>'
+    )
+    assert any("world" in note and "base_link" in note for note in imported(file).notes)
+    biped = imported(write_biped(tmp_path, turn='quat=".7071 0 .7071 0"'))
+    assert any("torso" in note and "freejoint" in note for note in biped.notes)
+    with raises_naming(ConfigError, "--feet", "torso", "freejoint"):
+        imported(replaced(tmp_path / "walker.xml", 'pos="0 -.1 -.05"', 'pos="0 -.1 .15"'))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 UNLIMITED = 2 * np.pi
 """Range given to a joint without one: ± this, in rad (or m)."""
 
+LEAST_TURN = 0.01
+"""rad; a frame that is turned by less counts as not turned."""
+
 
 @dataclass
 class Anatomy:
@@ -33,6 +36,8 @@ class Anatomy:
         ranges: (J, 2) rad.
         unlimited: names of joints to which the file gives no range.
         notes: one line for each thing that was left away.
+        turned: how the base of a robot that floats is turned in the file, and what to change if forward and up are not
+            its x and z; else empty.
     """
 
     model: mujoco.MjModel
@@ -45,6 +50,7 @@ class Anatomy:
     ranges: np.ndarray
     unlimited: list[str]
     notes: list[str]
+    turned: str = ""
 
     def body_name(self, body: int) -> str:
         """Return the name of a body, made from its number where the file has none."""
@@ -175,6 +181,9 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
         notes.append(f"left away: {', '.join(counts)}")
     anatomy = Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)
     _check_mass_of_base(anatomy)
+    if floating:
+        anatomy.turned = _turn_of_base(anatomy, free=bool(free))
+        anatomy.notes += [anatomy.turned] if anatomy.turned else []
     return anatomy
 
 
@@ -196,6 +205,38 @@ def _check_mass_of_base(anatomy: Anatomy) -> None:
         anatomy.notes.append(f"`{name}` has no mass: written with {what}")
 
 
+def _turn_of_base(anatomy: Anatomy, free: bool) -> str:
+    """Return what `Anatomy.turned` says: a robot is spawned with x of its base forward and z up.
+
+    Args:
+        anatomy: of a robot that floats.
+        free: whether the file has a free joint.
+    """
+    import mujoco
+
+    model, data, name = anatomy.model, anatomy.data, anatomy.body_name(anatomy.base)
+    data.qpos[:] = model.qpos0
+    mujoco.mj_kinematics(model, data)
+    quat = data.xquat[anatomy.base]
+    if (angle := _angle(quat)) < LEAST_TURN:
+        return ""
+    root = anatomy.body_name(int(model.body_rootid[anatomy.base]))
+    if free:
+        other, body = "the world", f'<body name="{name}" quat="{" ".join(f"{x:.4g}" for x in quat)}">'
+        change = f'put it into a body of the file that is not turned: <body name="root"><freejoint/>{body} …'
+    elif root == name:  # MuJoCo takes a link of this name for the world
+        other, change = "the link `world`", "give that link another name in the file, such as base_link"
+    else:
+        other, change = f"`{root}`", f"--base {root}"
+    turned = f"turned by {np.degrees(angle):.0f} degrees against {other} in the file"
+    return f"base: `{name}` is {turned}; forward and up are x and z of `{name}`. For those of {other}: {change}"
+
+
+def _angle(quat: np.ndarray) -> float:
+    """Return the angle of a rotation in rad, 0 to π."""
+    return float(2 * np.arctan2(np.linalg.norm(quat[1:]), abs(quat[0])))
+
+
 def _planes(model: mujoco.MjModel) -> list[int]:
     import mujoco
 
@@ -204,11 +245,14 @@ def _planes(model: mujoco.MjModel) -> list[int]:
 
 
 def _default_base(model: mujoco.MjModel, root: int) -> int:
-    """Return the root, or the body to which frames without mass, geometry and another body lead from there."""
+    """Return the root, or the body to which frames without mass, geometry and another body lead from there.
+
+    A body that is turned against its frame is none: the root of a file says what is forward and up.
+    """
     body = root
     while not (model.body_mass[body] > 0 or model.body_geomnum[body] or model.body_jntnum[body]):
         below = np.flatnonzero(model.body_parentid == body)
-        if len(below) != 1 or model.body_jntnum[below[0]]:
+        if len(below) != 1 or model.body_jntnum[below[0]] or _angle(model.body_quat[below[0]]) >= LEAST_TURN:
             break
         body = int(below[0])
     return body

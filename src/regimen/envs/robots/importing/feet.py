@@ -60,6 +60,8 @@ def find_feet(anatomy: Anatomy, shapes: Sequence[Shape], posture: Posture, setti
     names = sorted(touching, key=lambda name: lowest[touching[name]])[:MOST]
     shown = ", ".join(f"{name} ({lowest[touching[name]] - min(lowest.values()):.3f} m)" for name in names)
     question = f"The feet are not clear. Bodies by the height of their lowest point over the lowest of all: {shown}."
+    if anatomy.turned:
+        question += f" Their heights depend on what is up. {anatomy.turned}."
     if not sys.stdin.isatty():
         raise ConfigError(f"{question} Name them: --feet <body>,<body>; --feet '' for a robot without feet.")
     answer = input(f"{question}\nFeet, separated by commas (empty for none): ")
