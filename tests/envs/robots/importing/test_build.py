@@ -76,6 +76,22 @@ def test_servos_of_the_file_are_kept(tmp_path: Path, actuator: str, kp: float, k
     assert {(j.stiffness.value, j.damping.value, j.effort.value) for j in robot.figures} == {(kp, kd, effort)}
 
 
+@pytest.mark.parametrize(
+    ("actuator", "effort"),
+    [
+        ('<motor joint="{}" gear="2" ctrlrange="-5 5" forcerange="-300 300"/>', 10),
+        ('<motor joint="{}" gear="2" ctrlrange="-5 5" forcerange="-4 4"/>', 8),
+        ('<motor joint="{}" ctrlrange="-300 300"/>', 20),
+        ('<position joint="{}" kp="90" forcerange="-50 50"/>', 20),
+        ('<position joint="{}" kp="90" forcerange="-50 50" gear=".2"/>', 10),
+    ],
+)
+def test_the_least_of_several_effort_limits_counts(tmp_path: Path, actuator: str, effort: float) -> None:
+    file = write_biped(tmp_path, actuators="".join(actuator.format(j) for j in JOINTS))
+    file.write_text(file.read_text().replace("<joint name=", '<joint actuatorfrcrange="-20 20" name='))
+    assert {(j.effort.value, j.effort.source) for j in imported(file).figures} == {(effort, "file")}
+
+
 def test_a_keyframe_is_the_default_pose(tmp_path: Path) -> None:
     qpos = " ".join(["0 0 1 1 0 0 0", *(f"{0.01 * i:.2f}" for i in range(8))])
     robot = imported(write_biped(tmp_path, sections=f'<keyframe><key name="Home" qpos="{qpos}"/></keyframe>'))

@@ -163,25 +163,37 @@ def _holding_torque(anatomy: Anatomy, posture: Posture, i: int) -> float:
 
 
 def _servo(anatomy: Anatomy, joint: int) -> _Servo:
-    """Read the actuator of a joint; a gear is applied, so that all figures are those of the joint."""
+    """Read the actuator of a joint; a gear is applied, so that all figures are those of the joint.
+
+    Of several bounds of its torque the least one counts, as in MuJoCo.
+    """
     import mujoco
 
     model = anatomy.model
-    effort = float(model.jnt_actfrcrange[joint, 1]) if model.jnt_actfrclimited[joint] else None
+    bounds = [_largest(model.jnt_actfrcrange[joint])] if model.jnt_actfrclimited[joint] else []
     direct = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
     drives = np.isin(model.actuator_trntype, direct)
     own = np.flatnonzero(drives & (model.actuator_trnid[:, 0] == joint))
     if not len(own):
-        return _Servo(None, None, effort or None)
+        return _Servo(None, None, _least(bounds))
     i = int(own[0])
     gear, gain, bias = float(model.actuator_gear[i, 0]), model.actuator_gainprm[i], model.actuator_biasprm[i]
     if model.actuator_forcelimited[i]:
-        effort = abs(gear) * float(np.abs(model.actuator_forcerange[i]).max())
+        bounds.append(abs(gear) * _largest(model.actuator_forcerange[i]))
     servo = model.actuator_biastype[i] == mujoco.mjtBias.mjBIAS_AFFINE and bias[1] < 0
     servo = servo and abs(bias[1] + gain[0]) <= 1e-6 * abs(gain[0])
     if servo:
-        return _Servo(gear**2 * float(gain[0]), max(-(gear**2) * float(bias[2]), 0.0), effort)
-    motor = model.actuator_biastype[i] == mujoco.mjtBias.mjBIAS_NONE
-    if effort is None and motor and model.actuator_ctrllimited[i]:
-        effort = abs(gear * float(gain[0])) * float(np.abs(model.actuator_ctrlrange[i]).max())
-    return _Servo(None, None, effort)
+        return _Servo(gear**2 * float(gain[0]), max(-(gear**2) * float(bias[2]), 0.0), _least(bounds))
+    if model.actuator_biastype[i] == mujoco.mjtBias.mjBIAS_NONE and model.actuator_ctrllimited[i]:  # a motor
+        bounds.append(abs(gear * float(gain[0])) * _largest(model.actuator_ctrlrange[i]))
+    return _Servo(None, None, _least(bounds))
+
+
+def _largest(bounds: np.ndarray) -> float:
+    """Return the larger magnitude of a lower and an upper bound (2,)."""
+    return float(np.abs(bounds).max())
+
+
+def _least(bounds: Sequence[float]) -> float | None:
+    """Return the least bound, None without one; a bound of 0 is a figure that the file leaves open."""
+    return min((bound for bound in bounds if bound > 0), default=None)
