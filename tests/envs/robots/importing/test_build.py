@@ -145,6 +145,20 @@ def test_effort_limits_are_assumed_from_weight_and_height(dog: ImportedRobot) ->
     assert knee.effort.value == pytest.approx(0.5 * 9.81 * dog.total_mass * dog.spawn_height, rel=1e-4)
 
 
+def test_slides_carry_what_is_on_them(tmp_path: Path) -> None:
+    lift = """<link name="lift"><inertial><mass value="6"/><inertia ixx=".1" iyy=".1" izz=".1" ixy="0" ixz="0" iyz="0"/>
+    </inertial></link><joint name="up" type="prismatic"><parent link="trunk"/><child link="lift"/><axis xyz="0 0 1"/>
+    <limit lower="0" upper=".5" effort="0" velocity="0"/></joint>"""
+    file = write_quadruped(tmp_path, more=lift)
+    up = next(joint for joint in imported(file).figures if joint.name == "up")
+    assert up.effort.source.startswith("assumed") and up.effort.value == pytest.approx(3 * 9.81 * 6, rel=1e-4)
+    assert up.stiffness.value * 0.05 == pytest.approx(up.effort.value, rel=1e-4)  # its target is in m
+    file.write_text(file.read_text().replace('type="continuous"', 'type="prismatic"'))
+    robot = imported(file, feet=tuple(f"{leg}_foot" for leg in ("FL", "FR", "RL", "RR")))
+    knee = next(joint for joint in robot.figures if joint.name == "FL_knee")
+    assert knee.effort.value > 9.81 * robot.total_mass
+
+
 def test_a_fixed_urdf_has_a_tip_and_no_feet(tmp_path: Path) -> None:
     robot = imported(write_quadruped(tmp_path), fixed_base=True)
     assert not robot.floating and robot.feet == [] and robot.tip is not None and robot.mirror is None

@@ -15,14 +15,17 @@ FREQUENCY = 2 * np.pi * 10
 
 DAMPING_RATIO = 2.0
 
-SATURATION = 1.0
-"""rad from the target at which an assumed gain reaches the effort limit."""
+SATURATION, SLIDE_SATURATION = 1.0, 0.05
+"""rad from the target at which an assumed gain reaches the effort limit, and m for a slide."""
 
 LEG_SHARE = 0.5
 """Assumed effort limit of a leg joint, as a share of the robot's weight times the height of its base."""
 
 HOLDING = 3.0
-"""Assumed effort limit of another joint, in units of the torque that holds what is below it level."""
+"""Assumed effort limit of another joint, in units of the torque that holds what is below it level.
+
+That of a slide is in units of the weight that it carries: of what is below it, for a leg of the robot.
+"""
 
 LEAST_EFFORT = 1.0
 SPEED = 20.0
@@ -46,12 +49,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class JointFigures:
-    """Figures of one joint.
+    """Figures of one joint; those of a slide are in m for rad and N for N·m.
 
     Attributes:
         name: of the joint.
         effort: N·m.
-        armature: kg·m².
+        armature: kg·m², of a slide kg.
         stiffness: N·m/rad.
         damping: N·m·s/rad.
         speed: rad/s.
@@ -86,7 +89,7 @@ def joint_figures(
 
     With the rotor's inertia I, ω = `FREQUENCY` and ζ = `DAMPING_RATIO`, derived gains are kp = I ω² and kd = 2 ζ I ω
     (the rule of mjlab and of BeyondMimic). Without I it is the inertia for which such a servo reaches the effort limit
-    `SATURATION` from its target.
+    `SATURATION` from its target, `SLIDE_SATURATION` for a slide.
 
     Args:
         anatomy: of the robot.
@@ -99,21 +102,20 @@ def joint_figures(
     legs = {i for foot in feet for i in anatomy.path(foot)}
     weight = GRAVITY * float(anatomy.model.body_mass[anatomy.bodies].sum())
     return [
-        _figures(anatomy, posture, i, weight * height if i in legs else None, speeds.get(name, 0.0), user)
+        _figures(
+            anatomy, i, _assumed_effort(anatomy, posture, i, weight, height, i in legs), speeds.get(name, 0.0), user
+        )
         for i, name in enumerate(anatomy.names)
     ]
 
 
-def _figures(
-    anatomy: Anatomy, posture: Posture, i: int, leg: float | None, speed: float, user: ImportSettings
-) -> JointFigures:
+def _figures(anatomy: Anatomy, i: int, assumed_effort: Figure, speed: float, user: ImportSettings) -> JointFigures:
     """Return the figures of joint `i`.
 
     Args:
         anatomy: of the robot.
-        posture: the default pose.
         i: position of the joint.
-        leg: weight times height in N·m for a joint of a leg, else None.
+        assumed_effort: limit of a joint without one.
         speed: of the file, 0 for none.
         user: figures that are given.
     """
@@ -127,18 +129,16 @@ def _figures(
             return Figure(own, f"--{kind}")
         return Figure(_rounded(of_file), "file") if of_file else Figure(_rounded(assumed), rule)
 
-    if leg is not None:
-        effort = first("effort", servo.effort, LEG_SHARE * leg, f"assumed: {LEG_SHARE:g} weight × height of the base")
-    else:
-        holding = max(HOLDING * _holding_torque(anatomy, posture, i), LEAST_EFFORT)
-        effort = first("effort", servo.effort, holding, f"assumed: {HOLDING:g} × torque that holds it level")
+    effort = first("effort", servo.effort, assumed_effort.value, assumed_effort.source)
     dof = int(anatomy.model.jnt_dofadr[anatomy.joints[i]])
     own = float(anatomy.model.dof_armature[dof])
     if servo.stiffness and not own and given.get("armature") is None:
         armature = Figure(0.0, "file")
     else:
-        rule = f"assumed: effort limit at {SATURATION:g} rad"
-        armature = first("armature", own, effort.value / (SATURATION * FREQUENCY**2), rule)
+        away, unit = (SLIDE_SATURATION, "m") if _is_slide(anatomy, i) else (SATURATION, "rad")
+        armature = first(
+            "armature", own, effort.value / (away * FREQUENCY**2), f"assumed: effort limit at {away:g} {unit}"
+        )
     rule = "armature, 10 Hz"
     stiffness = first("kp", servo.stiffness, armature.value * FREQUENCY**2, rule)
     inertia = np.sqrt(stiffness.value * armature.value)
@@ -153,13 +153,34 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _holding_torque(anatomy: Anatomy, posture: Posture, i: int) -> float:
-    """Return the largest torque of gravity in N·m on joint `i`, over all directions of what is below it."""
+def _assumed_effort(anatomy: Anatomy, posture: Posture, i: int, weight: float, height: float, leg: bool) -> Figure:
+    """Return the effort limit of joint `i` by the rule for its kind.
+
+    Args:
+        anatomy: of the robot.
+        posture: the default pose.
+        i: position of the joint.
+        weight: of the robot in N.
+        height: of the base over the ground in m.
+        leg: whether a foot is below the joint.
+    """
     model = anatomy.model
     bodies = anatomy.below(int(model.jnt_bodyid[anatomy.joints[i]]))
     mass = model.body_mass[bodies]
-    centre = (mass[:, None] * posture.centres[bodies]).sum(0) / max(float(mass.sum()), 1e-9)
-    return float(GRAVITY * mass.sum() * np.linalg.norm(centre - posture.anchors[i]))
+    if _is_slide(anatomy, i):
+        carried = weight if leg else GRAVITY * float(mass.sum())
+        effort, rule = HOLDING * carried, f"{HOLDING:g} × weight that it carries"
+    elif leg:
+        return Figure(LEG_SHARE * weight * height, f"assumed: {LEG_SHARE:g} weight × height of the base")
+    else:
+        centre = (mass[:, None] * posture.centres[bodies]).sum(0) / max(float(mass.sum()), 1e-9)
+        arm = float(np.linalg.norm(centre - posture.anchors[i]))  # gravity in the worst of all directions
+        effort, rule = HOLDING * GRAVITY * float(mass.sum()) * arm, f"{HOLDING:g} × torque that holds it level"
+    return Figure(max(effort, LEAST_EFFORT), f"assumed: {rule}")
+
+
+def _is_slide(anatomy: Anatomy, i: int) -> bool:
+    return int(anatomy.model.jnt_type[anatomy.joints[i]]) == 2  # mjJNT_SLIDE
 
 
 def _servo(anatomy: Anatomy, joint: int) -> _Servo:
