@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
 from helpers.messages import raises_naming
 from helpers.robot_files import FOOT_AT, HALF_FOOT, JOINTS, write_biped, write_quadruped
 from regimen.envs.robots.importing.build import import_robot
+from regimen.envs.robots.importing.model_file import write_model
 from regimen.envs.robots.importing.result import ImportedRobot
 from regimen.envs.robots.importing.settings import ImportSettings, read_figures
 from regimen.system.errors import ConfigError
@@ -143,6 +145,20 @@ def test_effort_limits_are_assumed_from_weight_and_height(dog: ImportedRobot) ->
     knee = next(joint for joint in dog.figures if joint.name == "FL_knee")
     assert knee.effort.source.startswith("assumed")
     assert knee.effort.value == pytest.approx(0.5 * 9.81 * dog.total_mass * dog.spawn_height, rel=1e-4)
+
+
+def test_visual_meshes_may_be_flat(tmp_path: Path) -> None:
+    file = write_quadruped(tmp_path)
+    (tmp_path / "dog/logo.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 2 4 3\n")
+    file.write_text(file.read_text().replace("trunk.dae", "logo.obj"))
+    robot = imported(file)
+    assert "logo" in [visual.name for visual in robot.visuals]
+    mujoco.MjModel.from_xml_path(str(write_model(robot, tmp_path)))
+    (tmp_path / "dog/logo.obj").write_text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")  # no area: not compiled
+    with raises_naming(ConfigError, "logo"):
+        imported(file)
+    bare = imported(file, meshes=False)
+    assert bare.visuals == [] and any("--no-meshes" in note for note in bare.notes)
 
 
 def test_slides_carry_what_is_on_them(tmp_path: Path) -> None:

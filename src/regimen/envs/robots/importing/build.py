@@ -90,7 +90,7 @@ def _visuals(anatomy: Anatomy, wanted: bool) -> tuple[list[VisualMesh], list[str
     large = [visual.name for visual in all_meshes if len(visual.faces) > MOST_FACES_OF_ONE]
     faces = sum(len(visual.faces) for visual in found)
     if not wanted:
-        return [], [f"{len(found)} visual meshes left away by --no-meshes"] if found else []
+        return [], ["visual meshes left away by --no-meshes"]
     if faces > MOST_FACES:
         return [], [f"visual meshes left away: {faces} triangles, more than {MOST_FACES}"]
     return found, [

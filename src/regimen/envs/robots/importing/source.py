@@ -54,7 +54,7 @@ def open_source(settings: ImportSettings) -> Source:
     path = settings.file
     root = _root(path)
     if root.tag == "robot":
-        return _open_urdf(path, root, settings.package_paths)
+        return _open_urdf(path, root, settings)
     if problems := file_problems(path):
         raise ConfigError("\n".join(line.removeprefix("mjcf: ") for line in problems))
     import mujoco
@@ -143,19 +143,23 @@ def _root(path: Path) -> ElementTree.Element:
     return root
 
 
-def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]) -> Source:
-    """Resolve the meshes of a URDF, and leave away visual ones that MuJoCo cannot read."""
+def _open_urdf(path: Path, root: ElementTree.Element, settings: ImportSettings) -> Source:
+    """Resolve the meshes of a URDF, and leave away visual ones that are not wanted or that MuJoCo cannot read."""
     import mujoco
 
     missing: list[str] = []
     dropped: dict[str, list[str]] = {}
+    unwanted = not settings.meshes and root.find("link/collision") is not None  # else shapes are fitted to them
     for link in root.findall("link"):
         for part in [*link.findall("collision"), *link.findall("visual")]:
             mesh = part.find("geometry/mesh")
             if mesh is None:
                 continue
+            if unwanted and part.tag == "visual":
+                link.remove(part)
+                continue
             name = mesh.get("filename", "")
-            found, tried = _resolve(name, path, packages)
+            found, tried = _resolve(name, path, settings.package_paths)
             readable = Path(name).suffix.lower() in MESHES
             if found is not None and readable:
                 mesh.set("filename", str(found))
@@ -191,6 +195,9 @@ def _open_urdf(path: Path, root: ElementTree.Element, packages: tuple[Path, ...]
         spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except (ValueError, mujoco.FatalError) as error:
         raise ConfigError(f"MuJoCo does not read {path}: {' '.join(str(error).split())}") from error
+    colliding = {geom.meshname for geom in spec.geoms if geom.contype or geom.conaffinity}
+    for mesh in (mesh for mesh in spec.meshes if mesh.name not in colliding):
+        mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # they have no mass, and may be flat
     if massless := _clear_inferred_masses(spec):
         notes.append(f"links without <inertial> have no mass: {', '.join(massless)}")
     return Source(path, "URDF", spec, speeds, notes=notes)
