@@ -83,6 +83,18 @@ def test_a_task_is_written_that_fits_the_robot(folder: Path, kind: str) -> None:
         assert config.env.commands["gait"].params["offsets"] == [0.0, 0.5, 0.5, 0.0]
 
 
+def test_targets_of_an_arm_are_around_its_base(folder: Path) -> None:
+    link = '<joint name="turn" range="-1 1"/><geom type="capsule" size=".03" fromto="0 0 0 .3 0 0"/>'
+    table = f'<body name="table" pos="1.5 -2 .4"><geom size=".1"/><body name="link" pos="0 0 .1">{link}</body></body>'
+    (folder / "arm.xml").write_text(f"<mujoco><worldbody>{table}</worldbody></mujoco>")
+    written(folder / "arm.xml", "imported_arm")
+    config = compose_config(["task=imported_arm_reach"], [folder / "imported_arm/conf"])
+    near, far = config.env.commands["target"].params["radius"]
+    assert near < 0.15 < far < 0.3  # the tip is the centre of mass of the link
+    model = compile_model(load("imported_arm.robot:ROBOT"))
+    assert model.body("table").pos == pytest.approx([0, 0, 0.4])
+
+
 def test_genesis_finds_the_meshes(folder: Path) -> None:
     written(write_biped(folder / "source"), "imported_outline")
     outline = read_outline(load("imported_outline.robot:ROBOT"))

@@ -26,7 +26,8 @@ class Anatomy:
     """Bodies and joints of the robot in a compiled file.
 
     Attributes:
-        model: the file as it is, compiled; its free joint, if any, is that of the base.
+        model: the file as it is, compiled; its free joint, if any, is that of the base. A base that is fixed is moved
+            to x = y = 0, around which tasks put their targets.
         data: scratch for its kinematics.
         base: id of the body that floats, or of the root of a fixed robot.
         floating: whether the base floats.
@@ -181,6 +182,8 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
         notes.append(f"left away: {', '.join(counts)}")
     anatomy = Anatomy(model, mujoco.MjData(model), base, floating, bodies, moved, own, ranges, unlimited, notes)
     _check_mass_of_base(anatomy)
+    if not floating:
+        anatomy.notes += _centre_base(anatomy)
     if floating:
         anatomy.turned = _turn_of_base(anatomy, free=bool(free))
         anatomy.notes += [anatomy.turned] if anatomy.turned else []
@@ -203,6 +206,17 @@ def _check_mass_of_base(anatomy: Anatomy) -> None:
     if heavy and mass[anatomy.base] <= 0:
         what = f"the inertia of what is fixed to it ({', '.join(heavy)})"
         anatomy.notes.append(f"`{name}` has no mass: written with {what}")
+
+
+def _centre_base(anatomy: Anatomy) -> list[str]:
+    """Move a robot that is fixed to x = y = 0, and return a note if it was elsewhere."""
+    import mujoco
+
+    model, data = anatomy.model, anatomy.data
+    mujoco.mj_kinematics(model, data)
+    x, y = data.xpos[anatomy.base, :2]
+    model.body_pos[model.body_rootid[anatomy.base], :2] -= (x, y)
+    return [f"base: moved to x = y = 0 from x = {x:.3g} m, y = {y:.3g} m"] if np.hypot(x, y) > 1e-6 else []
 
 
 def _turn_of_base(anatomy: Anatomy, free: bool) -> str:
