@@ -95,6 +95,13 @@ def test_targets_of_an_arm_are_around_its_base(folder: Path) -> None:
     assert model.body("table").pos == pytest.approx([0, 0, 0.4])
 
 
+def test_a_joint_may_have_the_name_of_the_free_one(folder: Path) -> None:
+    file = write_biped(folder / "source")
+    file.write_text(file.read_text().replace('"left_knee"', '"root"'))
+    written(file, "imported_root")
+    assert compile_model(load("imported_root.robot:ROBOT")).joint("root").range == pytest.approx([-0.1, 2.2])
+
+
 def test_genesis_finds_the_meshes(folder: Path) -> None:
     written(write_biped(folder / "source"), "imported_outline")
     outline = read_outline(load("imported_outline.robot:ROBOT"))

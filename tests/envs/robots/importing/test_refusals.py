@@ -78,6 +78,18 @@ def test_other_files(tmp_path: Path, name: str, text: str, names: tuple[str, ...
         import_robot(settings(tmp_path / name))
 
 
+def test_joints_without_names(tmp_path: Path) -> None:
+    first, second = '<joint axis="0 1 0" range="-1 1"/>', '<joint axis="1 0 0" range="-1 1"/>'
+    shape = '<geom type="capsule" size=".03" fromto="0 0 0 0 0 .5"/>'
+    body = f'<body name="base"><geom size=".1"/><body pos="0 0 .2">{first}{second}{shape}</body></body>'
+    file = tmp_path / "arm.xml"
+    file.write_text(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
+    with raises_naming(ConfigError, "joint[0]", "joint[1]", "base", 'axis="1 0 0"'):
+        import_robot(settings(file))
+    file.write_text(file.read_text().replace("<joint", '<joint name="pitch"', 1))
+    assert [joint.name for joint in import_robot(settings(file)).figures] == ["pitch", "body_2_joint"]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     write_biped(tmp_path)
     with raises_naming(ConfigError, "walkers.xml", "walker.xml"):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regimen.envs.robots.importing.settings import ImportSettings
-from regimen.envs.robots.importing.source import Source, joint_name
-from regimen.system.errors import ConfigError, did_you_mean
+from regimen.envs.robots.importing.source import Source, body_name, joint_name
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 if TYPE_CHECKING:
     import mujoco
@@ -55,7 +55,7 @@ class Anatomy:
 
     def body_name(self, body: int) -> str:
         """Return the name of a body, made from its number where the file has none."""
-        return self.model.body(body).name or f"body_{body}"
+        return body_name(self.model, body)
 
     def parent(self, body: int) -> int:
         """Return the body that carries `body`."""
@@ -134,7 +134,8 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     """Return the tree of a file that `compile_simulated` returns.
 
     Raises:
-        ConfigError: there is no body `--base`, or joints are between it and the world.
+        ConfigError: there is no body `--base`, joints are between it and the world, or a joint without a name cannot
+            have that of its body.
     """
     import mujoco
 
@@ -172,6 +173,7 @@ def read_anatomy(source: Source, model: mujoco.MjModel, settings: ImportSettings
     limited = model.jnt_limited[moved].astype(bool) & (np.ptp(model.jnt_range[moved], axis=1) > 0)
     ranges = np.where(limited[:, None], model.jnt_range[moved], [-UNLIMITED, UNLIMITED])
     own = [joint_name(model, j) for j in moved]
+    raise_if_any(_names_twice(model, moved, own))
     unlimited = [name for name, has in zip(own, limited, strict=True) if not has]
     planes = _planes(model)
     notes += [f"{len(planes)} planes or height fields left away: the ground is Regimen's"] if planes else []
@@ -206,6 +208,21 @@ def _check_mass_of_base(anatomy: Anatomy) -> None:
     if heavy and mass[anatomy.base] <= 0:
         what = f"the inertia of what is fixed to it ({', '.join(heavy)})"
         anatomy.notes.append(f"`{name}` has no mass: written with {what}")
+
+
+def _names_twice(model: mujoco.MjModel, joints: list[int], names: list[str]) -> list[str]:
+    """Return a line for each joint without a name whose `names`, made from that of its body, another joint has."""
+    lines = []
+    for j, name in zip(joints, names, strict=True):
+        if not model.joint(j).name and names.count(name) > 1:
+            body = model.body(int(model.jnt_bodyid[j]))
+            where = f"`{body.name}`" if body.name else f"a body without a name in `{model.body(body.parentid[0]).name}`"
+            axis = " ".join(f"{x:.3g}" for x in model.jnt_axis[j])
+            lines.append(
+                f"joint[{j}] of {where}, with the axis {axis}, has no name, and another joint has the name `{name}`, "
+                f'made from its body. Give it a name in the file: <joint name="…" axis="{axis}">'
+            )
+    return lines
 
 
 def _centre_base(anatomy: Anatomy) -> list[str]:

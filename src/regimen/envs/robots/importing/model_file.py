@@ -107,7 +107,7 @@ def _add_bodies(robot: ImportedRobot, world: ElementTree.Element) -> None:
         if body in inertias:
             _add(element, "inertial", **inertias[body])
         if root and robot.floating:
-            _add(element, "freejoint", name="root")
+            _add(element, "freejoint", **({} if "root" in anatomy.names else {"name": "root"}))
         if root:
             mode = "trackcom" if robot.floating else "fixed"
             _add(element, "camera", name="track", mode=mode, pos=_text(CAMERA * scale), xyaxes=".753 .658 0 -.06 .07 1")

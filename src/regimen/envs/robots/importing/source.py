@@ -109,7 +109,12 @@ def take_keyframes(source: Source) -> None:
 
 def joint_name(model: mujoco.MjModel, joint: int) -> str:
     """Return the name of a joint, made from that of its body where the file has none."""
-    return model.joint(joint).name or f"{model.body(int(model.jnt_bodyid[joint])).name}_joint"
+    return model.joint(joint).name or f"{body_name(model, int(model.jnt_bodyid[joint]))}_joint"
+
+
+def body_name(model: mujoco.MjModel, body: int) -> str:
+    """Return the name of a body, made from its number where the file has none."""
+    return model.body(body).name or f"body_{body}"
 
 
 def _keyframes(model: mujoco.MjModel) -> dict[str, dict[str, float]]:
