@@ -104,3 +104,16 @@ def test_a_reward_that_is_not_there_is_told_before_the_simulator_starts():
         preflight(compose(["task=go2_flat", new], [CONF]), Path("outputs"))
     with raises_naming(ConfigError, "curriculum.x.params.rewards", "action_rate_l", "action_rate_l2"):
         make_env("go2_flat", 1, curriculum={"x": {**SCALE, "params": {"rewards": ["action_rate_l"]}}})
+
+
+def test_a_reward_of_weight_0_is_said_to_be_one():
+    change = "{func: modify_reward_weight, params: {rewards: action_rate_l2, weight: -0.1, num_steps: 9}}"
+    words = ["task=go2_flat", "env.rewards.action_rate_l2.weight=0", f"+env.curriculum.x={change}"]
+    wanted = ("curriculum.x.params.rewards", "action_rate_l2", "env.rewards.action_rate_l2.weight=1.0e-9")
+    with raises_naming(ConfigErrors, *wanted):
+        preflight(compose(words, [CONF]), Path("outputs"))
+    off = {"action_rate_l2": {"weight": 0.0}}
+    with raises_naming(ConfigError, *wanted):
+        make_env("go2_flat", 1, rewards=off, curriculum={"x": SCALE})
+    both = {**SCALE, "params": {"rewards": [".*_l2"], "step": 0.1}}
+    assert "action_rate_l2" not in make_env("go2_flat", 1, rewards=off, curriculum={"x": both}).rewards.terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -540,6 +541,23 @@ def at_least_one(**numbers: int) -> list[str]:
         numbers: value by key.
     """
     return [f"{name}={value}: expected 1 or more." for name, value in numbers.items() if value < 1]
+
+
+def unweighted_problem(pattern: str, used: Iterable[str], unweighted: Iterable[str]) -> str:
+    """Return what is wrong with a pattern of rewards if it matches only some of weight 0, otherwise nothing.
+
+    Args:
+        pattern: regular expression of a curriculum term.
+        used: names of rewards with a weight.
+        unweighted: names of rewards with weight 0, which tasks leave away.
+    """
+    off = [name for name in unweighted if re.fullmatch(pattern, name)]
+    if not off or any(re.fullmatch(pattern, name) for name in used):
+        return ""
+    return (
+        f"`{pattern}`: {', '.join(off)} has weight 0, and a reward of weight 0 is not computed. Give it a small one, "
+        f"for example env.rewards.{off[0]}.weight=1.0e-9"
+    )
 
 
 def switch_off_events(env: Any, names: Iterable[str]) -> None:

@@ -39,6 +39,7 @@ class RewardManager(Stateful):
     """Weighted sum of the reward terms times the step time, and the sum of each term over the episode.
 
     Attributes:
+        unweighted: names of terms of weight 0, which are left out.
         last: (N, K) what each term added to the reward of the last step.
     """
 
@@ -46,6 +47,7 @@ class RewardManager(Stateful):
         """Bind the terms; a weight of 0 drops one."""
         self.env = env
         used = {n: t for n, t in enabled(terms).items() if t.weight != 0.0}
+        self.unweighted = [n for n in enabled(terms) if n not in used]
         if not used:
             raise ConfigError("env.rewards has no term with a weight left; give it at least one.")
         self.terms = {n: bind_term(env, "rewards", n, t) for n, t in used.items()}

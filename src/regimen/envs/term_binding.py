@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.config.targets import resolve
-from regimen.system.errors import ConfigError, did_you_mean
+from regimen.config.task_schema import unweighted_problem
+from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 if TYPE_CHECKING:
     from regimen.config.task_schema import TermCfg
@@ -67,7 +68,12 @@ def bind_term(env: TermEnv, kind: str, name: str, cfg: TermCfg) -> Callable[...,
     names |= {"rewards": list(env.rewards.terms)} if kind == "curriculum" else {}
     params = dict(cfg.params)
     for key in names.keys() & params.keys():
-        ids = match_ids(params[key], names[key], f"{kind}.{name}.params.{key}")
+        where = f"{kind}.{name}.params.{key}"
+        if key == "rewards":
+            patterns = [params[key]] if isinstance(params[key], str) else params[key]
+            problems = [unweighted_problem(p, env.rewards.terms, env.rewards.unweighted) for p in patterns]
+            raise_if_any([f"{where}: {problem}" for problem in problems if problem])
+        ids = match_ids(params[key], names[key], where)
         params[key] = ids.to(env.device) if isinstance(func, type) else as_slice(ids.tolist(), env.device)
     names_of_func = [p for p in inspect.signature(func).parameters if p not in ("env", "env_ids")]
     for key in params:

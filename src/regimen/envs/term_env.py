@@ -60,10 +60,12 @@ class RewardWeights(Protocol):
     Attributes:
         weights: (R,) weight of each term times `step_dt`, in the order of `terms`.
         episode_sum: (N, R) what each term added to the reward since the reset.
+        unweighted: names of terms of weight 0.
     """
 
     weights: torch.Tensor
     episode_sum: torch.Tensor
+    unweighted: list[str]
 
     @property
     def terms(self) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config.compose import ComposedConfig
+from regimen.config.task_schema import unweighted_problem
 from regimen.config.validation import Problem
 from regimen.config.yaml_io import PlainSection
 from regimen.envs.robots.mjcf_file import file_problems
@@ -217,9 +218,12 @@ def _check_robot(composed: ComposedConfig, context: PreflightContext) -> Iterato
         "bodies": (*robot.feet, *robot.fall_bodies),
         "rewards": tuple(name for name, term in rewards.items() if term and term.get("weight")),
     }
+    unweighted = [name for name, term in rewards.items() if term and term.get("weight") == 0]
     for path, kind, patterns in _patterns(env):
         for pattern in patterns if isinstance(patterns, list) else [patterns]:
             try:
+                if kind == "rewards" and (problem := unweighted_problem(str(pattern), names[kind], unweighted)):
+                    raise ConfigError(problem)
                 match(names[kind], str(pattern))
             except (ConfigError, re.error) as error:
                 context.patterns_match = False
