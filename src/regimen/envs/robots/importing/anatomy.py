@@ -203,7 +203,7 @@ def _check_mass_of_base(anatomy: Anatomy) -> None:
     if anatomy.floating and not heavy:
         raise ConfigError(
             f"The body `{name}` floats, and neither it nor a body that is fixed to it has a mass. Give one of them an "
-            f"<inertial>, or name another base: --base <body>."
+            f"<inertial>, or name another base: --base <body>. An arm is imported with --fixed-base."
         )
     if heavy and mass[anatomy.base] <= 0:
         what = f"the inertia of what is fixed to it ({', '.join(heavy)})"
@@ -237,7 +237,7 @@ def _centre_base(anatomy: Anatomy) -> list[str]:
 
 
 def _turn_of_base(anatomy: Anatomy, free: bool) -> str:
-    """Return what `Anatomy.turned` says: a robot is spawned with x of its base forward and z up.
+    """Return `Anatomy.turned`: a robot is spawned with x of its base forward and z up.
 
     Args:
         anatomy: of a robot that floats.
@@ -278,7 +278,7 @@ def _planes(model: mujoco.MjModel) -> list[int]:
 def _default_base(model: mujoco.MjModel, root: int) -> int:
     """Return the root, or the body to which frames without mass, geometry and another body lead from there.
 
-    A body that is turned against its frame is none: the root of a file says what is forward and up.
+    A body that is turned against its frame is none of these: forward and up are x and z of the root.
     """
     body = root
     while not (model.body_mass[body] > 0 or model.body_geomnum[body] or model.body_jntnum[body]):

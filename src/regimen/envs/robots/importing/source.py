@@ -212,7 +212,7 @@ def _clear_inferred_masses(spec: mujoco.MjSpec) -> list[str]:
     """Take the density from shapes of links without <inertial>, and return the names of these links.
 
     MuJoCo gives a link without <inertial> the mass of its collision shapes at 1000 kg/m³; in a URDF it has none, and
-    its mass is often that of another link, fixed to it. `inertiafromgeom="true"` in the file asks for such masses.
+    its mass is often that of another link, fixed to it. With `inertiafromgeom="true"` in the file they are kept.
     """
     import mujoco
 
