@@ -88,3 +88,52 @@ def test_a_file_of_no_run_stands_for_its_content(tmp_path: Path) -> None:
 
 def test_a_seed_that_occurs_twice_is_found(tmp_path: Path) -> None:
     assert same_seeds([learner(tmp_path, f"{i}", 0.1, seed=seed) for i, seed in enumerate((0, 1, 1))]) == [1]
+
+
+def chain(root: Path, name: str, rate: float, file: str = "best.pt", seed: int = 0) -> RunView:
+    """An evaluation of a fine-tuned policy, whose teacher learned with the rate `rate`."""
+    policy = {"policy": add_file(learner(root, f"{name}-teacher", rate, seed=seed).dir, "checkpoints/best.pt", name)}
+    tuned = add(root, f"{name}-tuned", policy, seed=seed)
+    return judged(root, name, add_file(tuned, f"checkpoints/{file}", name))
+
+
+def judged(root: Path, name: str, policy: Path, **more: Any) -> RunView:
+    return open_view_dir(add(root, name, {"policy": policy}, stage="evaluate", **more))
+
+
+def test_policies_whose_teachers_differ_are_different_kinds(tmp_path: Path) -> None:
+    runs = [chain(tmp_path, f"{rate}-{seed}", rate, seed=seed) for rate in (0.001, 0.01) for seed in (0, 1)]
+    assert sizes(runs) == {"learning_rate=0.001": 2, "learning_rate=0.01": 2}
+    assert same_seeds(runs[:2]) == [] and same_seeds([runs[0], runs[2]]) == [(0, 0, 0)]
+
+
+def test_an_input_that_only_some_policies_had_is_named_without_all_its_settings(tmp_path: Path) -> None:
+    detector = add_file(learner(tmp_path, "detector", 0.5, stage="distill").dir, "checkpoints/best.pt", "detector")
+    runs = []
+    for name, read in (("with", {"estimator": detector}), ("without", {})):
+        runs.append(judged(tmp_path, name, add_file(add(tmp_path, f"t-{name}", read), "checkpoints/best.pt", name)))
+    assert sizes(runs) == {"estimator=distill": 1, "estimator=null": 1}
+
+
+def test_checkpoints_of_one_training_are_different_kinds_unless_all_files_count_alike(tmp_path: Path) -> None:
+    runs = []
+    for seed in (0, 1):
+        trained = learner(tmp_path, f"t{seed}", 0.001, seed=seed)
+        for file in ("best.pt", "last.pt"):
+            policy = add_file(trained.dir, f"checkpoints/{file}", f"{seed} {file}")
+            runs.append(judged(tmp_path, f"{seed}-{file}", policy))
+    assert sizes(runs) == {"file=best.pt": 2, "file=last.pt": 2}
+    assert {label: len(members) for label, members in grouped(runs, by_file=False).items()} == {"all": 4}
+    assert sizes([runs[0], runs[3]]) == {"all": 2}, "of each training one"
+
+
+def test_a_run_that_several_inputs_come_from_is_followed_once(tmp_path: Path) -> None:
+    runs = []
+    for rate in (0.001, 0.01):
+        data: dict[str, Path] = {}
+        for number in range(14):  # each reads all before it, as in dataset aggregation: 2 ** 14 ways to the first one
+            made = learner(tmp_path, f"{rate}-{number}", rate) if not number else None
+            folder = made.dir if made else add(tmp_path, f"{rate}-{number}", dict(data), stage="collect")
+            data[f"data.{number}"] = add_file(folder, "data/episodes.h5", f"{rate} {number}")
+        runs.append(open_view_dir(add(tmp_path, f"{rate}-policy", data)))
+    assert sizes(runs) == {"learning_rate=0.001": 1, "learning_rate=0.01": 1}

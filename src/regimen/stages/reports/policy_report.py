@@ -408,7 +408,7 @@ def _step(source: Source) -> str | None:
 def _groups(evaluations: list[Source]) -> Iterator[PolicyGroup]:
     """Yield the groups of evaluations; a common name, or step, of all trainings of a group is its label."""
     by_folder = {str(source.folder): source for source in evaluations}
-    by_label = grouped([open_view_dir(source.folder) for source in evaluations])
+    by_label = grouped([open_view_dir(source.folder) for source in evaluations], by_file=False)
     groups = [(label, [by_folder[str(seen.dir)] for seen in members]) for label, members in by_label.items()]
     names = _distinct([{_step(source) for source in found} for _, found in groups])
     names = names or _distinct([{_name((s.input("policy") or s).record.name) for s in found} for _, found in groups])
