@@ -167,6 +167,15 @@ def test_a_dict_within_a_dict_is_no_observation():
         GymEnv(GymEnvCfg(id="Parts-v0", kwargs={"deep": True}), seed=0)
 
 
+def test_neighbouring_seeds_have_no_episode_in_common():
+    env = GymEnv(GymEnvCfg(num_envs=64), seed=0)
+    zero, one, two = ({tuple(row) for row in env.reset(seed)["policy"].tolist()} for seed in (0, 1, 2))
+    assert len(zero | one | two) == 3 * 64
+    assert {tuple(row) for row in env.reset(0)["policy"].tolist()} == zero
+    state = env.state_dict()
+    assert torch.equal(env.restart(state)["policy"], env.restart(state)["policy"])
+
+
 def test_staggered_envs_are_cut_off_at_different_steps():
     env = GymEnv(GymEnvCfg(num_envs=8), seed=0)
     env.stagger()

@@ -120,10 +120,10 @@ class GymEnv:
         return IOSpec({"policy": sizes}, spec, self.step_dt, meaning)
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Reset all envs; with a seed, each gets its own generator, seeded with it and its number."""
+        """Reset all envs; with a seed, each gets its own generator, seeded by `seeds_of`."""
         if seed is not None:
             self.generator.manual_seed(seed)
-        obs, _ = self.vector.reset(seed=seed)
+        obs, _ = self.vector.reset(seed=None if seed is None else seeds_of(seed, self.num_envs))
         self.age = torch.zeros(self.num_envs, dtype=torch.long)
         return self._obs(obs)
 
@@ -213,7 +213,8 @@ class GymEnv:
         The seeds of the episodes are drawn from the generator, so that a resumed run does not repeat its first ones.
         """
         self.generator.set_state(state["generator"])
-        obs, _ = self.vector.reset(seed=int(torch.randint(2**31, (), generator=self.generator)))
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        obs, _ = self.vector.reset(seed=seeds_of(seed, self.num_envs))
         self.stagger()
         return self._obs(obs)
 
@@ -254,6 +255,16 @@ class GymEnv:
     def close(self) -> None:
         """Close all copies."""
         self.vector.close()
+
+
+def seeds_of(seed: int, count: int) -> list[int]:
+    """Return the seeds of `count` envs.
+
+    Those of two values of `seed` are different ones. Gymnasium's own, `seed`, `seed` + 1, …, are nearly the same for
+    neighbouring values, so that evaluations with the seeds 0, 1 and 2 would be of the same episodes.
+    """
+    words: list[int] = np.random.SeedSequence(seed).generate_state(count).tolist()
+    return words
 
 
 def _open(cfg: GymEnvCfg, render_mode: str | None) -> Any:
