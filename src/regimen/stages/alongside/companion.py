@@ -92,6 +92,25 @@ def _judge(run: Run, sim: str, finishing: threading.Event) -> None:
                 time.sleep(POLL_S)
 
 
+def require_figure(judgement: Judgement, metric: str) -> None:
+    """Require that an evaluation measures a figure, or that one of a later checkpoint may.
+
+    The names of all figures are first seen here: commands, labels and metrics of a task are code.
+
+    Raises:
+        ConfigError: the figure is measured for no checkpoint of this task.
+    """
+    from regimen.data.episodes.lengths import SUCCESS, TERMINATED
+    from regimen.stages.evaluation.metrics import SUCCESS_TIME
+
+    if judgement.overall(metric) is not None:
+        return
+    later = [SUCCESS_TIME, TERMINATED] if judgement.overall(SUCCESS) is not None else []  # of episodes that ended so
+    if metric not in later:
+        near = did_you_mean(metric, [*judgement.metrics(), *later])
+        raise ConfigError(f"stage.evaluation.metric: no figure `{metric}` is measured. {near}")
+
+
 class _Judge:
     """Evaluates checkpoints one after the other in the same envs, opened for the first of them."""
 
@@ -113,9 +132,8 @@ class _Judge:
         """Evaluate a checkpoint, unless its row exists already; record it, and remove it from those that wait."""
         if not any(row.step == waiting.step_of(path) for row in judgements.read(self._run.dir, self._sim)):
             judgement = self._evaluate(path)
-            if self._criterion is not None and judgement.overall(self._criterion.metric) is None:
-                near = did_you_mean(self._criterion.metric, judgement.metrics())
-                raise ConfigError(f"stage.evaluation.metric: no figure `{self._criterion.metric}` is measured. {near}")
+            if self._criterion is not None:
+                require_figure(judgement, self._criterion.metric)
             self._write_events(judgement)  # first: after a kill in between they are written twice, and the row once
             judgements.append(self._run.dir, judgement)
         self._point_to_best(path)
