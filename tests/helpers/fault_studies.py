@@ -35,6 +35,8 @@ def evaluation(root: Path, run_id: str, mode: str | None, survived: int, seed: i
     result = {
         "healthy": cell(19, 20),
         "cells": [cell(survived, 20, joint=j, severity=s) for j, levels in JOINTS.items() for s in levels],
+        "joints": {j: cell(survived * len(levels), 20 * len(levels), joint=j) for j, levels in JOINTS.items()},
+        "overall": cell(survived * 4, 80),
         "episode_length_s": 20.0, "onset_s": 3.0, "command": [0.6, 0.0, 0.0], "task": "h1_failure",
     }  # fmt: skip
     return made(root, run_id, {"env": env, "choices": choices, "seed": seed, **config}, result, stage="evaluate")

@@ -199,7 +199,7 @@ class Evaluate:
             task=config.choices.get("task"),
             seed=config.seed,
             episode_length_s=config.env.episode_length_s,
-            envs_per_command=self.cfg.envs_per_command,
+            envs_per_command=by_command[0].episodes,  # on uneven ground more than `stage.envs_per_command` may be
             disturbances=self.cfg.disturbances,
             observation_noise=self.cfg.observation_noise,
             intervals=f"95 %: bootstrap of {self.cfg.bootstrap} resamples for means, Wilson for shares of episodes",

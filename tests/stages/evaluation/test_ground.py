@@ -122,7 +122,7 @@ def test_figures_of_a_case_are_those_of_its_episodes() -> None:
 def test_a_policy_is_evaluated_on_each_kind_of_ground_and_the_figures_are_rebuilt_from_the_episodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task, cfg = task_config("go2_rough", num_envs=24, **SMALL), EvaluateCfg(envs_per_command=6, bootstrap=50)
+    task, cfg = task_config("go2_rough", num_envs=24, **SMALL), EvaluateCfg(envs_per_command=5, bootstrap=50)
     env = make_env("go2_rough", 2, **SMALL)
     bundle = {"format": 1, "run": "trained", "agent": {"_target_": f"{__name__}:Still"}, "io": env.io.to_dict()}
     checkpoint.save(tmp_path / "policy.pt", bundle | {"policy": {}, "step": 1, "samples": 1})
@@ -133,6 +133,7 @@ def test_a_policy_is_evaluated_on_each_kind_of_ground_and_the_figures_are_rebuil
     result = json.loads((run.dir / "result.json").read_text())
     assert [(row["kind"], row["level"]) for row in result["ground"]] == CASES
     assert all(row["episodes"] == 4 for row in result["ground"])
+    assert result["envs_per_command"] == 6 == result["commands"][0]["episodes"], "rounded up for six cases"
     assert sum(row["falls"] for row in result["ground"]) == result["overall"]["falls"]
     assert_names(capsys.readouterr().out, "stairs_up", "level")
     assert (run.dir / "figures" / "ground.png").exists()

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from helpers.fault_studies import figure, made
-from helpers.messages import raises_naming
+from helpers.messages import assert_names, raises_naming
 from regimen.config.schema import Config
 from regimen.config.structured import to_plain
 from regimen.display.intervals import share
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
 from regimen.stages.report import Report, ReportCfg
+from regimen.stages.reports.policy_report import PolicyGroup
+from regimen.stages.reports.sources import Source
 from regimen.system.errors import ConfigError
 from stages.reports.test_report import Outline
 
@@ -77,6 +79,26 @@ def test_seeds_of_an_agent_are_one_policy_with_an_interval_over_them(make: Any, 
     assert "2 M, 2 M" in page.texts["td"] and "0, 1" in page.texts["td"] and "0 of 8" in page.texts["td"]
     assert [s[:22] for s in page.sources] == ["data:image/png;base64,"] * 3
     assert {"commands.png", "trainings.png"} <= {file.name for file in (run.dir / "report").iterdir()}
+
+
+def test_policies_that_were_evaluated_otherwise_are_named_with_how(make: Any, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    run, _ = make(judged(root, "sac", 0, 3.0), judged(root, "ppo", 0, 2.0, episode_length_s=9.0, disturbances=True))
+    page = Outline((run.dir / "report/report.html").read_text())
+    lines = {text.partition(":")[0]: text for text in page.texts["p"]}
+    assert_names(lines["my_sac"], "2 commands", "8 episodes", "5 s", "without disturbances")
+    assert_names(lines["my_ppo"], "2 commands", "8 episodes", "9 s", "with disturbances")
+    assert "Each policy" not in lines
+
+
+def test_the_wall_time_of_a_resumed_training_is_that_of_all_its_attempts(tmp_path: Path) -> None:
+    path = judged(tmp_path, "sac", 0, 3.0)
+    rows = [(1, 10.0), (2, 20.0), (3, 5.0), (4, 15.0)]  # an attempt counts from its own begin
+    log = [{"step": step, "time_s": seconds, "Train/return": 1.0} for step, seconds in rows]
+    (tmp_path / "sac_0/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    [curve] = PolicyGroup("sac", [Source.read(path)], "k").curves
+    assert curve[:, 0].tolist() == [10.0, 20.0, 25.0, 35.0]
+    assert curve[:, 1].tolist() == [4.0, 8.0, 12.0, 16.0], "four envs"
 
 
 def test_a_task_without_commands_and_a_policy_from_elsewhere(make: Any, tmp_path: Path) -> None:

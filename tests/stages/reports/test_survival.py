@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,23 @@ def test_cells_are_added_up(tmp_path: Path) -> None:
     assert arm.survival("left_knee", 0) == share(np.arange(20) < 5)
     assert arm.survival("") == share(np.arange(20) < 19)
     assert arm.survival("left_ankle") is None
-    assert arm.fall_s("left_knee") == 1.5
+
+
+def test_the_time_to_the_fall_is_that_of_all_episodes_and_no_median_of_medians(tmp_path: Path) -> None:
+    paths = []
+    for seed, seconds in enumerate((1.0, 3.0)):
+        paths.append(evaluation(tmp_path, f"s{seed}", None, 5, seed=seed))
+        result = json.loads(paths[-1].read_text())
+        for cell, of_cell in zip(result["cells"], (seconds, 9.0, seconds, None), strict=True):
+            cell["time_to_fall_s"] = of_cell
+        result["joints"]["left_knee"]["time_to_fall_s"] = seconds + 0.5
+        result["overall"]["time_to_fall_s"] = seconds + 0.25
+        paths[-1].write_text(json.dumps(result))
+    [arm] = study_of(paths[0]).arms
+    assert (arm.fall_s("left_knee"), arm.fall_s(), arm.fall_s("")) == (1.5, 1.25, 1.5)
+    assert (arm.fall_s_at("left_knee", 1), arm.fall_s_at("right_knee", 1)) == (9.0, None)
+    [arm] = study_of(*paths).arms
+    assert (arm.fall_s("left_knee"), arm.fall_s()) == (2.5, 2.25), "the median of the seeds"
 
 
 def test_the_mean_of_cells_is_surer_than_one(tmp_path: Path) -> None:

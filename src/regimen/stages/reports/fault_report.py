@@ -128,8 +128,12 @@ def _survival(arm: Arm, study: Study) -> Iterator[Json]:
         for joint in (None, "", *study.joints) if level is None else (None, *study.joints):
             if (figure := arm.survival(joint, level)) is not None:
                 severity = study.severities[joint][level] if joint and level is not None else None
-                fields = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
-                yield fields | {"fall_s": arm.fall_s(joint, level)} | figure.to_dict()
+                fields: Json = {"joint": PLACES.get(joint) or joint, "level": level, "severity": severity}
+                if level is None:
+                    fields["fall_s"] = arm.fall_s(joint)
+                elif joint is not None:  # of all joints at one level no evaluation has the median
+                    fields["fall_s"] = arm.fall_s_at(joint, level)
+                yield fields | figure.to_dict()
 
 
 def _comparison(compared: Comparison) -> Json:

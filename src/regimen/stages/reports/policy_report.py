@@ -15,15 +15,15 @@ from regimen.data.episodes.lengths import SUCCESS
 from regimen.display.figures import COLORS, MOST_ROWS, error_bars, limits, save, sheet, title_of
 from regimen.display.formatting import duration
 from regimen.display.intervals import Figure, iqm, iqm_interval
+from regimen.runs.history.curves import MetricColumns
 from regimen.runs.history.groups import grouped
 from regimen.runs.history.run_view import open_view_dir
-from regimen.stages.evaluation.metrics import SUCCESS_TIME, command_label, read_figures
+from regimen.stages.evaluation.metrics import SUCCESS_TIME, EvaluationResult, command_label, read_figures
 from regimen.stages.playback.motion_comparison import BY_BODY
 from regimen.stages.reports import html, sections
 from regimen.stages.reports.html import report_dir, write_report
 from regimen.stages.reports.sources import COMMANDS, Source, Sources
 from regimen.system.errors import ConfigError
-from regimen.system.json_lines import number_of, thinned
 
 if TYPE_CHECKING:
     from regimen.runs.run import Run
@@ -33,6 +33,9 @@ SHOWN = ("speed_error", "lin_vel_error", "distance", "survival", "return")
 """Metrics in tables and figures, if the task has them; one with successes has these, their time and its failures."""
 SHOWN_OF_MOTION = ("forward_speed", "dtw_body_cm", "dtw_joint", "power")
 """Further ones of a task with motion clips, before those of its section `metrics`."""
+
+RETURN = "Train/return"
+"""Column of the log of a training with the mean return of its last episodes."""
 
 NOTE = "dot: value with 95 % interval over the episodes of one policy; one dot per seed"
 
@@ -176,7 +179,7 @@ class PolicyReport:
         self.run.progress(note="drawing")
         lineage = sections.draw_lineage(self.run, self.folder / "lineage.png")
         page = [
-            html.Section("Policies", [html.table(*self._all_commands()), html.paragraph(self._conditions(), "quiet")]),
+            html.Section("Policies", list(self._policies())),
             html.Section("Checkpoints", list(self._by_checkpoint())),
             html.Section("Motion", list(self._motion())),
             html.Section("Commands", list(self._by_command())),
@@ -190,11 +193,20 @@ class PolicyReport:
     def _every(self) -> list[tuple[PolicyGroup, Source]]:
         return [(group, source) for group in self.groups for source in group.evaluations]
 
-    def _conditions(self) -> str:
-        first = self.sources.evaluations[0].evaluation
+    def _policies(self) -> Iterator[str]:
+        """Yield the table over all commands, how the policies were evaluated, and what the figures are."""
+        yield html.table(*self._all_commands())
+        labels: dict[str, dict[str, None]] = {}
+        for group in self.groups:
+            for source in group.every:
+                labels.setdefault(_conditions(source.evaluation), {})[group.label] = None
+        for conditions, evaluated in labels.items():
+            which = "Each policy" if len(labels) == 1 else ", ".join(evaluated)
+            yield html.paragraph(f"{which}: {conditions}.", "quiet")
+        yield html.paragraph(self._notes(), "quiet")
+
+    def _notes(self) -> str:
         text = (
-            f"Each policy: {len(self.commands) or 1} commands, {first.envs_per_command} episodes of "
-            f"{first.episode_length_s:g} s for each, {'with' if first.disturbances else 'without'} disturbances. "
             "Second line: 95 % interval; for one seed over its episodes, for several seeds the bootstrap of the "
             "interquartile mean over seeds (for two seeds, their range)."
         )
@@ -375,6 +387,16 @@ class PolicyReport:
         return {"format": 1, "task": self.sources.evaluations[0].evaluation.task, "policies": rows}
 
 
+def _conditions(result: EvaluationResult) -> str:
+    """Return in words how a policy was evaluated."""
+    episodes = (result.commands or [result.overall])[0].episodes  # older results have the number asked for
+    disturbances, noise = ("with" if on else "without" for on in (result.disturbances, result.observation_noise))
+    return (
+        f"{len(result.commands) or 1} commands, {episodes} episodes of {result.episode_length_s:g} s for each, "
+        f"{disturbances} disturbances, {noise} noise of the observations"
+    )
+
+
 def _one(name: str, values: dict[str, str]) -> str:
     """Return the common value of all runs.
 
@@ -443,9 +465,12 @@ def _cost(group: PolicyGroup) -> list[str]:
 
 
 def _curve(training: Source) -> np.ndarray:
-    """Return the log of a training, (k, 3): seconds, samples, mean return."""
-    rows, _ = thinned(training.folder / "metrics.jsonl", MOST_ROWS, "Train/return")
-    envs = training.config["env"].get("num_envs", 1)
-    points = [[number_of(row, name) for name in ("time_s", "step", "Train/return")] for row in rows]
-    known = np.array([point for point in points if None not in point], dtype=float).reshape(-1, 3)
-    return known * [1, envs, 1]
+    """Return the log of a training, (k, 3): seconds of work of all attempts, samples, mean return."""
+    log = MetricColumns(training.folder)
+    log.refresh()
+    samples = log.steps(RETURN) * training.config["env"].get("num_envs", 1)
+    points = np.column_stack([log.seconds(RETURN), samples, log.column(RETURN)])
+    points = points[np.isfinite(points).all(1)]
+    if len(points) <= MOST_ROWS:
+        return points
+    return points[np.linspace(0, len(points) - 1, MOST_ROWS).astype(np.int64)]

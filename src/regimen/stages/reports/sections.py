@@ -154,7 +154,8 @@ def _walking(study: Study, figure_files: Mapping[str, Path]) -> Iterator[str]:
             for joint in (*study.joints, None)
         ]
         yield html.table(head, rows)
-        yield html.paragraph("From the onset, over the episodes that ended in a fall.", "quiet")
+        text = "From the onset, over the episodes that ended in a fall; of several seeds the median of theirs."
+        yield html.paragraph(text, "quiet")
 
 
 def _fall(arm: Arm, joint: str | None) -> str:

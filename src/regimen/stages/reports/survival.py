@@ -8,7 +8,7 @@ n - k + 1/2); for several seeds, of the bootstrap of the interquartile mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,10 +83,19 @@ class Arm:
         means = [figure for figures in selected if (figure := _mean(figures)) is not None]
         return means[0] if len(means) == 1 else over_seeds([f.value for f in means]) if means else None
 
-    def fall_s(self, joint: str | None = None, level: int | None = None) -> float | None:
-        """Return the median time in s from the onset to the fall, over seeds and levels; None without falls."""
-        times = [c.fall_s for run in self.cases for c in self._of(run, joint, level) if c.fall_s is not None]
-        return float(np.median(times)) if times else None
+    def fall_s(self, joint: str | None = None) -> float | None:
+        """Return the median time in s from the onset to the fall, over the episodes that ended in a fall.
+
+        Of several seeds it is the median of theirs; None without falls.
+
+        Args:
+            joint: faulty joint, at all levels of severity; None for all joints together, empty for no fault.
+        """
+        return _median(_fall_s(source.fault_evaluation, joint) for source in self.sources)
+
+    def fall_s_at(self, joint: str, level: int) -> float | None:
+        """Return the same for one level of severity of one joint."""
+        return _median(c.fall_s for run in self.cases for c in self._of(run, joint, level))
 
     def draws(self, level: int | None = None, seed: int = 0) -> np.ndarray:
         """Return `DRAWS` samples of the distribution of the survival over all joints, (DRAWS,)."""
@@ -106,6 +115,18 @@ class Arm:
         """Return the selected results; joint None selects all faulty joints."""
         selected = [c for c in run if (c.joint == joint if joint is not None else c.joint)]
         return [c for c in selected if level is None or c.level == level]
+
+
+def _fall_s(result: FaultEvaluationResult, joint: str | None) -> float | None:
+    """Return the median time to the fall that one evaluation measured, see `Arm.fall_s`."""
+    parts = {None: result.overall, "": result.healthy, **result.joints}
+    part = parts.get(joint)
+    return None if part is None else part.time_to_fall_s
+
+
+def _median(times: Iterable[float | None]) -> float | None:
+    known = [seconds for seconds in times if seconds is not None]
+    return float(np.median(known)) if known else None
 
 
 def over_seeds(values: Sequence[float]) -> Figure:
