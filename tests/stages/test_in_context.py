@@ -194,6 +194,12 @@ def test_episodes_that_end_at_different_steps_are_counted_for_each_env() -> None
     assert log.fell.tolist() == [[True, True], [False, False]]
 
 
+def test_an_episode_that_ends_in_success_is_no_fall() -> None:
+    log, ended = EpisodeStats(3, 1, torch.device("cpu")), torch.tensor([True, True, False])
+    log.add(torch.ones(3), ended, ~ended, success=torch.tensor([True, False, True]))
+    assert log.finished and log.fell.tolist() == [[False], [True], [False]]
+
+
 def test_figures_of_known_returns() -> None:
     returns = np.array([[0.0, 2.0, 4.0, 4.0, 4.0], [2.0, 2.0, 4.0, 4.0, 4.0]])
     row = EpisodeSeries("model", "in context", returns, np.ones((2, 5)), np.zeros((2, 5), bool), 1.0)

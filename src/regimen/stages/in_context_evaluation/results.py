@@ -29,7 +29,7 @@ class EpisodeStats:
     Attributes:
         returns: (N, E) sum of rewards.
         steps: (N, E) length in steps.
-        fell: (N, E) bool, ended by a termination.
+        fell: (N, E) bool, ended by a termination that is no success.
     """
 
     def __init__(self, num_envs: int, episodes: int, device: torch.device) -> None:
@@ -41,13 +41,26 @@ class EpisodeStats:
         self._row = torch.arange(num_envs, device=device)
         self._last = episodes - 1
 
-    def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
-        """Add one step, each (N,); envs with E completed episodes are ignored."""
+    def add(
+        self,
+        reward: torch.Tensor,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        success: torch.Tensor | None = None,
+    ) -> None:
+        """Add one step, each (N,); envs with E completed episodes are ignored.
+
+        Args:
+            reward: of the step.
+            terminated: bool.
+            truncated: bool.
+            success: bool, the label `success` of the task; None without one.
+        """
         counted = self._episode <= self._last
         where = (self._row, self._episode.clamp(max=self._last))
         self.returns[where] += torch.where(counted, reward, 0.0)
         self.steps[where] += counted
-        self.fell[where] |= counted & terminated
+        self.fell[where] |= counted & (terminated if success is None else terminated & ~success)
         self._episode += terminated | truncated
 
     @property
@@ -86,7 +99,7 @@ class PolicyResult(JsonData):
         improvement: of the last fifth of the episodes over the first episode.
         improvement_normalized: the same of normalized returns.
         episodes_to_90: number of the first episode at 90 % of the improvement.
-        fall_rate: share of the episodes that ended by a termination.
+        fall_rate: share of the episodes that ended by a termination that is no success.
         steps_per_s: env steps per second.
     """
 
@@ -238,10 +251,10 @@ def run_episodes(
         obs, state = env.reset(seed=seed), None
         while not stats.finished:
             action, state = policy.act(obs, state)
-            obs, reward, terminated, truncated, _ = env.step(action)
+            obs, reward, terminated, truncated, info = env.step(action)
             if learner is not None:
                 state = learner.observe(state, reward)
-            stats.add(reward, terminated, truncated)
+            stats.add(reward, terminated, truncated, info.get("labels", {}).get("success"))
             ended = (terminated | truncated).nonzero().squeeze(1)
             if len(ended):
                 state = policy.reset(state, ended)
