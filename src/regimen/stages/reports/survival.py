@@ -119,8 +119,7 @@ class Arm:
 
 def _fall_s(result: FaultEvaluationResult, joint: str | None) -> float | None:
     """Return the median time to the fall that one evaluation measured, see `Arm.fall_s`."""
-    parts = {None: result.overall, "": result.healthy, **result.joints}
-    part = parts.get(joint)
+    part = result.overall if joint is None else result.joints.get(joint) if joint else result.healthy
     return None if part is None else part.time_to_fall_s
 
 
