@@ -438,10 +438,24 @@ def test_settings_of_hydra_in_an_experiment_are_in_its_node(lab: Path) -> None:
     write(lab / "experiment/variables.yaml", text)
     made = composed("experiment=variables", "seed=7", lab=lab)
     assert made.hydra_record()["hydra"]["job"]["env_set"] == {"MODEL": "${seed}"}
-    assert made.environment() == {"MODEL": "7"}
-    assert composed("task=reach", lab=lab).environment() == {}
+    assert made.environment == {"MODEL": "7"}
+    assert composed("task=reach", lab=lab).environment == {}
     write(lab / "experiment/variables.yaml", text.replace("MODEL", "OTHER"))
-    assert composed("experiment=variables", lab=lab).environment() == {"OTHER": "0"}
+    assert composed("experiment=variables", lab=lab).environment == {"OTHER": "0"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("hydra.job.env_set.LAB_TOKEN=abcdef", "hydra.job.env_set.LAB_TOKEN"),
+        ("hydra.job.env_set.STORE=s3://me:abcdef@host", "hydra.job.env_set.STORE"),
+        ("hydra.job.env_set.NUMBER='${nothing}'", "nothing"),
+    ],
+)
+def test_a_variable_that_no_record_may_hold_or_that_has_no_value_is_refused(argument: str, key: str) -> None:
+    with raises_naming(ConfigError, key) as error:
+        composed("task=reach", argument)
+    assert "abcdef" not in str(error.value)
 
 
 def test_options_of_hydra_in_a_folder_of_the_user_are_read_again(lab: Path) -> None:

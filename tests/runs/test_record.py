@@ -47,6 +47,12 @@ def test_a_record_of_version_0_1_is_written_as_it_was(path: str) -> None:
     assert all(Path(entry.path).is_absolute() for entry in record.inputs.values())
 
 
+def test_environment_variables_of_a_run_are_kept(tmp_path: Path) -> None:
+    variables = {"MUJOCO_GL": "egl", "CUDA_VISIBLE_DEVICES": "1"}
+    run = Run(create_run_dir(tmp_path, CONFIG, ["launch.py"], [], repository=tmp_path, environment=variables))
+    assert run.record.environment == recorded(run)["environment"] == variables
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("pretrained/*/run.json")), ids=lambda file: file.parent.name)
 def test_a_record_that_lacks_fields_gets_their_defaults(file: Path) -> None:
     data = json.loads(file.read_text())

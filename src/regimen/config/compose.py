@@ -57,6 +57,7 @@ class ComposedConfig:
         types: key -> dataclass of `env`, `sim`, `agent`, `stage` and `logger`.
         sweep_settings: places of the settings of a sweep in the option files.
         unused: lines about keys that the run does not use: of pasted sections, and of an experiment for another stage.
+        environment: environment variables of its worker, set by `hydra.job.env_set`, interpolations resolved.
     """
 
     config: Config
@@ -69,6 +70,7 @@ class ComposedConfig:
     types: dict[str, type[Any]] = field(default_factory=dict)
     sweep_settings: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> ComposedConfig:
         """Return a configuration whose values can be set without changing this one."""
@@ -131,11 +133,6 @@ class ComposedConfig:
         """Hydra's view with its `hydra` node; a new one at each access, because launchers write into it."""
         return _hydra_view(self.node.config, self.tree, self.overrides)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that `hydra.job.env_set` sets, interpolations resolved."""
-        is_set = self.node.plain["job"]["env_set"]
-        return {str(k): str(v) for k, v in self.hydra.hydra.job.env_set.items()} if is_set else {}
-
     def hydra_record(self) -> PlainConfig:
         """Return Hydra's own node as plain data, as `.hydra/hydra.yaml` holds it."""
         plain = self.node.plain
@@ -147,7 +144,8 @@ class SweepArguments:
     """Arguments of a sweep, on the command line and in option files.
 
     Attributes:
-        jobs: arguments that span the jobs: `hydra.sweeper.params` of the files, then those of the command line.
+        jobs: arguments that span the jobs: `hydra.sweeper.params` of the files, then those of the command line, and
+            the environment variables of all jobs.
         hydra: arguments for Hydra's configuration of the sweep: options and settings.
         sweeper: option of `hydra/sweeper`.
         settings: places of the settings of the sweep in files.
@@ -198,7 +196,7 @@ def sweep_arguments(overrides: list[str], config_dirs: list[Path]) -> SweepArgum
     params = [p for p in hydra_settings.params(selection.settings) if p.partition("=")[0].lstrip("+~") not in typed]
     from_files, wrong = parse(params, loader)
     raise_if_any([f"hydra.sweeper.params: {line}" for line in wrong + check_choices(from_files, loader, multirun=True)])
-    jobs = [*params, *(o.input_line or "" for o in parsed if not o.is_hydra_override())]
+    jobs = [*params, *(o.input_line or "" for o in parsed if _is_for_jobs(o))]
     hydra = [*selection.hydra_arguments]
     hydra += [choice_argument(o) for o in group_overrides(loader, plain)]
     return SweepArguments(jobs, hydra, selection.sweeper, selection.sweep_settings())
@@ -283,7 +281,10 @@ class _Composition:
         choices, types = dict(selection.choices), dict(selection.types)
         settings = selection.sweep_settings()
         plain = to_plain(config)
-        return ComposedConfig(config, plain, choices, locator.files, tree, node, texts, types, settings, unused)
+        environment = self._environment(node, texts)
+        return ComposedConfig(
+            config, plain, choices, locator.files, tree, node, texts, types, settings, unused, environment
+        )
 
     def _hydra_node(self, chosen: list[Override]) -> HydraNode:
         """Return Hydra's own node, composed from the arguments that select options.
@@ -295,6 +296,22 @@ class _Composition:
             compose_node, selected = self.locator.loader.hydra_node, self.selection.selection
             self.selection.hydra = self.locator.translate_errors(lambda: compose_node(selected, texts))
         return self.selection.hydra.in_folder(Path.cwd())
+
+    def _environment(self, node: HydraNode, texts: list[str]) -> dict[str, str]:
+        """Return the environment variables that are set for the worker; run.json keeps them.
+
+        Raises:
+            ConfigErrors: an interpolation has no value, or a variable holds a password or key.
+        """
+        if not node.plain["job"]["env_set"]:
+            return {}
+        view = _hydra_view(node.config, self.locator.tree, texts)
+        items = self.locator.translate_errors(lambda: list(view.hydra.job.env_set.items()))
+        variables = {str(name): str(value) for name, value in items}
+        secret = [name for name, value in variables.items() if redacted(text := f"{name}={value}") != text]
+        what = "a password or key would stand in the record of the run. Leave it out here, and set it before the start"
+        raise_if_any([f"hydra.job.env_set.{name}: {what}: export {name}=…" for name in secret])
+        return variables
 
     def _apply_arguments(self, overrides: list[Override]) -> None:
         """Apply the arguments to the values of the files."""
@@ -343,6 +360,10 @@ class _Composition:
         for key, section in sections.items():
             setattr(config, key, section)
         return config
+
+
+def _is_for_jobs(override: Override) -> bool:
+    return not override.is_hydra_override() or hydra_settings.is_variable(override.key_or_group)
 
 
 def _of_sweep(override: Override) -> bool:

@@ -147,7 +147,12 @@ def text_arguments(settings: list[FileSetting], quote: Any) -> list[str]:
 
 def is_text(key: str) -> bool:
     """Return whether a setting of Hydra is text, so that 1e3 stays 1e3."""
-    return key in ("hydra.sweeper.study_name", "hydra.sweeper.storage") or key.startswith("hydra.job.env_set.")
+    return key in ("hydra.sweeper.study_name", "hydra.sweeper.storage") or is_variable(key)
+
+
+def is_variable(key: str) -> bool:
+    """Return whether a setting of Hydra is an environment variable of the job, or a mapping of several."""
+    return key == "hydra.job.env_set" or key.startswith("hydra.job.env_set.")
 
 
 def _problem(key: str) -> str | None:

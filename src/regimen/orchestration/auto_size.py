@@ -210,7 +210,7 @@ def measured(composed: ComposedConfig, size: int) -> Trial:
         try:
             done = subprocess.run(
                 command, input=json.dumps(config), capture_output=True, text=True, timeout=TRIAL_S, check=False,
-                env=environment_of_child(),
+                env=environment_of_child() | composed.environment,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise PreflightError(f"{AUTO}: no measurement in {TRIAL_S:g} s. Type a number of envs.") from error

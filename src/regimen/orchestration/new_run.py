@@ -64,7 +64,12 @@ def create_run(
     from regimen.runs.create import create_run_dir
 
     argv = ["launch.py", *sys.argv[1:]]
-    decided: Decided = {"parents": report.parents, "pending": report.pending, **fields}
+    decided: Decided = {
+        "parents": report.parents,
+        "pending": report.pending,
+        "environment": composed.environment or None,
+        **fields,
+    }
     if report.estimate.main:
         decided["estimated_memory"] = report.estimate
     run_dir = create_run_dir(
@@ -85,7 +90,6 @@ def create_run(
         shutil.copyfile(run.config_path, folder / "config.yaml")
         for name, data in {"hydra": composed.hydra_record(), "overrides": composed.overrides}.items():
             (folder / f"{name}.yaml").write_text(redacted(as_yaml(data)), encoding="utf-8")
-    os.environ.update(composed.environment())
     return run
 
 

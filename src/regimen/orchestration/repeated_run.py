@@ -91,6 +91,7 @@ def create(run: RunView, argv: list[str]) -> Run:
             files={name: Path(entry.path) for name, entry in run.inputs.items()},
             references={name: entry.ref or entry.path for name, entry in run.inputs.items()},
             parents=run.record.parents,
+            environment=run.record.environment,
             rerun_of=run.id,
             estimated_memory=run.record.estimated_memory,
             **_placement(run),

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,19 +92,20 @@ def signature(config: dict[str, Any], code: str | None = None) -> str:
     return str(known["signature"]) if known else _digest(copied(Path(code)))  # a copy of version 0.1 has none
 
 
-def environment(code: str | None) -> dict[str, str]:
+def environment(code: str | None, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables with which a process imports from the copy `code`; none where there is no copy.
 
     Without PYTHONSAFEPATH `python -m` would look into the working directory first, which holds the edited files.
 
     Args:
         code: folder that `take` returned.
+        inherited: other variables of the process; folders of its PYTHONPATH come after those of the copy.
     """
     if code is None:
         return {}
     paths = (files.read_json(Path(code) / MANIFEST) or {}).get("paths", [""])
     own = [os.path.normpath(os.path.join(code, path)) for path in paths]
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [*own, os.environ.get("PYTHONPATH")])), "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [*own, inherited.get("PYTHONPATH")])), "PYTHONSAFEPATH": "1"}
 
 
 def originals(code: str) -> dict[Path, Path]:

@@ -35,6 +35,7 @@ class Decided(TypedDict, total=False):
         status: `running`, or `queued` for a run that is started later.
         queue: process or scheduler that starts it.
         parents: ids of the runs whose files it reads.
+        environment: environment variables of its worker.
         pending: input name -> reference that can be resolved once a parent has finished.
         sweep: id of its sweep.
         pipeline: its pipeline and step.
@@ -47,6 +48,7 @@ class Decided(TypedDict, total=False):
     status: Status
     queue: QueueEntry | None
     parents: list[str]
+    environment: dict[str, str] | None
     pending: dict[str, str]
     sweep: str | None
     pipeline: PipelineStep | None

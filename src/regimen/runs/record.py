@@ -68,6 +68,7 @@ class RunRecord(CheckedJsonData):
         reason: why it ended, or waits.
         argv: the command line.
         overrides: its `key=value` part.
+        environment: environment variables of its worker, set by `hydra.job.env_set`; None without any.
         choices: group -> option, such as task -> reach.
         rerun_of: id of the run that this one repeats.
         sweep: id of its sweep.
@@ -101,7 +102,9 @@ class RunRecord(CheckedJsonData):
         tags: words that people gave it.
     """
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"determinism", "peak_gpu_gib", "estimated_memory", "size_choice"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"determinism", "environment", "peak_gpu_gib", "estimated_memory", "size_choice"}
+    )
 
     # in the order of the keys in run.json
     format: int = 1
@@ -113,6 +116,7 @@ class RunRecord(CheckedJsonData):
     reason: str | None = None
     argv: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
+    environment: dict[str, str] | None = None
     choices: dict[str, str] = field(default_factory=dict)
     rerun_of: str | None = None
     sweep: str | None = None

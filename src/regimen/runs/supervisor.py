@@ -302,18 +302,17 @@ def _last_line(run: Run, end: Outcome, wall_s: float, lost: str) -> str:
 def _start_worker(run: Run, lock: int, meeting_place: Path | None) -> subprocess.Popen[bytes]:
     """Start the worker in a session of its own, its output appended to logs/worker.log.
 
-    It inherits the descriptor `lock`, so that the run is not given to another while either process exists. Sets of
-    strings have the same order in each process, unless PYTHONHASHSEED is set otherwise.
+    It inherits the descriptor `lock`, so that the run is not given to another while either process exists.
     """
-    code = code_snapshot.environment(run.record.code)
-    env = {"PYTHONHASHSEED": "0", **os.environ, SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1", **code}
+    record = run.record
+    env = worker_group.inherited_environment(record) | {SUPERVISED: str(lock), "PYTHONUNBUFFERED": "1"}
     env |= worker_group.environment(meeting_place)
     env["PYTHONIOENCODING"] = "utf-8"  # of worker.log
     if sys.stdout.isatty():
         env["COLUMNS"] = str(shutil.get_terminal_size().columns)  # its output is shown there
     source = files.PACKAGE.parent
     is_checkout = source.name not in ("site-packages", "dist-packages")  # which other interpreters do not have
-    if not code and is_checkout:
+    if record.code is None and is_checkout:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), env.get("PYTHONPATH")]))
     with files.open_own(run.logs / "worker.log", "ab") as log:
         return subprocess.Popen(

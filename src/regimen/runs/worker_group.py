@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from regimen.runs import code_snapshot
+from regimen.runs.record import RunRecord
 from regimen.runs.run import Run
 from regimen.runs.timeouts import WORKERS_SHUTDOWN_S
 from regimen.system import files, host, signals
@@ -104,6 +105,18 @@ def environment(meeting_place: Path | None) -> dict[str, str]:
     return {MEETING_PLACE: str(meeting_place), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **loopback}
 
 
+def inherited_environment(record: RunRecord) -> dict[str, str]:
+    """Return the variables of a worker: those of this process, those set for the run, and those of its copy of code.
+
+    Sets of strings have the same order in each process, unless PYTHONHASHSEED is set otherwise.
+
+    Args:
+        record: of the run.
+    """
+    variables = {"PYTHONHASHSEED": "0", **os.environ, **(record.environment or {})}
+    return variables | code_snapshot.environment(record.code, variables)
+
+
 def _loopback() -> str:
     """Return the name of the loopback interface, `lo` of Linux and `lo0` of macOS."""
     names = [name for _, name in socket.if_nameindex()]
@@ -127,7 +140,7 @@ def run_secondary_node(run: Run) -> int:
         for process in worker:
             signals.send(process, number)
 
-    env = {"PYTHONHASHSEED": "0", **os.environ, **code_snapshot.environment(run.record.code)}
+    env = inherited_environment(run.record)
     with signals.handled(forward), files.open_own(run.logs / f"worker.node{node}.log", "ab") as log:
         process = subprocess.Popen(
             command(run, node=node), stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from helpers.subprocesses import popen, said
 from helpers.supervised_runs import wait_for
 from helpers.user_folder import make_lab, write
 from regimen.cli.launch import launch
+from regimen.cli.rerun import rerun_verb
 from regimen.orchestration.new_run import create_run
 from regimen.orchestration.sweep import jobs
 from regimen.runs.index.index import Index
@@ -208,6 +210,46 @@ def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
     told = said(batches)
     assert batches.returncode == 128 + signal.SIGINT, told
     assert len(list(lab.glob("multirun/*/*/run.json"))) == 1
+
+
+VARIABLES = """
+import os
+from dataclasses import dataclass
+
+@dataclass
+class ReadCfg:
+    _target_: str = "lab_variables.Read"
+
+class Read:
+    def __init__(self, cfg): ...
+
+    def __call__(self, run, config):
+        run.finish({}, {name: os.environ.get(name) for name in ("LAB_OWN", "LAB_ALL")})
+"""
+"""A stage whose result is the environment variables that it has."""
+
+
+@pytest.mark.slow
+def test_each_job_has_its_own_environment_variables_and_its_repetition_too(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(pattern: str) -> list[list[str | None]]:
+        found = [json.loads(file.read_text()) for file in sorted(lab.glob(pattern))]
+        return [[result["LAB_OWN"], result["LAB_ALL"]] for result in found]
+
+    monkeypatch.delenv("LAB_OWN", raising=False)
+    write(lab / "lab_variables.py", VARIABLES)
+    write(lab / "conf/stage/read.yaml", "# Reads\n_target_: lab_variables.Read\n")
+    write(lab / "conf/experiment/plain.yaml", "# @package _global_\n# P\nseed: 1\n")
+    own = "# @package _global_\n# O\nhydra: {job: {env_set: {LAB_OWN: 'seed ${seed}'}}}\n"
+    write(lab / "conf/experiment/own.yaml", own)
+    arguments = [*ARGUMENTS[:-1], "stage=read", "experiment=own,plain", "hydra.job.env_set.LAB_ALL=1e3"]
+    assert launch(arguments, ROOT / "conf") == 0
+    assert results("multirun/*/*/result.json") == [["seed 0", "1e3"], [None, "1e3"]]
+    assert not {"LAB_OWN", "LAB_ALL"} & os.environ.keys()
+    (first,) = lab.glob("multirun/*/*.000")
+    rerun_verb([str(first)])
+    assert results("outputs/*/result.json") == [["seed 0", "1e3"]]
 
 
 def test_lists_that_advance_together(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

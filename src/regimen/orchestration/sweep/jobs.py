@@ -160,7 +160,6 @@ class PreparedSweep:
             folder: its directory, which exists.
         """
         self.master.hydra.sweep.dir = str(folder)
-        os.environ.update({str(k): str(v) for k, v in self.master.hydra.job.env_set.items()})
         self.sweeper.sweep(self.arguments.jobs)
 
 
