@@ -262,6 +262,12 @@ def test_missing_values_name_the_task_file(lab: Path) -> None:
         assert_names(about(found, key), file)
 
 
+@pytest.mark.parametrize("group", ["experiment", "task", "agent"])
+def test_a_list_in_place_of_keys_is_refused_with_its_file(lab: Path, group: str) -> None:
+    file = write(lab / group / "listed.yaml", "# @package _global_\n- a\n")
+    assert_names(refusal(f"{group}=listed", lab=lab), file, "key: value")
+
+
 def test_a_missing_header_line_is_named(lab: Path) -> None:
     write(lab / "task/headless.yaml", "robot: reach_arm\n")
     write(lab / "experiment/headless.yaml", "defaults:\n  - override /task: reach\n")

@@ -35,7 +35,7 @@ def option_content(text: str, name: str) -> tuple[Any, Container]:
     """
     plain: Any
     try:
-        plain = None if READ_DIFFERENTLY.search(text) else parse_yaml(text, _FastLoader)
+        plain = None if READ_DIFFERENTLY.search(text) else parse_yaml(text, OptionLoader)
     except (yaml.YAMLError, RecursionError):
         plain = None
     if isinstance(plain, dict) and _is_simple(plain):
@@ -48,6 +48,8 @@ def option_content(text: str, name: str) -> tuple[Any, Container]:
         except OSError as error:
             raise ConfigErrors([f"{display_path(Path(name))}: expected `key: value`, one on each line."]) from error
         plain = OmegaConf.to_container(config)
+        if not isinstance(plain, dict):
+            raise ConfigErrors([f"{display_path(Path(name))}: expected `key: value`, one on each line, and no list."])
     if isinstance(config, DictConfig) and "defaults" in config:
         defaults = OmegaConf.to_container(config)["defaults"]  # type: ignore[index,call-overload]
         if _has_number(defaults):
@@ -82,7 +84,7 @@ def _outline(key: str, value: Any) -> Any:
     return type(value)() if isinstance(value, dict | list) and key not in ("defaults", "hydra") else value
 
 
-class _FastLoader(*((yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()), get_yaml_loader()):  # type: ignore[misc]
+class OptionLoader(*((yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()), get_yaml_loader()):  # type: ignore[misc]
     """OmegaConf's rules, such as those for numbers and duplicate keys, for the parser of libyaml."""
 
 

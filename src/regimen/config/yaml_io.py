@@ -152,13 +152,17 @@ def as_written(text: str) -> Any:
     return _written(yaml.compose(text, Loader=LOADER))
 
 
-def parse_exactly(text: str) -> Any:
+def parse_exactly(text: str, loader: Any = LOADER) -> Any:
     """Return YAML text as plain data, in which a number that Python writes differently is its text: 2026_11, 1e-4.
+
+    Args:
+        text: one document.
+        loader: class of PyYAML.
 
     Raises:
         yaml.YAMLError: it is not valid YAML.
     """
-    return _exact(parse_yaml(text), as_written(text))
+    return _exact(parse_yaml(text, loader), as_written(text))
 
 
 def _exact(value: Any, written: Any) -> Any:

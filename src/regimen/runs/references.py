@@ -28,9 +28,17 @@ FORMS = (
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".onnx")
 
+CHECKPOINT_NAMES = ("best", "best_return", "last")
+"""What may follow the `@` of a policy, beside a step and `<NNNN>_epoch`."""
+
 DATA_FORMS = (
     "A dataset is named by the run that made it (id, a unique beginning of it, name, `latest`), a folder or a file."
 )
+
+
+def is_checkpoint_name(which: str) -> bool:
+    """Return whether a run may have a checkpoint of this name: the part of a reference after `@`."""
+    return which in CHECKPOINT_NAMES or re.fullmatch(r"\d+(_epoch)?", which) is not None
 
 
 def pretrained_folders() -> list[Path]:

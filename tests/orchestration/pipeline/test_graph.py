@@ -103,6 +103,9 @@ def test_any_value_makes_a_name_and_an_argument(pipes: Any, value: Any) -> None:
         ("  - {name: b, stage: x, inputs: {polcy: walk}}\n", ["p.yaml:5", "polcy", "policy"]),
         ("  - {name: b, stage: x, inputs: {policy: null}}\n", ["p.yaml:5", "policy"]),
         ("  - {name: b, stage: x, inputs: {data: walk@best}}\n", ["p.yaml:5", "walk@best", "`walk`"]),
+        ("  - {name: b, stage: x, inputs: {experts: [walk@lst]}}\n", ["p.yaml:5", "walk@lst", "`last`"]),
+        ("  - {name: b, stage: x, foreach: walk, inputs: {policy: 'walk@{seed}0x'}}\n", ["p.yaml:5", "walk@10x"]),
+        ("  - {name: b, stage: x, foreach: walk, inputs: {policy: walk@}}\n", ["p.yaml:5", "walk@", "best_return"]),
         ("  - {name: b, stage: x, inputs: {policy: walk}}\n", ["policy", "walk", "2", "foreach: walk", "walk.seed_0"]),
         ("  - {name: b, stage: x, inputs: {policy: walk.seed_7}}\n", ["p.yaml:5", "walk.seed_7", "walk.seed_1"]),
         ("  - {name: b, stage: x, foreach: {seed: 1}}\n", ["p.yaml:5", "foreach", "{seed: [0, 1]}", "{'seed': 1}"]),
@@ -115,6 +118,13 @@ def test_any_value_makes_a_name_and_an_argument(pipes: Any, value: Any) -> None:
 )
 def test_what_cannot_be(pipes: Any, steps: str, names: list[str]) -> None:
     assert_names(refusal(pipes, WALK + steps), *names)
+
+
+@pytest.mark.parametrize("which", ["best", "best_return", "last", "120", "0003_epoch"])
+def test_each_checkpoint_that_a_run_may_have_can_be_named(pipes: Any, which: str) -> None:
+    pipes.write(f"{WALK}  - {{name: b, stage: x, inputs: {{policy: walk.seed_1@{which}}}}}\n")
+    (last,) = [node for node in pipes.nodes() if node.name == "b"]
+    assert str(last.inputs["policy"]) == f"walk.seed_1@{which}"
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,9 @@ def test_single_values_are_chosen_too(study: Any) -> None:
 
 
 def test_a_step_that_is_given_is_not_made(study: Any) -> None:
-    nodes, left = chosen(study, "size=full", "walk=pretrained:h1_flat")
-    assert not left and not any(name.startswith("walk") for name in nodes)
+    nodes, left = chosen(study, "size=full", "walk=pretrained:h1_flat", "seed=3")
+    assert left == ["seed=3"], "no run of this step gets it"
+    assert not any(name.startswith("walk") for name in nodes)
     assert nodes["data.seed_1"].inputs["policy"].reference("") == "pretrained:h1_flat"
     assert nodes["data.seed_1"].after == [] and nodes["all"].after == ["data.seed_0", "data.seed_1"]
 
@@ -100,6 +101,9 @@ def test_one_checkpoint_is_not_given_for_several(pipes: Any, given: str, instead
             [],
             ["p.yaml:14", "all", "again", "when"],
         ),
+        (FILE, ["seed=3"], ["seed=3", "p.yaml:7", "`walk`", "seeds=[3]"]),
+        (FILE.replace('"{seeds}"', "[0, 1]"), ["++seed=3"], ["++seed=3", "p.yaml:7", "`walk`"]),
+        (FILE.replace('{seed: "{seeds}"}', "[{seed: 0, video: true}]"), ["video=false"], ["video=false", "p.yaml:7"]),
         (FILE.replace("walk.seed_{seed}@", "walk.seed_{sed}@"), [], ["p.yaml:13", "sed", "foreach", "seed"]),
     ],
 )

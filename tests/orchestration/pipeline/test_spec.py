@@ -37,6 +37,8 @@ def refusal(pipes: Any, text: str) -> str:
         ("steps:\n  - {name: a.b, stage: make}\n", ["p.yaml:2", "a.b"]),
         ("steps:\n  - {name: a, stage: x}\n  - {name: a, stage: x}\n", ["p.yaml:3", "`a`", "p.yaml:2"]),
         ("steps: []\n", ["p.yaml:1", "steps"]),
+        ("steps:\n  - {name: a, stage: make, overrides: [seed=1], overrides: []}\n", ["p.yaml:2", "overrides"]),
+        ("overrides: [seed=1]\nsteps: [{name: a, stage: make}]\noverrides: []\n", ["p.yaml:3", "overrides"]),
         ("- a\n", ["p.yaml:1", "['a']"]),
         ("steps: [\n", ["p.yaml:2", "YAML"]),
         ("", ["p.yaml", "steps"]),

@@ -13,10 +13,11 @@ import yaml
 from omegaconf import MISSING
 
 from regimen.config import groups, structured
+from regimen.config.option_content import OptionLoader
 from regimen.config.validation import Checker
 from regimen.config.yaml_io import key_lines, parse_exactly, read_text
 from regimen.runs.inputs import LISTS
-from regimen.runs.references import is_one_checkpoint
+from regimen.runs.references import CHECKPOINT_NAMES, is_checkpoint_name, is_one_checkpoint
 from regimen.runs.signature import INPUT_KEYS
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 from regimen.system.files import display_path
@@ -113,7 +114,7 @@ def _load(file: Path) -> tuple[Any, dict[str, int]]:
     """Return the content and the line of each path."""
     try:
         lines = {".".join(keys): line for keys, line in key_lines(file).items()}
-        data = parse_exactly(read_text(file)) or {}
+        data = parse_exactly(read_text(file), OptionLoader) or {}
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{display_path(file)}{line}: not valid YAML: {error.problem}.") from error
@@ -310,8 +311,11 @@ class _Expansion:
                 self.wrong.append(f"{here}: `{key}` takes one run, but `{value}` matches {len(listed)}: {advice}")
 
     def _links(self, text: str, node: Node, at: str) -> list[StepInput]:
-        name, _, which = text.partition("@")
+        name, at_sign, which = text.partition("@")
         step = step_of(text)
+        if at_sign and not is_checkpoint_name(which):
+            forms = f"@<step> or a name. {did_you_mean(which, CHECKPOINT_NAMES)}"
+            self.wrong.append(f"{at}: `{text}`: no training has a checkpoint @{which}, expected {forms}")
         given = self.pipeline.given.get(step, "")
         if given and which and not is_one_checkpoint(given):
             given = f"{given}@{which}"
@@ -376,6 +380,14 @@ def _needed(step: StepCfg) -> set[str]:
     named = {step_of(text) for value in step.inputs.values() for text in _listed(value)}
     each = step.foreach.get("step") if isinstance(step.foreach, dict) else step.foreach
     return named | ({each} if isinstance(each, str) else set())
+
+
+def foreach_keys(step: StepCfg) -> set[str]:
+    """Return the keys of the configuration that the `foreach` of a step sets."""
+    each = step.foreach
+    if isinstance(each, dict):
+        return {str(key) for key in each if key != "step"}
+    return {str(key) for row in each for key in row} if isinstance(each, list) else set()
 
 
 def _listed(value: Any) -> list[str]:

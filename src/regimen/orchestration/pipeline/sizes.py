@@ -14,7 +14,7 @@ from regimen.config import structured
 from regimen.config.groups import GROUPS, MULTI_GROUPS
 from regimen.config.schema import Config
 from regimen.config.yaml_io import parse_exactly
-from regimen.orchestration.pipeline.graph import NAME, Pipeline, StepCfg, argument_text, step_of
+from regimen.orchestration.pipeline.graph import NAME, Pipeline, StepCfg, argument_text, foreach_keys, step_of
 from regimen.system.errors import ConfigError, did_you_mean, raise_if_any
 
 SIZE = "size"
@@ -46,11 +46,13 @@ def choose(pipeline: Pipeline, arguments: list[str]) -> tuple[Pipeline, list[str
         arguments: arguments of the command line.
 
     Raises:
-        ConfigError: an unknown size, value or key, or a size that lacks a value.
+        ConfigError: an unknown size, value or key, a size that lacks a value, or an argument that a `foreach` sets.
     """
     raise_if_any(list(_names(pipeline)))
     options = _parse_options(pipeline, arguments)
-    return _apply(pipeline, options), options.arguments
+    chosen = _apply(pipeline, options)
+    raise_if_any([line for text in options.arguments for line in _of_foreach(pipeline, chosen, text)])
+    return chosen, options.arguments
 
 
 def _parse_options(pipeline: Pipeline, arguments: list[str]) -> PipelineOptions:
@@ -89,6 +91,30 @@ def _require_key(text: str, key: str, names: Iterable[str]) -> None:
 def _values(pipeline: Pipeline) -> dict[str, Any]:
     """Return the values of the first size; all sizes have the same names."""
     return next(iter(pipeline.config.sizes.values()), {})
+
+
+def _of_foreach(pipeline: Pipeline, chosen: Pipeline, argument: str) -> Iterator[str]:
+    """Yield a line if an argument sets a key of a `foreach`: all runs of the step would be the same one.
+
+    Args:
+        pipeline: the pipeline file.
+        chosen: the same with its values inserted, without disabled steps.
+        argument: argument for every step.
+    """
+    key, _, value = argument.partition("=")
+    key = key.lstrip("+~")
+    steps = enumerate(chosen.config.steps)
+    numbers = {step.name: n for n, step in steps if step.name not in chosen.given and key in foreach_keys(step)}
+    if not numbers:
+        return
+    written = [step.foreach for step in pipeline.config.steps if step.name in numbers]
+    names = [PLACEHOLDER.fullmatch(str(foreach.get(key))) for foreach in written if isinstance(foreach, dict)]
+    values = dict.fromkeys(name[1] for name in names if name and name[1] in _values(pipeline))
+    typed = " ".join(f"{name}=[{value}]" for name in values)
+    advice = f"Type {typed}." if typed else "Change the values there, or remove the argument."
+    step, number = next(iter(numbers.items()))
+    at = chosen.at(f"steps.{number}.foreach")
+    yield f"argument `{argument}`: step `{step}` has a run for each `{key}` of its `foreach`, {at}. {advice}"
 
 
 def _parsed(text: str, value: str) -> Any:
