@@ -44,14 +44,15 @@ class RegimenSweeper(BasicSweeper):
             arguments: of the command line and of `hydra.sweeper.params`, those for Hydra aside.
         """
         from regimen.config import sweep_grid
-        from regimen.orchestration.sweep.jobs import CheckedLoader, compose_all
+        from regimen.orchestration.sweep.jobs import CheckedLoader, freeze_jobs
 
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         assert isinstance(self.hydra_context.config_loader, CheckedLoader)
         parser = sweep_grid.make_parser(self.hydra_context.config_loader)
         jobs = sweep_grid.jobs(parser.parse_overrides(arguments))
-        compose_all(jobs, self.hydra_context.config_loader.config_dirs)
-        OmegaConf.save(self.config, Path(self.config.hydra.sweep.dir) / "multirun.yaml")
+        folder = Path(self.config.hydra.sweep.dir)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        freeze_jobs(folder, jobs, self.hydra_context.config_loader.config_dirs)
         self.overrides = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))
         returns, first = [], 0
         while not self.is_done():

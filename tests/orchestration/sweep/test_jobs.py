@@ -209,7 +209,11 @@ def test_no_batch_follows_a_ctrl_c(lab: Path) -> None:
     batches.send_signal(signal.SIGINT)
     told = said(batches)
     assert batches.returncode == 128 + signal.SIGINT, told
-    assert len(list(lab.glob("multirun/*/*/run.json"))) == 1
+    assert len(list(lab.glob("multirun/*/*/began"))) == 1
+    assert_names(summary(told), "0 of 3")
+    assert [job["status"] for job in record(lab)["jobs"]][1:] == ["not started"] * 2
+    runs = [json.loads(file.read_text()) for file in sorted(lab.glob("multirun/*/*/run.json"))]
+    assert [(run["status"], bool(run["code"])) for run in runs][1:] == [("queued", True)] * 2
 
 
 VARIABLES = """

@@ -50,6 +50,8 @@ def test_what_failed_was_lost_or_deleted_runs_again_and_nothing_else(
     assert launch([*ARGUMENTS, "seed=range(5)", "stage.fail_seeds=[1]", "hardware.max_jobs=3"], ROOT / "conf") == 1
     (folder,) = (lab / "multirun").iterdir()
     finished = [info(folder, n)["ended"] for n in (0, 4)]
+    config, signature = folder / f"{folder.name}.002/config.yaml", info(folder, 2)["signature"]["config"]
+    frozen = config.read_text()
     shutil.rmtree(folder / f"{folder.name}.002")
     dead = {"pid": 2**22 + 1, "start": 1, "host": os.uname().nodename}
     change(folder, 3, status="running", supervisor=dead, ended=None)
@@ -65,6 +67,7 @@ def test_what_failed_was_lost_or_deleted_runs_again_and_nothing_else(
     assert [info(folder, n)["ended"] for n in (0, 4)] == finished
     assert [len(info(folder, n)["resumed"]) for n in range(5)] == [0, 1, 0, 1, 0]
     assert info(folder, 2)["overrides"][-2:] == ["stage.fail_seeds=[1]", "hardware.max_jobs=3"]
+    assert (config.read_text(), info(folder, 2)["signature"]["config"]) == (frozen, signature), "threads as well"
     assert info(folder, 3)["code"] == info(folder, 0)["code"] != info(folder, 1)["code"]
 
     assert launch(["sweep=latest"], ROOT / "conf") == 0

@@ -9,9 +9,9 @@ from typing import Any
 from regimen.config.hydra_adapter import quoted
 from regimen.display.console import say
 from regimen.orchestration import dry_run
-from regimen.orchestration.job_table import ROOT, WAITING
+from regimen.orchestration.job_table import ROOT, WAITING, local_queue
 from regimen.orchestration.new_run import check_scheduler, create_run
-from regimen.orchestration.sweep.jobs import PreparedSweep, compose_all, expand, preflight_all, queue_entry, work
+from regimen.orchestration.sweep.jobs import PreparedSweep, compose_all, expand, preflight_all, work
 from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.orchestration.sweep.report import refusal, report
 from regimen.runs import code_snapshot, create, signature
@@ -171,7 +171,8 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
     """Create missing runs, reset the records of the others, and start all."""
     missing = [job for job in jobs if not record.run(job).dir.exists()]
     composed = compose_all([_arguments(job) for job in missing], record.config_dirs)
-    reports = preflight_all(composed, record.folder)
+    among = [job.among or len(record.jobs) for job in missing]  # the same threads as at the first time
+    reports = preflight_all(composed, record.folder, among)
     existing = [record.run(job).config for job in jobs if job not in missing]
     check_scheduler(composed, existing)
     for job in jobs:
@@ -185,7 +186,7 @@ def _restart(record: SweepRecord, jobs: list[Job]) -> None:
             preflight_report,
             job.run,
             status=Status.QUEUED,
-            queue=queue_entry(new.plain),
+            queue=local_queue(),
             sweep=record.folder.name,
             code=copies.take(new.plain),
         )
@@ -209,7 +210,7 @@ def _reset_record(run: Run, config: dict[str, Any]) -> None:
             say(f"code      {run.id}  reruns with the current code")
             _take_code(run, config, current)
     if record.supervisor is None or config["hardware"].get("scheduler"):
-        run.change(lambda record: record.queue_again(queue_entry(config)))
+        run.change(lambda record: record.queue_again(local_queue()))
 
 
 def _take_code(run: Run, config: dict[str, Any], code: str) -> None:

@@ -32,8 +32,6 @@ from regimen.orchestration.sweep.record import Job, SweepRecord
 from regimen.runs import inputs, outcome
 from regimen.runs.code_snapshot import SharedCopies
 from regimen.runs.record import read_record
-from regimen.runs.record_parts import QueueEntry
-from regimen.runs.run import Run
 from regimen.runs.status import Status
 from regimen.system import host, signals
 from regimen.system.errors import ConfigErrors, RegimenError, raise_if_any
@@ -99,17 +97,22 @@ def compose_all(jobs: list[list[str]], config_dirs: list[Path]) -> list[Composed
 _checked: dict[tuple[tuple[str, ...], tuple[Path, ...]], ComposedConfig] = {}
 
 
-def preflight_all(jobs: list[ComposedConfig], root: Path) -> list[PreflightReport]:
+def preflight_all(jobs: list[ComposedConfig], root: Path, among: list[int] | None = None) -> list[PreflightReport]:
     """Run the preflight checks of each job, with `hardware.max_jobs` jobs at once.
+
+    Args:
+        jobs: checked configurations.
+        root: folder of the run directories.
+        among: for each job, the number of jobs that share the machine with it; by default that of `jobs`.
 
     Raises:
         ConfigError: the problems of all jobs, each listed once.
     """
     reports, wrong = [], []
     with inputs.cached_resolution():
-        for job in jobs:
+        for job, sharing in zip(jobs, among or [len(jobs)] * len(jobs), strict=True):
             try:
-                reports.append(preflight(job, root, min(len(jobs), job.config.hardware.max_jobs)))
+                reports.append(preflight(job, root, min(sharing, job.config.hardware.max_jobs)))
             except ConfigErrors as error:
                 wrong += error.lines
     raise_if_any(wrong)
@@ -175,13 +178,35 @@ class CheckedLoader(HydraLoader):
         return compose_all([sweep_overrides], self.config_dirs)[0].hydra
 
 
-def run_batch(
-    folder: Path, overrides: list[list[str]], first: int, config_dirs: list[Path], results: bool = False
-) -> list[Job]:
-    """Create the runs of a batch of jobs, then start or submit them; return the jobs with their status.
+def freeze_jobs(folder: Path, overrides: list[list[str]], config_dirs: list[Path]) -> None:
+    """Add jobs to a sweep and create their runs, so that later edits of configuration or code do not affect them.
 
     Args:
         folder: directory of the sweep; jobs already in its sweep.json are kept.
+        overrides: arguments of each job.
+        config_dirs: folder of config.yaml, then the user's own.
+
+    Raises:
+        ConfigError: the problems of all jobs, each listed once.
+        Interrupted: a signal stopped it.
+    """
+    composed = compose_all(overrides, config_dirs)
+    reports = preflight_all(composed, folder)
+    record = SweepRecord(folder, config_dirs)
+    first = len(record.jobs)
+    jobs = [record.add(first + i, job, len(composed)) for i, job in enumerate(composed)]
+    with record.owned(), _recorded(record):
+        make_runs(record, jobs, composed, reports)
+        record.write("running")
+
+
+def run_batch(
+    folder: Path, overrides: list[list[str]], first: int, config_dirs: list[Path], results: bool = False
+) -> list[Job]:
+    """Start or submit the runs of a batch of jobs; return the jobs with their status.
+
+    Args:
+        folder: directory of the sweep; the runs of jobs that are not in its sweep.json are created.
         overrides: arguments of each job.
         first: number of the first job.
         config_dirs: folder of config.yaml, then the user's own.
@@ -190,13 +215,13 @@ def run_batch(
     Raises:
         Interrupted: a signal stopped the jobs; no other batch may follow.
     """
-    composed = compose_all(overrides, config_dirs)
-    reports = preflight_all(composed, folder)
+    if len(SweepRecord(folder, config_dirs).jobs) <= first:  # the sweeper chooses jobs by the results of earlier ones
+        freeze_jobs(folder, overrides, config_dirs)
     record = SweepRecord(folder, config_dirs)
-    jobs = [record.add(first + i, job) for i, job in enumerate(composed)]
-    with record.owned(), _recorded(record, jobs):
-        runs = make_runs(record, jobs, composed, reports)
-        work(record, [job for job in jobs if job.run in runs], results or composed[0].config.wait)
+    jobs = record.jobs[first : first + len(overrides)]
+    wait = results or compose_all(overrides[:1], config_dirs)[0].config.wait
+    with record.owned(), _recorded(record):
+        work(record, [job for job in jobs if job.status == WAITING], wait)
         if record.status == "running":  # no run directory could be created
             record.write("ended")
     return jobs
@@ -230,16 +255,16 @@ def work(record: SweepRecord, jobs: list[Job], wait: bool) -> None:
 
 
 @contextmanager
-def _recorded(record: SweepRecord, jobs: list[Job]) -> Iterator[None]:
-    """Write the jobs to sweep.json; after an error mark those that have not started."""
+def _recorded(record: SweepRecord) -> Iterator[None]:
+    """Write the jobs to sweep.json; after an error mark those that have not started, of later batches too."""
     record.write("running")
     try:
         yield
     except BaseException as error:
-        for job in jobs:
+        for job in record.jobs:
             job.status = NOT_STARTED if job.status == WAITING else job.status
-        if record.status == "running":
-            record.write("stopped", error.number if isinstance(error, signals.Interrupted) else None)
+        stopped = error.number if isinstance(error, signals.Interrupted) and record.status != "submitted" else None
+        record.write("stopped" if record.status == "running" else record.status, stopped)
         raise
 
 
@@ -288,11 +313,10 @@ def wait_for(record: SweepRecord, jobs: list[Job]) -> None:
 
 def make_runs(
     record: SweepRecord, jobs: list[Job], composed: list[ComposedConfig], reports: list[PreflightReport]
-) -> dict[str, Run]:
-    """Create the run directory of every job with its configuration and a snapshot of the code; return id -> run.
+) -> None:
+    """Create the run directory of every job with its configuration and a snapshot of the code.
 
-    Later edits of configuration or code do not affect these runs. A job whose directory cannot be created is marked
-    `failed`; the other jobs continue.
+    A job whose directory cannot be created is marked `failed`; the other jobs continue.
 
     Args:
         record: the sweep.
@@ -300,20 +324,19 @@ def make_runs(
         composed: their configurations.
         reports: their preflight reports.
     """
-    runs = {}
     git = repository_state(Path(host.__file__).parent)
     copies = SharedCopies()
     for job, config, report in zip(jobs, composed, reports, strict=True):
         try:
             code = copies.take(config.plain)
-            runs[job.run] = create_run(
+            create_run(
                 config,
                 record.folder,
                 report,
                 job.run,
                 git=git,
                 status=Status.QUEUED,
-                queue=queue_entry(config.plain),
+                queue=local_queue(),
                 sweep=record.folder.name,
                 code=code,
             )
@@ -321,12 +344,6 @@ def make_runs(
             job.status = Status.FAILED
             job.exit_code = outcome.EXIT_BAD_INPUT if isinstance(error, RegimenError) else outcome.EXIT_FAILED
             say(f"failed    {job.run}  not started: {error}")
-    return runs
-
-
-def queue_entry(config: dict[str, Any]) -> QueueEntry | None:
-    """Return the first queue of a run: this process, or None for a run that is submitted to a scheduler."""
-    return None if config["hardware"]["scheduler"] else local_queue()
 
 
 class LocalSweep(LocalJobs):

@@ -34,6 +34,7 @@ class Job(JobRow):
         headline: its headline metrics.
         wall_s: working time in s, over all attempts.
         inputs: `policy` and `data` -> resolved files.
+        among: number of jobs that share the machine, which its threads depend on; None in records of earlier versions.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Job(JobRow):
     headline: dict[str, float | None] = field(default_factory=dict)
     wall_s: float | None = 0.0
     inputs: dict[str, Any] = field(default_factory=dict)
+    among: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -88,15 +90,17 @@ class SweepRecord:
             )
         return cls(folder, [])
 
-    def add(self, number: int, composed: ComposedConfig) -> Job:
+    def add(self, number: int, composed: ComposedConfig, among: int) -> Job:
         """Add a job and return it.
 
         Args:
             number: number in the sweep, part of the id of the run.
             composed: configuration with resolved inputs.
+            among: number of jobs that share the machine.
         """
         inputs = {key: composed.plain[key] for key in ("policy", "data") if composed.plain[key]}
-        self.jobs.append(Job(f"{self.folder.name}.{number:03d}", list(composed.overrides), inputs=inputs))
+        run = f"{self.folder.name}.{number:03d}"
+        self.jobs.append(Job(run, list(composed.overrides), inputs=inputs, among=among))
         return self.jobs[-1]
 
     def run(self, job: Job) -> Run:
