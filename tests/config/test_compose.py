@@ -188,6 +188,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "stage.keep_checkpoint=1": ("keep_checkpoint", "stage", "keep_checkpoints"),
     "seed=hello": ("seed", "hello", "number"),
     "seed=1e3": ("seed", "1000.0", "number"),
+    "hardware.processes=0": ("hardware.processes=0", "1 or more"),
+    "agent.agent.learning_rate=nan": ("agent.agent.learning_rate", "finite"),
+    "agent.agent.learning_rate=[1e-3,inf]": ("agent.agent.learning_rate.1", "finite"),
+    "env.rewards.alive.weight=nan": ("env.rewards.alive.weight", "finite"),
+    "env.rewards.alive.weight='nan'": ("env.rewards.alive.weight", "finite"),
+    "~env": ("task=<name>",),
     "env.num_envs=many": ("env.num_envs", "many", "number"),
     "env=3": ("env", "3", "env.num_envs"),
     "+env.foo=3": ("foo", "env"),
@@ -260,6 +266,21 @@ def test_missing_values_name_the_task_file(lab: Path) -> None:
     found = problems("task=empty", lab=lab)
     for key in ("env.num_envs", "env.episode_length_s", "env.actions.scale"):
         assert_names(about(found, key), file)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "files"),
+    [
+        ("experiment=own", {"experiment/own": "/experiment: own"}),
+        ("experiment=one", {"experiment/one": "two", "experiment/two": "one"}),
+        ("task=own", {"task/own": "own"}),
+    ],
+)
+def test_options_that_include_each_other_are_refused(lab: Path, chosen: str, files: dict[str, str]) -> None:
+    for name, included in files.items():
+        package = "env" if name.startswith("task") else "_global_"
+        write(lab / f"{name}.yaml", f"# @package {package}\ndefaults:\n  - {included}\n  - _self_\n")
+    assert_names(refusal(chosen, lab=lab), " -> ".join([*files, next(iter(files))]))
 
 
 @pytest.mark.parametrize("group", ["experiment", "task", "agent"])

@@ -26,7 +26,7 @@ from regimen.config.provenance import ProvenanceTree, ValueSource
 from regimen.config.schema import Config
 from regimen.config.static_types import load_cfg_class
 from regimen.config.structured import build, to_plain
-from regimen.config.validation import Checker, Problem
+from regimen.config.validation import Checker, Problem, not_finite
 from regimen.config.yaml_io import PlainConfig, PlainSection, flatten
 from regimen.display.formatting import visible
 from regimen.system.errors import did_you_mean, raise_if_any
@@ -318,6 +318,10 @@ class _Composition:
         wrong, tree = [], self.locator.tree
         for override in overrides:
             text, key = override.input_line or "", override.key_or_group
+            if override.is_delete() and key in self.selection.types:
+                group = next(group for group, node in structured.NODES.items() if node == key)
+                wrong.append(f"argument `{text}`: every run has `{key}`. To choose another one: {group}=<name>.")
+                continue
             if override.is_delete():
                 if not tree.remove(key):
                     wrong.append(f"argument `{text}`: there is no `{key}` to remove. {self._near(key)}")
@@ -385,6 +389,7 @@ def _values(data: PlainConfig) -> Iterator[Problem]:
     elif isinstance(name, str) and (name in ("", "latest") or "@" in name):
         yield Problem("name", f"name={name}: invalid run name: `latest` and `@` are reserved in references.")
     for path, value in flatten(data):
+        yield from not_finite(value, path)
         if isinstance(value, str) and (IN_URI.search(value) or (SECRET_KEY.search(path) and value)):
             yield Problem(
                 path,

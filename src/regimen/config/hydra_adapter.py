@@ -67,7 +67,11 @@ class HydraLoader(ConfigLoaderImpl):
         files = CachingConfigRepository(self.repository)
         self._process_config_searchpath(name, parsed, files)
         overrides = Overrides(repo=files, overrides_list=parsed)
-        defaults, _ = _create_defaults_list(files, name, overrides, prepend_hydra=False, skip_missing=False)
+        try:
+            defaults, _ = _create_defaults_list(files, name, overrides, prepend_hydra=False, skip_missing=False)
+        except RecursionError:
+            circle = " -> ".join(_circle(files))
+            raise ConfigCompositionException(f"options include each other in a circle: {circle}. Remove one.") from None
         hydra = _hydra_defaults(files, overrides)
         overrides.ensure_overrides_used()
         overrides.ensure_deletions_used()
@@ -335,6 +339,23 @@ class HydraNode:
         separators = {"kv_sep": form["kv_sep"], "item_sep": form["item_sep"]}
         job["override_dirname"] = get_overrides_dirname(tasks, exclude_keys=form["exclude_keys"], **separators)
         job["config_name"] = self.selection.name
+
+
+def _circle(files: CachingConfigRepository) -> list[str]:
+    """Return the option files, `group/name`, that include each other in a circle, the first one again at the end."""
+    pending = [[path.removeprefix("config_path=")] for path in files.cache]
+    while pending:
+        *above, last = pending.pop(0)
+        if last in above:
+            return [*above[above.index(last) :], last]
+        loaded = files.load_config(last)
+        for default in (loaded.defaults_list or []) if loaded is not None else []:
+            is_one = isinstance(default, ConfigDefault) or isinstance(getattr(default, "value", None), str)
+            if is_one and not default.is_self() and not default.is_override():
+                included = copy.copy(default)
+                included.parent_base_dir = last.rpartition("/")[0]
+                pending.append([*above, last, included.get_config_path()])
+    return []
 
 
 def _hydra_defaults(files: CachingConfigRepository, overrides: Overrides) -> list[ResultDefault]:

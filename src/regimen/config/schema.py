@@ -180,11 +180,11 @@ class HardwareCfg:
     """
 
     device: str = "cpu"
-    threads: int | None = None
-    max_jobs: int = 1
+    threads: int | None = field(default=None, metadata={"least": 1})
+    max_jobs: int = field(default=1, metadata={"least": 1})
     interpreters: dict[str, str] = field(default_factory=dict)
-    nodes: int = 1
-    processes: int = 1
+    nodes: int = field(default=1, metadata={"least": 1})
+    processes: int = field(default=1, metadata={"least": 1})
     actors: int = 0
     channel: ChannelCfg | None = None
     scheduler: str | None = None
@@ -198,8 +198,7 @@ class HardwareCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return one line for each invalid value."""
-        given = {} if self.threads is None else {"threads": self.threads}
-        lines = at_least_one(max_jobs=self.max_jobs, nodes=self.nodes, processes=self.processes, **given)
+        lines = []
         if self.submitit and self.scheduler is None:
             asked = ", ".join(f"submitit.{key}" for key in self.submitit)
             lines.append(f"{asked}: no scheduler is chosen, so nothing reads it. Choose hardware=slurm, or remove it.")

@@ -560,6 +560,15 @@ def unweighted_problem(pattern: str, used: Iterable[str], unweighted: Iterable[s
     )
 
 
+def above_zero(**numbers: float) -> list[str]:
+    """Return a line for each number that is 0 or less.
+
+    Args:
+        numbers: value by key.
+    """
+    return [f"{name}={value:g}: expected more than 0." for name, value in numbers.items() if value <= 0]
+
+
 def switch_off_events(env: Any, names: Iterable[str]) -> None:
     """Switch events of a task's configuration off.
 

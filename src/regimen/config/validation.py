@@ -247,13 +247,24 @@ def scalar(kind: Any, data: Any, path: str) -> Iterator[Problem]:
     try:
         if isinstance(data, (dict, list)):
             raise ValidationError
-        node(value=data)
+        value = node(value=data)._value()
+        if isinstance(data, str) and isinstance(value, float):
+            yield from not_finite(value, path)
     except ValidationError:
         actual = "a mapping" if isinstance(data, dict) else "a list" if isinstance(data, list) else f"`{data}`"
         hint = ""
         if path == "env.num_envs" and data == "auto":
             hint = " It is measured as an argument of one run: python launch.py … env.num_envs=auto."
         yield Problem(path, f"`{path}` must be {expected}, not {actual}.{hint}")
+
+
+def not_finite(value: Any, path: str) -> Iterator[Problem]:
+    """Yield a problem for each number in a value, which may be a list, that is NaN or infinite."""
+    if isinstance(value, list | tuple):
+        for i, element in enumerate(value):
+            yield from not_finite(element, f"{path}.{i}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem(path, f"`{path}={value}`: expected a finite number.")
 
 
 def _bounds(metadata: typing.Mapping[str, Any], values: Any, path: str) -> Iterator[Problem]:

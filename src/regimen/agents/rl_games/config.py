@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.agents.runner.components import ComponentsCfg
+from regimen.config.task_schema import above_zero
 from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class RlGamesCfg:
         yield from _network_problems(self.params["network"], keys.network)
         if not named and config["choices"]["stage"] == "train":
             yield from self._required()
+            yield from self._rates()
             yield from self._sizes(int(config["env"].get("num_envs", 1)))
             if style_checks.learns_style(self._component("algo")):
                 yield from style_checks.problems(self.params, config)
@@ -168,6 +170,10 @@ class RlGamesCfg:
             yield f"params.config.{key}: missing; {by} needs it for {algo}. Type +agent.params.config.{key}=<value>."
         if not (self._count("max_epochs") or self._count("max_frames")):
             yield "params.config.max_epochs: missing; the number of epochs of the training, or max_frames in its place."
+
+    def _rates(self) -> list[str]:
+        rate = self.settings.get("learning_rate")
+        return above_zero(**{"params.config.learning_rate": rate}) if isinstance(rate, int | float) else []
 
     def _component(self, kind: str) -> str:
         """Return `pkg.mod:Class` of the chosen component, the name itself if it is one of rl_games."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.agents.network_memory import update_bytes
+from regimen.config.task_schema import above_zero, at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,17 @@ class SkrlPpoCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each problem of this section in the plain `config`."""
-        return [*self._group_problems(config), *self._process_problems(config)]
+        return [*self._number_problems(), *self._group_problems(config), *self._process_problems(config)]
+
+    def _number_problems(self) -> list[str]:
+        """Return a line for each number of skrl's that is out of its range; skrl trains with all of them."""
+        counts = {f"agent.{key}": self.agent.get(key) for key in ("rollouts", "learning_epochs", "mini_batches")}
+        counts["trainer.timesteps"] = self.trainer.get("timesteps")
+        lines = at_least_one(**{key: int(value) for key, value in counts.items() if value is not None})
+        rates = self.agent.get("learning_rate")
+        if isinstance(rates, list):
+            return lines + above_zero(**{f"agent.learning_rate.{i}": float(rate) for i, rate in enumerate(rates)})
+        return lines if rates is None else lines + above_zero(**{"agent.learning_rate": float(rates)})
 
     def _process_problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each setting by which each of several processes would decide for itself."""
