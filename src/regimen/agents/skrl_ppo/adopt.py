@@ -14,15 +14,13 @@ from regimen.agents.skrl_ppo import foreign_checkpoint
 from regimen.agents.skrl_ppo.config import RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.foreign_checkpoint import LOG_STD, Layers, SkrlFile
 from regimen.agents.skrl_ppo.ppo import SkrlPpo
+from regimen.agents.skrl_ppo.setting_checks import ACTIVATIONS
 from regimen.system.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from regimen.config.schema import Config
     from regimen.envs.vec_env import IOSpec
     from regimen.runs.checkpoint_header import PolicyBundle
-
-ACTIVATIONS = ("elu", "leaky_relu", "relu", "selu", "sigmoid", "softmax", "softplus", "softsign", "tanh")
-"""Activations of skrl's instantiators, which leave another name out silently."""
 
 NORMALISER = "RunningStandardScaler"
 

@@ -82,7 +82,14 @@ class SkrlPpoCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each problem of this section in the plain `config`."""
-        return [*self._number_problems(), *self._group_problems(config), *self._process_problems(config)]
+        from regimen.agents.skrl_ppo import setting_checks
+
+        return [
+            *self._number_problems(),
+            *setting_checks.activation_problems(self.models),
+            *self._group_problems(config),
+            *self._process_problems(config),
+        ]
 
     def _number_problems(self) -> list[str]:
         """Return a line for each number of skrl's that is out of its range; skrl trains with all of them."""
