@@ -37,3 +37,13 @@ def test_activations_that_skrl_lacks_are_refused_with_the_nearest_name(tmp_path:
 
 def test_a_layer_may_be_without_an_activation(tmp_path: Path) -> None:
     preflight(compose(["task=reach", "agent=skrl_ppo", network("policy", "[null, ELU]")], [CONF]), tmp_path)
+
+
+@pytest.mark.parametrize("separate", ["true", "false"])
+def test_a_policy_that_reads_states_is_refused(tmp_path: Path, separate: str) -> None:
+    critic = "+env.observations.critic={extends: policy}"
+    reads = network("policy", reads="'concatenate([OBSERVATIONS, STATES])'")
+    told = refusal(tmp_path, critic, reads, f"agent.models.separate={separate}")
+    assert_names(told, "agent.models.policy.network.0.input", "STATES", "OBSERVATIONS")
+    own = [critic, network("value", reads="STATES"), "agent.models.separate=true"]
+    preflight(compose(["task=reach", "agent=skrl_ppo", *own], [CONF]), tmp_path)

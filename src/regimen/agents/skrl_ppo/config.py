@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +86,7 @@ class SkrlPpoCfg:
         return [
             *self._number_problems(),
             *setting_checks.activation_problems(self.models),
+            *setting_checks.policy_input_problems(self.models),
             *self._group_problems(config),
             *self._process_problems(config),
         ]
@@ -137,8 +137,9 @@ class SkrlPpoCfg:
 
     def reads_states(self) -> bool:
         """Return whether a network reads skrl's `STATES`."""
-        networks = [n for model in self.models.values() if isinstance(model, dict) for n in model.get("network") or []]
-        return any(re.search(r"\bSTATES\b", str(network.get("input"))) for network in networks)
+        from regimen.agents.skrl_ppo.setting_checks import networks, reads_states
+
+        return any(reads_states(network) for _, _, network in networks(self.models))
 
     def total_steps(self) -> int:
         """Return the env steps per env of the whole training, a whole number of rollouts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,3 +33,15 @@ def activation_problems(models: RunnerSection) -> Iterator[str]:
             if name is not None and str(name).lower() not in ACTIVATIONS:
                 hint = did_you_mean(str(name), ACTIVATIONS)
                 yield f"{key}.activations={name}: skrl has no activation of that name. {hint}"
+
+
+def reads_states(network: RunnerSection) -> bool:
+    """Return whether a network reads skrl's `STATES`."""
+    return re.search(r"\bSTATES\b", str(network.get("input"))) is not None
+
+
+def policy_input_problems(models: RunnerSection) -> Iterator[str]:
+    """Yield a line for each network of the policy that reads `STATES`: what acts has `OBSERVATIONS` alone."""
+    for key, role, network in networks(models):
+        if role == "policy" and reads_states(network):
+            yield f"{key}.input={network['input']}: only the value network may read STATES. Type OBSERVATIONS."
