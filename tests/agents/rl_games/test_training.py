@@ -247,6 +247,21 @@ def test_the_policy_is_the_models_mean_and_so_is_the_player(tmp_path, params, co
     assert groups == ["policy"] and torch.equal(network(obs["policy"]), policy.act(obs, None)[0])
 
 
+def test_the_policy_of_a_squashed_model_is_the_centre_of_what_its_player_does():
+    made = build(PPO | {"model": {"name": "continuous_a2c_tanh"}})
+    with torch.no_grad():
+        made.agent.model.a2c_network.mu.weight.mul_(20.0)
+        made.agent.model.a2c_network.sigma.fill_(-20.0)  # a standard deviation of 0.001, the library's least
+    obs = PointEnv(64).reset(seed=1)
+    acted, _ = made.policy().act(obs, None)
+    network, _ = made.policy().feed_forward()
+    assert torch.equal(network(obs["policy"]), acted)
+    result = made.agent.model({"is_train": False, "prev_actions": None, "obs": obs["policy"], "rnn_states": None})
+    assert result["mus"].abs().max() > 1.0
+    played = made.agent.preprocess_actions(result["actions"])
+    assert torch.allclose(acted, torch.as_tensor(played), atol=0.01)
+
+
 @pytest.mark.slow
 def test_a_player_of_the_user_plays_the_games_asked_for(tmp_path):
     bundle = trained(tmp_path, rl_games_config(changed(PPO, max_epochs=1), player=RING["player"]))

@@ -1,4 +1,8 @@
-"""The trained policy of an rl_games model: its own mean, or its most probable choice."""
+"""The trained policy of an rl_games model: its own mean, or its most probable choice.
+
+`mus` of `continuous_a2c_tanh` is the mean before the tanh that the library applies to each sample in a training. The
+deterministic players of rl_games 1.6.5 return it without; the policy here is the mode of what was trained.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,10 @@ class MeanAction(nn.Module):
             clip: whether actions are clipped to ±1.
             bounds: largest action of each joint (A,) of a model that gives ±1, or None.
         """
+        from rl_games.algos_torch.models import ModelA2CContinuousTanh
+
         super().__init__()
+        self._is_squashed = isinstance(model, ModelA2CContinuousTanh.Network)
         for name, part in list(model.named_children()):
             if isinstance(part, torch.jit.ScriptModule):
                 setattr(model, name, _eager(part))
@@ -45,7 +52,7 @@ class MeanAction(nn.Module):
             return squashed * self.bounds, None
         result = self.model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": states})
         if "mus" in result:
-            mean: torch.Tensor = result["mus"]
+            mean: torch.Tensor = result["mus"].tanh() if self._is_squashed else result["mus"]
             return (mean.clamp(-1.0, 1.0) if self.clip else mean), result["rnn_states"]
         if not isinstance(result.get("logits"), torch.Tensor):
             raise CheckpointError(f"The model gives {', '.join(result)}: expected `mus`, or `logits` of one choice.")
