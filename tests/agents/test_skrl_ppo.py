@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import signal
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
@@ -21,6 +23,7 @@ from regimen.envs.vec_env import IOSpec
 from regimen.orchestration.preflight import preflight
 from regimen.runs import checkpoint
 from regimen.system.errors import ConfigError, ConfigErrors, DivergedError, IOMismatchError, StopRequested
+from regimen.system.seeding import seed_all
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -109,6 +112,17 @@ def test_policy_loads_and_acts_as_the_trained_mean(trained):
     second, _ = policy.act(obs, None)
     assert torch.equal(first, second)
     assert first.shape == (5, 2)
+
+
+def test_loading_a_policy_leaves_the_global_generators_as_they_are(trained):
+    bundle = checkpoint.load(trained)
+    drawn = []
+    for loads in (False, True):
+        seed_all(5)
+        if loads:
+            SkrlPpo.load_policy(bundle, IOSpec.from_dict(bundle["io"]), torch.device("cpu"))
+        drawn.append((torch.rand(3).tolist(), np.random.rand(), random.random()))
+    assert drawn[0] == drawn[1]
 
 
 def test_a_value_network_reads_the_group_of_the_critic_and_the_policy_its_own(tmp_path):

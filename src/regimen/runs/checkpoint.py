@@ -7,8 +7,8 @@ import pickle
 import random
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -246,6 +246,16 @@ def set_rng_state(state: StateDict) -> None:
     random.setstate((version, tuple(words), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+@contextmanager
+def unchanged_rng() -> Iterator[None]:
+    """Restore on exit the global generators of torch, numpy and Python, which a library seeds or draws from."""
+    state = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
 
 
 def _words(twister: StateDict) -> np.ndarray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rl_games", reason="make rl_games")
@@ -30,6 +33,7 @@ from regimen.envs.hidden_goal import DarkRoom, DarkRoomCfg
 from regimen.envs.vec_env import IOSpec
 from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError, StopRequested
+from regimen.system.seeding import seed_all
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -245,6 +249,18 @@ def test_the_policy_is_the_models_mean_and_so_is_the_player(tmp_path, params, co
     assert played == {"av_reward": pytest.approx(total.mean().item(), abs=1e-5), "av_steps": 5.0, "games": 8.0}
     network, groups = policy.feed_forward()
     assert groups == ["policy"] and torch.equal(network(obs["policy"]), policy.act(obs, None)[0])
+
+
+def test_loading_a_policy_leaves_the_global_generators_as_they_are():
+    made, env = build(PPO), PointEnv(8)
+    bundle = {"agent": asdict(made.cfg), "policy": {"model": made.agent.model.state_dict(), "num_envs": 8}}
+    drawn = []
+    for loads in (False, True):
+        seed_all(5)
+        if loads:
+            RlGames.load_policy(bundle, env.io, env.device)
+        drawn.append((torch.rand(3).tolist(), np.random.rand(), random.random()))
+    assert drawn[0] == drawn[1]
 
 
 def test_the_policy_of_a_squashed_model_is_the_centre_of_what_its_player_does():

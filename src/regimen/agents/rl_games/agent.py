@@ -13,6 +13,7 @@ from regimen.agents.rl_games.policy import MeanAction, RlGamesPolicy
 from regimen.agents.runner.runner import Runner
 from regimen.agents.runner.training import AgentTraining, restart
 from regimen.config.structured import build
+from regimen.runs import checkpoint
 from regimen.system.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ class RlGames:
 
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> RlGamesPolicy:
-        """Return the policy of a checkpoint, acting by the model's own mean."""
-        return cls.of_bundle(bundle, io, device).policy()
+        """Return the policy of a checkpoint, acting by the model's own mean; global generators stay as they are."""
+        with checkpoint.unchanged_rng():
+            return cls.of_bundle(bundle, io, device).policy()
 
     @classmethod
     def play(

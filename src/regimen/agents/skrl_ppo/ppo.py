@@ -22,6 +22,7 @@ from regimen.agents.skrl_ppo.config import CRITIC, RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
 from regimen.envs.device_reads import read_is_free
+from regimen.runs import checkpoint
 from regimen.system.distributed import rank, world_size
 from regimen.system.errors import ConfigError
 from regimen.system.seeding import own_seed, seed_all
@@ -285,9 +286,10 @@ class SkrlPpo:
 
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> SkrlPolicy:
-        """Return the policy of a checkpoint, acting by its mean action."""
+        """Return the policy of a checkpoint, acting by its mean action; global generators stay as they are."""
         cfg = SkrlPpoCfg(**bundle["agent"])
-        agent = cls(cfg, io, 1, device, seed=0)
+        with checkpoint.unchanged_rng():
+            agent = cls(cfg, io, 1, device, seed=0)
         agent.load_policy_state(bundle["policy"])
         return SkrlPolicy(agent.ppo)
 
