@@ -256,3 +256,67 @@ def test_an_expert_teaches_on_the_ground_that_is_its_own() -> None:
     )
     with raises_naming(ConfigError, "experts[1]", "flat"):
         teacher_of_kind(kinds, [["stairs", "flat"], ["flat"]])
+
+
+class Always:
+    """A recurrent policy whose action is 1, with a nested state."""
+
+    def act(self, obs: dict[str, torch.Tensor], state: Any) -> tuple[torch.Tensor, Any]:
+        seen = obs["policy"].sum(1)
+        seen = seen if state is None else seen + state[1]["sums"][0]
+        return torch.ones_like(obs["policy"][:, :2]) + 0.0 * seen[:, None], (None, {"sums": [seen]})
+
+    def reset(self, state: Any, env_ids: torch.Tensor) -> Any:
+        return state
+
+
+class Stepped(Exception):
+    """Ends a training."""
+
+
+class OneIteration:
+    """A session that ends with the first update, and keeps its losses and checkpoint."""
+
+    def __init__(self) -> None:
+        self.steps_done = 0
+        self.losses: dict[str, float] = {}
+        self.bundle: Any = None
+
+    def step(self, *_: object) -> None:
+        self.steps_done += 1
+
+    def end_iteration(self, losses: dict[str, float], bundle: Any) -> None:
+        self.losses, self.bundle = losses, bundle()
+        raise Stepped
+
+
+def one_iteration(envs: int) -> OneIteration:
+    env, session = PointEnv(envs), OneIteration()
+    student = Student(StudentCfg(**SMALL, recurrent=8, steps=16, epochs=1), env.io, envs, env.device, seed=0)
+    student.use_teacher(Always())
+    with pytest.raises(Stepped):
+        student.learn(env, session, None)  # type: ignore[arg-type]
+    return session
+
+
+def test_the_logged_loss_is_the_mean_whatever_number_of_envs_the_minibatches_share() -> None:
+    for envs in (4, 6, 9):
+        assert one_iteration(envs).losses["Loss/imitation"] == pytest.approx(1.0, abs=0.1), envs
+
+
+@pytest.mark.filterwarnings("ignore:.*meta parameter")
+def test_a_checkpoint_is_resumed_on_the_devices_of_student_and_envs() -> None:
+    saved = one_iteration(4).bundle["training"]
+    env, meta = PointEnv(4), torch.device("meta")
+    env.device, acted = meta, []
+
+    def step(action: torch.Tensor) -> None:
+        acted.append(action.device)
+        raise Stepped
+
+    env.step = step  # type: ignore[assignment]
+    student = Student(StudentCfg(**SMALL, recurrent=8, steps=16, epochs=1), env.io, 4, meta, seed=0)
+    student.use_teacher(Always())
+    with pytest.raises(Stepped):  # devices that differ raise a RuntimeError before
+        student.learn(env, OneIteration(), saved)  # type: ignore[arg-type]
+    assert acted == [meta]

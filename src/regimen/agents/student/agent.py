@@ -108,7 +108,7 @@ class Student:
             obs = env.reset(seed=self.seed)
             env.stagger()
         else:
-            obs = self._restore(resume)
+            obs = self._restore(resume, env.device)
         while session.steps_done < self.total_steps:
             torch.set_num_threads(1)  # some hundred rows are slower with several; the update is large enough
             obs, rollout = self._collect(env, session, obs)
@@ -170,8 +170,8 @@ class Student:
             latents = None if latents is None else latents.flatten(0, 1)[None]
         count, total = inputs.shape[1], torch.zeros(2, device=self.device)
         for _ in range(cfg.epochs):
-            order = torch.randperm(count, generator=self._generator).to(self.device)
-            for part in order.chunk(cfg.mini_batches):
+            parts = torch.randperm(count, generator=self._generator).to(self.device).chunk(cfg.mini_batches)
+            for part in parts:
                 before = None if state is None else state[part]
                 action, latent = net.over_time(inputs[:, part], before, starts[:, part])
                 loss = imitation = (action - labels[:, part]).square().mean()
@@ -185,7 +185,7 @@ class Student:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.grad_norm_clip)
                 self._optimiser.step()
                 total[0] += imitation.detach()
-        means = (total / (cfg.epochs * cfg.mini_batches)).tolist()
+        means = (total / (cfg.epochs * len(parts))).tolist()  # `chunk` may give fewer than `mini_batches`
         return {"Loss/imitation": means[0]} | ({} if cfg.latent is None else {"Loss/latent": means[1]})
 
     def _checkpoint_state(self, obs: Obs) -> PolicyBundle:
@@ -201,13 +201,15 @@ class Student:
         }
         return {"policy": {"net": self.net.state_dict()}, "training": training}
 
-    def _restore(self, state: StateDict) -> Obs:
+    def _restore(self, state: StateDict, env_device: torch.device) -> Obs:
+        """Restore what was loaded on the CPU; return the observations on the device of the envs."""
         self.net.load_state_dict(state["net"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._generator.set_state(state["generator"])
-        self._acts_first, self._starts = state["acts_first"].clone(), state["starts"].clone()
-        self._state, self._teacher_state = state["state"], state["teacher_state"]
-        return {name: value.clone() for name, value in state["obs"].items()}
+        self._acts_first, self._starts = state["acts_first"].clone(), state["starts"].to(self.device, copy=True)
+        self._state = _moved(state["state"], self.device)
+        self._teacher_state = _moved(state["teacher_state"], env_device)  # the teacher acts beside the envs
+        return {name: value.to(env_device, copy=True) for name, value in state["obs"].items()}
 
     @classmethod
     def load_policy(cls, bundle: PolicyBundle, io: IOSpec, device: torch.device) -> StudentPolicy:
@@ -288,6 +290,15 @@ class _Step(torch.nn.Module):
 
 def _network(cfg: StudentCfg, io: IOSpec, device: torch.device) -> StudentNet:
     return StudentNet(cfg, sum(io.size(group) for group in cfg.observations), io.num_actions, device)
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    """Return a state of nested dicts, lists and tuples with its tensors on a device."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {name: _moved(part, device) for name, part in state.items()}
+    return type(state)(_moved(part, device) for part in state) if isinstance(state, list | tuple) else state
 
 
 def _inputs(obs: Obs, groups: list[str], device: torch.device) -> torch.Tensor:
