@@ -42,6 +42,17 @@ def policy(*experts: dict[str, Any]):
     return SwitchedExperts.load_policy(bundle, IO, torch.device("cpu"))
 
 
+class Counting(Constant):
+    """A recurrent policy: what `Constant` does, and 10 for each step of the episode before."""
+
+    def act(self, obs: dict[str, torch.Tensor], state: Any) -> tuple[torch.Tensor, Any]:
+        count = torch.zeros(len(obs["policy"]), 1) if state is None else state
+        return super().act(obs, None)[0] + 10 * count, count + 1
+
+    def reset(self, state: torch.Tensor, env_ids: torch.Tensor) -> torch.Tensor:
+        return state.index_fill(0, env_ids, 0.0)
+
+
 def told(*rows: tuple[list[float], float]) -> dict[str, torch.Tensor]:
     return {"policy": torch.tensor([[0.25, 0.0, *probabilities, since] for probabilities, since in rows])}
 
@@ -65,6 +76,21 @@ def test_a_new_episode_begins_healthy() -> None:
     state = one.reset(state, torch.tensor([0]))
     action, _ = one.act(told((RIGHT, 0.05), (LEFT, 0.95)), state)
     assert action[:, 0].tolist() == [2.25, 2.25]
+
+
+def test_recurrent_parts_keep_their_state_through_an_episode() -> None:
+    recurrent = {"agent": {"_target_": "agents.test_switched_experts.Counting"}}
+    experts = [part(1.0, ["left_knee"]) | recurrent, part(2.0, ["right_knee"])]
+    made = {"policy": SwitchedExperts.assemble(part(0.0, []) | recurrent, experts, IO)}
+    one = SwitchedExperts.load_policy(made, IO, torch.device("cpu"))
+    action, state = one.act(told((SURE, 0.0), (SURE, 0.0), (SURE, 0.0)), None)
+    assert action[:, 0].tolist() == [0.25, 0.25, 0.25]
+    action, state = one.act(told((SURE, 0.0), (LEFT, 0.05), (RIGHT, 0.05)), state)
+    assert action[:, 0].tolist() == [10.25, 11.25, 2.25]
+    state = one.reset(state, torch.tensor([1]))
+    action, state = one.act(told((SURE, 0.0), (LEFT, 0.05), (RIGHT, 0.1)), state)
+    assert action[:, 0].tolist() == [20.25, 1.25, 2.25]
+    assert one.act(told((LEFT, 0.05), (SURE, 0.0), (SURE, 0.0)), state)[0][:, 0].tolist() == [31.25, 10.25, 30.25]
 
 
 def test_one_expert_may_serve_several_joints_and_may_read_the_estimate() -> None:

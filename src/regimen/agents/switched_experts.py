@@ -7,7 +7,7 @@ a policy that was trained with faults of certain joints only; they are named in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -76,8 +76,16 @@ class SwitchedExperts:
         return SwitchingPolicy(parts, torch.tensor(bundle["policy"]["expert_of_class"], device=device), io)
 
 
+SwitchingState = tuple[torch.Tensor, torch.Tensor, list[Any]]
+"""Part in use (N,) int64, age of the verdict (N,) s, and the state of each part, None of one without."""
+
+
 class SwitchingPolicy:
-    """Acts with one of several feed-forward policies, env by env; its state is the one in use and the verdict's age."""
+    """Acts with one of several policies, env by env.
+
+    A part with a state, such as a recurrent network, reads every step of an episode, so that its state is that of the
+    whole episode when it takes over; a part without one runs where it acts.
+    """
 
     def __init__(self, parts: list[tuple[Policy, torch.Tensor]], expert_of_class: torch.Tensor, io: IOSpec) -> None:
         """Take the policies, each with the columns it reads, and the number of the one for each class."""
@@ -85,30 +93,36 @@ class SwitchingPolicy:
         terms = {name: IOSpec({"policy": {name: size}}, io.action, io.step_dt) for name, size in _sizes(io).items()}
         self._probability, self._since = (terms[name].columns_in(io) for name in (PROBABILITY, SINCE))
 
-    def act(
-        self, obs: Obs, state: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    def act(self, obs: Obs, state: SwitchingState | None) -> tuple[torch.Tensor, SwitchingState]:
         """Return the actions (N, A); an expert is chosen when a verdict begins and acts until another does."""
         inputs = obs["policy"]
         since = inputs[:, self._since[0]]
-        nobody = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
-        actor, before = state or (nobody, torch.zeros_like(since))
+        healthy = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+        actor, before, states = state or (healthy, torch.zeros_like(since), None)
         named = self.expert_of_class[1 + inputs[:, self._probability[1:]].argmax(1)]
         begins = (since > 0) & ((before == 0) | (since < before))
-        actor = torch.where(since > 0, torch.where(begins, named, actor), nobody)
-        action, _ = self.parts[0][0].act({"policy": inputs[:, self.parts[0][1]]}, None)
-        for number in actor.unique().tolist():
-            if number:
-                rows, (policy, columns) = (actor == number).nonzero().squeeze(1), self.parts[number]
+        actor = torch.where(since > 0, torch.where(begins, named, actor), healthy)
+        acting = set(actor.unique().tolist())
+        (policy, columns), *experts = self.parts
+        action, after = policy.act({"policy": inputs[:, columns]}, states[0] if states else None)
+        following = [after]
+        for number, (policy, columns) in enumerate(experts, start=1):
+            after = None
+            if states is None or states[number] is not None:  # at the first step it shows which parts have a state
+                own, after = policy.act({"policy": inputs[:, columns]}, states[number] if states else None)
+                action = torch.where((actor == number)[:, None], own, action)
+            elif number in acting:
+                rows = (actor == number).nonzero().squeeze(1)
                 action[rows] = policy.act({"policy": inputs[rows][:, columns]}, None)[0]
-        return action, (actor, since.clone())
+            following.append(after)
+        return action, (actor, since.clone(), following)
 
-    def reset(
-        self, state: tuple[torch.Tensor, torch.Tensor], env_ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Let the healthy policy act in the envs `env_ids`."""
-        actor, since = state
-        return actor.index_fill(0, env_ids, 0), since.index_fill(0, env_ids, 0.0)
+    def reset(self, state: SwitchingState, env_ids: torch.Tensor) -> SwitchingState:
+        """Let the healthy policy act in the envs `env_ids`, and begin an episode in the states of the parts."""
+        actor, since, states = state
+        parts = zip(self.parts, states, strict=True)
+        fresh = [None if own is None else policy.reset(own, env_ids) for (policy, _), own in parts]
+        return actor.index_fill(0, env_ids, 0), since.index_fill(0, env_ids, 0.0), fresh
 
 
 def _sizes(io: IOSpec) -> dict[str, int]:
