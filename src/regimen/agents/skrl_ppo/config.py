@@ -83,10 +83,16 @@ class SkrlPpoCfg:
         """Return a line for each problem of this section in the plain `config`."""
         from regimen.agents.skrl_ppo import setting_checks
 
+        # Tasks without the key `env.actions` have a bound, or none, once they are open: see `build`.
+        unbounded = "actions" in config["env"] and config["env"]["actions"]["clip"] is None
         return [
             *self._number_problems(),
             *setting_checks.activation_problems(self.models),
             *setting_checks.policy_input_problems(self.models),
+            *setting_checks.evaluated_problems(self.agent),
+            *setting_checks.warmup_problems(self.models, self.value_warmup_iterations),
+            *setting_checks.value_clip_problems(self.models),
+            *(setting_checks.clip_problems(self.models) if unbounded else []),
             *self._group_problems(config),
             *self._process_problems(config),
         ]

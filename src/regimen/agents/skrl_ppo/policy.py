@@ -15,17 +15,15 @@ if TYPE_CHECKING:
 class SkrlPolicy:
     """A feed-forward policy that returns the mean action."""
 
-    def __init__(self, ppo: Any) -> None:
-        """Take the networks of a skrl agent."""
-        self.ppo = ppo
+    def __init__(self, ppo: Any, clip_mean: float | None = None) -> None:
+        """Take the networks of a skrl agent, and the bound on the absolute mean action, None for none."""
+        self.ppo, self._network = ppo, _MeanAction(ppo, clip_mean)
         ppo.enable_training_mode(False, apply_to_models=True)
 
     @torch.no_grad()
     def act(self, obs: Obs, state: None) -> tuple[torch.Tensor, None]:
         """Return the mean action (N, A) for `obs["policy"]` (N, d)."""
-        inputs = {"observations": self.ppo._observation_preprocessor(obs["policy"]), "states": None}
-        _, outputs = self.ppo.policy.act(inputs, role="policy")
-        return outputs["mean_actions"], None
+        return self._network(obs["policy"]), None
 
     def reset(self, state: None, env_ids: torch.Tensor) -> None:
         """Do nothing: the policy has no state."""
@@ -44,7 +42,7 @@ class SkrlPolicy:
             raise ConfigError(f"agent.latent.layer={layer}: {did_you_mean(layer, names)}")
         hook = container.register_forward_hook(lambda module, given, output: outputs.append(output))
         try:
-            _MeanAction(self.ppo)(obs["policy"])
+            self._network(obs["policy"])
         finally:
             hook.remove()
         latent: torch.Tensor = outputs[0]
@@ -52,17 +50,17 @@ class SkrlPolicy:
 
     def feed_forward(self) -> tuple[torch.nn.Module, list[str]]:
         """Return the network, normaliser included, and the observation group that it reads."""
-        return _MeanAction(self.ppo), ["policy"]
+        return self._network, ["policy"]
 
 
 class _MeanAction(torch.nn.Module):
     """Normaliser and mean of a skrl policy, without the sample that its `act` also draws."""
 
-    def __init__(self, ppo: Any) -> None:
+    def __init__(self, ppo: Any, clip: float | None) -> None:
         super().__init__()
-        self.normaliser, self.policy = ppo._observation_preprocessor, ppo.policy
+        self.normaliser, self.policy, self.clip = ppo._observation_preprocessor, ppo.policy, clip
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         inputs = {"observations": self.normaliser(obs), "states": None}
         mean: torch.Tensor = self.policy.compute(inputs, "policy")[0]
-        return mean
+        return mean if self.clip is None else mean.clamp(-self.clip, self.clip)

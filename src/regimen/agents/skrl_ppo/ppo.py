@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from regimen.agents import data_parallel
-from regimen.agents.skrl_ppo import processes
+from regimen.agents.skrl_ppo import processes, setting_checks
 from regimen.agents.skrl_ppo.config import CRITIC, RunnerSection, SkrlPpoCfg
 from regimen.agents.skrl_ppo.policy import SkrlPolicy
 from regimen.agents.training_session import require_finite
 from regimen.envs.device_reads import read_is_free
 from regimen.runs import checkpoint
 from regimen.system.distributed import rank, world_size
-from regimen.system.errors import ConfigError
+from regimen.system.errors import ConfigError, raise_if_any
 from regimen.system.seeding import own_seed, seed_all
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ class SkrlEnvStub:
         import gymnasium
         import numpy as np
 
-        def box(size: int) -> gymnasium.spaces.Box:
-            return gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        def box(size: int, bound: float = np.inf) -> gymnasium.spaces.Box:
+            return gymnasium.spaces.Box(-bound, bound, (size,), np.float32)
 
+        clip = io.action.clip
         self.num_envs, self.device, self.num_agents = num_envs, device, 1
-        self.observation_space, self.action_space = box(io.size()), box(io.num_actions)
+        self.observation_space = box(io.size())
+        self.action_space = box(io.num_actions, np.inf if clip is None else clip)
         self.state_space = box(io.size(CRITIC)) if has_states else None
 
 
@@ -77,7 +79,8 @@ def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed
     """Return skrl's PPO agent with models and memory. See `sections_for`; `num_envs` is N.
 
     Raises:
-        ConfigError: a network reads `STATES`, and the task has no group for them.
+        ConfigError: a network reads `STATES`, and the task has no group for them; or actions are clipped that have no
+            bound.
     """
     with processes.importable():
         from skrl import logger
@@ -85,6 +88,8 @@ def build(cfg: SkrlPpoCfg, io: IOSpec, num_envs: int, device: torch.device, seed
 
     if cfg.reads_states() and CRITIC not in io.observations:
         raise ConfigError(f"agent.models: STATES are the group `{CRITIC}`, which the task does not have.")
+    if io.action.clip is None:
+        raise_if_any([f"agent.{line}" for line in setting_checks.clip_problems(cfg.models)])
     logger.setLevel(logging.WARNING)
     return Runner(SkrlEnvStub(io, num_envs, device, cfg.reads_states()), sections_for(cfg, io, device, seed)).agent
 
@@ -291,7 +296,7 @@ class SkrlPpo:
         with checkpoint.unchanged_rng():
             agent = cls(cfg, io, 1, device, seed=0)
         agent.load_policy_state(bundle["policy"])
-        return SkrlPolicy(agent.ppo)
+        return SkrlPolicy(agent.ppo, io.action.clip if cfg.models["policy"].get("clip_mean_actions") else None)
 
 
 def _extended(key: str, value: torch.Tensor, like: torch.Tensor, columns: list[int], size: int) -> torch.Tensor:

@@ -11,6 +11,17 @@ from regimen.system.errors import did_you_mean
 ACTIVATIONS = ("elu", "leaky_relu", "relu", "selu", "sigmoid", "softmax", "softplus", "softsign", "tanh")
 """Activations of skrl's instantiators, which leave another name out silently."""
 
+CLIPS = ("clip_actions", "clip_mean_actions")
+"""Settings of a model that clip actions to the bound of the task."""
+
+EVALUATED = {
+    "learning_rate_scheduler": "KLAdaptiveLR",
+    "observation_preprocessor": "RunningStandardScaler",
+    "state_preprocessor": "RunningStandardScaler",
+    "value_preprocessor": "RunningStandardScaler",
+}
+"""Settings that skrl's Runner evaluates in its own module -> the only name that it has there."""
+
 RunnerSection = dict[str, Any]
 
 
@@ -45,3 +56,36 @@ def policy_input_problems(models: RunnerSection) -> Iterator[str]:
     for key, role, network in networks(models):
         if role == "policy" and reads_states(network):
             yield f"{key}.input={network['input']}: only the value network may read STATES. Type OBSERVATIONS."
+
+
+def evaluated_problems(agent: RunnerSection) -> Iterator[str]:
+    """Yield a line for each scheduler or preprocessor that skrl does not have."""
+    for key, name in EVALUATED.items():
+        if (given := agent.get(key)) not in (None, name):
+            yield f"agent.{key}={given}: expected {name}, or null for none."
+
+
+def warmup_problems(models: RunnerSection, iterations: int) -> Iterator[str]:
+    """Yield a line for a warm-up of the value network alone where it is that of the policy."""
+    if iterations and not models.get("separate", True):
+        yield (
+            f"value_warmup_iterations={iterations}: policy and value share one network, which the warm-up freezes. "
+            "Type agent.models.separate=true, or agent.value_warmup_iterations=0."
+        )
+
+
+def clip_problems(models: RunnerSection) -> Iterator[str]:
+    """Yield a line for each setting that clips actions, which have no bound."""
+    for key in CLIPS:
+        if (models.get("policy") or {}).get(key):
+            yield (
+                f"models.policy.{key}=true: the actions of this task have no bound. Type "
+                f"agent.models.policy.{key}=false, or env.actions.clip=<bound> where the task has it."
+            )
+
+
+def value_clip_problems(models: RunnerSection) -> Iterator[str]:
+    """Yield a line for each setting that would clip values to the bound of actions."""
+    for key in CLIPS:
+        if (models.get("value") or {}).get(key):
+            yield f"models.value.{key}=true: a value is no action. Type agent.models.value.{key}=false."
