@@ -68,6 +68,36 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, num_envs
     assert rows == others
 
 
+class FirstPeriod:
+    """A session that ends with the first row of the log, and keeps its score and checkpoint."""
+
+    def __init__(self) -> None:
+        self.steps_done, self.run = 0, self
+
+    def step(self, *_: object) -> None:
+        self.steps_done += 1
+
+    def progress(self, **_: object) -> None:
+        """Show nothing."""
+
+    def end_iteration(self, losses: dict, bundle, score: float | None) -> None:
+        self.bundle, self.score = bundle(), score
+        raise StopRequested(signal.SIGTERM, self.steps_done)
+
+
+def test_new_episodes_of_a_resumed_run_keep_the_scores_and_no_sums(tmp_path):
+    config = touch_config(max_steps=20)
+    state = saved(finished(tmp_path, config))["training"]["agent"]
+    state["episodes"] |= {"unaided": [0.5] * 50, "length": torch.full((2,), 1000.0)}
+    env, session = TouchEnv(2), FirstPeriod()
+    agent = Rlpd(config.agent, env.io, 2, CPU, 3)
+    with pytest.raises(StopRequested):
+        agent.learn(env, session, agent.restart(state, env.reset(seed=1)))
+    episodes = session.bundle["training"]["episodes"]
+    assert session.score == pytest.approx(0.5, abs=0.1) and len(episodes["unaided"]) == 50
+    assert episodes["length"].max() <= session.steps_done == config.agent.log_period
+
+
 @pytest.mark.slow
 def test_interventions_beyond_the_capacity_overwrite_no_demonstrations(tmp_path):
     small = {"replay_buffer_capacity": 20, "max_steps": 40}

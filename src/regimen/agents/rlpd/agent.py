@@ -519,9 +519,11 @@ class Rlpd:
 
     def _restore(self, state: StateDict) -> Obs:
         self._restore_learner(state)
-        if not state.get("restarted"):
+        self.episodes.load_state_dict(state["episodes"])
+        if state.get("restarted"):
+            self.episodes.begin_episodes()
+        else:
             self.penalty.load_state_dict(state["penalty"])
-            self.episodes.load_state_dict(state["episodes"])
             if self.intervener is not None:
                 self.intervener.load_state_dict(state["intervener"])
         return {group: x.clone() for group, x in state["obs"].items()}

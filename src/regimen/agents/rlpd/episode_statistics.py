@@ -95,3 +95,8 @@ class EpisodeStatistics:
         """Restore `state_dict`."""
         self._running = {name: state[name].clone() for name in self._running}
         self._unaided.extend(state["unaided"])
+
+    def begin_episodes(self) -> None:
+        """Reset the sums of the running episodes, for envs that begin new ones; the last scores stay."""
+        for total in self._running.values():
+            total.zero_()
