@@ -256,11 +256,17 @@ class HardwareCfg:
 
     def workers(self) -> int:
         """Return the number of workers on all machines; with actors the learner is the only one."""
-        return self.nodes * self.processes if self.channel is None else 1
+        return count_workers(vars(self))
 
     def num_threads(self) -> int:
         """Return `threads`, or the number of cores this process may use."""
         return self.threads or host.cores()
+
+
+def count_workers(hardware: PlainSection) -> int:
+    """Return `HardwareCfg.workers` of a plain section."""
+    processes: int = hardware["nodes"] * hardware["processes"]
+    return processes if hardware.get("channel") is None else 1
 
 
 @dataclass

@@ -106,3 +106,10 @@ def test_the_mean_action_is_clipped_as_in_the_training() -> None:
     assert torch.equal(policy.feed_forward()[0](obs), acted)
     with raises_naming(ConfigErrors, "agent.models.policy.clip_actions", "agent.models.policy.clip_mean_actions"):
         clipping(None)
+
+
+def test_actors_are_no_processes_that_train() -> None:
+    made = compose(["task=reach", "agent=skrl_ppo", "hardware.processes=2", "agent.agent.kl_threshold=0.1"], [CONF])
+    agent, plain = made.config.agent, made.plain
+    assert_names("".join(agent.problems(plain)), "agent.kl_threshold=0.1", 2)
+    assert agent.problems({**plain, "hardware": {**plain["hardware"], "channel": {"transport": "http"}}}) == []

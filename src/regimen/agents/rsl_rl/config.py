@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.agents.network_memory import update_bytes
+from regimen.config.schema import count_workers
 from regimen.config.task_schema import above_zero
 from regimen.system.errors import did_you_mean
 
@@ -148,7 +149,7 @@ def _rows(agent: RslRlPpoCfg, config: PlainConfig) -> list[str]:
     """Return a line for minibatches that would be empty, or that several processes cannot make as one makes them."""
     if config["choices"]["stage"] != "train":
         return []
-    workers = config["hardware"]["nodes"] * config["hardware"]["processes"]
+    workers = count_workers(config["hardware"])
     envs, steps = int(config["env"].get("num_envs", 1)) // workers, agent.num_steps_per_env
     parts, lines = agent.algorithm.get("num_mini_batches", 4), []
     whose = f"{envs} envs" if workers == 1 else f"{envs} envs in each of {workers} processes"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regimen.agents.network_memory import update_bytes
+from regimen.config.schema import count_workers
 from regimen.config.task_schema import above_zero, at_least_one
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class SkrlPpoCfg:
 
     def _process_problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each setting by which each of several processes would decide for itself."""
-        workers = config["hardware"]["nodes"] * config["hardware"]["processes"]
+        workers = count_workers(config["hardware"])
         if workers == 1 or config["choices"]["stage"] != "train":
             return []
         lines = []

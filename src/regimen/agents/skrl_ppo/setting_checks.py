@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regimen.system.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from regimen.agents.skrl_ppo.config import RunnerSection
 
 ACTIVATIONS = ("elu", "leaky_relu", "relu", "selu", "sigmoid", "softmax", "softplus", "softsign", "tanh")
 """Activations of skrl's instantiators, which leave another name out silently."""
@@ -21,8 +24,6 @@ EVALUATED = {
     "value_preprocessor": "RunningStandardScaler",
 }
 """Settings that skrl's Runner evaluates in its own module -> the only name that it has there."""
-
-RunnerSection = dict[str, Any]
 
 
 def networks(models: RunnerSection) -> Iterator[tuple[str, str, RunnerSection]]:
