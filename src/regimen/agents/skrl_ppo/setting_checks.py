@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from regimen.system.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from regimen.agents.skrl_ppo.config import RunnerSection
+    from regimen.config.yaml_io import PlainSection
 
 ACTIVATIONS = ("elu", "leaky_relu", "relu", "selu", "sigmoid", "softmax", "softplus", "softsign", "tanh")
 """Activations of skrl's instantiators, which leave another name out silently."""
@@ -26,7 +26,7 @@ EVALUATED = {
 """Settings that skrl's Runner evaluates in its own module -> the only name that it has there."""
 
 
-def networks(models: RunnerSection) -> Iterator[tuple[str, str, RunnerSection]]:
+def networks(models: PlainSection) -> Iterator[tuple[str, str, PlainSection]]:
     """Yield the key, the role and the section of each network of the models."""
     for role, model in models.items():
         if isinstance(model, dict):
@@ -34,7 +34,7 @@ def networks(models: RunnerSection) -> Iterator[tuple[str, str, RunnerSection]]:
                 yield f"models.{role}.network.{number}", role, network
 
 
-def activation_problems(models: RunnerSection) -> Iterator[str]:
+def activation_problems(models: PlainSection) -> Iterator[str]:
     """Yield a line for each activation that skrl does not have: the layer before it would have none."""
     for key, _, network in networks(models):
         given = network.get("activations", [])
@@ -47,26 +47,26 @@ def activation_problems(models: RunnerSection) -> Iterator[str]:
                 yield f"{key}.activations={name}: skrl has no activation of that name. {hint}"
 
 
-def reads_states(network: RunnerSection) -> bool:
+def reads_states(network: PlainSection) -> bool:
     """Return whether a network reads skrl's `STATES`."""
     return re.search(r"\bSTATES\b", str(network.get("input"))) is not None
 
 
-def policy_input_problems(models: RunnerSection) -> Iterator[str]:
+def policy_input_problems(models: PlainSection) -> Iterator[str]:
     """Yield a line for each network of the policy that reads `STATES`: what acts has `OBSERVATIONS` alone."""
     for key, role, network in networks(models):
         if role == "policy" and reads_states(network):
             yield f"{key}.input={network['input']}: only the value network may read STATES. Type OBSERVATIONS."
 
 
-def evaluated_problems(agent: RunnerSection) -> Iterator[str]:
+def evaluated_problems(agent: PlainSection) -> Iterator[str]:
     """Yield a line for each scheduler or preprocessor that skrl does not have."""
     for key, name in EVALUATED.items():
         if (given := agent.get(key)) not in (None, name):
             yield f"agent.{key}={given}: expected {name}, or null for none."
 
 
-def warmup_problems(models: RunnerSection, iterations: int) -> Iterator[str]:
+def warmup_problems(models: PlainSection, iterations: int) -> Iterator[str]:
     """Yield a line for a warm-up of the value network alone where it is that of the policy."""
     if iterations and not models.get("separate", True):
         yield (
@@ -75,7 +75,7 @@ def warmup_problems(models: RunnerSection, iterations: int) -> Iterator[str]:
         )
 
 
-def clip_problems(models: RunnerSection) -> Iterator[str]:
+def clip_problems(models: PlainSection) -> Iterator[str]:
     """Yield a line for each setting that clips actions, which have no bound."""
     for key in CLIPS:
         if (models.get("policy") or {}).get(key):
@@ -85,7 +85,7 @@ def clip_problems(models: RunnerSection) -> Iterator[str]:
             )
 
 
-def value_clip_problems(models: RunnerSection) -> Iterator[str]:
+def value_clip_problems(models: PlainSection) -> Iterator[str]:
     """Yield a line for each setting that would clip values to the bound of actions."""
     for key in CLIPS:
         if (models.get("value") or {}).get(key):
