@@ -113,3 +113,9 @@ def test_actors_are_no_processes_that_train() -> None:
     agent, plain = made.config.agent, made.plain
     assert_names("".join(agent.problems(plain)), "agent.kl_threshold=0.1", 2)
     assert agent.problems({**plain, "hardware": {**plain["hardware"], "channel": {"transport": "http"}}}) == []
+
+
+def test_a_policy_of_a_training_before_is_not_refused_for_its_activations() -> None:
+    made = compose(["task=reach", "agent=skrl_ppo", network("policy", "silu")], [CONF])
+    choices = {**made.plain["choices"], "stage": "evaluate"}
+    assert made.config.agent.problems(made.plain) and not made.config.agent.problems({**made.plain, "choices": choices})

@@ -82,8 +82,17 @@ class SkrlPpoCfg:
 
     def problems(self, config: PlainConfig) -> list[str]:
         """Return a line for each problem of this section in the plain `config`."""
+        return [*self._setting_problems(config), *self._group_problems(config), *self._process_problems(config)]
+
+    def _setting_problems(self, config: PlainConfig) -> list[str]:
+        """Return a line for each setting that skrl ignores or fails on in a training.
+
+        Other stages have the settings of their policy, which acts by them as it was trained.
+        """
         from regimen.agents.skrl_ppo import setting_checks
 
+        if config["choices"]["stage"] != "train":
+            return []
         # Tasks without the key `env.actions` have a bound, or none, once they are open: see `build`.
         unbounded = "actions" in config["env"] and config["env"]["actions"]["clip"] is None
         return [
@@ -94,8 +103,6 @@ class SkrlPpoCfg:
             *setting_checks.warmup_problems(self.models, self.value_warmup_iterations),
             *setting_checks.value_clip_problems(self.models),
             *(setting_checks.clip_problems(self.models) if unbounded else []),
-            *self._group_problems(config),
-            *self._process_problems(config),
         ]
 
     def _number_problems(self) -> list[str]:
