@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.runs.run import Run
-from regimen.system.errors import CheckpointError, DivergedError, IOMismatchError
+from regimen.system.errors import CheckpointError, DivergedError, IOMismatchError, SaveError
 
 
 @dataclass
@@ -86,6 +87,10 @@ class Act:
 
     def refuse_checkpoint(self, run: Run) -> None:
         raise CheckpointError("this env has a hidden state")
+
+    def save_in_vain(self, run: Run) -> None:
+        """End as a training whose next checkpoint finds the disk full."""
+        raise SaveError("no space left on /: free some") from OSError(errno.ENOSPC, "No space left on device")
 
     def exit_0(self, run: Run) -> None:
         sys.exit(0)

@@ -18,7 +18,7 @@ from regimen.runs import checkpoint
 from regimen.runs.checkpoint import Checkpoints
 from regimen.runs.create import create_run_dir
 from regimen.runs.run import Run
-from regimen.system.errors import CheckpointError
+from regimen.system.errors import CheckpointError, SaveError
 
 BUNDLE = {"format": 1, "policy": {"w": torch.arange(4000.0)}, "training": {"counts": [1, 2], "name": "x", "none": None}}
 
@@ -40,7 +40,7 @@ def test_save_and_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [np.float64(1.0), np.zeros(2), Path("x"), {1, 2}])
 def test_what_could_not_be_loaded_is_refused_by_name(tmp_path: Path, value: object) -> None:
     kind = f"{type(value).__module__}.{type(value).__name__}"
-    with raises_naming(CheckpointError, "bundle.training.env[1]", kind, ".tolist()"):
+    with raises_naming(SaveError, "bundle.training.env[1]", kind, ".tolist()"):
         checkpoint.save(tmp_path / "a.pt", {"training": {"env": [0, value]}})
     assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +147,7 @@ def test_a_full_disk_met_before_the_first_byte(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.open", full)
-    with raises_naming(CheckpointError, "a.pt", "MB"):
+    with raises_naming(SaveError, "a.pt", "MB"):
         checkpoint.save(tmp_path / "a.pt", BUNDLE)
 
 

@@ -116,3 +116,15 @@ def test_a_student_is_resumed_with_its_own_teacher_only(tmp_path: Path) -> None:
         if moved:
             assert_names(lines[0], "policy", teacher)
             assert "policy=old" in resume_check.alternative(run) and "@last" not in resume_check.alternative(run)
+
+
+def test_a_full_disk_in_a_resumed_attempt_does_not_prevent_the_next_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "save_in_vain")
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.pt").write_text("weights")
+    change(run.dir, status="killed", exit_code=143, signal=15, supervisor=ProcessIdentity(pid=1).to_dict())
+    info, screen = ended(start(run), run)
+    assert (info["status"], info["exit_code"], info["signal"]) == ("failed", 1, None)
+    assert "resume=" in screen.splitlines()[-1] and list(resume_check.refusals(run)) == []
+    change(run.dir, error={**info["error"], "type": "CheckpointError"})  # as recorded by earlier versions
+    assert list(resume_check.refusals(run)) == []

@@ -18,7 +18,7 @@ import torch
 from regimen.runs import checkpoint_header
 from regimen.runs.checkpoint_header import BEST_JUDGED, StateDict
 from regimen.runs.run import Run
-from regimen.system.errors import CheckpointError
+from regimen.system.errors import CheckpointError, SaveError
 from regimen.system.file_kinds import ZIP, this_is
 from regimen.system.files import is_no_space, no_space_message, open_own
 
@@ -34,7 +34,7 @@ def save(path: Path, bundle: Mapping[str, Any]) -> None:
         bundle: nested dicts, lists and tuples of tensors and plain values.
 
     Raises:
-        CheckpointError: no space left, or a value that could not be loaded again safely.
+        SaveError: no space left, or a value that could not be loaded again safely.
     """
     _require_plain(bundle, "bundle")
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -53,7 +53,7 @@ def save(path: Path, bundle: Mapping[str, Any]) -> None:
         with suppress(OSError):
             tmp.unlink(missing_ok=True)
         needed = sink.bytes if sink else None
-        raise CheckpointError(
+        raise SaveError(
             f"{no_space_message(path.parent, needed)} for {path.name}. Free some space, then resume: the "
             "checkpoints saved before are whole."
         ) from error
@@ -327,7 +327,7 @@ def _require_plain(value: Any, where: str) -> None:
         for index, item in enumerate(value):
             _require_plain(item, f"{where}[{index}]")
     elif not isinstance(value, PLAIN_TYPES) or type(value).__module__ == "numpy":
-        raise CheckpointError(
+        raise SaveError(
             f"{where} is a {type(value).__module__}.{type(value).__qualname__}. A checkpoint holds tensors, numbers, "
             "text, lists and dicts only: convert it (torch.from_numpy, float, .tolist(), dataclasses.asdict)."
         )

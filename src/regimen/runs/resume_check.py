@@ -12,6 +12,7 @@ from pathlib import Path
 from regimen.config import static_types
 from regimen.runs import checkpoint_header, inputs
 from regimen.runs.run import Run
+from regimen.system import files
 from regimen.system.errors import CheckpointError, ConfigError, PreflightError, RegimenError
 
 
@@ -41,8 +42,8 @@ def refusals(run: Run, read_all: bool = True) -> Iterator[str]:
         inputs.require_unchanged(run, except_for=inputs.not_read_again(run), since=since)
     except RegimenError as error:
         yield str(error)
-    last_error, resumed = run.record.error, run.record.resumed
-    if last_error and resumed and last_error.type == CheckpointError.__name__ and not _is_newer(run):
+    last_error = run.record.error
+    if last_error and _could_not_restore(run) and not _is_newer(run):
         yield f"the last attempt could not restore the checkpoint: {last_error.message.rstrip('.')}."
     elif last.exists():
         yield from _checkpoint_refusals(run, last)
@@ -93,6 +94,15 @@ def _checkpoint_refusals(run: Run, last: Path) -> Iterator[str]:
         yield f"the state of {task} cannot be restored, and {agent} has no `restart`, which begins new episodes."
     else:
         yield f"the state of {task} cannot be restored, so the recorded episodes cannot be continued."
+
+
+def _could_not_restore(run: Run) -> bool:
+    """Whether the last attempt failed at the checkpoint it was to continue from."""
+    error = run.record.error
+    if error is None or error.type != CheckpointError.__name__ or not run.record.resumed:
+        return False
+    account = files.read_json(run.logs / "error.json") or {}
+    return not account.get("no_space")  # before there was `SaveError`, a full disk had the same type
 
 
 def _is_newer(run: Run) -> bool:

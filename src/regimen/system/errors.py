@@ -97,6 +97,10 @@ class CheckpointError(RegimenError):
     """A checkpoint cannot be read or written, or lacks a required part."""
 
 
+class SaveError(CheckpointError):
+    """A checkpoint cannot be written: no space is left, or it holds a value that could not be loaded again."""
+
+
 class DatasetError(RegimenError):
     """A dataset cannot be read, or fails the checks of its use; the message names the joint or file."""
 
