@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import os
@@ -144,6 +145,15 @@ class Act:
     def finish_and_crash(self, run: Run) -> None:
         run.finish({"return": 1.0}, {})
         ctypes.string_at(0)
+
+    def stop_and_crash(self, run: Run) -> None:
+        """Work until a signal comes, save, and crash while the process exits."""
+        atexit.register(lambda: ctypes.string_at(0))
+        self.loop(run)
+
+    def diverge_and_crash(self, run: Run) -> None:
+        atexit.register(lambda: ctypes.string_at(0))
+        self.diverge(run)
 
     def ignore_signals(self, run: Run) -> None:
         run.progress(note="deaf")

@@ -347,6 +347,23 @@ def test_a_crash_after_the_result_is_a_warning(tmp_path: Path) -> None:
     assert_names(info["reason"], "warning", "SIGSEGV")
 
 
+def test_a_crash_after_a_stop_leaves_the_preemption_and_its_checkpoint(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "stop_and_crash")
+    process = start(run)
+    worker_pid(run)
+    process.send_signal(signal.SIGUSR2)
+    info, _ = ended(process, run)
+    assert (info["status"], info["exit_code"], info["signal"]) == ("preempted", 75, signal.SIGUSR2)
+    assert_names(info["reason"], "SIGUSR2", "checkpoint", "SIGSEGV")
+
+
+def test_a_crash_after_an_error_leaves_that_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "diverge_and_crash")
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("diverged", 3)
+    assert_names(info["reason"], "net.0.weight", "SIGSEGV")
+
+
 def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     run.checkpoints.mkdir(exist_ok=True)

@@ -9,6 +9,7 @@ import signal
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,14 @@ def judge(
     error = files.read_json(run.logs / "error.json")
     if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
         return Outcome(Status.FINISHED, 0, _afterwards(returncode, error))
+    if error:  # of this attempt too: a crash or a kill after it cannot change why the work ended
+        end = _stopped(run, error) if error["kind"] == "StopRequested" else _failed(run, error)
+        if returncode >= 0:
+            return end
+        how = ": ".join(filter(None, [signals.signal_name(-returncode), asked_kill]))
+        return replace(end, reason=f"{end.reason}; the worker then ended with {how}")
     if returncode < 0:
         return _ended_by(run, -returncode, _sigkill_reason(memory, asked_kill, out_of_memory))
-    if error and error["kind"] == "StopRequested":
-        return _stopped(run, error)
-    if error:
-        return _failed(run, error)
     why = "something called exit in the middle of the work"
     if returncode:
         why = next(iter(last_lines(run.logs / "worker.log", 1)), "no output")
