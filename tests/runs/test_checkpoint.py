@@ -142,6 +142,36 @@ def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     assert draw() == expected
 
 
+@pytest.mark.parametrize("now", [1, 3])
+def test_generators_are_restored_where_another_number_of_gpus_is_visible(
+    monkeypatch: pytest.MonkeyPatch, now: int
+) -> None:
+    """Generators of the CPU stand in torch's table of those of GPUs; with real GPUs it is not exercised in CI."""
+
+    def visible(count: int) -> tuple[torch.Generator, ...]:
+        generators = tuple(torch.Generator().manual_seed(seed) for seed in range(count))
+        monkeypatch.setattr(torch.cuda, "default_generators", generators)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda.random, "device_count", lambda: count)
+        return generators
+
+    for place, name in (
+        (torch.cuda, "is_initialized"),
+        (torch.cuda, "is_available"),
+        (torch.cuda.random, "_lazy_init"),
+    ):
+        monkeypatch.setattr(place, name, lambda: True)
+    monkeypatch.setattr(torch.cuda.random, "_lazy_call", lambda call, **_: call())
+    before = visible(2)
+    torch.rand(3, generator=before[0])
+    state = checkpoint.rng_state()
+    expected = [float(torch.rand(1, generator=generator)) for generator in before]
+    after = visible(now)
+    checkpoint.set_rng_state(state)
+    drawn = [float(torch.rand(1, generator=generator)) for generator in after]
+    assert drawn[:2] == expected[:now]
+
+
 def test_a_full_disk_met_before_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -221,7 +221,10 @@ def step_of(path: Path) -> int:
 
 
 def rng_state() -> StateDict:
-    """Return the states of the global generators of torch, numpy and Python, fit for a checkpoint."""
+    """Return the states of the global generators of torch, numpy and Python, fit for a checkpoint.
+
+    Those of all visible GPUs are among them: a run may compute on another than torch's current one.
+    """
     twister: StateDict = np.random.get_state(legacy=False)
     version, words, gauss_next = random.getstate()
     state: StateDict = {
@@ -235,7 +238,7 @@ def rng_state() -> StateDict:
 
 
 def set_rng_state(state: StateDict) -> None:
-    """Restore `rng_state`; the generators then continue the same sequence.
+    """Restore `rng_state`; the generators then continue the same sequence. GPUs that are not visible now are left out.
 
     Args:
         state: from `rng_state`, possibly through a checkpoint.
@@ -245,7 +248,8 @@ def set_rng_state(state: StateDict) -> None:
     version, words, gauss_next = state["python"]
     random.setstate((version, tuple(words), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        for device, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(generator.cpu(), device)
 
 
 @contextmanager
