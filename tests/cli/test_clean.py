@@ -316,6 +316,43 @@ def test_code_that_no_run_works_from_is_freed(outputs, capsys, monkeypatch: pyte
     assert sorted(path.name for path in store.iterdir()) == ["needed", "young"]
 
 
+@pytest.fixture
+def unused(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A code snapshot without a run."""
+    copy = outputs / ".code" / "unused"
+    monkeypatch.setattr("regimen.runs.code_snapshot.STORE", copy.parent)
+    (copy / "regimen").mkdir(parents=True)
+    os.utime(copy, (time.time() - 2 * 86400,) * 2)
+    return copy
+
+
+def test_no_half_of_a_code_snapshot_keeps_its_name(unused: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(shutil, "rmtree", stop)
+        assert main.main(["clean", "--yes"]) == 130
+    assert not unused.exists()
+    [rest] = unused.parent.iterdir()
+    assert listed(clean(capsys)) == {str(rest)} and list(rest.iterdir()) == [rest / "regimen"]
+    clean(capsys, "--yes")
+    assert not rest.exists()
+
+
+def test_a_code_snapshot_that_a_launch_chooses_meanwhile_stays(unused, capsys, monkeypatch) -> None:
+    rename = Path.rename
+
+    def chosen(path: Path, target: Path) -> Path:
+        if path == unused:
+            os.utime(path)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", chosen)
+    clean(capsys, "--yes")
+    assert list(unused.parent.iterdir()) == [unused]
+
+
 def test_a_run_that_is_being_repeated_stays_until_it_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
     again = record_run(Path("outputs"), "again", rerun_of="good", status="running")
     change(again, supervisor={**host.process(os.getpid()).to_dict()})

@@ -69,6 +69,15 @@ def test_a_process_imports_from_the_copy_though_the_original_was_edited(lab: Pat
     assert said.stdout.split() == ["1", str(copy / "regimen" / "runs" / "run.py")]
 
 
+def test_a_copy_whose_removal_was_interrupted_is_made_again(lab: Path) -> None:
+    copy = code_snapshot.take(CONFIG, lab.parent / "store")
+    whole = names_in(copy)
+    for name in (user_files.MANIFEST, "snap_stage.py"):
+        (copy / name).unlink()
+    assert code_snapshot.take(CONFIG, lab.parent / "store") == copy
+    assert names_in(copy) == whole and list(copy.parent.iterdir()) == [copy]
+
+
 def test_no_copy_changes_nothing() -> None:
     assert code_snapshot.environment(None) == {}
 

@@ -148,16 +148,20 @@ def _is_used(file: Path, used: set[str]) -> bool:
     )
 
 
-def _leftovers() -> dict[Path, str]:
-    """Return path -> description of what belongs to no run: partly removed runs, and unused code snapshots.
+def _leftovers() -> list[Path]:
+    """Return partly removed runs and code snapshots."""
+    return removal.leftovers([*ROOTS, code_snapshot.STORE])
 
-    A snapshot younger than a day may belong to a run that is being created.
-    """
+
+def _unused_code() -> list[Path]:
+    """Return the code snapshots without a run; one younger than a day may belong to a run that is being created."""
     needed = {run.code for run in Index(ROOTS).rows()}
-    yesterday = time.time() - 86400
-    copies = [path for path in sorted(code_snapshot.STORE.glob("*")) if path.stat().st_mtime < yesterday]
-    unused = {path: "code snapshot without a run" for path in copies if str(path.resolve()) not in needed}
-    return {path: "left by an interrupted clean" for path in removal.leftovers(ROOTS)} | unused
+    copies = [path for path in sorted(code_snapshot.STORE.glob("*")) if not path.name.startswith(removal.TRASH)]
+    return [path for path in copies if path.stat().st_mtime < _yesterday() and str(path.resolve()) not in needed]
+
+
+def _yesterday() -> float:
+    return time.time() - 86400
 
 
 def _show(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
@@ -165,7 +169,8 @@ def _show(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
         free = f"would free {formatting.size(item.bytes):>8}"
         print(formatting.visible(f"{free}  {item.run.path}  {item.what}, {_age(item.run)} old"))
     _explain(spared)
-    left = _leftovers()
+    left = dict.fromkeys(_leftovers(), "left by an interrupted clean")
+    left |= dict.fromkeys(_unused_code(), "code snapshot without a run")
     for path, what in left.items():
         print(formatting.visible(f"would free {formatting.size(size(path)):>8}  {path}  {what}"))
     if not items and not left:
@@ -181,6 +186,8 @@ def _free(items: Sequence[Reclaimable], spared: dict[str, str]) -> int:
     stayed |= {item.run.id: why for item in items if item.files and (why := removal.remove_files(item.run, item.files))}
     for path in _leftovers():
         removal.delete(path)
+    for path in _unused_code():
+        removal.delete_unused(path, _yesterday())
     freed = [item for item in items if item.run.id not in stayed]
     for item in freed:
         freed_ = f"freed {formatting.size(item.bytes):>8}"

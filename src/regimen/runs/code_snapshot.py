@@ -57,11 +57,16 @@ def take(config: dict[str, Any], store: Path = STORE) -> Path:
     digest.update(_digest(sorted(copies.items())).encode())
     digest.update(repr(sorted((name, str(path)) for name, path in links.items())).encode())
     target = store.resolve() / digest.hexdigest()[:LENGTH]
-    if not target.exists():
-        _copy(copies, _relinked(links, places), manifest, target)
-    with suppress(OSError):
-        os.utime(target)  # a clean takes no copy that is young: a run is about to be made from this one
-    return target
+    while True:
+        if not (target / MANIFEST).is_file():  # it is absent, or a removal of it was interrupted
+            _copy(copies, _relinked(links, places), manifest, target)
+        try:
+            os.utime(target)  # a clean takes no copy that is young: a run is about to be made from this one
+        except FileNotFoundError:  # a clean took it at this very moment
+            continue
+        except OSError:  # of another user
+            pass
+        return target
 
 
 class SharedCopies:
@@ -237,7 +242,7 @@ def _copy(
     copies: dict[str, Path], links: dict[str, tuple[str, str | None]], manifest: dict[str, Any], target: Path
 ) -> None:
     """Copy under another name first, so that a copy is whole or absent; two processes may do so at once."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(2)}")
+    part, half = (target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(2)}") for _ in range(2))
     for name, path in copies.items():
         place = part / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -248,9 +253,17 @@ def _copy(
         is_copied = inside not in (None, name) and (part / str(inside)).exists()
         place.symlink_to(os.path.relpath(part / str(inside), place.parent) if is_copied else original)
     files.write_json(part / MANIFEST, manifest)
-    with suppress(OSError):  # another process was first
+    if not (target / MANIFEST).is_file():
+        with suppress(FileNotFoundError):
+            target.rename(half)
+    try:
         part.rename(target)
-    shutil.rmtree(part, ignore_errors=True)
+    except OSError:
+        if not target.exists():
+            raise
+    finally:  # of two processes, the second removes its own
+        for rest in (part, half):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def _say_once(line: str) -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -111,7 +112,7 @@ def leftovers(roots: Iterable[Path]) -> list[Path]:
     """Return what an interrupted removal left behind, without what another process is removing now.
 
     Args:
-        roots: folders of runs and of sweeps.
+        roots: folders of runs, of sweeps and of copies of code.
     """
     return [
         path
@@ -128,6 +129,25 @@ def delete(folder: Path) -> None:
             shutil.rmtree(folder)
         except FileNotFoundError:
             continue
+
+
+def delete_unused(copy: Path, since: float) -> None:
+    """Remove a copy of code, unless a launch has chosen it since; it is moved first, so that no part of it is used.
+
+    Args:
+        copy: folder that `code_snapshot.take` returned.
+        since: time in seconds since the epoch.
+    """
+    trash = copy.with_name(f"{TRASH}code-{copy.name}-{secrets.token_hex(2)}")
+    try:
+        copy.rename(trash)
+    except FileNotFoundError:  # another process was first
+        return
+    if trash.stat().st_mtime > since:
+        with suppress(OSError):  # the launch has made another copy meanwhile
+            trash.rename(copy)
+            return
+    delete(trash)
 
 
 def _moved(run: RunSummary, roots: Sequence[Path], stayed: dict[str, str]) -> Iterator[Moved]:
@@ -156,10 +176,10 @@ def _why(error: OSError) -> str:
     return f"it cannot be removed: {error.strerror}"
 
 
-def _lock(folder: Path) -> IO[str]:
+def _lock(folder: Path, mode: str = "a") -> IO[str]:
     """Take the lock that a supervisor holds while it works; BlockingIOError where one does."""
     # append mode keeps its modification time, which is the heartbeat
-    file = files.open_own(folder / ".supervisor", "a")
+    file = files.open_own(folder / ".supervisor", mode)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -170,7 +190,7 @@ def _lock(folder: Path) -> IO[str]:
 
 def _is_held(folder: Path) -> bool:
     try:
-        _lock(folder).close()
+        _lock(folder, "r+").close()  # nothing is created in a folder that another process deletes
     except BlockingIOError:
         return True
     except OSError:
