@@ -199,6 +199,15 @@ class Act:
             raise ValueError("the second worker tripped")
         distributed.all_reduce(torch.ones(1))
 
+    def lose_one(self, run: Run) -> None:
+        """Kill the second worker, while the first waits for it."""
+        import torch
+        from torch import distributed
+
+        if distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        distributed.all_reduce(torch.ones(1))
+
 
 def _listening(pid: int) -> list[str]:
     """Return the addresses beyond loopback at which a process waits for connections."""

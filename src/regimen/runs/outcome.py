@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.config import static_types
-from regimen.runs import resume_check
+from regimen.runs import resume_check, worker_group
 from regimen.runs.record import Outcome, RunRecord, read_record
 from regimen.runs.record_parts import RunError
 from regimen.runs.run import Run
@@ -62,6 +62,8 @@ def judge(
     error = files.read_json(run.logs / "error.json")
     if (run.dir / "result.json").exists():  # of this attempt: an earlier one is removed at the start
         return Outcome(Status.FINISHED, 0, _afterwards(returncode, error))
+    if error and (lost := _of_lost_worker(run, error, memory, out_of_memory)):
+        return lost
     if error:  # of this attempt too: a crash or a kill after it cannot change why the work ended
         end = _stopped(run, error) if error["kind"] == "StopRequested" else _failed(run, error)
         if returncode >= 0:
@@ -226,6 +228,21 @@ def _ended_by(run: Run, number: int, sigkill_reason: str) -> Outcome:
     outcome = signalled(number, reason)
     outcome.error = RunError(name, reason, last_lines(run.logs / "worker.log"))
     return outcome
+
+
+def _of_lost_worker(run: Run, error: dict[str, Any], memory: str, out_of_memory: bool | None) -> Outcome | None:
+    """Return the end of the worker whose loss made another one fail in a collective, None if there is none."""
+    if not worker_group.failed_in_collective(error):
+        return None
+    lost = worker_group.lost_worker(error, last_lines(run.logs / "worker.log", 400))
+    if lost is None and not out_of_memory:
+        return None
+    rank, number = lost or ("unknown", signal.SIGKILL)
+    end = _ended_by(run, number, _sigkill_reason(memory, "", out_of_memory))
+    end.reason = f"the worker of rank {rank} ended first: {end.reason}"
+    message = f"{end.reason}. Then rank {error['rank']} failed: {error['kind']}: {error['message']}"
+    end.error = RunError(signals.signal_name(number), message, last_lines(run.logs / "worker.log"))
+    return end
 
 
 def _crash_site(lines: list[str]) -> str:

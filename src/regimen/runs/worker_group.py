@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +21,9 @@ from regimen.system.errors import PreflightError
 
 FIRST_PORT = 20000
 PORTS = 20000
+
+ENDED_BY_SIGNAL = re.compile(r"rank +: (\d+) .*\n +exitcode +: -(\d+)")
+"""Lines on a worker in the summary of torch's launcher."""
 
 SIGNALS = ",".join(number.name for number in signals.FORWARDED)
 
@@ -161,6 +165,28 @@ def write_error(run: Run, error: dict[str, Any]) -> None:
     if world_size() > 1 and files.read_json(run.logs / "error.json") is not None:
         return
     run.write_error({**error, "rank": rank()} if world_size() > 1 else error)
+
+
+def failed_in_collective(error: Mapping[str, Any]) -> bool:
+    """Return whether a worker failed in the communication with the others, as it does when one of them is gone.
+
+    Args:
+        error: content of `logs/error.json`.
+    """
+    frames = re.findall(r'^  File "(.+)", line', error.get("traceback", ""), re.MULTILINE)
+    return "rank" in error and bool(frames) and "torch/distributed" in Path(frames[-1]).as_posix()
+
+
+def lost_worker(error: Mapping[str, Any], lines: Sequence[str]) -> tuple[int, int] | None:
+    """Return rank and signal of the worker that a signal ended, by the launcher's summary; None if there is none.
+
+    Args:
+        error: content of `logs/error.json`, of another worker.
+        lines: last lines of the log of this attempt and those before; the summary comes after the error.
+    """
+    _, _, summary = "\n".join(lines).rpartition(next(iter(error["message"].splitlines()), "") or "\0")
+    ended = [(int(rank), int(number)) for rank, number in ENDED_BY_SIGNAL.findall(summary)]
+    return next((one for one in reversed(ended) if one[0] != error["rank"]), None)  # the cause is printed last
 
 
 def nodes_of_job() -> list[str]:
