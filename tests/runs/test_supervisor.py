@@ -364,6 +364,18 @@ def test_a_crash_after_an_error_leaves_that_error(tmp_path: Path) -> None:
     assert_names(info["reason"], "net.0.weight", "SIGSEGV")
 
 
+def test_a_queued_run_without_its_copy_of_the_code_is_refused_and_can_take_the_present_code(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "finish")
+    change(run.dir, status="queued", code=str(tmp_path / "gone"))
+    info, _ = ended(start(run), run)
+    assert (info["status"], info["exit_code"]) == ("failed", 2)
+    assert_names(info["reason"], tmp_path / "gone")
+    assert_names(info["error"]["message"], tmp_path / "gone", f"resume={run.id}")
+    info, screen = ended(start(run), run)
+    assert info["status"] == "finished", screen
+    assert Path(info["code"]).is_relative_to(tmp_path / "runs")
+
+
 def test_the_next_command_says_which_task_of_gymnasium(tmp_path: Path) -> None:
     run = make_run(tmp_path, "finish")
     run.checkpoints.mkdir(exist_ok=True)

@@ -142,9 +142,20 @@ class _Supervisor:
             self.before.signature, code=signature.continued(self.before.signature.code, now) if begun else now
         )
 
+    def _require_code(self) -> None:
+        """Raise PreflightError if the copy of the code is gone that a run was queued with."""
+        code = self.run.record.code
+        if code and not Path(code).is_dir():
+            here = os.path.relpath(self.run.dir)
+            raise PreflightError(
+                f"The copy of its code is gone: {code}. Launch the run again, or let it work from the present code: "
+                f"python launch.py resume={here}"
+            )
+
     def _refused_inputs(self) -> Outcome | None:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
+            self._require_code()
             resolve_pending(self.run)
             inputs.require_unchanged(self.run, except_for=inputs.not_read_again(self.run))
         except RegimenError as error:
