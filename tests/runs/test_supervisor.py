@@ -27,7 +27,7 @@ from regimen.cli import main
 from regimen.cli.launch import launch
 from regimen.display import console
 from regimen.display.console import Screen
-from regimen.runs import outcome
+from regimen.runs import lock, outcome
 from regimen.runs import supervisor as supervise
 from regimen.runs.status import Status
 from regimen.system import files, host, signals
@@ -362,6 +362,28 @@ def test_a_crash_after_an_error_leaves_that_error(tmp_path: Path) -> None:
     info, _ = ended(start(run), run)
     assert (info["status"], info["exit_code"]) == ("diverged", 3)
     assert_names(info["reason"], "net.0.weight", "SIGSEGV")
+
+
+def test_the_check_of_inputs_has_heartbeats_and_a_signal_ends_it_without_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, "finish")
+    read_on = []
+
+    def read(*_: object, since: str | None = None, **__: object) -> None:
+        if since is not None:  # for the advice at the end
+            return
+        os.utime(run.dir / ".supervisor", (0, 0))
+        wait_for(lambda: lock.seconds_since_heartbeat(run.dir) < 60)
+        os.kill(os.getpid(), signal.SIGTERM)
+        read_on.append(True)
+
+    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(supervise.inputs, "require_unchanged", read)
+    assert supervise.supervise(run) == 143
+    info = recorded(run)
+    assert (info["status"], info["exit_code"], info["signal"]) == ("killed", 143, signal.SIGTERM)
+    assert not read_on and not (run.logs / "worker.log").exists()
 
 
 def test_a_queued_run_without_its_copy_of_the_code_is_refused_and_can_take_the_present_code(tmp_path: Path) -> None:

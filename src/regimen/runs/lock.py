@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from typing import IO
 from regimen.runs.record import read_record
 from regimen.runs.run import Run
 from regimen.runs.status import Status
-from regimen.runs.timeouts import HEARTBEAT_FRESH_S
+from regimen.runs.timeouts import HEARTBEAT_FRESH_S, HEARTBEAT_S
 from regimen.system import files, host
 from regimen.system.errors import PreflightError
 
@@ -93,6 +94,28 @@ def heartbeat(run: Run) -> None:
     """Set the heartbeat of the run to the present time."""
     with suppress(OSError):
         os.utime(_lock(run), follow_symlinks=False)
+
+
+@contextmanager
+def heartbeats(run: Run) -> Iterator[None]:
+    """Renew the heartbeat of the run from a thread, during work that may take longer than its interval.
+
+    Args:
+        run: held by this process.
+    """
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(HEARTBEAT_S):
+            heartbeat(run)
+
+    thread = threading.Thread(target=renew, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def seconds_since_heartbeat(folder: Path) -> float:

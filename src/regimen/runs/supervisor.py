@@ -24,7 +24,7 @@ from typing import IO
 from regimen.display.console import Screen, print_in_any_encoding
 from regimen.display.formatting import duration, visible
 from regimen.runs import code_snapshot, create, inputs, outcome, resume_check, signature, worker_group
-from regimen.runs.lock import heartbeat, hold_lock
+from regimen.runs.lock import heartbeat, heartbeats, hold_lock
 from regimen.runs.record import FILE, Outcome, RecordError, RunRecord
 from regimen.runs.record_parts import RunError, Signature
 from regimen.runs.run import Run
@@ -85,6 +85,7 @@ class _Supervisor:
         self.lock = lock
         self.worker: subprocess.Popen[bytes] | None = None
         self.received: list[int] = []
+        self.reads_inputs = False
         self.asked_kill = ""
         self.record: RunRecord | None = None
         self.peak_rss = 0
@@ -98,7 +99,7 @@ class _Supervisor:
         with signals.handled(self._on_signal):
             self._begin()
             try:
-                end = self._refused_inputs() or self._work()
+                end = self._refused_inputs() or self._stopped_before() or self._work()
             except BaseException as error:
                 self._kill_group()
                 self._record(
@@ -156,13 +157,29 @@ class _Supervisor:
         """Resolve and verify all inputs; a resumed training does not read its initial policy again."""
         try:
             self._require_code()
-            resolve_pending(self.run)
-            inputs.require_unchanged(self.run, except_for=inputs.not_read_again(self.run))
+            with heartbeats(self.run), suppress(signals.Interrupted):
+                resolve_pending(self.run)
+                self._verify_inputs()
         except RegimenError as error:
             details = RunError(type(error).__name__, str(error))
             reason = textwrap.shorten(str(error), outcome.REASON_LENGTH, placeholder=" …")
             return Outcome(Status.FAILED, outcome.EXIT_BAD_INPUT, reason, error=details)
         return None
+
+    def _verify_inputs(self) -> None:
+        """Compare the checksums of all inputs, which may take minutes; a signal interrupts it."""
+        try:
+            self.reads_inputs = True
+            inputs.require_unchanged(self.run, except_for=inputs.not_read_again(self.run))
+        finally:
+            self.reads_inputs = False
+
+    def _stopped_before(self) -> Outcome | None:
+        """Return the end of an attempt that a signal stops before its worker is started."""
+        if not self.received:
+            return None
+        number = self.received[0]
+        return outcome.signalled(number, f"stopped by {signals.signal_name(number)} before the worker was started")
 
     def _work(self) -> Outcome:
         if not worker_group.on_one_node(self.run):
@@ -234,6 +251,9 @@ class _Supervisor:
             return
         if self.worker is not None:
             signals.send(self.worker, number)
+        elif self.reads_inputs:
+            self.reads_inputs = False
+            raise signals.Interrupted(number)
 
     def _kill_group(self) -> None:
         """End what the worker may have left running."""
