@@ -69,7 +69,7 @@ def judge(
         if returncode >= 0:
             return end
         how = ": ".join(filter(None, [signals.signal_name(-returncode), asked_kill]))
-        return replace(end, reason=f"{end.reason}; the worker then ended with {how}")
+        return replace(end, reason=f"{end.reason.rstrip('.')}; the worker then ended with {how}")
     if returncode < 0:
         return _ended_by(run, -returncode, _sigkill_reason(memory, asked_kill, out_of_memory))
     why = "something called exit in the middle of the work"
